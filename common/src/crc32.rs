@@ -1,0 +1,113 @@
+//! CRC-32 as in gzip and zip (IEEE 802.3, reflected, polynomial 0xEDB88320).
+//!
+//! Sixteen bytes at a time ("slicing by 16"): tables alone, since `unsafe` is forbidden here and
+//! with it the processor's own instructions.
+
+#![expect(clippy::indexing_slicing, reason = "a byte always lies within a table of 256")]
+
+/// A checksum that is still being computed.
+///
+/// ```
+/// let mut crc = common::crc32::Crc32::default();
+/// crc.update(b"1234");
+/// crc.update(b"56789");
+/// assert_eq!(crc.value(), 0xCBF4_3926);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Crc32(u32);
+
+impl Default for Crc32 {
+    fn default() -> Crc32 {
+        Crc32(!0)
+    }
+}
+
+impl Crc32 {
+    /// Takes in the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        let (blocks, rest) = bytes.as_chunks::<16>();
+        let mut crc = self.0;
+        for block in blocks {
+            let [a, b, c, d, e @ ..] = *block;
+            let [a, b, c, d] = (crc ^ u32::from_le_bytes([a, b, c, d])).to_le_bytes();
+            crc = TABLES[15][a as usize] ^ TABLES[14][b as usize];
+            crc ^= TABLES[13][c as usize] ^ TABLES[12][d as usize];
+            crc ^= TABLES[11][e[0] as usize] ^ TABLES[10][e[1] as usize];
+            crc ^= TABLES[9][e[2] as usize] ^ TABLES[8][e[3] as usize];
+            crc ^= TABLES[7][e[4] as usize] ^ TABLES[6][e[5] as usize];
+            crc ^= TABLES[5][e[6] as usize] ^ TABLES[4][e[7] as usize];
+            crc ^= TABLES[3][e[8] as usize] ^ TABLES[2][e[9] as usize];
+            crc ^= TABLES[1][e[10] as usize] ^ TABLES[0][e[11] as usize];
+        }
+        for &byte in rest {
+            crc = (crc >> 8) ^ TABLES[0][(crc.to_le_bytes()[0] ^ byte) as usize];
+        }
+        self.0 = crc;
+    }
+
+    /// The checksum of all that was taken in.
+    #[must_use]
+    pub fn value(self) -> u32 {
+        !self.0
+    }
+}
+
+/// The checksum of `bytes`.
+#[must_use]
+pub fn crc32(bytes: &[u8]) -> u32 {
+    let mut crc = Crc32::default();
+    crc.update(bytes);
+    crc.value()
+}
+
+/// `TABLES[n][b]` is what byte `b` does to the checksum when `n` more bytes follow it.
+static TABLES: [[u32; 256]; 16] = tables();
+
+const fn tables() -> [[u32; 256]; 16] {
+    let mut tables = [[0; 256]; 16];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut crc = byte as u32;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 };
+            bit += 1;
+        }
+        tables[0][byte] = crc;
+        byte += 1;
+    }
+    let mut table = 1;
+    while table < 16 {
+        let mut byte = 0;
+        while byte < 256 {
+            let crc = tables[table - 1][byte];
+            tables[table][byte] = (crc >> 8) ^ tables[0][(crc & 0xFF) as usize];
+            byte += 1;
+        }
+        table += 1;
+    }
+    tables
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_checksums_come_out() {
+        assert_eq!(crc32(b""), 0);
+        assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
+        assert_eq!(crc32(b"The quick brown fox jumps over the lazy dog"), 0x414F_A339);
+    }
+
+    #[test]
+    fn any_split_gives_the_same_checksum() {
+        let bytes: Vec<u8> = (0..100).map(|n: u8| n.wrapping_mul(7)).collect();
+        for cut in 0..=bytes.len() {
+            let mut crc = Crc32::default();
+            crc.update(&bytes[..cut]);
+            crc.update(&bytes[cut..]);
+            assert_eq!(crc.value(), crc32(&bytes), "cut at {cut}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Every size, count and timeout, with its reason.
+//!
+//! A peer can feed no loop and fill no buffer without meeting one of these.
+
+use std::time::Duration;
+
+/// A topic's name, in bytes: the length of a file name on the usual file systems.
+pub const TOPIC_NAME_SIZE_MAX: usize = 255;
+
+/// A publisher's or subscriber's name, in bytes.
+pub const PEER_NAME_SIZE_MAX: usize = 255;
+
+/// One message, in bytes, unless `--max-message` says otherwise.
+pub const MESSAGE_SIZE_MAX: usize = 1 << 20;
+
+/// An HTTP body or one JSON object, in bytes: eight of the largest messages.
+pub const BODY_SIZE_MAX: usize = 8 << 20;
+
+/// How deep JSON may nest. Deep enough for people, shallow enough for a small stack.
+pub const JSON_DEPTH_MAX: usize = 64;
+
+/// A request line, in bytes. RFC 9112 §3 asks for 8,000 at least.
+pub const REQUEST_LINE_SIZE_MAX: usize = 8 << 10;
+
+/// One header line, in bytes.
+pub const HEADER_LINE_SIZE_MAX: usize = 8 << 10;
+
+/// All header lines of a message together, in bytes.
+pub const HEADERS_SIZE_MAX: usize = 32 << 10;
+
+/// Header lines in a message.
+pub const HEADERS_MAX: usize = 100;
+
+/// Empty lines that may precede a request line (RFC 9112 §2.2 asks for one).
+pub const EMPTY_LINES_MAX: usize = 8;
+
+/// A method's name, in bytes: the longest registered one has 17.
+pub const METHOD_SIZE_MAX: usize = 32;
+
+/// Chunk extensions of one body, all together, in bytes (RFC 9112 §7.1.1 asks for a limit).
+pub const CHUNK_EXTENSIONS_SIZE_MAX: usize = 1 << 10;
+
+/// Trailer lines of one body, all together, in bytes.
+pub const TRAILERS_SIZE_MAX: usize = 4 << 10;
+
+/// From the first byte of a request to the end of its head.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// From the end of a head to the end of its body.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// For an answer that is not a stream to be taken by the client.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Between an answer and the next request on the same connection.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// The longest `wait` of a reader, in seconds.
+pub const WAIT_SECONDS_MAX: u64 = 60;
+
+/// What is read and thrown away after a last answer, so that the kernel does not reset the
+/// connection and erase it (RFC 9112 §9.6): bytes, and time.
+pub const LINGER_SIZE_MAX: usize = 256 << 10;
+
+/// See [`LINGER_SIZE_MAX`].
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Topics in one broker.
+pub const TOPICS_MAX: usize = 100_000;
+
+/// Connections at once, where the open-file and thread limits leave room for so many.
+pub const CONNECTIONS_MAX: usize = 10_000;
+
+/// What a reader copies out of the store in one piece, in bytes: large enough to fill a socket
+/// buffer, small enough that publishers do not notice the lock.
+pub const PIECE_SIZE: usize = 256 << 10;
+
+const _: () = assert!(MESSAGE_SIZE_MAX < BODY_SIZE_MAX);
+const _: () = assert!(REQUEST_LINE_SIZE_MAX >= 8_000);
+const _: () = assert!(HEADER_LINE_SIZE_MAX <= HEADERS_SIZE_MAX);
