@@ -1,0 +1,156 @@
+//! What a document holds, and how to ask for it.
+
+use std::borrow::Cow;
+use std::{error, fmt};
+
+/// A JSON value that borrows from the bytes it was parsed from.
+///
+/// Equality is that of the document: order and repeated keys count, and so does the spelling of a
+/// number, but not whether a string was borrowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// The text of a number, as the grammar of RFC 8259 §6 has it. Kept as text because no type
+    /// holds them all.
+    Number(&'a str),
+    /// The text of a string, unescaped; borrowed unless it held an escape.
+    String(Cow<'a, str>),
+    /// The elements of an array.
+    Array(Vec<Value<'a>>),
+    /// The members of an object, in their order. A key may repeat (RFC 8259 §4 leaves it to us);
+    /// see [`Value::get_unique`].
+    Object(Vec<(Cow<'a, str>, Value<'a>)>),
+}
+
+impl<'a> Value<'a> {
+    /// The text, if this is a string.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The number, if this is one that is written as a plain sequence of digits and fits. `1.0`,
+    /// `1e3` and `-0` are not: nobody who means an offset writes them.
+    #[must_use]
+    pub fn as_u64(&self) -> Option<u64> {
+        match self {
+            Value::Number(digits) => digits.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// The truth, if this is `true` or `false`.
+    #[must_use]
+    pub fn as_bool(&self) -> Option<bool> {
+        match self {
+            Value::Bool(truth) => Some(*truth),
+            _ => None,
+        }
+    }
+
+    /// The elements, if this is an array.
+    #[must_use]
+    pub fn as_array(&self) -> Option<&[Value<'a>]> {
+        match self {
+            Value::Array(elements) => Some(elements),
+            _ => None,
+        }
+    }
+
+    /// The value of the first member named `key`; `None` if there is no such member, or if this is
+    /// not an object.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Value<'a>> {
+        self.all(key).next()
+    }
+
+    /// Like [`Value::get`], for where two readers must never see two different values.
+    ///
+    /// # Errors
+    ///
+    /// [`Repeated`] if the object has two or more members named `key`.
+    pub fn get_unique(&self, key: &str) -> Result<Option<&Value<'a>>, Repeated> {
+        let mut values = self.all(key);
+        let first = values.next();
+        match values.next() {
+            None => Ok(first),
+            Some(_) => Err(Repeated { key: key.to_owned() }),
+        }
+    }
+
+    /// The values of all members named `key`.
+    fn all(&self, key: &str) -> impl Iterator<Item = &Value<'a>> {
+        let members = match self {
+            Value::Object(members) => members.as_slice(),
+            _ => &[],
+        };
+        members.iter().filter(move |(name, _)| name == key).map(|(_, value)| value)
+    }
+}
+
+/// An object has a key more than once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repeated {
+    /// The key.
+    pub key: String,
+}
+
+impl fmt::Display for Repeated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the key {:?} is repeated", self.key)
+    }
+}
+
+impl error::Error for Repeated {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::parse;
+
+    #[test]
+    fn a_value_is_only_what_it_is() {
+        let value = parse(br#"[null, true, 7, "text", [1], {"a": 1}]"#).unwrap();
+        let elements = value.as_array().unwrap();
+        let which = |asks: fn(&Value<'_>) -> bool| -> Vec<usize> {
+            (0..elements.len()).filter(|&index| asks(&elements[index])).collect()
+        };
+        assert_eq!(which(|value| *value == Value::Null), [0]);
+        assert_eq!(which(|value| value.as_bool() == Some(true)), [1]);
+        assert_eq!(which(|value| value.as_u64() == Some(7)), [2]);
+        assert_eq!(which(|value| value.as_str() == Some("text")), [3]);
+        assert_eq!(which(|value| value.as_array().is_some()), [4]);
+        assert_eq!(which(|value| value.get("a").is_some()), [5]);
+    }
+
+    #[test]
+    fn only_plain_digits_that_fit_are_whole_numbers() {
+        for (text, number) in [
+            ("0", Some(0)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("-1", None),
+            ("-0", None),
+            ("1.0", None),
+            ("1e3", None),
+        ] {
+            assert_eq!(Value::Number(text).as_u64(), number, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_repeated_key_is_kept_and_can_be_refused() {
+        let value = parse(br#"{"a": 1, "b": 2, "\u0061": 3}"#).unwrap();
+        assert_eq!(value.get("a"), Some(&Value::Number("1")));
+        assert_eq!(value.get_unique("b"), Ok(Some(&Value::Number("2"))));
+        assert_eq!(value.get_unique("c"), Ok(None));
+        let repeated = value.get_unique("a").unwrap_err();
+        assert_eq!(repeated.to_string(), r#"the key "a" is repeated"#);
+    }
+}
