@@ -25,7 +25,7 @@ const SHORTAGE_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a client is told that finds no room.
 const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\
-    Content-Type: application/problem+json\r\nContent-Length: 86\r\nConnection: close\r\n\r\n\
+    Content-Type: application/problem+json\r\nContent-Length: 88\r\nConnection: close\r\n\r\n\
     {\"status\":503,\"title\":\"Service Unavailable\",\"detail\":\"no room for more connections now\"}";
 
 /// Serves the connections of `listener` for ever.

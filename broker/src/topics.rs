@@ -192,9 +192,7 @@ impl Topics {
         let lists = lock(&self.lists);
         match (ledger.topics.get(topic), lists.get(topic)) {
             (Some(facts), Some(list)) if facts.stream == stream => Ok(see(facts, list)),
-            (None, None) if stream == StreamId::NONE => {
-                Ok(see(&Facts::none(), &[]))
-            }
+            (None, None) if stream == StreamId::NONE => Ok(see(&Facts::none(), &[])),
             _ => Err(Refusal::OtherStream),
         }
     }

@@ -165,7 +165,7 @@ impl Door<'_> {
             self.connection.write_all(interim, Some(deadline)).map_err(|_| End)?;
         }
         let mut gathered = Vec::new();
-        let mut decoder = Decoder::new(BODY_SIZE_MAX);
+        let mut decoder = Decoder::new(BODY_SIZE_MAX as u64);
         loop {
             let input = self.connection.buffered();
             let (consumed, finished) = match body {
