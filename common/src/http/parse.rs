@@ -131,11 +131,10 @@ pub fn authority(text: &str) -> Option<(&str, Option<u16>)> {
         Some(address) => address.parse::<Ipv6Addr>().is_ok(),
         None => !host.is_empty() && scan::are(host.as_bytes(), HOST),
     };
-    let port = match port.strip_prefix(':') {
+    let port = match port {
         // RFC 3986 §3.2.3: a colon without a port is the default port.
-        None | Some("") if port.len() <= 1 => None,
-        Some(digits) => Some(u16::try_from(number(digits)?.ok()?).ok()?),
-        None => return None,
+        "" | ":" => None,
+        _ => Some(u16::try_from(number(port.strip_prefix(':')?)?.ok()?).ok()?),
     };
     is_host.then_some((host, port))
 }
