@@ -1,1 +1,429 @@
-//! Placeholder.
+//! `--name value` for all three programs, and their help.
+//!
+//! A program lists its flags once, in a [`Program`]; what is accepted and what `--help` prints
+//! both come from that list. [`Program::main`] is the whole of a `main` function.
+//!
+//! # What is accepted
+//!
+//! `--name value` and `--name=value`, in any order with other arguments; `--name` alone for a
+//! flag that takes no value; `-h`, `--help` and `--version`. After `--` everything is an ordinary
+//! argument. A value that begins with `--` has to be written `--name=value`, so that a forgotten
+//! value does not swallow the next flag.
+//!
+//! # Not here
+//!
+//! Short forms other than `-h`, abbreviations, subcommands.
+
+use std::ffi::OsString;
+use std::fmt::{self, Write as _};
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::{env, error};
+
+#[cfg(test)]
+mod tests;
+
+/// The column that help text does not go past.
+const HELP_COLUMNS: usize = 80;
+
+/// What a program is called, what it accepts, and what its help says.
+#[derive(Debug)]
+pub struct Program {
+    /// The name of the binary.
+    pub name: &'static str,
+    /// What it is for: one sentence.
+    pub purpose: &'static str,
+    /// The forms in which it is called, each a line that begins with its name.
+    pub usage: &'static [&'static str],
+    /// Whether arguments that belong to no flag are taken.
+    pub takes_arguments: bool,
+    /// In the order in which help shows them; `--help` and `--version` are added.
+    pub flags: &'static [Flag],
+    /// The environment variables that it reads, and what each means.
+    pub environment: &'static [(&'static str, &'static str)],
+    /// Command lines to copy; [`Program::parse_examples`] lets a test show that they are right.
+    pub examples: &'static [&'static str],
+}
+
+/// One `--name`.
+#[derive(Debug)]
+pub struct Flag {
+    /// Without the dashes.
+    pub name: &'static str,
+    /// What stands for the value in help, as `<port>`; empty for a flag that takes none.
+    pub value: &'static str,
+    /// Whether it may be given more than once.
+    pub repeats: bool,
+    /// What it does, and its default: sentences, broken into lines when they are printed.
+    pub help: &'static str,
+}
+
+/// What a command line asks for.
+#[derive(Debug)]
+pub enum Command {
+    /// To run.
+    Run(Arguments),
+    /// To print this text and exit: help, or the version.
+    Print(String),
+}
+
+/// A command line that was understood.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Arguments {
+    /// Flags in the order given; the value is empty for a flag that takes none.
+    values: Vec<(&'static str, String)>,
+    ordinary: Vec<String>,
+}
+
+/// Why a command line is wrong.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Error {
+    /// No flag has this name; the nearest that exists, where one is near. Dashes included.
+    UnknownFlag {
+        /// As it was written.
+        flag: String,
+        /// What may have been meant.
+        suggestion: Option<&'static str>,
+    },
+    /// The flag was not followed by its value.
+    MissingValue {
+        /// The flag's name.
+        flag: &'static str,
+        /// What stands for its value in help.
+        value: &'static str,
+    },
+    /// The flag takes no value, and one was given.
+    UnexpectedValue(&'static str),
+    /// The flag was given more than once.
+    GivenTwice(&'static str),
+    /// The flag's value cannot be used.
+    Value {
+        /// The flag's name.
+        flag: &'static str,
+        /// The value as it was given.
+        value: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An argument that belongs to no flag, in a program that takes none.
+    UnexpectedArgument(String),
+    /// An argument that is not UTF-8.
+    NotUtf8(OsString),
+    /// Each flag is right, but together they are not: what is missing or too much.
+    Combination(String),
+}
+
+impl Program {
+    /// Runs the program on the arguments of this process and gives its exit status: 0 when it is
+    /// done, 1 when `run` failed, 2 when the command line is wrong.
+    ///
+    /// `configure` reads the arguments and refuses wrong ones; `run` does the work. What either
+    /// refuses is printed on standard error in one line, each cause after its effect.
+    pub fn main<C, E: error::Error>(
+        &self,
+        configure: impl FnOnce(&Arguments) -> Result<C, Error>,
+        run: impl FnOnce(C) -> Result<(), E>,
+    ) -> ExitCode {
+        let configured = match self.parse(env::args_os().skip(1)) {
+            Ok(Command::Run(arguments)) => configure(&arguments),
+            Ok(Command::Print(text)) => {
+                // Nobody is left to be told when standard output is closed.
+                let _ = io::stdout().write_all(text.as_bytes());
+                return ExitCode::SUCCESS;
+            }
+            Err(error) => Err(error),
+        };
+        let name = self.name;
+        match configured {
+            Err(error) => {
+                let _ = writeln!(io::stderr(), "{name}: {error}; see {name} --help");
+                ExitCode::from(2)
+            }
+            Ok(configuration) => match run(configuration) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    let _ = writeln!(io::stderr(), "{name}: {}", one_line(&error));
+                    ExitCode::FAILURE
+                }
+            },
+        }
+    }
+
+    /// What the arguments, without the program's own name, ask for.
+    ///
+    /// # Errors
+    ///
+    /// When they are wrong in themselves; values are judged by those who read them.
+    pub fn parse(&self, arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Error> {
+        let mut result = Arguments::default();
+        let mut arguments = arguments.into_iter().map(|argument| {
+            let text: Result<String, OsString> = argument.into_string();
+            text.map_err(Error::NotUtf8)
+        });
+        let mut flags_ended = false;
+        while let Some(argument) = arguments.next().transpose()? {
+            if flags_ended || !argument.starts_with('-') || argument == "-" {
+                if !self.takes_arguments {
+                    return Err(Error::UnexpectedArgument(argument));
+                }
+                result.ordinary.push(argument);
+                continue;
+            }
+            match argument.as_str() {
+                "--" => flags_ended = true,
+                "-h" | "--help" => return Ok(Command::Print(self.help())),
+                "--version" => return Ok(Command::Print(self.version())),
+                _ => {
+                    let (flag, given) = self.flag(&argument)?;
+                    if !flag.repeats && result.has(flag.name) {
+                        return Err(Error::GivenTwice(flag.name));
+                    }
+                    let value = match given {
+                        Some(_) if flag.value.is_empty() => {
+                            return Err(Error::UnexpectedValue(flag.name));
+                        }
+                        Some(value) => value.to_owned(),
+                        None if flag.value.is_empty() => String::new(),
+                        None => arguments
+                            .next()
+                            .transpose()?
+                            .filter(|value| !value.starts_with("--"))
+                            .ok_or(Error::MissingValue { flag: flag.name, value: flag.value })?,
+                    };
+                    result.values.push((flag.name, value));
+                }
+            }
+        }
+        Ok(Command::Run(result))
+    }
+
+    /// The arguments of each example, as a shell would hand them over: for the program's own test.
+    ///
+    /// # Errors
+    ///
+    /// The first example that is refused, and why.
+    pub fn parse_examples(&self) -> Result<Vec<Arguments>, (&'static str, Error)> {
+        self.examples
+            .iter()
+            .map(|&example| {
+                let words = shell_words(example).into_iter();
+                let own = words.skip_while(|word| word != self.name).skip(1).map(OsString::from);
+                match self.parse(own) {
+                    Ok(Command::Run(arguments)) => Ok(arguments),
+                    Ok(Command::Print(_)) => Ok(Arguments::default()),
+                    Err(error) => Err((example, error)),
+                }
+            })
+            .collect()
+    }
+
+    /// What `--help` prints.
+    #[must_use]
+    pub fn help(&self) -> String {
+        const BUILT_IN: [(&str, &str); 2] =
+            [("-h, --help", "Print this and exit."), ("--version", "Print the version and exit.")];
+        let mut text = format!("{}\n\nUsage:\n\n", self.purpose);
+        for line in self.usage {
+            text.push_str(&format!("  {line}\n"));
+        }
+        text.push_str("\nOptions:\n\n");
+        for flag in self.flags {
+            let equals = if flag.value.is_empty() { "" } else { "=" };
+            entry(&mut text, &format!("--{}{equals}{}", flag.name, flag.value), flag.help);
+        }
+        for (flag, help) in BUILT_IN {
+            entry(&mut text, flag, help);
+        }
+        if !self.environment.is_empty() {
+            text.push_str("Environment:\n\n");
+            for (variable, help) in self.environment {
+                entry(&mut text, variable, help);
+            }
+        }
+        text.push_str("Exit status: 0 done, 1 failed while running, 2 wrong usage.\n");
+        text.push_str("\nExamples:\n\n");
+        for example in self.examples {
+            text.push_str(&format!("  {example}\n"));
+        }
+        text
+    }
+
+    /// What `--version` prints.
+    #[must_use]
+    pub fn version(&self) -> String {
+        format!("{} {}\n", self.name, env!("CARGO_PKG_VERSION"))
+    }
+
+    /// The flag that an argument names, and the value that came with it.
+    fn flag<'a>(&self, argument: &'a str) -> Result<(&Flag, Option<&'a str>), Error> {
+        let (dashed, value) = match argument.split_once('=') {
+            Some((dashed, value)) => (dashed, Some(value)),
+            None => (argument, None),
+        };
+        let name = dashed.strip_prefix("--");
+        match self.flags.iter().find(|flag| Some(flag.name) == name) {
+            Some(flag) => Ok((flag, value)),
+            None => Err(Error::UnknownFlag {
+                flag: dashed.to_owned(),
+                suggestion: self.nearest(dashed.trim_start_matches('-')),
+            }),
+        }
+    }
+
+    /// The flag's name that comes nearest to `name`: the rest was left off, or two slips away.
+    fn nearest(&self, name: &str) -> Option<&'static str> {
+        let known = self.flags.iter().map(|flag| flag.name).chain(["help", "version"]);
+        known
+            .map(|known| {
+                let is_beginning = name.len() >= 2 && known.starts_with(name);
+                (if is_beginning { 0 } else { distance(name, known) }, known)
+            })
+            .filter(|&(distance, known)| distance <= 2 && distance < known.len())
+            .min()
+            .map(|(_, known)| known)
+    }
+}
+
+impl Arguments {
+    /// The value of a flag that was given, the last one where it repeats.
+    #[must_use]
+    pub fn value(&self, flag: &str) -> Option<&str> {
+        self.values(flag).last()
+    }
+
+    /// Every value of a flag, in the order given.
+    pub fn values(&self, flag: &str) -> impl Iterator<Item = &str> {
+        self.values.iter().filter(move |(name, _)| *name == flag).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether a flag was given.
+    #[must_use]
+    pub fn has(&self, flag: &str) -> bool {
+        self.values(flag).next().is_some()
+    }
+
+    /// The value of a flag as a number, an address or whatever else is read from text.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Value`] when the value is not one of these.
+    pub fn parsed<T: FromStr<Err: fmt::Display>>(
+        &self,
+        flag: &'static str,
+    ) -> Result<Option<T>, Error> {
+        let parse =
+            |value: &str| value.parse().map_err(|why: T::Err| Error::value(flag, value, why));
+        self.value(flag).map(parse).transpose()
+    }
+
+    /// The arguments that belong to no flag.
+    #[must_use]
+    pub fn ordinary(&self) -> &[String] {
+        &self.ordinary
+    }
+}
+
+impl Error {
+    /// A value that cannot be used, and why.
+    pub fn value(flag: &'static str, value: &str, reason: impl fmt::Display) -> Error {
+        Error::Value { flag, value: value.to_owned(), reason: reason.to_string() }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::UnknownFlag { flag, suggestion: None } => write!(f, "unknown flag {flag}"),
+            Error::UnknownFlag { flag, suggestion: Some(near) } => {
+                write!(f, "unknown flag {flag} (did you mean --{near}?)")
+            }
+            Error::MissingValue { flag, value } => {
+                write!(f, "flag --{flag} needs a value: --{flag}={value}")
+            }
+            Error::UnexpectedValue(flag) => write!(f, "flag --{flag} takes no value"),
+            Error::GivenTwice(flag) => write!(f, "flag --{flag} was given twice"),
+            Error::Value { flag, value, reason } => {
+                write!(f, "flag --{flag} cannot be {value:?}: {reason}")
+            }
+            Error::UnexpectedArgument(argument) => write!(f, "unexpected argument {argument:?}"),
+            Error::NotUtf8(argument) => write!(f, "argument {argument:?} is not UTF-8"),
+            Error::Combination(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl error::Error for Error {}
+
+/// An error and its causes in one line.
+#[must_use]
+pub fn one_line(error: &dyn error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // Writing to a string does not fail.
+        let _ = write!(line, ": {error}");
+        cause = error.source();
+    }
+    line.replace(['\n', '\r'], " ")
+}
+
+/// Appends a title and under it, indented, its text in lines of at most [`HELP_COLUMNS`].
+fn entry(help: &mut String, title: &str, text: &str) {
+    const INDENT: &str = "        ";
+    help.push_str(&format!("  {title}\n"));
+    let mut line = String::from(INDENT);
+    for word in text.split_whitespace() {
+        if line.len() > INDENT.len() {
+            if line.chars().count() + 1 + word.chars().count() > HELP_COLUMNS {
+                help.push_str(&format!("{line}\n"));
+                line.truncate(INDENT.len());
+            } else {
+                line.push(' ');
+            }
+        }
+        line.push_str(word);
+    }
+    help.push_str(&format!("{line}\n\n"));
+}
+
+/// How many characters have to be put in, taken out or changed to make one word of the other.
+fn distance(from: &str, to: &str) -> usize {
+    // One row of the usual table: the distances from a prefix of `from` to every prefix of `to`.
+    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
+    for (removed, a) in from.chars().enumerate() {
+        let mut diagonal = removed;
+        let mut left = removed + 1;
+        for (cell, b) in row.iter_mut().skip(1).zip(to.chars()) {
+            let changed = diagonal + usize::from(a != b);
+            diagonal = *cell;
+            left = changed.min(left + 1).min(diagonal + 1);
+            *cell = left;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = removed + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+/// The words of a command line up to a pipe, a redirection or a comment, quotes taken off.
+fn shell_words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    for character in line.chars() {
+        match (quote, character) {
+            (Some(open), _) if open == character => quote = None,
+            (None, '"' | '\'') => {
+                quote = Some(character);
+                word.get_or_insert_default();
+            }
+            (None, '|' | '<' | '>' | '#' | '&' | ';') => break,
+            (None, ' ') => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(character),
+        }
+    }
+    words.extend(word);
+    words
+}

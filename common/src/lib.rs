@@ -9,6 +9,7 @@
 //! - [`http`]: HTTP/1.1, a pure parser and the client side over it
 //! - [`connection`]: one socket: what was read and not yet used, and absolute deadlines
 //! - [`flags`]: `--name value` for all three programs, and their help
+//! - [`random`]: numbers that nobody else draws
 //! - [`retry`]: growing pauses between attempts
 
 #![forbid(unsafe_code)]
@@ -20,4 +21,5 @@ pub mod flags;
 pub mod http;
 pub mod json;
 pub mod limits;
+pub mod random;
 pub mod retry;

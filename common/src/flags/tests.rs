@@ -1,0 +1,187 @@
+//! Flags as a program sees them.
+
+use super::*;
+
+const BREWER: Program = Program {
+    name: "brewer",
+    purpose: "Brew coffee.",
+    usage: &["brewer [--beans=<name>] [<cup>...]"],
+    takes_arguments: true,
+    flags: &[
+        Flag {
+            name: "beans",
+            value: "<name>",
+            repeats: true,
+            help: "Take these beans; several kinds are mixed in equal parts, in the order in which \
+                   they are given. Default: what is left in the mill.",
+        },
+        Flag { name: "minutes", value: "<count>", repeats: false, help: "How long. Default: 4." },
+        Flag { name: "decaf", value: "", repeats: false, help: "For the evening." },
+    ],
+    environment: &[("WATER", "Where water comes from.")],
+    examples: &["brewer --beans=arabica 'my cup' > cup", "WATER=tap brewer --decaf"],
+};
+
+fn parse(arguments: &[&str]) -> Result<Arguments, Error> {
+    match BREWER.parse(arguments.iter().map(OsString::from))? {
+        Command::Run(arguments) => Ok(arguments),
+        Command::Print(text) => panic!("printed {text}"),
+    }
+}
+
+fn refusal(arguments: &[&str]) -> String {
+    parse(arguments).unwrap_err().to_string()
+}
+
+#[test]
+fn both_ways_to_write_a_value_mean_the_same() {
+    let apart = parse(&["--beans", "arabica", "--minutes", "5", "cup"]).unwrap();
+    let joined = parse(&["cup", "--beans=arabica", "--minutes=5"]).unwrap();
+    assert_eq!(apart, joined);
+    assert_eq!(apart.value("beans"), Some("arabica"));
+    assert_eq!(apart.parsed("minutes"), Ok(Some(5)));
+    assert_eq!(apart.ordinary(), ["cup"]);
+    assert!(!apart.has("decaf"));
+}
+
+#[test]
+fn a_flag_repeats_only_where_it_may() {
+    let mixed = parse(&["--beans=a", "--beans=b"]).unwrap();
+    assert_eq!(mixed.values("beans").collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(refusal(&["--minutes=1", "--minutes=2"]), "flag --minutes was given twice");
+}
+
+#[test]
+fn after_two_dashes_everything_is_an_argument() {
+    let arguments = parse(&["--decaf", "--", "--beans", "-h", "--"]).unwrap();
+    assert!(arguments.has("decaf"));
+    assert_eq!(arguments.ordinary(), ["--beans", "-h", "--"]);
+}
+
+#[test]
+fn values_are_taken_as_they_are_written() {
+    assert_eq!(parse(&["--beans="]).unwrap().value("beans"), Some(""));
+    assert_eq!(parse(&["--beans", ""]).unwrap().value("beans"), Some(""));
+    assert_eq!(parse(&["--beans=a=b"]).unwrap().value("beans"), Some("a=b"));
+    assert_eq!(parse(&["--beans", "-"]).unwrap().value("beans"), Some("-"));
+    assert_eq!(parse(&["--beans=--decaf"]).unwrap().value("beans"), Some("--decaf"));
+    assert_eq!(parse(&["-"]).unwrap().ordinary(), ["-"]);
+}
+
+#[test]
+fn a_wrong_flag_is_named_and_the_nearest_one_suggested() {
+    assert_eq!(refusal(&["--baens", "x"]), "unknown flag --baens (did you mean --beans?)");
+    assert_eq!(refusal(&["--min=4"]), "unknown flag --min (did you mean --minutes?)");
+    assert_eq!(refusal(&["-decaf"]), "unknown flag -decaf (did you mean --decaf?)");
+    assert_eq!(refusal(&["--hepl"]), "unknown flag --hepl (did you mean --help?)");
+    assert_eq!(refusal(&["--sugar"]), "unknown flag --sugar");
+    assert_eq!(refusal(&["-5"]), "unknown flag -5");
+}
+
+#[test]
+fn a_wrong_value_is_named_with_its_reason() {
+    assert_eq!(refusal(&["--beans"]), "flag --beans needs a value: --beans=<name>");
+    assert_eq!(refusal(&["--beans", "--decaf"]), "flag --beans needs a value: --beans=<name>");
+    assert_eq!(refusal(&["--decaf=no"]), "flag --decaf takes no value");
+    let arguments = parse(&["--minutes=soon"]).unwrap();
+    assert_eq!(
+        arguments.parsed::<u8>("minutes").unwrap_err().to_string(),
+        "flag --minutes cannot be \"soon\": invalid digit found in string"
+    );
+    assert_eq!(arguments.parsed::<u8>("beans"), Ok(None));
+}
+
+#[test]
+fn arguments_are_refused_where_none_are_taken() {
+    let strict = Program { takes_arguments: false, ..BREWER };
+    let error = strict.parse(["cup".into()]).unwrap_err();
+    assert_eq!(error.to_string(), "unexpected argument \"cup\"");
+}
+
+#[cfg(unix)]
+#[test]
+fn arguments_that_are_not_text_are_refused() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let error = BREWER.parse([OsString::from_vec(vec![b'a', 0xFF])]).unwrap_err();
+    assert_eq!(error.to_string(), "argument \"a\\xFF\" is not UTF-8");
+}
+
+#[test]
+fn help_is_made_from_the_list_of_flags() {
+    let Ok(Command::Print(help)) = BREWER.parse(["--decaf".into(), "-h".into()]) else { panic!() };
+    assert_eq!(
+        help,
+        "\
+Brew coffee.
+
+Usage:
+
+  brewer [--beans=<name>] [<cup>...]
+
+Options:
+
+  --beans=<name>
+        Take these beans; several kinds are mixed in equal parts, in the order
+        in which they are given. Default: what is left in the mill.
+
+  --minutes=<count>
+        How long. Default: 4.
+
+  --decaf
+        For the evening.
+
+  -h, --help
+        Print this and exit.
+
+  --version
+        Print the version and exit.
+
+Environment:
+
+  WATER
+        Where water comes from.
+
+Exit status: 0 done, 1 failed while running, 2 wrong usage.
+
+Examples:
+
+  brewer --beans=arabica 'my cup' > cup
+  WATER=tap brewer --decaf
+"
+    );
+}
+
+#[test]
+fn the_version_names_the_program() {
+    let Ok(Command::Print(version)) = BREWER.parse(["--version".into()]) else { panic!() };
+    assert_eq!(version, concat!("brewer ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn examples_are_parsed_as_a_shell_would_hand_them_over() {
+    let examples = BREWER.parse_examples().unwrap();
+    assert_eq!(examples[0].ordinary(), ["my cup"]);
+    assert_eq!(examples[0].value("beans"), Some("arabica"));
+    assert!(examples[1].has("decaf"));
+
+    let wrong = Program { examples: &["brewer --sugar"], ..BREWER };
+    assert_eq!(wrong.parse_examples().unwrap_err().0, "brewer --sugar");
+}
+
+#[test]
+fn an_error_is_told_with_its_causes_in_one_line() {
+    #[derive(Debug)]
+    struct Spilled(io::Error);
+    impl fmt::Display for Spilled {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("coffee spilled")
+        }
+    }
+    impl error::Error for Spilled {
+        fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+    let error = Spilled(io::Error::other("table\nshook"));
+    assert_eq!(one_line(&error), "coffee spilled: table shook");
+}
