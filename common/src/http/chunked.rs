@@ -1,0 +1,221 @@
+//! The chunked transfer coding (RFC 9112 §7.1), decoded in whatever pieces it comes.
+//!
+//! Framing is read byte by byte by a small state machine and content is copied in bulk, so how
+//! the input is cut makes no difference. Extensions and trailers are checked and thrown away.
+//!
+//! Strict where the RFC leaves room: sizes have 1 to 16 digits and no white space beside them,
+//! lines end with CR LF.
+
+use super::scan::{self, TEXT, TOKEN};
+use crate::limits::{CHUNK_EXTENSIONS_SIZE_MAX, TRAILERS_SIZE_MAX};
+use std::{error, fmt};
+
+/// A chunk's size has no more digits than 64 bits need, and so cannot overflow.
+const SIZE_DIGITS_MAX: u32 = u64::BITS / 4;
+
+/// Decodes one body.
+#[derive(Debug, Clone)]
+pub struct Decoder {
+    state: State,
+    limit: u64,
+    /// How many more bytes of content may come.
+    content_left: u64,
+    extensions_size: usize,
+    trailers_size: usize,
+}
+
+/// What the next byte may be.
+#[derive(Debug, Clone, Copy)]
+enum State {
+    /// A digit of a chunk's size, or what ends it.
+    Size { size: u64, digits: u32 },
+    /// The first byte of an extension's name.
+    ExtensionStart { size: u64 },
+    /// More of an extension. What it says is of no interest, only that it cannot hide a line end.
+    Extension { size: u64 },
+    /// The line feed after a chunk's size.
+    SizeEnd { size: u64 },
+    /// Content.
+    Content { left: u64 },
+    /// The carriage return after a chunk's content.
+    ContentEnd,
+    /// The line feed after that.
+    ContentLineFeed,
+    /// A trailer, or the empty line that ends the body.
+    TrailerStart,
+    /// More of a trailer's name.
+    TrailerName,
+    /// More of a trailer's value.
+    TrailerValue,
+    /// The line feed after that.
+    TrailerEnd,
+    /// The last line feed.
+    End,
+    /// Nothing: the body is complete.
+    Finished,
+}
+
+/// How far a call of [`Decoder::decode`] came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decoded {
+    /// How many bytes of the input were used: all of it, unless the body ended before.
+    pub consumed: usize,
+    /// Whether the body is complete.
+    pub finished: bool,
+}
+
+/// Why a body cannot be decoded. Nothing after it can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Error {
+    /// A chunk's size is not 1 to 16 hexadecimal digits, followed by an extension or CR LF.
+    Size,
+    /// An extension is empty, or has a control byte.
+    Extension,
+    /// Extensions are larger than [`CHUNK_EXTENSIONS_SIZE_MAX`].
+    ExtensionsTooLarge,
+    /// A chunk's content is not followed by CR LF.
+    ContentEnd,
+    /// The content is larger than this limit.
+    TooLarge(u64),
+    /// A trailer is not a valid header line.
+    Trailer,
+    /// Trailers are larger than [`TRAILERS_SIZE_MAX`].
+    TrailersTooLarge,
+}
+
+impl Error {
+    /// The status of the answer to a request with such a body.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Error::Size | Error::Extension | Error::ContentEnd | Error::Trailer => 400,
+            Error::ExtensionsTooLarge | Error::TooLarge(_) => 413,
+            Error::TrailersTooLarge => 431,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Size => f.write_str("a chunk's size is not a hexadecimal number"),
+            Error::Extension => f.write_str("a chunk's extension is not valid"),
+            Error::ExtensionsTooLarge => {
+                write!(f, "chunk extensions are larger than {CHUNK_EXTENSIONS_SIZE_MAX} bytes")
+            }
+            Error::ContentEnd => f.write_str("a chunk does not end where its size says"),
+            Error::TooLarge(limit) => write!(f, "the body is larger than {limit} bytes"),
+            Error::Trailer => f.write_str("a trailer is not a name, a colon and a value"),
+            Error::TrailersTooLarge => {
+                write!(f, "trailers are larger than {TRAILERS_SIZE_MAX} bytes")
+            }
+        }
+    }
+}
+
+impl error::Error for Error {}
+
+impl Decoder {
+    /// A decoder for a body of at most `limit` bytes of content.
+    #[must_use]
+    pub fn new(limit: u64) -> Decoder {
+        Decoder {
+            state: State::Size { size: 0, digits: 0 },
+            limit,
+            content_left: limit,
+            extensions_size: 0,
+            trailers_size: 0,
+        }
+    }
+
+    /// Decodes the next piece of the body and appends its content to `output`.
+    ///
+    /// # Errors
+    ///
+    /// The first fault of the body; the decoder cannot be used after it.
+    pub fn decode(&mut self, input: &[u8], output: &mut Vec<u8>) -> Result<Decoded, Error> {
+        let mut rest = input;
+        while let Some((&byte, after)) = rest.split_first() {
+            match self.state {
+                State::Finished => break,
+                State::Content { left } => {
+                    let size =
+                        usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
+                    let (content, after) = rest.split_at(size);
+                    output.extend_from_slice(content);
+                    rest = after;
+                    self.state = match left - size as u64 {
+                        0 => State::ContentEnd,
+                        left => State::Content { left },
+                    };
+                }
+                state => {
+                    rest = after;
+                    self.state = self.next(state, byte)?;
+                }
+            }
+        }
+        let finished = matches!(self.state, State::Finished);
+        Ok(Decoded { consumed: input.len() - rest.len(), finished })
+    }
+
+    /// The state after one byte of framing.
+    fn next(&mut self, state: State, byte: u8) -> Result<State, Error> {
+        Ok(match (state, byte) {
+            (State::Size { size, digits }, _) => match (char::from(byte).to_digit(16), byte) {
+                (Some(digit), _) if digits < SIZE_DIGITS_MAX => {
+                    State::Size { size: size << 4 | u64::from(digit), digits: digits + 1 }
+                }
+                (None, b'\r') if digits > 0 => State::SizeEnd { size },
+                (None, b';') if digits > 0 => self.extension(State::ExtensionStart { size })?,
+                _ => return Err(Error::Size),
+            },
+            (State::ExtensionStart { size }, _) if scan::is(byte, TOKEN) => {
+                self.extension(State::Extension { size })?
+            }
+            (State::Extension { size }, b'\r') => State::SizeEnd { size },
+            (State::Extension { .. }, _) if scan::is(byte, TEXT) => self.extension(state)?,
+            (State::ExtensionStart { .. } | State::Extension { .. }, _) => {
+                return Err(Error::Extension);
+            }
+            (State::SizeEnd { size: 0 }, b'\n') => State::TrailerStart,
+            (State::SizeEnd { size }, b'\n') => {
+                self.content_left =
+                    self.content_left.checked_sub(size).ok_or(Error::TooLarge(self.limit))?;
+                State::Content { left: size }
+            }
+            (State::SizeEnd { .. }, _) => return Err(Error::Size),
+            (State::ContentEnd, b'\r') => State::ContentLineFeed,
+            (State::ContentLineFeed, b'\n') => State::Size { size: 0, digits: 0 },
+            (State::ContentEnd | State::ContentLineFeed, _) => return Err(Error::ContentEnd),
+            (State::TrailerStart, b'\r') => State::End,
+            (State::End, b'\n') | (State::Finished, _) => State::Finished,
+            (State::TrailerName, b':') => self.trailer(State::TrailerValue)?,
+            (State::TrailerStart | State::TrailerName, _) if scan::is(byte, TOKEN) => {
+                self.trailer(State::TrailerName)?
+            }
+            (State::TrailerValue, b'\r') => self.trailer(State::TrailerEnd)?,
+            (State::TrailerValue, _) if scan::is(byte, TEXT) => self.trailer(state)?,
+            (State::TrailerEnd, b'\n') => self.trailer(State::TrailerStart)?,
+            _ => return Err(Error::Trailer),
+        })
+    }
+
+    /// Counts one byte of an extension.
+    fn extension(&mut self, next: State) -> Result<State, Error> {
+        self.extensions_size += 1;
+        if self.extensions_size > CHUNK_EXTENSIONS_SIZE_MAX {
+            return Err(Error::ExtensionsTooLarge);
+        }
+        Ok(next)
+    }
+
+    /// Counts one byte of a trailer.
+    fn trailer(&mut self, next: State) -> Result<State, Error> {
+        self.trailers_size += 1;
+        if self.trailers_size > TRAILERS_SIZE_MAX {
+            return Err(Error::TrailersTooLarge);
+        }
+        Ok(next)
+    }
+}

@@ -1,0 +1,103 @@
+//! Header fields (RFC 9112 §5): read line by line, found by name.
+//!
+//! A line that is folded, that lacks its colon or has white space before it, or that holds a
+//! control byte is an error, and so is a section beyond any of its three limits.
+
+use super::parse::Error;
+use super::scan::{Scanner, Stop, TEXT, TOKEN};
+use crate::limits::{HEADER_LINE_SIZE_MAX, HEADERS_MAX, HEADERS_SIZE_MAX};
+use std::str;
+
+/// The header fields of a message, in the order in which they came.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fields<'a> {
+    lines: Vec<(&'a [u8], &'a [u8])>,
+}
+
+impl<'a> Fields<'a> {
+    /// The value of the first field of this name (in any case), without the white space around
+    /// it; `None` also where it is not UTF-8.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&'a str> {
+        self.all(name).next().and_then(|value| str::from_utf8(value).ok())
+    }
+
+    /// The values of all fields of this name (in any case), without the white space around them.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        let is_named = move |field: &&(&[u8], &[u8])| field.0.eq_ignore_ascii_case(name.as_bytes());
+        self.lines.iter().filter(is_named).map(|&(_, value)| value)
+    }
+
+    /// The comma-separated members of all fields of this name, without the white space around
+    /// them; some may be empty.
+    pub fn members(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.all(name).flat_map(|value| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii)
+    }
+
+    /// Every name, as it was written, and its value.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        self.lines.iter().map(|&(name, value)| {
+            (str::from_utf8(name).expect("a name is made of ASCII bytes"), value)
+        })
+    }
+
+    /// The value of a field that a message may have once, and that must be text.
+    pub(super) fn only(&self, name: &'static str) -> Result<Option<&'a str>, Error> {
+        let mut values = self.all(name);
+        let first = values.next();
+        if values.next().is_some() {
+            return Err(Error::Repeated(name));
+        }
+        first.map(|value| str::from_utf8(value).map_err(|_| Error::FieldValue)).transpose()
+    }
+
+    /// The fields of a section that is nothing else; `None` where it is not valid.
+    pub(super) fn parse(section: &'a [u8]) -> Option<Fields<'a>> {
+        Fields::read(&mut Scanner::new(section)).ok()
+    }
+
+    /// Reads all lines up to and with the empty one that ends the section.
+    pub(super) fn read(scanner: &mut Scanner<'a>) -> Result<Fields<'a>, Stop> {
+        let mut lines = Vec::new();
+        let mut size_left = HEADERS_SIZE_MAX;
+        while scanner.peek()? != b'\r' {
+            if lines.len() == HEADERS_MAX {
+                return Err(Stop::Refused(Error::TooManyFields));
+            }
+            if lines.is_empty() {
+                // Enough for most clients, so that the list is allocated once.
+                lines.reserve_exact(8);
+            }
+            let before = scanner.rest().len();
+            lines.push(read_line(scanner, size_left.saturating_sub(2))?);
+            size_left = size_left.saturating_sub(before - scanner.rest().len());
+        }
+        scanner.line_end()?;
+        Ok(Fields { lines })
+    }
+}
+
+/// Reads `name: value` and its line end; `size_left` is what the section has left for it.
+fn read_line<'a>(
+    scanner: &mut Scanner<'a>,
+    size_left: usize,
+) -> Result<(&'a [u8], &'a [u8]), Stop> {
+    let (limit, too_long) = if size_left < HEADER_LINE_SIZE_MAX {
+        (size_left, Error::FieldsTooLarge)
+    } else {
+        (HEADER_LINE_SIZE_MAX, Error::FieldTooLong)
+    };
+    let name = scanner.take(TOKEN, limit.saturating_sub(1), too_long)?;
+    if name.is_empty() {
+        return Err(Stop::Refused(Error::FieldName));
+    }
+    scanner.expect(b':', Error::FieldName)?;
+    let value = scanner.take(TEXT, limit.saturating_sub(name.len() + 1), too_long)?;
+    if !matches!(scanner.peek()?, b'\r' | b'\n') {
+        return Err(Stop::Refused(Error::FieldValue));
+    }
+    scanner.line_end()?;
+    // Of the bytes that trim_ascii removes, a value can only hold the two that are white space
+    // in HTTP: SP and HTAB.
+    Ok((name, value.trim_ascii()))
+}

@@ -1,0 +1,367 @@
+//! Bytes to a request's or a response's head: a pure parser that never sees a socket.
+//!
+//! Input is everything received so far. The answer is the head and its size, or
+//! [`Progress::Partial`] while the end has not come, or an [`Error`] as soon as one is certain.
+//! An error never depends on later bytes, and no proper prefix of a good head is one. A head is
+//! at most some 40 KiB, because no line and no section goes on beyond its limit; so a client that
+//! sends byte by byte, and makes the head be parsed again each time, costs little.
+//!
+//! # Guarantee
+//!
+//! What is accepted has one meaning: one length, one host, one line end. What two programs might
+//! read differently is refused, and the connection has to be closed after it.
+//!
+//! # Not here
+//!
+//! The body ([`chunked`](super::chunked)), what a path or method means (the server).
+
+use super::scan::{self, HOST, Scanner, Stop, TARGET, TEXT, TOKEN};
+use crate::limits::{EMPTY_LINES_MAX, METHOD_SIZE_MAX, REQUEST_LINE_SIZE_MAX};
+use std::net::Ipv6Addr;
+use std::str;
+
+pub use super::fields::Fields;
+pub use error::Error;
+
+mod error;
+#[cfg(test)]
+mod tests;
+
+/// How far the input went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress<T> {
+    /// All of a head was there.
+    Complete {
+        /// The head.
+        value: T,
+        /// Its size in bytes, with the empty line that ends it; the body comes next.
+        size: usize,
+    },
+    /// The input is a good beginning.
+    Partial,
+}
+
+/// The head of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// As sent: a token of at most [`METHOD_SIZE_MAX`] bytes, known or not.
+    pub method: &'a str,
+    /// Begins with `/`, is not decoded, and has no query; or `*`, in `OPTIONS` alone.
+    pub path: &'a str,
+    /// What follows the first `?`, not decoded.
+    pub query: &'a str,
+    /// `HOST` or `HOST:PORT`, of an absolute target, else of the `Host` field; see [`authority`].
+    /// Only a request in HTTP/1.0 may be without.
+    pub authority: Option<&'a str>,
+    /// 0 or 1; a higher minor version is treated as 1 (RFC 9110 §6.2).
+    pub minor_version: u8,
+    /// All header fields.
+    pub fields: Fields<'a>,
+    /// What follows the head.
+    pub body: Body,
+    /// Whether the client can send another request; never in HTTP/1.0.
+    pub keep_alive: bool,
+    /// Whether the client holds its body back until it is told `100 Continue`.
+    pub expects_continue: bool,
+}
+
+/// The head of a response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response<'a> {
+    /// 100 to 999.
+    pub status: u16,
+    /// May be empty, also where it is not UTF-8.
+    pub reason: &'a str,
+    /// 0 or 1, as in a request.
+    pub minor_version: u8,
+    /// All header fields.
+    pub fields: Fields<'a>,
+    /// What follows the head.
+    pub body: Body,
+    /// Whether the server takes another request.
+    pub keep_alive: bool,
+}
+
+/// How the length of a body is known (RFC 9112 §6.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    /// There is none.
+    None,
+    /// So many bytes.
+    Sized(u64),
+    /// In chunks, for [`chunked`](super::chunked).
+    Chunked,
+    /// All bytes until the server closes; never of a request.
+    UntilClose,
+}
+
+/// Parses the head of a request.
+///
+/// # Errors
+///
+/// The reason for which the request has to be refused, and the connection closed.
+pub fn request(input: &[u8]) -> Result<Progress<Request<'_>>, Error> {
+    let mut scanner = Scanner::new(input);
+    let result = read_request(&mut scanner);
+    progress(result, input.len() - scanner.rest().len())
+}
+
+/// Parses the head of a response; `to_head` says whether it answers a `HEAD`, which has no body.
+///
+/// # Errors
+///
+/// The reason for which nothing more can be read from this connection.
+pub fn response(input: &[u8], to_head: bool) -> Result<Progress<Response<'_>>, Error> {
+    let mut scanner = Scanner::new(input);
+    let result = read_response(&mut scanner, to_head);
+    progress(result, input.len() - scanner.rest().len())
+}
+
+/// Splits `HOST` or `HOST:PORT`. The host keeps the brackets of an IPv6 address.
+///
+/// A host is a name or address without escapes; user names, lists and empty hosts are not valid.
+#[must_use]
+pub fn authority(text: &str) -> Option<(&str, Option<u16>)> {
+    let host_size = match text.strip_prefix('[') {
+        Some(bracketed) => bracketed.find(']')? + 2,
+        None => text.find(':').unwrap_or(text.len()),
+    };
+    let (host, port) = text.split_at_checked(host_size)?;
+    let is_host = match host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && scan::are(host.as_bytes(), HOST),
+    };
+    let port = match port {
+        // RFC 3986 §3.2.3: a colon without a port is the default port.
+        "" | ":" => None,
+        _ => Some(u16::try_from(number(port.strip_prefix(':')?)?.ok()?).ok()?),
+    };
+    is_host.then_some((host, port))
+}
+
+fn progress<T>(result: Result<T, Stop>, size: usize) -> Result<Progress<T>, Error> {
+    match result {
+        Ok(value) => Ok(Progress::Complete { value, size }),
+        Err(Stop::Partial) => Ok(Progress::Partial),
+        Err(Stop::Refused(error)) => Err(error),
+    }
+}
+
+fn read_request<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, Stop> {
+    skip_empty_lines(scanner)?;
+    let (method, target, minor_version) = read_request_line(scanner)?;
+    let (target_authority, path, query) = split_target(method, target)?;
+    let fields = Fields::read(scanner)?;
+
+    let host = fields.only("Host")?;
+    if host.is_none() && minor_version > 0 {
+        return Err(Stop::Refused(Error::HostMissing));
+    }
+    // An absolute target makes the value of Host void, but not its syntax (RFC 9112 §3.2.2).
+    let is_void = |host: &str| host.is_empty() && target_authority.is_some();
+    if host.is_some_and(|host| !is_void(host) && authority(host).is_none()) {
+        return Err(Stop::Refused(Error::Host));
+    }
+    for name in ["Authorization", "Origin"] {
+        // Whoever checks the first must not miss the second.
+        fields.only(name)?;
+    }
+
+    let body = announced_body(&fields, minor_version)?.unwrap_or(Body::None);
+    let has_body = !matches!(body, Body::None | Body::Sized(0));
+    if body_is_suspicious(method) && has_body {
+        return Err(Stop::Refused(Error::BodyNotAllowed));
+    }
+    let expects_continue = minor_version > 0 && reads_expectation(&fields)? && has_body;
+    Ok(Request {
+        method,
+        path,
+        query,
+        authority: target_authority.or(host),
+        minor_version,
+        body,
+        keep_alive: minor_version > 0 && !says_close(&fields),
+        expects_continue,
+        fields,
+    })
+}
+
+/// RFC 9110 §9.3.1: a body means nothing here, so it is either an error or an attempt to smuggle.
+fn body_is_suspicious(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "OPTIONS")
+}
+
+/// RFC 9112 §2.2: old clients send a line end after a body.
+fn skip_empty_lines(scanner: &mut Scanner<'_>) -> Result<(), Stop> {
+    for _ in 0..EMPTY_LINES_MAX {
+        if scanner.peek()? != b'\r' {
+            return Ok(());
+        }
+        scanner.line_end()?;
+    }
+    match scanner.peek()? {
+        b'\r' => Err(Stop::Refused(Error::TooManyEmptyLines)),
+        _ => Ok(()),
+    }
+}
+
+/// Reads the method, the target and the minor version.
+fn read_request_line<'a>(scanner: &mut Scanner<'a>) -> Result<(&'a str, &'a str, u8), Stop> {
+    let method = scanner.take(TOKEN, METHOD_SIZE_MAX, Error::MethodTooLong)?;
+    if method.is_empty() {
+        return Err(Stop::Refused(Error::Method));
+    }
+    scanner.expect(b' ', Error::Method)?;
+
+    let around_target = method.len() + " ".len() + " HTTP/1.1".len();
+    let target =
+        scanner.take(TARGET, REQUEST_LINE_SIZE_MAX - around_target, Error::RequestLineTooLong)?;
+    if target.is_empty() {
+        return Err(Stop::Refused(Error::Target));
+    }
+    if matches!(scanner.peek()?, b'\r' | b'\n') {
+        // HTTP/0.9 ends here.
+        return Err(Stop::Refused(Error::Version));
+    }
+    scanner.expect(b' ', Error::Target)?;
+
+    let version = scanner.take_like(b"HTTP/0.0", Error::Version)?;
+    scanner.line_end()?;
+    Ok((ascii(method), ascii(target), minor_version(version)?))
+}
+
+fn minor_version(version: [u8; 8]) -> Result<u8, Error> {
+    match version {
+        [.., b'1', b'.', b'0'] => Ok(0),
+        [.., b'1', b'.', _] => Ok(1),
+        _ => Err(Error::VersionNotSupported),
+    }
+}
+
+/// Splits a target (RFC 9112 §3.2) into its authority, if it has one, its path and its query.
+fn split_target<'a>(
+    method: &str,
+    target: &'a str,
+) -> Result<(Option<&'a str>, &'a str, &'a str), Error> {
+    if method == "CONNECT" {
+        return Err(Error::MethodNotSupported);
+    }
+    if target == "*" && method == "OPTIONS" {
+        return Ok((None, target, ""));
+    }
+    let (origin, query) = target.split_once('?').unwrap_or((target, ""));
+    if origin.starts_with('/') {
+        return Ok((None, origin, query));
+    }
+    let (scheme, rest) = origin.split_once("://").ok_or(Error::Target)?;
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    if !scheme.eq_ignore_ascii_case("http") || authority(host).is_none() {
+        return Err(Error::Target);
+    }
+    Ok((Some(host), if path.is_empty() { "/" } else { path }, query))
+}
+
+fn read_response<'a>(scanner: &mut Scanner<'a>, to_head: bool) -> Result<Response<'a>, Stop> {
+    let version = scanner.take_like(b"HTTP/0.0", Error::Version)?;
+    scanner.expect(b' ', Error::StatusLine)?;
+    let status = scanner.take_like(b"000", Error::StatusLine)?;
+    let status = status.iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
+    // The space before the reason is a must of RFC 9112 §4 that some servers forget.
+    if scanner.peek()? != b'\r' {
+        scanner.expect(b' ', Error::StatusLine)?;
+    }
+    let around_reason = "HTTP/1.1 200 ".len();
+    let reason =
+        scanner.take(TEXT, REQUEST_LINE_SIZE_MAX - around_reason, Error::StatusLineTooLong)?;
+    scanner.line_end()?;
+    let minor_version = minor_version(version)?;
+    if status < 100 {
+        return Err(Stop::Refused(Error::StatusLine));
+    }
+
+    let fields = Fields::read(scanner)?;
+    let body = match status {
+        _ if to_head => Body::None,
+        100..200 | 204 | 304 => Body::None,
+        _ => announced_body(&fields, minor_version)?.unwrap_or(Body::UntilClose),
+    };
+    Ok(Response {
+        status,
+        reason: str::from_utf8(reason).unwrap_or_default(),
+        minor_version,
+        body,
+        keep_alive: minor_version > 0 && body != Body::UntilClose && !says_close(&fields),
+        fields,
+    })
+}
+
+/// What the fields say about the body; `None` where they say nothing.
+fn announced_body(fields: &Fields<'_>, minor_version: u8) -> Result<Option<Body>, Error> {
+    let length = fields.only("Content-Length")?;
+    let codings = fields.only("Transfer-Encoding")?;
+    match (length, codings) {
+        (None, None) => Ok(None),
+        (Some(length), None) => match number(length) {
+            Some(Ok(length)) => Ok(Some(Body::Sized(length))),
+            Some(Err(Overflow)) => Err(Error::ContentLengthTooLarge),
+            None => Err(Error::ContentLength),
+        },
+        (Some(_), Some(_)) => Err(Error::TwoLengths),
+        // RFC 9112 §6.1: whoever added the field did not understand the message.
+        (None, Some(_)) if minor_version == 0 => Err(Error::TransferEncoding),
+        (None, Some(codings)) => only_chunked(codings).map(|()| Some(Body::Chunked)),
+    }
+}
+
+/// Checks that the codings are `chunked` alone: the one coding that frames a message, and that
+/// must therefore come once and last (RFC 9112 §6.3, §7.1).
+fn only_chunked(codings: &str) -> Result<(), Error> {
+    let mut chunked_is_last = false;
+    let mut others = false;
+    for coding in codings.split(',') {
+        let name = coding.split(';').next().unwrap_or_default().trim_ascii();
+        if name.is_empty() || !scan::are(name.as_bytes(), TOKEN) || chunked_is_last {
+            return Err(Error::TransferEncoding);
+        }
+        if !name.eq_ignore_ascii_case("chunked") {
+            others = true;
+        } else if coding.contains(';') {
+            return Err(Error::TransferEncoding);
+        } else {
+            chunked_is_last = true;
+        }
+    }
+    if others { Err(Error::TransferEncodingNotSupported) } else { Ok(()) }
+}
+
+/// Whether the client waits for `100 Continue`; anything else that it might expect is an error.
+fn reads_expectation(fields: &Fields<'_>) -> Result<bool, Error> {
+    let mut expects = false;
+    for member in fields.members("Expect").filter(|member| !member.is_empty()) {
+        if !member.eq_ignore_ascii_case(b"100-continue") {
+            return Err(Error::Expectation);
+        }
+        expects = true;
+    }
+    Ok(expects)
+}
+
+fn says_close(fields: &Fields<'_>) -> bool {
+    fields.members("Connection").any(|member| member.eq_ignore_ascii_case(b"close"))
+}
+
+/// A number that is beyond 64 bits.
+struct Overflow;
+
+/// Reads digits and nothing but digits; `None` where there is anything else, or nothing.
+fn number(digits: &str) -> Option<Result<u64, Overflow>> {
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    // All that the standard parser accepts beyond this, a sign, was ruled out.
+    Some(digits.parse().map_err(|_| Overflow))
+}
+
+fn ascii(bytes: &[u8]) -> &str {
+    str::from_utf8(bytes).expect("tokens and targets are made of ASCII bytes")
+}
