@@ -1,5 +1,10 @@
-//! Placeholder.
+//! The broker's program: flags in, exit status out. Everything else is in the library.
 
 #![forbid(unsafe_code)]
 
-fn main() {}
+use broker::{Config, PROGRAM};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    PROGRAM.main(Config::from, broker::run)
+}

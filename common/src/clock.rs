@@ -18,9 +18,14 @@ pub fn http_date(unix_milliseconds: u64) -> String {
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let Date { year, month, day, hour, minute, second, days } = Date::from(unix_milliseconds);
-    let weekday = DAYS.iter().cycle().nth((days % 7) as usize).unwrap_or(&"Thu");
-    let month = MONTHS.get(month as usize - 1).unwrap_or(&"Jan");
+    let weekday = pick(&DAYS, days % 7);
+    let month = pick(&MONTHS, month - 1);
     format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+}
+
+/// The name with this number; the callers count no further than there are names.
+fn pick(names: &[&'static str], number: u64) -> &'static str {
+    usize::try_from(number).ok().and_then(|number| names.get(number)).unwrap_or(&"")
 }
 
 /// `1994-11-06 08:49:37`, in UTC: the form that a text session delivers.

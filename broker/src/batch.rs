@@ -1,0 +1,126 @@
+//! A batch: publishes that are appended together, under one lock.
+//!
+//! What arrives together in a connection's buffer is checked and laid out here, before any lock
+//! is taken: the store only moves finished entries.
+
+use crate::entry;
+use crate::refusal::Refusal;
+use common::clock;
+
+/// Who publishes, and which of the publisher's messages this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Publisher<'a> {
+    /// The name, as it stands in the stamp.
+    pub(crate) name: &'a str,
+    /// The number, where the publish is to happen exactly once.
+    pub(crate) number: Option<Number>,
+}
+
+/// The number of a publish: appended only where it is the next one of its publisher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Number {
+    /// A run of the publisher: a newer one starts again at sequence 0, and ends the older.
+    pub(crate) epoch: u64,
+    /// The position of the (first) message within the run.
+    pub(crate) sequence: u64,
+}
+
+/// One publish of a batch.
+#[derive(Debug)]
+pub(crate) struct Publish {
+    pub(crate) topic: String,
+    /// How many of the batch's entries are this publish's.
+    pub(crate) count: usize,
+    /// The publisher's name and number, where the publish is numbered.
+    pub(crate) number: Option<(String, Number)>,
+}
+
+/// Publishes in the order of their arrival.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) publishes: Vec<Publish>,
+    /// The entries of all publishes, one after another.
+    pub(crate) entries: Vec<String>,
+    /// The stamp of publishes that name no publisher; made once for the whole batch.
+    stamp: String,
+    time: u64,
+}
+
+impl Batch {
+    /// Whether there is nothing to append.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.publishes.is_empty()
+    }
+
+    /// Forgets the publishes; keeps the room that they took.
+    pub(crate) fn clear(&mut self) {
+        self.publishes.clear();
+        self.entries.clear();
+    }
+
+    /// Adds one publish of any number of messages, each of at most `size_max` bytes.
+    ///
+    /// # Errors
+    ///
+    /// A name or a message that may not be stored; the batch is then as it was before.
+    pub(crate) fn publish<'m>(
+        &mut self,
+        topic: &str,
+        publisher: Option<Publisher<'_>>,
+        messages: impl Iterator<Item = &'m str>,
+        size_max: usize,
+    ) -> Result<(), Refusal> {
+        entry::check_topic(topic)?;
+        if self.is_empty() {
+            self.time = clock::unix_milliseconds();
+            self.stamp = entry::stamp(self.time, None);
+        }
+        let named = match publisher {
+            Some(publisher) => {
+                entry::check_peer("publisher", publisher.name)?;
+                Some(entry::stamp(self.time, Some(publisher.name)))
+            }
+            None => None,
+        };
+        let stamp = named.as_ref().unwrap_or(&self.stamp);
+        let before = self.entries.len();
+        for message in messages {
+            if let Err(refusal) = entry::check_message(message, size_max) {
+                self.entries.truncate(before);
+                return Err(refusal);
+            }
+            self.entries.push(entry::compose(message, stamp));
+        }
+        self.publishes.push(Publish {
+            topic: topic.to_owned(),
+            count: self.entries.len() - before,
+            number: publisher.and_then(|by| Some((by.name.to_owned(), by.number?))),
+        });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_publish_leaves_the_batch_as_it_was() {
+        let mut batch = Batch::default();
+        batch.publish("a", None, ["one"].into_iter(), 10).unwrap();
+        assert!(batch.publish("a", None, ["two", "th\nree"].into_iter(), 10).is_err());
+        assert!(batch.publish("", None, ["two"].into_iter(), 10).is_err());
+        assert_eq!(batch.publishes.len(), 1);
+        assert_eq!(batch.entries.len(), 1);
+    }
+
+    #[test]
+    fn entries_carry_their_publisher() {
+        let mut batch = Batch::default();
+        let publisher = Publisher { name: "ann", number: None };
+        batch.publish("a", Some(publisher), ["one"].into_iter(), 10).unwrap();
+        batch.publish("a", None, ["two"].into_iter(), 10).unwrap();
+        assert_eq!(entry::Entry::of(&batch.entries[0]).publisher, Some("ann"));
+        assert_eq!(entry::Entry::of(&batch.entries[1]).publisher, None);
+    }
+}

@@ -1,0 +1,201 @@
+//! Answers of the HTTP door, as bytes.
+//!
+//! One function writes every head, one writes every refusal. Every answer has a `Date` (RFC 9110
+//! §6.6.1) and a length; nothing that a client sent reaches a head.
+
+use super::Manner;
+use crate::refusal::Refusal;
+use crate::topics::{Cursor, Receipt};
+use common::{clock, json};
+use std::io::Write;
+
+/// Answers that were not sent yet.
+#[derive(Default)]
+pub(super) struct Answers {
+    bytes: Vec<u8>,
+    /// The second that `date` was written for; it is the same for thousands of answers.
+    second: u64,
+    date: String,
+    body: Vec<u8>,
+}
+
+/// What a body is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Type {
+    Text,
+    Json,
+    Problem,
+}
+
+impl Type {
+    fn name(self) -> &'static str {
+        match self {
+            Type::Text => "text/plain; charset=utf-8",
+            Type::Json => "application/json",
+            Type::Problem => "application/problem+json",
+        }
+    }
+}
+
+impl Answers {
+    /// How many bytes wait to be sent.
+    pub(super) fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+    }
+
+    /// A body that is all there.
+    pub(super) fn text(&mut self, body: &str, manner: Manner) {
+        self.head(200, Some((Type::Text, body.len() as u64)), &[], manner);
+        self.body(body.as_bytes(), manner);
+    }
+
+    /// What a path takes.
+    pub(super) fn options(&mut self, allow: &'static str, manner: Manner) {
+        self.head(204, None, &[("Allow", allow)], manner);
+    }
+
+    /// The head of a list of `size` bytes, which follows. It says where the list goes on.
+    pub(super) fn list(&mut self, size: u64, next: Cursor, manner: Manner) {
+        let [offset, stream] = cursor_fields(next);
+        let fields = [(offset.0, offset.1.as_str()), (stream.0, stream.1.as_str())];
+        self.head(200, Some((Type::Text, size)), &fields, manner);
+    }
+
+    /// Where the list goes whose head was written.
+    pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// What became of a publish.
+    pub(super) fn publish(
+        &mut self,
+        topic: &str,
+        outcome: &Result<Receipt, Refusal>,
+        manner: Manner,
+    ) {
+        let receipt = match outcome {
+            Ok(receipt) => receipt,
+            Err(refusal) => return self.refusal(refusal, &[], manner),
+        };
+        let mut body = std::mem::take(&mut self.body);
+        body.extend_from_slice(b"{\"topic\":");
+        json::write_string(&mut body, topic);
+        let Receipt { stream, offset, appended, duplicate } = receipt;
+        let duplicate = if *duplicate { ",\"duplicate\":true" } else { "" };
+        let _ = write!(
+            body,
+            ",\"offset\":{offset},\"appended\":{appended},\"stream\":\"{stream}\",\
+             \"durable\":false{duplicate}}}\n"
+        );
+        self.head(200, Some((Type::Json, body.len() as u64)), &[], manner);
+        self.body(&body, manner);
+        body.clear();
+        self.body = body;
+    }
+
+    /// A refusal, as RFC 9457 has it.
+    pub(super) fn refusal(&mut self, refusal: &Refusal, more: &[(&str, &str)], manner: Manner) {
+        let status = refusal.status();
+        let mut body = Vec::new();
+        let _ = write!(body, "{{\"status\":{status},\"title\":\"{}\",\"detail\":", title(status));
+        json::write_string(&mut body, &refusal.to_string());
+        let _ = match refusal {
+            Refusal::Gap { expected } => write!(body, ",\"expected\":{expected}"),
+            Refusal::OldEpoch { present } => write!(body, ",\"epoch\":{present}"),
+            _ => Ok(()),
+        };
+        body.extend_from_slice(b"}\n");
+        let mut fields = more.to_vec();
+        match refusal {
+            Refusal::Method { allow } => fields.push(("Allow", allow)),
+            Refusal::ContentEncoding => fields.push(("Accept-Encoding", "identity")),
+            _ => {}
+        }
+        self.head(status, Some((Type::Problem, body.len() as u64)), &fields, manner);
+        self.body(&body, manner);
+    }
+
+    /// A refusal that says where the topic ends now.
+    pub(super) fn refusal_with_cursor(&mut self, refusal: &Refusal, end: Cursor, manner: Manner) {
+        let [offset, stream] = cursor_fields(end);
+        let fields = [(offset.0, offset.1.as_str()), (stream.0, stream.1.as_str())];
+        self.refusal(refusal, &fields, manner);
+    }
+
+    fn head(
+        &mut self,
+        status: u16,
+        body: Option<(Type, u64)>,
+        fields: &[(&str, &str)],
+        manner: Manner,
+    ) {
+        let now = clock::unix_milliseconds();
+        if self.date.is_empty() || now / 1000 != self.second {
+            self.second = now / 1000;
+            self.date = clock::http_date(now);
+        }
+        let out = &mut self.bytes;
+        // Writing to a vector cannot fail.
+        let _ = write!(out, "HTTP/1.1 {status} {}\r\nDate: {}\r\n", title(status), self.date);
+        if let Some((kind, size)) = body {
+            let kind = kind.name();
+            let _ = write!(out, "Content-Type: {kind}\r\nContent-Length: {size}\r\n");
+        }
+        for (name, value) in fields {
+            let _ = write!(out, "{name}: {value}\r\n");
+        }
+        if !manner.keep_alive {
+            out.extend_from_slice(b"Connection: close\r\n");
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    fn body(&mut self, body: &[u8], manner: Manner) {
+        if !manner.head_only {
+            self.bytes.extend_from_slice(body);
+        }
+    }
+}
+
+/// The fields that say where a topic goes on.
+fn cursor_fields(cursor: Cursor) -> [(&'static str, String); 2] {
+    [("Stream-Next-Offset", cursor.next.to_string()), ("Stream-Id", cursor.stream.to_string())]
+}
+
+/// The name of a status (RFC 9110 §15).
+fn title(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        201 => "Created",
+        204 => "No Content",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        412 => "Precondition Failed",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        416 => "Range Not Satisfiable",
+        417 => "Expectation Failed",
+        421 => "Misdirected Request",
+        431 => "Request Header Fields Too Large",
+        501 => "Not Implemented",
+        503 => "Service Unavailable",
+        505 => "HTTP Version Not Supported",
+        507 => "Insufficient Storage",
+        _ => "Error",
+    }
+}

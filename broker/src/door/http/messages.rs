@@ -1,0 +1,97 @@
+//! `GET /messages`: a topic as plain text, a message a line.
+//!
+//! The end is fixed before the first byte is sent, so the answer has a length; the list itself is
+//! copied and sent piece by piece, and publishers go on meanwhile.
+
+use super::route::MessagesQuery;
+use super::{Door, End, Manner};
+use crate::broker::Broker;
+use crate::refusal::Refusal;
+use crate::stream::StreamId;
+use crate::topics::Cursor;
+use common::limits::PIECE_SIZE;
+use std::time::Instant;
+
+impl Door<'_> {
+    /// Answers `GET /messages`.
+    pub(super) fn messages(&mut self, query: &MessagesQuery, manner: Manner) -> Result<(), End> {
+        if query.wait.is_some() {
+            // What was answered before must not wait with this one.
+            self.send()?;
+        }
+        let (begin, end) = match range(self.broker, query) {
+            Ok(range) => range,
+            Err(refusal) => {
+                let end = self.broker.topics.end(&query.topic);
+                self.answers.refusal_with_cursor(&refusal, end, manner);
+                return Ok(());
+            }
+        };
+        let topics = &self.broker.topics;
+        let Ok(size) = topics.text_size(&query.topic, begin.stream, begin.next, end) else {
+            // Deleted since: nothing is sent yet, but what the head would say is wrong now.
+            let end = topics.end(&query.topic);
+            self.answers.refusal_with_cursor(&Refusal::OtherStream, end, manner);
+            return Ok(());
+        };
+        self.answers.list(size, Cursor { next: end, ..begin }, manner);
+        if manner.head_only {
+            return Ok(());
+        }
+        let mut cursor = begin;
+        while cursor.next < end {
+            // A topic deleted under way cannot be told after a head: the connection ends short.
+            let out = self.answers.buffer();
+            let copied = topics.copy_messages(&query.topic, cursor, end, PIECE_SIZE, out);
+            cursor.next = copied.map_err(|_| End)?;
+            if cursor.next < end {
+                self.send()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where the answer begins, and the offset before which it ends.
+fn range(broker: &Broker, query: &MessagesQuery) -> Result<(Cursor, u64), Refusal> {
+    let from = query.from.unwrap_or(0);
+    let mut end = broker.topics.end(&query.topic);
+    check(broker, query, end)?;
+    if let Some(wait) = query.wait
+        && from == end.next
+        && query.limit != Some(0)
+    {
+        let place = broker.listeners.join(&query.topic);
+        let deadline = Instant::now() + wait;
+        loop {
+            let now = broker.topics.end(&query.topic);
+            if now.stream != end.stream && end.stream != StreamId::NONE {
+                return Err(Refusal::OtherStream);
+            }
+            end = now;
+            if end.next > from || !place.wait(deadline) {
+                break;
+            }
+        }
+    }
+    let last = end.next.min(from.saturating_add(query.limit.unwrap_or(u64::MAX)));
+    Ok((Cursor { stream: end.stream, next: from }, last))
+}
+
+/// Whether the query's place is in the list that ends at `end`.
+fn check(broker: &Broker, query: &MessagesQuery, end: Cursor) -> Result<(), Refusal> {
+    let from = query.from.unwrap_or(0);
+    let nothing_read = query.stream == Some(StreamId::NONE) && from == 0;
+    if query.stream.is_some_and(|stream| stream != end.stream) && !nothing_read {
+        return Err(Refusal::OtherStream);
+    }
+    if from > end.next {
+        return Err(Refusal::PastEnd { from, next: end.next });
+    }
+    match query.digest {
+        Some(digest) if broker.topics.digest(&query.topic, end.stream, from)? != digest => {
+            Err(Refusal::OtherDigest)
+        }
+        _ => Ok(()),
+    }
+}

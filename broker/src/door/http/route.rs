@@ -1,0 +1,182 @@
+//! From a request's head to what it asks for.
+
+use crate::entry;
+use crate::refusal::Refusal;
+use crate::stream::StreamId;
+use common::http::parse::Request;
+use common::http::percent;
+use common::limits::{BODY_SIZE_MAX, WAIT_SECONDS_MAX};
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// What a request asks for, nothing borrowed from it.
+#[derive(Debug)]
+pub(super) enum Route {
+    /// `POST /publish`.
+    Publish,
+    /// `GET /messages`.
+    Messages(MessagesQuery),
+    /// `GET /livez`.
+    Alive,
+    /// `OPTIONS`: these methods.
+    Options { allow: &'static str },
+    /// Nothing: it is refused.
+    Refuse(Refusal),
+}
+
+/// The query of `GET /messages`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct MessagesQuery {
+    pub(super) topic: String,
+    /// The offset to begin at; the beginning where it is missing.
+    pub(super) from: Option<u64>,
+    /// How many messages at most.
+    pub(super) limit: Option<u64>,
+    /// How long to wait where there is nothing yet.
+    pub(super) wait: Option<Duration>,
+    /// The list that `from` belongs to.
+    pub(super) stream: Option<StreamId>,
+    /// The digest of the messages before `from`.
+    pub(super) digest: Option<u32>,
+}
+
+/// Methods that some path takes, or that are refused for a path and not in general.
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];
+
+/// What is refused whatever the path, and before the body is read.
+pub(super) fn admit(request: &Request<'_>) -> Result<(), Refusal> {
+    if !METHODS.contains(&request.method) {
+        return Err(Refusal::UnknownMethod);
+    }
+    Ok(())
+}
+
+/// The size of a body that says its size.
+pub(super) fn body_size(size: u64) -> Result<usize, Refusal> {
+    match usize::try_from(size) {
+        Ok(size) if size <= BODY_SIZE_MAX => Ok(size),
+        _ => Err(Refusal::BodySize { size_max: BODY_SIZE_MAX }),
+    }
+}
+
+/// What a request asks for.
+pub(super) fn of(request: &Request<'_>) -> Result<Route, Refusal> {
+    let allow = match request.path {
+        "*" => "GET, HEAD, POST, OPTIONS",
+        "/publish" => "POST, OPTIONS",
+        "/messages" | "/livez" => "GET, HEAD, OPTIONS",
+        _ => return Err(Refusal::UnknownPath),
+    };
+    if request.method == "OPTIONS" {
+        return Ok(Route::Options { allow });
+    }
+    if !allow.split(", ").any(|method| method == request.method) {
+        return Err(Refusal::Method { allow });
+    }
+    match request.path {
+        "/publish" => match request.fields.get("Content-Encoding") {
+            Some(coding) if !coding.eq_ignore_ascii_case("identity") => {
+                Err(Refusal::ContentEncoding)
+            }
+            _ => Ok(Route::Publish),
+        },
+        "/messages" => messages_query(request.query).map(Route::Messages),
+        _ => Ok(Route::Alive),
+    }
+}
+
+fn messages_query(query: &str) -> Result<MessagesQuery, Refusal> {
+    let mut found = MessagesQuery::default();
+    let mut seen = Vec::new();
+    for pair in percent::pairs(query) {
+        let (name, value) = pair.map_err(|_| Refusal::field("query", BAD_QUERY))?;
+        let name = name.as_ref();
+        if !matches!(name, "topic" | "from" | "limit" | "wait" | "stream" | "digest") {
+            continue;
+        }
+        if seen.iter().any(|earlier| earlier == name) {
+            return Err(Refusal::field(name, "is given twice"));
+        }
+        seen.push(name.to_owned());
+        match name {
+            "topic" => {
+                entry::check_topic(&value)?;
+                found.topic = value.into_owned();
+            }
+            "from" => found.from = Some(number(name, &value)?),
+            "limit" => found.limit = Some(number(name, &value)?),
+            "wait" => {
+                let seconds = number(name, &value)?.min(WAIT_SECONDS_MAX);
+                found.wait = Some(Duration::from_secs(seconds));
+            }
+            "stream" => found.stream = Some(stream(&value)?),
+            _ => found.digest = Some(digest(&value)?),
+        }
+    }
+    if found.topic.is_empty() {
+        return Err(Refusal::field("topic", "is missing"));
+    }
+    if found.digest.is_some() && found.from.is_none() {
+        return Err(Refusal::field("digest", "goes with 'from'"));
+    }
+    Ok(found)
+}
+
+const BAD_QUERY: &str = "is not percent-encoded UTF-8";
+
+/// A number is digits and nothing else.
+fn number(name: &str, value: &str) -> Result<u64, Refusal> {
+    let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    match value.parse() {
+        Ok(number) if digits => Ok(number),
+        _ => Err(Refusal::field(name, "is not a whole number below 2^64")),
+    }
+}
+
+fn stream(value: &Cow<'_, str>) -> Result<StreamId, Refusal> {
+    value.parse().map_err(|()| Refusal::field("stream", "is not 16 hexadecimal digits"))
+}
+
+fn digest(value: &str) -> Result<u32, Refusal> {
+    let digits = value.len() == 8 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match u32::from_str_radix(value, 16) {
+        Ok(digest) if digits => Ok(digest),
+        _ => Err(Refusal::field("digest", "is not 8 hexadecimal digits")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_read_whole() {
+        let query = messages_query("topic=a%2Fb+c&from=7&limit=1&wait=90&digest=00ff00FF&other=1");
+        let query = query.unwrap();
+        assert_eq!(query.topic, "a/b c");
+        assert_eq!((query.from, query.limit, query.digest), (Some(7), Some(1), Some(0x00ff_00ff)));
+        assert_eq!(query.wait, Some(Duration::from_secs(60)), "the longest wait");
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for query in [
+            "",
+            "topic=",
+            "topic=a&topic=a",
+            "topic=%ff",
+            "topic=%0a",
+            "topic=a&from=",
+            "topic=a&from=+1",
+            "topic=a&from=-1",
+            "topic=a&from=1x",
+            "topic=a&from=18446744073709551616",
+            "topic=a&limit=1.0",
+            "topic=a&stream=1",
+            "topic=a&digest=00000000",
+            "topic=a&from=0&digest=+0000000",
+        ] {
+            assert!(messages_query(query).is_err(), "{query:?}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! An entry: a message and its stamp in one line of text each.
+//!
+//! `message` `\n` `time` or `message` `\n` `time` ` ` `publisher`, where the time is in Unix
+//! milliseconds. No message holds a line break, so the first one ends it; no stamp holds one
+//! either, so entries laid one after another, each ended by a line break, can be told apart.
+
+use crate::refusal::Refusal;
+use common::limits::{PEER_NAME_SIZE_MAX, TOPIC_NAME_SIZE_MAX};
+
+/// What an entry says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry<'a> {
+    /// The text that was published.
+    pub(crate) message: &'a str,
+    /// When, in Unix milliseconds.
+    pub(crate) time: u64,
+    /// By whom, where that was said.
+    pub(crate) publisher: Option<&'a str>,
+}
+
+impl<'a> Entry<'a> {
+    /// Takes an entry apart.
+    pub(crate) fn of(entry: &'a str) -> Entry<'a> {
+        let (message, stamp) = entry.split_once('\n').unwrap_or((entry, ""));
+        let (time, publisher) = match stamp.split_once(' ') {
+            Some((time, publisher)) => (time, Some(publisher)),
+            None => (stamp, None),
+        };
+        Entry { message, time: time.parse().unwrap_or_default(), publisher }
+    }
+
+    /// The entries of a text in which each is followed by a line break.
+    pub(crate) fn all(text: &'a str) -> impl Iterator<Item = Entry<'a>> {
+        let mut rest = text;
+        std::iter::from_fn(move || {
+            let message_end = rest.find('\n')?;
+            let stamp_end = message_end + 1 + rest.get(message_end + 1..)?.find('\n')?;
+            let entry = Entry::of(rest.get(..stamp_end)?);
+            rest = rest.get(stamp_end + 1..)?;
+            Some(entry)
+        })
+    }
+}
+
+/// The message of an entry.
+pub(crate) fn message(entry: &str) -> &str {
+    // From the back: a stamp is short, a message may be long.
+    entry.rfind('\n').and_then(|end| entry.get(..end)).unwrap_or(entry)
+}
+
+/// The second line of an entry, with the line break before it.
+pub(crate) fn stamp(time: u64, publisher: Option<&str>) -> String {
+    match publisher {
+        Some(publisher) => format!("\n{time} {publisher}"),
+        None => format!("\n{time}"),
+    }
+}
+
+/// Puts an entry together; it takes exactly the memory that it needs.
+pub(crate) fn compose(message: &str, stamp: &str) -> String {
+    let mut entry = String::with_capacity(message.len() + stamp.len());
+    entry.push_str(message);
+    entry.push_str(stamp);
+    entry
+}
+
+/// Whether `message` may be stored: one line, no NUL, at most `size_max` bytes.
+pub(crate) fn check_message(message: &str, size_max: usize) -> Result<(), Refusal> {
+    if message.len() > size_max {
+        return Err(Refusal::MessageSize { size: message.len(), size_max });
+    }
+    // Without an early exit, so that the compiler compares many bytes at once.
+    let forbidden = message
+        .bytes()
+        .fold(false, |found, byte| found | (byte == b'\n') | (byte == b'\r') | (byte == 0));
+    if forbidden {
+        return Err(Refusal::field("message", "holds a line break or NUL; it must be one line"));
+    }
+    Ok(())
+}
+
+/// Whether `name` may name a topic.
+pub(crate) fn check_topic(name: &str) -> Result<(), Refusal> {
+    check_name("topic", name, TOPIC_NAME_SIZE_MAX)
+}
+
+/// Whether `name` may name a publisher; `field` is where it was given.
+pub(crate) fn check_peer(field: &'static str, name: &str) -> Result<(), Refusal> {
+    check_name(field, name, PEER_NAME_SIZE_MAX)
+}
+
+fn check_name(field: &'static str, name: &str, size_max: usize) -> Result<(), Refusal> {
+    if name.is_empty() {
+        return Err(Refusal::field(field, "is empty"));
+    }
+    if name.len() > size_max {
+        return Err(Refusal::field(field, "is longer than 255 bytes"));
+    }
+    if name.chars().any(char::is_control) {
+        return Err(Refusal::field(field, "holds a control character"));
+    }
+    Ok(())
+}
+
+const _: () = assert!(TOPIC_NAME_SIZE_MAX == 255 && PEER_NAME_SIZE_MAX == 255);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_comes_apart_as_it_was_put_together() {
+        for publisher in [None, Some("ann"), Some("two words")] {
+            for text in ["", "plain", " 1 2 ", "ünï\u{1F600}"] {
+                let composed = compose(text, &stamp(17, publisher));
+                assert_eq!(Entry::of(&composed), Entry { message: text, time: 17, publisher });
+                assert_eq!(message(&composed), text);
+                assert_eq!(composed.capacity(), composed.len());
+            }
+        }
+    }
+
+    #[test]
+    fn entries_laid_one_after_another_are_told_apart() {
+        let text = "one\n1\n\n2 ann\nthree\n3\n";
+        let messages: Vec<_> = Entry::all(text).map(|entry| entry.message).collect();
+        assert_eq!(messages, ["one", "", "three"]);
+        assert_eq!(Entry::all(text).nth(1).unwrap().publisher, Some("ann"));
+    }
+
+    #[test]
+    fn a_message_is_one_line_within_its_limit() {
+        assert!(check_message("", 0).is_ok());
+        assert!(check_message("four", 4).is_ok());
+        assert!(check_message("four+", 4).is_err());
+        for bad in ["a\nb", "\r", "nul\0"] {
+            assert!(check_message(bad, 100).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_topic_is_named_by_1_to_255_bytes_without_control_characters() {
+        for good in ["a", "/", "..", "with space", "ü", &"x".repeat(255)] {
+            assert!(check_topic(good).is_ok(), "{good:?}");
+        }
+        for bad in ["", "a\tb", "\u{7f}", "\u{85}", &"x".repeat(256)] {
+            assert!(check_topic(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Memory for messages: what they really cost, and how much of it there may be.
+
+use crate::refusal::Refusal;
+use std::fs;
+
+/// Bytes that a list keeps for each entry beside the text: the `String` itself, and its share of
+/// the room to grow (see [`reserve`]).
+const SLOT_SIZE: u64 = (size_of::<String>() + size_of::<String>() / 8) as u64;
+
+/// Bytes that a topic costs beside its entries: its name twice, its facts, its place in two maps.
+const TOPIC_SIZE: u64 = 512;
+
+/// Bytes that a numbered publisher costs in a topic.
+const PUBLISHER_SIZE: u64 = 192;
+
+/// The account of a broker's memory for messages.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Memory {
+    /// Bytes in use.
+    pub(crate) used: u64,
+    /// Bytes that may be in use.
+    pub(crate) max: u64,
+}
+
+impl Memory {
+    /// An empty account of `max` bytes.
+    pub(crate) fn new(max: u64) -> Memory {
+        Memory { used: 0, max }
+    }
+
+    /// Takes `more` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Full`] where there is no room for them.
+    pub(crate) fn take(&mut self, more: u64) -> Result<(), Refusal> {
+        let used = self.used.saturating_add(more);
+        if used > self.max {
+            return Err(Refusal::Full { bytes_max: self.max });
+        }
+        self.used = used;
+        Ok(())
+    }
+}
+
+/// Bytes that an entry costs in its list.
+pub(crate) fn entry_size(entry: &str) -> u64 {
+    allocation_size(entry.len()) + SLOT_SIZE
+}
+
+/// Bytes that a topic costs while it is empty.
+pub(crate) fn topic_size(name: &str) -> u64 {
+    2 * allocation_size(name.len()) + TOPIC_SIZE
+}
+
+/// Bytes that a numbered publisher costs in a topic, beside its runs.
+pub(crate) fn publisher_size(name: &str) -> u64 {
+    allocation_size(name.len()) + PUBLISHER_SIZE
+}
+
+/// What the allocator hands out for `size` bytes: a header more, in steps of 16, at least 32.
+fn allocation_size(size: usize) -> u64 {
+    ((size as u64 + 8).next_multiple_of(16)).max(32)
+}
+
+/// Makes room for `more` entries at the end of `list`. A long list grows by an eighth, not to
+/// twice its size: half of a large store would be empty slots otherwise.
+pub(crate) fn reserve(list: &mut Vec<String>, more: usize) {
+    if list.capacity() - list.len() < more {
+        list.reserve_exact(more.max(list.len() / 8).max(4));
+    }
+}
+
+/// The limit where no flag names one: half of the smaller of the machine's free memory and what
+/// its control group may use.
+pub(crate) fn default_max() -> u64 {
+    let free = fs::read_to_string("/proc/meminfo").ok().and_then(|text| available(&text));
+    let group = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
+        .iter()
+        .filter_map(|path| fs::read_to_string(path).ok()?.trim().parse().ok())
+        .min();
+    // Where neither can be read, the smallest machine that people still use for this.
+    free.into_iter().chain(group).min().unwrap_or(1 << 30) / 2
+}
+
+/// Reads the line `MemAvailable:   12345 kB`.
+fn available(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_of_100_bytes_costs_at_most_170() {
+        let entry = crate::entry::compose(&"x".repeat(100), &crate::entry::stamp(1 << 40, None));
+        assert_eq!(entry_size(&entry), 128 + 27);
+    }
+
+    #[test]
+    fn free_memory_is_read_as_the_kernel_writes_it() {
+        let meminfo = "MemTotal:  24 kB\nMemAvailable:    2048 kB\nBuffers: 1 kB\n";
+        assert_eq!(available(meminfo), Some(2048 * 1024));
+        assert_eq!(available("nothing"), None);
+    }
+
+    #[test]
+    fn a_list_grows_without_leaving_half_of_it_empty() {
+        let mut list = vec![String::new(); 80_000];
+        list.shrink_to_fit();
+        reserve(&mut list, 1);
+        assert_eq!(list.capacity(), 90_000);
+        reserve(&mut list, 10_000);
+        assert_eq!(list.capacity(), 90_000);
+    }
+}

@@ -1,0 +1,143 @@
+//! Why the broker refuses what a client asks, and what each refusal is in HTTP.
+//!
+//! Every door shows the same text; [`Refusal::status`] is the one place that gives it a number.
+
+use common::{http, json};
+use std::{error, fmt};
+
+/// A refusal. `Display` is one line that says what is wrong and, where it helps, what to do.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The bytes are not the HTTP/1.1 that is accepted here.
+    Http(http::parse::Error),
+    /// A chunked body is broken or too large.
+    Chunked(http::chunked::Error),
+    /// A body or an object is not JSON.
+    Json(json::Error),
+    /// A field is missing, of the wrong type, or holds what it must not.
+    Field { field: String, reason: &'static str },
+    /// A message is longer than `--max-message`.
+    MessageSize { size: usize, size_max: usize },
+    /// A body is longer than the limit.
+    BodySize { size_max: usize },
+    /// A line of a bulk body is refused; nothing of the body was appended.
+    Line { number: usize, cause: Box<Refusal> },
+    /// There is nothing under this path.
+    UnknownPath,
+    /// The path is there, the method is not; these are.
+    Method { allow: &'static str },
+    /// No path has this method.
+    UnknownMethod,
+    /// The body is encoded in a way that is not read here.
+    ContentEncoding,
+    /// Nobody published to this topic, and nobody created it.
+    UnknownTopic(String),
+    /// The offset lies past the end of the list.
+    PastEnd { from: u64, next: u64 },
+    /// The topic is not the one that the cursor was given for: it was deleted and made again,
+    /// or the broker lost its memory.
+    OtherStream,
+    /// The digest is not that of the first messages.
+    OtherDigest,
+    /// A number was left out before this one.
+    Gap { expected: u64 },
+    /// A newer run of the same publisher is at work.
+    OldEpoch { present: u64 },
+    /// Memory for messages is used up.
+    Full { bytes_max: u64 },
+    /// There are as many topics as there may be.
+    TooManyTopics { topics_max: usize },
+    /// The request's head or body did not arrive in time.
+    TooSlow { what: &'static str, seconds: u64 },
+}
+
+impl Refusal {
+    /// A refusal of one field.
+    pub(crate) fn field(field: &str, reason: &'static str) -> Refusal {
+        Refusal::Field { field: field.to_owned(), reason }
+    }
+
+    /// The HTTP status. No `_` arm: a new variant has to choose.
+    pub(crate) fn status(&self) -> u16 {
+        match self {
+            Refusal::Http(cause) => cause.status(),
+            Refusal::Chunked(cause) => cause.status(),
+            Refusal::Json(_) | Refusal::Field { .. } => 400,
+            Refusal::MessageSize { .. } | Refusal::BodySize { .. } => 413,
+            Refusal::Line { cause, .. } => cause.status(),
+            Refusal::UnknownPath | Refusal::UnknownTopic(_) => 404,
+            Refusal::Method { .. } => 405,
+            Refusal::UnknownMethod => 501,
+            Refusal::ContentEncoding => 415,
+            Refusal::PastEnd { .. } => 416,
+            Refusal::OtherStream => 410,
+            Refusal::OtherDigest => 412,
+            Refusal::Gap { .. } => 409,
+            Refusal::OldEpoch { .. } => 403,
+            Refusal::Full { .. } | Refusal::TooManyTopics { .. } => 507,
+            Refusal::TooSlow { .. } => 408,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Http(cause) => cause.fmt(f),
+            Refusal::Chunked(cause) => cause.fmt(f),
+            Refusal::Json(cause) => write!(f, "not JSON: {cause}"),
+            Refusal::Field { field, reason } => write!(f, "'{field}' {reason}"),
+            Refusal::MessageSize { size, size_max } => write!(
+                f,
+                "'message' has {size} bytes, the limit is {size_max} (broker --max-message)"
+            ),
+            Refusal::BodySize { size_max } => {
+                write!(f, "the body is larger than the limit of {size_max} bytes")
+            }
+            Refusal::Line { number, cause } => write!(f, "line {number}: {cause}"),
+            Refusal::UnknownPath => f.write_str("nothing is served under this path"),
+            Refusal::Method { allow } => write!(f, "this path takes {allow}"),
+            Refusal::UnknownMethod => f.write_str("no path takes this method"),
+            Refusal::ContentEncoding => f.write_str("send the body without a content coding"),
+            Refusal::UnknownTopic(topic) => write!(f, "Topic '{topic}' not found"),
+            Refusal::PastEnd { from, next } => {
+                write!(f, "'from' is {from}, but the next offset is {next}")
+            }
+            Refusal::OtherStream => f.write_str(
+                "the topic is another stream now: it was made anew; read it from its start",
+            ),
+            Refusal::OtherDigest => {
+                f.write_str("the digest is not that of the topic's first messages")
+            }
+            Refusal::Gap { expected } => {
+                write!(f, "'sequence' leaves a gap: expected {expected}")
+            }
+            Refusal::OldEpoch { present } => {
+                write!(f, "'epoch' is old: this publisher is at {present}")
+            }
+            Refusal::Full { bytes_max } => write!(
+                f,
+                "memory for messages is full ({bytes_max} bytes): delete a topic, or start the \
+                 broker with a larger --max-memory"
+            ),
+            Refusal::TooManyTopics { topics_max } => {
+                write!(f, "there are {topics_max} topics, as many as there may be: delete one")
+            }
+            Refusal::TooSlow { what, seconds } => {
+                write!(f, "the {what} did not arrive within {seconds} s")
+            }
+        }
+    }
+}
+
+impl error::Error for Refusal {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Refusal::Http(cause) => Some(cause),
+            Refusal::Chunked(cause) => Some(cause),
+            Refusal::Json(cause) => Some(cause),
+            Refusal::Line { cause, .. } => Some(cause),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Room for connections: how many there may be, what bounds them, and who makes way.
+
+use common::limits::CONNECTIONS_MAX;
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Descriptors that are not connections: standard streams, listener, data files, one to spare,
+/// and those of clients that are being turned away.
+const OTHER_DESCRIPTORS: usize = 64;
+
+/// Threads that are not connections'.
+const OTHER_THREADS: usize = 64;
+
+/// The connections that are open.
+pub(crate) struct Room {
+    max: usize,
+    guests: Mutex<Guests>,
+}
+
+/// Invariant: `silent` holds connections that are counted in `present`.
+#[derive(Default)]
+struct Guests {
+    present: usize,
+    /// Connections that have sent nothing yet, oldest first.
+    silent: BTreeMap<u64, Arc<TcpStream>>,
+    /// The number of the next connection.
+    next: u64,
+}
+
+/// A connection's place; giving it up is dropping it.
+pub(crate) struct Seat {
+    room: Arc<Room>,
+    number: u64,
+    /// Whether the connection has sent something, and so can no longer be asked to make way.
+    spoke: bool,
+}
+
+impl Room {
+    /// Room for `max` connections.
+    pub(crate) fn new(max: usize) -> Room {
+        Room { max, guests: Mutex::default() }
+    }
+
+    /// A place for a connection. Where there is none, the oldest connection that has sent nothing
+    /// yet is closed for it; where there is no such connection either, nobody enters.
+    pub(crate) fn enter(self: &Arc<Room>, stream: &Arc<TcpStream>) -> Option<Seat> {
+        let mut guests = self.guests();
+        let mut evicted = None;
+        if guests.present >= self.max {
+            evicted = Some(guests.silent.pop_first()?.1);
+            guests.present -= 1;
+        }
+        let number = guests.next;
+        guests.next += 1;
+        guests.present += 1;
+        guests.silent.insert(number, Arc::clone(stream));
+        drop(guests);
+        if let Some(evicted) = evicted {
+            // Its thread wakes up with the end of input; if it is gone already, so much the better.
+            let _ = evicted.shutdown(Shutdown::Both);
+        }
+        Some(Seat { room: Arc::clone(self), number, spoke: false })
+    }
+
+    fn guests(&self) -> MutexGuard<'_, Guests> {
+        // A count and a map are whole after any panic of a thread that held them.
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat {
+    /// Says that the connection has sent something: it will not be closed for a newcomer. False
+    /// where it was asked to make way just before.
+    pub(crate) fn spoke(&mut self) -> bool {
+        self.spoke = self.room.guests().silent.remove(&self.number).is_some();
+        self.spoke
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut guests = self.room.guests();
+        // Whoever is neither among the silent nor has spoken made way, and is counted no more.
+        if guests.silent.remove(&self.number).is_some() || self.spoke {
+            guests.present -= 1;
+        }
+    }
+}
+
+/// How many connections there is room for, and what bounds them.
+pub(crate) fn capacity(wanted: Option<usize>) -> (usize, &'static str) {
+    let bounds = [
+        match wanted {
+            Some(wanted) => (wanted, "--max-connections"),
+            None => (CONNECTIONS_MAX, "the default of --max-connections"),
+        },
+        (descriptors().saturating_sub(OTHER_DESCRIPTORS), "the open-file limit (ulimit -n)"),
+        (threads().saturating_sub(OTHER_THREADS), "the thread limit"),
+    ];
+    bounds.into_iter().min_by_key(|bound| bound.0).unwrap_or((CONNECTIONS_MAX, ""))
+}
+
+/// How many files this process may have open.
+fn descriptors() -> usize {
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let soft = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    soft.unwrap_or(usize::MAX)
+}
+
+/// How many threads this process may have. The standard library maps memory four times for each,
+/// and aborts the process where the kernel allows no more mappings.
+fn threads() -> usize {
+    let number = |path| fs::read_to_string(path).ok()?.trim().parse::<usize>().ok();
+    [
+        number("/proc/sys/vm/max_map_count").map(|mappings| mappings / 5),
+        number("/sys/fs/cgroup/pids.max"),
+        number("/proc/sys/kernel/threads-max"),
+    ]
+    .into_iter()
+    .flatten()
+    .min()
+    .unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::net::TcpListener;
+
+    fn pair() -> (Arc<TcpStream>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (Arc::new(listener.accept().unwrap().0), client)
+    }
+
+    #[test]
+    fn the_oldest_silent_connection_makes_way() {
+        let room = Arc::new(Room::new(2));
+        let (first, mut first_client) = pair();
+        let (other, _other_client) = pair();
+        let mut first_seat = room.enter(&first).unwrap();
+        let mut second_seat = room.enter(&other).unwrap();
+        let mut third_seat = room.enter(&other).unwrap();
+        assert_eq!(first_client.read(&mut [0]).unwrap(), 0, "the first was closed");
+        assert!(!first_seat.spoke());
+        assert!(second_seat.spoke() && third_seat.spoke());
+        assert!(room.enter(&other).is_none(), "nobody is silent any more");
+        drop(first_seat);
+        assert!(room.enter(&other).is_none(), "the first was counted no more");
+        drop(second_seat);
+        assert!(room.enter(&other).is_some());
+    }
+
+    #[test]
+    fn a_silent_connection_that_ends_leaves_its_place() {
+        let room = Arc::new(Room::new(1));
+        let (stream, _client) = pair();
+        drop(room.enter(&stream).unwrap());
+        let guests = room.guests();
+        assert_eq!((guests.present, guests.silent.len()), (0, 0));
+    }
+
+    #[test]
+    fn the_smallest_bound_counts_and_is_named() {
+        assert_eq!(capacity(Some(3)), (3, "--max-connections"));
+        assert!(capacity(None).0 <= CONNECTIONS_MAX);
+    }
+}

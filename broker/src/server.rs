@@ -1,0 +1,117 @@
+//! The accept loop: a thread for each connection, and a word for those that find no room.
+
+use crate::broker::Broker;
+use crate::door;
+use crate::room::{Room, Seat};
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+/// A connection's stack. It is mapped, not used: what counts is the pages that are touched. JSON
+/// of the greatest depth takes the most, well below half of this.
+const STACK_SIZE: usize = 256 << 10;
+
+/// How many clients that were turned away are kept for a moment, so that what they still send
+/// does not make the kernel take the answer back.
+const TURNED_AWAY_MAX: usize = 32;
+
+/// How long to wait where the system has no descriptor or no memory for a new connection.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(50);
+
+/// What a client is told that finds no room.
+const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\
+    Content-Type: application/problem+json\r\nContent-Length: 88\r\nConnection: close\r\n\r\n\
+    {\"status\":503,\"title\":\"Service Unavailable\",\"detail\":\"no room for more connections now\"}";
+
+/// Serves the connections of `listener` for ever.
+pub(crate) fn serve(listener: &TcpListener, broker: &Arc<Broker>, room: &Arc<Room>) -> ! {
+    let mut turned_away = VecDeque::new();
+    // Given up for a moment where descriptors run out, so that a client can still be told.
+    let mut spare = File::open("/dev/null").ok();
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                if let Err(stream) = welcome(stream, broker, room) {
+                    turn_away(stream, &mut turned_away);
+                }
+            }
+            // The client left before it was accepted, or a signal came.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::ConnectionAborted | ErrorKind::Interrupted
+                ) => {}
+            Err(_) => {
+                drop(spare.take());
+                turned_away.clear();
+                if let Ok((stream, _)) = listener.accept() {
+                    turn_away(stream, &mut turned_away);
+                    turned_away.clear();
+                }
+                spare = File::open("/dev/null").ok();
+                thread::sleep(SHORTAGE_PAUSE);
+            }
+        }
+    }
+}
+
+/// Starts a thread for a connection; gives the connection back where there is no room for it.
+fn welcome(
+    stream: TcpStream,
+    broker: &Arc<Broker>,
+    room: &Arc<Room>,
+) -> Result<(), Arc<TcpStream>> {
+    let stream = Arc::new(stream);
+    let Some(seat) = room.enter(&stream) else {
+        return Err(stream);
+    };
+    let (broker, guest) = (Arc::clone(broker), Arc::clone(&stream));
+    let thread = thread::Builder::new().stack_size(STACK_SIZE);
+    thread.spawn(move || attend(guest, seat, &broker)).map(drop).map_err(|_| stream)
+}
+
+/// The life of a connection's thread. A panic ends this connection and no other.
+fn attend(stream: Arc<TcpStream>, seat: Seat, broker: &Broker) {
+    // Answers are written whole, so there is nothing to wait for before they are sent.
+    let _ = stream.set_nodelay(true);
+    let served = panic::catch_unwind(AssertUnwindSafe(|| {
+        door::attend(Arc::clone(&stream), seat, broker);
+    }));
+    if served.is_err() {
+        // The panic's own text is on standard error already; this says what became of it.
+        let peer = stream.peer_addr().map_or_else(|_| "a client".to_owned(), |it| it.to_string());
+        let _ = writeln!(io::stderr(), "broker: the connection of {peer} ended by a defect");
+    }
+    let _ = stream.shutdown(Shutdown::Both);
+}
+
+/// Tells a client that there is no room, without ever waiting for it.
+fn turn_away(stream: impl Into<Arc<TcpStream>>, turned_away: &mut VecDeque<Arc<TcpStream>>) {
+    let stream = stream.into();
+    // Whatever fails here fails for a client that is not served anyway.
+    let _ = stream.set_nonblocking(true);
+    let _ = (&*stream).write(NO_ROOM);
+    let _ = stream.shutdown(Shutdown::Write);
+    let _ = (&*stream).read(&mut [0; 4096]);
+    if turned_away.len() >= TURNED_AWAY_MAX {
+        turned_away.pop_front();
+    }
+    turned_away.push_back(stream);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_of_the_fixed_answer_is_right() {
+        let text = std::str::from_utf8(NO_ROOM).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())));
+    }
+}
