@@ -5,6 +5,7 @@
 
 use crate::wait::DEADLINE;
 use common::json;
+use std::fmt;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 
@@ -16,7 +17,7 @@ pub struct Raw {
 }
 
 /// An answer, its body decoded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The status.
     pub status: u16,
@@ -24,6 +25,14 @@ pub struct Answer {
     pub fields: Vec<(String, String)>,
     /// The body; empty where there is none.
     pub body: Vec<u8>,
+}
+
+impl fmt::Debug for Answer {
+    /// Shows the body as text, for people who read a failing test.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let body = String::from_utf8_lossy(&self.body);
+        write!(f, "{} {:?} {}", self.status, self.fields, shorten(&body))
+    }
 }
 
 impl Answer {
@@ -254,6 +263,18 @@ impl Raw {
                     panic!("{error} after {:?}", String::from_utf8_lossy(&self.buffer))
                 }
             }
+        }
+    }
+}
+
+/// The beginning of a text that may be long.
+pub(crate) fn shorten(text: &str) -> String {
+    const SHOWN: usize = 300;
+    match text.char_indices().nth(SHOWN) {
+        None => format!("{text:?}"),
+        Some((end, _)) => {
+            let (shown, _) = text.split_at(end);
+            format!("{shown:?} … ({} bytes)", text.len())
         }
     }
 }

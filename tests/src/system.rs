@@ -2,7 +2,7 @@
 
 use crate::folder::Folder;
 use crate::process::Process;
-use crate::raw::{Answer, Raw};
+use crate::raw::{Answer, Raw, shorten};
 use crate::wait::{DEADLINE, holds_within};
 use crate::{port, program};
 use common::http::percent;
@@ -241,6 +241,27 @@ impl System {
         assert_eq!(answer.status, 200, "{answer:?}");
     }
 
+    /// Publishes many messages together.
+    ///
+    /// # Panics
+    ///
+    /// When they are refused.
+    #[track_caller]
+    pub fn publish_batch(&self, topic: &str, messages: impl Iterator<Item = impl AsRef<str>>) {
+        let mut body = b"{\"topic\":".to_vec();
+        json::write_string(&mut body, topic);
+        body.extend_from_slice(b",\"messages\":[");
+        for (number, message) in messages.enumerate() {
+            if number > 0 {
+                body.push(b',');
+            }
+            json::write_string(&mut body, message.as_ref());
+        }
+        body.extend_from_slice(b"]}");
+        let answer = self.request("POST", "/publish", body);
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+
     /// All messages of a topic.
     ///
     /// # Panics
@@ -294,7 +315,7 @@ impl Subscriber {
         let expected: String =
             messages.iter().flat_map(|message| [message.as_ref(), "\n"]).collect();
         let is_equal = holds_within(DEADLINE, || self.received() == expected);
-        let (wanted, held) = (shown(&expected), shown(&self.received()));
+        let (wanted, held) = (shorten(&expected), shorten(&self.received()));
         assert!(is_equal, "received.txt was to hold {wanted}, it holds {held}");
     }
 
@@ -323,14 +344,6 @@ fn port_in(line: &str) -> u16 {
         .and_then(|address| address.rsplit(':').next())
         .and_then(|port| port.parse().ok())
         .unwrap_or_else(|| panic!("no address in the broker's first line: {line:?}"))
-}
-
-/// The beginning of a long text.
-fn shown(text: &str) -> String {
-    const SHOWN: usize = 200;
-    let shown: String = text.chars().take(SHOWN).collect();
-    let more = if shown.len() < text.len() { " …" } else { "" };
-    format!("{shown:?}{more} ({} bytes)", text.len())
 }
 
 #[cfg(test)]

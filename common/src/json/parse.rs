@@ -12,8 +12,8 @@ use std::{error, fmt, str};
 ///
 /// # Errors
 ///
-/// [`Error::Partial`] if `input` ends too early, [`Error::Invalid`] if it is no JSON: also for a byte
-/// order mark, for invalid UTF-8, for half a surrogate pair, and for brackets more than
+/// [`Error::Partial`] if `input` ends too early, [`Error::Invalid`] if it is no JSON: also for a
+/// byte order mark, for invalid UTF-8, for half a surrogate pair, and for brackets more than
 /// [`JSON_DEPTH_MAX`] deep.
 ///
 /// ```

@@ -11,8 +11,7 @@ use tests::{System, publish_body};
 /// A broker whose topic `t` holds ten messages, `0` to `9`.
 fn ten() -> System {
     let system = System::start();
-    let lines: String = (0..10).map(|number| format!("{number}\n")).collect();
-    assert_eq!(system.request("POST", "/topics/t", lines).status, 200);
+    system.publish_batch("t", (0..10).map(|number| number.to_string()));
     system
 }
 
@@ -200,8 +199,7 @@ fn a_topic_made_anew_is_another_stream() {
 
     assert_eq!(system.request("DELETE", "/topics/t", "").status, 204);
     assert_eq!(system.request("DELETE", "/topics/t", "").status, 404);
-    let lines: String = (0..8).map(|number| format!("{number}\n")).collect();
-    assert_eq!(system.request("POST", "/topics/t", lines).status, 200);
+    system.publish_batch("t", (0..8).map(|number| number.to_string()));
 
     let gone = system.get(&target);
     assert_eq!(gone.status, 410, "{gone:?}");
@@ -275,8 +273,8 @@ fn a_million_messages_are_read_in_pieces_while_publishing_goes_on() {
     let mut raw = Raw::connect(&system.address());
     for body in 0..BODIES {
         let size = STORED / BODIES;
-        raw.request("POST", "/topics/t", lines(body * size..(body + 1) * size));
-        assert_eq!(raw.answer().status, 200);
+        let numbers = body * size..(body + 1) * size;
+        system.publish_batch("t", numbers.map(|number| number.to_string()));
     }
 
     let is_read = AtomicBool::new(false);

