@@ -205,7 +205,8 @@ impl Client {
             request.push_str(&format!("Content-Length: {}\r\n", body.len()));
         }
         request.push_str("\r\n");
-        let bytes = [request.as_bytes(), body].concat();
+        let mut bytes = request.into_bytes();
+        bytes.extend_from_slice(body);
         self.connection.write_all(&bytes, Some(Instant::now() + BODY_TIMEOUT))?;
         Ok(())
     }
@@ -324,8 +325,15 @@ impl Client {
         body: &[u8],
         deadline: Instant,
     ) -> Result<(Head, Vec<u8>), Error> {
-        self.send(method, target, fields, body)?;
-        let head = self.receive(method == "HEAD", deadline)?;
+        let to_head = method == "HEAD";
+        let head = match self.send(method, target, fields, body) {
+            Ok(()) => self.receive(to_head, deadline)?,
+            // A server may refuse a request, and close, before it has taken all of it.
+            Err(Error::Io(cause)) => {
+                self.receive(to_head, deadline).map_err(|_| Error::Io(cause))?
+            }
+            Err(error) => return Err(error),
+        };
         let mut body = Vec::new();
         while let Some(piece) = self.piece(deadline)? {
             if piece.len() > BODY_SIZE_MAX - body.len() {

@@ -169,7 +169,8 @@ fn read_request<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, Stop> {
 
     let body = announced_body(&fields, minor_version)?.unwrap_or(Body::None);
     let has_body = !matches!(body, Body::None | Body::Sized(0));
-    if body_is_suspicious(method) && has_body {
+    // RFC 9110 §9.3.1: a body means nothing here, so it is an error or an attempt to smuggle.
+    if has_body && matches!(method, "GET" | "HEAD" | "OPTIONS") {
         return Err(Stop::Refused(Error::BodyNotAllowed));
     }
     let expects_continue = minor_version > 0 && reads_expectation(&fields)? && has_body;
@@ -184,11 +185,6 @@ fn read_request<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, Stop> {
         expects_continue,
         fields,
     })
-}
-
-/// RFC 9110 §9.3.1: a body means nothing here, so it is either an error or an attempt to smuggle.
-fn body_is_suspicious(method: &str) -> bool {
-    matches!(method, "GET" | "HEAD" | "OPTIONS")
 }
 
 /// RFC 9112 §2.2: old clients send a line end after a body.

@@ -179,6 +179,23 @@ fn a_body_in_memory_has_a_limit() {
 }
 
 #[test]
+fn a_refusal_in_the_middle_of_a_request_is_an_answer() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.read_exact(&mut [0; 100]).unwrap();
+        stream.write_all(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n").unwrap();
+    });
+    let mut client = Client::connect(&address, Duration::from_secs(60)).unwrap();
+    // More than the sockets take unread.
+    let body = vec![b'x'; 64 << 20];
+    let (head, _) = client.request("POST", "/publish", &[], &body, soon()).unwrap();
+    assert_eq!(head.status, 413);
+    server.join().unwrap();
+}
+
+#[test]
 fn a_request_that_would_mean_something_else_is_not_sent() {
     let (mut client, server) = serve(&[]);
     for (method, target, field) in [
