@@ -4,6 +4,7 @@
 //! - [`Process`]: one running program, its output kept in its folder
 //! - [`Folder`]: a folder of one's own, gone when it is dropped
 //! - [`program`]: where the programs are; they are built once per run
+//! - [`Proxy`]: a network that loses things
 //! - [`raw`]: bytes over a socket, and a reader of HTTP that shares no code with the product
 //! - [`tools`]: programs that are not part of this workspace, such as `python3`
 //! - [`wait`]: conditions with a deadline, in place of sleeps
@@ -24,6 +25,7 @@ mod folder;
 mod port;
 mod process;
 pub mod program;
+mod proxy;
 pub mod raw;
 mod system;
 pub mod tools;
@@ -31,4 +33,5 @@ pub mod wait;
 
 pub use folder::Folder;
 pub use process::Process;
+pub use proxy::{Fate, Proxy};
 pub use system::{Subscriber, System, publish_body};

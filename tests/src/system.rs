@@ -16,7 +16,8 @@ pub struct System {
     folder: Folder,
     arguments: Vec<String>,
     port: u16,
-    host: String,
+    /// The host and port that nodes are told; where nothing else was said, the broker's own.
+    told: Option<(String, u16)>,
 }
 
 impl System {
@@ -56,7 +57,7 @@ impl System {
             folder: Folder::temporary("broker"),
             arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
             port,
-            host: "127.0.0.1".to_owned(),
+            told: None,
         }
     }
 
@@ -122,18 +123,21 @@ impl System {
     /// The broker's address, `HOST:PORT`.
     #[must_use]
     pub fn address(&self) -> String {
-        format!("{}:{}", self.host, self.port)
+        format!("127.0.0.1:{}", self.port)
     }
 
-    /// Changes the host that nodes are told from now on.
-    pub fn set_host(&mut self, host: &str) {
-        host.clone_into(&mut self.host);
+    /// Tells nodes another way to the broker from now on: a name, or a proxy.
+    pub fn tell(&mut self, host: &str, port: u16) {
+        self.told = Some((host.to_owned(), port));
     }
 
     /// Tells a command where the broker is, as every node is told.
     pub fn introduce(&self, command: &mut Command) {
-        command.env("PEER_BROKER_HOST", &self.host);
-        command.env("PEER_BROKER_PORT", self.port.to_string());
+        let (host, port) = match &self.told {
+            Some((host, port)) => (host.as_str(), *port),
+            None => ("127.0.0.1", self.port),
+        };
+        command.env("PEER_BROKER_HOST", host).env("PEER_BROKER_PORT", port.to_string());
     }
 
     /// Starts a program of this workspace that is told where the broker is, in a folder of its

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::thread;
 use tests::raw::{self, Raw};
 use tests::wait::{DEADLINE, wait_until};
-use tests::{Folder, Process, System, program, publish_body, tools};
+use tests::{Fate, Folder, Process, Proxy, System, program, publish_body, tools};
 
 const ALPHA: [&str; 3] = ["one", "two", "three"];
 const BETA: [&str; 2] = ["red", "green"];
@@ -48,7 +48,7 @@ fn the_broker_may_start_last() {
 #[test]
 fn the_broker_may_be_given_by_name() {
     let mut system = System::start();
-    system.set_host("localhost");
+    system.tell("localhost", system.port());
     let (alpha, beta) = (system.subscribe("alpha\n"), system.subscribe("beta\n"));
     system.publish_the_five();
     alpha.expect(&ALPHA);
@@ -83,6 +83,42 @@ fn topic_names_are_taken_without_the_space_around_them() {
         system.publish(topic, "");
         subscriber.expect(&["żółty; ünïcode 🟡 \"quoted\" \\ \t tab", ""]);
     }
+}
+
+/// Requests that the broker never saw, answers that the publisher never saw, and half answers.
+#[test]
+fn the_five_are_published_once_whatever_is_lost_on_the_way() {
+    let mut system = System::start();
+    let proxy = Proxy::start(system.port(), |connection| match connection {
+        0 | 3 => Fate::Refuse,
+        1 | 2 | 4 => Fate::Cut { answered: 0 },
+        5 => Fate::Cut { answered: 20 },
+        6 => Fate::Cut { answered: 400 },
+        _ => Fate::Pass,
+    });
+    system.tell("127.0.0.1", proxy.port());
+    system.publish_the_five();
+    assert!(proxy.connections() > 5, "not much was lost");
+    assert_eq!(system.messages("alpha"), ALPHA);
+    assert_eq!(system.messages("beta"), BETA);
+}
+
+#[test]
+fn files_are_exact_whatever_is_lost_on_the_way() {
+    let mut system = System::start();
+    let messages: Vec<_> = (0..200).map(|number| format!("message {number}")).collect();
+    system.publish_batch("t", messages.iter());
+    let proxy = Proxy::start(system.port(), |connection| match connection % 4 {
+        _ if connection >= 12 => Fate::Pass,
+        0 => Fate::Refuse,
+        remainder => Fate::Cut { answered: 100 * connection + remainder },
+    });
+    system.tell("127.0.0.1", proxy.port());
+    let subscriber = system.subscribe("t\n");
+    subscriber.expect(&messages);
+    system.publish("t", "more");
+    subscriber.expect(&[messages, vec!["more".to_owned()]].concat());
+    assert!(proxy.connections() > 4, "not much was lost");
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn wrong_usage_is_one_line_and_status_two() {
         ("broker", &["--nonsense"], "--nonsense"),
         ("broker", &["nonsense"], "nonsense"),
         ("publisher", &["--nonsense"], "--nonsense"),
-        ("publisher", &["--broker", "nowhere", "--topic", "t", "x"], "--broker"),
+        ("publisher", &["--broker", "a:99999", "--topic", "t", "x"], "--broker"),
         ("publisher", &["--wait", "x", "--topic", "t", "x"], "--wait"),
         ("subscriber", &["--nonsense"], "--nonsense"),
         ("subscriber", &["--from", "x", "--topic", "t"], "--from"),
