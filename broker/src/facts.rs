@@ -5,6 +5,7 @@ use crate::entry;
 use crate::memory;
 use crate::numbers::Numbers;
 use crate::stream::StreamId;
+use crate::topics::Summary;
 use common::crc32::Crc32;
 use std::collections::HashMap;
 
@@ -47,6 +48,11 @@ impl Facts {
             digest_marks: Vec::new(),
             numbers: HashMap::new(),
         }
+    }
+
+    /// The topic in short; `list` is its list.
+    pub(crate) fn summary(&self, list: &[String]) -> Summary {
+        Summary { stream: self.stream, messages: list.len() as u64, bytes: self.text_size }
     }
 
     /// Notes entries that were just added to the end of `list`, the topic's list.

@@ -15,18 +15,24 @@
 
 mod batch;
 mod broker;
+mod catch_up;
 mod config;
 mod door;
 mod entry;
 mod facts;
+mod format;
 mod listeners;
 mod memory;
+mod names;
 mod numbers;
 mod refusal;
 mod room;
 mod server;
+mod session;
 mod stream;
+mod subscriber;
 mod topics;
+mod work;
 
 pub use config::{Config, PROGRAM};
 
@@ -72,7 +78,8 @@ pub fn run(config: Config) -> Result<(), Error> {
          Room for {connections} connections ({bound}) and {} MiB of messages",
         memory_max >> 20
     );
-    let broker = Arc::new(Broker::new(message_size_max, memory_max));
+    let broker =
+        Arc::new(Broker::new(message_size_max, memory_max, room::catch_up_threads(connections)));
     server::serve(&listener, &broker, &Arc::new(Room::new(connections)))
 }
 

@@ -18,7 +18,9 @@ use crate::stream::StreamId;
 use common::crc32::Crc32;
 use common::limits::TOPICS_MAX;
 use std::collections::HashMap;
+use std::fmt;
 use std::process;
+use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard};
 
 /// All topics of the broker.
@@ -44,6 +46,55 @@ struct Ledger {
 pub(crate) struct Cursor {
     pub(crate) stream: StreamId,
     pub(crate) next: u64,
+}
+
+/// A topic in short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Summary {
+    pub(crate) stream: StreamId,
+    /// How many there are.
+    pub(crate) messages: u64,
+    /// Their size as `GET /messages` gives them.
+    pub(crate) bytes: u64,
+}
+
+impl Cursor {
+    /// Where a reader begins who asks for `from`, given that the topic ends at `self` and that
+    /// the reader means `stream`, where it says so.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::OtherStream`], [`Refusal::PastEnd`].
+    pub(crate) fn begin(self, from: u64, stream: Option<StreamId>) -> Result<Cursor, Refusal> {
+        // Whoever has read nothing, from a topic that was not there, has not read another list.
+        let nothing_read = stream == Some(StreamId::NONE) && from == 0;
+        if stream.is_some_and(|stream| stream != self.stream) && !nothing_read {
+            return Err(Refusal::OtherStream);
+        }
+        if from > self.next {
+            return Err(Refusal::PastEnd { from, next: self.next });
+        }
+        Ok(Cursor { next: from, ..self })
+    }
+}
+
+impl fmt::Display for Cursor {
+    /// `next@stream`, as the ids of an event stream have it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.next, self.stream)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Cursor, ()> {
+        let (next, stream) = text.split_once('@').ok_or(())?;
+        if !next.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(());
+        }
+        Ok(Cursor { next: next.parse().map_err(|_| ())?, stream: stream.parse()? })
+    }
 }
 
 /// What became of a publish that was not refused.
@@ -76,6 +127,80 @@ impl Topics {
         let answers = ledger.accept(batch);
         ledger.publish(&mut lists, batch, &answers);
         answers
+    }
+
+    /// Creates a topic without messages.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::TopicExists`], or no room for it.
+    pub(crate) fn create(&self, topic: &str) -> Result<(), Refusal> {
+        let mut ledger = lock(&self.facts);
+        let mut lists = lock(&self.lists);
+        if ledger.topics.contains_key(topic) {
+            return Err(Refusal::TopicExists);
+        }
+        ledger.create(topic)?;
+        lists.insert(topic.to_owned(), Vec::new());
+        Ok(())
+    }
+
+    /// Deletes a topic and all its messages.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NoTopic`].
+    pub(crate) fn delete(&self, topic: &str) -> Result<(), Refusal> {
+        let mut ledger = lock(&self.facts);
+        let mut lists = lock(&self.lists);
+        let facts = ledger.topics.remove(topic).ok_or(Refusal::NoTopic)?;
+        ledger.memory.give_back(facts.size);
+        let list = lists.remove(topic);
+        drop((ledger, lists));
+        // Only now: to free millions of messages takes a while.
+        drop((facts, list));
+        Ok(())
+    }
+
+    /// All topics, by name.
+    pub(crate) fn list(&self) -> Vec<(String, Summary)> {
+        let ledger = lock(&self.facts);
+        let lists = lock(&self.lists);
+        let mut found = Vec::with_capacity(lists.len());
+        for (topic, list) in &*lists {
+            if let Some(facts) = ledger.topics.get(topic) {
+                found.push((topic.clone(), facts.summary(list)));
+            }
+        }
+        drop((ledger, lists));
+        found.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        found
+    }
+
+    /// One topic in short.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::UnknownTopic`].
+    pub(crate) fn summary(&self, topic: &str) -> Result<Summary, Refusal> {
+        let ledger = lock(&self.facts);
+        let lists = lock(&self.lists);
+        match (ledger.topics.get(topic), lists.get(topic)) {
+            (Some(facts), Some(list)) => Ok(facts.summary(list)),
+            _ => Err(Refusal::UnknownTopic(topic.to_owned())),
+        }
+    }
+
+    /// Where the list of a topic ends that has to be there.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::UnknownTopic`].
+    pub(crate) fn find(&self, topic: &str) -> Result<Cursor, Refusal> {
+        match self.end(topic) {
+            Cursor { stream: StreamId::NONE, .. } => Err(Refusal::UnknownTopic(topic.to_owned())),
+            end => Ok(end),
+        }
     }
 
     /// Where the topic's list ends; [`StreamId::NONE`] at 0 where there is no such topic.
@@ -120,7 +245,27 @@ impl Topics {
         size_max: usize,
         out: &mut Vec<u8>,
     ) -> Result<u64, Refusal> {
-        self.copy(topic, cursor, end, size_max, out, entry::message)
+        self.look(topic, cursor.stream, |_, list| {
+            copy(list, cursor.next, end, size_max, out, entry::message)
+        })
+    }
+
+    /// Copies whole entries, as [`Topics::copy_messages`] copies messages, to the end of the list.
+    /// Gives the offset after the last one copied, and the end.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::OtherStream`] where the cursor is another list's.
+    pub(crate) fn copy_entries(
+        &self,
+        topic: &str,
+        cursor: Cursor,
+        size_max: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(u64, u64), Refusal> {
+        self.look(topic, cursor.stream, |_, list| {
+            (copy(list, cursor.next, u64::MAX, size_max, out, |entry| entry), list.len() as u64)
+        })
     }
 
     /// The digest: CRC-32 of the text that `GET /messages` gives for the first `count` messages.
@@ -156,30 +301,6 @@ impl Topics {
         }
     }
 
-    fn copy(
-        &self,
-        topic: &str,
-        cursor: Cursor,
-        end: u64,
-        size_max: usize,
-        out: &mut Vec<u8>,
-        part: fn(&str) -> &str,
-    ) -> Result<u64, Refusal> {
-        self.look(topic, cursor.stream, |_, list| {
-            let wanted = list.get(index(cursor.next)..list.len().min(index(end)));
-            let mut next = cursor.next;
-            for entry in wanted.unwrap_or_default() {
-                if out.len() >= size_max {
-                    break;
-                }
-                out.extend_from_slice(part(entry).as_bytes());
-                out.push(b'\n');
-                next += 1;
-            }
-            next
-        })
-    }
-
     /// Looks at a list and its facts together, if the topic is still `stream`. A topic that is
     /// not there is an empty list to whoever has read nothing yet.
     fn look<T>(
@@ -210,6 +331,18 @@ impl Ledger {
         batch.publishes.iter().map(judge).collect()
     }
 
+    /// Takes a new topic into the account.
+    fn create(&mut self, topic: &str) -> Result<(), Refusal> {
+        if self.topics.len() >= TOPICS_MAX {
+            return Err(Refusal::TooManyTopics { topics_max: TOPICS_MAX });
+        }
+        let mut facts = Facts::new();
+        facts.size = memory::topic_size(topic);
+        self.memory.take(facts.size)?;
+        self.topics.insert(topic.to_owned(), facts);
+        Ok(())
+    }
+
     fn accept_one(&mut self, publish: &Publish, entries: &[String]) -> Result<Receipt, Refusal> {
         let count = entries.len() as u64;
         let known = self.topics.get(&publish.topic);
@@ -229,17 +362,14 @@ impl Ledger {
         };
         let appended = count - skip;
         let new = entries.get(index(skip)..).unwrap_or_default();
-        let mut size = new.iter().map(|entry| memory::entry_size(entry)).sum::<u64>();
+        let size = new.iter().map(|entry| memory::entry_size(entry)).sum::<u64>();
+        self.memory.check(size)?;
         if known.is_none() {
-            if self.topics.len() >= TOPICS_MAX {
-                return Err(Refusal::TooManyTopics { topics_max: TOPICS_MAX });
-            }
-            size += memory::topic_size(&publish.topic);
+            self.create(&publish.topic)?;
         }
         self.memory.take(size)?;
-        let facts = match self.topics.get_mut(&publish.topic) {
-            Some(facts) => facts,
-            None => self.topics.entry(publish.topic.clone()).or_insert_with(Facts::new),
+        let Some(facts) = self.topics.get_mut(&publish.topic) else {
+            return Err(Refusal::UnknownTopic(publish.topic.clone()));
         };
         facts.accepted += appended;
         facts.size += size;
@@ -281,6 +411,29 @@ impl Ledger {
             }
         }
     }
+}
+
+/// Copies the `part` of each entry from `from` to `end`, and a line break after it, until there
+/// are `size_max` bytes. Gives the offset after the last one.
+fn copy(
+    list: &[String],
+    from: u64,
+    end: u64,
+    size_max: usize,
+    out: &mut Vec<u8>,
+    part: fn(&str) -> &str,
+) -> u64 {
+    let mut next = from;
+    let wanted = list.get(index(from)..list.len().min(index(end)));
+    for entry in wanted.unwrap_or_default() {
+        if out.len() >= size_max {
+            break;
+        }
+        out.extend_from_slice(part(entry).as_bytes());
+        out.push(b'\n');
+        next += 1;
+    }
+    next
 }
 
 /// An offset as an index. Lists are in memory, so what does not fit lies past every end.

@@ -57,6 +57,25 @@ impl Answers {
         self.body(body.as_bytes(), manner);
     }
 
+    /// A JSON body that is all there.
+    pub(super) fn json(&mut self, status: u16, body: &[u8], manner: Manner) {
+        self.head(status, Some((Type::Json, body.len() as u64)), &[], manner);
+        self.body(body, manner);
+    }
+
+    /// Done, and nothing to say.
+    pub(super) fn empty(&mut self, manner: Manner) {
+        self.head(204, None, &[], manner);
+    }
+
+    /// The head of an event stream, which goes on until the connection ends.
+    pub(super) fn events(&mut self, manner: Manner) {
+        let fields = [("Content-Type", "text/event-stream"), ("Cache-Control", "no-store")];
+        // Without a length the body ends with the connection (RFC 9112 §6.3), except for `HEAD`.
+        let keep_alive = manner.keep_alive && manner.head_only;
+        self.head(200, None, &fields, Manner { keep_alive, ..manner });
+    }
+
     /// What a path takes.
     pub(super) fn options(&mut self, allow: &'static str, manner: Manner) {
         self.head(204, None, &[("Allow", allow)], manner);

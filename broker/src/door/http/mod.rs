@@ -5,23 +5,23 @@
 //! any answer that was given before its request was wholly read (RFC 9112 §9.6).
 
 mod answer;
+mod events;
 mod messages;
-mod publish;
 mod route;
+mod topics;
 
 use self::answer::Answers;
 use self::route::Route;
+use super::{linger, publish};
 use crate::batch::Batch;
 use crate::broker::Broker;
 use crate::refusal::Refusal;
 use common::connection::{Connection, Error};
 use common::http::chunked::Decoder;
 use common::http::parse::{self, Body, Progress, Request};
-use common::limits::{
-    ANSWER_TIMEOUT, BODY_SIZE_MAX, BODY_TIMEOUT, HEAD_TIMEOUT, IDLE_TIMEOUT, LINGER_SIZE_MAX,
-    LINGER_TIMEOUT,
-};
-use std::net::Shutdown;
+use common::json;
+use common::limits::{ANSWER_TIMEOUT, BODY_SIZE_MAX, BODY_TIMEOUT, HEAD_TIMEOUT, IDLE_TIMEOUT};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Answers are sent when so many bytes of them have come together.
@@ -31,7 +31,7 @@ const ANSWERS_SIZE: usize = 64 << 10;
 const BATCH_MAX: usize = 1024;
 
 /// Serves a connection on which the first bytes of a request have arrived.
-pub(crate) fn serve(connection: Connection, broker: &Broker) {
+pub(crate) fn serve(connection: Connection, broker: &Arc<Broker>) {
     let mut door =
         Door { connection, broker, used: 0, batch: Batch::default(), answers: Answers::default() };
     // The end of a connection needs no word: the client has left, or was told.
@@ -41,7 +41,7 @@ pub(crate) fn serve(connection: Connection, broker: &Broker) {
 /// A connection of this door.
 struct Door<'a> {
     connection: Connection,
-    broker: &'a Broker,
+    broker: &'a Arc<Broker>,
     /// Bytes at the front of the connection's buffer that were handled.
     used: usize,
     /// Publishes that were read and not yet appended. All of them keep the connection alive.
@@ -229,7 +229,10 @@ impl Door<'_> {
             Route::Alive => self.answers.text("ok\n", manner),
             Route::Options { allow } => self.answers.options(allow, manner),
             Route::Messages(query) => self.messages(&query, manner)?,
-            Route::Publish => {}
+            Route::Events(query) => self.events(&query, manner)?,
+            Route::Topics(call) => self.topics(&call, manner)?,
+            // These are in the batch.
+            Route::Publish | Route::Lines { .. } => {}
         }
         Ok(())
     }
@@ -246,7 +249,7 @@ impl Door<'_> {
             self.answers.publish(&publish.topic, outcome, Manner { head_only: false, keep_alive });
         }
         let sent = self.send();
-        self.broker.announce(&self.batch);
+        self.broker.announce_batch(&self.batch);
         self.batch.clear();
         sent
     }
@@ -280,19 +283,9 @@ impl Door<'_> {
         self.finish()
     }
 
-    /// Ends the connection in stages (RFC 9112 §9.6): what the client still sends is read for a
-    /// moment, or the kernel would reset the connection and the answer could be lost.
+    /// Ends the connection in stages (RFC 9112 §9.6).
     fn finish(&mut self) -> Result<(), End> {
-        let _ = self.connection.stream().shutdown(Shutdown::Write);
-        let deadline = Instant::now() + LINGER_TIMEOUT;
-        let mut discarded = 0;
-        while discarded < LINGER_SIZE_MAX {
-            self.connection.consume(self.connection.buffered().len());
-            match self.connection.fill(Some(deadline)) {
-                Ok(size) if size > 0 => discarded += size,
-                _ => break,
-            }
-        }
+        linger(&mut self.connection);
         Ok(())
     }
 }
@@ -300,11 +293,19 @@ impl Door<'_> {
 /// Takes a whole request: a publish goes into the batch, anything else is routed.
 fn take(request: &Request<'_>, body: &[u8], batch: &mut Batch, message_size_max: usize) -> Next {
     let manner = Manner { head_only: request.method == "HEAD", keep_alive: request.keep_alive };
-    match route::of(request) {
-        Ok(Route::Publish) => match publish::read(body, batch, message_size_max) {
-            Ok(()) => Next::Publish(manner),
-            Err(refusal) => Next::Request(Route::Refuse(refusal), manner),
-        },
+    let route = route::of(request).and_then(|route| {
+        match &route {
+            Route::Publish => {
+                let object = json::parse(body).map_err(Refusal::Json)?;
+                publish::add(&object, "topic", batch, message_size_max)?;
+            }
+            Route::Lines { topic } => topics::read_lines(topic, body, batch, message_size_max)?,
+            _ => {}
+        }
+        Ok(route)
+    });
+    match route {
+        Ok(Route::Publish | Route::Lines { .. }) => Next::Publish(manner),
         Ok(route) => Next::Request(route, manner),
         Err(refusal) => Next::Request(Route::Refuse(refusal), manner),
     }

@@ -1,0 +1,204 @@
+//! The JSON door: one object after another in, one line each out.
+//!
+//! An object is handled as soon as it is complete; line breaks between objects mean nothing. All
+//! complete objects of the read buffer are handled together: publishes that follow one another
+//! become one batch, and all answers leave with one write.
+//!
+//! There are two dialects, told apart by the key that names the topic: `channel.rs` and
+//! `topic.rs`.
+
+mod channel;
+mod topic;
+
+use super::publish;
+use crate::batch::Batch;
+use crate::broker::Broker;
+use crate::refusal::Refusal;
+use crate::subscriber::Subscriber;
+use crate::topics::Receipt;
+use common::connection::Connection;
+use common::json::{self, Boundary, Value};
+use common::limits::BODY_SIZE_MAX;
+use std::sync::Arc;
+
+/// Publishes that are appended under one lock.
+const BATCH_MAX: usize = 1024;
+
+/// Serves a connection whose first byte, white space aside, is `{`.
+pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
+    let mut desk = Desk {
+        broker,
+        subscriber: Subscriber::new(Arc::clone(connection.stream()), broker),
+        dialect: Dialect::Topic,
+        batch: Batch::default(),
+        dialects: Vec::new(),
+        answers: Vec::new(),
+    };
+    let mut boundary = Boundary::default();
+    loop {
+        let input = connection.buffered();
+        let mut used = 0;
+        let mut broken = false;
+        // A large object comes in many reads: only its end is looked for until that is there.
+        while boundary.find(input.get(used..).unwrap_or_default()).is_some() {
+            boundary = Boundary::default();
+            match json::parse_prefix(input.get(used..).unwrap_or_default()) {
+                Ok((value, size)) => {
+                    used += size;
+                    desk.command(&value);
+                }
+                Err(_) => {
+                    broken = true;
+                    break;
+                }
+            }
+        }
+        let unfinished = input.len() - used;
+        if broken || unfinished > BODY_SIZE_MAX {
+            desk.flush();
+            let text = if broken { INVALID } else { TOO_LARGE };
+            desk.dialect.error(&mut desk.answers, text);
+            break;
+        }
+        desk.flush();
+        connection.consume(used);
+        match connection.fill(None) {
+            Ok(size) if size > 0 => {}
+            _ => break,
+        }
+    }
+    desk.subscriber.finish(&mut desk.answers);
+    super::linger(&mut connection);
+}
+
+/// What is said of what is not JSON.
+const INVALID: &str = "Invalid JSON format";
+
+/// What is said of an object that does not end.
+const TOO_LARGE: &str = "the object is larger than the limit of 8388608 bytes";
+
+const _: () = assert!(BODY_SIZE_MAX == 8_388_608);
+
+/// How a command is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    Channel,
+    Topic,
+}
+
+impl Dialect {
+    /// The key that names the topic.
+    fn key(self) -> &'static str {
+        match self {
+            Dialect::Channel => "channel",
+            Dialect::Topic => "topic",
+        }
+    }
+
+    /// Writes an error.
+    fn error(self, out: &mut Vec<u8>, text: &str) {
+        out.extend_from_slice(match self {
+            Dialect::Channel => b"{\"type\":\"ERROR\",\"error\":",
+            Dialect::Topic => b"{\"status\":\"error\",\"message\":",
+        });
+        json::write_string_ascii(out, text);
+        out.extend_from_slice(b"}\n");
+    }
+}
+
+/// What a session has on hand between two reads.
+struct Desk<'a> {
+    broker: &'a Arc<Broker>,
+    subscriber: Subscriber,
+    /// The dialect of the last command that showed one.
+    dialect: Dialect,
+    /// Publishes that were read and not yet appended.
+    batch: Batch,
+    /// How each publish of the batch is answered.
+    dialects: Vec<Dialect>,
+    /// What was not yet sent; the answers of the batch come after it.
+    answers: Vec<u8>,
+}
+
+impl Desk<'_> {
+    /// Handles one object.
+    fn command(&mut self, object: &Value<'_>) {
+        let arguments = match object.get("args") {
+            Some(arguments @ Value::Object(_)) => arguments,
+            _ => object,
+        };
+        for dialect in [Dialect::Channel, Dialect::Topic] {
+            if arguments.get(dialect.key()).is_some() {
+                self.dialect = dialect;
+                break;
+            }
+        }
+        let dialect = self.dialect;
+        let command = match publish::required_text(object, "command") {
+            Ok(command) => command.to_ascii_lowercase(),
+            Err(_) => String::new(),
+        };
+        if command == "publish" {
+            let size_max = self.broker.message_size_max;
+            match publish::add(arguments, dialect.key(), &mut self.batch, size_max) {
+                Ok(()) => self.dialects.push(dialect),
+                Err(refusal) => self.refuse(dialect, &refusal),
+            }
+            if self.dialects.len() >= BATCH_MAX {
+                self.append();
+            }
+            return;
+        }
+        self.append();
+        let done = match dialect {
+            Dialect::Channel => self.channel_command(&command, arguments),
+            Dialect::Topic => self.topic_command(&command, arguments),
+        };
+        if let Err(refusal) = done {
+            self.refuse(dialect, &refusal);
+        }
+    }
+
+    /// Answers with a refusal, behind the answers of what came before.
+    fn refuse(&mut self, dialect: Dialect, refusal: &Refusal) {
+        self.append();
+        match dialect {
+            Dialect::Channel => dialect.error(&mut self.answers, &refusal.to_string()),
+            Dialect::Topic => topic::refuse(&mut self.answers, refusal),
+        }
+    }
+
+    /// Appends what is in the batch, sends its answers, and then delivers it.
+    fn append(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let outcomes = self.broker.publish(&mut self.batch);
+        let publishes = self.batch.publishes.iter().zip(self.dialects.drain(..));
+        for ((publish, dialect), outcome) in publishes.zip(&outcomes) {
+            let answers = &mut self.answers;
+            match (dialect, outcome) {
+                (Dialect::Channel, Ok(Receipt { .. })) => {}
+                (Dialect::Channel, Err(refusal)) => dialect.error(answers, &refusal.to_string()),
+                (Dialect::Topic, Ok(receipt)) => {
+                    topic::confirm_publish(answers, &publish.topic, receipt);
+                }
+                (Dialect::Topic, Err(refusal)) => topic::refuse(answers, refusal),
+            }
+        }
+        self.send();
+        self.broker.announce_batch(&self.batch);
+        self.batch.clear();
+    }
+
+    /// Appends and sends all there is.
+    fn flush(&mut self) {
+        self.append();
+        self.send();
+    }
+
+    fn send(&mut self) {
+        // A session that is over is noticed by its next read.
+        self.subscriber.answer(&mut self.answers);
+    }
+}
