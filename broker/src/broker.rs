@@ -4,8 +4,10 @@
 //! publisher's thread hands the news to those who wait for it. What would keep it for long is left
 //! to the threads of `catch_up.rs`.
 
+use crate::access::Access;
 use crate::batch::Batch;
 use crate::catch_up::CatchUp;
+use crate::config::Timeouts;
 use crate::entry;
 use crate::listeners::{Listener, Listeners};
 use crate::memory::Memory;
@@ -28,6 +30,10 @@ pub(crate) struct Broker {
     pub(crate) catch_up: CatchUp,
     /// The longest message, in bytes.
     pub(crate) message_size_max: usize,
+    /// Who may come in; everybody, unless said otherwise.
+    pub(crate) access: Access,
+    /// How long HTTP clients may take.
+    pub(crate) timeouts: Timeouts,
 }
 
 impl Broker {
@@ -39,6 +45,8 @@ impl Broker {
             names: Names::default(),
             catch_up: CatchUp::new(threads_max),
             message_size_max,
+            access: Access::default(),
+            timeouts: Timeouts::default(),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Modules in reading order:
 //!
-//! - `config`: the command line
+//! - `config`: the command line; `access`: who may come in
 //! - `server`: the accept loop, a thread for each connection; `room`: how many of them
 //! - `door`: the protocols; each turns bytes into calls on [`broker`](Broker)
 //! - `broker`: what all connections share
@@ -13,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod batch;
 mod broker;
 mod catch_up;
@@ -34,12 +35,15 @@ mod subscriber;
 mod topics;
 mod work;
 
-pub use config::{Config, PROGRAM};
+pub use access::{Origins, Token, TokenError};
+pub use config::{Config, PROGRAM, Timeouts, TokenSource};
 
+use access::Access;
 use broker::Broker;
 use room::Room;
 use std::io::{self, Write};
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::{error, fmt};
 
@@ -53,6 +57,13 @@ pub enum Error {
         /// What the system said.
         cause: io::Error,
     },
+    /// The token's file holds no token.
+    Token {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: TokenError,
+    },
 }
 
 /// Binds the address, says so on standard output, and serves until the process ends.
@@ -61,15 +72,25 @@ pub enum Error {
 ///
 /// What kept it from starting.
 pub fn run(config: Config) -> Result<(), Error> {
-    let Config { host, port, connections_max, message_size_max, memory_max } = config;
+    let Config { host, port, connections_max, message_size_max, memory_max, .. } = config;
+    let token = match config.token {
+        None => None,
+        Some(TokenSource::Given(token)) => Some(token),
+        Some(TokenSource::File(path)) => match Token::read(&path) {
+            Ok(token) => Some(token),
+            Err(cause) => return Err(Error::Token { path, cause }),
+        },
+    };
     let bind = |cause| Error::Bind { address: format!("{host}:{port}"), cause };
     let listener = TcpListener::bind((host.as_str(), port)).map_err(bind)?;
     let address = listener.local_addr().map_err(bind)?;
     let (connections, bound) = room::capacity(connections_max);
-    let reach = if address.ip().is_loopback() {
-        "for programs on this machine only"
-    } else {
-        "for everybody who can reach this machine"
+    let loopback_only = address.ip().is_loopback();
+    let reach = match (loopback_only, &token) {
+        (true, None) => "for programs on this machine only",
+        (true, Some(_)) => "for programs on this machine only that send the token",
+        (false, None) => "for everybody who can reach this machine, without a token",
+        (false, Some(_)) => "for everybody who can reach this machine and sends the token",
     };
     // Nobody has to read this: a closed standard output does not keep the broker from serving.
     let _ = writeln!(
@@ -78,8 +99,9 @@ pub fn run(config: Config) -> Result<(), Error> {
          Room for {connections} connections ({bound}) and {} MiB of messages",
         memory_max >> 20
     );
-    let broker =
-        Arc::new(Broker::new(message_size_max, memory_max, room::catch_up_threads(connections)));
+    let broker = Broker::new(message_size_max, memory_max, room::catch_up_threads(connections));
+    let access = Access { loopback_only, origins: config.origins, token };
+    let broker = Arc::new(Broker { access, timeouts: config.timeouts, ..broker });
     server::serve(&listener, &broker, &Arc::new(Room::new(connections)))
 }
 
@@ -91,6 +113,7 @@ impl fmt::Display for Error {
                 "{address} is taken: is a broker running already? Choose another with --port"
             ),
             Error::Bind { address, .. } => write!(f, "cannot listen on {address}"),
+            Error::Token { path, .. } => write!(f, "no token from {}", path.display()),
         }
     }
 }
@@ -99,6 +122,7 @@ impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
             Error::Bind { cause, .. } => Some(cause),
+            Error::Token { cause, .. } => Some(cause),
         }
     }
 }

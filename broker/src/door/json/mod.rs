@@ -10,6 +10,7 @@
 mod channel;
 mod topic;
 
+use super::entrance::Entrance;
 use super::publish;
 use crate::batch::Batch;
 use crate::broker::Broker;
@@ -29,6 +30,7 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
     let mut desk = Desk {
         broker,
         subscriber: Subscriber::new(Arc::clone(connection.stream()), broker),
+        entrance: Entrance::new(&broker.access),
         dialect: Dialect::Topic,
         batch: Batch::default(),
         dialects: Vec::new(),
@@ -66,6 +68,9 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
             }
         };
         desk.flush();
+        if desk.entrance.is_shut() {
+            break None;
+        }
         match unfinished {
             Some(usize::MAX) => break Some(INVALID),
             Some(size) if size > BODY_SIZE_MAX => break Some(TOO_LARGE),
@@ -93,6 +98,9 @@ const TOO_LARGE: &str = "the object is larger than the limit of 8388608 bytes";
 
 const _: () = assert!(BODY_SIZE_MAX == 8_388_608);
 
+/// How the token is shown in this door.
+const HOW: &str = "send {\"command\":\"auth\",\"token\":\"<token>\"} first";
+
 /// How a command is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dialect {
@@ -107,6 +115,14 @@ impl Dialect {
             Dialect::Channel => "channel",
             Dialect::Topic => "topic",
         }
+    }
+
+    /// Writes that the token was right.
+    fn authenticated(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(match self {
+            Dialect::Channel => b"{\"type\":\"AUTH\",\"message\":\"Authenticated\"}\n",
+            Dialect::Topic => b"{\"status\":\"success\",\"message\":\"Authenticated\"}\n",
+        });
     }
 
     /// Writes an error.
@@ -124,6 +140,7 @@ impl Dialect {
 struct Desk<'a> {
     broker: &'a Arc<Broker>,
     subscriber: Subscriber,
+    entrance: Entrance,
     /// The dialect of the last command that showed one.
     dialect: Dialect,
     /// Publishes that were read and not yet appended.
@@ -152,6 +169,9 @@ impl Desk<'_> {
             Ok(command) => command.to_ascii_lowercase(),
             Err(_) => String::new(),
         };
+        if command == "auth" || !self.entrance.is_open() {
+            return self.authenticate(dialect, &command, arguments);
+        }
         if command == "publish" {
             let size_max = self.broker.message_size_max;
             match publish::add(arguments, dialect.key(), &mut self.batch, size_max) {
@@ -170,6 +190,20 @@ impl Desk<'_> {
         };
         if let Err(refusal) = done {
             self.refuse(dialect, &refusal);
+        }
+    }
+
+    /// Handles a command that has to be the token, and may be anything.
+    fn authenticate(&mut self, dialect: Dialect, command: &str, arguments: &Value<'_>) {
+        if self.entrance.is_shut() {
+            return;
+        }
+        self.append();
+        let token = publish::text(arguments, "token").ok().flatten();
+        let token = token.filter(|_| command == "auth");
+        match self.entrance.show(&self.broker.access, token, HOW) {
+            Ok(()) => dialect.authenticated(&mut self.answers),
+            Err(refusal) => self.refuse(dialect, &refusal),
         }
     }
 
