@@ -3,6 +3,7 @@
 //!
 //! - [`four_nodes`]: a broker, a publisher and two subscribers, whatever happens to them
 //! - [`publish`]: what is stored, what is refused, and what is not stored twice
+//! - [`http_cases`]: HTTP at its edges, byte by byte
 //! - [`messages`]: the list of a topic, whole, in pieces and as it grows
 //! - [`programs`]: how the programs begin, end, and say what is wrong
 //! - [`tidy`]: the rules that every file keeps
@@ -11,6 +12,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics fails, and its helpers are tests too")]
 
 mod four_nodes;
+mod http_cases;
 mod messages;
 mod programs;
 mod publish;
