@@ -1,6 +1,7 @@
 //! The system from outside: real processes, real sockets, nothing shared with the product but
 //! its reader of JSON.
 //!
+//! - [`access`]: who may come in
 //! - [`four_nodes`]: a broker, a publisher and two subscribers, whatever happens to them
 //! - [`publish`]: what is stored, what is refused, and what is not stored twice
 //! - [`http_cases`]: HTTP at its edges, byte by byte
@@ -11,6 +12,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test that panics fails, and its helpers are tests too")]
 
+mod access;
 mod four_nodes;
 mod http_cases;
 mod messages;
