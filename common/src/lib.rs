@@ -11,6 +11,7 @@
 //! - [`flags`]: `--name value` for all three programs, and their help
 //! - [`random`]: numbers that nobody else draws
 //! - [`retry`]: growing pauses between attempts
+//! - [`remote`]: the broker that a program talks to, over a connection that is made as needed
 
 #![forbid(unsafe_code)]
 
@@ -22,4 +23,5 @@ pub mod http;
 pub mod json;
 pub mod limits;
 pub mod random;
+pub mod remote;
 pub mod retry;
