@@ -34,38 +34,52 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
         dialects: Vec::new(),
         answers: Vec::new(),
     };
-    let mut boundary = Boundary::default();
-    loop {
+    // The end of an object that did not come in one piece, as far as it was looked for.
+    let mut boundary: Option<Boundary> = None;
+    let ending = loop {
         let input = connection.buffered();
         let mut used = 0;
-        let mut broken = false;
-        // A large object comes in many reads: only its end is looked for until that is there.
-        while boundary.find(input.get(used..).unwrap_or_default()).is_some() {
-            boundary = Boundary::default();
-            match json::parse_prefix(input.get(used..).unwrap_or_default()) {
+        let unfinished = loop {
+            let rest = input.get(used..).unwrap_or_default();
+            if rest.trim_ascii_start().is_empty() {
+                used = input.len();
+                break None;
+            }
+            if let Some(boundary) = &mut boundary
+                && boundary.find(rest).is_none()
+            {
+                break Some(rest.len());
+            }
+            boundary = None;
+            match json::parse_prefix(rest) {
                 Ok((value, size)) => {
                     used += size;
                     desk.command(&value);
                 }
-                Err(_) => {
-                    broken = true;
-                    break;
+                Err(json::Error::Partial) => {
+                    let mut begun = Boundary::default();
+                    begun.find(rest);
+                    boundary = Some(begun);
+                    break Some(rest.len());
                 }
+                Err(json::Error::Invalid { .. }) => break Some(usize::MAX),
             }
-        }
-        let unfinished = input.len() - used;
-        if broken || unfinished > BODY_SIZE_MAX {
-            desk.flush();
-            let text = if broken { INVALID } else { TOO_LARGE };
-            desk.dialect.error(&mut desk.answers, text);
-            break;
-        }
+        };
         desk.flush();
+        match unfinished {
+            Some(usize::MAX) => break Some(INVALID),
+            Some(size) if size > BODY_SIZE_MAX => break Some(TOO_LARGE),
+            _ => {}
+        }
         connection.consume(used);
         match connection.fill(None) {
             Ok(size) if size > 0 => {}
-            _ => break,
+            Ok(_) if unfinished.is_some() => break Some(INVALID),
+            _ => break None,
         }
+    };
+    if let Some(text) = ending {
+        desk.dialect.error(&mut desk.answers, text);
     }
     desk.subscriber.finish(&mut desk.answers);
     super::linger(&mut connection);
