@@ -10,7 +10,7 @@ pub const PROGRAM: Program = Program {
     purpose: "Follow a topic of a broker.",
     usage: &[
         "subscriber [--broker <host:port>]",
-        "subscriber --topic <topic> [--from <offset>] [--count <count>] [--output <file>]",
+        "subscriber --topic <topic> [--from <offset>] [--count <n>] [--output <file>]",
     ],
     takes_arguments: false,
     flags: &[
@@ -31,7 +31,7 @@ pub const PROGRAM: Program = Program {
         },
         Flag {
             name: "count",
-            value: "<count>",
+            value: "<n>",
             repeats: false,
             help: "Exit after so many messages. Default: never.",
         },
