@@ -7,7 +7,7 @@
 //!
 //! The lists themselves, and locks (`topics.rs`).
 
-use crate::batch::{Batch, Number, Publish};
+use crate::batch::{Batch, Publish};
 use crate::facts::Facts;
 use crate::memory::{self, Memory};
 use crate::numbers::{Before, Numbers, Verdict};
@@ -32,6 +32,8 @@ pub(crate) struct Receipt {
     pub(crate) appended: u64,
     /// Whether all of it was there already.
     pub(crate) duplicate: bool,
+    /// Whether the topic was created for it.
+    pub(crate) created: bool,
 }
 
 /// What it takes to undo that a publish was accepted.
@@ -79,8 +81,8 @@ impl Ledger {
         Some(facts)
     }
 
-    /// Decides about each publish of a batch, in order, and takes note of what it decided. What
-    /// [`Ledger::undo`] needs is added to `undo`, for each publish that is not refused.
+    /// Decides about each publish of a batch, in order, and takes note of what it decided. Each
+    /// publish that is not refused adds to `undo` what [`Ledger::undo`] needs.
     pub(crate) fn accept(
         &mut self,
         batch: &Batch,
@@ -115,7 +117,9 @@ impl Ledger {
                 Verdict::Append { skip: there } => skip = there,
                 Verdict::Duplicate { offset } => {
                     let stream = known.map_or(StreamId::NONE, |facts| facts.stream);
-                    return Ok((Receipt { stream, offset, appended: 0, duplicate: true }, undo));
+                    let receipt =
+                        Receipt { stream, offset, appended: 0, duplicate: true, created: false };
+                    return Ok((receipt, undo));
                 }
             }
         }
@@ -132,7 +136,7 @@ impl Ledger {
         let appended = count - skip;
         facts.accepted += appended;
         if let Some((publisher, number)) = &publish.number {
-            let first = Number { sequence: number.sequence + skip, ..*number };
+            let first = number.later(skip);
             if !facts.numbers.contains_key(publisher) {
                 undo.introduced = true;
                 undo.size += memory::publisher_size(publisher);
@@ -146,7 +150,8 @@ impl Ledger {
         }
         facts.size += undo.size;
         self.memory.used += undo.size;
-        Ok((Receipt { stream: facts.stream, offset, appended, duplicate: false }, undo))
+        let (stream, created) = (facts.stream, undo.created);
+        Ok((Receipt { stream, offset, appended, duplicate: false, created }, undo))
     }
 
     /// Takes back what was accepted of a batch, the last publish first. `undo` ends with the
@@ -181,7 +186,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::Publisher;
+    use crate::batch::{Number, Publisher};
 
     fn batch(publishes: &[(&str, &str, Option<u64>)]) -> Batch {
         let mut batch = Batch::default();

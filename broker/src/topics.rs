@@ -9,44 +9,92 @@
 //! Who waits for messages (`listeners.rs`), protocols (`door/`).
 
 use crate::batch::Batch;
+use crate::commit::{self, Change, Commits, Outcome, PlaceChange, State, Store};
 use crate::entry;
 use crate::facts::{Facts, MARK_EVERY, Summary};
+use crate::journal::{Frame, Journal};
 use crate::ledger::{Ledger, Receipt};
 use crate::memory::{self, Memory};
 use crate::refusal::Refusal;
+use crate::replay::Replayed;
 use crate::stream::{Cursor, StreamId};
 use common::crc32::Crc32;
 use std::collections::HashMap;
 use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 /// All topics of the broker.
 ///
 /// Lock order: `facts`, then `lists`. Both are held to copy or to push, never across I/O.
 ///
-/// Invariant: a topic has a list exactly when it has facts, and `Facts` counts what the list
-/// holds. Both change only while both locks are held.
+/// Invariant: `lists` never holds what a crash could take back: with a journal, facts come before
+/// it is written and lists after. A topic is there for readers when it has a list.
 pub(crate) struct Topics {
+    /// What goes to disk before it becomes visible, if anything does.
+    commits: Option<Commits>,
+    /// Whether an answered change survives a crash of the machine.
+    durable: bool,
+    /// Whether the last change that should have gone to disk did.
+    healthy: AtomicBool,
     facts: Mutex<Ledger>,
     /// Messages of each topic, oldest first; an entry's index is its offset.
     lists: Mutex<HashMap<String, Vec<String>>>,
 }
 
 impl Topics {
-    /// No topics, and room for messages in so much memory.
+    /// Topics in memory only, with room for so much.
     pub(crate) fn new(memory: Memory) -> Topics {
-        Topics { facts: Mutex::new(Ledger::new(memory)), lists: Mutex::new(HashMap::new()) }
+        Topics {
+            commits: None,
+            durable: false,
+            healthy: AtomicBool::new(true),
+            facts: Mutex::new(Ledger::new(memory)),
+            lists: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// Topics as a journal holds them, which goes on to hold what is changed. `durable` says that
+    /// it is synced before a change is answered.
+    pub(crate) fn restored(replayed: Replayed, journal: Journal, durable: bool) -> Topics {
+        Topics {
+            commits: Some(Commits::new(journal)),
+            durable,
+            healthy: AtomicBool::new(true),
+            facts: Mutex::new(replayed.ledger),
+            lists: Mutex::new(replayed.lists),
+        }
+    }
+
+    /// Whether what is answered survives a crash of the machine.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.durable
+    }
+
+    /// Whether the last change could be stored.
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.healthy.load(Ordering::Relaxed)
     }
 
     /// Appends a batch; one answer for each of its publishes, in their order. A refused publish
     /// leaves nothing behind and does not keep the others from being appended. The entries leave
     /// the batch, the publishes stay in it.
     pub(crate) fn append(&self, batch: &mut Batch) -> Vec<Result<Receipt, Refusal>> {
-        let mut ledger = lock(&self.facts);
-        let mut lists = lock(&self.lists);
-        let answers = ledger.accept(batch, None);
-        publish(&mut ledger, &mut lists, batch, &answers);
-        answers
+        let Some(commits) = &self.commits else {
+            let mut ledger = lock(&self.facts);
+            let mut lists = lock(&self.lists);
+            let answers = ledger.accept(batch, None);
+            publish(&mut ledger, &mut lists, batch, &answers);
+            return answers;
+        };
+        let (change, outcome) = commits.commit(Change::Append(std::mem::take(batch)), self);
+        if let Change::Append(given_back) = change {
+            *batch = given_back;
+        }
+        match outcome {
+            Outcome::Batch(answers) => answers,
+            Outcome::Other(_) => Vec::new(),
+        }
     }
 
     /// Creates a topic without messages.
@@ -55,11 +103,7 @@ impl Topics {
     ///
     /// [`Refusal::TopicExists`], or no room for it.
     pub(crate) fn create(&self, topic: &str) -> Result<(), Refusal> {
-        let mut ledger = lock(&self.facts);
-        let mut lists = lock(&self.lists);
-        ledger.create(topic, StreamId::random())?;
-        lists.insert(topic.to_owned(), Vec::new());
-        Ok(())
+        self.change(Change::Create(topic.to_owned()))
     }
 
     /// Deletes a topic and all its messages.
@@ -68,14 +112,32 @@ impl Topics {
     ///
     /// [`Refusal::NoTopic`].
     pub(crate) fn delete(&self, topic: &str) -> Result<(), Refusal> {
-        let mut ledger = lock(&self.facts);
-        let mut lists = lock(&self.lists);
-        let facts = ledger.remove(topic).ok_or(Refusal::NoTopic)?;
-        let list = lists.remove(topic);
-        drop((ledger, lists));
-        // Only now: to free millions of messages takes a while.
-        drop((facts, list));
-        Ok(())
+        self.change(Change::Delete(topic.to_owned()))
+    }
+
+    /// Keeps what happened to lasting subscriptions, where anything is kept.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotStored`].
+    pub(crate) fn keep(&self, places: Vec<PlaceChange>) -> Result<(), Refusal> {
+        self.change(Change::Places(places))
+    }
+
+    fn change(&self, change: Change) -> Result<(), Refusal> {
+        let outcome = match &self.commits {
+            Some(commits) => commits.commit(change, self).1,
+            None => {
+                let mut state = State::of(change);
+                self.accept(&mut state, &mut Frame::default());
+                self.publish(&mut state);
+                state.outcome.unwrap_or(Outcome::Other(Ok(())))
+            }
+        };
+        match outcome {
+            Outcome::Other(done) => done,
+            Outcome::Batch(_) => Ok(()),
+        }
     }
 
     /// All topics, by name.
@@ -231,6 +293,82 @@ impl Topics {
             (Some(facts), Some(list)) if facts.stream == stream => Ok(see(facts, list)),
             (_, None) if stream == StreamId::NONE => Ok(see(&Facts::new(stream), &[])),
             _ => Err(Refusal::OtherStream),
+        }
+    }
+}
+
+impl Store for Topics {
+    fn accept(&self, state: &mut State, frame: &mut Frame) {
+        let mut ledger = lock(&self.facts);
+        state.outcome = Some(match &state.change {
+            Change::Append(batch) => {
+                let answers = ledger.accept(batch, Some(&mut state.undo));
+                commit::write_batch(frame, batch, &answers);
+                Outcome::Batch(answers)
+            }
+            Change::Create(topic) => Outcome::Other({
+                let stream = StreamId::random();
+                ledger.create(topic, stream).map(|()| frame.create(topic, stream))
+            }),
+            Change::Delete(topic) => Outcome::Other(match ledger.topics.get(topic) {
+                Some(facts) => {
+                    frame.delete(topic, facts.stream);
+                    Ok(())
+                }
+                None => Err(Refusal::NoTopic),
+            }),
+            Change::Places(places) => Outcome::Other({
+                for PlaceChange { subscriber, topic, place } in places {
+                    match place {
+                        Some(Cursor { stream, next }) => {
+                            frame.acknowledge(subscriber, topic, *stream, *next);
+                        }
+                        None => frame.end(subscriber, topic),
+                    }
+                }
+                Ok(())
+            }),
+        });
+    }
+
+    fn publish(&self, state: &mut State) {
+        self.healthy.store(true, Ordering::Relaxed);
+        let mut ledger = lock(&self.facts);
+        let mut lists = lock(&self.lists);
+        match (&mut state.change, &state.outcome) {
+            (Change::Append(batch), Some(Outcome::Batch(answers))) => {
+                publish(&mut ledger, &mut lists, batch, answers);
+            }
+            (Change::Create(topic), Some(Outcome::Other(Ok(())))) => {
+                lists.insert(topic.clone(), Vec::new());
+            }
+            (Change::Delete(topic), Some(Outcome::Other(Ok(())))) => {
+                let gone = (ledger.remove(topic), lists.remove(topic));
+                drop((ledger, lists));
+                // Only now: to free millions of messages takes a while.
+                drop(gone);
+            }
+            _ => {}
+        }
+    }
+
+    fn undo(&self, state: &mut State, reason: &str) {
+        self.healthy.store(false, Ordering::Relaxed);
+        let mut ledger = lock(&self.facts);
+        let refusal = || Refusal::NotStored { reason: reason.to_owned() };
+        match (&state.change, &mut state.outcome) {
+            (Change::Append(batch), Some(Outcome::Batch(answers))) => {
+                ledger.undo(batch, answers, &mut state.undo);
+                for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
+                    *answer = Err(refusal());
+                }
+            }
+            (Change::Create(topic), Some(Outcome::Other(done @ Ok(())))) => {
+                ledger.remove(topic);
+                *done = Err(refusal());
+            }
+            (_, Some(Outcome::Other(done @ Ok(())))) => *done = Err(refusal()),
+            _ => {}
         }
     }
 }

@@ -99,6 +99,7 @@ impl Answers {
         &mut self,
         topic: &str,
         outcome: &Result<Receipt, Refusal>,
+        durable: bool,
         manner: Manner,
     ) {
         let receipt = match outcome {
@@ -108,12 +109,12 @@ impl Answers {
         let mut body = std::mem::take(&mut self.body);
         body.extend_from_slice(b"{\"topic\":");
         json::write_string(&mut body, topic);
-        let Receipt { stream, offset, appended, duplicate } = receipt;
+        let Receipt { stream, offset, appended, duplicate, .. } = receipt;
         let duplicate = if *duplicate { ",\"duplicate\":true" } else { "" };
         let _ = write!(
             body,
             ",\"offset\":{offset},\"appended\":{appended},\"stream\":\"{stream}\",\
-             \"durable\":false{duplicate}}}\n"
+             \"durable\":{durable}{duplicate}}}\n"
         );
         self.head(200, Some((Type::Json, body.len() as u64)), &[], manner);
         self.body(&body, manner);

@@ -243,10 +243,12 @@ impl Door<'_> {
             return Ok(());
         }
         let outcomes = self.broker.publish(&mut self.batch);
+        let durable = self.broker.topics.is_durable();
         let last = outcomes.len().saturating_sub(1);
         for (index, (publish, outcome)) in self.batch.publishes.iter().zip(&outcomes).enumerate() {
             let keep_alive = keep_alive || index < last;
-            self.answers.publish(&publish.topic, outcome, Manner { head_only: false, keep_alive });
+            let manner = Manner { head_only: false, keep_alive };
+            self.answers.publish(&publish.topic, outcome, durable, manner);
         }
         let sent = self.send();
         self.broker.announce_batch(&self.batch);

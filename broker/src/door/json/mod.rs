@@ -188,6 +188,7 @@ impl Desk<'_> {
             return;
         }
         let outcomes = self.broker.publish(&mut self.batch);
+        let durable = self.broker.topics.is_durable();
         let publishes = self.batch.publishes.iter().zip(self.dialects.drain(..));
         for ((publish, dialect), outcome) in publishes.zip(&outcomes) {
             let answers = &mut self.answers;
@@ -195,7 +196,7 @@ impl Desk<'_> {
                 (Dialect::Channel, Ok(Receipt { .. })) => {}
                 (Dialect::Channel, Err(refusal)) => dialect.error(answers, &refusal.to_string()),
                 (Dialect::Topic, Ok(receipt)) => {
-                    topic::confirm_publish(answers, &publish.topic, receipt);
+                    topic::confirm_publish(answers, &publish.topic, receipt, durable);
                 }
                 (Dialect::Topic, Err(refusal)) => topic::refuse(answers, refusal),
             }

@@ -59,7 +59,7 @@ impl Desk<'_> {
             self.subscriber.hold(name)?;
         }
         let begin = |end: Cursor| match name {
-            Some(name) => Ok(self.broker.names.subscribe(name, topic, end)),
+            Some(name) => self.broker.lasting(name, topic, end),
             None => end.begin(from.unwrap_or(end.next), stream),
         };
         self.subscriber.subscribe(
@@ -81,7 +81,7 @@ impl Desk<'_> {
         let topic = required_text(arguments, "topic")?;
         let here = self.subscriber.unsubscribe(topic);
         let lasting = match text(arguments, "subscriber")? {
-            Some(name) => self.broker.names.unsubscribe(name, topic),
+            Some(name) => self.broker.end_lasting(name, topic)?,
             None => false,
         };
         if !here && !lasting {
@@ -133,7 +133,7 @@ impl Desk<'_> {
 }
 
 /// Writes what became of a publish.
-pub(super) fn confirm_publish(out: &mut Vec<u8>, topic: &str, receipt: &Receipt) {
+pub(super) fn confirm_publish(out: &mut Vec<u8>, topic: &str, receipt: &Receipt, durable: bool) {
     out.extend_from_slice(b"{\"status\":\"success\",\"message\":\"Message published on topic '");
     let quoted_from = out.len();
     json::write_string_ascii(out, topic);
@@ -141,12 +141,12 @@ pub(super) fn confirm_publish(out: &mut Vec<u8>, topic: &str, receipt: &Receipt)
     out.remove(quoted_from);
     out.pop();
     out.extend_from_slice(b"'\"");
-    let Receipt { stream, offset, appended, duplicate } = receipt;
+    let Receipt { stream, offset, appended, duplicate, .. } = receipt;
     let duplicate = if *duplicate { ",\"duplicate\":true" } else { "" };
     let _ = write!(
         out,
         ",\"offset\":{offset},\"appended\":{appended},\"stream\":\"{stream}\",\
-         \"durable\":false{duplicate}}}"
+         \"durable\":{durable}{duplicate}}}"
     );
     out.push(b'\n');
 }
