@@ -7,12 +7,13 @@
 use crate::batch::Batch;
 use crate::catch_up::CatchUp;
 use crate::entry;
+use crate::ledger::Receipt;
 use crate::listeners::{Listener, Listeners};
 use crate::memory::Memory;
 use crate::names::Names;
 use crate::refusal::Refusal;
 use crate::session::Progress;
-use crate::topics::{Receipt, Topics};
+use crate::topics::Topics;
 use crate::work::Work;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! How messages look when they are pushed: one format for each kind of subscriber.
 
 use crate::entry::Entry;
-use crate::topics::Cursor;
+use crate::stream::Cursor;
 use common::{clock, json};
 use std::io::Write;
 

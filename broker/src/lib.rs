@@ -21,6 +21,7 @@ mod door;
 mod entry;
 mod facts;
 mod format;
+mod ledger;
 mod listeners;
 mod memory;
 mod names;

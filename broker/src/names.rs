@@ -10,7 +10,7 @@
 
 use crate::refusal::Refusal;
 use crate::session::Session;
-use crate::topics::Cursor;
+use crate::stream::Cursor;
 use common::limits::SUBSCRIBERS_MAX;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

@@ -8,19 +8,16 @@
 //!
 //! Who waits for messages (`listeners.rs`), protocols (`door/`).
 
-use crate::batch::{Batch, Number, Publish};
+use crate::batch::Batch;
 use crate::entry;
-use crate::facts::{Facts, MARK_EVERY};
+use crate::facts::{Facts, MARK_EVERY, Summary};
+use crate::ledger::{Ledger, Receipt};
 use crate::memory::{self, Memory};
-use crate::numbers::{Numbers, Verdict};
 use crate::refusal::Refusal;
-use crate::stream::StreamId;
+use crate::stream::{Cursor, StreamId};
 use common::crc32::Crc32;
-use common::limits::TOPICS_MAX;
 use std::collections::HashMap;
-use std::fmt;
 use std::process;
-use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard};
 
 /// All topics of the broker.
@@ -35,87 +32,10 @@ pub(crate) struct Topics {
     lists: Mutex<HashMap<String, Vec<String>>>,
 }
 
-/// What is known beside the messages, and how much memory all of it takes.
-struct Ledger {
-    topics: HashMap<String, Facts>,
-    memory: Memory,
-}
-
-/// A place in a topic: the next offset to read, and the list that it belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Cursor {
-    pub(crate) stream: StreamId,
-    pub(crate) next: u64,
-}
-
-/// A topic in short.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Summary {
-    pub(crate) stream: StreamId,
-    /// How many there are.
-    pub(crate) messages: u64,
-    /// Their size as `GET /messages` gives them.
-    pub(crate) bytes: u64,
-}
-
-impl Cursor {
-    /// Where a reader begins who asks for `from`, given that the topic ends at `self` and that
-    /// the reader means `stream`, where it says so.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::OtherStream`], [`Refusal::PastEnd`].
-    pub(crate) fn begin(self, from: u64, stream: Option<StreamId>) -> Result<Cursor, Refusal> {
-        // Whoever has read nothing, from a topic that was not there, has not read another list.
-        let nothing_read = stream == Some(StreamId::NONE) && from == 0;
-        if stream.is_some_and(|stream| stream != self.stream) && !nothing_read {
-            return Err(Refusal::OtherStream);
-        }
-        if from > self.next {
-            return Err(Refusal::PastEnd { from, next: self.next });
-        }
-        Ok(Cursor { next: from, ..self })
-    }
-}
-
-impl fmt::Display for Cursor {
-    /// `next@stream`, as the ids of an event stream have it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.next, self.stream)
-    }
-}
-
-impl FromStr for Cursor {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Cursor, ()> {
-        let (next, stream) = text.split_once('@').ok_or(())?;
-        if !next.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(());
-        }
-        Ok(Cursor { next: next.parse().map_err(|_| ())?, stream: stream.parse()? })
-    }
-}
-
-/// What became of a publish that was not refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Receipt {
-    pub(crate) stream: StreamId,
-    /// Where the first message stands.
-    pub(crate) offset: u64,
-    /// How many messages were appended: fewer than were sent where some were there already.
-    pub(crate) appended: u64,
-    /// Whether all of it was there already.
-    pub(crate) duplicate: bool,
-}
-
 impl Topics {
     /// No topics, and room for messages in so much memory.
     pub(crate) fn new(memory: Memory) -> Topics {
-        Topics {
-            facts: Mutex::new(Ledger { topics: HashMap::new(), memory }),
-            lists: Mutex::new(HashMap::new()),
-        }
+        Topics { facts: Mutex::new(Ledger::new(memory)), lists: Mutex::new(HashMap::new()) }
     }
 
     /// Appends a batch; one answer for each of its publishes, in their order. A refused publish
@@ -124,8 +44,8 @@ impl Topics {
     pub(crate) fn append(&self, batch: &mut Batch) -> Vec<Result<Receipt, Refusal>> {
         let mut ledger = lock(&self.facts);
         let mut lists = lock(&self.lists);
-        let answers = ledger.accept(batch);
-        ledger.publish(&mut lists, batch, &answers);
+        let answers = ledger.accept(batch, None);
+        publish(&mut ledger, &mut lists, batch, &answers);
         answers
     }
 
@@ -137,10 +57,7 @@ impl Topics {
     pub(crate) fn create(&self, topic: &str) -> Result<(), Refusal> {
         let mut ledger = lock(&self.facts);
         let mut lists = lock(&self.lists);
-        if ledger.topics.contains_key(topic) {
-            return Err(Refusal::TopicExists);
-        }
-        ledger.create(topic)?;
+        ledger.create(topic, StreamId::random())?;
         lists.insert(topic.to_owned(), Vec::new());
         Ok(())
     }
@@ -153,8 +70,7 @@ impl Topics {
     pub(crate) fn delete(&self, topic: &str) -> Result<(), Refusal> {
         let mut ledger = lock(&self.facts);
         let mut lists = lock(&self.lists);
-        let facts = ledger.topics.remove(topic).ok_or(Refusal::NoTopic)?;
-        ledger.memory.give_back(facts.size);
+        let facts = ledger.remove(topic).ok_or(Refusal::NoTopic)?;
         let list = lists.remove(topic);
         drop((ledger, lists));
         // Only now: to free millions of messages takes a while.
@@ -313,102 +229,39 @@ impl Topics {
         let lists = lock(&self.lists);
         match (ledger.topics.get(topic), lists.get(topic)) {
             (Some(facts), Some(list)) if facts.stream == stream => Ok(see(facts, list)),
-            (None, None) if stream == StreamId::NONE => Ok(see(&Facts::none(), &[])),
+            (_, None) if stream == StreamId::NONE => Ok(see(&Facts::new(stream), &[])),
             _ => Err(Refusal::OtherStream),
         }
     }
 }
 
-impl Ledger {
-    /// Decides about each publish of a batch, in order, and takes note of what it decided.
-    fn accept(&mut self, batch: &Batch) -> Vec<Result<Receipt, Refusal>> {
-        let mut entries = batch.entries.as_slice();
-        let judge = |publish: &Publish| {
-            let (these, rest) = entries.split_at_checked(publish.count).unwrap_or_default();
-            entries = rest;
-            self.accept_one(publish, these)
+/// Adds the accepted entries of a batch to their lists.
+fn publish(
+    ledger: &mut Ledger,
+    lists: &mut HashMap<String, Vec<String>>,
+    batch: &mut Batch,
+    answers: &[Result<Receipt, Refusal>],
+) {
+    let mut entries = batch.entries.drain(..);
+    for (publish, answer) in batch.publishes.iter().zip(answers) {
+        let mut these = entries.by_ref().take(publish.count);
+        let Ok(receipt) = answer else {
+            these.for_each(drop);
+            continue;
         };
-        batch.publishes.iter().map(judge).collect()
-    }
-
-    /// Takes a new topic into the account.
-    fn create(&mut self, topic: &str) -> Result<(), Refusal> {
-        if self.topics.len() >= TOPICS_MAX {
-            return Err(Refusal::TooManyTopics { topics_max: TOPICS_MAX });
+        let appended = index(receipt.appended);
+        these.by_ref().take(publish.count - appended).for_each(drop);
+        if receipt.duplicate {
+            continue;
         }
-        let mut facts = Facts::new();
-        facts.size = memory::topic_size(topic);
-        self.memory.take(facts.size)?;
-        self.topics.insert(topic.to_owned(), facts);
-        Ok(())
-    }
-
-    fn accept_one(&mut self, publish: &Publish, entries: &[String]) -> Result<Receipt, Refusal> {
-        let count = entries.len() as u64;
-        let known = self.topics.get(&publish.topic);
-        let offset = known.map_or(0, |facts| facts.accepted);
-        let skip = match &publish.number {
-            None => 0,
-            Some((publisher, number)) => {
-                let numbers = known.and_then(|facts| facts.numbers.get(publisher));
-                match Numbers::judge(numbers, *number, count)? {
-                    Verdict::Append { skip } => skip,
-                    Verdict::Duplicate { offset } => {
-                        let stream = known.map_or(StreamId::NONE, |facts| facts.stream);
-                        return Ok(Receipt { stream, offset, appended: 0, duplicate: true });
-                    }
-                }
-            }
+        let list = match lists.get_mut(&publish.topic) {
+            Some(list) => list,
+            None => lists.entry(publish.topic.clone()).or_default(),
         };
-        let appended = count - skip;
-        let new = entries.get(index(skip)..).unwrap_or_default();
-        let size = new.iter().map(|entry| memory::entry_size(entry)).sum::<u64>();
-        self.memory.check(size)?;
-        if known.is_none() {
-            self.create(&publish.topic)?;
-        }
-        self.memory.take(size)?;
-        let Some(facts) = self.topics.get_mut(&publish.topic) else {
-            return Err(Refusal::UnknownTopic(publish.topic.clone()));
-        };
-        facts.accepted += appended;
-        facts.size += size;
-        if let Some((publisher, number)) = &publish.number {
-            let first = Number { sequence: number.sequence + skip, ..*number };
-            let more = facts.note_number(publisher, first, appended, offset);
-            self.memory.used += more;
-        }
-        Ok(Receipt { stream: facts.stream, offset, appended, duplicate: false })
-    }
-
-    /// Adds the accepted entries of a batch to their lists.
-    fn publish(
-        &mut self,
-        lists: &mut HashMap<String, Vec<String>>,
-        batch: &mut Batch,
-        answers: &[Result<Receipt, Refusal>],
-    ) {
-        let mut entries = batch.entries.drain(..);
-        for (publish, answer) in batch.publishes.iter().zip(answers) {
-            let mut these = entries.by_ref().take(publish.count);
-            let Ok(receipt) = answer else {
-                these.for_each(drop);
-                continue;
-            };
-            let appended = index(receipt.appended);
-            these.by_ref().take(publish.count - appended).for_each(drop);
-            if receipt.duplicate {
-                continue;
-            }
-            let list = match lists.get_mut(&publish.topic) {
-                Some(list) => list,
-                None => lists.entry(publish.topic.clone()).or_default(),
-            };
-            memory::reserve(list, appended);
-            list.extend(these);
-            if let Some(facts) = self.topics.get_mut(&publish.topic) {
-                facts.appended(list, appended);
-            }
+        memory::reserve(list, appended);
+        list.extend(these);
+        if let Some(facts) = ledger.topics.get_mut(&publish.topic) {
+            facts.appended(list, appended);
         }
     }
 }

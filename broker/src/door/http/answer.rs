@@ -4,8 +4,9 @@
 //! §6.6.1) and a length; nothing that a client sent reaches a head.
 
 use super::Manner;
+use crate::ledger::Receipt;
 use crate::refusal::Refusal;
-use crate::topics::{Cursor, Receipt};
+use crate::stream::Cursor;
 use common::{clock, json};
 use std::io::Write;
 

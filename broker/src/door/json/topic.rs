@@ -3,8 +3,9 @@
 use super::Desk;
 use crate::door::publish::{number, required_text, text};
 use crate::format::Format;
+use crate::ledger::Receipt;
 use crate::refusal::Refusal;
-use crate::topics::{Cursor, Receipt};
+use crate::stream::Cursor;
 use common::json::{self, Value};
 use common::limits::PULL_SIZE;
 use std::io::Write;
