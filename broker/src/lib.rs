@@ -4,7 +4,7 @@
 //!
 //! - `config`: the command line
 //! - `server`: the accept loop, a thread for each connection; `room`: how many of them
-//! - `door`: the protocols; each turns bytes into calls on [`broker`](Broker)
+//! - `door`: the protocols; each turns bytes into calls on `broker`
 //! - `broker`: what all connections share
 //! - `topics`: the messages; `facts`, `numbers`, `stream`: what is known beside them
 //! - `batch`, `entry`: messages on their way in, and as they are kept

@@ -51,7 +51,7 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
             Ok(size) if size > 0 => {}
             _ => {
                 // A last line may lack its line break.
-                desk.line(&connection.buffered().to_vec());
+                desk.line(connection.buffered());
                 desk.flush();
                 break;
             }

@@ -355,9 +355,19 @@ fn connect(address: &str, timeout: Duration) -> Result<TcpStream, Error> {
         let waiting = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
         let share = deadline.saturating_duration_since(Instant::now()) / waiting;
         match TcpStream::connect_timeout(address, share.max(Duration::from_millis(1))) {
+            Ok(stream) if is_connected_to_itself(&stream) => {
+                error = Error::Connect(io::ErrorKind::ConnectionRefused.into());
+            }
             Ok(stream) => return Ok(stream),
             Err(cause) => error = Error::Connect(cause),
         }
     }
     Err(error)
+}
+
+/// Whether nobody listens and the system happened to choose the port that was asked for as the
+/// client's own, as TCP allows. Whoever retries for long enough meets this on a loopback address;
+/// to keep such a connection would keep the server from its port.
+fn is_connected_to_itself(stream: &TcpStream) -> bool {
+    matches!((stream.local_addr(), stream.peer_addr()), (Ok(own), Ok(peer)) if own == peer)
 }

@@ -114,8 +114,9 @@ impl Answers {
         let _ = write!(
             body,
             ",\"offset\":{offset},\"appended\":{appended},\"stream\":\"{stream}\",\
-             \"durable\":{durable}{duplicate}}}\n"
+             \"durable\":{durable}{duplicate}}}"
         );
+        body.push(b'\n');
         self.head(200, Some((Type::Json, body.len() as u64)), &[], manner);
         self.body(&body, manner);
         body.clear();

@@ -65,6 +65,12 @@ enum Next {
     Body { head_size: usize, body: Body, expects_continue: bool },
 }
 
+/// A request that did not come in one piece.
+struct Gathered {
+    head: Vec<u8>,
+    body: Vec<u8>,
+}
+
 /// How a request is to be answered.
 #[derive(Debug, Clone, Copy)]
 struct Manner {
@@ -80,15 +86,14 @@ impl Door<'_> {
             let next = match self.next() {
                 Ok(Next::Body { head_size, body, expects_continue }) => {
                     self.flush()?;
-                    match self.gather(head_size, body, expects_continue)? {
-                        Ok((head, body)) => match parse::request(&head) {
-                            Ok(Progress::Complete { value, .. }) => {
-                                take(&value, &body, &mut self.batch, self.broker.message_size_max)
-                            }
-                            // It was complete before it was copied.
-                            _ => return Err(End),
-                        },
-                        Err(refusal) => return self.refuse(&refusal),
+                    let gathered = self.gather(head_size, body, expects_continue)?;
+                    match parse::request(&gathered.head) {
+                        Ok(Progress::Complete { value, .. }) => {
+                            let size_max = self.broker.message_size_max;
+                            take(&value, &gathered.body, &mut self.batch, size_max)
+                        }
+                        // It was complete before it was copied.
+                        _ => return Err(End),
                     }
                 }
                 Ok(next) => next,
@@ -150,13 +155,13 @@ impl Door<'_> {
         Ok(Next::Body { head_size, body, expects_continue })
     }
 
-    /// Waits for a body that has not wholly arrived; gives the request's head and its body.
+    /// Waits for a body that has not wholly arrived.
     fn gather(
         &mut self,
         head_size: usize,
         body: Body,
         expects_continue: bool,
-    ) -> Result<Result<(Vec<u8>, Vec<u8>), Refusal>, End> {
+    ) -> Result<Gathered, End> {
         let head = self.connection.buffered().get(..head_size).unwrap_or_default().to_vec();
         self.connection.consume(head_size);
         let deadline = Instant::now() + BODY_TIMEOUT;
@@ -177,13 +182,16 @@ impl Door<'_> {
                 }
                 Body::Chunked => match decoder.decode(input, &mut gathered) {
                     Ok(decoded) => (decoded.consumed, decoded.finished),
-                    Err(error) => return Ok(Err(Refusal::Chunked(error))),
+                    Err(error) => {
+                        self.refuse(&Refusal::Chunked(error))?;
+                        return Err(End);
+                    }
                 },
                 Body::None | Body::UntilClose => (0, true),
             };
             self.connection.consume(consumed);
             if finished {
-                return Ok(Ok((head, gathered)));
+                return Ok(Gathered { head, body: gathered });
             }
             self.fill("body of the request", BODY_TIMEOUT, deadline)?;
         }

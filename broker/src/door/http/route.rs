@@ -6,7 +6,6 @@ use crate::stream::{Cursor, StreamId};
 use common::http::parse::Request;
 use common::http::percent;
 use common::limits::{BODY_SIZE_MAX, WAIT_SECONDS_MAX};
-use std::borrow::Cow;
 use std::time::Duration;
 
 /// What a request asks for, nothing borrowed from it.
@@ -210,7 +209,7 @@ fn number(name: &str, value: &str) -> Result<u64, Refusal> {
     }
 }
 
-fn stream(value: &Cow<'_, str>) -> Result<StreamId, Refusal> {
+fn stream(value: &str) -> Result<StreamId, Refusal> {
     value.parse().map_err(|()| Refusal::field("stream", "is not 16 hexadecimal digits"))
 }
 

@@ -232,3 +232,13 @@ fn a_host_that_refuses_is_an_error_with_its_cause() {
     };
     assert_eq!(cause.kind(), io::ErrorKind::ConnectionRefused);
 }
+
+/// Without the check, one of these attempts most likely succeeds: the system chooses the client's
+/// port among some 28,000, and sooner or later it is the one that is asked for.
+#[test]
+fn whoever_asks_for_long_enough_does_not_connect_to_itself() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    for _ in 0..50_000 {
+        assert!(Client::connect(&closed, Duration::from_secs(1)).is_err());
+    }
+}
