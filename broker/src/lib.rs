@@ -19,6 +19,7 @@ mod config;
 mod door;
 mod entry;
 mod facts;
+mod journal;
 mod listeners;
 mod memory;
 mod numbers;
