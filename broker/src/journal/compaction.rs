@@ -48,7 +48,9 @@ impl Census {
         self.records += 1;
         self.size += size;
         match *record {
-            Record::Create { topic, .. } | Record::Append { topic, .. } => {
+            Record::Create { topic, .. }
+            | Record::Mirror { topic, .. }
+            | Record::Append { topic, .. } => {
                 match self.topics.get_mut(topic) {
                     Some(topic) => topic.size += size,
                     None => {
@@ -128,7 +130,9 @@ fn write_compacted(
         frame.records(|record, text| {
             number += 1;
             match record {
-                Record::Create { topic, .. } | Record::Append { topic, .. }
+                Record::Create { topic, .. }
+                | Record::Mirror { topic, .. }
+                | Record::Append { topic, .. }
                     if census.topics.get(topic).is_some_and(|topic| number >= topic.first) =>
                 {
                     copy.add(text)
