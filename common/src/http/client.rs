@@ -145,7 +145,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Address`], [`Error::Resolve`] or [`Error::Connect`].
+    /// [`Error::Connect`].
     pub fn connect(address: &str, timeout: Duration) -> Result<Client, Error> {
         Ok(Client {
             connection: connect(address, timeout).map_err(Error::Connect)?,
