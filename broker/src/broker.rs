@@ -71,14 +71,19 @@ impl Broker {
         self.topics.delete(topic)
     }
 
-    /// Begins a lasting subscription, or goes on with it: where. Its beginning is kept at once, or
-    /// a crash could make the subscriber miss what was published since.
+    /// Begins a lasting subscription at `begin`, or goes on with it: where. Its beginning is kept at
+    /// once, or a crash could make the subscriber miss what was published since.
     ///
     /// # Errors
     ///
     /// [`Refusal::NotStored`].
-    pub(crate) fn lasting(&self, name: &str, topic: &str, end: Cursor) -> Result<Cursor, Refusal> {
-        let (place, first) = self.names.subscribe(name, topic, end);
+    pub(crate) fn lasting(
+        &self,
+        name: &str,
+        topic: &str,
+        begin: Cursor,
+    ) -> Result<Cursor, Refusal> {
+        let (place, first) = self.names.subscribe(name, topic, begin);
         if first {
             let (subscriber, topic) = (name.into(), topic.into());
             self.topics.keep(vec![PlaceChange { subscriber, topic, place: Some(place) }])?;
