@@ -4,9 +4,11 @@
 //! publisher's thread hands the news to those who wait for it. What would keep it for long is left
 //! to the threads of `catch_up.rs`.
 
+use crate::access::Access;
 use crate::batch::Batch;
 use crate::catch_up::CatchUp;
 use crate::commit::PlaceChange;
+use crate::config::Timeouts;
 use crate::entry;
 use crate::ledger::Receipt;
 use crate::listeners::{Listener, Listeners};
@@ -34,6 +36,10 @@ pub(crate) struct Broker {
     pub(crate) catch_up: CatchUp,
     /// The longest message, in bytes.
     pub(crate) message_size_max: usize,
+    /// Who may come in; everybody, unless said otherwise.
+    pub(crate) access: Access,
+    /// How long HTTP clients may take.
+    pub(crate) timeouts: Timeouts,
 }
 
 impl Broker {
@@ -50,6 +56,8 @@ impl Broker {
             names,
             catch_up: CatchUp::new(threads_max),
             message_size_max,
+            access: Access::default(),
+            timeouts: Timeouts::default(),
         }
     }
 

@@ -50,15 +50,13 @@ impl Census {
         match *record {
             Record::Create { topic, .. }
             | Record::Mirror { topic, .. }
-            | Record::Append { topic, .. } => {
-                match self.topics.get_mut(topic) {
-                    Some(topic) => topic.size += size,
-                    None => {
-                        let first = self.records;
-                        self.topics.insert(topic.to_owned(), Topic { first, size });
-                    }
+            | Record::Append { topic, .. } => match self.topics.get_mut(topic) {
+                Some(topic) => topic.size += size,
+                None => {
+                    let first = self.records;
+                    self.topics.insert(topic.to_owned(), Topic { first, size });
                 }
-            }
+            },
             Record::Delete { topic, .. } => {
                 self.topics.remove(topic);
             }

@@ -23,6 +23,8 @@ pub(super) enum Route {
     Topics(TopicsCall),
     /// `GET /livez`.
     Alive,
+    /// `GET /readyz`.
+    Ready,
     /// `OPTIONS`: these methods.
     Options { allow: &'static str },
     /// Nothing: it is refused.
@@ -66,15 +68,7 @@ pub(super) enum TopicsCall {
 }
 
 /// Methods that some path takes, or that are refused for a path and not in general.
-const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];
-
-/// What is refused whatever the path, and before the body is read.
-pub(super) fn admit(request: &Request<'_>) -> Result<(), Refusal> {
-    if !METHODS.contains(&request.method) {
-        return Err(Refusal::UnknownMethod);
-    }
-    Ok(())
-}
+pub(super) const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];
 
 /// The size of a body that says its size.
 pub(super) fn body_size(size: u64) -> Result<usize, Refusal> {
@@ -90,7 +84,7 @@ pub(super) fn of(request: &Request<'_>) -> Result<Route, Refusal> {
     let allow = match request.path {
         "*" => "GET, HEAD, POST, PUT, DELETE, OPTIONS",
         "/publish" => "POST, OPTIONS",
-        "/messages" | "/events" | "/topics" | "/livez" => "GET, HEAD, OPTIONS",
+        "/messages" | "/events" | "/topics" | "/livez" | "/readyz" => "GET, HEAD, OPTIONS",
         _ if topic.is_some() => "GET, HEAD, POST, PUT, DELETE, OPTIONS",
         _ => return Err(Refusal::UnknownPath),
     };
@@ -114,6 +108,7 @@ pub(super) fn of(request: &Request<'_>) -> Result<Route, Refusal> {
         "/messages" => messages_query(request.query).map(Route::Messages),
         "/events" => events_query(request).map(Route::Events),
         "/topics" => Ok(Route::Topics(TopicsCall::List)),
+        "/readyz" => Ok(Route::Ready),
         _ => Ok(Route::Alive),
     }
 }

@@ -10,6 +10,7 @@
 mod channel;
 mod topic;
 
+use super::entrance::Entrance;
 use super::publish;
 use crate::batch::Batch;
 use crate::broker::Broker;
@@ -29,6 +30,7 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
     let mut desk = Desk {
         broker,
         subscriber: Subscriber::new(Arc::clone(connection.stream()), broker),
+        entrance: Entrance::new(&broker.access),
         dialect: Dialect::Topic,
         batch: Batch::default(),
         dialects: Vec::new(),
@@ -49,6 +51,9 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
             }
         };
         desk.flush();
+        if desk.entrance.is_shut() {
+            break None;
+        }
         let Some(unfinished) = unfinished else { break Some(INVALID) };
         if unfinished > BODY_SIZE_MAX {
             break Some(TOO_LARGE);
@@ -75,6 +80,8 @@ const TOO_LARGE: &str = "the object is larger than the limit of 8388608 bytes";
 
 const _: () = assert!(BODY_SIZE_MAX == 8_388_608);
 
+/// How the token is shown in this door.
+const HOW: &str = "send {\"command\":\"auth\",\"token\":\"<token>\"} first";
 /// Takes one object after another from the front of the bytes that came in.
 #[derive(Default)]
 struct Objects {
@@ -133,6 +140,14 @@ impl Dialect {
         }
     }
 
+    /// Writes that the token was right.
+    fn authenticated(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(match self {
+            Dialect::Channel => b"{\"type\":\"AUTH\",\"message\":\"Authenticated\"}\n",
+            Dialect::Topic => b"{\"status\":\"success\",\"message\":\"Authenticated\"}\n",
+        });
+    }
+
     /// Writes an error.
     fn error(self, out: &mut Vec<u8>, text: &str) {
         out.extend_from_slice(match self {
@@ -148,6 +163,7 @@ impl Dialect {
 struct Desk<'a> {
     broker: &'a Arc<Broker>,
     subscriber: Subscriber,
+    entrance: Entrance,
     /// The dialect of the last command that showed one.
     dialect: Dialect,
     /// Publishes that were read and not yet appended.
@@ -176,6 +192,9 @@ impl Desk<'_> {
             Ok(command) => command.to_ascii_lowercase(),
             Err(_) => String::new(),
         };
+        if command == "auth" || !self.entrance.is_open() {
+            return self.authenticate(dialect, &command, arguments);
+        }
         if command == "publish" {
             let size_max = self.broker.message_size_max;
             match publish::add(arguments, dialect.key(), &mut self.batch, size_max) {
@@ -194,6 +213,20 @@ impl Desk<'_> {
         };
         if let Err(refusal) = done {
             self.refuse(dialect, &refusal);
+        }
+    }
+
+    /// Handles a command that has to be the token, and may be anything.
+    fn authenticate(&mut self, dialect: Dialect, command: &str, arguments: &Value<'_>) {
+        if self.entrance.is_shut() {
+            return;
+        }
+        self.append();
+        let token = publish::text(arguments, "token").ok().flatten();
+        let token = token.filter(|_| command == "auth");
+        match self.entrance.show(&self.broker.access, token, HOW) {
+            Ok(()) => dialect.authenticated(&mut self.answers),
+            Err(refusal) => self.refuse(dialect, &refusal),
         }
     }
 
