@@ -7,20 +7,26 @@
 use crate::access::Access;
 use crate::batch::Batch;
 use crate::catch_up::CatchUp;
+use crate::commit::PlaceChange;
 use crate::config::Timeouts;
 use crate::entry;
+use crate::ledger::Receipt;
 use crate::listeners::{Listener, Listeners};
-use crate::memory::Memory;
 use crate::names::Names;
 use crate::refusal::Refusal;
 use crate::session::Progress;
-use crate::topics::{Receipt, Topics};
+use crate::stream::Cursor;
+use crate::topics::Topics;
 use crate::work::Work;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a publisher's thread delivers before it leaves the rest to others.
 pub(crate) const DELIVERY_TIME: Duration = Duration::from_millis(10);
+
+/// How often acknowledgements of lasting subscriptions are noted on disk.
+const PLACES_TIME: Duration = Duration::from_secs(1);
 
 /// The broker, as a door sees it.
 pub(crate) struct Broker {
@@ -37,12 +43,17 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    /// A broker without topics.
-    pub(crate) fn new(message_size_max: usize, memory_max: u64, threads_max: usize) -> Broker {
+    /// A broker of these topics and lasting subscriptions, with so many threads to catch up.
+    pub(crate) fn new(
+        topics: Topics,
+        names: Names,
+        message_size_max: usize,
+        threads_max: usize,
+    ) -> Broker {
         Broker {
-            topics: Topics::new(Memory::new(memory_max)),
+            topics,
             listeners: Listeners::default(),
-            names: Names::default(),
+            names,
             catch_up: CatchUp::new(threads_max),
             message_size_max,
             access: Access::default(),
@@ -66,6 +77,53 @@ impl Broker {
     /// [`Broker::announce`].
     pub(crate) fn delete(&self, topic: &str) -> Result<(), Refusal> {
         self.topics.delete(topic)
+    }
+
+    /// Begins a lasting subscription at `begin`, or goes on with it: where. Its beginning is kept at
+    /// once, or a crash could make the subscriber miss what was published since.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotStored`].
+    pub(crate) fn lasting(
+        &self,
+        name: &str,
+        topic: &str,
+        begin: Cursor,
+    ) -> Result<Cursor, Refusal> {
+        let (place, first) = self.names.subscribe(name, topic, begin);
+        if first {
+            let (subscriber, topic) = (name.into(), topic.into());
+            self.topics.keep(vec![PlaceChange { subscriber, topic, place: Some(place) }])?;
+        }
+        Ok(place)
+    }
+
+    /// Ends a lasting subscription. Returns whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotStored`].
+    pub(crate) fn end_lasting(&self, name: &str, topic: &str) -> Result<bool, Refusal> {
+        let found = self.names.unsubscribe(name, topic);
+        if found {
+            let (subscriber, topic) = (name.into(), topic.into());
+            self.topics.keep(vec![PlaceChange { subscriber, topic, place: None }])?;
+        }
+        Ok(found)
+    }
+
+    /// Keeps what lasting subscriptions acknowledged, from time to time and for ever. A crash
+    /// between two times repeats a few messages.
+    pub(crate) fn keep_places(&self) -> ! {
+        loop {
+            thread::sleep(PLACES_TIME);
+            let moved = self.names.take_moved();
+            if !moved.is_empty() {
+                // A full disk is told to publishers; acknowledgements are tried with the next.
+                let _ = self.topics.keep(moved);
+            }
+        }
     }
 
     /// Delivers the news of a batch's topics. Called when its publishers were answered.

@@ -17,8 +17,12 @@ const PORT: u16 = 9000;
 pub const PROGRAM: Program = Program {
     name: "broker",
     purpose: "Keep topics of messages and serve them to publishers and subscribers.",
-    usage: &["broker [--host <address>] [--port <port>] [--max-message <bytes>]"],
-    takes_arguments: false,
+    usage: &[
+        "broker [--host <address>] [--port <port>] [--data <directory>]",
+        "broker verify <directory>",
+        "broker repair <directory>",
+    ],
+    takes_arguments: true,
     flags: &[
         Flag {
             name: "host",
@@ -33,6 +37,21 @@ pub const PROGRAM: Program = Program {
             repeats: false,
             help: "Accept connections on this port; 0 takes a free one. The address in use is \
                    in the first line printed. Default: PORT in the environment, else 9000.",
+        },
+        Flag {
+            name: "data",
+            value: "<directory>",
+            repeats: false,
+            help: "Keep messages in this directory, which is made if need be: what was acknowledged \
+                   is there after any crash. Default: in memory only.",
+        },
+        Flag {
+            name: "sync",
+            value: "<when>",
+            repeats: false,
+            help: "With --data: always, before a publish is acknowledged; or os, when the \
+                   operating system gets to it, so that a power cut may lose the last seconds. \
+                   Default: always.",
         },
         Flag {
             name: "max-connections",
@@ -101,18 +120,54 @@ pub const PROGRAM: Program = Program {
     ],
     examples: &[
         "broker",
+        "broker --data /var/lib/broker",
         "broker --port 0 --max-message=4096",
+        "broker verify /var/lib/broker",
         "broker --host 0.0.0.0 --token-file token.txt --allow-origin https://app.example.net",
     ],
 };
 
-/// How the broker is to run.
+/// What the broker is to do.
+#[derive(Debug, Clone)]
+pub enum Task {
+    /// Serve.
+    Serve(Config),
+    /// Check the journal in this directory, and say what it holds.
+    Verify(PathBuf),
+    /// Keep the good part of a damaged journal.
+    Repair(PathBuf),
+}
+
+impl Task {
+    /// Reads the command line and the environment.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be used, and why.
+    pub fn from(arguments: &Arguments) -> Result<Task, Error> {
+        match arguments.ordinary() {
+            [] => Config::from(arguments).map(Task::Serve),
+            [verb, directory] if verb == "verify" => Ok(Task::Verify(directory.into())),
+            [verb, directory] if verb == "repair" => Ok(Task::Repair(directory.into())),
+            [verb] if verb == "verify" || verb == "repair" => {
+                Err(Error::Combination(format!("{verb} needs the directory of a journal")))
+            }
+            [other, ..] => Err(Error::UnexpectedArgument(other.clone())),
+        }
+    }
+}
+
+/// How the broker is to serve.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The address to bind, without the port.
     pub host: String,
     /// The port to bind; 0 for a free one.
     pub port: u16,
+    /// Where messages are kept on disk, if they are.
+    pub data: Option<PathBuf>,
+    /// Whether they are there before a publish is acknowledged.
+    pub sync_always: bool,
     /// The most connections, where that was said.
     pub connections_max: Option<usize>,
     /// The longest message, in bytes.
@@ -161,12 +216,7 @@ impl Default for Timeouts {
 }
 
 impl Config {
-    /// Reads the command line and the environment.
-    ///
-    /// # Errors
-    ///
-    /// The flag that cannot be used, and why.
-    pub fn from(arguments: &Arguments) -> Result<Config, Error> {
+    fn from(arguments: &Arguments) -> Result<Config, Error> {
         let deployed = env::var("PORT").ok();
         let port = match (arguments.parsed("port")?, &deployed) {
             (Some(port), _) => port,
@@ -186,6 +236,15 @@ impl Config {
             let reason = format!("a message may have {} bytes at most", BODY_SIZE_MAX / 2);
             return Err(Error::value("max-message", &message_size_max.to_string(), reason));
         }
+        let sync_always = match arguments.value("sync") {
+            Some("os") => false,
+            Some("always") | None => true,
+            Some(other) => return Err(Error::value("sync", other, "it is always or os")),
+        };
+        let data = arguments.value("data").map(PathBuf::from);
+        if data.is_none() && arguments.has("sync") {
+            return Err(Error::Combination("--sync needs --data".to_owned()));
+        }
         let mut origins = Origins::default();
         for origin in arguments.values("allow-origin") {
             let add = origins.add(origin);
@@ -194,6 +253,8 @@ impl Config {
         Ok(Config {
             host,
             port,
+            data,
+            sync_always,
             connections_max: arguments.parsed("max-connections")?,
             message_size_max,
             memory_max: arguments.parsed("max-memory")?.unwrap_or_else(memory::default_max),
@@ -240,7 +301,7 @@ mod tests {
     #[test]
     fn the_examples_in_the_help_are_right() {
         for arguments in PROGRAM.parse_examples().unwrap() {
-            Config::from(&arguments).unwrap();
+            Task::from(&arguments).unwrap();
         }
     }
 }

@@ -8,11 +8,12 @@
 //! When something is acknowledged: JSON subscribers say so, text subscribers by having been
 //! written to (`session.rs`).
 
+use crate::commit::PlaceChange;
 use crate::refusal::Refusal;
 use crate::session::Session;
-use crate::topics::Cursor;
+use crate::stream::Cursor;
 use common::limits::SUBSCRIBERS_MAX;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// All lasting subscriptions of the broker.
@@ -29,6 +30,8 @@ struct Subscriber {
     holder: Weak<Session>,
     /// The first offset of each topic that is not acknowledged.
     places: HashMap<Arc<str>, Cursor>,
+    /// Topics whose place moved since that was last noted on disk.
+    moved: HashSet<Arc<str>>,
 }
 
 impl Names {
@@ -52,12 +55,27 @@ impl Names {
         Ok(before.filter(|before| !Arc::ptr_eq(before, session)))
     }
 
-    /// Subscribes a name to a topic: where it goes on. The first time that is `end`, for
+    /// Subscribes a name to a topic: where it goes on. The first time that is `begin`, for
     /// everything before is then taken as acknowledged.
-    pub(crate) fn subscribe(&self, name: &str, topic: &str, end: Cursor) -> Cursor {
+    /// Also says whether it is the first time.
+    pub(crate) fn subscribe(&self, name: &str, topic: &str, begin: Cursor) -> (Cursor, bool) {
         let mut subscribers = self.lock();
         let subscriber = subscribers.entry(name.into()).or_default();
-        *subscriber.places.entry(topic.into()).or_insert(end)
+        let first = !subscriber.places.contains_key(topic);
+        (*subscriber.places.entry(topic.into()).or_insert(begin), first)
+    }
+
+    /// The places that moved since the last call.
+    pub(crate) fn take_moved(&self) -> Vec<PlaceChange> {
+        let mut subscribers = self.lock();
+        let mut moved = Vec::new();
+        for (name, subscriber) in &mut *subscribers {
+            for topic in subscriber.moved.drain() {
+                let place = subscriber.places.get(&topic).copied();
+                moved.push(PlaceChange { subscriber: Arc::clone(name), topic, place });
+            }
+        }
+        moved
     }
 
     /// The topics of a name, and where it goes on in each.
@@ -71,12 +89,11 @@ impl Names {
     /// list. Returns whether there is such a subscription.
     pub(crate) fn acknowledge(&self, name: &str, topic: &str, place: Cursor) -> bool {
         let mut subscribers = self.lock();
-        let subscriber = subscribers.get_mut(name);
-        let Some(known) = subscriber.and_then(|subscriber| subscriber.places.get_mut(topic)) else {
-            return false;
-        };
+        let Some(subscriber) = subscribers.get_mut(name) else { return false };
+        let Some(known) = subscriber.places.get_mut(topic) else { return false };
         if known.stream != place.stream || known.next < place.next {
             *known = place;
+            subscriber.moved.insert(topic.into());
         }
         true
     }
@@ -88,6 +105,7 @@ impl Names {
             return false;
         };
         let found = subscriber.places.remove(topic).is_some();
+        subscriber.moved.remove(topic);
         if subscriber.places.is_empty() {
             subscribers.remove(name);
         }
@@ -112,13 +130,25 @@ mod tests {
     #[test]
     fn a_name_goes_on_where_it_acknowledged() {
         let names = Names::default();
-        assert_eq!(names.subscribe("ann", "a", at(5)), at(5));
-        assert_eq!(names.subscribe("ann", "a", at(9)), at(5));
+        assert_eq!(names.subscribe("ann", "a", at(5)), (at(5), true));
+        assert_eq!(names.subscribe("ann", "a", at(9)), (at(5), false));
         assert!(names.acknowledge("ann", "a", at(7)));
         assert!(names.acknowledge("ann", "a", at(6)));
-        assert_eq!(names.subscribe("ann", "a", at(9)), at(7));
+        assert_eq!(names.subscribe("ann", "a", at(9)), (at(7), false));
         assert!(!names.acknowledge("ann", "b", at(7)));
         assert!(!names.acknowledge("bob", "a", at(7)));
+    }
+
+    #[test]
+    fn places_that_moved_are_told_once() {
+        let names = Names::default();
+        names.subscribe("ann", "a", at(5));
+        assert!(names.take_moved().is_empty());
+        names.acknowledge("ann", "a", at(6));
+        names.acknowledge("ann", "a", at(7));
+        let moved = names.take_moved();
+        assert_eq!(moved.iter().map(|change| change.place).collect::<Vec<_>>(), [Some(at(7))]);
+        assert!(names.take_moved().is_empty());
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub(crate) enum Refusal {
     OldEpoch { present: u64 },
     /// Memory for messages is used up.
     Full { bytes_max: u64 },
+    /// The journal could not be written; nothing of the publish is in it.
+    NotStored { reason: String },
     /// There are as many topics as there may be.
     TooManyTopics { topics_max: usize },
     /// There are as many lasting subscriptions as there may be.
@@ -96,6 +98,7 @@ impl Refusal {
             Refusal::Token { .. } => 401,
             Refusal::Misdirected => 421,
             Refusal::Full { .. }
+            | Refusal::NotStored { .. }
             | Refusal::TooManyTopics { .. }
             | Refusal::TooManySubscribers { .. } => 507,
             Refusal::TooSlow { .. } => 408,
@@ -147,6 +150,9 @@ impl fmt::Display for Refusal {
                 "memory for messages is full ({bytes_max} bytes): delete a topic, or start the \
                  broker with a larger --max-memory"
             ),
+            Refusal::NotStored { reason } => {
+                write!(f, "not stored: {reason}; make room on the disk, or delete a topic")
+            }
             Refusal::TooManyTopics { topics_max } => {
                 write!(f, "there are {topics_max} topics, as many as there may be: delete one")
             }

@@ -97,8 +97,8 @@ pub(crate) fn capacity(wanted: Option<usize>) -> (usize, &'static str) {
             None => (CONNECTIONS_MAX, "the default of --max-connections"),
         },
         (descriptors().saturating_sub(OTHER_DESCRIPTORS), "the open-file limit (ulimit -n)"),
-        // A quarter is kept for threads that catch up.
-        ((threads() / 4 * 3).saturating_sub(OTHER_THREADS), "the thread limit"),
+        // An eighth is kept for threads that catch up.
+        ((threads() / 8 * 7).saturating_sub(OTHER_THREADS), "the thread limit"),
     ];
     bounds.into_iter().min_by_key(|bound| bound.0).unwrap_or((CONNECTIONS_MAX, ""))
 }

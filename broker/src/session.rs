@@ -11,7 +11,7 @@
 //! the answer to the command that subscribed.
 
 use crate::format::{Format, Place};
-use crate::topics::Cursor;
+use crate::stream::Cursor;
 use crate::work::Work;
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;

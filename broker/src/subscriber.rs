@@ -6,7 +6,7 @@ use crate::format::Format;
 use crate::listeners::Listener;
 use crate::refusal::Refusal;
 use crate::session::{Progress, Session, Subscription};
-use crate::topics::Cursor;
+use crate::stream::Cursor;
 use common::limits::ANSWER_TIMEOUT;
 use std::net::TcpStream;
 use std::sync::Arc;

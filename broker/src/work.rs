@@ -4,8 +4,8 @@
 use crate::format::{Format, Place};
 use crate::names::Names;
 use crate::session::Subscription;
-use crate::stream::StreamId;
-use crate::topics::{Cursor, Topics};
+use crate::stream::{Cursor, StreamId};
+use crate::topics::Topics;
 use common::limits::PIECE_SIZE;
 use std::sync::Arc;
 use std::time::Instant;

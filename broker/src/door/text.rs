@@ -136,7 +136,7 @@ impl Desk<'_> {
             }
             Command::Unsubscribe { topic, id } => {
                 self.append();
-                self.broker.names.unsubscribe(id, topic);
+                self.broker.end_lasting(id, topic)?;
                 self.subscriber.unsubscribe(topic);
             }
         }
@@ -144,7 +144,7 @@ impl Desk<'_> {
     }
 
     fn subscribe(&mut self, topic: &str, id: &str) -> Result<(), Refusal> {
-        let begin = |end| Ok(self.broker.names.subscribe(id, topic, end));
+        let begin = |end| self.broker.lasting(id, topic, end);
         let answers = &mut self.answers;
         self.subscriber.subscribe(topic, Format::Text, Some(id), begin, answers, |_, _| {})
     }

@@ -4,8 +4,9 @@
 //! §6.6.1) and a length; nothing that a client sent reaches a head.
 
 use super::Manner;
+use crate::ledger::Receipt;
 use crate::refusal::Refusal;
-use crate::topics::{Cursor, Receipt};
+use crate::stream::Cursor;
 use common::{clock, json};
 use std::io::Write;
 
@@ -118,6 +119,7 @@ impl Answers {
         &mut self,
         topic: &str,
         outcome: &Result<Receipt, Refusal>,
+        durable: bool,
         manner: Manner<'_>,
     ) {
         let receipt = match outcome {
@@ -127,12 +129,12 @@ impl Answers {
         let mut body = std::mem::take(&mut self.body);
         body.extend_from_slice(b"{\"topic\":");
         json::write_string(&mut body, topic);
-        let Receipt { stream, offset, appended, duplicate } = receipt;
+        let Receipt { stream, offset, appended, duplicate, .. } = receipt;
         let duplicate = if *duplicate { ",\"duplicate\":true" } else { "" };
         let _ = writeln!(
             body,
             ",\"offset\":{offset},\"appended\":{appended},\"stream\":\"{stream}\",\
-             \"durable\":false{duplicate}}}"
+             \"durable\":{durable}{duplicate}}}"
         );
         self.head(200, Some((Type::Json, body.len() as u64)), &[], manner);
         self.body(&body, manner);

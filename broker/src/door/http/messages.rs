@@ -7,8 +7,7 @@ use super::route::MessagesQuery;
 use super::{Door, End, Manner};
 use crate::broker::Broker;
 use crate::refusal::Refusal;
-use crate::stream::StreamId;
-use crate::topics::Cursor;
+use crate::stream::{Cursor, StreamId};
 use common::limits::PIECE_SIZE;
 use std::time::Instant;
 

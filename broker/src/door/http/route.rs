@@ -2,8 +2,7 @@
 
 use crate::entry;
 use crate::refusal::Refusal;
-use crate::stream::StreamId;
-use crate::topics::Cursor;
+use crate::stream::{Cursor, StreamId};
 use common::http::parse::Request;
 use common::http::percent;
 use common::limits::{BODY_SIZE_MAX, WAIT_SECONDS_MAX};

@@ -3,8 +3,8 @@
 use super::route::TopicsCall;
 use super::{Door, End, Manner};
 use crate::batch::Batch;
+use crate::facts::Summary;
 use crate::refusal::Refusal;
-use crate::topics::Summary;
 use common::json;
 use std::io::Write;
 use std::str;

@@ -14,9 +14,9 @@ use super::entrance::Entrance;
 use super::publish;
 use crate::batch::Batch;
 use crate::broker::Broker;
+use crate::ledger::Receipt;
 use crate::refusal::Refusal;
 use crate::subscriber::Subscriber;
-use crate::topics::Receipt;
 use common::connection::Connection;
 use common::json::{self, Boundary, Value};
 use common::limits::BODY_SIZE_MAX;
@@ -36,50 +36,32 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
         dialects: Vec::new(),
         answers: Vec::new(),
     };
-    // The end of an object that did not come in one piece, as far as it was looked for.
-    let mut boundary: Option<Boundary> = None;
+    let mut objects = Objects::default();
     let ending = loop {
         let input = connection.buffered();
         let mut used = 0;
         let unfinished = loop {
-            let rest = input.get(used..).unwrap_or_default();
-            if rest.trim_ascii_start().is_empty() {
-                used = input.len();
-                break None;
-            }
-            if let Some(boundary) = &mut boundary
-                && boundary.find(rest).is_none()
-            {
-                break Some(rest.len());
-            }
-            boundary = None;
-            match json::parse_prefix(rest) {
-                Ok((value, size)) => {
+            match objects.next(input.get(used..).unwrap_or_default()) {
+                Next::Object(object, size) => {
                     used += size;
-                    desk.command(&value);
+                    desk.command(&object);
                 }
-                Err(json::Error::Partial) => {
-                    let mut begun = Boundary::default();
-                    begun.find(rest);
-                    boundary = Some(begun);
-                    break Some(rest.len());
-                }
-                Err(json::Error::Invalid { .. }) => break Some(usize::MAX),
+                Next::Partial { size } => break Some(size),
+                Next::Invalid => break None,
             }
         };
         desk.flush();
         if desk.entrance.is_shut() {
             break None;
         }
-        match unfinished {
-            Some(usize::MAX) => break Some(INVALID),
-            Some(size) if size > BODY_SIZE_MAX => break Some(TOO_LARGE),
-            _ => {}
+        let Some(unfinished) = unfinished else { break Some(INVALID) };
+        if unfinished > BODY_SIZE_MAX {
+            break Some(TOO_LARGE);
         }
         connection.consume(used);
         match connection.fill(None) {
             Ok(size) if size > 0 => {}
-            Ok(_) if unfinished.is_some() => break Some(INVALID),
+            Ok(_) if unfinished > 0 => break Some(INVALID),
             _ => break None,
         }
     };
@@ -100,6 +82,47 @@ const _: () = assert!(BODY_SIZE_MAX == 8_388_608);
 
 /// How the token is shown in this door.
 const HOW: &str = "send {\"command\":\"auth\",\"token\":\"<token>\"} first";
+/// Takes one object after another from the front of the bytes that came in.
+#[derive(Default)]
+struct Objects {
+    /// How far the end of an object was looked for that did not come in one piece: a large one
+    /// comes in many, and is parsed when it is all there.
+    boundary: Option<Boundary>,
+}
+
+/// What stands at the front.
+enum Next<'a> {
+    /// An object, and how many bytes it took.
+    Object(Value<'a>, usize),
+    /// The beginning of one, of so many bytes.
+    Partial { size: usize },
+    /// What can be none.
+    Invalid,
+}
+
+impl Objects {
+    fn next<'a>(&mut self, input: &'a [u8]) -> Next<'a> {
+        if input.trim_ascii_start().is_empty() {
+            return Next::Partial { size: 0 };
+        }
+        if let Some(boundary) = &mut self.boundary
+            && boundary.find(input).is_none()
+        {
+            return Next::Partial { size: input.len() };
+        }
+        self.boundary = None;
+        match json::parse_prefix(input) {
+            Ok((object, size)) => Next::Object(object, size),
+            Err(json::Error::Invalid { .. }) => Next::Invalid,
+            Err(json::Error::Partial) => {
+                let mut boundary = Boundary::default();
+                boundary.find(input);
+                self.boundary = Some(boundary);
+                Next::Partial { size: input.len() }
+            }
+        }
+    }
+}
 
 /// How a command is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -222,6 +245,7 @@ impl Desk<'_> {
             return;
         }
         let outcomes = self.broker.publish(&mut self.batch);
+        let durable = self.broker.topics.is_durable();
         let publishes = self.batch.publishes.iter().zip(self.dialects.drain(..));
         for ((publish, dialect), outcome) in publishes.zip(&outcomes) {
             let answers = &mut self.answers;
@@ -229,7 +253,7 @@ impl Desk<'_> {
                 (Dialect::Channel, Ok(Receipt { .. })) => {}
                 (Dialect::Channel, Err(refusal)) => dialect.error(answers, &refusal.to_string()),
                 (Dialect::Topic, Ok(receipt)) => {
-                    topic::confirm_publish(answers, &publish.topic, receipt);
+                    topic::confirm_publish(answers, &publish.topic, receipt, durable);
                 }
                 (Dialect::Topic, Err(refusal)) => topic::refuse(answers, refusal),
             }

@@ -1,0 +1,320 @@
+//! Reads a journal from its first frame to where it ends, and says how it ends.
+//!
+//! A thread reads and verifies blocks of whole frames while the caller makes messages of the
+//! block before. Memory is bounded: a few blocks, each as large as [`BLOCK_SIZE`] or one frame.
+//! A frame's length is believed only where its header's checksum is right and the file is as long
+//! as it says.
+//!
+//! # Torn or damaged
+//!
+//! Every frame but the last was durable before the next one began, so only the last one can be an
+//! append that was cut short; and what was cut short is missing, not changed. At the first frame
+//! that is not whole, the journal is *torn* if
+//!
+//! - the file ends inside the frame, or
+//! - the frame is the last one and has a *hole*: zeros up to the end of a sector of 512 bytes, or
+//!   of the file.
+//!
+//! Everything else is *damage*. A single zero byte is damage too, even at the end of a sector:
+//! disks lose sectors, not bytes.
+
+use super::header::{FILE_HEADER_SIZE, FRAME_HEADER_SIZE, FRAME_SIZE_MAX, FRAME_TAG, FrameHeader};
+use super::record::{Record, Records};
+use super::storage::File;
+use common::crc32::crc32;
+use std::ops::Range;
+use std::sync::mpsc::{channel, sync_channel};
+use std::{io, str, thread};
+
+/// How much is read at once, in bytes: enough that the threads seldom wait for one another, and
+/// little enough that what one has read is still in the cache when the other looks at it.
+const BLOCK_SIZE: usize = 512 << 10;
+
+/// Blocks that are read ahead.
+const BLOCKS_AHEAD: usize = 3;
+
+/// What a disk writes whole.
+const SECTOR_SIZE: usize = 512;
+
+/// How the frames of a file end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct End {
+    /// Where the last whole frame ends.
+    pub(super) offset: u64,
+    /// What stands there.
+    pub(super) kind: EndKind,
+}
+
+/// What stands after the last whole frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum EndKind {
+    /// The end of the file.
+    Whole,
+    /// A frame whose writing was cut short: it was never acknowledged.
+    Torn,
+    /// Something that was changed after it was written.
+    Damaged(&'static str),
+}
+
+/// A frame whose checksums are right.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Verified<'b> {
+    /// Where the frame begins in the file.
+    pub(super) offset: u64,
+    /// The text of its records.
+    pub(super) payload: &'b [u8],
+}
+
+/// Why a scan stops before the end of the file.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// The frame's checksums are right, but not what it says.
+    Malformed,
+    /// Something else failed.
+    Failed(io::Error),
+}
+
+impl Verified<'_> {
+    /// Calls `each` with the records of this frame, in order, and with the text of each.
+    pub(super) fn records(
+        self,
+        mut each: impl FnMut(Record<'_>, &str) -> io::Result<()>,
+    ) -> Result<(), Stop> {
+        let text = str::from_utf8(self.payload).map_err(|_| Stop::Malformed)?;
+        let mut records = Records::new(text);
+        for (record, text) in records.by_ref() {
+            each(record, text).map_err(Stop::Failed)?;
+        }
+        if records.is_malformed() { Err(Stop::Malformed) } else { Ok(()) }
+    }
+}
+
+/// Calls `each` with the frames of a file, in order.
+pub(super) fn scan(
+    file: &dyn File,
+    mut each: impl FnMut(Verified<'_>) -> Result<(), Stop>,
+) -> io::Result<End> {
+    let mut reader = Reader { file, size: file.size()?, offset: FILE_HEADER_SIZE as u64 };
+    if reader.size.saturating_sub(reader.offset) <= BLOCK_SIZE as u64 {
+        // A thread would cost more than it gains.
+        return take_blocks(&mut each, |block| reader.fill(block));
+    }
+    thread::scope(|scope| {
+        let (full, filled) = sync_channel(BLOCKS_AHEAD);
+        let (empty, emptied) = channel::<Block>();
+        for _ in 0..BLOCKS_AHEAD {
+            // Cannot fail: the other end of the channel is still here.
+            let _ = empty.send(Block::default());
+        }
+        thread::Builder::new().name("journal reader".to_owned()).spawn_scoped(
+            scope,
+            move || {
+                while let Ok(block) = emptied.recv() {
+                    if full.send(reader.fill(block)).is_err() {
+                        return;
+                    }
+                }
+            },
+        )?;
+        take_blocks(&mut each, |block| {
+            // An empty block has no memory yet: the first one that is asked for.
+            if !block.bytes.is_empty() {
+                let _ = empty.send(block);
+            }
+            filled.recv().unwrap_or_else(|_| Err(io::Error::other("the reader has ended")))
+        })
+    })
+}
+
+/// Hands the frames of one block after another to `each`.
+fn take_blocks(
+    each: &mut impl FnMut(Verified<'_>) -> Result<(), Stop>,
+    mut next: impl FnMut(Block) -> io::Result<Block>,
+) -> io::Result<End> {
+    let mut block = Block::default();
+    loop {
+        block = next(block)?;
+        for frame in block.frames() {
+            match each(frame) {
+                Ok(()) => {}
+                Err(Stop::Failed(error)) => return Err(error),
+                Err(Stop::Malformed) => {
+                    let problem = "the frame there holds what this version never writes";
+                    return Ok(End { offset: frame.offset, kind: EndKind::Damaged(problem) });
+                }
+            }
+        }
+        if let Some(end) = block.end {
+            return Ok(end);
+        }
+    }
+}
+
+/// Whole frames, one after another.
+#[derive(Debug, Default)]
+struct Block {
+    bytes: Vec<u8>,
+    /// Where each payload lies in `bytes`, and its frame in the file.
+    payloads: Vec<(u64, Range<usize>)>,
+    /// How the file ends, in the last block.
+    end: Option<End>,
+}
+
+impl Block {
+    fn frames(&self) -> impl Iterator<Item = Verified<'_>> {
+        self.payloads.iter().filter_map(|(offset, payload)| {
+            Some(Verified { offset: *offset, payload: self.bytes.get(payload.clone())? })
+        })
+    }
+}
+
+/// Reads blocks of whole frames.
+struct Reader<'f> {
+    file: &'f dyn File,
+    /// Bytes of the file.
+    size: u64,
+    /// Where the next frame begins.
+    offset: u64,
+}
+
+impl Reader<'_> {
+    /// Fills a block with the frames that come next: at least one, unless the file ends there.
+    fn fill(&mut self, mut block: Block) -> io::Result<Block> {
+        block.payloads.clear();
+        block.end = None;
+        let start = self.offset;
+        let mut wanted = BLOCK_SIZE as u64;
+        while block.payloads.is_empty() && block.end.is_none() {
+            let count = index(wanted.min(self.size - start));
+            if block.bytes.len() < count {
+                block.bytes.resize(count, 0);
+            }
+            let bytes = block.bytes.get_mut(..count).unwrap_or_default();
+            self.file.read_all_at(bytes, start)?;
+            loop {
+                let place = index(self.offset - start);
+                let rest = bytes.get(place..).unwrap_or_default();
+                match self.examine(rest)? {
+                    Found::Frame(header) => {
+                        let end = place + index(header.end() - header.offset);
+                        block.payloads.push((self.offset, place + FRAME_HEADER_SIZE..end));
+                        self.offset = header.end();
+                    }
+                    Found::End(kind) => {
+                        block.end = Some(End { offset: self.offset, kind });
+                        break;
+                    }
+                    Found::Part { size } => {
+                        wanted = size;
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(block)
+    }
+
+    /// What stands at `self.offset`, of which `bytes` were read.
+    fn examine(&self, bytes: &[u8]) -> io::Result<Found> {
+        let left = self.size - self.offset;
+        if left == 0 {
+            return Ok(Found::End(EndKind::Whole));
+        }
+        if left < FRAME_HEADER_SIZE as u64 {
+            return Ok(Found::End(EndKind::Torn));
+        }
+        // As much as it takes to see a hole in a header: two ends of sectors.
+        let sight = left.min(2 * SECTOR_SIZE as u64);
+        let Some((head, rest)) = bytes.split_first_chunk().filter(|_| sight <= len(bytes)) else {
+            return Ok(Found::Part { size: sight });
+        };
+        let Some(header) = FrameHeader::read(head) else {
+            return self.examine_broken_header(bytes.get(..index(sight)).unwrap_or_default());
+        };
+        if header.offset != self.offset {
+            return damaged("the frame there was written for another place");
+        }
+        if header.length == 0 || header.length as usize > FRAME_SIZE_MAX {
+            return damaged("the frame there has a length that is never written");
+        }
+        if header.end() > self.size {
+            return Ok(Found::End(EndKind::Torn));
+        }
+        let Some(payload) = rest.get(..header.length as usize) else {
+            return Ok(Found::Part { size: header.end() - header.offset });
+        };
+        if crc32(payload) == header.checksum {
+            return Ok(Found::Frame(header));
+        }
+        if header.end() == self.size && self.has_hole(bytes) {
+            return Ok(Found::End(EndKind::Torn));
+        }
+        damaged("the checksum of the frame there is wrong")
+    }
+
+    /// A header with a hole is torn if its frame is the last one; since its length is lost, the
+    /// frames after it have to be looked for.
+    fn examine_broken_header(&self, bytes: &[u8]) -> io::Result<Found> {
+        let size_max = (FRAME_HEADER_SIZE + FRAME_SIZE_MAX) as u64;
+        if self.has_hole(bytes)
+            && self.size - self.offset <= size_max
+            && count_headers(self.file, self.offset, self.size)? == 0
+        {
+            return Ok(Found::End(EndKind::Torn));
+        }
+        damaged("no frame begins there")
+    }
+
+    /// Whether zeros, and more than one, reach the end of a sector or of the file.
+    fn has_hole(&self, bytes: &[u8]) -> bool {
+        let end = self.offset + len(bytes);
+        let first = (self.offset + 1).next_multiple_of(SECTOR_SIZE as u64);
+        let sectors = (first..=end).step_by(SECTOR_SIZE);
+        sectors.chain((end == self.size).then_some(end)).any(|sector_end| {
+            let before = bytes.get(..index(sector_end - self.offset));
+            before.is_some_and(|before| before.ends_with(&[0, 0]))
+        })
+    }
+}
+
+/// What stands at an offset.
+enum Found {
+    /// A frame that is whole.
+    Frame(FrameHeader),
+    /// Part of something; so many bytes would show it all.
+    Part { size: u64 },
+    /// No frame that is whole.
+    End(EndKind),
+}
+
+fn damaged(problem: &'static str) -> io::Result<Found> {
+    Ok(Found::End(EndKind::Damaged(problem)))
+}
+
+/// How many frame headers, from `offset` on, belong where they stand.
+pub(super) fn count_headers(file: &dyn File, offset: u64, size: u64) -> io::Result<u64> {
+    let mut count = 0;
+    let mut start = offset;
+    let mut bytes = Vec::new();
+    while size.saturating_sub(start) >= FRAME_HEADER_SIZE as u64 {
+        bytes.resize(index((size - start).min(BLOCK_SIZE as u64)), 0);
+        file.read_all_at(&mut bytes, start)?;
+        for (at, window) in (start..).zip(bytes.windows(FRAME_HEADER_SIZE)) {
+            let header = window.first_chunk().filter(|window| window.starts_with(FRAME_TAG));
+            let header = header.and_then(FrameHeader::read);
+            count += u64::from(header.is_some_and(|header| header.offset == at));
+        }
+        // A header may begin in the last bytes of this piece and end in the next.
+        start += len(&bytes) - (FRAME_HEADER_SIZE as u64 - 1);
+    }
+    Ok(count)
+}
+
+fn len(bytes: &[u8]) -> u64 {
+    bytes.len() as u64
+}
+
+/// A size as an index: what is in memory is indexed with it, so it fits.
+fn index(size: u64) -> usize {
+    usize::try_from(size).unwrap_or(usize::MAX)
+}

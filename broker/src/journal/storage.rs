@@ -1,0 +1,189 @@
+//! What the journal asks of a file system: two small traits, and the real one behind them.
+//!
+//! The traits exist so that tests can put a simulated disk there that loses what was not synced,
+//! tears writes and fails on command.
+
+use super::error::Error;
+use std::fs::{self, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// A directory that holds a journal and belongs to one process at a time.
+pub(super) trait Directory: Send {
+    /// Where a file of this name is, for people.
+    fn path(&self, name: &str) -> PathBuf;
+
+    /// Whether anything has this name.
+    fn has(&self, name: &str) -> io::Result<bool>;
+
+    /// Opens a file for reading and writing; [`io::ErrorKind::InvalidInput`] where the name is
+    /// that of something else: a directory, a link, a pipe, a device.
+    fn open(&self, name: &str) -> io::Result<Box<dyn File>>;
+
+    /// Makes a new, empty file.
+    fn create(&self, name: &str) -> io::Result<Box<dyn File>>;
+
+    /// Gives a file another name, in place of the file that has it.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Makes the names durable.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// An open file. Offsets and sizes are in bytes.
+pub(super) trait File: Send + Sync {
+    /// Bytes of the file.
+    fn size(&self) -> io::Result<u64>;
+
+    /// Reads some bytes; none at the end of the file.
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes some bytes, beyond the end of the file if need be.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
+
+    /// Cuts the file off.
+    fn set_size(&self, size: u64) -> io::Result<()>;
+
+    /// Makes what was written durable, and the size with it.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Fills `bytes` from the file.
+    fn read_all_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        let mut done = 0;
+        while let Some(rest) = bytes.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            match self.read_at(rest, offset + done as u64) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => done += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes all of `bytes`; after an error, any part of them may have been written.
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut done = 0;
+        while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
+            match self.write_at(rest, offset + done as u64) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => done += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A directory of the real file system, locked for as long as this value lives.
+#[derive(Debug)]
+pub(super) struct Disk {
+    directory: PathBuf,
+    /// The lock is on the open file, so the kernel drops it however the process ends. The file is
+    /// never removed: whoever made a new one would hold another lock.
+    _lock: fs::File,
+}
+
+impl Disk {
+    /// Locks a directory before anything in it is read. Where `create` is set, the last part of
+    /// its path is made if it is not there.
+    pub(super) fn lock(directory: &Path, create: bool) -> Result<Disk, Error> {
+        let failed = |action| move |cause| Error::io(action, directory.to_owned(), cause);
+        if create {
+            create_directory(directory).map_err(failed("create"))?;
+        }
+        let path = directory.join("LOCK");
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let lock = options.open(&path).map_err(|cause| Error::io("open", path.clone(), cause))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Disk { directory: directory.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(Error::InUse { directory: directory.to_owned() }),
+            Err(TryLockError::Error(cause)) => Err(Error::io("lock", path, cause)),
+        }
+    }
+}
+
+/// Makes a directory, and its name durable, unless it is there.
+fn create_directory(directory: &Path) -> io::Result<()> {
+    match fs::create_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        made => made?,
+    }
+    match directory.parent() {
+        Some(parent) if parent != Path::new("") => sync_directory(parent),
+        _ => sync_directory(Path::new(".")),
+    }
+}
+
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    fs::File::open(directory)?.sync_all()
+}
+
+impl Directory for Disk {
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    fn has(&self, name: &str) -> io::Result<bool> {
+        match fs::symlink_metadata(self.path(name)) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn File>> {
+        let path = self.path(name);
+        // Asked before it is opened: to open a pipe would wait for its other end, and to open a
+        // device may do anything.
+        if !fs::symlink_metadata(&path)?.is_file() {
+            let problem = "it is a directory, a link, a pipe or a device";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+        }
+        Ok(Box::new(OpenOptions::new().read(true).write(true).open(path)?))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn File>> {
+        Ok(Box::new(fs::File::create_new(self.path(name))?))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path(from), self.path(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path(name))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        sync_directory(&self.directory)
+    }
+}
+
+impl File for fs::File {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        FileExt::read_at(self, bytes, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        FileExt::write_at(self, bytes, offset)
+    }
+
+    fn set_size(&self, size: u64) -> io::Result<()> {
+        self.set_len(size)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
