@@ -119,7 +119,6 @@ impl Answers {
         &mut self,
         topic: &str,
         outcome: &Result<Receipt, Refusal>,
-        durable: bool,
         manner: Manner<'_>,
     ) {
         let receipt = match outcome {
@@ -129,7 +128,7 @@ impl Answers {
         let mut body = std::mem::take(&mut self.body);
         body.extend_from_slice(b"{\"topic\":");
         json::write_string(&mut body, topic);
-        let Receipt { stream, offset, appended, duplicate, .. } = receipt;
+        let Receipt { stream, offset, appended, duplicate, durable, .. } = receipt;
         let duplicate = if *duplicate { ",\"duplicate\":true" } else { "" };
         let _ = writeln!(
             body,

@@ -289,11 +289,10 @@ impl<'a> Door<'a> {
             return Ok(());
         }
         let outcomes = self.broker.publish(&mut self.batch);
-        let durable = self.broker.topics.is_durable();
         for (index, (publish, outcome)) in self.batch.publishes.iter().zip(&outcomes).enumerate() {
             let is_last = index + 1 == outcomes.len();
             let manner = if is_last { last } else { Manner::PLAIN };
-            self.answers.publish(&publish.topic, outcome, durable, manner);
+            self.answers.publish(&publish.topic, outcome, manner);
         }
         let sent = self.send();
         self.broker.announce_batch(&self.batch);
