@@ -3,12 +3,13 @@
 use super::error::Error;
 use super::header::FILE_HEADER_SIZE;
 use super::record::Record;
-use super::recovery::{self, FileState, Torn};
+use super::recovery::{self, FileState, Notice, Torn};
 use super::scan::{self, End, EndKind};
 use super::storage::{Directory, Disk, File};
 use super::{JOURNAL, TEMPORARY};
 use crate::stream::StreamId;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// What a journal holds.
@@ -62,7 +63,7 @@ pub(crate) enum Repaired {
     },
 }
 
-/// Reads a journal as a start would, and changes nothing but the lock.
+/// Reads a journal as a start would, and changes nothing.
 ///
 /// # Errors
 ///
@@ -162,19 +163,19 @@ pub(super) fn repair_in(directory: &dyn Directory) -> Result<Repaired, Error> {
     }
     let (mut frames, mut last) = (0, 0);
     let end = scan::scan(&*file, |frame| {
+        frame.records(|_, _| Ok(()))?;
         (frames, last) = (frames + 1, frame.offset);
-        frame.records(|_, _| Ok(()))
+        Ok(())
     });
     let end = end.map_err(read)?;
-    match end.kind {
-        EndKind::Whole if has_header => Ok(Repaired::Nothing),
-        EndKind::Whole => Ok(Repaired::Header),
-        EndKind::Torn => match recovery::settle(directory, &*file, end, last)? {
-            Some(recovery::Notice::Torn(torn)) => Ok(Repaired::Torn(torn)),
-            _ => Ok(Repaired::Nothing),
-        },
-        EndKind::Damaged(_) => cut(directory, &*file, end, frames),
+    if let EndKind::Damaged(_) = end.kind {
+        return cut(directory, &*file, end, frames);
     }
+    Ok(match recovery::settle(directory, &*file, end, last)? {
+        Some(Notice::Torn(torn)) => Repaired::Torn(torn),
+        _ if has_header => Repaired::Nothing,
+        _ => Repaired::Header,
+    })
 }
 
 fn cut(
@@ -190,4 +191,44 @@ fn cut(
     recovery::cut(directory, file, end.offset)?;
     let size = size - end.offset;
     Ok(Repaired::Cut { offset: end.offset, frames_kept, frames_cut, size, kept })
+}
+
+impl fmt::Display for Summary {
+    /// A line for the whole, and one for each topic.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let messages = self.topics.values().map(|topic| topic.messages).sum::<u64>();
+        write!(
+            f,
+            "{messages} messages in {} topics, {} lasting subscriptions, {} bytes in {} commits",
+            self.topics.len(),
+            self.subscriptions.len(),
+            self.size,
+            self.frames
+        )?;
+        if self.torn > 0 {
+            write!(f, "; an append was cut short, the next start cuts {} bytes off", self.torn)?;
+        }
+        for (name, TopicSummary { stream, messages, size }) in &self.topics {
+            write!(f, "\n{name}: {messages} messages, {size} bytes, stream {stream}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Repaired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Repaired::Nothing => f.write_str("nothing to repair"),
+            Repaired::Header => {
+                f.write_str("the file's header was written anew; all commits are kept")
+            }
+            Repaired::Torn(torn) => write!(f, "an append was cut short: {torn}"),
+            Repaired::Cut { offset, frames_kept, frames_cut, size, kept } => write!(
+                f,
+                "{frames_kept} commits are kept; at least {frames_cut}, {size} bytes from byte \
+                 {offset} on, were cut off and are kept in {}",
+                kept.display()
+            ),
+        }
+    }
 }
