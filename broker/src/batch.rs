@@ -25,6 +25,13 @@ pub(crate) struct Number {
     pub(crate) sequence: u64,
 }
 
+impl Number {
+    /// The number `count` messages later.
+    pub(crate) fn later(self, count: u64) -> Number {
+        Number { sequence: self.sequence + count, ..self }
+    }
+}
+
 /// One publish of a batch.
 #[derive(Debug)]
 pub(crate) struct Publish {
@@ -50,6 +57,11 @@ impl Batch {
     /// Whether there is nothing to append.
     pub(crate) fn is_empty(&self) -> bool {
         self.publishes.is_empty()
+    }
+
+    /// Bytes of all messages and stamps.
+    pub(crate) fn size(&self) -> usize {
+        self.entries.iter().map(String::len).sum()
     }
 
     /// Forgets the publishes; keeps the room that they took.

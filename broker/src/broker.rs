@@ -1,26 +1,63 @@
-//! What every connection shares.
+//! What every connection shares, and how messages get from one to the others.
+//!
+//! Whoever publishes delivers: after its publish is in the list and its own answer is sent, the
+//! publisher's thread hands the news to those who wait for it. What would keep it for long is left
+//! to the threads of `catch_up.rs`.
 
+use crate::access::Access;
 use crate::batch::Batch;
-use crate::listeners::Listeners;
-use crate::memory::Memory;
+use crate::catch_up::CatchUp;
+use crate::commit::PlaceChange;
+use crate::config::Timeouts;
+use crate::entry;
+use crate::ledger::Receipt;
+use crate::listeners::{Listener, Listeners};
+use crate::names::Names;
 use crate::refusal::Refusal;
-use crate::topics::{Receipt, Topics};
+use crate::session::Progress;
+use crate::stream::Cursor;
+use crate::topics::Topics;
+use crate::work::Work;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a publisher's thread delivers before it leaves the rest to others.
+pub(crate) const DELIVERY_TIME: Duration = Duration::from_millis(10);
+
+/// How often acknowledgements of lasting subscriptions are noted on disk.
+const PLACES_TIME: Duration = Duration::from_secs(1);
 
 /// The broker, as a door sees it.
 pub(crate) struct Broker {
     pub(crate) topics: Topics,
     pub(crate) listeners: Listeners,
+    pub(crate) names: Names,
+    pub(crate) catch_up: CatchUp,
     /// The longest message, in bytes.
     pub(crate) message_size_max: usize,
+    /// Who may come in; everybody, unless said otherwise.
+    pub(crate) access: Access,
+    /// How long HTTP clients may take.
+    pub(crate) timeouts: Timeouts,
 }
 
 impl Broker {
-    /// A broker without topics.
-    pub(crate) fn new(message_size_max: usize, memory_max: u64) -> Broker {
+    /// A broker of these topics and lasting subscriptions, with so many threads to catch up.
+    pub(crate) fn new(
+        topics: Topics,
+        names: Names,
+        message_size_max: usize,
+        threads_max: usize,
+    ) -> Broker {
         Broker {
-            topics: Topics::new(Memory::new(memory_max)),
+            topics,
             listeners: Listeners::default(),
+            names,
+            catch_up: CatchUp::new(threads_max),
             message_size_max,
+            access: Access::default(),
+            timeouts: Timeouts::default(),
         }
     }
 
@@ -30,12 +67,94 @@ impl Broker {
         self.topics.append(batch)
     }
 
-    /// Wakes those who wait for a topic of the batch. Called when its publisher was answered.
-    pub(crate) fn announce(&self, batch: &Batch) {
-        for group in batch.publishes.chunk_by(|one, other| one.topic == other.topic) {
-            if let Some(publish) = group.first() {
-                self.listeners.ring(&publish.topic);
+    /// Creates a topic.
+    pub(crate) fn create(&self, topic: &str) -> Result<(), Refusal> {
+        entry::check_topic(topic)?;
+        self.topics.create(topic)
+    }
+
+    /// Deletes a topic and all its messages. Those who follow it are not told yet; see
+    /// [`Broker::announce`].
+    pub(crate) fn delete(&self, topic: &str) -> Result<(), Refusal> {
+        self.topics.delete(topic)
+    }
+
+    /// Begins a lasting subscription at `begin`, or goes on with it: where. Its beginning is kept at
+    /// once, or a crash could make the subscriber miss what was published since.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotStored`].
+    pub(crate) fn lasting(
+        &self,
+        name: &str,
+        topic: &str,
+        begin: Cursor,
+    ) -> Result<Cursor, Refusal> {
+        let (place, first) = self.names.subscribe(name, topic, begin);
+        if first {
+            let (subscriber, topic) = (name.into(), topic.into());
+            self.topics.keep(vec![PlaceChange { subscriber, topic, place: Some(place) }])?;
+        }
+        Ok(place)
+    }
+
+    /// Ends a lasting subscription. Returns whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotStored`].
+    pub(crate) fn end_lasting(&self, name: &str, topic: &str) -> Result<bool, Refusal> {
+        let found = self.names.unsubscribe(name, topic);
+        if found {
+            let (subscriber, topic) = (name.into(), topic.into());
+            self.topics.keep(vec![PlaceChange { subscriber, topic, place: None }])?;
+        }
+        Ok(found)
+    }
+
+    /// Keeps what lasting subscriptions acknowledged, from time to time and for ever. A crash
+    /// between two times repeats a few messages.
+    pub(crate) fn keep_places(&self) -> ! {
+        loop {
+            thread::sleep(PLACES_TIME);
+            let moved = self.names.take_moved();
+            if !moved.is_empty() {
+                // A full disk is told to publishers; acknowledgements are tried with the next.
+                let _ = self.topics.keep(moved);
             }
         }
+    }
+
+    /// Delivers the news of a batch's topics. Called when its publishers were answered.
+    pub(crate) fn announce_batch(self: &Arc<Broker>, batch: &Batch) {
+        for group in batch.publishes.chunk_by(|one, other| one.topic == other.topic) {
+            if let Some(publish) = group.first() {
+                self.announce(&publish.topic);
+            }
+        }
+    }
+
+    /// Delivers the news of a topic to those who wait for it.
+    pub(crate) fn announce(self: &Arc<Broker>, topic: &str) {
+        let Some((topic, listeners)) = self.listeners.of(topic) else { return };
+        let mut work = self.work(Some(DELIVERY_TIME));
+        for listener in listeners.iter() {
+            match listener {
+                Listener::Bell(bell) => bell.ring(),
+                Listener::Session(session) => {
+                    let writer = session.notify(&topic);
+                    if writer && (work.is_late() || session.write(&mut work) != Progress::UpToDate)
+                    {
+                        self.catch_up.take(Arc::clone(session), self);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Work on sessions, for so long.
+    pub(crate) fn work(&self, time: Option<Duration>) -> Work<'_> {
+        Work::new(&self.topics, &self.names, time.map(|time| Instant::now() + time))
     }
 }

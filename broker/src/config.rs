@@ -1,9 +1,14 @@
 //! The command line of the broker.
 
+use crate::access::{Origins, Token};
 use crate::memory;
 use common::flags::{Arguments, Error, Flag, Program};
-use common::limits::{BODY_SIZE_MAX, MESSAGE_SIZE_MAX};
+use common::limits::{
+    ANSWER_TIMEOUT, BODY_SIZE_MAX, BODY_TIMEOUT, HEAD_TIMEOUT, IDLE_TIMEOUT, MESSAGE_SIZE_MAX,
+};
 use std::env;
+use std::path::PathBuf;
+use std::time::Duration;
 
 /// The port where neither a flag nor the environment names one.
 const PORT: u16 = 9000;
@@ -12,8 +17,12 @@ const PORT: u16 = 9000;
 pub const PROGRAM: Program = Program {
     name: "broker",
     purpose: "Keep topics of messages and serve them to publishers and subscribers.",
-    usage: &["broker [--host <address>] [--port <port>] [--max-message <bytes>]"],
-    takes_arguments: false,
+    usage: &[
+        "broker [--host <address>] [--port <port>] [--data <directory>]",
+        "broker verify <directory>",
+        "broker repair <directory>",
+    ],
+    takes_arguments: true,
     flags: &[
         Flag {
             name: "host",
@@ -28,6 +37,21 @@ pub const PROGRAM: Program = Program {
             repeats: false,
             help: "Accept connections on this port; 0 takes a free one. The address in use is \
                    in the first line printed. Default: PORT in the environment, else 9000.",
+        },
+        Flag {
+            name: "data",
+            value: "<directory>",
+            repeats: false,
+            help: "Keep messages in this directory, which is made if need be: what was acknowledged \
+                   is there after any crash. Default: in memory only.",
+        },
+        Flag {
+            name: "sync",
+            value: "<when>",
+            repeats: false,
+            help: "With --data: always, before a publish is acknowledged; or os, when the \
+                   operating system gets to it, so that a power cut may lose the last seconds. \
+                   Default: always.",
         },
         Flag {
             name: "max-connections",
@@ -49,33 +73,150 @@ pub const PROGRAM: Program = Program {
             help: "Refuse publishes when messages take so much memory. Default: half of what is \
                    free at the start.",
         },
+        Flag {
+            name: "token-file",
+            value: "<path>",
+            repeats: false,
+            help: "Ask every client for the token in this file. HTTP clients send it as \
+                   'Authorization: Bearer <token>'. Default: BROKER_TOKEN in the environment, \
+                   else no token is asked for.",
+        },
+        Flag {
+            name: "allow-origin",
+            value: "<origin>",
+            repeats: true,
+            help: "Let web pages of this origin, such as https://app.example.net, use the \
+                   broker; * stands for all. Default: pages that it served itself.",
+        },
+        Flag {
+            name: "head-timeout",
+            value: "<seconds>",
+            repeats: false,
+            help: "Give up on a request whose head takes longer to arrive. Default: 10.",
+        },
+        Flag {
+            name: "body-timeout",
+            value: "<seconds>",
+            repeats: false,
+            help: "Give up on a request whose body takes longer to arrive. Default: 30.",
+        },
+        Flag {
+            name: "answer-timeout",
+            value: "<seconds>",
+            repeats: false,
+            help: "Give up on a client that takes longer to read an answer, or each 256 KiB of \
+                   a large one. Default: 30.",
+        },
+        Flag {
+            name: "idle-timeout",
+            value: "<seconds>",
+            repeats: false,
+            help: "Close an HTTP connection on which nothing was asked for so long. Default: 75.",
+        },
     ],
-    environment: &[("PORT", "The port of a deployed node, which serves all addresses.")],
-    examples: &["broker", "broker --port 0 --max-message=4096", "broker --host 0.0.0.0"],
+    environment: &[
+        ("PORT", "The port of a deployed node, which serves all addresses."),
+        ("BROKER_TOKEN", "The token to ask for, unless --token-file names another."),
+    ],
+    examples: &[
+        "broker",
+        "broker --data /var/lib/broker",
+        "broker --port 0 --max-message=4096",
+        "broker verify /var/lib/broker",
+        "broker --host 0.0.0.0 --token-file token.txt --allow-origin https://app.example.net",
+    ],
 };
 
-/// How the broker is to run.
+/// What the broker is to do.
+#[derive(Debug, Clone)]
+pub enum Task {
+    /// Serve.
+    Serve(Config),
+    /// Check the journal in this directory, and say what it holds.
+    Verify(PathBuf),
+    /// Keep the good part of a damaged journal.
+    Repair(PathBuf),
+}
+
+impl Task {
+    /// Reads the command line and the environment.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be used, and why.
+    pub fn from(arguments: &Arguments) -> Result<Task, Error> {
+        match arguments.ordinary() {
+            [] => Config::from(arguments).map(Task::Serve),
+            [verb, directory] if verb == "verify" => Ok(Task::Verify(directory.into())),
+            [verb, directory] if verb == "repair" => Ok(Task::Repair(directory.into())),
+            [verb] if verb == "verify" || verb == "repair" => {
+                Err(Error::Combination(format!("{verb} needs the directory of a journal")))
+            }
+            [other, ..] => Err(Error::UnexpectedArgument(other.clone())),
+        }
+    }
+}
+
+/// How the broker is to serve.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The address to bind, without the port.
     pub host: String,
     /// The port to bind; 0 for a free one.
     pub port: u16,
+    /// Where messages are kept on disk, if they are.
+    pub data: Option<PathBuf>,
+    /// Whether they are there before a publish is acknowledged.
+    pub sync_always: bool,
     /// The most connections, where that was said.
     pub connections_max: Option<usize>,
     /// The longest message, in bytes.
     pub message_size_max: usize,
     /// Memory for messages, in bytes.
     pub memory_max: u64,
+    /// Where the token comes from that clients have to send; none where they need none.
+    pub token: Option<TokenSource>,
+    /// The web pages that may use the broker beside its own.
+    pub origins: Origins,
+    /// How long HTTP clients may take.
+    pub timeouts: Timeouts,
+}
+
+/// Where a token comes from.
+#[derive(Debug, Clone)]
+pub enum TokenSource {
+    /// The environment.
+    Given(Token),
+    /// A file, which is read when the broker starts.
+    File(PathBuf),
+}
+
+/// How long an HTTP client may take for each thing that it does.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// From the first byte of a request to the end of its head.
+    pub head: Duration,
+    /// From the end of a head to the end of its body.
+    pub body: Duration,
+    /// For an answer, or a piece of a large one, to be taken.
+    pub answer: Duration,
+    /// Between an answer and the next request.
+    pub idle: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Timeouts {
+        Timeouts {
+            head: HEAD_TIMEOUT,
+            body: BODY_TIMEOUT,
+            answer: ANSWER_TIMEOUT,
+            idle: IDLE_TIMEOUT,
+        }
+    }
 }
 
 impl Config {
-    /// Reads the command line and the environment.
-    ///
-    /// # Errors
-    ///
-    /// The flag that cannot be used, and why.
-    pub fn from(arguments: &Arguments) -> Result<Config, Error> {
+    fn from(arguments: &Arguments) -> Result<Config, Error> {
         let deployed = env::var("PORT").ok();
         let port = match (arguments.parsed("port")?, &deployed) {
             (Some(port), _) => port,
@@ -95,12 +236,60 @@ impl Config {
             let reason = format!("a message may have {} bytes at most", BODY_SIZE_MAX / 2);
             return Err(Error::value("max-message", &message_size_max.to_string(), reason));
         }
+        let sync_always = match arguments.value("sync") {
+            Some("os") => false,
+            Some("always") | None => true,
+            Some(other) => return Err(Error::value("sync", other, "it is always or os")),
+        };
+        let data = arguments.value("data").map(PathBuf::from);
+        if data.is_none() && arguments.has("sync") {
+            return Err(Error::Combination("--sync needs --data".to_owned()));
+        }
+        let mut origins = Origins::default();
+        for origin in arguments.values("allow-origin") {
+            let add = origins.add(origin);
+            add.map_err(|reason| Error::value("allow-origin", origin, reason))?;
+        }
         Ok(Config {
             host,
             port,
+            data,
+            sync_always,
             connections_max: arguments.parsed("max-connections")?,
             message_size_max,
             memory_max: arguments.parsed("max-memory")?.unwrap_or_else(memory::default_max),
+            token: token(arguments)?,
+            origins,
+            timeouts: Timeouts::from(arguments)?,
+        })
+    }
+}
+
+/// Where the token comes from. An empty variable is refused: a broker that was meant to ask for
+/// a token must not run without.
+fn token(arguments: &Arguments) -> Result<Option<TokenSource>, Error> {
+    if let Some(path) = arguments.value("token-file") {
+        return Ok(Some(TokenSource::File(path.into())));
+    }
+    let Some(text) = env::var_os("BROKER_TOKEN") else { return Ok(None) };
+    let token = Token::new(&text.to_string_lossy());
+    let wrong = |why| Error::Combination(format!("BROKER_TOKEN cannot be used: {why}"));
+    Ok(Some(TokenSource::Given(token.map_err(wrong)?)))
+}
+
+impl Timeouts {
+    fn from(arguments: &Arguments) -> Result<Timeouts, Error> {
+        let seconds = |flag, default| match arguments.parsed::<u32>(flag)? {
+            Some(0) => Err(Error::value(flag, "0", "nobody is that fast")),
+            Some(seconds) => Ok(Duration::from_secs(seconds.into())),
+            None => Ok(default),
+        };
+        let default = Timeouts::default();
+        Ok(Timeouts {
+            head: seconds("head-timeout", default.head)?,
+            body: seconds("body-timeout", default.body)?,
+            answer: seconds("answer-timeout", default.answer)?,
+            idle: seconds("idle-timeout", default.idle)?,
         })
     }
 }
@@ -112,7 +301,7 @@ mod tests {
     #[test]
     fn the_examples_in_the_help_are_right() {
         for arguments in PROGRAM.parse_examples().unwrap() {
-            Config::from(&arguments).unwrap();
+            Task::from(&arguments).unwrap();
         }
     }
 }

@@ -1,8 +1,6 @@
 //! What the broker knows about a topic beside its messages.
 
-use crate::batch::Number;
 use crate::entry;
-use crate::memory;
 use crate::numbers::Numbers;
 use crate::stream::StreamId;
 use common::crc32::Crc32;
@@ -11,11 +9,23 @@ use std::collections::HashMap;
 /// Messages between two marks: few enough to walk over, many enough that marks cost nothing.
 pub(crate) const MARK_EVERY: usize = 1024;
 
+/// A topic in short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Summary {
+    pub(crate) stream: StreamId,
+    /// How many there are.
+    pub(crate) messages: u64,
+    /// Their size as `GET /messages` gives them.
+    pub(crate) bytes: u64,
+}
+
 /// The facts of one topic.
 #[derive(Debug)]
 pub(crate) struct Facts {
     /// Which list this is.
     pub(crate) stream: StreamId,
+    /// Whether another broker is the topic's home, and this list a copy of the first part of its.
+    pub(crate) mirror: bool,
     /// Messages in the list, and those that are on their way into it.
     pub(crate) accepted: u64,
     /// Bytes of memory that the topic costs.
@@ -32,14 +42,10 @@ pub(crate) struct Facts {
 
 impl Facts {
     /// The facts of a new topic.
-    pub(crate) fn new() -> Facts {
-        Facts { stream: StreamId::random(), ..Facts::none() }
-    }
-
-    /// The facts of a topic that is not there: an empty list, the same for everybody.
-    pub(crate) fn none() -> Facts {
+    pub(crate) fn new(stream: StreamId) -> Facts {
         Facts {
-            stream: StreamId::NONE,
+            stream,
+            mirror: false,
             accepted: 0,
             size: 0,
             text_size: 0,
@@ -47,6 +53,11 @@ impl Facts {
             digest_marks: Vec::new(),
             numbers: HashMap::new(),
         }
+    }
+
+    /// The topic in short; `list` is its list.
+    pub(crate) fn summary(&self, list: &[String]) -> Summary {
+        Summary { stream: self.stream, messages: list.len() as u64, bytes: self.text_size }
     }
 
     /// Notes entries that were just added to the end of `list`, the topic's list.
@@ -58,28 +69,6 @@ impl Facts {
                 self.text_marks.push(self.text_size);
             }
         }
-    }
-
-    /// Notes numbered messages that will stand at `offset`; how many more bytes that costs.
-    pub(crate) fn note_number(
-        &mut self,
-        publisher: &str,
-        first: Number,
-        count: u64,
-        offset: u64,
-    ) -> u64 {
-        let mut more = 0;
-        if !self.numbers.contains_key(publisher) {
-            more += memory::publisher_size(publisher);
-            self.numbers.insert(publisher.to_owned(), Numbers::default());
-        }
-        if let Some(numbers) = self.numbers.get_mut(publisher) {
-            let before = numbers.size();
-            numbers.append(first, count, offset);
-            more += numbers.size().saturating_sub(before) as u64;
-        }
-        self.size += more;
-        more
     }
 
     /// Bytes of `GET /messages` for the first `count` messages of `list`, the topic's list.
@@ -119,7 +108,7 @@ mod tests {
 
     #[test]
     fn the_size_of_any_prefix_is_known() {
-        let mut facts = Facts::none();
+        let mut facts = Facts::new(StreamId::NONE);
         let mut list = Vec::new();
         for index in 0..3 * MARK_EVERY + 7 {
             list.push(entry::compose(&"x".repeat(index % 5), &entry::stamp(9, None)));
@@ -133,7 +122,7 @@ mod tests {
 
     #[test]
     fn digests_are_remembered_at_marks_in_order() {
-        let mut facts = Facts::none();
+        let mut facts = Facts::new(StreamId::NONE);
         let mut digest = Crc32::default();
         digest.update(b"x");
         facts.digest_found(2 * MARK_EVERY, digest);

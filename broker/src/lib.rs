@@ -2,9 +2,9 @@
 //!
 //! Modules in reading order:
 //!
-//! - `config`: the command line
+//! - `config`: the command line; `access`: who may come in
 //! - `server`: the accept loop, a thread for each connection; `room`: how many of them
-//! - `door`: the protocols; each turns bytes into calls on [`broker`](Broker)
+//! - `door`: the protocols; each turns bytes into calls on `broker`
 //! - `broker`: what all connections share
 //! - `topics`: the messages; `facts`, `numbers`, `stream`: what is known beside them
 //! - `batch`, `entry`: messages on their way in, and as they are kept
@@ -13,32 +13,51 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod batch;
 mod broker;
+mod catch_up;
+mod commit;
 mod config;
 mod door;
 mod entry;
 mod facts;
+mod format;
 mod journal;
+mod ledger;
 mod listeners;
 mod memory;
+mod names;
 mod numbers;
 mod refusal;
+mod replay;
+mod report;
 mod room;
 mod server;
+mod session;
 mod stream;
+mod subscriber;
 mod topics;
+mod work;
 
-pub use config::{Config, PROGRAM};
+pub use access::{Origins, Token, TokenError};
+pub use config::{Config, PROGRAM, Task, Timeouts, TokenSource};
 
+use access::Access;
 use broker::Broker;
+use journal::{Journal, Sync};
+use memory::Memory;
+use names::Names;
+use replay::Replayed;
 use room::Room;
 use std::io::{self, Write};
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::{error, fmt};
+use std::{error, fmt, thread};
+use topics::Topics;
 
-/// Why the broker could not start.
+/// Why the broker could not do what it was asked.
 #[derive(Debug)]
 pub enum Error {
     /// The address could not be bound.
@@ -48,33 +67,118 @@ pub enum Error {
         /// What the system said.
         cause: io::Error,
     },
+    /// The journal could not be opened, or is not whole.
+    Journal(Box<dyn error::Error + Send + std::marker::Sync>),
+    /// The system has no thread to spare.
+    Thread(io::Error),
+    /// The token's file holds no token.
+    Token {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: TokenError,
+    },
 }
 
-/// Binds the address, says so on standard output, and serves until the process ends.
+/// Does what the command line asks for.
 ///
 /// # Errors
 ///
-/// What kept it from starting.
-pub fn run(config: Config) -> Result<(), Error> {
-    let Config { host, port, connections_max, message_size_max, memory_max } = config;
-    let bind = |cause| Error::Bind { address: format!("{host}:{port}"), cause };
-    let listener = TcpListener::bind((host.as_str(), port)).map_err(bind)?;
-    let address = listener.local_addr().map_err(bind)?;
-    let (connections, bound) = room::capacity(connections_max);
-    let reach = if address.ip().is_loopback() {
-        "for programs on this machine only"
-    } else {
-        "for everybody who can reach this machine"
+/// What kept it from that.
+pub fn run(task: Task) -> Result<(), Error> {
+    let journal = |error| Error::Journal(Box::new(error));
+    match task {
+        Task::Serve(config) => serve(config),
+        Task::Verify(directory) => {
+            let summary = journal::verify(&directory).map_err(journal)?;
+            say(&summary);
+            Ok(())
+        }
+        Task::Repair(directory) => {
+            let repaired = journal::repair(&directory).map_err(journal)?;
+            say(&repaired);
+            Ok(())
+        }
+    }
+}
+
+/// Binds the address, restores what was kept, says so on standard output, and serves until the
+/// process ends.
+fn serve(config: Config) -> Result<(), Error> {
+    let token = match &config.token {
+        None => None,
+        Some(TokenSource::Given(token)) => Some(token.clone()),
+        Some(TokenSource::File(path)) => {
+            let unusable = |cause| Error::Token { path: path.clone(), cause };
+            Some(Token::read(path).map_err(unusable)?)
+        }
     };
-    // Nobody has to read this: a closed standard output does not keep the broker from serving.
-    let _ = writeln!(
-        io::stdout(),
-        "Broker running on http://{address} {reach}, in memory: a restart forgets all messages\n\
+    let Config { host, port, message_size_max, .. } = &config;
+    let bind = |cause| Error::Bind { address: format!("{host}:{port}"), cause };
+    let (connections, bound) = room::capacity(config.connections_max);
+    // Bound before the journal is read, so that a taken port is found first; until then clients
+    // are not accepted.
+    let listener = TcpListener::bind((host.as_str(), *port)).map_err(bind)?;
+    let address = listener.local_addr().map_err(bind)?;
+    let memory = Memory::new(config.memory_max);
+    let (topics, names, kept) = match &config.data {
+        None => {
+            let kept = "in memory: a restart forgets all messages".to_owned();
+            (Topics::new(memory), Names::default(), kept)
+        }
+        Some(directory) => restore(directory, config.sync_always, memory)?,
+    };
+    let loopback_only = address.ip().is_loopback();
+    let reach = match (loopback_only, &token) {
+        (true, None) => "for programs on this machine only",
+        (true, Some(_)) => "for programs on this machine only that send the token",
+        (false, None) => "for everybody who can reach this machine, without a token",
+        (false, Some(_)) => "for everybody who can reach this machine and sends the token",
+    };
+    let catch_up_threads = room::catch_up_threads(connections);
+    let broker = Broker::new(topics, names, *message_size_max, catch_up_threads);
+    let access = Access { loopback_only, origins: config.origins, token };
+    let broker = Arc::new(Broker { access, timeouts: config.timeouts, ..broker });
+    if config.data.is_some() {
+        let keeper = Arc::clone(&broker);
+        let thread = thread::Builder::new();
+        thread.spawn(move || keeper.keep_places()).map_err(Error::Thread)?;
+    }
+    say(&format_args!(
+        "Broker running on http://{address} {reach}, {kept}\n\
          Room for {connections} connections ({bound}) and {} MiB of messages",
-        memory_max >> 20
-    );
-    let broker = Arc::new(Broker::new(message_size_max, memory_max));
+        config.memory_max >> 20
+    ));
     server::serve(&listener, &broker, &Arc::new(Room::new(connections)))
+}
+
+/// The topics and lasting subscriptions that a directory holds, and a word about them.
+fn restore(
+    directory: &Path,
+    sync_always: bool,
+    memory: Memory,
+) -> Result<(Topics, Names, String), Error> {
+    let sync = if sync_always { Sync::Always } else { Sync::Os };
+    let mut replayed = Replayed::new(memory);
+    let opened = Journal::open(directory, sync, |record| replayed.apply(record));
+    let (journal, notices) = opened.map_err(|error| Error::Journal(Box::new(error)))?;
+    for notice in notices {
+        let _ = writeln!(io::stderr(), "broker: {notice}");
+    }
+    let kept = format!(
+        "on disk in {} ({}): {} messages found",
+        directory.display(),
+        if sync_always { "synced before they are acknowledged" } else { "synced by the system" },
+        replayed.messages()
+    );
+    let names = std::mem::take(&mut replayed.names);
+    Ok((Topics::restored(replayed, journal, sync_always), names, kept))
+}
+
+/// Prints a line. Nobody has to read it: a closed standard output does not keep a broker from
+/// serving.
+fn say(line: &dyn fmt::Display) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 impl fmt::Display for Error {
@@ -85,6 +189,9 @@ impl fmt::Display for Error {
                 "{address} is taken: is a broker running already? Choose another with --port"
             ),
             Error::Bind { address, .. } => write!(f, "cannot listen on {address}"),
+            Error::Journal(cause) => cause.fmt(f),
+            Error::Thread(_) => f.write_str("the system has no thread to spare"),
+            Error::Token { path, .. } => write!(f, "no token from {}", path.display()),
         }
     }
 }
@@ -92,7 +199,9 @@ impl fmt::Display for Error {
 impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
-            Error::Bind { cause, .. } => Some(cause),
+            Error::Bind { cause, .. } | Error::Thread(cause) => Some(cause),
+            Error::Journal(cause) => cause.source(),
+            Error::Token { cause, .. } => Some(cause),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! A listener registers first and looks at the topic afterwards; a publisher appends first and
 //! looks for listeners afterwards. So whatever the two do at once, one of them sees the other.
 
+use crate::session::Session;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,10 +12,20 @@ use std::time::Instant;
 /// All listeners of the broker.
 #[derive(Default)]
 pub(crate) struct Listeners {
-    /// Held to add, remove or copy a list; nobody is woken while it is held.
-    topics: Mutex<HashMap<String, Vec<Arc<Bell>>>>,
-    /// How many listeners there are: most publishes find none and take no lock.
+    /// Held to add, remove or look up; nobody is told anything while it is held. A publisher
+    /// goes through a snapshot, which a change then copies.
+    topics: Mutex<HashMap<Arc<str>, Arc<Vec<Listener>>>>,
+    /// How many listeners there are: where there is none, a publish takes no lock.
     count: AtomicUsize,
+}
+
+/// Whoever is told that a topic has news.
+#[derive(Clone)]
+pub(crate) enum Listener {
+    /// A connection that messages are pushed to.
+    Session(Arc<Session>),
+    /// A thread that waits for one answer.
+    Bell(Arc<Bell>),
 }
 
 /// Wakes one waiting thread.
@@ -27,29 +38,72 @@ pub(crate) struct Bell {
 /// A thread's place among the listeners of a topic; leaving is dropping it.
 pub(crate) struct Place<'a> {
     listeners: &'a Listeners,
-    topic: String,
+    topic: Arc<str>,
     bell: Arc<Bell>,
 }
 
 impl Listeners {
-    /// Registers the calling thread with a topic.
-    pub(crate) fn join(&self, topic: &str) -> Place<'_> {
-        let bell = Arc::new(Bell::default());
-        lock(&self.topics).entry(topic.to_owned()).or_default().push(Arc::clone(&bell));
+    /// Adds a listener to a topic.
+    pub(crate) fn add(&self, topic: &Arc<str>, listener: Listener) {
+        let mut topics = lock(&self.topics);
+        Arc::make_mut(topics.entry(Arc::clone(topic)).or_default()).push(listener);
         self.count.fetch_add(1, Ordering::SeqCst);
-        Place { listeners: self, topic: topic.to_owned(), bell }
     }
 
-    /// Wakes everybody who waits for this topic.
-    pub(crate) fn ring(&self, topic: &str) {
+    /// Removes a listener from a topic.
+    pub(crate) fn remove(&self, topic: &str, listener: &Listener) {
+        let mut topics = lock(&self.topics);
+        let Some(listeners) = topics.get_mut(topic) else { return };
+        let listeners = Arc::make_mut(listeners);
+        if let Some(index) = listeners.iter().position(|other| other.is(listener)) {
+            // The order in which listeners are told promises nothing.
+            listeners.swap_remove(index);
+            self.count.fetch_sub(1, Ordering::SeqCst);
+        }
+        if listeners.is_empty() {
+            topics.remove(topic);
+        }
+    }
+
+    /// Registers the calling thread with a topic.
+    pub(crate) fn join(&self, topic: &str) -> Place<'_> {
+        let (topic, bell) = (Arc::from(topic), Arc::new(Bell::default()));
+        self.add(&topic, Listener::Bell(Arc::clone(&bell)));
+        Place { listeners: self, topic, bell }
+    }
+
+    /// The listeners of a topic, and the topic's name as they share it.
+    pub(crate) fn of(&self, topic: &str) -> Option<(Arc<str>, Arc<Vec<Listener>>)> {
         if self.count.load(Ordering::SeqCst) == 0 {
-            return;
+            return None;
         }
-        let bells = lock(&self.topics).get(topic).cloned().unwrap_or_default();
-        for bell in bells {
-            *lock(&bell.rung) = true;
-            bell.changed.notify_all();
+        let topics = lock(&self.topics);
+        let (topic, listeners) = topics.get_key_value(topic)?;
+        Some((Arc::clone(topic), Arc::clone(listeners)))
+    }
+
+    /// How many connections a topic's messages are pushed to.
+    pub(crate) fn sessions(&self, topic: &str) -> usize {
+        let of = self.of(topic).map(|(_, listeners)| listeners).unwrap_or_default();
+        of.iter().filter(|listener| matches!(listener, Listener::Session(_))).count()
+    }
+}
+
+impl Listener {
+    fn is(&self, other: &Listener) -> bool {
+        match (self, other) {
+            (Listener::Session(one), Listener::Session(other)) => Arc::ptr_eq(one, other),
+            (Listener::Bell(one), Listener::Bell(other)) => Arc::ptr_eq(one, other),
+            _ => false,
         }
+    }
+}
+
+impl Bell {
+    /// Wakes the thread that waits, or makes its next wait short.
+    pub(crate) fn ring(&self) {
+        *lock(&self.rung) = true;
+        self.changed.notify_all();
     }
 }
 
@@ -73,18 +127,11 @@ impl Place<'_> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let mut topics = lock(&self.listeners.topics);
-        if let Some(bells) = topics.get_mut(&self.topic) {
-            bells.retain(|bell| !Arc::ptr_eq(bell, &self.bell));
-            if bells.is_empty() {
-                topics.remove(&self.topic);
-            }
-        }
-        self.listeners.count.fetch_sub(1, Ordering::SeqCst);
+        self.listeners.remove(&self.topic, &Listener::Bell(Arc::clone(&self.bell)));
     }
 }
 
-/// A list of bells and a flag are whole after any panic, so poison means nothing here.
+/// Lists and flags are whole after any panic, so poison means nothing here.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -95,13 +142,20 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
+    fn ring(listeners: &Listeners, topic: &str) {
+        for listener in listeners.of(topic).unwrap_or_default().1.iter() {
+            let Listener::Bell(bell) = listener else { panic!("nobody subscribed") };
+            bell.ring();
+        }
+    }
+
     #[test]
     fn a_listener_is_woken_by_its_own_topic_only() {
         let listeners = Listeners::default();
         let place = listeners.join("a");
-        listeners.ring("b");
+        ring(&listeners, "b");
         assert!(!place.wait(Instant::now()));
-        listeners.ring("a");
+        ring(&listeners, "a");
         assert!(place.wait(Instant::now()));
         assert!(!place.wait(Instant::now()));
     }
@@ -111,7 +165,7 @@ mod tests {
         let listeners = Listeners::default();
         let place = listeners.join("a");
         thread::scope(|scope| {
-            scope.spawn(|| listeners.ring("a"));
+            scope.spawn(|| ring(&listeners, "a"));
             assert!(place.wait(Instant::now() + Duration::from_secs(60)));
         });
     }

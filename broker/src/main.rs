@@ -2,9 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-use broker::{Config, PROGRAM};
+use broker::{PROGRAM, Task};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    PROGRAM.main(Config::from, broker::run)
+    PROGRAM.main(Task::from, broker::run)
 }

@@ -34,12 +34,26 @@ impl Memory {
     ///
     /// [`Refusal::Full`] where there is no room for them.
     pub(crate) fn take(&mut self, more: u64) -> Result<(), Refusal> {
-        let used = self.used.saturating_add(more);
-        if used > self.max {
-            return Err(Refusal::Full { bytes_max: self.max });
-        }
-        self.used = used;
+        self.check(more)?;
+        self.used += more;
         Ok(())
+    }
+
+    /// Whether there is room for `more` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Full`] where there is not.
+    pub(crate) fn check(&self, more: u64) -> Result<(), Refusal> {
+        match self.used.checked_add(more) {
+            Some(used) if used <= self.max => Ok(()),
+            _ => Err(Refusal::Full { bytes_max: self.max }),
+        }
+    }
+
+    /// Gives bytes back that were taken.
+    pub(crate) fn give_back(&mut self, bytes: u64) {
+        self.used = self.used.saturating_sub(bytes);
     }
 }
 

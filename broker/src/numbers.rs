@@ -26,6 +26,17 @@ struct Run {
     offset: u64,
 }
 
+/// What numbers were before something was appended.
+#[derive(Debug)]
+pub(crate) struct Before {
+    epoch: u64,
+    next: u64,
+    /// The runs of the epoch that ended.
+    runs: Option<Vec<Run>>,
+    /// How many runs there were.
+    count: usize,
+}
+
 /// What is to be done with a numbered publish.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -61,15 +72,28 @@ impl Numbers {
         }
     }
 
-    /// Notes `count` messages from `number` on, which are about to stand at `offset`.
-    pub(crate) fn append(&mut self, number: Number, count: u64, offset: u64) {
+    /// Notes `count` messages from `number` on, which are about to stand at `offset`. Gives what
+    /// [`Numbers::undo`] needs.
+    pub(crate) fn append(&mut self, number: Number, count: u64, offset: u64) -> Before {
+        let mut before =
+            Before { epoch: self.epoch, next: self.next, runs: None, count: self.runs.len() };
         if number.epoch != self.epoch {
-            *self = Numbers { epoch: number.epoch, ..Numbers::default() };
+            before.runs = Some(std::mem::take(&mut self.runs));
+            self.epoch = number.epoch;
         }
         if count > 0 && self.runs.last().is_none_or(|run| run.end(number.sequence) != offset) {
             self.runs.push(Run { sequence: number.sequence, offset });
         }
         self.next = number.sequence + count;
+        before
+    }
+
+    /// Takes back the last [`Numbers::append`].
+    pub(crate) fn undo(&mut self, before: Before) {
+        let Before { epoch, next, runs, count } = before;
+        self.runs = runs.unwrap_or_else(|| std::mem::take(&mut self.runs));
+        self.runs.truncate(count);
+        (self.epoch, self.next) = (epoch, next);
     }
 
     /// The offset of a message of this epoch.
@@ -148,6 +172,20 @@ mod tests {
         assert!(matches!(refusal, Refusal::OldEpoch { present: 4 }));
         let judged = Numbers::judge(Some(&numbers), number(4, 0), 1).unwrap();
         assert_eq!(judged, Verdict::Duplicate { offset: 22 });
+    }
+
+    #[test]
+    fn what_was_appended_can_be_taken_back() {
+        let mut numbers = five();
+        for (number, count, offset) in
+            [(number(3, 5), 2, 22), (number(3, 5), 1, 30), (number(4, 0), 3, 30)]
+        {
+            let before = format!("{numbers:?}");
+            let undo = numbers.append(number, count, offset);
+            assert_ne!(format!("{numbers:?}"), before);
+            numbers.undo(undo);
+            assert_eq!(format!("{numbers:?}"), before);
+        }
     }
 
     #[test]

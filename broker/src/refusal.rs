@@ -32,6 +32,14 @@ pub(crate) enum Refusal {
     ContentEncoding,
     /// Nobody published to this topic, and nobody created it.
     UnknownTopic(String),
+    /// The topic to be created is there already.
+    TopicExists,
+    /// The topic to be deleted is not there.
+    NoTopic,
+    /// There is no such subscription.
+    NotSubscribed(String),
+    /// No such command.
+    UnknownCommand,
     /// The offset lies past the end of the list.
     PastEnd { from: u64, next: u64 },
     /// The topic is not the one that the cursor was given for: it was deleted and made again,
@@ -45,10 +53,20 @@ pub(crate) enum Refusal {
     OldEpoch { present: u64 },
     /// Memory for messages is used up.
     Full { bytes_max: u64 },
+    /// The journal could not be written; nothing of the publish is in it.
+    NotStored { reason: String },
     /// There are as many topics as there may be.
     TooManyTopics { topics_max: usize },
+    /// There are as many lasting subscriptions as there may be.
+    TooManySubscribers { subscribers_max: usize },
+    /// The name by which the broker was called is not one of its own.
+    Misdirected,
+    /// A web page of another origin sent the request.
+    Origin,
+    /// The token is missing or wrong; this is how to send it.
+    Token { how: &'static str },
     /// The request's head or body did not arrive in time.
-    TooSlow { what: &'static str, seconds: u64 },
+    TooSlow { what: &'static str, seconds: u64, flag: &'static str },
 }
 
 impl Refusal {
@@ -62,19 +80,27 @@ impl Refusal {
         match self {
             Refusal::Http(cause) => cause.status(),
             Refusal::Chunked(cause) => cause.status(),
-            Refusal::Json(_) | Refusal::Field { .. } => 400,
+            Refusal::Json(_) | Refusal::Field { .. } | Refusal::UnknownCommand => 400,
             Refusal::MessageSize { .. } | Refusal::BodySize { .. } => 413,
             Refusal::Line { cause, .. } => cause.status(),
-            Refusal::UnknownPath | Refusal::UnknownTopic(_) => 404,
+            Refusal::UnknownPath
+            | Refusal::UnknownTopic(_)
+            | Refusal::NoTopic
+            | Refusal::NotSubscribed(_) => 404,
             Refusal::Method { .. } => 405,
             Refusal::UnknownMethod => 501,
             Refusal::ContentEncoding => 415,
             Refusal::PastEnd { .. } => 416,
             Refusal::OtherStream => 410,
             Refusal::OtherDigest => 412,
-            Refusal::Gap { .. } => 409,
-            Refusal::OldEpoch { .. } => 403,
-            Refusal::Full { .. } | Refusal::TooManyTopics { .. } => 507,
+            Refusal::Gap { .. } | Refusal::TopicExists => 409,
+            Refusal::OldEpoch { .. } | Refusal::Origin => 403,
+            Refusal::Token { .. } => 401,
+            Refusal::Misdirected => 421,
+            Refusal::Full { .. }
+            | Refusal::NotStored { .. }
+            | Refusal::TooManyTopics { .. }
+            | Refusal::TooManySubscribers { .. } => 507,
             Refusal::TooSlow { .. } => 408,
         }
     }
@@ -100,6 +126,10 @@ impl fmt::Display for Refusal {
             Refusal::UnknownMethod => f.write_str("no path takes this method"),
             Refusal::ContentEncoding => f.write_str("send the body without a content coding"),
             Refusal::UnknownTopic(topic) => write!(f, "Topic '{topic}' not found"),
+            Refusal::TopicExists => f.write_str("Topic already exists"),
+            Refusal::NoTopic => f.write_str("Topic does not exist"),
+            Refusal::NotSubscribed(topic) => write!(f, "Not subscribed to topic '{topic}'"),
+            Refusal::UnknownCommand => f.write_str("Unknown command"),
             Refusal::PastEnd { from, next } => {
                 write!(f, "'from' is {from}, but the next offset is {next}")
             }
@@ -120,11 +150,28 @@ impl fmt::Display for Refusal {
                 "memory for messages is full ({bytes_max} bytes): delete a topic, or start the \
                  broker with a larger --max-memory"
             ),
+            Refusal::NotStored { reason } => {
+                write!(f, "not stored: {reason}; make room on the disk, or delete a topic")
+            }
             Refusal::TooManyTopics { topics_max } => {
                 write!(f, "there are {topics_max} topics, as many as there may be: delete one")
             }
-            Refusal::TooSlow { what, seconds } => {
-                write!(f, "the {what} did not arrive within {seconds} s")
+            Refusal::TooManySubscribers { subscribers_max } => write!(
+                f,
+                "there are {subscribers_max} named subscribers, as many as there may be: \
+                 unsubscribe one"
+            ),
+            Refusal::Misdirected => f.write_str(
+                "this broker serves its own machine only, under names such as localhost: call it \
+                 so, or start it with --host",
+            ),
+            Refusal::Origin => f.write_str(
+                "web pages of this origin may not use this broker unless it is started with \
+                 --allow-origin",
+            ),
+            Refusal::Token { how } => write!(f, "this broker asks for a token: {how}"),
+            Refusal::TooSlow { what, seconds, flag } => {
+                write!(f, "the {what} did not arrive within {seconds} s (broker --{flag})")
             }
         }
     }

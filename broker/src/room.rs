@@ -97,9 +97,15 @@ pub(crate) fn capacity(wanted: Option<usize>) -> (usize, &'static str) {
             None => (CONNECTIONS_MAX, "the default of --max-connections"),
         },
         (descriptors().saturating_sub(OTHER_DESCRIPTORS), "the open-file limit (ulimit -n)"),
-        (threads().saturating_sub(OTHER_THREADS), "the thread limit"),
+        // An eighth is kept for threads that catch up.
+        ((threads() / 8 * 7).saturating_sub(OTHER_THREADS), "the thread limit"),
     ];
     bounds.into_iter().min_by_key(|bound| bound.0).unwrap_or((CONNECTIONS_MAX, ""))
+}
+
+/// How many threads are left to catch up beside those of `connections`.
+pub(crate) fn catch_up_threads(connections: usize) -> usize {
+    threads().saturating_sub(connections + OTHER_THREADS).min(connections).max(1)
 }
 
 /// How many files this process may have open.

@@ -76,7 +76,7 @@ fn welcome(
 }
 
 /// The life of a connection's thread. A panic ends this connection and no other.
-fn attend(stream: Arc<TcpStream>, seat: Seat, broker: &Broker) {
+fn attend(stream: Arc<TcpStream>, seat: Seat, broker: &Arc<Broker>) {
     // Answers are written whole, so there is nothing to wait for before they are sent.
     let _ = stream.set_nodelay(true);
     let served = panic::catch_unwind(AssertUnwindSafe(|| {

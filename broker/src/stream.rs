@@ -1,5 +1,6 @@
-//! Stream ids: which list an offset belongs to.
+//! Stream ids and cursors: which list an offset belongs to, and a place in it.
 
+use crate::refusal::Refusal;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::str::FromStr;
@@ -38,6 +39,52 @@ impl FromStr for StreamId {
             return Err(());
         }
         u64::from_str_radix(text, 16).map(StreamId).map_err(|_| ())
+    }
+}
+
+/// A place in a topic: the next offset to read, and the list that it belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    pub(crate) stream: StreamId,
+    pub(crate) next: u64,
+}
+
+impl Cursor {
+    /// Where a reader begins who asks for `from`, given that the topic ends at `self` and that
+    /// the reader means `stream`, where it says so.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::OtherStream`], [`Refusal::PastEnd`].
+    pub(crate) fn begin(self, from: u64, stream: Option<StreamId>) -> Result<Cursor, Refusal> {
+        // Whoever has read nothing, from a topic that was not there, has not read another list.
+        let nothing_read = stream == Some(StreamId::NONE) && from == 0;
+        if stream.is_some_and(|stream| stream != self.stream) && !nothing_read {
+            return Err(Refusal::OtherStream);
+        }
+        if from > self.next {
+            return Err(Refusal::PastEnd { from, next: self.next });
+        }
+        Ok(Cursor { next: from, ..self })
+    }
+}
+
+impl fmt::Display for Cursor {
+    /// `next@stream`, as the ids of an event stream have it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.next, self.stream)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Cursor, ()> {
+        let (next, stream) = text.split_once('@').ok_or(())?;
+        if !next.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(());
+        }
+        Ok(Cursor { next: next.parse().map_err(|_| ())?, stream: stream.parse()? })
     }
 }
 

@@ -8,74 +8,194 @@
 //!
 //! Who waits for messages (`listeners.rs`), protocols (`door/`).
 
-use crate::batch::{Batch, Number, Publish};
+use crate::batch::Batch;
+use crate::commit::{self, Change, Commits, Mirrored, Outcome, PlaceChange, State, Store};
 use crate::entry;
-use crate::facts::{Facts, MARK_EVERY};
+use crate::facts::{Facts, MARK_EVERY, Summary};
+use crate::journal::{Frame, Journal};
+use crate::ledger::{Ledger, Receipt};
 use crate::memory::{self, Memory};
-use crate::numbers::{Numbers, Verdict};
 use crate::refusal::Refusal;
-use crate::stream::StreamId;
+use crate::replay::Replayed;
+use crate::stream::{Cursor, StreamId};
 use common::crc32::Crc32;
-use common::limits::TOPICS_MAX;
 use std::collections::HashMap;
 use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 /// All topics of the broker.
 ///
 /// Lock order: `facts`, then `lists`. Both are held to copy or to push, never across I/O.
 ///
-/// Invariant: a topic has a list exactly when it has facts, and `Facts` counts what the list
-/// holds. Both change only while both locks are held.
+/// Invariant: `lists` never holds what a crash could take back: with a journal, facts come before
+/// it is written and lists after. A topic is there for readers when it has a list.
 pub(crate) struct Topics {
+    /// What goes to disk before it becomes visible, if anything does.
+    commits: Option<Commits>,
+    /// Whether an answered change survives a crash of the machine.
+    durable: bool,
+    /// Whether the last change that should have gone to disk did.
+    healthy: AtomicBool,
     facts: Mutex<Ledger>,
     /// Messages of each topic, oldest first; an entry's index is its offset.
     lists: Mutex<HashMap<String, Vec<String>>>,
 }
 
-/// What is known beside the messages, and how much memory all of it takes.
-struct Ledger {
-    topics: HashMap<String, Facts>,
-    memory: Memory,
-}
-
-/// A place in a topic: the next offset to read, and the list that it belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Cursor {
-    pub(crate) stream: StreamId,
-    pub(crate) next: u64,
-}
-
-/// What became of a publish that was not refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Receipt {
-    pub(crate) stream: StreamId,
-    /// Where the first message stands.
-    pub(crate) offset: u64,
-    /// How many messages were appended: fewer than were sent where some were there already.
-    pub(crate) appended: u64,
-    /// Whether all of it was there already.
-    pub(crate) duplicate: bool,
-}
-
 impl Topics {
-    /// No topics, and room for messages in so much memory.
+    /// Topics in memory only, with room for so much.
     pub(crate) fn new(memory: Memory) -> Topics {
         Topics {
-            facts: Mutex::new(Ledger { topics: HashMap::new(), memory }),
+            commits: None,
+            durable: false,
+            healthy: AtomicBool::new(true),
+            facts: Mutex::new(Ledger::new(memory)),
             lists: Mutex::new(HashMap::new()),
         }
+    }
+
+    /// Topics as a journal holds them, which goes on to hold what is changed. `durable` says that
+    /// it is synced before a change is answered.
+    pub(crate) fn restored(replayed: Replayed, journal: Journal, durable: bool) -> Topics {
+        Topics {
+            commits: Some(Commits::new(journal)),
+            durable,
+            healthy: AtomicBool::new(true),
+            facts: Mutex::new(replayed.ledger),
+            lists: Mutex::new(replayed.lists),
+        }
+    }
+
+    /// Whether what is answered survives a crash of the machine.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.durable
+    }
+
+    /// Whether the last change could be stored.
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.healthy.load(Ordering::Relaxed)
     }
 
     /// Appends a batch; one answer for each of its publishes, in their order. A refused publish
     /// leaves nothing behind and does not keep the others from being appended. The entries leave
     /// the batch, the publishes stay in it.
     pub(crate) fn append(&self, batch: &mut Batch) -> Vec<Result<Receipt, Refusal>> {
-        let mut ledger = lock(&self.facts);
-        let mut lists = lock(&self.lists);
-        let answers = ledger.accept(batch);
-        ledger.publish(&mut lists, batch, &answers);
-        answers
+        let Some(commits) = &self.commits else {
+            let mut ledger = lock(&self.facts);
+            let mut lists = lock(&self.lists);
+            let answers = ledger.accept(batch, None);
+            publish(&mut ledger, &mut lists, batch, &answers);
+            return answers;
+        };
+        let (change, outcome) = commits.commit(Change::Append(std::mem::take(batch)), self);
+        if let Change::Append(given_back) = change {
+            *batch = given_back;
+        }
+        match outcome {
+            Outcome::Batch(answers) => answers,
+            Outcome::Other(_) => Vec::new(),
+        }
+    }
+
+    /// Creates a topic without messages.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::TopicExists`], or no room for it.
+    pub(crate) fn create(&self, topic: &str) -> Result<(), Refusal> {
+        self.change(Change::Create(topic.to_owned()))
+    }
+
+    /// Deletes a topic and all its messages.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NoTopic`].
+    pub(crate) fn delete(&self, topic: &str) -> Result<(), Refusal> {
+        self.change(Change::Delete(topic.to_owned()))
+    }
+
+    /// Appends messages of a topic that another broker is the home of.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::OtherStream`] where they do not follow on what is there, and whatever refuses a
+    /// publish.
+    pub(crate) fn mirror(&self, mirrored: Mirrored) -> Result<(), Refusal> {
+        self.change(Change::Mirror(mirrored))
+    }
+
+    /// The topics that another broker is the home of, or those that this one is the home of.
+    pub(crate) fn names(&self, mirrors: bool) -> Vec<String> {
+        let ledger = lock(&self.facts);
+        let wanted = ledger.topics.iter().filter(|(_, facts)| facts.mirror == mirrors);
+        wanted.map(|(topic, _)| topic.clone()).collect()
+    }
+
+    /// Keeps what happened to lasting subscriptions, where anything is kept.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotStored`].
+    pub(crate) fn keep(&self, places: Vec<PlaceChange>) -> Result<(), Refusal> {
+        self.change(Change::Places(places))
+    }
+
+    fn change(&self, change: Change) -> Result<(), Refusal> {
+        let outcome = match &self.commits {
+            Some(commits) => commits.commit(change, self).1,
+            None => {
+                let mut state = State::of(change);
+                self.accept(&mut state, &mut Frame::default());
+                self.publish(&mut state);
+                state.outcome.unwrap_or(Outcome::Other(Ok(())))
+            }
+        };
+        match outcome {
+            Outcome::Other(done) => done,
+            Outcome::Batch(_) => Ok(()),
+        }
+    }
+
+    /// All topics, by name.
+    pub(crate) fn list(&self) -> Vec<(String, Summary)> {
+        let ledger = lock(&self.facts);
+        let lists = lock(&self.lists);
+        let mut found = Vec::with_capacity(lists.len());
+        for (topic, list) in &*lists {
+            if let Some(facts) = ledger.topics.get(topic) {
+                found.push((topic.clone(), facts.summary(list)));
+            }
+        }
+        drop((ledger, lists));
+        found.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        found
+    }
+
+    /// One topic in short.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::UnknownTopic`].
+    pub(crate) fn summary(&self, topic: &str) -> Result<Summary, Refusal> {
+        let ledger = lock(&self.facts);
+        let lists = lock(&self.lists);
+        match (ledger.topics.get(topic), lists.get(topic)) {
+            (Some(facts), Some(list)) => Ok(facts.summary(list)),
+            _ => Err(Refusal::UnknownTopic(topic.to_owned())),
+        }
+    }
+
+    /// Where the list of a topic ends that has to be there.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::UnknownTopic`].
+    pub(crate) fn find(&self, topic: &str) -> Result<Cursor, Refusal> {
+        match self.end(topic) {
+            Cursor { stream: StreamId::NONE, .. } => Err(Refusal::UnknownTopic(topic.to_owned())),
+            end => Ok(end),
+        }
     }
 
     /// Where the topic's list ends; [`StreamId::NONE`] at 0 where there is no such topic.
@@ -120,7 +240,27 @@ impl Topics {
         size_max: usize,
         out: &mut Vec<u8>,
     ) -> Result<u64, Refusal> {
-        self.copy(topic, cursor, end, size_max, out, entry::message)
+        self.look(topic, cursor.stream, |_, list| {
+            copy(list, cursor.next, end, size_max, out, entry::message)
+        })
+    }
+
+    /// Copies whole entries, as [`Topics::copy_messages`] copies messages, to the end of the list.
+    /// Gives the offset after the last one copied, and the end.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::OtherStream`] where the cursor is another list's.
+    pub(crate) fn copy_entries(
+        &self,
+        topic: &str,
+        cursor: Cursor,
+        size_max: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(u64, u64), Refusal> {
+        self.look(topic, cursor.stream, |_, list| {
+            (copy(list, cursor.next, u64::MAX, size_max, out, |entry| entry), list.len() as u64)
+        })
     }
 
     /// The digest: CRC-32 of the text that `GET /messages` gives for the first `count` messages.
@@ -156,30 +296,6 @@ impl Topics {
         }
     }
 
-    fn copy(
-        &self,
-        topic: &str,
-        cursor: Cursor,
-        end: u64,
-        size_max: usize,
-        out: &mut Vec<u8>,
-        part: fn(&str) -> &str,
-    ) -> Result<u64, Refusal> {
-        self.look(topic, cursor.stream, |_, list| {
-            let wanted = list.get(index(cursor.next)..list.len().min(index(end)));
-            let mut next = cursor.next;
-            for entry in wanted.unwrap_or_default() {
-                if out.len() >= size_max {
-                    break;
-                }
-                out.extend_from_slice(part(entry).as_bytes());
-                out.push(b'\n');
-                next += 1;
-            }
-            next
-        })
-    }
-
     /// Looks at a list and its facts together, if the topic is still `stream`. A topic that is
     /// not there is an empty list to whoever has read nothing yet.
     fn look<T>(
@@ -192,95 +308,159 @@ impl Topics {
         let lists = lock(&self.lists);
         match (ledger.topics.get(topic), lists.get(topic)) {
             (Some(facts), Some(list)) if facts.stream == stream => Ok(see(facts, list)),
-            (None, None) if stream == StreamId::NONE => Ok(see(&Facts::none(), &[])),
+            (_, None) if stream == StreamId::NONE => Ok(see(&Facts::new(stream), &[])),
             _ => Err(Refusal::OtherStream),
         }
     }
 }
 
-impl Ledger {
-    /// Decides about each publish of a batch, in order, and takes note of what it decided.
-    fn accept(&mut self, batch: &Batch) -> Vec<Result<Receipt, Refusal>> {
-        let mut entries = batch.entries.as_slice();
-        let judge = |publish: &Publish| {
-            let (these, rest) = entries.split_at_checked(publish.count).unwrap_or_default();
-            entries = rest;
-            self.accept_one(publish, these)
-        };
-        batch.publishes.iter().map(judge).collect()
-    }
-
-    fn accept_one(&mut self, publish: &Publish, entries: &[String]) -> Result<Receipt, Refusal> {
-        let count = entries.len() as u64;
-        let known = self.topics.get(&publish.topic);
-        let offset = known.map_or(0, |facts| facts.accepted);
-        let skip = match &publish.number {
-            None => 0,
-            Some((publisher, number)) => {
-                let numbers = known.and_then(|facts| facts.numbers.get(publisher));
-                match Numbers::judge(numbers, *number, count)? {
-                    Verdict::Append { skip } => skip,
-                    Verdict::Duplicate { offset } => {
-                        let stream = known.map_or(StreamId::NONE, |facts| facts.stream);
-                        return Ok(Receipt { stream, offset, appended: 0, duplicate: true });
+impl Store for Topics {
+    fn accept(&self, state: &mut State, frame: &mut Frame) {
+        let mut ledger = lock(&self.facts);
+        state.outcome = Some(match &state.change {
+            Change::Append(batch) => {
+                let answers = ledger.accept(batch, Some(&mut state.undo));
+                commit::write_batch(frame, batch, &answers);
+                Outcome::Batch(answers)
+            }
+            Change::Create(topic) => Outcome::Other({
+                let stream = StreamId::random();
+                ledger.create(topic, stream).map(|()| frame.create(topic, stream))
+            }),
+            Change::Delete(topic) => Outcome::Other(match ledger.topics.get(topic) {
+                Some(facts) => {
+                    frame.delete(topic, facts.stream);
+                    Ok(())
+                }
+                None => Err(Refusal::NoTopic),
+            }),
+            Change::Mirror(mirrored) => Outcome::Other(ledger.mirror(mirrored).map(|created| {
+                if created {
+                    frame.mirror(&mirrored.topic, mirrored.from.stream);
+                }
+                commit::write_mirrored(frame, mirrored);
+            })),
+            Change::Places(places) => Outcome::Other({
+                for PlaceChange { subscriber, topic, place } in places {
+                    match place {
+                        Some(Cursor { stream, next }) => {
+                            frame.acknowledge(subscriber, topic, *stream, *next);
+                        }
+                        None => frame.end(subscriber, topic),
                     }
                 }
-            }
-        };
-        let appended = count - skip;
-        let new = entries.get(index(skip)..).unwrap_or_default();
-        let mut size = new.iter().map(|entry| memory::entry_size(entry)).sum::<u64>();
-        if known.is_none() {
-            if self.topics.len() >= TOPICS_MAX {
-                return Err(Refusal::TooManyTopics { topics_max: TOPICS_MAX });
-            }
-            size += memory::topic_size(&publish.topic);
-        }
-        self.memory.take(size)?;
-        let facts = match self.topics.get_mut(&publish.topic) {
-            Some(facts) => facts,
-            None => self.topics.entry(publish.topic.clone()).or_insert_with(Facts::new),
-        };
-        facts.accepted += appended;
-        facts.size += size;
-        if let Some((publisher, number)) = &publish.number {
-            let first = Number { sequence: number.sequence + skip, ..*number };
-            let more = facts.note_number(publisher, first, appended, offset);
-            self.memory.used += more;
-        }
-        Ok(Receipt { stream: facts.stream, offset, appended, duplicate: false })
+                Ok(())
+            }),
+        });
     }
 
-    /// Adds the accepted entries of a batch to their lists.
-    fn publish(
-        &mut self,
-        lists: &mut HashMap<String, Vec<String>>,
-        batch: &mut Batch,
-        answers: &[Result<Receipt, Refusal>],
-    ) {
-        let mut entries = batch.entries.drain(..);
-        for (publish, answer) in batch.publishes.iter().zip(answers) {
-            let mut these = entries.by_ref().take(publish.count);
-            let Ok(receipt) = answer else {
-                these.for_each(drop);
-                continue;
-            };
-            let appended = index(receipt.appended);
-            these.by_ref().take(publish.count - appended).for_each(drop);
-            if receipt.duplicate {
-                continue;
+    fn publish(&self, state: &mut State) {
+        self.healthy.store(true, Ordering::Relaxed);
+        let mut ledger = lock(&self.facts);
+        let mut lists = lock(&self.lists);
+        match (&mut state.change, &state.outcome) {
+            (Change::Append(batch), Some(Outcome::Batch(answers))) => {
+                publish(&mut ledger, &mut lists, batch, answers);
             }
-            let list = match lists.get_mut(&publish.topic) {
-                Some(list) => list,
-                None => lists.entry(publish.topic.clone()).or_default(),
-            };
-            memory::reserve(list, appended);
-            list.extend(these);
-            if let Some(facts) = self.topics.get_mut(&publish.topic) {
-                facts.appended(list, appended);
+            (Change::Create(topic), Some(Outcome::Other(Ok(())))) => {
+                lists.insert(topic.clone(), Vec::new());
             }
+            (Change::Mirror(mirrored), Some(Outcome::Other(Ok(())))) => {
+                let list = lists.entry(mirrored.topic.clone()).or_default();
+                let count = mirrored.entries.len();
+                memory::reserve(list, count);
+                list.append(&mut mirrored.entries);
+                if let Some(facts) = ledger.topics.get_mut(&mirrored.topic) {
+                    facts.appended(list, count);
+                }
+            }
+            (Change::Delete(topic), Some(Outcome::Other(Ok(())))) => {
+                let gone = (ledger.remove(topic), lists.remove(topic));
+                drop((ledger, lists));
+                // Only now: to free millions of messages takes a while.
+                drop(gone);
+            }
+            _ => {}
         }
     }
+
+    fn undo(&self, state: &mut State, reason: &str) {
+        self.healthy.store(false, Ordering::Relaxed);
+        let mut ledger = lock(&self.facts);
+        let refusal = || Refusal::NotStored { reason: reason.to_owned() };
+        match (&state.change, &mut state.outcome) {
+            (Change::Append(batch), Some(Outcome::Batch(answers))) => {
+                ledger.undo(batch, answers, &mut state.undo);
+                for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
+                    *answer = Err(refusal());
+                }
+            }
+            (Change::Create(topic), Some(Outcome::Other(done @ Ok(())))) => {
+                ledger.remove(topic);
+                *done = Err(refusal());
+            }
+            (Change::Mirror(mirrored), Some(Outcome::Other(done @ Ok(())))) => {
+                ledger.undo_mirror(mirrored);
+                *done = Err(refusal());
+            }
+            (_, Some(Outcome::Other(done @ Ok(())))) => *done = Err(refusal()),
+            _ => {}
+        }
+    }
+}
+
+/// Adds the accepted entries of a batch to their lists.
+fn publish(
+    ledger: &mut Ledger,
+    lists: &mut HashMap<String, Vec<String>>,
+    batch: &mut Batch,
+    answers: &[Result<Receipt, Refusal>],
+) {
+    let mut entries = batch.entries.drain(..);
+    for (publish, answer) in batch.publishes.iter().zip(answers) {
+        let mut these = entries.by_ref().take(publish.count);
+        let Ok(receipt) = answer else {
+            these.for_each(drop);
+            continue;
+        };
+        let appended = index(receipt.appended);
+        these.by_ref().take(publish.count - appended).for_each(drop);
+        if receipt.duplicate {
+            continue;
+        }
+        let list = match lists.get_mut(&publish.topic) {
+            Some(list) => list,
+            None => lists.entry(publish.topic.clone()).or_default(),
+        };
+        memory::reserve(list, appended);
+        list.extend(these);
+        if let Some(facts) = ledger.topics.get_mut(&publish.topic) {
+            facts.appended(list, appended);
+        }
+    }
+}
+
+/// Copies the `part` of each entry from `from` to `end`, and a line break after it, until there
+/// are `size_max` bytes. Gives the offset after the last one.
+fn copy(
+    list: &[String],
+    from: u64,
+    end: u64,
+    size_max: usize,
+    out: &mut Vec<u8>,
+    part: fn(&str) -> &str,
+) -> u64 {
+    let mut next = from;
+    let wanted = list.get(index(from)..list.len().min(index(end)));
+    for entry in wanted.unwrap_or_default() {
+        if out.len() >= size_max {
+            break;
+        }
+        out.extend_from_slice(part(entry).as_bytes());
+        out.push(b'\n');
+        next += 1;
+    }
+    next
 }
 
 /// An offset as an index. Lists are in memory, so what does not fit lies past every end.

@@ -216,3 +216,153 @@ fn is_passing(cause: &io::Error) -> bool {
     // Systems differ in how they report a timeout.
     matches!(cause.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Shutdown, TcpListener};
+    use std::sync::mpsc::{self, RecvTimeoutError};
+    use std::thread;
+
+    /// A connection and the socket at its other end.
+    fn pair() -> (Connection, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (Connection::new(Arc::new(listener.accept().unwrap().0)), peer)
+    }
+
+    fn soon() -> Option<Instant> {
+        Some(Instant::now() + Duration::from_millis(20))
+    }
+
+    #[test]
+    fn what_was_read_stays_until_it_is_used() {
+        let (mut connection, mut peer) = pair();
+        assert_eq!(connection.buffered(), b"");
+        peer.write_all(b"abc").unwrap();
+        assert_eq!(connection.fill(None).unwrap(), 3);
+        connection.consume(1);
+        assert_eq!(connection.buffered(), b"bc");
+        peer.write_all(b"de").unwrap();
+        assert_eq!(connection.fill(None).unwrap(), 2);
+        assert_eq!(connection.take(3), b"bcd");
+        assert_eq!(connection.take(3), b"e");
+        assert_eq!(connection.take(3), b"");
+    }
+
+    #[test]
+    fn the_end_of_input_is_a_read_of_nothing() {
+        let (mut connection, mut peer) = pair();
+        peer.write_all(b"abc").unwrap();
+        peer.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(connection.fill(None).unwrap(), 3);
+        assert_eq!(connection.fill(None).unwrap(), 0);
+        assert_eq!(connection.buffered(), b"abc");
+        connection.write_all(b"answer", None).unwrap();
+        let mut answer = [0; 6];
+        peer.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"answer");
+    }
+
+    #[test]
+    fn bytes_keep_their_order_however_they_are_used() {
+        let sent: Vec<u8> = (0..3_000_000_u32).flat_map(|n| n.to_le_bytes()).collect();
+        let (mut connection, mut peer) = pair();
+        let writer = thread::spawn({
+            let sent = sent.clone();
+            move || peer.write_all(&sent)
+        });
+        let mut used = 0;
+        for round in 0.. {
+            if connection.fill(None).unwrap() == 0 {
+                break;
+            }
+            // Nothing for a while, then all, then parts.
+            let count = match round % 50 {
+                0..25 => 0,
+                25 => usize::MAX,
+                _ => connection.buffered().len() * 2 / 3,
+            };
+            let taken = connection.take(count);
+            assert_eq!(taken, &sent[used..used + taken.len()]);
+            used += taken.len();
+        }
+        assert_eq!(connection.buffered(), &sent[used..]);
+        writer.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn a_connection_that_waits_holds_little_memory() {
+        let (mut connection, mut peer) = pair();
+        assert_eq!(connection.buffer.capacity(), 0);
+        let writer = thread::spawn(move || peer.write_all(&vec![0; 1 << 20]).map(|()| peer));
+        while connection.buffered().len() < 1 << 20 {
+            connection.fill(None).unwrap();
+        }
+        let mut peer = writer.join().unwrap().unwrap();
+        connection.consume(usize::MAX);
+        for _ in 0..2 {
+            peer.write_all(b"a").unwrap();
+            connection.fill(None).unwrap();
+            connection.consume(1);
+            assert!(matches!(connection.fill(soon()), Err(Error::TimedOut)));
+            assert_eq!(connection.buffer.capacity(), BUFFER_SIZE_MIN);
+        }
+    }
+
+    #[test]
+    fn a_read_ends_at_its_deadline_and_can_be_repeated() {
+        let (mut connection, mut peer) = pair();
+        for _ in 0..2 {
+            let deadline = soon();
+            assert!(matches!(connection.fill(deadline), Err(Error::TimedOut)));
+            assert!(Some(Instant::now()) >= deadline);
+        }
+        assert!(matches!(connection.fill(Some(Instant::now())), Err(Error::TimedOut)));
+        peer.write_all(b"abc").unwrap();
+        assert_eq!(connection.fill(None).unwrap(), 3);
+    }
+
+    #[test]
+    fn a_peer_that_takes_a_little_now_and_then_does_not_move_the_deadline() {
+        let (mut connection, mut peer) = pair();
+        let (stop, stopped) = mpsc::channel::<()>();
+        let reader = thread::spawn(move || {
+            let mut piece = [0; 1000];
+            while stopped.recv_timeout(Duration::from_millis(1)) == Err(RecvTimeoutError::Timeout) {
+                peer.read_exact(&mut piece).unwrap();
+            }
+        });
+        let deadline = Some(Instant::now() + Duration::from_millis(100));
+        // At a megabyte a second, this would take minutes.
+        let result = connection.write_all(&vec![0; 256 << 20], deadline);
+        assert!(matches!(result, Err(Error::TimedOut)));
+        drop(stop);
+        reader.join().unwrap();
+    }
+
+    #[test]
+    fn a_reset_connection_is_an_error_with_its_cause() {
+        let (mut connection, peer) = pair();
+        connection.write_all(b"never read", None).unwrap();
+        // Closing with unread input resets.
+        peer.peek(&mut [0]).unwrap();
+        drop(peer);
+        let error = connection.fill(None).unwrap_err();
+        let cause = error::Error::source(&error).and_then(|cause| cause.downcast_ref());
+        let kind = cause.map(io::Error::kind);
+        assert_eq!(kind, Some(ErrorKind::ConnectionReset));
+    }
+
+    #[test]
+    fn the_socket_timeout_never_passes_the_deadline_and_seldom_changes() {
+        let timeout_of = |seconds| timeout(Some(Instant::now() + Duration::from_secs(seconds)));
+        for seconds in [67, 75, 130] {
+            let expected = Duration::from_millis(1 << 16);
+            assert_eq!(timeout_of(seconds).unwrap(), Some(expected), "{seconds}");
+        }
+        assert!(timeout_of(u64::from(u32::MAX)).unwrap() > Some(Duration::from_secs(86_400)));
+        assert_eq!(timeout(None).unwrap(), None);
+        assert!(matches!(timeout(Some(Instant::now())), Err(Error::TimedOut)));
+    }
+}

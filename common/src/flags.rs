@@ -110,7 +110,8 @@ pub enum Error {
     UnexpectedArgument(String),
     /// An argument that is not UTF-8.
     NotUtf8(OsString),
-    /// Each flag is right, but together they are not: what is missing or too much.
+    /// Each flag is right by itself, but not together with the others or with the environment:
+    /// what is missing, too much or wrong.
     Combination(String),
 }
 
@@ -134,20 +135,25 @@ impl Program {
             }
             Err(error) => Err(error),
         };
-        let name = self.name;
         match configured {
             Err(error) => {
-                let _ = writeln!(io::stderr(), "{name}: {error}; see {name} --help");
+                self.say(format_args!("{error}; see {} --help", self.name));
                 ExitCode::from(2)
             }
             Ok(configuration) => match run(configuration) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
-                    let _ = writeln!(io::stderr(), "{name}: {}", one_line(&error));
+                    self.say(one_line(&error));
                     ExitCode::FAILURE
                 }
             },
         }
+    }
+
+    /// Tells the user something on standard error, in a line that begins with the program's name.
+    /// Nobody has to read it.
+    pub fn say(&self, line: impl fmt::Display) {
+        let _ = writeln!(io::stderr(), "{}: {line}", self.name);
     }
 
     /// What the arguments, without the program's own name, ask for.

@@ -68,6 +68,15 @@ pub const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 /// Topics in one broker.
 pub const TOPICS_MAX: usize = 100_000;
 
+/// Names of lasting subscriptions.
+pub const SUBSCRIBERS_MAX: usize = 100_000;
+
+/// Messages in one answer to `pull`, in bytes; the answer says where to go on.
+pub const PULL_SIZE: usize = 8 << 20;
+
+/// What a text line may hold beside its message, in bytes: verb, topic and id, amply.
+pub const TEXT_LINE_OVERHEAD: usize = 1 << 10;
+
 /// Connections at once, where the open-file and thread limits leave room for so many.
 pub const CONNECTIONS_MAX: usize = 10_000;
 

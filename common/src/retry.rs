@@ -1,8 +1,8 @@
 //! Growing pauses between attempts, and when to tell the user about them.
 //!
-//! Nothing here sleeps: callers are told how long to pause, so that those who wait for other
-//! things too can wait for both.
+//! [`Pauses`] alone does not sleep, for those who wait for other things too.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::random::random;
@@ -48,7 +48,7 @@ impl Pauses {
     }
 }
 
-/// One stretch of failed attempts: how long to pause after each, and when to say so.
+/// One stretch of failed attempts: a pause after each, and a line to the user now and then.
 #[derive(Debug, Default)]
 pub struct Outage {
     pauses: Pauses,
@@ -57,13 +57,16 @@ pub struct Outage {
 }
 
 impl Outage {
-    /// How long to wait before the next attempt.
-    pub fn pause(&mut self) -> Duration {
-        self.pauses.next()
+    /// Sleeps before the next attempt, for `pause_max` at most. Calls `tell` before that when the
+    /// user should hear that attempts fail: after a second, and then every 30.
+    pub fn wait(&mut self, pause_max: Duration, tell: impl FnOnce()) {
+        if self.is_worth_a_line(Instant::now()) {
+            tell();
+        }
+        thread::sleep(self.pauses.next().min(pause_max));
     }
 
-    /// Whether the user should now be told that attempts fail: after a second, and then every 30.
-    pub fn is_worth_a_line(&mut self, now: Instant) -> bool {
+    fn is_worth_a_line(&mut self, now: Instant) -> bool {
         let due = *self.line_due.get_or_insert(now + SILENCE_AT_FIRST);
         let worth = now >= due;
         if worth {

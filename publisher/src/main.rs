@@ -1,5 +1,10 @@
-//! Placeholder.
+//! The publisher's program: flags in, exit status out. Everything else is in the library.
 
 #![forbid(unsafe_code)]
 
-fn main() {}
+use publisher::{Config, PROGRAM};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    PROGRAM.main(Config::from, publisher::run)
+}

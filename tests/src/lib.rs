@@ -1,3 +1,37 @@
-//! Placeholder.
+//! Real processes on free ports, for tests and demonstrations.
+//!
+//! - [`System`]: a broker, and the publishers and subscribers that work with it
+//! - [`Process`]: one running program, its output kept in its folder
+//! - [`Folder`]: a folder of one's own, gone when it is dropped
+//! - [`program`]: where the programs are; they are built once per run
+//! - [`Proxy`]: a network that loses things
+//! - [`raw`]: bytes over a socket, and a reader of HTTP that shares no code with the product
+//! - [`tools`]: programs that are not part of this workspace, such as `python3`
+//! - [`wait`]: conditions with a deadline, in place of sleeps
+//!
+//! # Guarantee
+//!
+//! Tests that use nothing else can run side by side: every node has its own folder and every
+//! broker its own port. When a [`System`] or a [`Process`] is dropped, its processes have ended;
+//! if the test is failing, what they printed is printed first.
+//!
+//! # Not here
+//!
+//! The product's own HTTP: a mistake there must not be shared by what looks for it.
 
 #![forbid(unsafe_code)]
+
+mod folder;
+mod port;
+mod process;
+pub mod program;
+mod proxy;
+pub mod raw;
+mod system;
+pub mod tools;
+pub mod wait;
+
+pub use folder::Folder;
+pub use process::Process;
+pub use proxy::{Fate, Proxy};
+pub use system::{Subscriber, System, publish_body};

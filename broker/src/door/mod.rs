@@ -3,13 +3,17 @@
 //! There is one port. The first bytes of a connection choose its door; white space before them
 //! does not count.
 
+mod entrance;
 mod http;
+mod json;
+mod publish;
+mod text;
 
 use crate::broker::Broker;
 use crate::room::Seat;
 use common::connection::Connection;
-use common::limits::HEAD_TIMEOUT;
-use std::net::TcpStream;
+use common::limits::{LINGER_SIZE_MAX, LINGER_TIMEOUT};
+use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,14 +24,16 @@ const BLANK_SIZE_MAX: usize = 256;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Door {
     Http,
+    Json,
+    Text,
 }
 
 /// Serves a connection until it ends. One that ends without a byte leaves no trace.
-pub(crate) fn attend(stream: Arc<TcpStream>, mut seat: Seat, broker: &Broker) {
+pub(crate) fn attend(stream: Arc<TcpStream>, mut seat: Seat, broker: &Arc<Broker>) {
     let mut connection = Connection::new(stream);
-    let mut deadline = None;
+    let mut begun = None;
     loop {
-        match connection.fill(deadline) {
+        match connection.fill(begun.map(|begun| begun + broker.timeouts.head)) {
             Ok(0) | Err(_) => return,
             Ok(_) => {}
         }
@@ -35,20 +41,72 @@ pub(crate) fn attend(stream: Arc<TcpStream>, mut seat: Seat, broker: &Broker) {
         if blank && connection.buffered().len() <= BLANK_SIZE_MAX {
             continue;
         }
-        if deadline.is_none() {
-            if !seat.spoke() {
-                return;
-            }
-            deadline = Some(Instant::now() + HEAD_TIMEOUT);
-        }
+        let begun = match begun {
+            Some(begun) => begun,
+            None if seat.spoke() => *begun.insert(Instant::now()),
+            None => return,
+        };
         match choose(connection.buffered()) {
+            // No door takes so much white space; this one says so.
+            None if blank => return http::serve(connection, broker, begun),
             None => {}
-            Some(Door::Http) => return http::serve(connection, broker),
+            Some(Door::Http) => return http::serve(connection, broker, begun),
+            Some(Door::Json) => return json::serve(connection, broker),
+            Some(Door::Text) => return text::serve(connection, broker),
         }
     }
 }
 
 /// The door that these bytes ask for, once they are enough to tell.
-fn choose(_input: &[u8]) -> Option<Door> {
-    Some(Door::Http)
+fn choose(input: &[u8]) -> Option<Door> {
+    let input = input.trim_ascii_start();
+    if input.starts_with(b"{") {
+        return Some(Door::Json);
+    }
+    let verbs = [&b"SUBSCRIBE "[..], b"UNSUBSCRIBE ", b"PUBLISH ", b"AUTH "];
+    if verbs.iter().any(|verb| input.starts_with(verb)) {
+        return Some(Door::Text);
+    }
+    let undecided = verbs.iter().any(|verb| verb.starts_with(input));
+    if undecided { None } else { Some(Door::Http) }
+}
+
+/// Ends a connection in stages (RFC 9112 §9.6): what the client still sends is read for a moment,
+/// or the kernel would reset the connection, and the last answer could be lost.
+fn linger(connection: &mut Connection) {
+    let _ = connection.stream().shutdown(Shutdown::Write);
+    let deadline = Instant::now() + LINGER_TIMEOUT;
+    let mut discarded = 0;
+    while discarded < LINGER_SIZE_MAX {
+        connection.consume(connection.buffered().len());
+        match connection.fill(Some(deadline)) {
+            Ok(size) if size > 0 => discarded += size,
+            _ => break,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_bytes_choose_the_door() {
+        for (input, door) in [
+            (&b"{"[..], Some(Door::Json)),
+            (b" \r\n\t{", Some(Door::Json)),
+            (b"SUBSCRIBE ", Some(Door::Text)),
+            (b"\nPUBLISH a", Some(Door::Text)),
+            (b"UNSUBSCRIBE a", Some(Door::Text)),
+            (b"AUTH a", Some(Door::Text)),
+            (b"PUBLISH", None),
+            (b"S", None),
+            (b"PUT", Some(Door::Http)),
+            (b"GET /", Some(Door::Http)),
+            (b"SUBSCRIBE\t", Some(Door::Http)),
+            (b"\x16\x03", Some(Door::Http)),
+        ] {
+            assert_eq!(choose(input), door, "{input:?}");
+        }
+    }
 }

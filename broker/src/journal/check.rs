@@ -104,7 +104,7 @@ pub(super) fn verify_in(directory: &dyn Directory) -> Result<Summary, Error> {
 impl Summary {
     fn note(&mut self, record: Record<'_>) {
         match record {
-            Record::Create { topic, stream } => {
+            Record::Create { topic, stream } | Record::Mirror { topic, stream } => {
                 let summary = TopicSummary { stream, messages: 0, size: 0 };
                 self.topics.insert(topic.to_owned(), summary);
             }

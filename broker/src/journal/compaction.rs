@@ -48,15 +48,15 @@ impl Census {
         self.records += 1;
         self.size += size;
         match *record {
-            Record::Create { topic, .. } | Record::Append { topic, .. } => {
-                match self.topics.get_mut(topic) {
-                    Some(topic) => topic.size += size,
-                    None => {
-                        let first = self.records;
-                        self.topics.insert(topic.to_owned(), Topic { first, size });
-                    }
+            Record::Create { topic, .. }
+            | Record::Mirror { topic, .. }
+            | Record::Append { topic, .. } => match self.topics.get_mut(topic) {
+                Some(topic) => topic.size += size,
+                None => {
+                    let first = self.records;
+                    self.topics.insert(topic.to_owned(), Topic { first, size });
                 }
-            }
+            },
             Record::Delete { topic, .. } => {
                 self.topics.remove(topic);
             }
@@ -128,7 +128,9 @@ fn write_compacted(
         frame.records(|record, text| {
             number += 1;
             match record {
-                Record::Create { topic, .. } | Record::Append { topic, .. }
+                Record::Create { topic, .. }
+                | Record::Mirror { topic, .. }
+                | Record::Append { topic, .. }
                     if census.topics.get(topic).is_some_and(|topic| number >= topic.first) =>
                 {
                     copy.add(text)

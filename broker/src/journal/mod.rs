@@ -29,11 +29,6 @@
 //! [`Sync::Os`] a power cut may leave holes that are not in the last frame, and then count as
 //! damage.
 
-#![cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "joined to the broker in the next commit")
-)]
-
 mod check;
 mod compaction;
 mod error;
@@ -46,7 +41,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use check::{repair, verify};
+pub(crate) use check::{Repaired, Summary, TopicSummary, repair, verify};
 pub(crate) use error::{AppendError, Error};
 pub(crate) use frame::Frame;
 pub(crate) use header::FRAME_SIZE_MAX;

@@ -219,3 +219,6 @@ impl Decoder {
         Ok(next)
     }
 }
+
+#[cfg(test)]
+mod tests;

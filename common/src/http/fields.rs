@@ -51,6 +51,11 @@ impl<'a> Fields<'a> {
         first.map(|value| str::from_utf8(value).map_err(|_| Error::FieldValue)).transpose()
     }
 
+    /// The fields of a section that is nothing else; `None` where it is not valid.
+    pub(super) fn parse(section: &'a [u8]) -> Option<Fields<'a>> {
+        Fields::read(&mut Scanner::new(section)).ok()
+    }
+
     /// Reads all lines up to and with the empty one that ends the section.
     pub(super) fn read(scanner: &mut Scanner<'a>) -> Result<Fields<'a>, Stop> {
         let mut lines = Vec::new();

@@ -131,11 +131,10 @@ pub fn authority(text: &str) -> Option<(&str, Option<u16>)> {
         Some(address) => address.parse::<Ipv6Addr>().is_ok(),
         None => !host.is_empty() && scan::are(host.as_bytes(), HOST),
     };
-    let port = match port.strip_prefix(':') {
+    let port = match port {
         // RFC 3986 §3.2.3: a colon without a port is the default port.
-        None | Some("") if port.len() <= 1 => None,
-        Some(digits) => Some(u16::try_from(number(digits)?.ok()?).ok()?),
-        None => return None,
+        "" | ":" => None,
+        _ => Some(u16::try_from(number(port.strip_prefix(':')?)?.ok()?).ok()?),
     };
     is_host.then_some((host, port))
 }
@@ -170,7 +169,8 @@ fn read_request<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, Stop> {
 
     let body = announced_body(&fields, minor_version)?.unwrap_or(Body::None);
     let has_body = !matches!(body, Body::None | Body::Sized(0));
-    if body_is_suspicious(method) && has_body {
+    // RFC 9110 §9.3.1: a body means nothing here, so it is an error or an attempt to smuggle.
+    if has_body && matches!(method, "GET" | "HEAD" | "OPTIONS") {
         return Err(Stop::Refused(Error::BodyNotAllowed));
     }
     let expects_continue = minor_version > 0 && reads_expectation(&fields)? && has_body;
@@ -185,11 +185,6 @@ fn read_request<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, Stop> {
         expects_continue,
         fields,
     })
-}
-
-/// RFC 9110 §9.3.1: a body means nothing here, so it is either an error or an attempt to smuggle.
-fn body_is_suspicious(method: &str) -> bool {
-    matches!(method, "GET" | "HEAD" | "OPTIONS")
 }
 
 /// RFC 9112 §2.2: old clients send a line end after a body.

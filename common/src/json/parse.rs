@@ -12,8 +12,8 @@ use std::{error, fmt, str};
 ///
 /// # Errors
 ///
-/// [`Error::Partial`] if `input` ends too early, [`Error::Invalid`] if it is no JSON: also for a byte
-/// order mark, for invalid UTF-8, for half a surrogate pair, and for brackets more than
+/// [`Error::Partial`] if `input` ends too early, [`Error::Invalid`] if it is no JSON: also for a
+/// byte order mark, for invalid UTF-8, for half a surrogate pair, and for brackets more than
 /// [`JSON_DEPTH_MAX`] deep.
 ///
 /// ```
@@ -24,9 +24,8 @@ use std::{error, fmt, str};
 pub fn parse(input: &[u8]) -> Result<Value<'_>, Error> {
     let mut parser = Parser { input, offset: 0 };
     let value = parser.value(JSON_DEPTH_MAX)?;
-    parser.skip_white_space();
-    match parser.next() {
-        Err(_) => Ok(value),
+    match parser.token() {
+        Err(_) => Ok(value), // Nothing follows.
         Ok(_) => Err(parser.invalid("more after the value")),
     }
 }
@@ -81,7 +80,7 @@ impl fmt::Display for Error {
 
 impl error::Error for Error {}
 
-/// All methods take bytes from the front of what is left; all errors are about the byte taken last.
+/// Takes bytes from the front; all errors but those of UTF-8 are about the byte taken last.
 struct Parser<'a> {
     input: &'a [u8],
     /// How many bytes were taken, never more than there are.
@@ -139,7 +138,7 @@ impl<'a> Parser<'a> {
 
     fn array(&mut self, levels: usize) -> Result<Value<'a>, Error> {
         self.skip_white_space();
-        if self.take(b"]") {
+        if self.take(|byte| byte == b']') {
             return Ok(Value::Array(Vec::new()));
         }
         // Room for one, for the same reason: the worst of documents is `[[[[…`.
@@ -170,15 +169,15 @@ impl<'a> Parser<'a> {
         let first_digit = if first == b'-' { self.digit()? } else { first };
         if first_digit != b'0' {
             self.skip_digits();
-        } else if self.take(b"0123456789") {
+        } else if self.take(|byte| byte.is_ascii_digit()) {
             return Err(self.invalid("digit after a leading zero"));
         }
-        if self.take(b".") {
+        if self.take(|byte| byte == b'.') {
             self.digit()?;
             self.skip_digits();
         }
-        if self.take(b"eE") {
-            self.take(b"+-");
+        if self.take(|byte| matches!(byte, b'e' | b'E')) {
+            self.take(|byte| matches!(byte, b'+' | b'-'));
             self.digit()?;
             self.skip_digits();
         }
@@ -193,7 +192,7 @@ impl<'a> Parser<'a> {
     }
 
     fn skip_digits(&mut self) {
-        while self.take(b"0123456789") {}
+        while self.take(|byte| byte.is_ascii_digit()) {}
     }
 
     /// A string, of which the opening quote was taken.
@@ -268,7 +267,7 @@ impl<'a> Parser<'a> {
     }
 
     fn skip_white_space(&mut self) {
-        while self.take(b" \n\r\t") {}
+        while self.take(|byte| matches!(byte, b' ' | b'\n' | b'\r' | b'\t')) {}
     }
 
     fn next(&mut self) -> Result<u8, Error> {
@@ -277,9 +276,9 @@ impl<'a> Parser<'a> {
         Ok(*byte)
     }
 
-    /// Takes the next byte if it is one of `bytes`.
-    fn take<const N: usize>(&mut self, bytes: &[u8; N]) -> bool {
-        let taken = self.rest().first().is_some_and(|byte| bytes.contains(byte));
+    /// Takes the next byte if it is wanted.
+    fn take(&mut self, is_wanted: impl Fn(u8) -> bool) -> bool {
+        let taken = self.rest().first().is_some_and(|byte| is_wanted(*byte));
         self.offset += usize::from(taken);
         taken
     }

@@ -344,7 +344,8 @@ fn check(input: &[u8]) {
             }
         }
         Err(Error::Partial) => {
-            assert_eq!(parse(input).err().unwrap_or(Error::Partial), Error::Partial, "{shown}")
+            // A number at the end is a document, but not yet the first of a stream.
+            assert!(matches!(parse(input), Err(Error::Partial) | Ok(Value::Number(_))), "{shown}");
         }
         Err(Error::Invalid { offset, .. }) => {
             assert!(offset < input.len(), "{shown}");

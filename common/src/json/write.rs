@@ -9,8 +9,9 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
     // Most texts need no escape: this is then the only growth.
     out.reserve(text.len() + 2);
     out.push(b'"');
-    for piece in Pieces(text) {
-        out.extend_from_slice(piece.as_bytes());
+    for (run, escape) in Pieces(text) {
+        out.extend_from_slice(run.as_bytes());
+        out.extend_from_slice(escape.as_bytes());
     }
     out.push(b'"');
 }
@@ -79,27 +80,30 @@ impl fmt::Display for Value<'_> {
 
 fn display_string(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     f.write_char('"')?;
-    Pieces(text).try_for_each(|piece| f.write_str(piece))?;
+    for (run, escape) in Pieces(text) {
+        f.write_str(run)?;
+        f.write_str(escape)?;
+    }
     f.write_char('"')
 }
 
-/// The text between the quotes of a string, in pieces: runs of ordinary bytes, and single escapes.
+/// The text between the quotes of a string, in pairs: a run of ordinary bytes and the escape that
+/// ends it. Either may be empty.
 struct Pieces<'a>(&'a str);
 
 impl<'a> Iterator for Pieces<'a> {
-    type Item = &'a str;
+    type Item = (&'a str, &'static str);
 
-    fn next(&mut self) -> Option<&'a str> {
+    fn next(&mut self) -> Option<(&'a str, &'static str)> {
+        if self.0.is_empty() {
+            return None;
+        }
         // A run ends before an ASCII character, so it never cuts a longer one in two.
         let (run, special) = self.0.split_at(scan::ordinary(self.0.as_bytes()));
-        if !run.is_empty() {
-            self.0 = special;
-            return Some(run);
-        }
         let mut chars = special.chars();
-        let piece = escape(chars.next()?);
+        let escape = chars.next().map_or("", escape);
         self.0 = chars.as_str();
-        Some(piece)
+        Some((run, escape))
     }
 }
 

@@ -1,1 +1,17 @@
-//! Placeholder.
+//! The system from outside: real processes, real sockets, nothing shared with the product but
+//! its reader of JSON.
+//!
+//! - [`four_nodes`]: a broker, a publisher and two subscribers, whatever happens to them
+//! - [`publish`]: what is stored, what is refused, and what is not stored twice
+//! - [`messages`]: the list of a topic, whole, in pieces and as it grows
+//! - [`programs`]: how the programs begin, end, and say what is wrong
+//! - [`tidy`]: the rules that every file keeps
+
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "a test that panics fails, and its helpers are tests too")]
+
+mod four_nodes;
+mod messages;
+mod programs;
+mod publish;
+mod tidy;

@@ -7,14 +7,17 @@ use super::route::MessagesQuery;
 use super::{Door, End, Manner};
 use crate::broker::Broker;
 use crate::refusal::Refusal;
-use crate::stream::StreamId;
-use crate::topics::Cursor;
+use crate::stream::{Cursor, StreamId};
 use common::limits::PIECE_SIZE;
 use std::time::Instant;
 
 impl Door<'_> {
     /// Answers `GET /messages`.
-    pub(super) fn messages(&mut self, query: &MessagesQuery, manner: Manner) -> Result<(), End> {
+    pub(super) fn messages(
+        &mut self,
+        query: &MessagesQuery,
+        manner: Manner<'_>,
+    ) -> Result<(), End> {
         if query.wait.is_some() {
             // What was answered before must not wait with this one.
             self.send()?;
@@ -81,13 +84,7 @@ fn range(broker: &Broker, query: &MessagesQuery) -> Result<(Cursor, u64), Refusa
 /// Whether the query's place is in the list that ends at `end`.
 fn check(broker: &Broker, query: &MessagesQuery, end: Cursor) -> Result<(), Refusal> {
     let from = query.from.unwrap_or(0);
-    let nothing_read = query.stream == Some(StreamId::NONE) && from == 0;
-    if query.stream.is_some_and(|stream| stream != end.stream) && !nothing_read {
-        return Err(Refusal::OtherStream);
-    }
-    if from > end.next {
-        return Err(Refusal::PastEnd { from, next: end.next });
-    }
+    end.begin(from, query.stream)?;
     match query.digest {
         Some(digest) if broker.topics.digest(&query.topic, end.stream, from)? != digest => {
             Err(Refusal::OtherDigest)

@@ -2,11 +2,10 @@
 
 use crate::entry;
 use crate::refusal::Refusal;
-use crate::stream::StreamId;
+use crate::stream::{Cursor, StreamId};
 use common::http::parse::Request;
 use common::http::percent;
 use common::limits::{BODY_SIZE_MAX, WAIT_SECONDS_MAX};
-use std::borrow::Cow;
 use std::time::Duration;
 
 /// What a request asks for, nothing borrowed from it.
@@ -16,8 +15,16 @@ pub(super) enum Route {
     Publish,
     /// `GET /messages`.
     Messages(MessagesQuery),
+    /// `POST /topics/T`.
+    Lines { topic: String },
+    /// `GET /events`.
+    Events(EventsQuery),
+    /// The rest of `/topics`.
+    Topics(TopicsCall),
     /// `GET /livez`.
     Alive,
+    /// `GET /readyz`.
+    Ready,
     /// `OPTIONS`: these methods.
     Options { allow: &'static str },
     /// Nothing: it is refused.
@@ -40,16 +47,28 @@ pub(super) struct MessagesQuery {
     pub(super) digest: Option<u32>,
 }
 
-/// Methods that some path takes, or that are refused for a path and not in general.
-const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];
-
-/// What is refused whatever the path, and before the body is read.
-pub(super) fn admit(request: &Request<'_>) -> Result<(), Refusal> {
-    if !METHODS.contains(&request.method) {
-        return Err(Refusal::UnknownMethod);
-    }
-    Ok(())
+/// The query of `GET /events`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct EventsQuery {
+    /// In the order given, which is that of the places in an event's id.
+    pub(super) topics: Vec<String>,
+    /// The offset to begin at in each topic; from now where it is missing.
+    pub(super) from: Option<u64>,
+    /// The places to go on at: they win over `from`.
+    pub(super) last: Option<Vec<Cursor>>,
 }
+
+/// What is asked of topics as resources.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum TopicsCall {
+    List,
+    Show(String),
+    Create(String),
+    Delete(String),
+}
+
+/// Methods that some path takes, or that are refused for a path and not in general.
+pub(super) const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];
 
 /// The size of a body that says its size.
 pub(super) fn body_size(size: u64) -> Result<usize, Refusal> {
@@ -61,10 +80,12 @@ pub(super) fn body_size(size: u64) -> Result<usize, Refusal> {
 
 /// What a request asks for.
 pub(super) fn of(request: &Request<'_>) -> Result<Route, Refusal> {
+    let topic = request.path.strip_prefix("/topics/").filter(|topic| !topic.is_empty());
     let allow = match request.path {
-        "*" => "GET, HEAD, POST, OPTIONS",
+        "*" => "GET, HEAD, POST, PUT, DELETE, OPTIONS",
         "/publish" => "POST, OPTIONS",
-        "/messages" | "/livez" => "GET, HEAD, OPTIONS",
+        "/messages" | "/events" | "/topics" | "/livez" | "/readyz" => "GET, HEAD, OPTIONS",
+        _ if topic.is_some() => "GET, HEAD, POST, PUT, DELETE, OPTIONS",
         _ => return Err(Refusal::UnknownPath),
     };
     if request.method == "OPTIONS" {
@@ -73,23 +94,72 @@ pub(super) fn of(request: &Request<'_>) -> Result<Route, Refusal> {
     if !allow.split(", ").any(|method| method == request.method) {
         return Err(Refusal::Method { allow });
     }
+    if request.method == "POST" {
+        let mut codings = request.fields.members("Content-Encoding");
+        if codings.any(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
+            return Err(Refusal::ContentEncoding);
+        }
+    }
+    if let Some(topic) = topic {
+        return of_topic(request.method, topic);
+    }
     match request.path {
-        "/publish" => match request.fields.get("Content-Encoding") {
-            Some(coding) if !coding.eq_ignore_ascii_case("identity") => {
-                Err(Refusal::ContentEncoding)
-            }
-            _ => Ok(Route::Publish),
-        },
+        "/publish" => Ok(Route::Publish),
         "/messages" => messages_query(request.query).map(Route::Messages),
+        "/events" => events_query(request).map(Route::Events),
+        "/topics" => Ok(Route::Topics(TopicsCall::List)),
+        "/readyz" => Ok(Route::Ready),
         _ => Ok(Route::Alive),
     }
+}
+
+/// What a request to `/topics/T` asks for; `topic` is still encoded.
+fn of_topic(method: &str, topic: &str) -> Result<Route, Refusal> {
+    let bad = |_| Refusal::field("topic", BAD_ENCODING);
+    let topic = percent::decode(topic, false).map_err(bad)?.into_owned();
+    entry::check_topic(&topic)?;
+    Ok(match method {
+        "POST" => Route::Lines { topic },
+        "PUT" => Route::Topics(TopicsCall::Create(topic)),
+        "DELETE" => Route::Topics(TopicsCall::Delete(topic)),
+        _ => Route::Topics(TopicsCall::Show(topic)),
+    })
+}
+
+fn events_query(request: &Request<'_>) -> Result<EventsQuery, Refusal> {
+    let mut found = EventsQuery::default();
+    for pair in percent::pairs(request.query) {
+        let (name, value) = pair.map_err(|_| Refusal::field("query", BAD_ENCODING))?;
+        match name.as_ref() {
+            "topic" => {
+                entry::check_topic(&value)?;
+                if found.topics.iter().any(|topic| *topic == value) {
+                    return Err(Refusal::field("topic", "is given twice"));
+                }
+                found.topics.push(value.into_owned());
+            }
+            "from" if found.from.is_some() => return Err(Refusal::field("from", "is given twice")),
+            "from" => found.from = Some(number("from", &value)?),
+            _ => {}
+        }
+    }
+    if found.topics.is_empty() {
+        return Err(Refusal::field("topic", "is missing"));
+    }
+    // An empty field is what a browser sends after an empty id: it says nothing.
+    if let Some(last) = request.fields.get("Last-Event-ID").filter(|last| !last.is_empty()) {
+        let places = last.split(',').map(str::parse).collect::<Result<Vec<_>, ()>>();
+        let places = places.map_err(|()| Refusal::field("Last-Event-ID", "was not given here"))?;
+        found.last = Some(places);
+    }
+    Ok(found)
 }
 
 fn messages_query(query: &str) -> Result<MessagesQuery, Refusal> {
     let mut found = MessagesQuery::default();
     let mut seen = Vec::new();
     for pair in percent::pairs(query) {
-        let (name, value) = pair.map_err(|_| Refusal::field("query", BAD_QUERY))?;
+        let (name, value) = pair.map_err(|_| Refusal::field("query", BAD_ENCODING))?;
         let name = name.as_ref();
         if !matches!(name, "topic" | "from" | "limit" | "wait" | "stream" | "digest") {
             continue;
@@ -122,7 +192,8 @@ fn messages_query(query: &str) -> Result<MessagesQuery, Refusal> {
     Ok(found)
 }
 
-const BAD_QUERY: &str = "is not percent-encoded UTF-8";
+/// What is said of bytes that are no text.
+const BAD_ENCODING: &str = "is not percent-encoded UTF-8";
 
 /// A number is digits and nothing else.
 fn number(name: &str, value: &str) -> Result<u64, Refusal> {
@@ -133,7 +204,7 @@ fn number(name: &str, value: &str) -> Result<u64, Refusal> {
     }
 }
 
-fn stream(value: &Cow<'_, str>) -> Result<StreamId, Refusal> {
+fn stream(value: &str) -> Result<StreamId, Refusal> {
     value.parse().map_err(|()| Refusal::field("stream", "is not 16 hexadecimal digits"))
 }
 

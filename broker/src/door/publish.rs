@@ -1,29 +1,25 @@
-//! The body of `POST /publish`.
+//! A publish as a JSON object describes it: the same fields in every door.
 
 use crate::batch::{Batch, Number, Publisher};
 use crate::refusal::Refusal;
-use common::json::{self, Value};
+use common::json::Value;
 
-/// Reads a publish and adds it to the batch.
+/// Adds the publish that the fields of `object` describe to the batch.
 ///
-/// `{"topic", "message"}` or `{"topic", "messages": […]}`, and optionally `publisher`, alone or
-/// with `epoch` and `sequence`. Other fields are not looked at, so that newer clients keep
-/// working.
+/// The topic stands under `topic_key`. `"message"` or `"messages": […]`, and optionally
+/// `publisher`, alone or with `epoch` and `sequence`. Other fields are not looked at, so that
+/// newer clients keep working.
 ///
 /// # Errors
 ///
-/// What is wrong with the body, naming the field; the batch is then as it was before.
-pub(super) fn read(body: &[u8], batch: &mut Batch, size_max: usize) -> Result<(), Refusal> {
-    let object = json::parse(body).map_err(Refusal::Json)?;
-    add(&object, batch, size_max)
-}
-
-/// Adds the publish that the fields of `object` describe to the batch.
-pub(crate) fn add(object: &Value<'_>, batch: &mut Batch, size_max: usize) -> Result<(), Refusal> {
-    if !matches!(object, Value::Object(_)) {
-        return Err(Refusal::field("body", "is not a JSON object"));
-    }
-    let topic = text(object, "topic")?.ok_or_else(|| Refusal::field("topic", "is missing"))?;
+/// What is wrong, naming the field; the batch is then as it was before.
+pub(super) fn add(
+    object: &Value<'_>,
+    topic_key: &str,
+    batch: &mut Batch,
+    size_max: usize,
+) -> Result<(), Refusal> {
+    let topic = required_text(object, topic_key)?;
     let publisher = publisher(object)?;
     match (text(object, "message")?, field(object, "messages")?) {
         (Some(message), None) => batch.publish(topic, publisher, [message].into_iter(), size_max),
@@ -56,11 +52,16 @@ fn publisher<'a>(object: &'a Value<'_>) -> Result<Option<Publisher<'a>>, Refusal
     }
 }
 
-fn field<'a, 'b>(object: &'a Value<'b>, name: &str) -> Result<Option<&'a Value<'b>>, Refusal> {
+/// A field of an object, which may not stand there twice.
+pub(super) fn field<'a, 'b>(
+    object: &'a Value<'b>,
+    name: &str,
+) -> Result<Option<&'a Value<'b>>, Refusal> {
     object.get_unique(name).map_err(|_| Refusal::field(name, "is given twice"))
 }
 
-fn text<'a>(object: &'a Value<'_>, name: &str) -> Result<Option<&'a str>, Refusal> {
+/// A field that holds text, if it is there.
+pub(super) fn text<'a>(object: &'a Value<'_>, name: &str) -> Result<Option<&'a str>, Refusal> {
     match field(object, name)? {
         None => Ok(None),
         Some(value) => match value.as_str() {
@@ -70,7 +71,13 @@ fn text<'a>(object: &'a Value<'_>, name: &str) -> Result<Option<&'a str>, Refusa
     }
 }
 
-fn number(object: &Value<'_>, name: &str) -> Result<Option<u64>, Refusal> {
+/// A field that holds text, and has to be there.
+pub(super) fn required_text<'a>(object: &'a Value<'_>, name: &str) -> Result<&'a str, Refusal> {
+    text(object, name)?.ok_or_else(|| Refusal::field(name, "is missing"))
+}
+
+/// A field that holds a whole number, if it is there.
+pub(super) fn number(object: &Value<'_>, name: &str) -> Result<Option<u64>, Refusal> {
     match field(object, name)? {
         None => Ok(None),
         Some(value) => match value.as_u64() {

@@ -1,0 +1,105 @@
+//! `GET /events`: the messages of topics as server-sent events (WHATWG HTML, chapter 9.2).
+//!
+//! The id of an event is a place in every topic of the stream, so `Last-Event-ID` goes on right
+//! behind the last event seen, in all of them.
+
+use super::route::EventsQuery;
+use super::{Door, End, Manner};
+use crate::broker::Broker;
+use crate::format::Format;
+use crate::refusal::Refusal;
+use crate::stream::Cursor;
+use crate::subscriber::Subscriber;
+use common::connection::Error;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often a comment is sent, so that nothing between broker and client takes the stream for
+/// dead, and a client that is gone is found out.
+const HEARTBEAT_TIME: Duration = Duration::from_secs(15);
+
+/// How soon a client is to come back, in milliseconds.
+const RETRY_MILLISECONDS: u64 = 1000;
+
+impl Door<'_> {
+    /// Answers `GET /events`; does not return before the stream ends, if one is begun.
+    pub(super) fn events(&mut self, query: &EventsQuery, manner: Manner<'_>) -> Result<(), End> {
+        let begin = match places(self.broker, query) {
+            Ok(begin) => begin,
+            Err(refusal) => {
+                self.answers.refusal(&refusal, &[], manner);
+                return Ok(());
+            }
+        };
+        self.answers.events(manner);
+        if manner.head_only {
+            return Ok(());
+        }
+        self.send()?;
+        let subscriber = Subscriber::new(Arc::clone(self.connection.stream()), self.broker);
+        let mut first = Vec::new();
+        let id = begin.iter().fold(String::new(), |mut id, cursor| {
+            let comma = if id.is_empty() { "" } else { "," };
+            let _ = write!(id, "{comma}{cursor}");
+            id
+        });
+        // Before anything else, so that a client that has seen no event can come back as well.
+        let _ = write!(first, "retry: {RETRY_MILLISECONDS}\nid: {id}\n\n");
+        for (topic, place) in query.topics.iter().zip(begin) {
+            let begun = subscriber.subscribe(
+                topic,
+                Format::Event,
+                None,
+                |_| Ok(place),
+                &mut first,
+                |_, _| {},
+            );
+            // Names were checked with the query.
+            begun.map_err(|_| End)?;
+        }
+        let mut alive = subscriber.answer(&mut first);
+        let mut reads = true;
+        while alive {
+            if reads {
+                // Whatever the client sends is read and means nothing; its end of input neither,
+                // for it may have closed its own side only.
+                let deadline = Instant::now() + HEARTBEAT_TIME;
+                self.connection.consume(self.connection.buffered().len());
+                match self.connection.fill(Some(deadline)) {
+                    Ok(size) if size > 0 => continue,
+                    Err(Error::TimedOut) => {}
+                    Ok(_) => reads = false,
+                    Err(_) => break,
+                }
+            } else {
+                subscriber.session().sleep(HEARTBEAT_TIME);
+            }
+            alive = subscriber.answer(&mut b":\n\n".to_vec());
+        }
+        Err(End)
+    }
+}
+
+/// Where the stream begins in each of its topics.
+fn places(broker: &Broker, query: &EventsQuery) -> Result<Vec<Cursor>, Refusal> {
+    let Some(last) = &query.last else {
+        let begin = |topic: &String| {
+            let end = broker.topics.end(topic);
+            end.begin(query.from.unwrap_or(end.next), None)
+        };
+        return query.topics.iter().map(begin).collect();
+    };
+    if last.len() != query.topics.len() {
+        return Err(Refusal::field("Last-Event-ID", "is not of a stream of these topics"));
+    }
+    // A place in a list that is gone is not refused: the stream says `reset` and goes on.
+    for (topic, place) in query.topics.iter().zip(last) {
+        let end = broker.topics.end(topic);
+        if place.stream == end.stream && place.next > end.next {
+            return Err(Refusal::PastEnd { from: place.next, next: end.next });
+        }
+    }
+    Ok(last.clone())
+}

@@ -1,0 +1,136 @@
+//! `/topics` and `/topics/T`: the topics as resources.
+
+use super::route::TopicsCall;
+use super::{Door, End, Manner};
+use crate::batch::Batch;
+use crate::facts::Summary;
+use crate::refusal::Refusal;
+use common::json;
+use std::io::Write;
+use std::str;
+
+impl Door<'_> {
+    /// Answers a request about one topic, or all.
+    pub(super) fn topics(&mut self, call: &TopicsCall, manner: Manner<'_>) -> Result<(), End> {
+        let done = match call {
+            TopicsCall::List => {
+                let mut body = b"[".to_vec();
+                for (index, (topic, summary)) in self.broker.topics.list().iter().enumerate() {
+                    body.extend_from_slice(if index > 0 { b",\n" } else { b"" });
+                    write_summary(&mut body, topic, summary, None);
+                }
+                body.extend_from_slice(b"]\n");
+                self.answers.json(200, &body, manner);
+                return Ok(());
+            }
+            TopicsCall::Show(topic) => self.show(topic, manner),
+            TopicsCall::Create(topic) => self.create(topic, manner),
+            TopicsCall::Delete(topic) => {
+                let deleted =
+                    self.broker.delete(topic).map_err(|_| Refusal::UnknownTopic(topic.clone()));
+                if deleted.is_ok() {
+                    self.answers.empty(manner);
+                    self.send()?;
+                    self.broker.announce(topic);
+                }
+                deleted
+            }
+        };
+        if let Err(refusal) = done {
+            self.answers.refusal(&refusal, &[], manner);
+        }
+        Ok(())
+    }
+
+    fn show(&mut self, topic: &str, manner: Manner<'_>) -> Result<(), Refusal> {
+        let summary = self.broker.topics.summary(topic)?;
+        let digest = self.broker.topics.digest(topic, summary.stream, summary.messages)?;
+        let mut body = Vec::new();
+        write_summary(&mut body, topic, &summary, Some(digest));
+        body.push(b'\n');
+        self.answers.json(200, &body, manner);
+        Ok(())
+    }
+
+    fn create(&mut self, topic: &str, manner: Manner<'_>) -> Result<(), Refusal> {
+        let status = match self.broker.create(topic) {
+            Ok(()) => 201,
+            Err(Refusal::TopicExists) => 200,
+            Err(refusal) => return Err(refusal),
+        };
+        let mut body = Vec::new();
+        write_summary(&mut body, topic, &self.broker.topics.summary(topic)?, None);
+        body.push(b'\n');
+        self.answers.json(status, &body, manner);
+        Ok(())
+    }
+}
+
+/// Reads a bulk body, a message a line, and adds it to the batch as one publish.
+pub(super) fn read_lines(
+    topic: &str,
+    body: &[u8],
+    batch: &mut Batch,
+    size_max: usize,
+) -> Result<(), Refusal> {
+    let text = str::from_utf8(body).map_err(|error| {
+        let before = body.get(..error.valid_up_to()).unwrap_or_default();
+        let number = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
+        Refusal::Line { number, cause: Box::new(Refusal::field("message", "is not UTF-8")) }
+    })?;
+    let mut number = 0;
+    let lines = text.split_terminator('\n').map(|line| {
+        number += 1;
+        line.strip_suffix('\r').unwrap_or(line)
+    });
+    let added = batch.publish(topic, None, lines, size_max);
+    added.map_err(|cause| match cause {
+        // What is wrong with a message is wrong with the line that was looked at last.
+        cause if number > 0 => Refusal::Line { number, cause: Box::new(cause) },
+        cause => cause,
+    })
+}
+
+fn write_summary(out: &mut Vec<u8>, topic: &str, summary: &Summary, digest: Option<u32>) {
+    out.extend_from_slice(b"{\"topic\":");
+    json::write_string(out, topic);
+    let Summary { stream, messages, bytes } = summary;
+    // Writing to a vector cannot fail.
+    let _ = write!(out, ",\"stream\":\"{stream}\",\"messages\":{messages},\"bytes\":{bytes}");
+    if let Some(digest) = digest {
+        let _ = write!(out, ",\"digest\":\"{digest:08x}\"");
+    }
+    out.push(b'}');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &[u8]) -> Result<Vec<String>, Refusal> {
+        let mut batch = Batch::default();
+        read_lines("a", body, &mut batch, 10)?;
+        let messages = batch.entries.iter().map(|entry| crate::entry::message(entry).to_owned());
+        Ok(messages.collect())
+    }
+
+    #[test]
+    fn every_line_is_a_message() {
+        assert_eq!(read(b"one\ntwo\r\n\nfour").unwrap(), ["one", "two", "", "four"]);
+        assert!(read(b"").unwrap().is_empty());
+        assert_eq!(read(b"\n").unwrap(), [""]);
+    }
+
+    #[test]
+    fn an_error_names_the_line() {
+        for (body, line) in [
+            (&b"one\nt\rwo"[..], 2),
+            (b"one\n\nlonger than ten\nfour", 3),
+            (b"one\ntwo\n\xff\n", 3),
+            (b"\0", 1),
+        ] {
+            let refusal = read(body).unwrap_err();
+            assert!(matches!(refusal, Refusal::Line { number, .. } if number == line), "{refusal}");
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! The dialect of channels: SUBSCRIBE, UNSUBSCRIBE and PUBLISH, with pushed MESSAGEs.
+//!
+//! Live only: nothing from before a subscription is sent, and it ends with the connection. A
+//! publish is not answered unless it is refused.
+
+use super::Desk;
+use crate::door::publish::required_text;
+use crate::format::Format;
+use crate::refusal::Refusal;
+use common::json::{self, Value};
+use std::io::Write;
+
+impl Desk<'_> {
+    /// Handles a command of this dialect that is not a publish.
+    pub(super) fn channel_command(
+        &mut self,
+        command: &str,
+        arguments: &Value<'_>,
+    ) -> Result<(), Refusal> {
+        match command {
+            "subscribe" => {
+                let channel = required_text(arguments, "channel")?;
+                let listeners = &self.broker.listeners;
+                self.subscriber.subscribe(
+                    channel,
+                    Format::Channel,
+                    None,
+                    Ok,
+                    &mut self.answers,
+                    |answers, _| {
+                        confirm(answers, "SUBSCRIBE", channel, listeners.sessions(channel))
+                    },
+                )
+            }
+            "unsubscribe" => {
+                let channel = required_text(arguments, "channel")?;
+                self.subscriber.unsubscribe(channel);
+                let count = self.broker.listeners.sessions(channel);
+                confirm(&mut self.answers, "UNSUBSCRIBE", channel, count);
+                Ok(())
+            }
+            _ => Err(Refusal::UnknownCommand),
+        }
+    }
+}
+
+fn confirm(out: &mut Vec<u8>, command: &str, channel: &str, count: usize) {
+    // Writing to a vector cannot fail.
+    let _ = write!(out, "{{\"type\":\"{command}\",\"channel\":");
+    json::write_string_ascii(out, channel);
+    let _ = write!(out, ",\"count\":{count}}}");
+    out.push(b'\n');
+}

@@ -1,0 +1,276 @@
+//! The JSON door: one object after another in, one line each out.
+//!
+//! An object is handled as soon as it is complete; line breaks between objects mean nothing. All
+//! complete objects of the read buffer are handled together: publishes that follow one another
+//! become one batch, and all answers leave with one write.
+//!
+//! There are two dialects, told apart by the key that names the topic: `channel.rs` and
+//! `topic.rs`.
+
+mod channel;
+mod topic;
+
+use super::entrance::Entrance;
+use super::publish;
+use crate::batch::Batch;
+use crate::broker::Broker;
+use crate::ledger::Receipt;
+use crate::refusal::Refusal;
+use crate::subscriber::Subscriber;
+use common::connection::Connection;
+use common::json::{self, Boundary, Value};
+use common::limits::BODY_SIZE_MAX;
+use std::sync::Arc;
+
+/// Publishes that are appended under one lock.
+const BATCH_MAX: usize = 1024;
+
+/// Serves a connection whose first byte, white space aside, is `{`.
+pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
+    let mut desk = Desk {
+        broker,
+        subscriber: Subscriber::new(Arc::clone(connection.stream()), broker),
+        entrance: Entrance::new(&broker.access),
+        dialect: Dialect::Topic,
+        batch: Batch::default(),
+        dialects: Vec::new(),
+        answers: Vec::new(),
+    };
+    let mut objects = Objects::default();
+    let ending = loop {
+        let input = connection.buffered();
+        let mut used = 0;
+        let unfinished = loop {
+            match objects.next(input.get(used..).unwrap_or_default()) {
+                Next::Object(object, size) => {
+                    used += size;
+                    desk.command(&object);
+                }
+                Next::Partial { size } => break Some(size),
+                Next::Invalid => break None,
+            }
+        };
+        desk.flush();
+        if desk.entrance.is_shut() {
+            break None;
+        }
+        let Some(unfinished) = unfinished else { break Some(INVALID) };
+        if unfinished > BODY_SIZE_MAX {
+            break Some(TOO_LARGE);
+        }
+        connection.consume(used);
+        match connection.fill(None) {
+            Ok(size) if size > 0 => {}
+            Ok(_) if unfinished > 0 => break Some(INVALID),
+            _ => break None,
+        }
+    };
+    if let Some(text) = ending {
+        desk.dialect.error(&mut desk.answers, text);
+    }
+    desk.subscriber.finish(&mut desk.answers);
+    super::linger(&mut connection);
+}
+
+/// What is said of what is not JSON.
+const INVALID: &str = "Invalid JSON format";
+
+/// What is said of an object that does not end.
+const TOO_LARGE: &str = "the object is larger than the limit of 8388608 bytes";
+
+const _: () = assert!(BODY_SIZE_MAX == 8_388_608);
+
+/// How the token is shown in this door.
+const HOW: &str = "send {\"command\":\"auth\",\"token\":\"<token>\"} first";
+/// Takes one object after another from the front of the bytes that came in.
+#[derive(Default)]
+struct Objects {
+    /// How far the end of an object was looked for that did not come in one piece: a large one
+    /// comes in many, and is parsed when it is all there.
+    boundary: Option<Boundary>,
+}
+
+/// What stands at the front.
+enum Next<'a> {
+    /// An object, and how many bytes it took.
+    Object(Value<'a>, usize),
+    /// The beginning of one, of so many bytes.
+    Partial { size: usize },
+    /// What can be none.
+    Invalid,
+}
+
+impl Objects {
+    fn next<'a>(&mut self, input: &'a [u8]) -> Next<'a> {
+        if input.trim_ascii_start().is_empty() {
+            return Next::Partial { size: 0 };
+        }
+        if let Some(boundary) = &mut self.boundary
+            && boundary.find(input).is_none()
+        {
+            return Next::Partial { size: input.len() };
+        }
+        self.boundary = None;
+        match json::parse_prefix(input) {
+            Ok((object, size)) => Next::Object(object, size),
+            Err(json::Error::Invalid { .. }) => Next::Invalid,
+            Err(json::Error::Partial) => {
+                let mut boundary = Boundary::default();
+                boundary.find(input);
+                self.boundary = Some(boundary);
+                Next::Partial { size: input.len() }
+            }
+        }
+    }
+}
+
+/// How a command is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    Channel,
+    Topic,
+}
+
+impl Dialect {
+    /// The key that names the topic.
+    fn key(self) -> &'static str {
+        match self {
+            Dialect::Channel => "channel",
+            Dialect::Topic => "topic",
+        }
+    }
+
+    /// Writes that the token was right.
+    fn authenticated(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(match self {
+            Dialect::Channel => b"{\"type\":\"AUTH\",\"message\":\"Authenticated\"}\n",
+            Dialect::Topic => b"{\"status\":\"success\",\"message\":\"Authenticated\"}\n",
+        });
+    }
+
+    /// Writes an error.
+    fn error(self, out: &mut Vec<u8>, text: &str) {
+        out.extend_from_slice(match self {
+            Dialect::Channel => b"{\"type\":\"ERROR\",\"error\":",
+            Dialect::Topic => b"{\"status\":\"error\",\"message\":",
+        });
+        json::write_string_ascii(out, text);
+        out.extend_from_slice(b"}\n");
+    }
+}
+
+/// What a session has on hand between two reads.
+struct Desk<'a> {
+    broker: &'a Arc<Broker>,
+    subscriber: Subscriber,
+    entrance: Entrance,
+    /// The dialect of the last command that showed one.
+    dialect: Dialect,
+    /// Publishes that were read and not yet appended.
+    batch: Batch,
+    /// How each publish of the batch is answered.
+    dialects: Vec<Dialect>,
+    /// What was not yet sent; the answers of the batch come after it.
+    answers: Vec<u8>,
+}
+
+impl Desk<'_> {
+    /// Handles one object.
+    fn command(&mut self, object: &Value<'_>) {
+        let arguments = match object.get("args") {
+            Some(arguments @ Value::Object(_)) => arguments,
+            _ => object,
+        };
+        for dialect in [Dialect::Channel, Dialect::Topic] {
+            if arguments.get(dialect.key()).is_some() {
+                self.dialect = dialect;
+                break;
+            }
+        }
+        let dialect = self.dialect;
+        let command = match publish::required_text(object, "command") {
+            Ok(command) => command.to_ascii_lowercase(),
+            Err(_) => String::new(),
+        };
+        if command == "auth" || !self.entrance.is_open() {
+            return self.authenticate(dialect, &command, arguments);
+        }
+        if command == "publish" {
+            let size_max = self.broker.message_size_max;
+            match publish::add(arguments, dialect.key(), &mut self.batch, size_max) {
+                Ok(()) => self.dialects.push(dialect),
+                Err(refusal) => self.refuse(dialect, &refusal),
+            }
+            if self.dialects.len() >= BATCH_MAX {
+                self.append();
+            }
+            return;
+        }
+        self.append();
+        let done = match dialect {
+            Dialect::Channel => self.channel_command(&command, arguments),
+            Dialect::Topic => self.topic_command(&command, arguments),
+        };
+        if let Err(refusal) = done {
+            self.refuse(dialect, &refusal);
+        }
+    }
+
+    /// Handles a command that has to be the token, and may be anything.
+    fn authenticate(&mut self, dialect: Dialect, command: &str, arguments: &Value<'_>) {
+        if self.entrance.is_shut() {
+            return;
+        }
+        self.append();
+        let token = publish::text(arguments, "token").ok().flatten();
+        let token = token.filter(|_| command == "auth");
+        match self.entrance.show(&self.broker.access, token, HOW) {
+            Ok(()) => dialect.authenticated(&mut self.answers),
+            Err(refusal) => self.refuse(dialect, &refusal),
+        }
+    }
+
+    /// Answers with a refusal, behind the answers of what came before.
+    fn refuse(&mut self, dialect: Dialect, refusal: &Refusal) {
+        self.append();
+        match dialect {
+            Dialect::Channel => dialect.error(&mut self.answers, &refusal.to_string()),
+            Dialect::Topic => topic::refuse(&mut self.answers, refusal),
+        }
+    }
+
+    /// Appends what is in the batch, sends its answers, and then delivers it.
+    fn append(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let outcomes = self.broker.publish(&mut self.batch);
+        let durable = self.broker.topics.is_durable();
+        let publishes = self.batch.publishes.iter().zip(self.dialects.drain(..));
+        for ((publish, dialect), outcome) in publishes.zip(&outcomes) {
+            let answers = &mut self.answers;
+            match (dialect, outcome) {
+                (Dialect::Channel, Ok(Receipt { .. })) => {}
+                (Dialect::Channel, Err(refusal)) => dialect.error(answers, &refusal.to_string()),
+                (Dialect::Topic, Ok(receipt)) => {
+                    topic::confirm_publish(answers, &publish.topic, receipt, durable);
+                }
+                (Dialect::Topic, Err(refusal)) => topic::refuse(answers, refusal),
+            }
+        }
+        self.send();
+        self.broker.announce_batch(&self.batch);
+        self.batch.clear();
+    }
+
+    /// Appends and sends all there is.
+    fn flush(&mut self) {
+        self.append();
+        self.send();
+    }
+
+    fn send(&mut self) {
+        // A session that is over is noticed by its next read.
+        self.subscriber.answer(&mut self.answers);
+    }
+}

@@ -1,0 +1,178 @@
+//! The dialect of topics: every command is answered, in order.
+
+use super::Desk;
+use crate::door::publish::{number, required_text, text};
+use crate::format::Format;
+use crate::ledger::Receipt;
+use crate::refusal::Refusal;
+use crate::stream::{Cursor, StreamId};
+use common::json::{self, Value};
+use common::limits::PULL_SIZE;
+use std::io::Write;
+
+impl Desk<'_> {
+    /// Handles a command of this dialect that is not a publish.
+    pub(super) fn topic_command(
+        &mut self,
+        command: &str,
+        arguments: &Value<'_>,
+    ) -> Result<(), Refusal> {
+        match command {
+            "subscribe" => self.subscribe(arguments),
+            "unsubscribe" => self.unsubscribe(arguments),
+            "pull" => self.pull(arguments),
+            "ack" => self.acknowledge(arguments),
+            "create_topic" => {
+                let topic = required_text(arguments, "topic")?;
+                self.broker.create(topic)?;
+                success(&mut self.answers, &format!("Topic '{topic}' created"), |_| {});
+                Ok(())
+            }
+            "delete_topic" => {
+                let topic = required_text(arguments, "topic")?;
+                self.broker.delete(topic)?;
+                success(&mut self.answers, &format!("Topic '{topic}' deleted"), |_| {});
+                // Those who follow the topic are told after whoever deleted it.
+                self.send();
+                self.broker.announce(topic);
+                Ok(())
+            }
+            _ => Err(Refusal::UnknownCommand),
+        }
+    }
+
+    fn subscribe(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+        let topic = required_text(arguments, "topic")?;
+        let from = number(arguments, "from")?;
+        let stream = stream(arguments)?;
+        let name = text(arguments, "subscriber")?;
+        if let Some(name) = name {
+            self.subscriber.hold(name)?;
+        }
+        let begin = |end: Cursor| {
+            let begin = end.begin(from.unwrap_or(end.next), stream)?;
+            match name {
+                // A name that is known goes on at its own place.
+                Some(name) => self.broker.lasting(name, topic, begin),
+                None => Ok(begin),
+            }
+        };
+        self.subscriber.subscribe(
+            topic,
+            Format::Topic,
+            name,
+            begin,
+            &mut self.answers,
+            |answers, cursor| {
+                success(answers, &format!("Subscribed to topic '{topic}'"), |out| {
+                    let Cursor { next, stream } = cursor;
+                    let _ = write!(out, ",\"next\":{next},\"stream\":\"{stream}\"");
+                });
+            },
+        )
+    }
+
+    fn unsubscribe(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+        let topic = required_text(arguments, "topic")?;
+        let here = self.subscriber.unsubscribe(topic);
+        let lasting = match text(arguments, "subscriber")? {
+            Some(name) => self.broker.end_lasting(name, topic)?,
+            None => false,
+        };
+        if !here && !lasting {
+            return Err(Refusal::NotSubscribed(topic.to_owned()));
+        }
+        success(&mut self.answers, &format!("Unsubscribed from topic '{topic}'"), |_| {});
+        Ok(())
+    }
+
+    fn pull(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+        let topic = required_text(arguments, "topic")?;
+        let end = self.broker.topics.find(topic)?;
+        let begin = end.begin(number(arguments, "from")?.unwrap_or(0), None)?;
+        let limit = number(arguments, "limit")?.unwrap_or(u64::MAX);
+        let last = end.next.min(begin.next.saturating_add(limit));
+        let mut text = Vec::new();
+        let next = self.broker.topics.copy_messages(topic, begin, last, PULL_SIZE, &mut text)?;
+        success(&mut self.answers, &format!("Pulled from topic '{topic}'"), |out| {
+            out.extend_from_slice(b",\"messages\":[");
+            // Messages are text, and were copied whole.
+            let text = std::str::from_utf8(&text).unwrap_or_default();
+            for (index, message) in text.split_terminator('\n').enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                json::write_string_ascii(out, message);
+            }
+            let _ = write!(out, "],\"next\":{next},\"stream\":\"{}\"", begin.stream);
+        });
+        Ok(())
+    }
+
+    fn acknowledge(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+        let topic = required_text(arguments, "topic")?;
+        let name = required_text(arguments, "subscriber")?;
+        let offset =
+            number(arguments, "offset")?.ok_or_else(|| Refusal::field("offset", "is missing"))?;
+        let end = self.broker.topics.end(topic);
+        if stream(arguments)?.is_some_and(|stream| stream != end.stream) {
+            return Err(Refusal::OtherStream);
+        }
+        if offset >= end.next {
+            return Err(Refusal::PastEnd { from: offset, next: end.next });
+        }
+        let place = Cursor { next: offset + 1, ..end };
+        if !self.broker.names.acknowledge(name, topic, place) {
+            return Err(Refusal::NotSubscribed(topic.to_owned()));
+        }
+        success(&mut self.answers, "Acknowledged", |_| {});
+        Ok(())
+    }
+}
+
+/// The stream that a command means, if it says so.
+fn stream(arguments: &Value<'_>) -> Result<Option<StreamId>, Refusal> {
+    let parse = |text: &str| {
+        text.parse().map_err(|()| Refusal::field("stream", "is not 16 hexadecimal digits"))
+    };
+    text(arguments, "stream")?.map(parse).transpose()
+}
+
+/// Writes what became of a publish.
+pub(super) fn confirm_publish(out: &mut Vec<u8>, topic: &str, receipt: &Receipt, durable: bool) {
+    out.extend_from_slice(b"{\"status\":\"success\",\"message\":\"Message published on topic '");
+    let quoted_from = out.len();
+    json::write_string_ascii(out, topic);
+    // The name stands inside a longer string: its own quotes go.
+    out.remove(quoted_from);
+    out.pop();
+    out.extend_from_slice(b"'\"");
+    let Receipt { stream, offset, appended, duplicate, .. } = receipt;
+    let duplicate = if *duplicate { ",\"duplicate\":true" } else { "" };
+    let _ = write!(
+        out,
+        ",\"offset\":{offset},\"appended\":{appended},\"stream\":\"{stream}\",\
+         \"durable\":{durable}{duplicate}}}"
+    );
+    out.push(b'\n');
+}
+
+/// Writes a refusal, with what a program may want to know of it.
+pub(super) fn refuse(out: &mut Vec<u8>, refusal: &Refusal) {
+    out.extend_from_slice(b"{\"status\":\"error\",\"message\":");
+    json::write_string_ascii(out, &refusal.to_string());
+    let _ = match refusal {
+        Refusal::Gap { expected } => write!(out, ",\"expected\":{expected}"),
+        Refusal::OldEpoch { present } => write!(out, ",\"epoch\":{present}"),
+        _ => Ok(()),
+    };
+    let _ = write!(out, ",\"code\":{}}}", refusal.status());
+    out.push(b'\n');
+}
+
+fn success(out: &mut Vec<u8>, text: &str, more: impl FnOnce(&mut Vec<u8>)) {
+    out.extend_from_slice(b"{\"status\":\"success\",\"message\":");
+    json::write_string_ascii(out, text);
+    more(out);
+    out.extend_from_slice(b"}\n");
+}

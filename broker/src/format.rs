@@ -1,0 +1,204 @@
+//! How messages look when they are pushed: one format for each kind of subscriber.
+
+use crate::entry::Entry;
+use crate::stream::Cursor;
+use common::{clock, json};
+use std::io::Write;
+
+/// What a subscriber reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// `{"type":"MESSAGE","channel":…,"message":…}`
+    Channel,
+    /// `{"event":"message","topic":…,"offset":…,"message":…,"time":…,"publisher":…}`; the first
+    /// message of a list also says which `stream` it is, for those who waited for the topic.
+    Topic,
+    /// `DELIVER topic message publisher YYYY-MM-DD HH:MM:SS`
+    Text,
+    /// An event of `text/event-stream`.
+    Event,
+}
+
+/// What the id of an event says beside the place in the event's own topic.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The places in the topics before it, each with a comma behind it.
+    pub(crate) before: String,
+    /// The places in the topics after it, each with a comma before it.
+    pub(crate) after: String,
+}
+
+impl Place {
+    /// Whether the subscriber follows no other topic: then all that stand at the same offset get
+    /// the same bytes.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.before.is_empty() && self.after.is_empty()
+    }
+}
+
+impl Format {
+    /// How many there are.
+    pub(crate) const COUNT: usize = 4;
+
+    /// Writes the entries of `text`, each followed by a line break, of which the first stands at
+    /// `from`.
+    pub(crate) fn encode(
+        self,
+        topic: &str,
+        text: &str,
+        from: Cursor,
+        place: &Place,
+        out: &mut Vec<u8>,
+    ) {
+        match self {
+            Format::Channel => {
+                let mut head = b"{\"type\":\"MESSAGE\",\"channel\":".to_vec();
+                json::write_string_ascii(&mut head, topic);
+                head.extend_from_slice(b",\"message\":");
+                for entry in Entry::all(text) {
+                    out.extend_from_slice(&head);
+                    json::write_string_ascii(out, entry.message);
+                    out.extend_from_slice(b"}\n");
+                }
+            }
+            Format::Topic => {
+                let mut head = b"{\"event\":\"message\",\"topic\":".to_vec();
+                json::write_string_ascii(&mut head, topic);
+                for (entry, offset) in Entry::all(text).zip(from.next..) {
+                    out.extend_from_slice(&head);
+                    write_fields(out, json::write_string_ascii, entry, offset);
+                    if offset == 0 {
+                        let _ = write!(out, ",\"stream\":\"{}\"", from.stream);
+                    }
+                    out.extend_from_slice(b"}\n");
+                }
+            }
+            Format::Text => {
+                let (mut second, mut date) = (u64::MAX, String::new());
+                for entry in Entry::all(text) {
+                    if entry.time / 1000 != second {
+                        second = entry.time / 1000;
+                        date = clock::plain_date(entry.time);
+                    }
+                    let Entry { message, publisher, .. } = entry;
+                    for part in ["DELIVER ", topic, " ", message, " ", publisher.unwrap_or("-")] {
+                        out.extend_from_slice(part.as_bytes());
+                    }
+                    out.push(b' ');
+                    out.extend_from_slice(date.as_bytes());
+                    out.push(b'\n');
+                }
+            }
+            Format::Event => {
+                let mut head = b"data: {\"topic\":".to_vec();
+                json::write_string(&mut head, topic);
+                let Place { before, after } = place;
+                for (entry, offset) in Entry::all(text).zip(from.next..) {
+                    out.extend_from_slice(&head);
+                    write_fields(out, json::write_string, entry, offset);
+                    let next = Cursor { next: offset + 1, ..from };
+                    // Writing to a vector cannot fail.
+                    let _ = write!(out, "}}\nid: {before}{next}{after}\n\n");
+                }
+            }
+        }
+    }
+
+    /// Writes that the topic is another list now, which begins at `cursor`. Formats that know no
+    /// offsets have nothing to say.
+    pub(crate) fn encode_reset(
+        self,
+        topic: &str,
+        cursor: Cursor,
+        place: &Place,
+        out: &mut Vec<u8>,
+    ) {
+        let Cursor { stream, next } = cursor;
+        match self {
+            Format::Channel | Format::Text => {}
+            Format::Topic => {
+                out.extend_from_slice(b"{\"event\":\"reset\",\"topic\":");
+                json::write_string_ascii(out, topic);
+                let _ = write!(out, ",\"next\":{next},\"stream\":\"{stream}\"}}");
+                out.push(b'\n');
+            }
+            Format::Event => {
+                out.extend_from_slice(b"event: reset\ndata: {\"topic\":");
+                json::write_string(out, topic);
+                let _ = write!(out, ",\"next\":{next},\"stream\":\"{stream}\"}}");
+                let Place { before, after } = place;
+                let _ = write!(out, "\nid: {before}{cursor}{after}\n\n");
+            }
+        }
+    }
+}
+
+/// The rest of an object that says all about a message, behind its topic and without its end.
+fn write_fields(
+    out: &mut Vec<u8>,
+    write_string: fn(&mut Vec<u8>, &str),
+    entry: Entry<'_>,
+    offset: u64,
+) {
+    let _ = write!(out, ",\"offset\":{offset},\"message\":");
+    write_string(out, entry.message);
+    let _ = write!(out, ",\"time\":{},\"publisher\":", entry.time);
+    match entry.publisher {
+        Some(publisher) => write_string(out, publisher),
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::StreamId;
+
+    fn encoded(format: Format) -> String {
+        encoded_from(7, format)
+    }
+
+    fn encoded_from(next: u64, format: Format) -> String {
+        let from = Cursor { next, stream: StreamId::NONE };
+        let place = Place { before: "1@a,".into(), after: ",2@b".into() };
+        let mut out = Vec::new();
+        format.encode("t\u{e9}", "h\u{e9}\"\n0 ann\n\n86400000\n", from, &place, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn each_format_says_what_its_readers_expect() {
+        assert_eq!(
+            encoded(Format::Channel),
+            "{\"type\":\"MESSAGE\",\"channel\":\"t\\u00e9\",\"message\":\"h\\u00e9\\\"\"}\n\
+             {\"type\":\"MESSAGE\",\"channel\":\"t\\u00e9\",\"message\":\"\"}\n"
+        );
+        assert_eq!(
+            encoded(Format::Topic),
+            "{\"event\":\"message\",\"topic\":\"t\\u00e9\",\"offset\":7,\
+             \"message\":\"h\\u00e9\\\"\",\"time\":0,\"publisher\":\"ann\"}\n\
+             {\"event\":\"message\",\"topic\":\"t\\u00e9\",\"offset\":8,\
+             \"message\":\"\",\"time\":86400000,\"publisher\":null}\n"
+        );
+        assert_eq!(
+            encoded(Format::Text),
+            "DELIVER t\u{e9} h\u{e9}\" ann 1970-01-01 00:00:00\n\
+             DELIVER t\u{e9}  - 1970-01-02 00:00:00\n"
+        );
+        assert!(encoded(Format::Event).starts_with(
+            "data: {\"topic\":\"t\u{e9}\",\"offset\":7,\"message\":\"h\u{e9}\\\"\",\"time\":0,\
+             \"publisher\":\"ann\"}\nid: 1@a,8@0000000000000000,2@b\n\n"
+        ));
+    }
+
+    #[test]
+    fn the_first_message_of_a_list_says_which_stream_it_is() {
+        let text = encoded_from(0, Format::Topic);
+        let (first, second) = text.trim_end().split_once('\n').unwrap();
+        assert!(
+            first.ends_with(",\"publisher\":\"ann\",\"stream\":\"0000000000000000\"}"),
+            "{text}"
+        );
+        assert!(second.ends_with(",\"publisher\":null}"), "{text}");
+    }
+}

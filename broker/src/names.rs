@@ -1,0 +1,172 @@
+//! Lasting subscriptions: those that have a name, and outlive their connection.
+//!
+//! A name has a place in each of its topics: everything before it is acknowledged. The newest
+//! connection of a name has it; an older one keeps its other subscriptions.
+//!
+//! # Not here
+//!
+//! When something is acknowledged: JSON subscribers say so, text subscribers by having been
+//! written to (`session.rs`).
+
+use crate::commit::PlaceChange;
+use crate::refusal::Refusal;
+use crate::session::Session;
+use crate::stream::Cursor;
+use common::limits::SUBSCRIBERS_MAX;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// All lasting subscriptions of the broker.
+#[derive(Default)]
+pub(crate) struct Names {
+    /// Held to look something up or to note it; innermost of all locks.
+    subscribers: Mutex<HashMap<Arc<str>, Subscriber>>,
+}
+
+/// What belongs to a name.
+#[derive(Default)]
+struct Subscriber {
+    /// The connection that has the name now.
+    holder: Weak<Session>,
+    /// The first offset of each topic that is not acknowledged.
+    places: HashMap<Arc<str>, Cursor>,
+    /// Topics whose place moved since that was last noted on disk.
+    moved: HashSet<Arc<str>>,
+}
+
+impl Names {
+    /// Gives a name to a session; the session that had it before, if that is another.
+    ///
+    /// # Errors
+    ///
+    /// Where there are as many names as there may be.
+    pub(crate) fn hold(
+        &self,
+        name: &str,
+        session: &Arc<Session>,
+    ) -> Result<Option<Arc<Session>>, Refusal> {
+        let mut subscribers = self.lock();
+        if !subscribers.contains_key(name) && subscribers.len() >= SUBSCRIBERS_MAX {
+            return Err(Refusal::TooManySubscribers { subscribers_max: SUBSCRIBERS_MAX });
+        }
+        let subscriber = subscribers.entry(name.into()).or_default();
+        let before = subscriber.holder.upgrade();
+        subscriber.holder = Arc::downgrade(session);
+        Ok(before.filter(|before| !Arc::ptr_eq(before, session)))
+    }
+
+    /// Subscribes a name to a topic: where it goes on. The first time that is `begin`, for
+    /// everything before is then taken as acknowledged.
+    /// Also says whether it is the first time.
+    pub(crate) fn subscribe(&self, name: &str, topic: &str, begin: Cursor) -> (Cursor, bool) {
+        let mut subscribers = self.lock();
+        let subscriber = subscribers.entry(name.into()).or_default();
+        let first = !subscriber.places.contains_key(topic);
+        (*subscriber.places.entry(topic.into()).or_insert(begin), first)
+    }
+
+    /// The places that moved since the last call.
+    pub(crate) fn take_moved(&self) -> Vec<PlaceChange> {
+        let mut subscribers = self.lock();
+        let mut moved = Vec::new();
+        for (name, subscriber) in &mut *subscribers {
+            for topic in subscriber.moved.drain() {
+                let place = subscriber.places.get(&topic).copied();
+                moved.push(PlaceChange { subscriber: Arc::clone(name), topic, place });
+            }
+        }
+        moved
+    }
+
+    /// The topics of a name, and where it goes on in each.
+    pub(crate) fn places(&self, name: &str) -> Vec<(Arc<str>, Cursor)> {
+        let subscribers = self.lock();
+        let places = subscribers.get(name).map(|subscriber| &subscriber.places);
+        places.into_iter().flatten().map(|(topic, place)| (Arc::clone(topic), *place)).collect()
+    }
+
+    /// Notes that everything before `place` is acknowledged. A place never goes back within its
+    /// list. Returns whether there is such a subscription.
+    pub(crate) fn acknowledge(&self, name: &str, topic: &str, place: Cursor) -> bool {
+        let mut subscribers = self.lock();
+        let Some(subscriber) = subscribers.get_mut(name) else { return false };
+        let Some(known) = subscriber.places.get_mut(topic) else { return false };
+        if known.stream != place.stream || known.next < place.next {
+            *known = place;
+            subscriber.moved.insert(topic.into());
+        }
+        true
+    }
+
+    /// Ends the lasting subscription of a name to a topic. Returns whether there was one.
+    pub(crate) fn unsubscribe(&self, name: &str, topic: &str) -> bool {
+        let mut subscribers = self.lock();
+        let Some(subscriber) = subscribers.get_mut(name) else {
+            return false;
+        };
+        let found = subscriber.places.remove(topic).is_some();
+        subscriber.moved.remove(topic);
+        if subscriber.places.is_empty() {
+            subscribers.remove(name);
+        }
+        found
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Subscriber>> {
+        // Places are whole after any panic: each is changed in one step.
+        self.subscribers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::StreamId;
+
+    fn at(next: u64) -> Cursor {
+        Cursor { stream: StreamId::NONE, next }
+    }
+
+    #[test]
+    fn a_name_goes_on_where_it_acknowledged() {
+        let names = Names::default();
+        assert_eq!(names.subscribe("ann", "a", at(5)), (at(5), true));
+        assert_eq!(names.subscribe("ann", "a", at(9)), (at(5), false));
+        assert!(names.acknowledge("ann", "a", at(7)));
+        assert!(names.acknowledge("ann", "a", at(6)));
+        assert_eq!(names.subscribe("ann", "a", at(9)), (at(7), false));
+        assert!(!names.acknowledge("ann", "b", at(7)));
+        assert!(!names.acknowledge("bob", "a", at(7)));
+    }
+
+    #[test]
+    fn places_that_moved_are_told_once() {
+        let names = Names::default();
+        names.subscribe("ann", "a", at(5));
+        assert!(names.take_moved().is_empty());
+        names.acknowledge("ann", "a", at(6));
+        names.acknowledge("ann", "a", at(7));
+        let moved = names.take_moved();
+        assert_eq!(moved.iter().map(|change| change.place).collect::<Vec<_>>(), [Some(at(7))]);
+        assert!(names.take_moved().is_empty());
+    }
+
+    #[test]
+    fn an_ended_subscription_leaves_nothing_behind() {
+        let names = Names::default();
+        names.subscribe("ann", "a", at(5));
+        assert!(names.unsubscribe("ann", "a"));
+        assert!(!names.unsubscribe("ann", "a"));
+        assert!(names.places("ann").is_empty());
+        assert!(names.lock().is_empty());
+    }
+
+    #[test]
+    fn another_list_is_acknowledged_from_its_own_start() {
+        let names = Names::default();
+        names.subscribe("ann", "a", at(5));
+        let other = Cursor { stream: StreamId::random(), next: 1 };
+        names.acknowledge("ann", "a", other);
+        assert_eq!(names.places("ann"), [("a".into(), other)]);
+    }
+}

@@ -1,0 +1,101 @@
+//! From the records of a journal to the topics that they made.
+
+use crate::entry;
+use crate::facts::Facts;
+use crate::journal::Record;
+use crate::ledger::Ledger;
+use crate::memory::{self, Memory};
+use crate::names::Names;
+use crate::numbers::Numbers;
+use crate::stream::Cursor;
+use std::collections::HashMap;
+
+/// What the records so far have made.
+pub(crate) struct Replayed {
+    pub(crate) ledger: Ledger,
+    pub(crate) lists: HashMap<String, Vec<String>>,
+    pub(crate) names: Names,
+    /// The stamp of the last record: most have the time and publisher of the one before.
+    stamp: String,
+    time: u64,
+    publisher: Option<String>,
+}
+
+impl Replayed {
+    /// No records yet. What the journal holds is read even where it passes the limit of `memory`.
+    pub(crate) fn new(memory: Memory) -> Replayed {
+        Replayed {
+            ledger: Ledger::new(memory),
+            lists: HashMap::new(),
+            names: Names::default(),
+            stamp: entry::stamp(0, None),
+            time: 0,
+            publisher: None,
+        }
+    }
+
+    /// Does what the record says.
+    pub(crate) fn apply(&mut self, record: Record<'_>) {
+        match record {
+            Record::Create { topic, stream } | Record::Mirror { topic, stream } => {
+                let mut facts = Facts::new(stream);
+                facts.mirror = matches!(record, Record::Mirror { .. });
+                facts.size = memory::topic_size(topic);
+                self.ledger.memory.used += facts.size;
+                self.ledger.topics.insert(topic.to_owned(), facts);
+                self.lists.insert(topic.to_owned(), Vec::new());
+            }
+            Record::Delete { topic, .. } => {
+                self.ledger.remove(topic);
+                self.lists.remove(topic);
+            }
+            Record::Append { topic, time, publisher, messages } => {
+                let name = publisher.map(|publisher| publisher.name);
+                if time != self.time || name != self.publisher.as_deref() {
+                    (self.time, self.publisher) = (time, name.map(str::to_owned));
+                    self.stamp = entry::stamp(time, name);
+                }
+                let (Some(facts), Some(list)) =
+                    (self.ledger.topics.get_mut(topic), self.lists.get_mut(topic))
+                else {
+                    return;
+                };
+                let mut size = 0;
+                let before = list.len();
+                for message in messages {
+                    let entry = entry::compose(message, &self.stamp);
+                    size += memory::entry_size(&entry);
+                    memory::reserve(list, 1);
+                    list.push(entry);
+                }
+                let count = list.len() - before;
+                facts.accepted = list.len() as u64;
+                facts.appended(list, count);
+                if let Some((name, number)) = publisher.and_then(|by| Some((by.name, by.number?))) {
+                    if !facts.numbers.contains_key(name) {
+                        size += memory::publisher_size(name);
+                        facts.numbers.insert(name.to_owned(), Numbers::default());
+                    }
+                    if let Some(numbers) = facts.numbers.get_mut(name) {
+                        numbers.append(number, count as u64, before as u64);
+                    }
+                }
+                facts.size += size;
+                self.ledger.memory.used += size;
+            }
+            Record::Acknowledge { subscriber, topic, stream, next } => {
+                let place = Cursor { stream, next };
+                self.names.subscribe(subscriber, topic, place);
+                self.names.acknowledge(subscriber, topic, place);
+            }
+            Record::End { subscriber, topic } => {
+                self.names.unsubscribe(subscriber, topic);
+            }
+        }
+    }
+
+    /// How many messages there are.
+    pub(crate) fn messages(&self) -> usize {
+        self.lists.values().map(Vec::len).sum()
+    }
+}

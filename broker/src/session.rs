@@ -1,0 +1,359 @@
+//! A session: a connection that messages are pushed to.
+//!
+//! A subscriber is a cursor in each of its topics, never a queue. Whichever thread finds a session
+//! with something to send and nobody writing becomes its writer, and goes on until nothing is
+//! left: the session's own thread, a publisher's, or one that catches up. Everybody else only
+//! leaves a note. So a socket has one writer at a time, and no thread waits for another's client.
+//!
+//! # Guarantee
+//!
+//! Each message after the beginning of a subscription is written exactly once, in order, behind
+//! the answer to the command that subscribed.
+
+use crate::format::{Format, Place};
+use crate::stream::Cursor;
+use crate::work::Work;
+use std::collections::{HashMap, VecDeque};
+use std::fmt::Write as _;
+use std::io::{ErrorKind, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a publisher's thread waits for a full socket. The kernel rounds it up to a few
+/// milliseconds; what matters is that the session is then somebody else's to serve.
+const IMPATIENT: Duration = Duration::from_millis(1);
+
+/// How long any other thread waits in one system call. It then tries again, for ever.
+const PATIENT: Duration = Duration::from_secs(60);
+
+/// Answers that may wait behind another thread's writing before the session's own thread waits
+/// too, in bytes.
+const OUTBOX_SIZE_MAX: usize = 1 << 20;
+
+/// The write side of a connection.
+pub(crate) struct Session {
+    stream: Arc<TcpStream>,
+    /// Changed by the writer only.
+    patient: AtomicBool,
+    state: Mutex<State>,
+    /// Told when the writer stops, when the outbox was emptied, and when the session is closed.
+    changed: Condvar,
+}
+
+/// Lock order: this, then those of `names.rs` or `topics.rs`. Never held across I/O.
+#[derive(Default)]
+struct State {
+    /// Whether some thread is the writer. Only it takes from `unsent` and `outbox`.
+    writing: bool,
+    closed: bool,
+    /// What the writer could not send before its socket was full; it goes first.
+    unsent: Option<Unsent>,
+    /// Answers; they go before messages.
+    outbox: Vec<u8>,
+    subscriptions: HashMap<Arc<str>, Subscription>,
+    /// Topics that may have news. Invariant: exactly those whose `ready` is set.
+    ready: VecDeque<Arc<str>>,
+    /// The topics of an event stream, in the order in which its ids name them.
+    order: Vec<Arc<str>>,
+}
+
+/// One topic of a session.
+pub(crate) struct Subscription {
+    pub(crate) cursor: Cursor,
+    pub(crate) format: Format,
+    /// The lasting subscription that this one goes on with.
+    pub(crate) name: Option<Arc<str>>,
+    /// The topic was deleted under the subscriber, who was not told of a new list yet.
+    pub(crate) lost: bool,
+    ready: bool,
+}
+
+impl Subscription {
+    /// A subscription that goes on at `cursor`.
+    pub(crate) fn new(cursor: Cursor, format: Format, name: Option<Arc<str>>) -> Subscription {
+        Subscription { cursor, format, name, lost: false, ready: false }
+    }
+}
+
+/// Bytes on their way to one socket.
+struct Unsent {
+    bytes: Arc<Vec<u8>>,
+    written: usize,
+    /// What is acknowledged once all of it is written: the lasting subscription and its place.
+    receipt: Option<(Arc<str>, Arc<str>, Cursor)>,
+}
+
+/// What a writer came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Nothing is left to write; the session has no writer now.
+    UpToDate,
+    /// The work's time was up. The caller is still the writer, and has to find another.
+    Late,
+    /// The socket is full. The caller is still the writer, and has to find another.
+    Full,
+}
+
+impl Session {
+    /// A session over a connection's socket. From now on only the session writes to it.
+    pub(crate) fn new(stream: Arc<TcpStream>) -> Arc<Session> {
+        // A socket that refuses this is about to fail anyway.
+        let _ = stream.set_write_timeout(Some(IMPATIENT));
+        Arc::new(Session {
+            stream,
+            patient: AtomicBool::new(false),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        })
+    }
+
+    /// Leaves answers to be sent, and takes them out of `answers`. Called by the session's own
+    /// thread, which waits here while the client does not read what it asked for. True when the
+    /// caller is the writer from now on, and has to call [`Session::write`].
+    pub(crate) fn answer(&self, answers: &mut Vec<u8>) -> bool {
+        let mut state = self.lock();
+        state.outbox.append(answers);
+        while state.writing && !state.closed && state.outbox.len() > OUTBOX_SIZE_MAX {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.begin_writing()
+    }
+
+    /// Adds a subscription, and answers that go out before its first message. Where the topic has
+    /// one already, that one stays. Returns whether it was added.
+    pub(crate) fn subscribe(
+        &self,
+        topic: &Arc<str>,
+        subscription: Subscription,
+        answers: &mut Vec<u8>,
+    ) -> bool {
+        let mut state = self.lock();
+        state.outbox.append(answers);
+        if state.subscriptions.contains_key(topic) {
+            return false;
+        }
+        if subscription.format == Format::Event {
+            state.order.push(Arc::clone(topic));
+        }
+        state.subscriptions.insert(Arc::clone(topic), subscription);
+        state.note(topic);
+        true
+    }
+
+    /// Where a subscription stands.
+    pub(crate) fn cursor(&self, topic: &str) -> Option<Cursor> {
+        self.lock().subscriptions.get(topic).map(|subscription| subscription.cursor)
+    }
+
+    /// Ends a subscription: what is written from now on holds none of its messages. With a name,
+    /// only the subscription that goes on with that name. Returns whether there was one.
+    pub(crate) fn unsubscribe(&self, topic: &str, name: Option<&str>) -> bool {
+        let mut state = self.lock();
+        let found = state.subscriptions.get(topic);
+        if found.is_none_or(|found| name.is_some() && found.name.as_deref() != name) {
+            return false;
+        }
+        state.subscriptions.remove(topic);
+        state.ready.retain(|ready| &**ready != topic);
+        true
+    }
+
+    /// The topics subscribed to.
+    pub(crate) fn topics(&self) -> Vec<Arc<str>> {
+        self.lock().subscriptions.keys().cloned().collect()
+    }
+
+    /// Notes that a topic has news. True when the caller is the writer from now on, and has to
+    /// call [`Session::write`].
+    pub(crate) fn notify(&self, topic: &str) -> bool {
+        let mut state = self.lock();
+        state.note(topic);
+        state.begin_writing()
+    }
+
+    /// Writes until nothing is left, the socket is full, or the work's time is up. The caller has
+    /// to be the writer.
+    pub(crate) fn write(&self, work: &mut Work<'_>) -> Progress {
+        loop {
+            let mut state = self.lock();
+            let Some(mut unsent) = state.next(work) else {
+                if self.is_patient() {
+                    // Before the role is given up: the next writer may be a publisher.
+                    drop(state);
+                    self.set_patient(false);
+                    continue;
+                }
+                state.writing = false;
+                drop(state);
+                self.changed.notify_all();
+                return Progress::UpToDate;
+            };
+            drop(state);
+            if !self.send(&mut unsent) {
+                self.lock().unsent = Some(unsent);
+                return Progress::Full;
+            }
+            if let Some((name, topic, cursor)) = unsent.receipt {
+                work.names.acknowledge(&name, &topic, cursor);
+            }
+            self.changed.notify_all();
+            if work.is_late() {
+                return Progress::Late;
+            }
+        }
+    }
+
+    /// Sends what the socket takes. False when that is not all.
+    fn send(&self, unsent: &mut Unsent) -> bool {
+        loop {
+            let rest = unsent.bytes.get(unsent.written..).unwrap_or_default();
+            if rest.is_empty() {
+                return true;
+            }
+            match (&*self.stream).write(rest) {
+                Ok(size) if size > 0 => unsent.written += size,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+                {
+                    return false;
+                }
+                _ => {
+                    // Not acknowledged: the client never got it whole.
+                    unsent.receipt = None;
+                    self.close();
+                    return true;
+                }
+            }
+        }
+    }
+
+    /// Lets the writer wait for a full socket, or not. Called by the writer.
+    pub(crate) fn set_patient(&self, patient: bool) {
+        if self.patient.swap(patient, Ordering::Relaxed) != patient {
+            let timeout = if patient { PATIENT } else { IMPATIENT };
+            let _ = self.stream.set_write_timeout(Some(timeout));
+        }
+    }
+
+    fn is_patient(&self) -> bool {
+        self.patient.load(Ordering::Relaxed)
+    }
+
+    /// Ends the session: nothing is written any more, and its own thread sees the end of input.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        let _ = self.stream.shutdown(Shutdown::Both);
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    /// Waits until everything is written, the session is closed, or the deadline passes.
+    pub(crate) fn wait_until_written(&self, deadline: Instant) {
+        let time = deadline.saturating_duration_since(Instant::now());
+        let busy = |state: &mut State| state.writing && !state.closed;
+        drop(self.changed.wait_timeout_while(self.lock(), time, busy));
+    }
+
+    /// Sleeps for `time`, or until the session is closed.
+    pub(crate) fn sleep(&self, time: Duration) {
+        let state = self.lock();
+        drop(self.changed.wait_timeout_while(state, time, |state| !state.closed));
+    }
+
+    /// A panic under this lock leaves at most one subscriber without a message that it never
+    /// learns of; so it ends the session instead.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| {
+            let mut state = poisoned.into_inner();
+            state.closed = true;
+            state
+        })
+    }
+}
+
+impl State {
+    /// Makes the caller the writer, if there is something to write and nobody does.
+    fn begin_writing(&mut self) -> bool {
+        let has_work = self.unsent.is_some() || !self.outbox.is_empty() || !self.ready.is_empty();
+        let begins = has_work && !self.writing && !self.closed;
+        self.writing |= begins;
+        begins
+    }
+
+    fn note(&mut self, topic: &str) {
+        if let Some((topic, subscription)) = self.subscriptions.get_key_value(topic)
+            && !subscription.ready
+        {
+            let topic = Arc::clone(topic);
+            self.set_ready(&topic, true);
+            self.ready.push_back(topic);
+        }
+    }
+
+    fn set_ready(&mut self, topic: &str, ready: bool) {
+        if let Some(subscription) = self.subscriptions.get_mut(topic) {
+            subscription.ready = ready;
+        }
+    }
+
+    /// What to write next, if anything.
+    fn next(&mut self, work: &mut Work<'_>) -> Option<Unsent> {
+        if self.closed {
+            return None;
+        }
+        if let Some(unsent) = self.unsent.take() {
+            return Some(unsent);
+        }
+        if !self.outbox.is_empty() {
+            let bytes = Arc::new(std::mem::take(&mut self.outbox));
+            return Some(Unsent { bytes, written: 0, receipt: None });
+        }
+        while let Some(topic) = self.ready.pop_front() {
+            self.set_ready(&topic, false);
+            if let Some(unsent) = self.messages(&topic, work) {
+                return Some(unsent);
+            }
+        }
+        None
+    }
+
+    /// The next messages of a topic, if there are any. Its cursor moves behind them.
+    fn messages(&mut self, topic: &Arc<str>, work: &mut Work<'_>) -> Option<Unsent> {
+        let place = self.place(topic);
+        let subscription = self.subscriptions.get_mut(topic)?;
+        let piece = work.read(topic, subscription, &place)?;
+        subscription.cursor = piece.end;
+        let name = subscription.name.clone().filter(|_| subscription.format == Format::Text);
+        if piece.more {
+            self.note(topic);
+        }
+        Some(Unsent {
+            bytes: piece.bytes,
+            written: 0,
+            receipt: name.map(|name| (name, Arc::clone(topic), piece.end)),
+        })
+    }
+
+    /// What the ids of an event stream say before and after this topic's own place.
+    fn place(&self, topic: &str) -> Place {
+        let mut place = Place::default();
+        let mut passed = false;
+        for other in &self.order {
+            let Some(subscription) = self.subscriptions.get(other) else { continue };
+            if **other == *topic {
+                passed = true;
+            } else if passed {
+                let _ = write!(place.after, ",{}", subscription.cursor);
+            } else {
+                let _ = write!(place.before, "{},", subscription.cursor);
+            }
+        }
+        place
+    }
+}

@@ -1,0 +1,127 @@
+//! A connection in its role as subscriber: its session, and its place among the listeners.
+
+use crate::broker::Broker;
+use crate::entry;
+use crate::format::Format;
+use crate::listeners::Listener;
+use crate::refusal::Refusal;
+use crate::session::{Progress, Session, Subscription};
+use crate::stream::Cursor;
+use common::limits::ANSWER_TIMEOUT;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A subscriber; its subscriptions end when it is dropped, those with a name outlive it.
+pub(crate) struct Subscriber {
+    broker: Arc<Broker>,
+    session: Arc<Session>,
+}
+
+impl Subscriber {
+    /// A subscriber of nothing yet. From now on only it writes to the socket.
+    pub(crate) fn new(stream: Arc<TcpStream>, broker: &Arc<Broker>) -> Subscriber {
+        Subscriber { broker: Arc::clone(broker), session: Session::new(stream) }
+    }
+
+    /// Sends answers, and takes them out of `answers`. False when the session is over.
+    pub(crate) fn answer(&self, answers: &mut Vec<u8>) -> bool {
+        if self.session.answer(answers) {
+            let mut work = self.broker.work(Some(crate::broker::DELIVERY_TIME));
+            if self.session.write(&mut work) != Progress::UpToDate {
+                self.broker.catch_up.take(Arc::clone(&self.session), &self.broker);
+            }
+        }
+        !self.session.is_closed()
+    }
+
+    /// Subscribes to a topic. `begin` is told where the topic ends now and says where to begin;
+    /// `confirm` writes the answer, given that place. Where the topic is subscribed to already,
+    /// nothing changes but that it is confirmed once more.
+    ///
+    /// # Errors
+    ///
+    /// A topic's name that cannot be one, and what `begin` refuses.
+    pub(crate) fn subscribe(
+        &self,
+        topic: &str,
+        format: Format,
+        name: Option<&str>,
+        begin: impl FnOnce(Cursor) -> Result<Cursor, Refusal>,
+        answers: &mut Vec<u8>,
+        confirm: impl FnOnce(&mut Vec<u8>, Cursor),
+    ) -> Result<(), Refusal> {
+        entry::check_topic(topic)?;
+        if let Some(cursor) = self.session.cursor(topic) {
+            confirm(answers, cursor);
+            return Ok(());
+        }
+        let topic: Arc<str> = topic.into();
+        // First listen, then look: what is published between the two is found either way.
+        let listener = Listener::Session(Arc::clone(&self.session));
+        self.broker.listeners.add(&topic, listener.clone());
+        let cursor = match begin(self.broker.topics.end(&topic)) {
+            Ok(cursor) => cursor,
+            Err(refusal) => {
+                self.broker.listeners.remove(&topic, &listener);
+                return Err(refusal);
+            }
+        };
+        confirm(answers, cursor);
+        let subscription = Subscription::new(cursor, format, name.map(Arc::from));
+        self.session.subscribe(&topic, subscription, answers);
+        Ok(())
+    }
+
+    /// Gives a name's lasting subscriptions to this connection: whichever had them before has
+    /// them no more.
+    ///
+    /// # Errors
+    ///
+    /// A name that cannot be one, or one too many.
+    pub(crate) fn hold(&self, name: &str) -> Result<(), Refusal> {
+        entry::check_peer("subscriber", name)?;
+        if let Some(before) = self.broker.names.hold(name, &self.session)? {
+            for (topic, _) in self.broker.names.places(name) {
+                if before.unsubscribe(&topic, Some(name)) {
+                    let listener = Listener::Session(Arc::clone(&before));
+                    self.broker.listeners.remove(&topic, &listener);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a subscription. Returns whether there was one.
+    pub(crate) fn unsubscribe(&self, topic: &str) -> bool {
+        let found = self.session.unsubscribe(topic, None);
+        if found {
+            let listener = Listener::Session(Arc::clone(&self.session));
+            self.broker.listeners.remove(topic, &listener);
+        }
+        found
+    }
+
+    /// Ends all subscriptions, and waits until the client has taken what it was answered.
+    pub(crate) fn finish(&self, answers: &mut Vec<u8>) {
+        for topic in self.session.topics() {
+            self.unsubscribe(&topic);
+        }
+        self.answer(answers);
+        self.session.wait_until_written(Instant::now() + ANSWER_TIMEOUT);
+    }
+
+    /// The connection's session.
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        self.session.close();
+        for topic in self.session.topics() {
+            self.unsubscribe(&topic);
+        }
+    }
+}

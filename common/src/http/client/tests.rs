@@ -1,0 +1,215 @@
+//! A client against servers of a few lines each.
+
+use super::*;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::thread::{self, JoinHandle};
+
+/// Long enough for a busy machine; no test waits for it to pass.
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(60)
+}
+
+/// A server for one connection: for each of `answers` it reads a request without a body, then
+/// writes the answer; then it closes. Gives back all that it read.
+fn serve(answers: &'static [&'static str]) -> (Client, JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut requests = Vec::new();
+        for (count, answer) in answers.iter().enumerate() {
+            let ends = |requests: &[u8]| requests.windows(4).filter(|w| w == b"\r\n\r\n").count();
+            while ends(&requests) <= count {
+                let mut piece = [0; 1000];
+                match stream.read(&mut piece).unwrap() {
+                    0 => break,
+                    size => requests.extend_from_slice(&piece[..size]),
+                }
+            }
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+        String::from_utf8(requests).unwrap()
+    });
+    (Client::connect(&address, Duration::from_secs(60)).unwrap(), server)
+}
+
+/// What one `GET` is answered by a server that says this and closes.
+fn get(answer: &'static [&'static str]) -> Result<(Head, String), Error> {
+    let (mut client, server) = serve(answer);
+    let result = client.request("GET", "/", &[], b"", soon());
+    server.join().unwrap();
+    result.map(|(head, body)| (head, String::from_utf8(body).unwrap()))
+}
+
+#[test]
+fn a_request_has_host_its_fields_and_a_length_where_there_is_a_body() {
+    let (mut client, server) = serve(&["HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]);
+    client.send("POST", "/publish", &[("Accept", "*/*")], b"{}").unwrap();
+    client.receive(false, soon()).unwrap();
+    let request = server.join().unwrap();
+    let host = client.host;
+    let head = format!("POST /publish HTTP/1.1\r\nHost: {host}\r\nAccept: */*\r\n");
+    assert_eq!(request, head + "Content-Length: 2\r\n\r\n{}");
+}
+
+#[test]
+fn bodies_end_by_length_by_chunks_or_by_the_end_of_input() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3;a=b\r\nllo\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello",
+        "HTTP/1.0 200 OK\r\nServer: SimpleHTTP/0.6 Python/3.12\r\n\r\nhello",
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: x\r\n\r\n\
+         HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+    ] {
+        let (head, body) = get(Vec::leak(vec![answer])).unwrap();
+        assert_eq!((head.status, body.as_str()), (200, "hello"), "{answer}");
+    }
+}
+
+#[test]
+fn an_answer_without_a_body_ends_with_its_head() {
+    for status in ["204 No Content", "304 Not Modified"] {
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 5\r\nX: y\r\n\r\n");
+        let (head, body) = get(Vec::leak(vec![answer.leak() as &str])).unwrap();
+        assert_eq!((body.as_str(), head.field("x")), ("", Some("y")));
+        assert!(head.keep_alive);
+    }
+    let (mut client, _server) = serve(&["HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"]);
+    let (head, body) = client.request("HEAD", "/", &[], b"", soon()).unwrap();
+    assert_eq!((head.field("content-length"), body.as_slice()), (Some("5"), b"".as_slice()));
+}
+
+#[test]
+fn pipelined_answers_come_in_order_and_an_unread_body_is_skipped() {
+    let (mut client, server) = serve(&[
+        "HTTP/1.1 201 Created\r\nContent-Length: 7\r\n\r\nskipped",
+        "HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nA: b\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nlast",
+    ]);
+    for target in ["/1", "/2", "/3"] {
+        client.send("GET", target, &[], b"").unwrap();
+    }
+    let heads = [(); 3].map(|()| client.receive(false, soon()).unwrap());
+    assert_eq!(heads.each_ref().map(|head| head.status), [201, 202, 200]);
+    assert_eq!(heads.map(|head| head.keep_alive), [true, true, false]);
+    let mut last = Vec::new();
+    client.body(soon(), |piece| last.write_all(piece)).unwrap();
+    assert_eq!(last, b"last");
+    assert!(matches!(client.receive(false, soon()), Err(Error::Closed)));
+    assert_eq!(server.join().unwrap().matches("GET /").count(), 3);
+}
+
+#[test]
+fn a_cut_answer_is_never_taken_for_a_whole_one() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Le",
+        "HTTP/1.1 100 Continue\r\n\r\n",
+    ] {
+        let result = get(Vec::leak(vec![answer]));
+        assert!(matches!(result, Err(Error::Cut)), "{answer}: {result:?}");
+    }
+    assert!(matches!(get(&[""]), Err(Error::Closed)));
+}
+
+#[test]
+fn broken_answers_are_errors() {
+    let result = get(&["HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"]);
+    assert!(matches!(result, Err(Error::Head(parse::Error::ContentLength))));
+    let result = get(&["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx"]);
+    assert!(matches!(result, Err(Error::Chunk(chunked::Error::Size))));
+}
+
+#[test]
+fn after_a_deadline_the_same_answer_can_still_be_received() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let mut client = Client::connect(&address, Duration::from_secs(60)).unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+
+    for piece in ["HTTP/1.1 200 OK\r\n", "Content-Length: 4\r", "\n"] {
+        server.write_all(piece.as_bytes()).unwrap();
+        let deadline = Instant::now() + Duration::from_millis(20);
+        assert!(matches!(client.receive(false, deadline), Err(Error::TimedOut)));
+        assert!(Instant::now() >= deadline);
+    }
+    server.write_all(b"\r\nab").unwrap();
+    assert_eq!(client.receive(false, soon()).unwrap().status, 200);
+    let mut body = Vec::new();
+    let deadline = Instant::now() + Duration::from_millis(20);
+    let result = client.body(deadline, |piece| body.write_all(piece));
+    assert!(matches!(result, Err(Error::TimedOut)));
+    server.write_all(b"cd").unwrap();
+    client.body(soon(), |piece| body.write_all(piece)).unwrap();
+    assert_eq!(body, b"abcd");
+}
+
+#[test]
+fn a_sink_ends_a_body_that_it_cannot_take() {
+    let (mut client, _server) = serve(&["HTTP/1.1 200 OK\r\n\r\nhello"]);
+    client.send("GET", "/", &[], b"").unwrap();
+    client.receive(false, soon()).unwrap();
+    let result = client.body(soon(), |_| Err(io::ErrorKind::StorageFull.into()));
+    assert!(
+        matches!(result, Err(Error::Sink(cause)) if cause.kind() == io::ErrorKind::StorageFull)
+    );
+}
+
+#[test]
+fn a_body_in_memory_has_a_limit() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let host_size = address.len();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // Closing with unread input would reset the connection.
+        stream.read_exact(&mut vec![0; "GET / HTTP/1.1\r\nHost: \r\n\r\n".len() + host_size])?;
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+        stream.write_all(&vec![b'x'; BODY_SIZE_MAX])?;
+        stream.write_all(b"x")
+    });
+    let mut client = Client::connect(&address, Duration::from_secs(60)).unwrap();
+    let result = client.request("GET", "/", &[], b"", soon());
+    assert!(matches!(result, Err(Error::BodyTooLarge)));
+    server.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_refusal_in_the_middle_of_a_request_is_an_answer() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.read_exact(&mut [0; 100]).unwrap();
+        stream.write_all(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n").unwrap();
+    });
+    let mut client = Client::connect(&address, Duration::from_secs(60)).unwrap();
+    // More than the sockets take unread.
+    let body = vec![b'x'; 64 << 20];
+    let (head, _) = client.request("POST", "/publish", &[], &body, soon()).unwrap();
+    assert_eq!(head.status, 413);
+    server.join().unwrap();
+}
+
+#[test]
+fn a_request_that_would_mean_something_else_is_not_sent() {
+    let (mut client, server) = serve(&[]);
+    for (method, target, field) in [
+        ("G T", "/", ("A", "b")),
+        ("", "/", ("A", "b")),
+        ("GET", "", ("A", "b")),
+        ("GET", "/a b", ("A", "b")),
+        ("GET", "/\r\n", ("A", "b")),
+        ("GET", "/é", ("A", "b")),
+        ("GET", "/", ("A:", "b")),
+        ("GET", "/", ("", "b")),
+        ("GET", "/", ("A", "b\r\nC: d")),
+    ] {
+        assert!(matches!(client.send(method, target, &[field], b""), Err(Error::Request)));
+    }
+    assert_eq!(server.join().unwrap(), "");
+}

@@ -1,0 +1,119 @@
+//! One message after another, each repeated until the broker has it.
+//!
+//! # Guarantee
+//!
+//! Once [`Sender::publish`] returns `Ok`, the message is in the broker, behind those before it.
+//! With a broker that knows numbers it is there once, whatever was lost on the way.
+
+use crate::PROGRAM;
+use crate::answer::Answer;
+use crate::error::{Error, Trouble};
+use crate::numbers::{Number, Numbers};
+use common::http::client;
+use common::json;
+use common::limits::ANSWER_TIMEOUT;
+use common::remote::Remote;
+use common::retry::Outage;
+use std::time::{Duration, Instant};
+
+#[cfg(test)]
+mod tests;
+
+/// The shortest time in which an attempt can be expected to succeed, however little is left.
+const ATTEMPT_MIN: Duration = Duration::from_secs(1);
+
+/// The way to one broker.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    remote: Remote,
+    /// How long each message is tried; `None` for as long as it takes.
+    wait: Option<Duration>,
+    numbers: Numbers,
+    published: u64,
+}
+
+impl Sender {
+    /// A sender under a name of its own.
+    pub(crate) fn new(remote: Remote, wait: Option<Duration>) -> Sender {
+        Sender { remote, wait, numbers: Numbers::new(), published: 0 }
+    }
+
+    /// Publishes one message and returns when the broker has it.
+    ///
+    /// # Errors
+    ///
+    /// When the broker refuses it, or did not take it in the time that was given.
+    pub(crate) fn publish(&mut self, topic: &str, message: &str) -> Result<(), Error> {
+        let deadline = self.wait.and_then(|wait| Instant::now().checked_add(wait));
+        let mut outage = Outage::default();
+        loop {
+            let number = self.numbers.next(topic);
+            let trouble = match self.attempt(topic, message, number, time_left(deadline)) {
+                Ok(Answer::Stored) => {
+                    self.numbers.advance(topic);
+                    self.published += 1;
+                    return Ok(());
+                }
+                Ok(Answer::MemoryLost) => {
+                    PROGRAM.say("the broker has lost what it held; publishing to it goes on");
+                    self.numbers.begin_epoch();
+                    continue;
+                }
+                Ok(Answer::Refused(reason)) => {
+                    return Err(Error::Refused {
+                        address: self.remote.address().to_owned(),
+                        topic: topic.to_owned(),
+                        reason,
+                        published: self.published,
+                    });
+                }
+                Ok(Answer::Later(reason)) => Trouble::Answer(reason),
+                Err(cause) => Trouble::Connection(cause),
+            };
+            let left = time_left(deadline);
+            let address = self.remote.address();
+            if left.is_zero() {
+                let address = address.to_owned();
+                return Err(Error::GaveUp { trouble, address, published: self.published });
+            }
+            outage.wait(left, || {
+                PROGRAM.say(format_args!("cannot publish to {address} ({trouble}); trying again"));
+            });
+        }
+    }
+
+    /// Sends the message once.
+    fn attempt(
+        &mut self,
+        topic: &str,
+        message: &str,
+        number: Number,
+        left: Duration,
+    ) -> Result<Answer, client::Error> {
+        let patience = left.clamp(ATTEMPT_MIN, ANSWER_TIMEOUT);
+        let body = body(topic, message, self.numbers.publisher(), number);
+        let head = self.remote.ask("POST", "/publish", &body, patience)?;
+        let answer = self.remote.short_body(patience);
+        Ok(Answer::read(head.status, &answer, number.sequence))
+    }
+}
+
+/// How long the message may still be tried.
+fn time_left(deadline: Option<Instant>) -> Duration {
+    let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
+    deadline.map_or(Duration::MAX, left)
+}
+
+/// The body of a numbered publish.
+fn body(topic: &str, message: &str, publisher: &str, number: Number) -> Vec<u8> {
+    let mut body = Vec::with_capacity(topic.len() + message.len() + 128);
+    body.extend_from_slice(b"{\"topic\":");
+    json::write_string(&mut body, topic);
+    body.extend_from_slice(b",\"message\":");
+    json::write_string(&mut body, message);
+    body.extend_from_slice(b",\"publisher\":");
+    json::write_string(&mut body, publisher);
+    let Number { epoch, sequence } = number;
+    body.extend_from_slice(format!(",\"epoch\":{epoch},\"sequence\":{sequence}}}").as_bytes());
+    body
+}

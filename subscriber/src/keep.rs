@@ -1,0 +1,215 @@
+//! A file that equals a topic, for ever: `subscriber` without arguments.
+//!
+//! The first request is the bare `GET /messages?topic=T`, which every broker knows. Where its
+//! answer carries an offset, the file is *followed* from there: one request after another that
+//! the broker answers as soon as there is something new. Where it does not, the whole list is
+//! fetched a few times a second and *compared*.
+//!
+//! # Guarantee
+//!
+//! The file only ever grows by whole lines, in the topic's order. It is begun anew where the
+//! broker has shown that it is not the beginning of the topic's list, and never because an answer
+//! was missing or cut short.
+
+use crate::PROGRAM;
+use crate::comparison::Comparison;
+use crate::error::{Error, Failure, Trouble};
+use crate::lines::WholeLines;
+use crate::question::{Answer, Cursor, PATIENCE, Question};
+use crate::received::Received;
+use common::http::client;
+use common::remote::Remote;
+use common::retry::Outage;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+#[cfg(test)]
+mod tests;
+
+/// Between two requests to a broker that does not wait for messages itself.
+const POLL_PAUSE: Duration = Duration::from_millis(250);
+
+/// How often in a row a list has to differ from the file before the file is begun anew. A list
+/// without a length may have been cut short unnoticed; hardly twice at once.
+const DIFFERENCES_MAX: u32 = 2;
+
+/// Keeps the file equal to the topic. Returns only when it cannot.
+pub(crate) fn keep(remote: Remote, topic: String, path: &Path) -> Result<(), Error> {
+    let mut keeper = Keeper::new(remote, topic, Received::open(path)?);
+    let mut outage = Outage::default();
+    loop {
+        match keeper.round() {
+            Ok(Pace::AtOnce) => outage.end(),
+            Ok(Pace::Later) => {
+                outage.end();
+                thread::sleep(POLL_PAUSE);
+            }
+            Err(Failure::Passing(trouble)) => {
+                let address = keeper.remote.address();
+                outage.wait(Duration::MAX, || {
+                    PROGRAM
+                        .say(format_args!("cannot read from {address} ({trouble}); trying again"));
+                });
+            }
+            Err(Failure::Final(error)) => return Err(error),
+        }
+    }
+}
+
+/// When the next request is due.
+#[derive(Debug, PartialEq, Eq)]
+enum Pace {
+    AtOnce,
+    Later,
+}
+
+/// A file on its way to equal a topic.
+#[derive(Debug)]
+struct Keeper {
+    remote: Remote,
+    topic: String,
+    received: Received,
+    /// Whether the broker's last answer carried an offset.
+    knows_offsets: bool,
+    /// The list that the file was found to be the beginning of.
+    stream: Option<String>,
+    /// How often in a row the list differed from the file.
+    differences: u32,
+}
+
+impl Keeper {
+    fn new(remote: Remote, topic: String, received: Received) -> Keeper {
+        Keeper { remote, topic, received, knows_offsets: false, stream: None, differences: 0 }
+    }
+
+    /// One request and its answer.
+    fn round(&mut self) -> Result<Pace, Failure> {
+        if self.received.reopen_if_changed()? {
+            self.stream = None;
+        }
+        let result = if self.knows_offsets { self.follow() } else { self.compare() };
+        if result.is_err() {
+            self.differences = 0;
+        }
+        result
+    }
+
+    /// Asks for what lies behind the file.
+    fn follow(&mut self) -> Result<Pace, Failure> {
+        // The digest proves that the file is the beginning of the list. On a connection that has
+        // given part of the list already, the stream alone says that it is still the same.
+        let is_proved = self.stream.is_some() && self.remote.is_connected();
+        let question = Question {
+            topic: &self.topic,
+            from: Some(self.received.lines()),
+            stream: self.stream.as_deref(),
+            digest: (!is_proved).then(|| self.received.digest()),
+            wait: true,
+            ..Question::default()
+        };
+        let asked = Instant::now();
+        match question.ask(&mut self.remote, "GET")? {
+            Answer::List(Some(cursor)) => {
+                let before = self.received.size();
+                self.append(cursor)?;
+                // Only a broker that does not wait answers with nothing at once.
+                let is_idle = self.received.size() == before && asked.elapsed() < POLL_PAUSE;
+                Ok(if is_idle { Pace::Later } else { Pace::AtOnce })
+            }
+            Answer::List(None) => {
+                // Another broker has taken the place of the one that knew offsets.
+                self.remote.hang_up();
+                self.knows_offsets = false;
+                Ok(Pace::AtOnce)
+            }
+            Answer::OtherList(reason) if self.received.size() == 0 && self.stream.is_none() => {
+                // Nothing was asked that could be wrong.
+                Err(Failure::Passing(Trouble::Answer(reason)))
+            }
+            Answer::OtherList(_) => {
+                self.begin_anew()?;
+                Ok(Pace::AtOnce)
+            }
+            Answer::Refused(reason) | Answer::Later(reason) => {
+                Err(Failure::Passing(Trouble::Answer(reason)))
+            }
+        }
+    }
+
+    /// Asks for the whole list, as every broker understands it.
+    fn compare(&mut self) -> Result<Pace, Failure> {
+        let question = Question { topic: &self.topic, ..Question::default() };
+        match question.ask(&mut self.remote, "GET")? {
+            Answer::List(Some(cursor)) => {
+                self.knows_offsets = true;
+                if self.received.size() == 0 {
+                    self.append(cursor)?;
+                } else {
+                    // What the file holds already need not be sent.
+                    self.remote.hang_up();
+                }
+                Ok(Pace::AtOnce)
+            }
+            Answer::List(None) => self.append_new_part(),
+            Answer::OtherList(reason) | Answer::Refused(reason) | Answer::Later(reason) => {
+                Err(Failure::Passing(Trouble::Answer(reason)))
+            }
+        }
+    }
+
+    /// Appends the answer, which begins where the file ends.
+    fn append(&mut self, cursor: Cursor) -> Result<(), Failure> {
+        self.stream = cursor.stream;
+        let mut lines = WholeLines::default();
+        let received = &mut self.received;
+        let result =
+            self.remote.body(PATIENCE, |piece| lines.take(piece, |batch| received.append(batch)));
+        result.map_err(|error| Failure::of_body(error, Some(self.received.path())))
+    }
+
+    /// Appends what of the answer, which is the whole list, is not in the file.
+    fn append_new_part(&mut self) -> Result<Pace, Failure> {
+        let mut comparison = Comparison::new(self.received.size(), self.received.digest());
+        let mut lines = WholeLines::default();
+        let mut last_line_is_open = false;
+        let received = &mut self.received;
+        let mut take =
+            |piece: &[u8]| lines.take(comparison.new_part(piece), |batch| received.append(batch));
+        let result = self.remote.body(PATIENCE, |piece| {
+            last_line_is_open = !piece.ends_with(b"\n");
+            take(piece)
+        });
+        // Some brokers put line ends between messages, and none behind the last.
+        let result = match result {
+            Ok(()) if last_line_is_open => take(b"\n").map_err(client::Error::Sink),
+            result => result,
+        };
+        result.map_err(|error| Failure::of_body(error, Some(self.received.path())))?;
+
+        if comparison.continues() {
+            self.differences = 0;
+            return Ok(Pace::Later);
+        }
+        self.differences += 1;
+        if self.differences < DIFFERENCES_MAX {
+            return Ok(Pace::Later);
+        }
+        self.begin_anew()?;
+        Ok(Pace::AtOnce)
+    }
+
+    /// Sets the file aside: it is not the beginning of the list.
+    fn begin_anew(&mut self) -> Result<(), Error> {
+        self.stream = None;
+        self.differences = 0;
+        if let Some(old) = self.received.set_aside()? {
+            let path = self.received.path().display();
+            let old = old.display();
+            PROGRAM.say(format_args!(
+                "{path} is not what the topic holds now: it is kept as {old} and written anew"
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,148 @@
+//! The file that is kept equal to a topic: one message per line.
+//!
+//! # Guarantee
+//!
+//! Whatever ends the process, the file holds whole lines, but for the last one, which is cut off
+//! when the file is opened again. Nothing is ever taken away from it otherwise: a file that turns
+//! out to belong to another list is kept beside the new one, under the name with `.old` added.
+
+use crate::error::Error;
+use crate::lines;
+use common::crc32::Crc32;
+use common::limits::PIECE_SIZE;
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// The file, and what is known about what it holds.
+#[derive(Debug)]
+pub(crate) struct Received {
+    path: PathBuf,
+    file: File,
+    contents: Contents,
+}
+
+/// A sequence of whole lines.
+#[derive(Debug, Clone, Copy, Default)]
+struct Contents {
+    lines: u64,
+    size: u64,
+    crc: Crc32,
+}
+
+impl Contents {
+    fn add(&mut self, whole_lines: &[u8]) {
+        self.lines += lines::count(whole_lines);
+        self.size += whole_lines.len() as u64;
+        self.crc.update(whole_lines);
+    }
+}
+
+impl Received {
+    /// Opens the file, or makes an empty one. A last line that is not whole is cut off.
+    pub(crate) fn open(path: &Path) -> Result<Received, Error> {
+        let fail = |cause| Error::File { path: path.to_owned(), cause };
+        let file =
+            OpenOptions::new().read(true).append(true).create(true).open(path).map_err(fail)?;
+        // Locks bind nobody on Unix but those who ask for them. Where they would keep readers
+        // from the file, and on file systems that have none, one subscriber is taken on trust.
+        if cfg!(unix) && matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+            return Err(Error::InUse(path.to_owned()));
+        }
+        let contents = recover(&file).map_err(fail)?;
+        Ok(Received { path: path.to_owned(), file, contents })
+    }
+
+    /// Where the file is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How many messages it holds: the offset of the next one.
+    pub(crate) fn lines(&self) -> u64 {
+        self.contents.lines
+    }
+
+    /// Its size in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.contents.size
+    }
+
+    /// The digest of its messages: the CRC-32 of the file.
+    pub(crate) fn digest(&self) -> u32 {
+        self.contents.crc.value()
+    }
+
+    /// Appends whole lines, in one write.
+    ///
+    /// # Errors
+    ///
+    /// When not all of them could be written; the file is as it was before then.
+    pub(crate) fn append(&mut self, whole_lines: &[u8]) -> io::Result<()> {
+        if let Err(error) = self.file.write_all(whole_lines) {
+            // Should this fail too, the torn line is cut when the file is opened again.
+            let _ = self.file.set_len(self.contents.size);
+            return Err(error);
+        }
+        self.contents.add(whole_lines);
+        Ok(())
+    }
+
+    /// Begins an empty file. What it holds now is kept under the name with `.old` added, which
+    /// is given back; an empty file is not.
+    pub(crate) fn set_aside(&mut self) -> Result<Option<PathBuf>, Error> {
+        if self.size() == 0 {
+            return Ok(None);
+        }
+        let mut name = OsString::from(&self.path);
+        name.push(".old");
+        let old = PathBuf::from(name);
+        let fail = |cause| Error::File { path: old.clone(), cause };
+        fs::rename(&self.path, &old).map_err(fail)?;
+        *self = Received::open(&self.path)?;
+        Ok(Some(old))
+    }
+
+    /// Opens the file anew where somebody else has changed or removed it, and says whether so.
+    pub(crate) fn reopen_if_changed(&mut self) -> Result<bool, Error> {
+        if fs::metadata(&self.path).is_ok_and(|found| found.len() == self.size()) {
+            return Ok(false);
+        }
+        // Our own lock would be in the way. Where it cannot be lifted, opening says so.
+        let _ = self.file.unlock();
+        *self = Received::open(&self.path)?;
+        Ok(true)
+    }
+}
+
+/// Reads a file, and cuts off what follows its last whole line.
+fn recover(file: &File) -> io::Result<Contents> {
+    let mut whole = Contents::default();
+    // The digest of everything read: that of the whole lines, and of a line not yet whole.
+    let mut read = Contents::default();
+    let mut piece = vec![0; PIECE_SIZE];
+    loop {
+        let size = match (&mut &*file).read(&mut piece) {
+            Ok(0) => break,
+            Ok(size) => size,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        let bytes = piece.get(..size).unwrap_or_default();
+        let end = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1);
+        let (ended, rest) = bytes.split_at(end);
+        read.add(ended);
+        if !ended.is_empty() {
+            whole = read;
+        }
+        read.add(rest);
+    }
+    if read.size > whole.size {
+        file.set_len(whole.size)?;
+    }
+    Ok(whole)
+}
+
+#[cfg(test)]
+mod tests;

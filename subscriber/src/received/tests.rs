@@ -1,0 +1,98 @@
+//! The file after everything that can happen to it.
+
+use super::*;
+use crate::fixture::Folder;
+use common::crc32::crc32;
+
+#[test]
+fn a_torn_last_line_is_cut_off_wherever_it_was_torn() {
+    let text = "one\n\ntwo words\nünï\n";
+    for cut in 0..=text.len() {
+        let folder = Folder::new();
+        fs::write(folder.file(), &text.as_bytes()[..cut]).unwrap();
+        let received = Received::open(&folder.file()).unwrap();
+
+        let whole = text.as_bytes()[..cut].iter().rposition(|&b| b == b'\n').map_or(0, |n| n + 1);
+        let expected = &text.as_bytes()[..whole];
+        assert_eq!(fs::read(folder.file()).unwrap(), expected, "cut at {cut}");
+        assert_eq!(received.size(), whole as u64);
+        assert_eq!(received.lines(), lines::count(expected));
+        assert_eq!(received.digest(), crc32(expected));
+    }
+}
+
+#[test]
+fn a_file_longer_than_a_piece_is_read_to_its_end() {
+    let folder = Folder::new();
+    let mut text = "a line of some length\n".repeat(PIECE_SIZE / 10).into_bytes();
+    let whole = text.len();
+    text.extend(vec![b'x'; PIECE_SIZE + 1]);
+    fs::write(folder.file(), &text).unwrap();
+
+    let received = Received::open(&folder.file()).unwrap();
+    assert_eq!(received.size(), whole as u64);
+    assert_eq!(received.digest(), crc32(&text[..whole]));
+}
+
+#[test]
+fn what_is_appended_counts_as_what_was_found() {
+    let folder = Folder::new();
+    let mut received = Received::open(&folder.file()).unwrap();
+    assert_eq!((received.lines(), received.size(), received.digest()), (0, 0, 0));
+    received.append(b"one\n").unwrap();
+    received.append(b"two\nthree\n").unwrap();
+    let known = (received.lines(), received.size(), received.digest());
+    drop(received);
+
+    let found = Received::open(&folder.file()).unwrap();
+    assert_eq!((found.lines(), found.size(), found.digest()), known);
+    assert_eq!(fs::read(folder.file()).unwrap(), b"one\ntwo\nthree\n");
+}
+
+#[test]
+fn a_file_of_another_list_is_kept_beside_the_new_one() {
+    let folder = Folder::new();
+    fs::write(folder.file(), "one\n").unwrap();
+    let mut received = Received::open(&folder.file()).unwrap();
+    assert_eq!(received.set_aside().unwrap(), Some(folder.old()));
+    received.append(b"two\n").unwrap();
+
+    assert_eq!(fs::read(folder.old()).unwrap(), b"one\n");
+    assert_eq!(fs::read(folder.file()).unwrap(), b"two\n");
+    assert_eq!(received.lines(), 1);
+}
+
+#[test]
+fn an_empty_file_is_not_worth_keeping() {
+    let folder = Folder::new();
+    let mut received = Received::open(&folder.file()).unwrap();
+    assert_eq!(received.set_aside().unwrap(), None);
+    assert!(!folder.old().exists());
+}
+
+#[test]
+fn a_change_by_somebody_else_is_noticed() {
+    let folder = Folder::new();
+    let mut received = Received::open(&folder.file()).unwrap();
+    received.append(b"one\n").unwrap();
+    assert!(!received.reopen_if_changed().unwrap());
+
+    fs::write(folder.file(), "one\nand a half").unwrap();
+    assert!(received.reopen_if_changed().unwrap());
+    assert_eq!((received.lines(), received.size()), (1, 4));
+
+    fs::remove_file(folder.file()).unwrap();
+    assert!(received.reopen_if_changed().unwrap());
+    assert_eq!(received.lines(), 0);
+    assert!(folder.file().exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn two_subscribers_do_not_keep_one_file() {
+    let folder = Folder::new();
+    let first = Received::open(&folder.file()).unwrap();
+    assert!(matches!(Received::open(&folder.file()), Err(Error::InUse(_))));
+    drop(first);
+    Received::open(&folder.file()).unwrap();
+}

@@ -1,0 +1,97 @@
+//! The programs of this workspace: built once, in the profile of whoever asks.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::{env, fs};
+
+/// Environment variables that mean something to a program and must not leak in from outside.
+const CLEARED: [&str; 5] =
+    ["PORT", "PEER_BROKER_HOST", "PEER_BROKER_PORT", "BROKER_TOKEN", "RUST_BACKTRACE"];
+
+/// A command that starts the program `name` in an environment that holds nothing it reads.
+///
+/// # Panics
+///
+/// When the programs cannot be built.
+#[must_use]
+pub fn command(name: &str) -> Command {
+    let mut command = Command::new(path(name));
+    without_surroundings(&mut command);
+    command
+}
+
+/// Takes away what the programs of this workspace read from the environment.
+pub(crate) fn without_surroundings(command: &mut Command) {
+    for variable in CLEARED {
+        command.env_remove(variable);
+    }
+}
+
+/// The executable of the program `name`.
+///
+/// # Panics
+///
+/// When the programs cannot be built.
+#[must_use]
+pub fn path(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(build);
+    folder.join(format!("{name}{}", env::consts::EXE_SUFFIX))
+}
+
+/// The root of the workspace.
+///
+/// # Panics
+///
+/// Never: this crate lies in a folder of the workspace.
+#[must_use]
+pub fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace")
+}
+
+/// The folder that Cargo builds into: `target`, unless somebody chose another.
+///
+/// # Panics
+///
+/// When the running program was not started from where Cargo put it.
+#[must_use]
+pub fn target() -> PathBuf {
+    let profile = profile_folder();
+    profile.parent().expect("a profile's folder lies in the target folder").to_owned()
+}
+
+/// Builds all programs beside the running one, and gives their folder.
+///
+/// Cargo does not build the programs of one package for the tests of another. Everything but
+/// the last step has been built already when a test runs, so this takes a moment only.
+fn build() -> PathBuf {
+    let folder = profile_folder();
+    let profile = match folder.file_name().and_then(OsStr::to_str) {
+        Some("debug") | None => "dev",
+        Some(name) => name,
+    };
+    let output = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--workspace", "--bins", "--offline", "--quiet", "--profile", profile])
+        .arg("--target-dir")
+        .arg(target())
+        .current_dir(workspace())
+        .output()
+        .unwrap_or_else(|error| panic!("cannot run cargo: {error}"));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "cannot build the programs:\n{errors}");
+    folder
+}
+
+/// The folder of the running program's profile: `target/debug`, say.
+fn profile_folder() -> PathBuf {
+    let this = env::current_exe().expect("the system knows what it runs");
+    // Cargo hard-links programs out of `deps`, and leaves tests in it.
+    let this = fs::canonicalize(&this).unwrap_or(this);
+    let folder = this.parent().expect("a program lies in a folder");
+    match folder.file_name().and_then(OsStr::to_str) {
+        Some("deps" | "examples") => folder.parent().expect("deps lies in a folder").to_owned(),
+        _ => folder.to_owned(),
+    }
+}

@@ -1,0 +1,37 @@
+//! Programs that are not part of this workspace.
+//!
+//! A test that needs one is skipped, and says so, where the program is missing. On a build
+//! server (where `CI` is set) it fails instead: nothing may go untested in silence there.
+
+use crate::program;
+use std::env;
+use std::process::{Command, Stdio};
+
+/// Python 3, without buffering, to run a script that follows; nothing where there is none.
+#[must_use]
+pub fn python3() -> Option<Command> {
+    let mut command = find("python3")?;
+    command.arg("-u");
+    Some(command)
+}
+
+/// The command-line HTTP client; nothing where there is none.
+#[must_use]
+pub fn curl() -> Option<Command> {
+    find("curl")
+}
+
+fn find(name: &str) -> Option<Command> {
+    let mut check = Command::new(name);
+    check.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    if check.status().is_ok_and(|status| status.success()) {
+        let mut command = Command::new(name);
+        program::without_surroundings(&mut command);
+        // Whatever proxy this machine uses, it is not for what runs on it.
+        command.env("no_proxy", "*");
+        return Some(command);
+    }
+    assert!(env::var_os("CI").is_none(), "{name} is missing, and no test may be skipped here");
+    println!("skipped: no {name}");
+    None
+}

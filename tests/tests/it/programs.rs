@@ -1,0 +1,244 @@
+//! How the programs begin, end, and say what is wrong.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use tests::raw::Raw;
+use tests::wait::{DEADLINE, holds_within, wait_until};
+use tests::{Folder, Process, System, program};
+
+const PROGRAMS: [&str; 3] = ["broker", "publisher", "subscriber"];
+
+/// What a program that ends by itself leaves behind.
+struct End {
+    status: Option<i32>,
+    output: String,
+    errors: String,
+}
+
+/// Runs a program in an empty folder until it ends.
+fn end_of(name: &str, arguments: &[&str]) -> End {
+    let mut command = program::command(name);
+    command.args(arguments);
+    end_of_command(name, command)
+}
+
+fn end_of_command(name: &str, command: Command) -> End {
+    let mut process = Process::start(name, command, &Folder::temporary(name));
+    let status = process.wait().code();
+    End { status, output: process.output(), errors: process.errors() }
+}
+
+/// One line on standard error, with every one of these words in it, and nothing else anywhere.
+#[track_caller]
+fn assert_fails(end: &End, status: i32, words: &[&str]) {
+    assert_eq!(end.status, Some(status), "{}", end.errors);
+    assert_eq!(end.output, "", "errors belong on standard error");
+    assert_eq!(end.errors.lines().count(), 1, "{:?}", end.errors);
+    for word in words {
+        assert!(end.errors.contains(word), "{:?} does not name {word:?}", end.errors);
+    }
+    assert!(!end.errors.contains('\x1b'), "no colour where nobody sees it");
+}
+
+#[test]
+fn help_is_printed_and_is_not_an_error() {
+    for name in PROGRAMS {
+        for flag in ["--help", "-h"] {
+            let end = end_of(name, &[flag]);
+            assert_eq!((end.status, end.errors.as_str()), (Some(0), ""), "{name} {flag}");
+            for part in ["Usage:", "Options:", "Examples:", "Exit status:", name] {
+                assert!(end.output.contains(part), "{name} {flag} lacks {part}");
+            }
+            let widest =
+                end.output.lines().map(|line| line.chars().count()).max().unwrap_or_default();
+            assert!(widest <= 80, "{name} {flag} has a line of {widest} columns");
+        }
+    }
+}
+
+#[test]
+fn version_is_one_line() {
+    for name in PROGRAMS {
+        let end = end_of(name, &["--version"]);
+        assert_eq!((end.status, end.errors.as_str()), (Some(0), ""));
+        assert_eq!(end.output, format!("{name} {}\n", env!("CARGO_PKG_VERSION")));
+    }
+}
+
+#[test]
+fn wrong_usage_is_one_line_and_status_two() {
+    for (name, arguments, word) in [
+        ("broker", &["--prot", "9000"][..], "--port"),
+        ("broker", &["--port"], "--port"),
+        ("broker", &["--port", "x"], "--port"),
+        ("broker", &["--port", "65536"], "--port"),
+        ("broker", &["--port=1", "--port=2"], "--port"),
+        ("broker", &["--sync", "sometimes"], "--sync"),
+        ("broker", &["--nonsense"], "--nonsense"),
+        ("broker", &["nonsense"], "nonsense"),
+        ("publisher", &["--nonsense"], "--nonsense"),
+        ("publisher", &["--broker", "a:99999", "--topic", "t", "x"], "--broker"),
+        ("publisher", &["--wait", "x", "--topic", "t", "x"], "--wait"),
+        ("subscriber", &["--nonsense"], "--nonsense"),
+        ("subscriber", &["--from", "x", "--topic", "t"], "--from"),
+        ("subscriber", &["--broker", "a:99999", "--topic", "t"], "--broker"),
+    ] {
+        assert_fails(&end_of(name, arguments), 2, &[name, word]);
+    }
+}
+
+#[test]
+fn a_port_that_is_not_one_is_wrong_usage_wherever_it_stands() {
+    let mut command = program::command("broker");
+    command.env("PORT", "http");
+    assert_fails(&end_of_command("broker", command), 2, &["PORT", "http"]);
+    for name in ["publisher", "subscriber"] {
+        let mut command = program::command(name);
+        command.env("PEER_BROKER_HOST", "localhost").env("PEER_BROKER_PORT", "http");
+        assert_fails(&end_of_command(name, command), 2, &["PEER_BROKER_PORT", "http"]);
+    }
+}
+
+#[test]
+fn a_broker_whose_port_is_taken_says_so_and_ends() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    assert_fails(&end_of("broker", &["--port", &port]), 1, &[&port]);
+}
+
+#[test]
+fn a_second_broker_on_the_same_port_leaves_the_first_alone() {
+    let system = System::start();
+    let port = system.port().to_string();
+    assert_fails(&end_of("broker", &["--port", &port]), 1, &[&port]);
+    system.publish("t", "x");
+    assert_eq!(system.messages("t"), ["x"]);
+}
+
+#[test]
+fn the_flag_comes_before_the_variable() {
+    let mut command = program::command("broker");
+    command.env("PORT", "1").arg("--port=0");
+    let mut broker = Process::start("broker", command, &Folder::temporary("broker"));
+    let line = broker.first_line();
+    assert!(line.starts_with("Broker running on http://0.0.0.0:"), "{line}");
+    assert!(!line.starts_with("Broker running on http://0.0.0.0:1 "), "{line}");
+}
+
+/// A line on standard output is a promise: whoever reads it can connect at once.
+#[test]
+fn a_broker_that_says_it_is_running_accepts_connections() {
+    for _ in 0..5 {
+        let mut system = System::start();
+        let mut raw = Raw::connect(&system.address());
+        raw.request("GET", "/livez", "");
+        assert_eq!(raw.answer().status, 200);
+        let line = system.broker().first_line();
+        assert!(line.starts_with("Broker running on http://127.0.0.1:"), "{line}");
+        assert_eq!(system.broker().errors(), "");
+    }
+}
+
+#[test]
+fn a_subscriber_without_a_topic_says_what_to_write_where() {
+    let end = end_of("subscriber", &[]);
+    assert_fails(&end, 1, &["topic.txt"]);
+    for topic in ["", " \r\n", "two\nlines\n"] {
+        let folder = Folder::temporary("subscriber");
+        folder.write("topic.txt", topic);
+        let mut process = Process::start("subscriber", program::command("subscriber"), &folder);
+        assert_eq!(process.wait().code(), Some(1), "{topic:?}");
+        assert!(process.errors().contains("topic.txt"), "{:?}", process.errors());
+        assert_eq!(process.errors().lines().count(), 1);
+    }
+}
+
+#[test]
+fn a_publisher_gives_up_when_it_was_told_how_long_to_wait() {
+    let system = System::reserve();
+    for wait in ["--wait=0", "--wait=1"] {
+        let mut publisher = system.run("publisher", &[wait, "--topic", "t", "hello"]);
+        assert_eq!(publisher.wait().code(), Some(1));
+        let errors = publisher.errors();
+        // After a second, a publisher that still waits says so; then it says that it gave up.
+        assert!((1..=2).contains(&errors.lines().count()), "{errors:?}");
+        let last = errors.lines().last().unwrap();
+        assert!(last.contains(&system.address()), "{last:?}");
+    }
+}
+
+#[test]
+fn the_messages_of_a_command_line_are_published_in_order() {
+    let system = System::start();
+    let broker = system.address();
+    let end = end_of(
+        "publisher",
+        &["--broker", &broker, "--topic=t", "one", "two three", "--", "--four"],
+    );
+    assert_eq!(end.status, Some(0), "{}", end.errors);
+    assert_eq!(system.messages("t"), ["one", "two three", "--four"]);
+}
+
+#[test]
+fn a_subscriber_prints_lines_and_ends_after_count() {
+    let system = System::start();
+    for message in ["zero", "one", "two", "three"] {
+        system.publish("t", message);
+    }
+    let arguments = ["--topic", "t", "--from", "1", "--count", "2"];
+    let mut subscriber = system.run("subscriber", &arguments);
+    subscriber.succeed();
+    assert_eq!(subscriber.output(), "one\ntwo\n");
+    assert_eq!(subscriber.errors(), "");
+
+    let arguments = ["--topic", "t", "--from", "0", "--count", "4", "--output", "lines.txt"];
+    let mut subscriber = system.run("subscriber", &arguments);
+    subscriber.succeed();
+    assert_eq!(subscriber.output(), "");
+    assert_eq!(subscriber.folder().read("lines.txt"), b"zero\none\ntwo\nthree\n");
+}
+
+#[test]
+fn a_subscriber_prints_new_lines_as_they_come() {
+    let system = System::start();
+    system.publish("t", "before");
+    let subscriber = system.run("subscriber", &["--topic", "t", "--from", "1"]);
+    for line in ["first\n", "first\nsecond\n"] {
+        system.publish("t", line.lines().last().unwrap());
+        wait_until(DEADLINE, line, || subscriber.output() == line);
+    }
+}
+
+/// `subscriber … | head -1`: the reader leaves, and that is no failure.
+#[test]
+fn a_reader_that_leaves_ends_a_subscriber_quietly() {
+    let system = System::start();
+    system.publish("t", "first");
+    let folder = Folder::temporary("subscriber");
+    let errors = fs::File::create(folder.path().join("errors.txt")).unwrap();
+    let mut command = program::command("subscriber");
+    command.args(["--topic", "t", "--from", "0"]).stdin(Stdio::null());
+    system.introduce(command.stdout(Stdio::piped()).stderr(errors));
+    let mut subscriber = command.spawn().unwrap();
+    let mut output = BufReader::new(subscriber.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    drop(output);
+
+    let mut status = None;
+    let ended = holds_within(DEADLINE, || {
+        system.publish("t", "more");
+        status = subscriber.try_wait().unwrap();
+        status.is_some()
+    });
+    if !ended {
+        subscriber.kill().unwrap();
+        subscriber.wait().unwrap();
+    }
+    assert_eq!(line, "first\n");
+    assert!(ended, "it goes on for nobody");
+    assert_eq!(status.unwrap().code(), Some(0));
+    assert_eq!(folder.read("errors.txt"), b"");
+}
