@@ -9,7 +9,6 @@ use super::storage::{Directory, Disk, File};
 use super::{JOURNAL, TEMPORARY};
 use crate::stream::StreamId;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// What a journal holds.
@@ -191,44 +190,4 @@ fn cut(
     recovery::cut(directory, file, end.offset)?;
     let size = size - end.offset;
     Ok(Repaired::Cut { offset: end.offset, frames_kept, frames_cut, size, kept })
-}
-
-impl fmt::Display for Summary {
-    /// A line for the whole, and one for each topic.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let messages = self.topics.values().map(|topic| topic.messages).sum::<u64>();
-        write!(
-            f,
-            "{messages} messages in {} topics, {} lasting subscriptions, {} bytes in {} commits",
-            self.topics.len(),
-            self.subscriptions.len(),
-            self.size,
-            self.frames
-        )?;
-        if self.torn > 0 {
-            write!(f, "; an append was cut short, the next start cuts {} bytes off", self.torn)?;
-        }
-        for (name, TopicSummary { stream, messages, size }) in &self.topics {
-            write!(f, "\n{name}: {messages} messages, {size} bytes, stream {stream}")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Repaired {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Repaired::Nothing => f.write_str("nothing to repair"),
-            Repaired::Header => {
-                f.write_str("the file's header was written anew; all commits are kept")
-            }
-            Repaired::Torn(torn) => write!(f, "an append was cut short: {torn}"),
-            Repaired::Cut { offset, frames_kept, frames_cut, size, kept } => write!(
-                f,
-                "{frames_kept} commits are kept; at least {frames_cut}, {size} bytes from byte \
-                 {offset} on, were cut off and are kept in {}",
-                kept.display()
-            ),
-        }
-    }
 }

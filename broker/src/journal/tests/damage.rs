@@ -338,7 +338,6 @@ fn d15_a_repair_replaces_what_a_start_left_over() {
     disk.put("journal.tmp", b"left over");
     let repaired = repair_in(&disk).unwrap();
     assert!(matches!(repaired, Repaired::Cut { frames_kept: 2, frames_cut: 1, .. }));
-    assert!(repaired.to_string().starts_with("2 commits are kept; at least 1, "));
     assert_eq!(disk.names(), [&format!("damaged-{}", base.last()), "journal"]);
 }
 
@@ -374,10 +373,6 @@ fn verify_says_what_a_journal_holds_and_changes_nothing() {
     assert_eq!(messages, [("news", 12), ("ünï/..", 8)]);
     assert_eq!(Vec::from_iter(subscriptions), [("bob".to_owned(), "news".to_owned())]);
     assert_eq!(disk.read("journal").unwrap(), base.bytes);
-    let text = verify_in(&disk).unwrap().to_string();
-    let lines: Vec<_> = text.lines().collect();
-    assert!(lines[0].starts_with("20 messages in 2 topics, 1 lasting subscriptions, "), "{text}");
-    assert_eq!(lines[1], "news: 12 messages, 5120 bytes, stream 0000000000000001");
 
     let disk = base.changed(|bytes| bytes[base.last() + 200] ^= 1);
     assert_eq!(refused_at(&verify_in(&disk).unwrap_err()), base.last() as u64);
