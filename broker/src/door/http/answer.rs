@@ -156,6 +156,7 @@ impl Answers {
         let mut fields = more.to_vec();
         match refusal {
             Refusal::Method { allow } => fields.push(("Allow", allow)),
+            Refusal::Unreachable { .. } => fields.push(("Retry-After", "1")),
             Refusal::ContentEncoding => fields.push(("Accept-Encoding", "identity")),
             Refusal::Token { .. } => fields.push(("WWW-Authenticate", "Bearer")),
             _ => {}
