@@ -1,8 +1,10 @@
 //! The system from outside: real processes, real sockets, nothing shared with the product but
 //! its reader of JSON.
 //!
+//! - [`access`]: who may come in
 //! - [`four_nodes`]: a broker, a publisher and two subscribers, whatever happens to them
 //! - [`publish`]: what is stored, what is refused, and what is not stored twice
+//! - [`http_cases`]: HTTP at its edges, byte by byte
 //! - [`messages`]: the list of a topic, whole, in pieces and as it grows
 //! - [`programs`]: how the programs begin, end, and say what is wrong
 //! - [`tidy`]: the rules that every file keeps
@@ -10,7 +12,9 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test that panics fails, and its helpers are tests too")]
 
+mod access;
 mod four_nodes;
+mod http_cases;
 mod messages;
 mod programs;
 mod publish;

@@ -146,7 +146,11 @@ impl<'a> Door<'a> {
         let (request, head_size) = match parse::request(input) {
             Ok(Progress::Complete { value, size }) => (value, size),
             Ok(Progress::Partial) => return Next::Partial,
-            Err(error) => return Next::Close(Refusal::Http(error), Manner::PLAIN),
+            Err(error) => {
+                // No answer to `HEAD` has a body, whatever is wrong with the rest of the head.
+                let head_only = input.trim_ascii_start().starts_with(b"HEAD ");
+                return Next::Close(Refusal::Http(error), Manner { head_only, ..Manner::PLAIN });
+            }
         };
         let mut manner = Manner::of(&request);
         if let Err(refusal) = gate::address(&request, &broker.access) {
