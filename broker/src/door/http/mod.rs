@@ -7,6 +7,7 @@
 mod answer;
 mod events;
 mod messages;
+mod page;
 mod route;
 mod topics;
 
@@ -226,6 +227,7 @@ impl Door<'_> {
     fn act(&mut self, route: Route, manner: Manner) -> Result<(), End> {
         match route {
             Route::Refuse(refusal) => self.answers.refusal(&refusal, &[], manner),
+            Route::Page => self.page(manner),
             Route::Alive => self.answers.text("ok\n", manner),
             Route::Options { allow } => self.answers.options(allow, manner),
             Route::Messages(query) => self.messages(&query, manner)?,

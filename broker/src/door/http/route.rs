@@ -22,6 +22,8 @@ pub(super) enum Route {
     Events(EventsQuery),
     /// The rest of `/topics`.
     Topics(TopicsCall),
+    /// `GET /`.
+    Page,
     /// `GET /livez`.
     Alive,
     /// `OPTIONS`: these methods.
@@ -91,7 +93,7 @@ pub(super) fn of(request: &Request<'_>) -> Result<Route, Refusal> {
     let allow = match request.path {
         "*" => "GET, HEAD, POST, PUT, DELETE, OPTIONS",
         "/publish" => "POST, OPTIONS",
-        "/messages" | "/events" | "/topics" | "/livez" => "GET, HEAD, OPTIONS",
+        "/" | "/messages" | "/events" | "/topics" | "/livez" => "GET, HEAD, OPTIONS",
         _ if topic.is_some() => "GET, HEAD, POST, PUT, DELETE, OPTIONS",
         _ => return Err(Refusal::UnknownPath),
     };
@@ -115,6 +117,7 @@ pub(super) fn of(request: &Request<'_>) -> Result<Route, Refusal> {
         "/messages" => messages_query(request.query).map(Route::Messages),
         "/events" => events_query(request).map(Route::Events),
         "/topics" => Ok(Route::Topics(TopicsCall::List)),
+        "/" => Ok(Route::Page),
         _ => Ok(Route::Alive),
     }
 }
