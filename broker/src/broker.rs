@@ -4,9 +4,11 @@
 //! publisher's thread hands the news to those who wait for it. What would keep it for long is left
 //! to the threads of `catch_up.rs`.
 
+use crate::access::Access;
 use crate::batch::Batch;
 use crate::catch_up::CatchUp;
 use crate::commit::PlaceChange;
+use crate::config::Timeouts;
 use crate::entry;
 use crate::ledger::Receipt;
 use crate::listeners::{Listener, Listeners};
@@ -34,6 +36,10 @@ pub(crate) struct Broker {
     pub(crate) catch_up: CatchUp,
     /// The longest message, in bytes.
     pub(crate) message_size_max: usize,
+    /// Who may come in; everybody, unless said otherwise.
+    pub(crate) access: Access,
+    /// How long HTTP clients may take.
+    pub(crate) timeouts: Timeouts,
 }
 
 impl Broker {
@@ -50,6 +56,8 @@ impl Broker {
             names,
             catch_up: CatchUp::new(threads_max),
             message_size_max,
+            access: Access::default(),
+            timeouts: Timeouts::default(),
         }
     }
 
@@ -71,14 +79,19 @@ impl Broker {
         self.topics.delete(topic)
     }
 
-    /// Begins a lasting subscription, or goes on with it: where. Its beginning is kept at once, or
-    /// a crash could make the subscriber miss what was published since.
+    /// Begins a lasting subscription at `begin`, or goes on with it: where. Its beginning is kept at
+    /// once, or a crash could make the subscriber miss what was published since.
     ///
     /// # Errors
     ///
     /// [`Refusal::NotStored`].
-    pub(crate) fn lasting(&self, name: &str, topic: &str, end: Cursor) -> Result<Cursor, Refusal> {
-        let (place, first) = self.names.subscribe(name, topic, end);
+    pub(crate) fn lasting(
+        &self,
+        name: &str,
+        topic: &str,
+        begin: Cursor,
+    ) -> Result<Cursor, Refusal> {
+        let (place, first) = self.names.subscribe(name, topic, begin);
         if first {
             let (subscriber, topic) = (name.into(), topic.into());
             self.topics.keep(vec![PlaceChange { subscriber, topic, place: Some(place) }])?;

@@ -10,7 +10,8 @@ use std::io::Write;
 pub(crate) enum Format {
     /// `{"type":"MESSAGE","channel":…,"message":…}`
     Channel,
-    /// `{"event":"message","topic":…,"offset":…,"message":…,"time":…,"publisher":…}`
+    /// `{"event":"message","topic":…,"offset":…,"message":…,"time":…,"publisher":…}`; the first
+    /// message of a list also says which `stream` it is, for those who waited for the topic.
     Topic,
     /// `DELIVER topic message publisher YYYY-MM-DD HH:MM:SS`
     Text,
@@ -66,7 +67,10 @@ impl Format {
                 for (entry, offset) in Entry::all(text).zip(from.next..) {
                     out.extend_from_slice(&head);
                     write_fields(out, json::write_string_ascii, entry, offset);
-                    out.push(b'\n');
+                    if offset == 0 {
+                        let _ = write!(out, ",\"stream\":\"{}\"", from.stream);
+                    }
+                    out.extend_from_slice(b"}\n");
                 }
             }
             Format::Text => {
@@ -94,7 +98,7 @@ impl Format {
                     write_fields(out, json::write_string, entry, offset);
                     let next = Cursor { next: offset + 1, ..from };
                     // Writing to a vector cannot fail.
-                    let _ = write!(out, "\nid: {before}{next}{after}\n\n");
+                    let _ = write!(out, "}}\nid: {before}{next}{after}\n\n");
                 }
             }
         }
@@ -129,7 +133,7 @@ impl Format {
     }
 }
 
-/// The rest of an object that says all about a message, behind its topic.
+/// The rest of an object that says all about a message, behind its topic and without its end.
 fn write_fields(
     out: &mut Vec<u8>,
     write_string: fn(&mut Vec<u8>, &str),
@@ -143,7 +147,6 @@ fn write_fields(
         Some(publisher) => write_string(out, publisher),
         None => out.extend_from_slice(b"null"),
     }
-    out.push(b'}');
 }
 
 #[cfg(test)]
@@ -152,7 +155,11 @@ mod tests {
     use crate::stream::StreamId;
 
     fn encoded(format: Format) -> String {
-        let from = Cursor { next: 7, stream: StreamId::NONE };
+        encoded_from(7, format)
+    }
+
+    fn encoded_from(next: u64, format: Format) -> String {
+        let from = Cursor { next, stream: StreamId::NONE };
         let place = Place { before: "1@a,".into(), after: ",2@b".into() };
         let mut out = Vec::new();
         format.encode("t\u{e9}", "h\u{e9}\"\n0 ann\n\n86400000\n", from, &place, &mut out);
@@ -182,5 +189,16 @@ mod tests {
             "data: {\"topic\":\"t\u{e9}\",\"offset\":7,\"message\":\"h\u{e9}\\\"\",\"time\":0,\
              \"publisher\":\"ann\"}\nid: 1@a,8@0000000000000000,2@b\n\n"
         ));
+    }
+
+    #[test]
+    fn the_first_message_of_a_list_says_which_stream_it_is() {
+        let text = encoded_from(0, Format::Topic);
+        let (first, second) = text.trim_end().split_once('\n').unwrap();
+        assert!(
+            first.ends_with(",\"publisher\":\"ann\",\"stream\":\"0000000000000000\"}"),
+            "{text}"
+        );
+        assert!(second.ends_with(",\"publisher\":null}"), "{text}");
     }
 }

@@ -8,6 +8,7 @@
 //! The lists themselves, and locks (`topics.rs`).
 
 use crate::batch::{Batch, Publish};
+use crate::commit::Mirrored;
 use crate::facts::Facts;
 use crate::memory::{self, Memory};
 use crate::numbers::{Before, Numbers, Verdict};
@@ -72,6 +73,47 @@ impl Ledger {
         self.memory.take(facts.size)?;
         self.topics.insert(topic.to_owned(), facts);
         Ok(())
+    }
+
+    /// Takes mirrored messages into the account. Says whether the topic was created for them.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::OtherStream`] where they do not follow on what is there, or no room.
+    pub(crate) fn mirror(&mut self, mirrored: &Mirrored) -> Result<bool, Refusal> {
+        let Mirrored { topic, from, entries } = mirrored;
+        let known = self.topics.get(topic);
+        let end = known.map_or((from.stream, 0), |facts| (facts.stream, facts.accepted));
+        if end != (from.stream, from.next) {
+            return Err(Refusal::OtherStream);
+        }
+        let size = entries.iter().map(|entry| memory::entry_size(entry)).sum();
+        self.memory.check(size)?;
+        let created = known.is_none();
+        if created {
+            self.create(topic, from.stream)?;
+        }
+        self.memory.take(size)?;
+        if let Some(facts) = self.topics.get_mut(topic) {
+            facts.mirror = true;
+            facts.accepted += entries.len() as u64;
+            facts.size += size;
+        }
+        Ok(created)
+    }
+
+    /// Takes back what [`Ledger::mirror`] did.
+    pub(crate) fn undo_mirror(&mut self, mirrored: &Mirrored) {
+        let size = mirrored.entries.iter().map(|entry| memory::entry_size(entry)).sum();
+        if let Some(facts) = self.topics.get_mut(&mirrored.topic) {
+            facts.accepted -= mirrored.entries.len() as u64;
+            facts.size -= size;
+            self.memory.give_back(size);
+            // Begun for these messages: nothing says so on disk.
+            if facts.accepted == 0 {
+                self.remove(&mirrored.topic);
+            }
+        }
     }
 
     /// Takes a topic out of the account, and gives what was known of it.

@@ -2,9 +2,9 @@
 //!
 //! Modules in reading order:
 //!
-//! - `config`: the command line
+//! - `config`: the command line; `access`: who may come in
 //! - `server`: the accept loop, a thread for each connection; `room`: how many of them
-//! - `door`: the protocols; each turns bytes into calls on [`broker`](Broker)
+//! - `door`: the protocols; each turns bytes into calls on `broker`
 //! - `broker`: what all connections share
 //! - `topics`: the messages; `facts`, `numbers`, `stream`: what is known beside them
 //! - `batch`, `entry`: messages on their way in, and as they are kept
@@ -13,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod batch;
 mod broker;
 mod catch_up;
@@ -39,8 +40,10 @@ mod subscriber;
 mod topics;
 mod work;
 
-pub use config::{Config, PROGRAM, Task};
+pub use access::{Origins, Token, TokenError};
+pub use config::{Config, PROGRAM, Task, Timeouts, TokenSource};
 
+use access::Access;
 use broker::Broker;
 use journal::{Journal, Sync};
 use memory::Memory;
@@ -49,7 +52,7 @@ use replay::Replayed;
 use room::Room;
 use std::io::{self, Write};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{error, fmt, thread};
 use topics::Topics;
@@ -68,6 +71,13 @@ pub enum Error {
     Journal(Box<dyn error::Error + Send + std::marker::Sync>),
     /// The system has no thread to spare.
     Thread(io::Error),
+    /// The token's file holds no token.
+    Token {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: TokenError,
+    },
 }
 
 /// Does what the command line asks for.
@@ -95,6 +105,14 @@ pub fn run(task: Task) -> Result<(), Error> {
 /// Binds the address, restores what was kept, says so on standard output, and serves until the
 /// process ends.
 fn serve(config: Config) -> Result<(), Error> {
+    let token = match &config.token {
+        None => None,
+        Some(TokenSource::Given(token)) => Some(token.clone()),
+        Some(TokenSource::File(path)) => {
+            let unusable = |cause| Error::Token { path: path.clone(), cause };
+            Some(Token::read(path).map_err(unusable)?)
+        }
+    };
     let Config { host, port, message_size_max, .. } = &config;
     let bind = |cause| Error::Bind { address: format!("{host}:{port}"), cause };
     let (connections, bound) = room::capacity(config.connections_max);
@@ -110,13 +128,17 @@ fn serve(config: Config) -> Result<(), Error> {
         }
         Some(directory) => restore(directory, config.sync_always, memory)?,
     };
-    let reach = if address.ip().is_loopback() {
-        "for programs on this machine only"
-    } else {
-        "for everybody who can reach this machine"
+    let loopback_only = address.ip().is_loopback();
+    let reach = match (loopback_only, &token) {
+        (true, None) => "for programs on this machine only",
+        (true, Some(_)) => "for programs on this machine only that send the token",
+        (false, None) => "for everybody who can reach this machine, without a token",
+        (false, Some(_)) => "for everybody who can reach this machine and sends the token",
     };
     let catch_up_threads = room::catch_up_threads(connections);
-    let broker = Arc::new(Broker::new(topics, names, *message_size_max, catch_up_threads));
+    let broker = Broker::new(topics, names, *message_size_max, catch_up_threads);
+    let access = Access { loopback_only, origins: config.origins, token };
+    let broker = Arc::new(Broker { access, timeouts: config.timeouts, ..broker });
     if config.data.is_some() {
         let keeper = Arc::clone(&broker);
         let thread = thread::Builder::new();
@@ -169,6 +191,7 @@ impl fmt::Display for Error {
             Error::Bind { address, .. } => write!(f, "cannot listen on {address}"),
             Error::Journal(cause) => cause.fmt(f),
             Error::Thread(_) => f.write_str("the system has no thread to spare"),
+            Error::Token { path, .. } => write!(f, "no token from {}", path.display()),
         }
     }
 }
@@ -178,6 +201,7 @@ impl error::Error for Error {
         match self {
             Error::Bind { cause, .. } | Error::Thread(cause) => Some(cause),
             Error::Journal(cause) => cause.source(),
+            Error::Token { cause, .. } => Some(cause),
         }
     }
 }

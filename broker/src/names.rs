@@ -55,14 +55,14 @@ impl Names {
         Ok(before.filter(|before| !Arc::ptr_eq(before, session)))
     }
 
-    /// Subscribes a name to a topic: where it goes on. The first time that is `end`, for
+    /// Subscribes a name to a topic: where it goes on. The first time that is `begin`, for
     /// everything before is then taken as acknowledged.
     /// Also says whether it is the first time.
-    pub(crate) fn subscribe(&self, name: &str, topic: &str, end: Cursor) -> (Cursor, bool) {
+    pub(crate) fn subscribe(&self, name: &str, topic: &str, begin: Cursor) -> (Cursor, bool) {
         let mut subscribers = self.lock();
         let subscriber = subscribers.entry(name.into()).or_default();
         let first = !subscriber.places.contains_key(topic);
-        (*subscriber.places.entry(topic.into()).or_insert(end), first)
+        (*subscriber.places.entry(topic.into()).or_insert(begin), first)
     }
 
     /// The places that moved since the last call.

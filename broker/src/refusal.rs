@@ -59,8 +59,14 @@ pub(crate) enum Refusal {
     TooManyTopics { topics_max: usize },
     /// There are as many lasting subscriptions as there may be.
     TooManySubscribers { subscribers_max: usize },
+    /// The name by which the broker was called is not one of its own.
+    Misdirected,
+    /// A web page of another origin sent the request.
+    Origin,
+    /// The token is missing or wrong; this is how to send it.
+    Token { how: &'static str },
     /// The request's head or body did not arrive in time.
-    TooSlow { what: &'static str, seconds: u64 },
+    TooSlow { what: &'static str, seconds: u64, flag: &'static str },
 }
 
 impl Refusal {
@@ -88,7 +94,9 @@ impl Refusal {
             Refusal::OtherStream => 410,
             Refusal::OtherDigest => 412,
             Refusal::Gap { .. } | Refusal::TopicExists => 409,
-            Refusal::OldEpoch { .. } => 403,
+            Refusal::OldEpoch { .. } | Refusal::Origin => 403,
+            Refusal::Token { .. } => 401,
+            Refusal::Misdirected => 421,
             Refusal::Full { .. }
             | Refusal::NotStored { .. }
             | Refusal::TooManyTopics { .. }
@@ -153,8 +161,17 @@ impl fmt::Display for Refusal {
                 "there are {subscribers_max} named subscribers, as many as there may be: \
                  unsubscribe one"
             ),
-            Refusal::TooSlow { what, seconds } => {
-                write!(f, "the {what} did not arrive within {seconds} s")
+            Refusal::Misdirected => f.write_str(
+                "this broker serves its own machine only, under names such as localhost: call it \
+                 so, or start it with --host",
+            ),
+            Refusal::Origin => f.write_str(
+                "web pages of this origin may not use this broker unless it is started with \
+                 --allow-origin",
+            ),
+            Refusal::Token { how } => write!(f, "this broker asks for a token: {how}"),
+            Refusal::TooSlow { what, seconds, flag } => {
+                write!(f, "the {what} did not arrive within {seconds} s (broker --{flag})")
             }
         }
     }

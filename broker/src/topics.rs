@@ -9,7 +9,7 @@
 //! Who waits for messages (`listeners.rs`), protocols (`door/`).
 
 use crate::batch::Batch;
-use crate::commit::{self, Change, Commits, Outcome, PlaceChange, State, Store};
+use crate::commit::{self, Change, Commits, Mirrored, Outcome, PlaceChange, State, Store};
 use crate::entry;
 use crate::facts::{Facts, MARK_EVERY, Summary};
 use crate::journal::{Frame, Journal};
@@ -113,6 +113,23 @@ impl Topics {
     /// [`Refusal::NoTopic`].
     pub(crate) fn delete(&self, topic: &str) -> Result<(), Refusal> {
         self.change(Change::Delete(topic.to_owned()))
+    }
+
+    /// Appends messages of a topic that another broker is the home of.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::OtherStream`] where they do not follow on what is there, and whatever refuses a
+    /// publish.
+    pub(crate) fn mirror(&self, mirrored: Mirrored) -> Result<(), Refusal> {
+        self.change(Change::Mirror(mirrored))
+    }
+
+    /// The topics that another broker is the home of, or those that this one is the home of.
+    pub(crate) fn names(&self, mirrors: bool) -> Vec<String> {
+        let ledger = lock(&self.facts);
+        let wanted = ledger.topics.iter().filter(|(_, facts)| facts.mirror == mirrors);
+        wanted.map(|(topic, _)| topic.clone()).collect()
     }
 
     /// Keeps what happened to lasting subscriptions, where anything is kept.
@@ -317,6 +334,12 @@ impl Store for Topics {
                 }
                 None => Err(Refusal::NoTopic),
             }),
+            Change::Mirror(mirrored) => Outcome::Other(ledger.mirror(mirrored).map(|created| {
+                if created {
+                    frame.mirror(&mirrored.topic, mirrored.from.stream);
+                }
+                commit::write_mirrored(frame, mirrored);
+            })),
             Change::Places(places) => Outcome::Other({
                 for PlaceChange { subscriber, topic, place } in places {
                     match place {
@@ -342,6 +365,15 @@ impl Store for Topics {
             (Change::Create(topic), Some(Outcome::Other(Ok(())))) => {
                 lists.insert(topic.clone(), Vec::new());
             }
+            (Change::Mirror(mirrored), Some(Outcome::Other(Ok(())))) => {
+                let list = lists.entry(mirrored.topic.clone()).or_default();
+                let count = mirrored.entries.len();
+                memory::reserve(list, count);
+                list.append(&mut mirrored.entries);
+                if let Some(facts) = ledger.topics.get_mut(&mirrored.topic) {
+                    facts.appended(list, count);
+                }
+            }
             (Change::Delete(topic), Some(Outcome::Other(Ok(())))) => {
                 let gone = (ledger.remove(topic), lists.remove(topic));
                 drop((ledger, lists));
@@ -365,6 +397,10 @@ impl Store for Topics {
             }
             (Change::Create(topic), Some(Outcome::Other(done @ Ok(())))) => {
                 ledger.remove(topic);
+                *done = Err(refusal());
+            }
+            (Change::Mirror(mirrored), Some(Outcome::Other(done @ Ok(())))) => {
+                ledger.undo_mirror(mirrored);
                 *done = Err(refusal());
             }
             (_, Some(Outcome::Other(done @ Ok(())))) => *done = Err(refusal()),

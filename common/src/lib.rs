@@ -7,21 +7,25 @@
 //! - [`crc32`]: the checksum of digests and of the journal
 //! - [`json`]: RFC 8259, parsed without copying and written in one go
 //! - [`http`]: HTTP/1.1, a pure parser and the client side over it
+//! - [`connect`]: how a connection is made
 //! - [`connection`]: one socket: what was read and not yet used, and absolute deadlines
 //! - [`flags`]: `--name value` for all three programs, and their help
 //! - [`random`]: numbers that nobody else draws
 //! - [`retry`]: growing pauses between attempts
-//! - [`remote`]: the broker that a program talks to, over a connection that is made as needed
+//! - [`location`]: where the broker is, as flags and environment say
+//! - [`remote`]: the broker over HTTP, on a connection that is made as needed
 
 #![forbid(unsafe_code)]
 
 pub mod clock;
+pub mod connect;
 pub mod connection;
 pub mod crc32;
 pub mod flags;
 pub mod http;
 pub mod json;
 pub mod limits;
+pub mod location;
 pub mod random;
 pub mod remote;
 pub mod retry;

@@ -1,7 +1,7 @@
 //! The command line of the publisher.
 
 use common::flags::{Arguments, Error, Flag, Program};
-use common::remote::{self, Remote};
+use common::location::{self, Location};
 use std::time::Duration;
 
 /// How many seconds a message from the command line is tried, where nothing else is said.
@@ -25,7 +25,7 @@ pub const PROGRAM: Program = Program {
             help: "Publish the messages on the command line to this topic. Without it, five \
                    messages are published: one, two and three to alpha, red and green to beta.",
         },
-        remote::FLAG,
+        location::FLAG,
         Flag {
             name: "wait",
             value: "<seconds>",
@@ -34,7 +34,7 @@ pub const PROGRAM: Program = Program {
                    --topic; without it, never.",
         },
     ],
-    environment: remote::ENVIRONMENT,
+    environment: location::ENVIRONMENT,
     examples: &[
         "publisher",
         "publisher --topic greetings hello 'good morning'",
@@ -46,7 +46,7 @@ pub const PROGRAM: Program = Program {
 #[derive(Debug)]
 pub struct Config {
     /// The broker.
-    pub remote: Remote,
+    pub location: Location,
     /// Topic and message, in the order in which they are published.
     pub messages: Vec<(String, String)>,
     /// How long each message is tried; `None` for as long as it takes.
@@ -75,7 +75,7 @@ impl Config {
             }
             None => return Err(wrong("messages need a topic: --topic=<topic>")),
         };
-        Ok(Config { remote: Remote::from(arguments)?, messages, wait })
+        Ok(Config { location: Location::from(arguments)?, messages, wait })
     }
 }
 

@@ -27,7 +27,7 @@ use sender::Sender;
 ///
 /// The first message that could not be published, and why.
 pub fn run(config: Config) -> Result<(), Error> {
-    let Config { remote, messages, wait } = config;
-    let mut sender = Sender::new(remote, wait);
+    let Config { location, messages, wait } = config;
+    let mut sender = Sender::new(location.into(), wait);
     messages.iter().try_for_each(|(topic, message)| sender.publish(topic, message))
 }

@@ -1,7 +1,7 @@
 //! The command line of the subscriber.
 
 use common::flags::{Arguments, Error, Flag, Program};
-use common::remote::{self, Remote};
+use common::location::{self, Location};
 use std::path::PathBuf;
 
 /// The subscriber's flags and help.
@@ -41,9 +41,9 @@ pub const PROGRAM: Program = Program {
             repeats: false,
             help: "Print to this file, which is replaced if it is there. Default: standard output.",
         },
-        remote::FLAG,
+        location::FLAG,
     ],
-    environment: remote::ENVIRONMENT,
+    environment: location::ENVIRONMENT,
     examples: &[
         "echo alpha > topic.txt; subscriber",
         "subscriber",
@@ -56,7 +56,7 @@ pub const PROGRAM: Program = Program {
 #[derive(Debug)]
 pub struct Config {
     /// The broker.
-    pub remote: Remote,
+    pub location: Location,
     /// What the messages become.
     pub form: Form,
 }
@@ -100,7 +100,7 @@ impl Config {
                 None => Form::Keep,
             },
         };
-        Ok(Config { remote: Remote::from(arguments)?, form })
+        Ok(Config { location: Location::from(arguments)?, form })
     }
 }
 

@@ -42,7 +42,8 @@ const RECEIVED_FILE: &str = "received.txt";
 ///
 /// What cannot get better by trying again.
 pub fn run(config: Config) -> Result<(), Error> {
-    let Config { remote, form } = config;
+    let Config { location, form } = config;
+    let remote = location.into();
     match form {
         Form::Keep => {
             let topic = topic_file::read(Path::new(TOPIC_FILE))?;

@@ -103,7 +103,7 @@ pub(super) fn verify_in(directory: &dyn Directory) -> Result<Summary, Error> {
 impl Summary {
     fn note(&mut self, record: Record<'_>) {
         match record {
-            Record::Create { topic, stream } => {
+            Record::Create { topic, stream } | Record::Mirror { topic, stream } => {
                 let summary = TopicSummary { stream, messages: 0, size: 0 };
                 self.topics.insert(topic.to_owned(), summary);
             }
@@ -149,7 +149,7 @@ pub(super) fn repair_in(directory: &dyn Directory) -> Result<Repaired, Error> {
         Err(error @ (Error::Damaged { .. } | Error::Foreign { .. })) => {
             // A frame that belongs where it stands proves that this is a journal.
             let size = file.size().map_err(read)?;
-            if scan::count_headers(&*file, FILE_HEADER_SIZE, size).map_err(read)? == 0 {
+            if scan::count_headers(&*file, FILE_HEADER_SIZE as u64, size).map_err(read)? == 0 {
                 return Err(error);
             }
             recovery::write_file_header(directory, &*file)?;

@@ -56,6 +56,11 @@ impl Frame {
         self.line(format_args!("*\t{topic}\t{stream}"));
     }
 
+    /// A copy of a topic begins that another broker is the home of.
+    pub(crate) fn mirror(&mut self, topic: &str, stream: StreamId) {
+        self.line(format_args!("=\t{topic}\t{stream}"));
+    }
+
     /// A topic is deleted with all its messages.
     pub(crate) fn delete(&mut self, topic: &str, stream: StreamId) {
         self.line(format_args!("-\t{topic}\t{stream}"));

@@ -12,9 +12,10 @@ use super::chunked::{self, Decoder};
 use super::fields::Fields;
 use super::parse::{self, Body, Progress};
 use super::scan::{self, TARGET, TEXT, TOKEN};
+use crate::connect::{self, connect};
 use crate::connection::{self, Connection};
 use crate::limits::{BODY_SIZE_MAX, BODY_TIMEOUT};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{error, fmt, io, mem};
@@ -26,12 +27,8 @@ mod tests;
 /// [`Client::receive`] or [`Client::piece`], the connection is of no further use.
 #[derive(Debug)]
 pub enum Error {
-    /// The address is not `HOST:PORT`.
-    Address,
-    /// The host has no address.
-    Resolve(io::Error),
-    /// No address of the host took the connection; this is what the last one said.
-    Connect(io::Error),
+    /// There is no connection.
+    Connect(connect::Error),
     /// The request has a byte that would change its meaning, such as a line end in a field.
     Request,
     /// The deadline passed.
@@ -55,9 +52,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Address => f.write_str("the address is not of the form HOST:PORT"),
-            Error::Resolve(_) => f.write_str("the host has no address"),
-            Error::Connect(_) => f.write_str("the host does not take connections"),
+            Error::Connect(cause) => cause.fmt(f),
             Error::Request => f.write_str("the request has a byte that HTTP does not allow there"),
             Error::TimedOut => f.write_str("the deadline passed"),
             Error::Io(_) => f.write_str("the connection failed"),
@@ -74,18 +69,13 @@ impl fmt::Display for Error {
 impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
-            Error::Resolve(cause)
-            | Error::Connect(cause)
-            | Error::Io(cause)
-            | Error::Sink(cause) => Some(cause),
+            Error::Connect(cause) => cause.source(),
+            Error::Io(cause) | Error::Sink(cause) => Some(cause),
             Error::Head(cause) => Some(cause),
             Error::Chunk(cause) => Some(cause),
-            Error::Address
-            | Error::Request
-            | Error::TimedOut
-            | Error::Closed
-            | Error::Cut
-            | Error::BodyTooLarge => None,
+            Error::Request | Error::TimedOut | Error::Closed | Error::Cut | Error::BodyTooLarge => {
+                None
+            }
         }
     }
 }
@@ -155,16 +145,10 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Address`], [`Error::Resolve`] or [`Error::Connect`].
+    /// [`Error::Connect`].
     pub fn connect(address: &str, timeout: Duration) -> Result<Client, Error> {
-        let Some((_, Some(_))) = parse::authority(address) else {
-            return Err(Error::Address);
-        };
-        let stream = connect(address, timeout)?;
-        // Requests are written whole; waiting for more would only delay them.
-        stream.set_nodelay(true).map_err(Error::Connect)?;
         Ok(Client {
-            connection: Connection::new(Arc::new(stream)),
+            connection: connect(address, timeout).map_err(Error::Connect)?,
             host: address.to_owned(),
             unread: Unread::NOTHING,
             piece: Vec::new(),
@@ -343,21 +327,4 @@ impl Client {
         }
         Ok((head, body))
     }
-}
-
-/// Connects to the first of the host's addresses that takes the connection.
-fn connect(address: &str, timeout: Duration) -> Result<TcpStream, Error> {
-    let addresses: Vec<_> = address.to_socket_addrs().map_err(Error::Resolve)?.collect();
-    let deadline = Instant::now() + timeout;
-    let mut error = Error::Resolve(io::ErrorKind::NotFound.into());
-    for (index, address) in addresses.iter().enumerate() {
-        // An address that does not answer must not use up the time of those after it.
-        let waiting = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
-        let share = deadline.saturating_duration_since(Instant::now()) / waiting;
-        match TcpStream::connect_timeout(address, share.max(Duration::from_millis(1))) {
-            Ok(stream) => return Ok(stream),
-            Err(cause) => error = Error::Connect(cause),
-        }
-    }
-    Err(error)
 }

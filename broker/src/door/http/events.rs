@@ -25,7 +25,7 @@ const RETRY_MILLISECONDS: u64 = 1000;
 
 impl Door<'_> {
     /// Answers `GET /events`; does not return before the stream ends, if one is begun.
-    pub(super) fn events(&mut self, query: &EventsQuery, manner: Manner) -> Result<(), End> {
+    pub(super) fn events(&mut self, query: &EventsQuery, manner: Manner<'_>) -> Result<(), End> {
         let begin = match places(self.broker, query) {
             Ok(begin) => begin,
             Err(refusal) => {

@@ -13,7 +13,11 @@ use std::time::Instant;
 
 impl Door<'_> {
     /// Answers `GET /messages`.
-    pub(super) fn messages(&mut self, query: &MessagesQuery, manner: Manner) -> Result<(), End> {
+    pub(super) fn messages(
+        &mut self,
+        query: &MessagesQuery,
+        manner: Manner<'_>,
+    ) -> Result<(), End> {
         if query.wait.is_some() {
             // What was answered before must not wait with this one.
             self.send()?;

@@ -29,7 +29,7 @@ const FIELDS: [(&str, &str); 4] = [
 
 impl Door<'_> {
     /// Answers `GET /`.
-    pub(super) fn page(&mut self, manner: Manner) {
+    pub(super) fn page(&mut self, manner: Manner<'_>) {
         self.answers.html(PAGE, &FIELDS, manner);
     }
 }

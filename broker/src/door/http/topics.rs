@@ -11,7 +11,7 @@ use std::str;
 
 impl Door<'_> {
     /// Answers a request about one topic, or all.
-    pub(super) fn topics(&mut self, call: &TopicsCall, manner: Manner) -> Result<(), End> {
+    pub(super) fn topics(&mut self, call: &TopicsCall, manner: Manner<'_>) -> Result<(), End> {
         let done = match call {
             TopicsCall::List => {
                 let mut body = b"[".to_vec();
@@ -42,7 +42,7 @@ impl Door<'_> {
         Ok(())
     }
 
-    fn show(&mut self, topic: &str, manner: Manner) -> Result<(), Refusal> {
+    fn show(&mut self, topic: &str, manner: Manner<'_>) -> Result<(), Refusal> {
         let summary = self.broker.topics.summary(topic)?;
         let digest = self.broker.topics.digest(topic, summary.stream, summary.messages)?;
         let mut body = Vec::new();
@@ -52,7 +52,7 @@ impl Door<'_> {
         Ok(())
     }
 
-    fn create(&mut self, topic: &str, manner: Manner) -> Result<(), Refusal> {
+    fn create(&mut self, topic: &str, manner: Manner<'_>) -> Result<(), Refusal> {
         let status = match self.broker.create(topic) {
             Ok(()) => 201,
             Err(Refusal::TopicExists) => 200,

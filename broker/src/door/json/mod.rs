@@ -10,6 +10,7 @@
 mod channel;
 mod topic;
 
+use super::entrance::Entrance;
 use super::publish;
 use crate::batch::Batch;
 use crate::broker::Broker;
@@ -29,52 +30,38 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
     let mut desk = Desk {
         broker,
         subscriber: Subscriber::new(Arc::clone(connection.stream()), broker),
+        entrance: Entrance::new(&broker.access),
         dialect: Dialect::Topic,
         batch: Batch::default(),
         dialects: Vec::new(),
         answers: Vec::new(),
     };
-    // The end of an object that did not come in one piece, as far as it was looked for.
-    let mut boundary: Option<Boundary> = None;
+    let mut objects = Objects::default();
     let ending = loop {
         let input = connection.buffered();
         let mut used = 0;
         let unfinished = loop {
-            let rest = input.get(used..).unwrap_or_default();
-            if rest.trim_ascii_start().is_empty() {
-                used = input.len();
-                break None;
-            }
-            if let Some(boundary) = &mut boundary
-                && boundary.find(rest).is_none()
-            {
-                break Some(rest.len());
-            }
-            boundary = None;
-            match json::parse_prefix(rest) {
-                Ok((value, size)) => {
+            match objects.next(input.get(used..).unwrap_or_default()) {
+                Next::Object(object, size) => {
                     used += size;
-                    desk.command(&value);
+                    desk.command(&object);
                 }
-                Err(json::Error::Partial) => {
-                    let mut begun = Boundary::default();
-                    begun.find(rest);
-                    boundary = Some(begun);
-                    break Some(rest.len());
-                }
-                Err(json::Error::Invalid { .. }) => break Some(usize::MAX),
+                Next::Partial { size } => break Some(size),
+                Next::Invalid => break None,
             }
         };
         desk.flush();
-        match unfinished {
-            Some(usize::MAX) => break Some(INVALID),
-            Some(size) if size > BODY_SIZE_MAX => break Some(TOO_LARGE),
-            _ => {}
+        if desk.entrance.is_shut() {
+            break None;
+        }
+        let Some(unfinished) = unfinished else { break Some(INVALID) };
+        if unfinished > BODY_SIZE_MAX {
+            break Some(TOO_LARGE);
         }
         connection.consume(used);
         match connection.fill(None) {
             Ok(size) if size > 0 => {}
-            Ok(_) if unfinished.is_some() => break Some(INVALID),
+            Ok(_) if unfinished > 0 => break Some(INVALID),
             _ => break None,
         }
     };
@@ -93,6 +80,50 @@ const TOO_LARGE: &str = "the object is larger than the limit of 8388608 bytes";
 
 const _: () = assert!(BODY_SIZE_MAX == 8_388_608);
 
+/// How the token is shown in this door.
+const HOW: &str = "send {\"command\":\"auth\",\"token\":\"<token>\"} first";
+/// Takes one object after another from the front of the bytes that came in.
+#[derive(Default)]
+struct Objects {
+    /// How far the end of an object was looked for that did not come in one piece: a large one
+    /// comes in many, and is parsed when it is all there.
+    boundary: Option<Boundary>,
+}
+
+/// What stands at the front.
+enum Next<'a> {
+    /// An object, and how many bytes it took.
+    Object(Value<'a>, usize),
+    /// The beginning of one, of so many bytes.
+    Partial { size: usize },
+    /// What can be none.
+    Invalid,
+}
+
+impl Objects {
+    fn next<'a>(&mut self, input: &'a [u8]) -> Next<'a> {
+        if input.trim_ascii_start().is_empty() {
+            return Next::Partial { size: 0 };
+        }
+        if let Some(boundary) = &mut self.boundary
+            && boundary.find(input).is_none()
+        {
+            return Next::Partial { size: input.len() };
+        }
+        self.boundary = None;
+        match json::parse_prefix(input) {
+            Ok((object, size)) => Next::Object(object, size),
+            Err(json::Error::Invalid { .. }) => Next::Invalid,
+            Err(json::Error::Partial) => {
+                let mut boundary = Boundary::default();
+                boundary.find(input);
+                self.boundary = Some(boundary);
+                Next::Partial { size: input.len() }
+            }
+        }
+    }
+}
+
 /// How a command is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dialect {
@@ -107,6 +138,14 @@ impl Dialect {
             Dialect::Channel => "channel",
             Dialect::Topic => "topic",
         }
+    }
+
+    /// Writes that the token was right.
+    fn authenticated(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(match self {
+            Dialect::Channel => b"{\"type\":\"AUTH\",\"message\":\"Authenticated\"}\n",
+            Dialect::Topic => b"{\"status\":\"success\",\"message\":\"Authenticated\"}\n",
+        });
     }
 
     /// Writes an error.
@@ -124,6 +163,7 @@ impl Dialect {
 struct Desk<'a> {
     broker: &'a Arc<Broker>,
     subscriber: Subscriber,
+    entrance: Entrance,
     /// The dialect of the last command that showed one.
     dialect: Dialect,
     /// Publishes that were read and not yet appended.
@@ -152,6 +192,9 @@ impl Desk<'_> {
             Ok(command) => command.to_ascii_lowercase(),
             Err(_) => String::new(),
         };
+        if command == "auth" || !self.entrance.is_open() {
+            return self.authenticate(dialect, &command, arguments);
+        }
         if command == "publish" {
             let size_max = self.broker.message_size_max;
             match publish::add(arguments, dialect.key(), &mut self.batch, size_max) {
@@ -170,6 +213,20 @@ impl Desk<'_> {
         };
         if let Err(refusal) = done {
             self.refuse(dialect, &refusal);
+        }
+    }
+
+    /// Handles a command that has to be the token, and may be anything.
+    fn authenticate(&mut self, dialect: Dialect, command: &str, arguments: &Value<'_>) {
+        if self.entrance.is_shut() {
+            return;
+        }
+        self.append();
+        let token = publish::text(arguments, "token").ok().flatten();
+        let token = token.filter(|_| command == "auth");
+        match self.entrance.show(&self.broker.access, token, HOW) {
+            Ok(()) => dialect.authenticated(&mut self.answers),
+            Err(refusal) => self.refuse(dialect, &refusal),
         }
     }
 

@@ -5,7 +5,7 @@ use crate::door::publish::{number, required_text, text};
 use crate::format::Format;
 use crate::ledger::Receipt;
 use crate::refusal::Refusal;
-use crate::stream::Cursor;
+use crate::stream::{Cursor, StreamId};
 use common::json::{self, Value};
 use common::limits::PULL_SIZE;
 use std::io::Write;
@@ -44,23 +44,18 @@ impl Desk<'_> {
     fn subscribe(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
         let topic = required_text(arguments, "topic")?;
         let from = number(arguments, "from")?;
-        let stream = match text(arguments, "stream")? {
-            None => None,
-            Some(text) => Some(
-                text.parse()
-                    .map_err(|()| Refusal::field("stream", "is not 16 hexadecimal digits"))?,
-            ),
-        };
+        let stream = stream(arguments)?;
         let name = text(arguments, "subscriber")?;
-        if name.is_some() && from.is_some() {
-            return Err(Refusal::field("from", "is given beside 'subscriber', which knows it"));
-        }
         if let Some(name) = name {
             self.subscriber.hold(name)?;
         }
-        let begin = |end: Cursor| match name {
-            Some(name) => self.broker.lasting(name, topic, end),
-            None => end.begin(from.unwrap_or(end.next), stream),
+        let begin = |end: Cursor| {
+            let begin = end.begin(from.unwrap_or(end.next), stream)?;
+            match name {
+                // A name that is known goes on at its own place.
+                Some(name) => self.broker.lasting(name, topic, begin),
+                None => Ok(begin),
+            }
         };
         self.subscriber.subscribe(
             topic,
@@ -120,6 +115,9 @@ impl Desk<'_> {
         let offset =
             number(arguments, "offset")?.ok_or_else(|| Refusal::field("offset", "is missing"))?;
         let end = self.broker.topics.end(topic);
+        if stream(arguments)?.is_some_and(|stream| stream != end.stream) {
+            return Err(Refusal::OtherStream);
+        }
         if offset >= end.next {
             return Err(Refusal::PastEnd { from: offset, next: end.next });
         }
@@ -130,6 +128,14 @@ impl Desk<'_> {
         success(&mut self.answers, "Acknowledged", |_| {});
         Ok(())
     }
+}
+
+/// The stream that a command means, if it says so.
+fn stream(arguments: &Value<'_>) -> Result<Option<StreamId>, Refusal> {
+    let parse = |text: &str| {
+        text.parse().map_err(|()| Refusal::field("stream", "is not 16 hexadecimal digits"))
+    };
+    text(arguments, "stream")?.map(parse).transpose()
 }
 
 /// Writes what became of a publish.

@@ -213,22 +213,3 @@ fn a_request_that_would_mean_something_else_is_not_sent() {
     }
     assert_eq!(server.join().unwrap(), "");
 }
-
-#[test]
-fn an_address_needs_a_host_and_a_port() {
-    for address in ["", "localhost", "localhost:", ":9000", "::1:9000", "http://a:1", "a:65536"] {
-        let result = Client::connect(address, Duration::from_secs(60));
-        assert!(matches!(result, Err(Error::Address)), "{address}");
-    }
-}
-
-#[test]
-fn a_host_that_refuses_is_an_error_with_its_cause() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    drop(listener);
-    let Err(Error::Connect(cause)) = Client::connect(&address, Duration::from_secs(60)) else {
-        panic!("somebody listens at {address}");
-    };
-    assert_eq!(cause.kind(), io::ErrorKind::ConnectionRefused);
-}
