@@ -8,6 +8,7 @@ mod answer;
 mod events;
 mod gate;
 mod messages;
+mod page;
 mod route;
 mod topics;
 
@@ -275,6 +276,7 @@ impl<'a> Door<'a> {
     fn act(&mut self, route: Route, manner: Manner<'_>) -> Result<(), End> {
         match route {
             Route::Refuse(refusal) => self.answers.refusal(&refusal, &[], manner),
+            Route::Page => self.page(manner),
             Route::Alive | Route::Ready => self.answers.text("ok\n", manner),
             Route::Options { allow } => self.answers.options(allow, manner),
             Route::Messages(query) => self.messages(&query, manner)?,
