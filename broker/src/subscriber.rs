@@ -56,6 +56,7 @@ impl Subscriber {
             confirm(answers, cursor);
             return Ok(());
         }
+        self.broker.prepare(topic)?;
         let topic: Arc<str> = topic.into();
         // First listen, then look: what is published between the two is found either way.
         self.broker.listeners.subscribe(&topic, &self.session)?;

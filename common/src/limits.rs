@@ -69,6 +69,9 @@ pub const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 /// Topics in one broker.
 pub const TOPICS_MAX: usize = 100_000;
 
+/// Peers that one index knows.
+pub const PEERS_MAX: usize = 10_000;
+
 /// Names of lasting subscriptions.
 pub const SUBSCRIBERS_MAX: usize = 100_000;
 

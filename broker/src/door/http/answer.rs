@@ -32,6 +32,7 @@ pub(super) struct Answers {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Type {
     Text,
+    Html,
     Json,
     Problem,
 }
@@ -40,6 +41,7 @@ impl Type {
     fn name(self) -> &'static str {
         match self {
             Type::Text => "text/plain; charset=utf-8",
+            Type::Html => "text/html; charset=utf-8",
             Type::Json => "application/json",
             Type::Problem => "application/problem+json",
         }
@@ -69,6 +71,12 @@ impl Answers {
     pub(super) fn text(&mut self, body: &str, manner: Manner<'_>) {
         self.head(200, Some((Type::Text, body.len() as u64)), &[], manner);
         self.body(body.as_bytes(), manner);
+    }
+
+    /// A page, and what its head says beside the usual.
+    pub(super) fn html(&mut self, page: &str, fields: &[(&str, &str)], manner: Manner<'_>) {
+        self.head(200, Some((Type::Html, page.len() as u64)), fields, manner);
+        self.body(page.as_bytes(), manner);
     }
 
     /// A JSON body that is all there.
@@ -119,7 +127,6 @@ impl Answers {
         &mut self,
         topic: &str,
         outcome: &Result<Receipt, Refusal>,
-        durable: bool,
         manner: Manner<'_>,
     ) {
         let receipt = match outcome {
@@ -129,7 +136,7 @@ impl Answers {
         let mut body = std::mem::take(&mut self.body);
         body.extend_from_slice(b"{\"topic\":");
         json::write_string(&mut body, topic);
-        let Receipt { stream, offset, appended, duplicate, .. } = receipt;
+        let Receipt { stream, offset, appended, duplicate, durable, .. } = receipt;
         let duplicate = if *duplicate { ",\"duplicate\":true" } else { "" };
         let _ = writeln!(
             body,
@@ -157,6 +164,7 @@ impl Answers {
         let mut fields = more.to_vec();
         match refusal {
             Refusal::Method { allow } => fields.push(("Allow", allow)),
+            Refusal::Unreachable { .. } => fields.push(("Retry-After", "1")),
             Refusal::ContentEncoding => fields.push(("Accept-Encoding", "identity")),
             Refusal::Busy { .. } | Refusal::TooManySubscriptions { .. } => {
                 fields.push(("Retry-After", "1"))

@@ -85,7 +85,8 @@ impl Door<'_> {
 }
 
 /// Where the stream begins in each of its topics.
-fn places(broker: &Broker, query: &EventsQuery) -> Result<Vec<Cursor>, Refusal> {
+fn places(broker: &Arc<Broker>, query: &EventsQuery) -> Result<Vec<Cursor>, Refusal> {
+    query.topics.iter().try_for_each(|topic| broker.prepare(topic))?;
     let Some(last) = &query.last else {
         let begin = |topic: &String| {
             let end = broker.topics.end(topic);

@@ -8,6 +8,7 @@ mod answer;
 mod events;
 mod gate;
 mod messages;
+mod page;
 mod route;
 mod topics;
 
@@ -291,6 +292,7 @@ impl<'a> Door<'a> {
             Route::Ready if !self.broker.topics.is_healthy() => {
                 self.answers.refusal(&Refusal::NotReady, &[], manner);
             }
+            Route::Page => self.page(manner),
             Route::Alive | Route::Ready => self.answers.text("ok\n", manner),
             Route::Options { allow } => self.answers.options(allow, manner),
             Route::Messages(query) => self.messages(&query, manner)?,
@@ -309,11 +311,10 @@ impl<'a> Door<'a> {
             return Ok(());
         }
         let outcomes = self.broker.publish(&mut self.batch);
-        let durable = self.broker.topics.is_durable();
         for (index, (publish, outcome)) in self.batch.publishes.iter().zip(&outcomes).enumerate() {
             let is_last = index + 1 == outcomes.len();
             let manner = if is_last { last } else { Manner::PLAIN };
-            self.answers.publish(&publish.topic, outcome, durable, manner);
+            self.answers.publish(&publish.topic, outcome, manner);
         }
         let sent = self.send();
         self.broker.announce_batch(&self.batch);

@@ -21,6 +21,8 @@ pub(super) enum Route {
     Events(EventsQuery),
     /// The rest of `/topics`.
     Topics(TopicsCall),
+    /// `GET /`.
+    Page,
     /// `GET /livez`.
     Alive,
     /// `GET /readyz`.
@@ -84,7 +86,7 @@ pub(super) fn of(request: &Request<'_>) -> Result<Route, Refusal> {
     let allow = match request.path {
         "*" => "GET, HEAD, POST, PUT, DELETE, OPTIONS",
         "/publish" => "POST, OPTIONS",
-        "/messages" | "/events" | "/topics" | "/livez" | "/readyz" => "GET, HEAD, OPTIONS",
+        "/" | "/messages" | "/events" | "/topics" | "/livez" | "/readyz" => "GET, HEAD, OPTIONS",
         _ if topic.is_some() => "GET, HEAD, POST, PUT, DELETE, OPTIONS",
         _ => return Err(Refusal::UnknownPath),
     };
@@ -108,6 +110,7 @@ pub(super) fn of(request: &Request<'_>) -> Result<Route, Refusal> {
         "/messages" => messages_query(request.query).map(Route::Messages),
         "/events" => events_query(request).map(Route::Events),
         "/topics" => Ok(Route::Topics(TopicsCall::List)),
+        "/" => Ok(Route::Page),
         "/readyz" => Ok(Route::Ready),
         _ => Ok(Route::Alive),
     }

@@ -8,6 +8,7 @@
 //! `topic.rs`.
 
 mod channel;
+mod index;
 mod topic;
 
 use super::entrance::Entrance;
@@ -15,6 +16,7 @@ use super::publish;
 use crate::arrivals::DocumentSize;
 use crate::batch::Batch;
 use crate::broker::Broker;
+use crate::home::index::Presence;
 use crate::ledger::Receipt;
 use crate::refusal::Refusal;
 use crate::subscriber::Subscriber;
@@ -32,6 +34,7 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
         broker,
         subscriber: Subscriber::new(Arc::clone(connection.stream()), broker),
         entrance: Entrance::new(&broker.access),
+        presences: Vec::new(),
         dialect: Dialect::Topic,
         batch: Batch::default(),
         dialects: Vec::new(),
@@ -178,6 +181,8 @@ struct Desk<'a> {
     broker: &'a Arc<Broker>,
     subscriber: Subscriber,
     entrance: Entrance,
+    /// Peers that are registered with this broker's index for as long as the session lasts.
+    presences: Vec<Presence>,
     /// The dialect of the last command that showed one.
     dialect: Dialect,
     /// Publishes that were read and not yet appended.
@@ -249,7 +254,7 @@ impl Desk<'_> {
         self.append();
         match dialect {
             Dialect::Channel => dialect.error(&mut self.answers, &refusal.to_string()),
-            Dialect::Topic => topic::refuse(&mut self.answers, refusal),
+            Dialect::Topic => topic::refuse(&mut self.answers, refusal, None),
         }
     }
 
@@ -259,7 +264,6 @@ impl Desk<'_> {
             return;
         }
         let outcomes = self.broker.publish(&mut self.batch);
-        let durable = self.broker.topics.is_durable();
         let publishes = self.batch.publishes.iter().zip(self.dialects.drain(..));
         for ((publish, dialect), outcome) in publishes.zip(&outcomes) {
             let answers = &mut self.answers;
@@ -267,9 +271,9 @@ impl Desk<'_> {
                 (Dialect::Channel, Ok(Receipt { .. })) => {}
                 (Dialect::Channel, Err(refusal)) => dialect.error(answers, &refusal.to_string()),
                 (Dialect::Topic, Ok(receipt)) => {
-                    topic::confirm_publish(answers, &publish.topic, receipt, durable);
+                    topic::confirm_publish(answers, &publish.topic, receipt);
                 }
-                (Dialect::Topic, Err(refusal)) => topic::refuse(answers, refusal),
+                (Dialect::Topic, Err(refusal)) => topic::refuse(answers, refusal, None),
             }
         }
         self.send();
