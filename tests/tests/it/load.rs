@@ -101,6 +101,15 @@ fn slow_clients_do_not_hold_up_a_good_one() {
     wait_for_calm(system.broker().id(), before);
 }
 
+/// Opens connections and resets them: SO_LINGER with a time of zero makes closing send RST.
+const RESETS: &str = "
+import socket, struct, sys
+for _ in range(3000):
+    s = socket.create_connection(('127.0.0.1', int(sys.argv[1])))
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+    s.close()
+";
+
 /// F09.
 #[test]
 fn connections_that_are_reset_at_once_leave_nothing_behind() {
@@ -108,14 +117,8 @@ fn connections_that_are_reset_at_once_leave_nothing_behind() {
     let mut system = System::start();
     assert!(is_served(&system.address()));
     let before = Resources::of(system.broker().id());
-    // SO_LINGER with a time of zero: closing sends RST.
-    let script = "import socket, struct, sys\n\
-                  for _ in range(3000):\n    \
-                      s = socket.create_connection(('127.0.0.1', int(sys.argv[1])))\n    \
-                      s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))\n    \
-                      s.close()\n";
     let port = system.port().to_string();
-    assert!(python.args(["-c", script, &port]).status().unwrap().success());
+    assert!(python.args(["-c", RESETS, &port]).status().unwrap().success());
     wait_for_calm(system.broker().id(), before);
     assert!(is_served(&system.address()));
     assert_eq!(system.broker().errors(), "");

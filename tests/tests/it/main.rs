@@ -2,6 +2,7 @@
 //! its reader of JSON.
 //!
 //! - [`access`]: who may come in
+//! - [`events`]: event streams
 //! - [`four_nodes`]: a broker, a publisher and two subscribers, whatever happens to them
 //! - [`publish`]: what is stored, what is refused, and what is not stored twice
 //! - [`http_cases`]: HTTP at its edges, byte by byte
@@ -15,6 +16,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics fails, and its helpers are tests too")]
 
 mod access;
+mod events;
 mod four_nodes;
 mod http_cases;
 mod limits;

@@ -1,0 +1,373 @@
+//! H: event streams (WHATWG HTML, chapter 9.2), read as a browser reads them.
+
+use common::json::{self, Value};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+use tests::raw::Raw;
+use tests::{System, publish_body};
+
+/// An open event stream.
+struct Events {
+    raw: Raw,
+    /// The id of the last block that had one, as a browser keeps it.
+    last_id: String,
+}
+
+/// One event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Event {
+    /// What `event:` says; empty where it is a message.
+    kind: String,
+    data: String,
+}
+
+impl Event {
+    fn topic(&self) -> String {
+        text(&self.data, "topic")
+    }
+
+    fn offset(&self) -> u64 {
+        let value = json::parse(self.data.as_bytes()).unwrap();
+        value.get("offset").and_then(Value::as_u64).unwrap_or_else(|| panic!("{self:?}"))
+    }
+
+    fn message(&self) -> String {
+        text(&self.data, "message")
+    }
+}
+
+/// A text in an object.
+#[track_caller]
+fn text(object: &str, name: &str) -> String {
+    let value = json::parse(object.as_bytes()).unwrap();
+    value.get(name).and_then(Value::as_str).unwrap_or_else(|| panic!("{name}: {object}")).to_owned()
+}
+
+impl Events {
+    /// Opens a stream with more header lines, and reads its head and its first block.
+    #[track_caller]
+    fn open_with(system: &System, query: &str, lines: &str) -> Events {
+        let mut raw = Raw::connect(&system.address());
+        raw.send(format!("GET /events?{query} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n"));
+        let head = raw.answer_to_head();
+        assert_eq!(head.status, 200, "{head:?}");
+        assert_eq!(head.field("content-type"), Some("text/event-stream"));
+        assert_eq!(head.field("cache-control"), Some("no-store"));
+        let mut events = Events { raw, last_id: String::new() };
+        assert_eq!(events.raw.line(), "retry: 1000");
+        assert!(events.block().is_none(), "the first block has an id and no data");
+        assert_ne!(events.last_id, "");
+        events
+    }
+
+    #[track_caller]
+    fn open(system: &System, query: &str) -> Events {
+        Events::open_with(system, query, "")
+    }
+
+    /// Comes back as a browser does.
+    #[track_caller]
+    fn reopen(self, system: &System, query: &str) -> Events {
+        Events::open_with(system, query, &format!("Last-Event-ID: {}\r\n", self.last_id))
+    }
+
+    /// The next block, if it has data; its id is kept either way.
+    #[track_caller]
+    fn block(&mut self) -> Option<Event> {
+        let mut event = None;
+        let mut kind = String::new();
+        loop {
+            let line = self.raw.line();
+            match line
+                .split_once(':')
+                .map(|(name, value)| (name, value.strip_prefix(' ').unwrap_or(value)))
+            {
+                None => {
+                    assert_eq!(line, "");
+                    return event.map(|data| Event { kind, data });
+                }
+                Some(("data", data)) => {
+                    assert!(event.replace(data.to_owned()).is_none(), "one line of data each");
+                }
+                Some(("id", id)) => {
+                    assert!(!id.contains('\0'), "a browser would not keep it");
+                    id.clone_into(&mut self.last_id);
+                }
+                Some(("event", value)) => value.clone_into(&mut kind),
+                Some(("", _comment)) => {}
+                Some(_) => panic!("{line:?}"),
+            }
+        }
+    }
+
+    /// The next event.
+    #[track_caller]
+    fn next(&mut self) -> Event {
+        loop {
+            if let Some(event) = self.block() {
+                return event;
+            }
+        }
+    }
+}
+
+/// H01: a browser's `onopen` has not to wait for a message.
+#[test]
+fn a_stream_begins_before_there_is_anything_to_say() {
+    let system = System::start();
+    let mut events = Events::open(&system, "topic=t");
+    system.publish("t", "x");
+    let event = events.next();
+    assert_eq!((event.kind.as_str(), event.offset()), ("", 0));
+    assert_eq!((event.topic(), event.message()), ("t".to_owned(), "x".to_owned()));
+}
+
+#[test]
+fn a_stream_is_live_unless_it_is_asked_for_more() {
+    let system = System::start();
+    system.publish_batch("t", ["a", "b"].iter());
+    let mut live = Events::open(&system, "topic=t");
+    let mut all = Events::open(&system, "topic=t&from=0");
+    let mut later = Events::open(&system, "topic=t&from=1");
+    system.publish("t", "c");
+    assert_eq!(live.next().message(), "c");
+    assert_eq!([all.next(), all.next(), all.next()].map(|it| it.message()), ["a", "b", "c"]);
+    assert_eq!([later.next(), later.next()].map(|it| it.message()), ["b", "c"]);
+}
+
+/// H03.
+#[test]
+fn no_message_can_write_a_line_of_its_own() {
+    let system = System::start();
+    let messages = [
+        " begins with a space",
+        "",
+        "id: 7",
+        "event: reset",
+        "retry: 1",
+        "data: x",
+        ":",
+        "\u{2028}\u{2029}\u{85}",
+        "\u{feff}\u{1f600}",
+        r#"{"topic":"other"}\n\r"#,
+    ];
+    let mut events = Events::open(&system, "topic=t");
+    for message in messages {
+        system.publish("t", message);
+        let event = events.next();
+        assert_eq!((event.kind.as_str(), event.message().as_str()), ("", message));
+    }
+    // The publisher's name is text of somebody else too.
+    let body = r#"{"topic":"t","message":"x","publisher":"id: 7"}"#;
+    assert_eq!(system.request("POST", "/publish", body).status, 200);
+    let event = events.next();
+    assert_eq!(text(&event.data, "publisher"), "id: 7");
+}
+
+/// H04, H05: with one topic and with several, however often the stream is cut.
+#[test]
+fn a_client_that_comes_back_goes_on_right_behind_its_last_event() {
+    const MESSAGES: usize = 60;
+    let system = System::start();
+    for topics in [&["a"][..], &["b", "c,d", "e@f"]] {
+        let query: Vec<_> = topics
+            .iter()
+            .map(|topic| format!("topic={}", common::http::percent::encode(topic)))
+            .collect();
+        let query = query.join("&");
+        let mut events = Events::open(&system, &query);
+        let mut seen: Vec<Vec<u64>> = vec![Vec::new(); topics.len()];
+        for number in 0..MESSAGES {
+            let topic = topics.iter().cycle().nth(number).unwrap();
+            system.publish(topic, &number.to_string());
+            // Some are read at once, some after a return, some come while nobody listens.
+            if number % 3 > 0 {
+                let event = events.next();
+                let index = topics.iter().position(|topic| *topic == event.topic()).unwrap();
+                seen.get_mut(index).unwrap().push(event.offset());
+            }
+            if number % 2 > 0 {
+                events = events.reopen(&system, &query);
+            }
+        }
+        while seen.iter().map(Vec::len).sum::<usize>() < MESSAGES {
+            let event = events.next();
+            let index = topics.iter().position(|topic| *topic == event.topic()).unwrap();
+            seen.get_mut(index).unwrap().push(event.offset());
+        }
+        for offsets in seen {
+            assert_eq!(offsets, (0..offsets.len() as u64).collect::<Vec<_>>(), "{topics:?}");
+        }
+    }
+}
+
+/// A client that has seen no event has an id as well: from the first block.
+#[test]
+fn a_client_that_has_seen_nothing_comes_back_to_where_it_began() {
+    let system = System::start();
+    system.publish("t", "before");
+    let events = Events::open(&system, "topic=t&topic=unborn");
+    system.publish("t", "missed");
+    system.publish("unborn", "missed");
+    let mut events = events.reopen(&system, "topic=t&topic=unborn&from=0");
+    let mut seen = [events.next(), events.next()].map(|it| (it.topic(), it.message()));
+    seen.sort();
+    let missed = |topic: &str| (topic.to_owned(), "missed".to_owned());
+    assert_eq!(seen, [missed("t"), missed("unborn")], "the id wins over `from`");
+}
+
+/// H06.
+#[test]
+fn an_id_that_was_not_given_here_is_refused() {
+    let system = System::start();
+    system.publish("t", "x");
+    let stream = system.get("/messages?topic=t").field("stream-id").unwrap().to_owned();
+    let mut raw = Raw::connect(&system.address());
+    let wrong = [
+        "x".to_owned(),
+        "1".to_owned(),
+        format!("-1@{stream}"),
+        format!("+1@{stream}"),
+        format!("@{stream}"),
+        format!("18446744073709551616@{stream}"),
+        format!("1@{stream}x"),
+        "1@".to_owned(),
+        "1@xyz".to_owned(),
+        format!("1@{stream},"),
+        format!("1@{stream},1@{stream}"),
+        ",".to_owned(),
+        "\u{e9}".to_owned(),
+        "9".repeat(8000),
+    ];
+    let past = ["2", "18446744073709551615"].map(|next| format!("{next}@{stream}"));
+    let cases = wrong.iter().map(|id| (id, 400)).chain(past.iter().map(|id| (id, 416)));
+    for (id, status) in cases {
+        raw.send(format!(
+            "GET /events?topic=t HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: {id}\r\n\r\n"
+        ));
+        let answer = raw.answer();
+        assert_eq!(answer.status, status, "{id}: {answer:?}");
+    }
+    let mut events = Events::open_with(&system, "topic=t&from=0", "Last-Event-ID:\r\n");
+    assert_eq!(events.next().message(), "x", "an empty one says nothing");
+}
+
+/// H07.
+#[test]
+fn a_silent_stream_shows_that_it_is_alive() {
+    let system = System::start();
+    let mut events = Events::open(&system, "topic=t");
+    let start = Instant::now();
+    assert_eq!(events.raw.line(), ":");
+    assert!(start.elapsed() > Duration::from_secs(10), "{:?}", start.elapsed());
+    assert_eq!(events.raw.line(), "");
+}
+
+/// H08, without a disk: the client is told that what it had is gone, and misses nothing new.
+#[test]
+fn a_client_of_a_broker_that_lost_its_memory_is_told_to_begin_anew() {
+    let mut system = System::reserve();
+    system.start_broker();
+    system.publish_batch("t", ["a", "b", "c"].iter());
+    let mut events = Events::open(&system, "topic=t&topic=u&from=0");
+    assert_eq!([events.next(), events.next()].map(|it| it.message()), ["a", "b"]);
+    system.restart_broker();
+    system.publish("t", "new");
+    let mut events = events.reopen(&system, "topic=t&topic=u");
+    let reset = events.next();
+    assert_eq!((reset.kind.as_str(), reset.topic().as_str()), ("reset", "t"));
+    let stream = system.get("/messages?topic=t").field("stream-id").unwrap().to_owned();
+    assert_eq!(text(&reset.data, "stream"), stream);
+    assert_eq!(events.next().message(), "new");
+    let mut events = events.reopen(&system, "topic=t&topic=u");
+    system.publish("u", "first");
+    let first = events.next();
+    assert_eq!((first.kind.as_str(), first.message().as_str()), ("", "first"), "told once");
+}
+
+/// H08, with a disk.
+#[test]
+fn a_client_of_a_broker_that_was_killed_misses_nothing_that_was_acknowledged() {
+    let mut system = System::reserve_with(&["--data", "data"]);
+    system.start_broker();
+    system.publish_batch("t", ["a", "b", "c"].iter());
+    let mut events = Events::open(&system, "topic=t&from=0");
+    assert_eq!(events.next().message(), "a");
+    system.restart_broker();
+    system.publish("t", "d");
+    let mut events = events.reopen(&system, "topic=t");
+    assert_eq!(
+        [events.next(), events.next(), events.next()].map(|it| it.message()),
+        ["b", "c", "d"]
+    );
+}
+
+#[test]
+fn a_topic_that_is_deleted_under_a_stream_is_told_when_there_is_another() {
+    let system = System::start();
+    system.publish("t", "old");
+    let mut events = Events::open(&system, "topic=t&from=0");
+    assert_eq!(events.next().message(), "old");
+    assert_eq!(system.request("DELETE", "/topics/t", "").status, 204);
+    system.publish("t", "new");
+    assert_eq!(events.next().kind, "reset");
+    assert_eq!(events.next().message(), "new");
+}
+
+/// H09.
+#[test]
+fn a_large_message_of_wide_characters_comes_whole() {
+    let system = System::start();
+    let message = "\u{1f600}\u{10ffff}".repeat(1 << 17);
+    assert_eq!(message.len(), 1 << 20);
+    let mut events = Events::open(&system, "topic=t");
+    system.publish("t", &message);
+    system.publish("t", "after");
+    assert!(events.next().message() == message, "not the same text");
+    assert_eq!(events.next().message(), "after");
+}
+
+/// H10: whatever is published while somebody subscribes is either before the place that the
+/// stream says it begins at, or comes.
+#[test]
+fn a_message_that_races_with_a_subscription_comes_once_or_was_before_it() {
+    const ROUNDS: usize = 10_000;
+    const WORKERS: usize = 4;
+    let system = System::start();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut raw = Raw::connect(&system.address());
+            while !stop.load(Ordering::Relaxed) {
+                raw.request("POST", "/publish", publish_body("t", "x"));
+                assert_eq!(raw.answer().status, 200);
+            }
+        });
+        let _stop = OnDrop(&stop);
+        thread::scope(|scope| {
+            for _ in 0..WORKERS {
+                scope.spawn(|| (0..ROUNDS / WORKERS).for_each(|_| subscribe_for_a_moment(&system)));
+            }
+        });
+    });
+}
+
+/// Sets a flag when it is dropped, also by a test that fails.
+struct OnDrop<'a>(&'a AtomicBool);
+
+impl Drop for OnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[track_caller]
+fn subscribe_for_a_moment(system: &System) {
+    let mut events = Events::open(system, "topic=t");
+    let (next, _) = events.last_id.split_once('@').unwrap();
+    let begin: u64 = next.parse().unwrap();
+    for offset in begin..begin + 3 {
+        assert_eq!(events.next().offset(), offset);
+    }
+}
