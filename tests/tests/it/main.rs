@@ -18,4 +18,5 @@ mod http_cases;
 mod messages;
 mod programs;
 mod publish;
+mod push;
 mod tidy;

@@ -182,6 +182,10 @@ struct Desk<'a> {
 impl Desk<'_> {
     /// Handles one object.
     fn command(&mut self, object: &Value<'_>) {
+        if !matches!(object, Value::Object(_)) {
+            self.append();
+            return self.dialect.error(&mut self.answers, INVALID);
+        }
         let arguments = match object.get("args") {
             Some(arguments @ Value::Object(_)) => arguments,
             _ => object,
