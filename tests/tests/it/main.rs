@@ -5,6 +5,7 @@
 //! - [`four_nodes`]: a broker, a publisher and two subscribers, whatever happens to them
 //! - [`publish`]: what is stored, what is refused, and what is not stored twice
 //! - [`http_cases`]: HTTP at its edges, byte by byte
+//! - [`limits`]: every limit, at it and one past it
 //! - [`messages`]: the list of a topic, whole, in pieces and as it grows
 //! - [`programs`]: how the programs begin, end, and say what is wrong
 //! - [`tidy`]: the rules that every file keeps
@@ -15,6 +16,7 @@
 mod access;
 mod four_nodes;
 mod http_cases;
+mod limits;
 mod messages;
 mod programs;
 mod publish;

@@ -13,6 +13,7 @@ mod topic;
 
 use super::entrance::Entrance;
 use super::publish;
+use crate::arrivals::DocumentSize;
 use crate::batch::Batch;
 use crate::broker::Broker;
 use crate::home::index::Presence;
@@ -40,6 +41,8 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
         answers: Vec::new(),
     };
     let mut objects = Objects::default();
+    let mut share = broker.arrivals.share();
+    let mut size = DocumentSize::default();
     let ending = loop {
         let input = connection.buffered();
         let mut used = 0;
@@ -60,6 +63,14 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
         let Some(unfinished) = unfinished else { break Some(INVALID) };
         if unfinished > BODY_SIZE_MAX {
             break Some(TOO_LARGE);
+        }
+        if used > 0 {
+            share.give_back();
+            size = DocumentSize::default();
+        }
+        if let Err(refusal) = share.grow(size.of(input.get(used..).unwrap_or_default())) {
+            desk.refuse(desk.dialect, &refusal);
+            break None;
         }
         connection.consume(used);
         match connection.fill(None) {
@@ -85,6 +96,7 @@ const _: () = assert!(BODY_SIZE_MAX == 8_388_608);
 
 /// How the token is shown in this door.
 const HOW: &str = "send {\"command\":\"auth\",\"token\":\"<token>\"} first";
+
 /// Takes one object after another from the front of the bytes that came in.
 #[derive(Default)]
 struct Objects {
@@ -115,6 +127,8 @@ impl Objects {
         }
         self.boundary = None;
         match json::parse_prefix(input) {
+            // Most that are too large are found out before they end; some end with the read.
+            Ok((_, size)) if size > BODY_SIZE_MAX => Next::Partial { size },
             Ok((object, size)) => Next::Object(object, size),
             Err(json::Error::Invalid { .. }) => Next::Invalid,
             Err(json::Error::Partial) => {
