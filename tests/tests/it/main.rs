@@ -6,6 +6,7 @@
 //! - [`publish`]: what is stored, what is refused, and what is not stored twice
 //! - [`http_cases`]: HTTP at its edges, byte by byte
 //! - [`limits`]: every limit, at it and one past it
+//! - [`load`]: many clients, slow ones, and such as break off
 //! - [`messages`]: the list of a topic, whole, in pieces and as it grows
 //! - [`programs`]: how the programs begin, end, and say what is wrong
 //! - [`tidy`]: the rules that every file keeps
@@ -17,6 +18,7 @@ mod access;
 mod four_nodes;
 mod http_cases;
 mod limits;
+mod load;
 mod messages;
 mod programs;
 mod publish;
