@@ -24,4 +24,5 @@ mod load;
 mod messages;
 mod programs;
 mod publish;
+mod push;
 mod tidy;

@@ -196,6 +196,10 @@ struct Desk<'a> {
 impl Desk<'_> {
     /// Handles one object.
     fn command(&mut self, object: &Value<'_>) {
+        if !matches!(object, Value::Object(_)) {
+            self.append();
+            return self.dialect.error(&mut self.answers, INVALID);
+        }
         let arguments = match object.get("args") {
             Some(arguments @ Value::Object(_)) => arguments,
             _ => object,
@@ -207,14 +211,8 @@ impl Desk<'_> {
             }
         }
         let dialect = self.dialect;
-        let command = match publish::required_text(object, "command") {
-            Ok(command) => command.to_ascii_lowercase(),
-            Err(_) => String::new(),
-        };
-        if command == "auth" || !self.entrance.is_open() {
-            return self.authenticate(dialect, &command, arguments);
-        }
-        if command == "publish" {
+        let command = publish::required_text(object, "command").unwrap_or_default();
+        if self.entrance.is_open() && command.eq_ignore_ascii_case("publish") {
             let size_max = self.broker.message_size_max;
             match publish::add(arguments, dialect.key(), &mut self.batch, size_max) {
                 Ok(()) => self.dialects.push(dialect),
@@ -224,6 +222,10 @@ impl Desk<'_> {
                 self.append();
             }
             return;
+        }
+        let command = command.to_ascii_lowercase();
+        if command == "auth" || !self.entrance.is_open() {
+            return self.authenticate(dialect, &command, arguments);
         }
         self.append();
         let done = match dialect {
