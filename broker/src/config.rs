@@ -193,7 +193,7 @@ impl Role {
 #[derive(Debug, Clone)]
 pub enum Task {
     /// Serve.
-    Serve(Config),
+    Serve(Box<Config>),
     /// Check the journal in this directory, and say what it holds.
     Verify(PathBuf),
     /// Keep the good part of a damaged journal.
@@ -208,7 +208,7 @@ impl Task {
     /// What cannot be used, and why.
     pub fn from(arguments: &Arguments) -> Result<Task, Error> {
         match arguments.ordinary() {
-            [] => Config::from(arguments).map(Task::Serve),
+            [] => Ok(Task::Serve(Box::new(Config::from(arguments)?))),
             [verb, directory] if verb == "verify" => Ok(Task::Verify(directory.into())),
             [verb, directory] if verb == "repair" => Ok(Task::Repair(directory.into())),
             [verb] if verb == "verify" || verb == "repair" => {

@@ -98,7 +98,7 @@ pub enum Error {
 pub fn run(task: Task) -> Result<(), Error> {
     let journal = |error| Error::Journal(Box::new(error));
     match task {
-        Task::Serve(config) => serve(config),
+        Task::Serve(config) => serve(*config),
         Task::Verify(directory) => {
             let summary = journal::verify(&directory).map_err(journal)?;
             say(&summary);

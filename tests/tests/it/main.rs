@@ -6,6 +6,7 @@
 //! - [`four_nodes`]: a broker, a publisher and two subscribers, whatever happens to them
 //! - [`publish`]: what is stored, what is refused, and what is not stored twice
 //! - [`http_cases`]: HTTP at its edges, byte by byte
+//! - [`json_documents`]: JSON as a live broker reads it, and as Python does
 //! - [`limits`]: every limit, at it and one past it
 //! - [`load`]: many clients, slow ones, and such as break off
 //! - [`messages`]: the list of a topic, whole, in pieces and as it grows
@@ -19,6 +20,7 @@ mod access;
 mod events;
 mod four_nodes;
 mod http_cases;
+mod json_documents;
 mod limits;
 mod load;
 mod messages;

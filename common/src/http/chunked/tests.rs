@@ -223,3 +223,38 @@ fn damaged_bodies_are_decoded_the_same_whole_and_in_parts() {
         }
     }
 }
+
+/// Whatever is written in chunks of any sizes comes back, in whatever pieces it arrives.
+#[test]
+fn what_was_written_in_chunks_is_read_back() {
+    let mut state: u64 = 0x9E37_79B9_7F4A_7C15;
+    let mut next = |bound: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % bound as u64).unwrap()
+    };
+    for _ in 0..1_000 {
+        let content: Vec<u8> = (0..next(200)).map(|_| b"\r\n0;a\xff"[next(6)]).collect();
+        let mut body = Vec::new();
+        let mut rest = content.as_slice();
+        while !rest.is_empty() {
+            let (chunk, after) = rest.split_at(1 + next(rest.len()));
+            rest = after;
+            let extension = ["", ";a", ";a=\"\t;\""][next(3)];
+            body.extend_from_slice(format!("{:x}{extension}\r\n", chunk.len()).as_bytes());
+            body.extend_from_slice(chunk);
+            body.extend_from_slice(b"\r\n");
+        }
+        body.extend_from_slice([&b"0\r\n\r\n"[..], b"00\r\nA: b\r\n\r\n"][next(2)]);
+        let size = body.len();
+        body.extend_from_slice(b"GET");
+        let pieces = body.chunks(1 + next(20));
+        let mut decoder = Decoder::new(LIMIT);
+        let (mut decoded, mut consumed) = (Vec::new(), 0);
+        for piece in pieces {
+            consumed += decoder.decode(piece, &mut decoded).unwrap().consumed;
+        }
+        assert_eq!((decoded, consumed), (content, size), "{}", body.escape_ascii());
+    }
+}
