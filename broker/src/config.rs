@@ -147,7 +147,8 @@ pub const PROGRAM: Program = Program {
         "broker --data /var/lib/broker",
         "broker --port 0 --max-message=4096",
         "broker verify /var/lib/broker",
-        "broker --host 0.0.0.0 --token-file token.txt --allow-origin https://app.example.net",
+        "broker --host 0.0.0.0 --token-file token.txt",
+        "broker --allow-origin https://app.example.net",
     ],
 };
 
