@@ -120,7 +120,7 @@ impl Link {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             let is_lost = state.connection.is_none() && state.tried;
-            if (phase == Phase::Live && !is_lost) || is_lost || left.is_zero() {
+            if phase == Phase::Live || is_lost || left.is_zero() {
                 drop(state);
                 let served = phase == Phase::Live && !is_lost;
                 return if served || broker.topics.find(topic).is_ok() {

@@ -133,6 +133,7 @@ impl Journal {
     }
 
     /// Bytes of the journal.
+    #[cfg(test)]
     pub(crate) fn size(&self) -> u64 {
         self.size
     }
