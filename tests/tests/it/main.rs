@@ -4,6 +4,7 @@
 //! - [`four_nodes`]: a broker, a publisher and two subscribers, whatever happens to them
 //! - [`publish`]: what is stored, what is refused, and what is not stored twice
 //! - [`messages`]: the list of a topic, whole, in pieces and as it grows
+//! - [`page`]: what people see in a browser
 //! - [`programs`]: how the programs begin, end, and say what is wrong
 //! - [`tidy`]: the rules that every file keeps
 
@@ -12,6 +13,7 @@
 
 mod four_nodes;
 mod messages;
+mod page;
 mod programs;
 mod publish;
 mod tidy;
