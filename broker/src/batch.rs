@@ -64,6 +64,15 @@ impl Batch {
         self.entries.iter().map(String::len).sum()
     }
 
+    /// Takes the publishes at the front that are of one topic.
+    pub(crate) fn take_run(&mut self) -> Option<Batch> {
+        let run = self.publishes.chunk_by(|one, other| one.topic == other.topic).next()?.len();
+        let publishes: Vec<Publish> = self.publishes.drain(..run).collect();
+        let count: usize = publishes.iter().map(|publish| publish.count).sum();
+        let entries = self.entries.drain(..count).collect();
+        Some(Batch { publishes, entries, ..Batch::default() })
+    }
+
     /// Forgets the publishes; keeps the room that they took.
     pub(crate) fn clear(&mut self) {
         self.publishes.clear();

@@ -3,6 +3,7 @@
 use crate::access::{Origins, Token};
 use crate::memory;
 use common::flags::{Arguments, Error, Flag, Program};
+use common::http::parse;
 use common::limits::{
     ANSWER_TIMEOUT, BODY_SIZE_MAX, BODY_TIMEOUT, HEAD_TIMEOUT, IDLE_TIMEOUT, MESSAGE_SIZE_MAX,
 };
@@ -19,6 +20,8 @@ pub const PROGRAM: Program = Program {
     purpose: "Keep topics of messages and serve them to publishers and subscribers.",
     usage: &[
         "broker [--host <address>] [--port <port>] [--data <directory>]",
+        "broker --upstream <host:port>",
+        "broker --index <host:port> [--advertise <host:port>]",
         "broker verify <directory>",
         "broker repair <directory>",
     ],
@@ -89,6 +92,27 @@ pub const PROGRAM: Program = Program {
                    broker; * stands for all. Default: pages that it served itself.",
         },
         Flag {
+            name: "upstream",
+            value: "<host:port>",
+            repeats: false,
+            help: "Be a leaf: forward publishes to this broker, the home of all topics, and serve \
+                   readers from a mirror of it.",
+        },
+        Flag {
+            name: "index",
+            value: "<host:port>",
+            repeats: false,
+            help: "Be a peer: ask this broker, the index, which peer is the home of a topic. \
+                   Topics have to be created before they are used.",
+        },
+        Flag {
+            name: "advertise",
+            value: "<host:port>",
+            repeats: false,
+            help: "With --index: where the other peers reach this one. Default: the address \
+                   that it listens on.",
+        },
+        Flag {
             name: "head-timeout",
             value: "<seconds>",
             repeats: false,
@@ -126,6 +150,44 @@ pub const PROGRAM: Program = Program {
         "broker --host 0.0.0.0 --token-file token.txt --allow-origin https://app.example.net",
     ],
 };
+
+/// How a broker works with others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Role {
+    /// Not at all: it is the home of its topics.
+    Alone,
+    /// As a leaf of the broker at this `HOST:PORT`.
+    Leaf(String),
+    /// As a peer.
+    Peer {
+        /// The index, `HOST:PORT`.
+        index: String,
+        /// Where others reach this broker, if that is not where it listens.
+        advertise: Option<(String, u16)>,
+    },
+}
+
+impl Role {
+    fn from(arguments: &Arguments) -> Result<Role, Error> {
+        let address = |flag: &'static str| match arguments.value(flag) {
+            None => Ok(None),
+            Some(text) => match parse::authority(text) {
+                Some((host, Some(port))) => Ok(Some((host.to_owned(), port))),
+                _ => Err(Error::value(flag, text, "it is not <host:port>")),
+            },
+        };
+        let text = |(host, port): (String, u16)| format!("{host}:{port}");
+        match (address("upstream")?, address("index")?, address("advertise")?) {
+            (Some(_), Some(_), _) => {
+                Err(Error::Combination("--upstream and --index exclude each other".to_owned()))
+            }
+            (_, None, Some(_)) => Err(Error::Combination("--advertise needs --index".to_owned())),
+            (Some(upstream), None, None) => Ok(Role::Leaf(text(upstream))),
+            (None, Some(index), advertise) => Ok(Role::Peer { index: text(index), advertise }),
+            (None, None, None) => Ok(Role::Alone),
+        }
+    }
+}
 
 /// What the broker is to do.
 #[derive(Debug, Clone)]
@@ -168,6 +230,10 @@ pub struct Config {
     pub data: Option<PathBuf>,
     /// Whether they are there before a publish is acknowledged.
     pub sync_always: bool,
+    /// With which other brokers it works.
+    pub role: Role,
+    /// The token that those ask for.
+    pub peer_token: Option<String>,
     /// The most connections, where that was said.
     pub connections_max: Option<usize>,
     /// The longest message, in bytes.
@@ -255,6 +321,8 @@ impl Config {
             port,
             data,
             sync_always,
+            role: Role::from(arguments)?,
+            peer_token: env::var("BROKER_TOKEN").ok().map(|token| token.trim().to_owned()),
             connections_max: arguments.parsed("max-connections")?,
             message_size_max,
             memory_max: arguments.parsed("max-memory")?.unwrap_or_else(memory::default_max),

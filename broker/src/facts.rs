@@ -19,6 +19,11 @@ pub(crate) struct Summary {
     pub(crate) bytes: u64,
 }
 
+impl Summary {
+    /// Of a topic that has no list here.
+    pub(crate) const EMPTY: Summary = Summary { stream: StreamId::NONE, messages: 0, bytes: 0 };
+}
+
 /// The facts of one topic.
 #[derive(Debug)]
 pub(crate) struct Facts {

@@ -104,6 +104,15 @@ impl Format {
         }
     }
 
+    /// Writes that the topic was deleted; only programs that keep a copy want to know at once.
+    pub(crate) fn encode_deleted(self, topic: &str, out: &mut Vec<u8>) {
+        if self == Format::Topic {
+            out.extend_from_slice(b"{\"event\":\"deleted\",\"topic\":");
+            json::write_string_ascii(out, topic);
+            out.extend_from_slice(b"}\n");
+        }
+    }
+
     /// Writes that the topic is another list now, which begins at `cursor`. Formats that know no
     /// offsets have nothing to say.
     pub(crate) fn encode_reset(

@@ -21,6 +21,8 @@ use std::collections::HashMap;
 pub(crate) struct Ledger {
     pub(crate) topics: HashMap<String, Facts>,
     pub(crate) memory: Memory,
+    /// Whether what is accepted is on disk before it is answered.
+    pub(crate) durable: bool,
 }
 
 /// What became of a publish that was not refused.
@@ -35,6 +37,8 @@ pub(crate) struct Receipt {
     pub(crate) duplicate: bool,
     /// Whether the topic was created for it.
     pub(crate) created: bool,
+    /// Whether it survives a crash of the machine that holds it.
+    pub(crate) durable: bool,
 }
 
 /// What it takes to undo that a publish was accepted.
@@ -53,7 +57,7 @@ pub(crate) struct Undo {
 impl Ledger {
     /// Nothing yet.
     pub(crate) fn new(memory: Memory) -> Ledger {
-        Ledger { topics: HashMap::new(), memory }
+        Ledger { topics: HashMap::new(), memory, durable: false }
     }
 
     /// Takes a new topic into the account.
@@ -159,8 +163,9 @@ impl Ledger {
                 Verdict::Append { skip: there } => skip = there,
                 Verdict::Duplicate { offset } => {
                     let stream = known.map_or(StreamId::NONE, |facts| facts.stream);
+                    let (created, durable) = (false, self.durable);
                     let receipt =
-                        Receipt { stream, offset, appended: 0, duplicate: true, created: false };
+                        Receipt { stream, offset, appended: 0, duplicate: true, created, durable };
                     return Ok((receipt, undo));
                 }
             }
@@ -192,8 +197,9 @@ impl Ledger {
         }
         facts.size += undo.size;
         self.memory.used += undo.size;
-        let (stream, created) = (facts.stream, undo.created);
-        Ok((Receipt { stream, offset, appended, duplicate: false, created }, undo))
+        let Undo { created, .. } = undo;
+        let (stream, durable) = (facts.stream, self.durable);
+        Ok((Receipt { stream, offset, appended, duplicate: false, created, durable }, undo))
     }
 
     /// Takes back what was accepted of a batch, the last publish first. `undo` ends with the

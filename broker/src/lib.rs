@@ -9,11 +9,12 @@
 //! - `topics`: the messages; `facts`, `numbers`, `stream`: what is known beside them
 //! - `batch`, `entry`: messages on their way in, and as they are kept
 //! - `listeners`: who waits for messages
-//! - `memory`, `refusal`: limits, and what a client is told
+//! - `memory`, `arrivals`, `refusal`: limits, and what a client is told
 
 #![forbid(unsafe_code)]
 
 mod access;
+mod arrivals;
 mod batch;
 mod broker;
 mod catch_up;
@@ -23,6 +24,7 @@ mod door;
 mod entry;
 mod facts;
 mod format;
+mod home;
 mod journal;
 mod ledger;
 mod listeners;
@@ -41,17 +43,20 @@ mod topics;
 mod work;
 
 pub use access::{Origins, Token, TokenError};
-pub use config::{Config, PROGRAM, Task, Timeouts, TokenSource};
+pub use config::{Config, PROGRAM, Role, Task, Timeouts, TokenSource};
 
 use access::Access;
+use arrivals::Arrivals;
 use broker::Broker;
+use home::index::Address;
+use home::{Homes, Link, Peers};
 use journal::{Journal, Sync};
 use memory::Memory;
 use names::Names;
 use replay::Replayed;
 use room::Room;
 use std::io::{self, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{error, fmt, thread};
@@ -69,6 +74,11 @@ pub enum Error {
     },
     /// The journal could not be opened, or is not whole.
     Journal(Box<dyn error::Error + Send + std::marker::Sync>),
+    /// A leaf would hide topics that it is the home of.
+    OwnTopics {
+        /// One of them.
+        topic: String,
+    },
     /// The system has no thread to spare.
     Thread(io::Error),
     /// The token's file holds no token.
@@ -137,8 +147,10 @@ fn serve(config: Config) -> Result<(), Error> {
     };
     let catch_up_threads = room::catch_up_threads(connections);
     let broker = Broker::new(topics, names, *message_size_max, catch_up_threads);
-    let access = Access { loopback_only, origins: config.origins, token };
-    let broker = Arc::new(Broker { access, timeouts: config.timeouts, ..broker });
+    let access = Access { loopback_only, origins: config.origins.clone(), token };
+    let arrivals = Arrivals::new(config.memory_max);
+    let broker = Arc::new(Broker { access, arrivals, timeouts: config.timeouts, ..broker });
+    join(&config, &broker, address)?;
     if config.data.is_some() {
         let keeper = Arc::clone(&broker);
         let thread = thread::Builder::new();
@@ -150,6 +162,40 @@ fn serve(config: Config) -> Result<(), Error> {
         config.memory_max >> 20
     ));
     server::serve(&listener, &broker, &Arc::new(Room::new(connections)))
+}
+
+/// Lets the broker work with others, as its role says.
+fn join(config: &Config, broker: &Arc<Broker>, own: SocketAddr) -> Result<(), Error> {
+    let token = config.peer_token.clone();
+    let homes = match &config.role {
+        Role::Alone => Homes::Own,
+        Role::Leaf(upstream) => {
+            if let Some(topic) = broker.topics.names(false).into_iter().next() {
+                return Err(Error::OwnTopics { topic });
+            }
+            let link = Link::new(upstream.clone(), token, broker).map_err(Error::Thread)?;
+            Homes::Upstream(link)
+        }
+        Role::Peer { index, advertise } => {
+            let (host, port) =
+                advertise.clone().unwrap_or_else(|| (own.ip().to_string(), own.port()));
+            Homes::Peers(Peers::new(index.clone(), Address { host, port }, token))
+        }
+    };
+    // It is set here alone.
+    let _ = broker.homes.set(homes);
+    let mirrors = broker.topics.names(true);
+    let joined = Arc::clone(broker);
+    let begin = move || {
+        // What was mirrored is followed again, whoever asks for it.
+        for topic in mirrors {
+            let _ = joined.prepare(&topic);
+        }
+        if let Homes::Peers(peers) = joined.homes() {
+            peers.attend(&joined);
+        }
+    };
+    thread::Builder::new().spawn(begin).map(drop).map_err(Error::Thread)
 }
 
 /// The topics and lasting subscriptions that a directory holds, and a word about them.
@@ -190,6 +236,11 @@ impl fmt::Display for Error {
             ),
             Error::Bind { address, .. } => write!(f, "cannot listen on {address}"),
             Error::Journal(cause) => cause.fmt(f),
+            Error::OwnTopics { topic } => write!(
+                f,
+                "the data directory holds topics of its own, such as {topic:?}: a leaf has none; \
+                 start it with another --data"
+            ),
             Error::Thread(_) => f.write_str("the system has no thread to spare"),
             Error::Token { path, .. } => write!(f, "no token from {}", path.display()),
         }
@@ -201,6 +252,7 @@ impl error::Error for Error {
         match self {
             Error::Bind { cause, .. } | Error::Thread(cause) => Some(cause),
             Error::Journal(cause) => cause.source(),
+            Error::OwnTopics { .. } => None,
             Error::Token { cause, .. } => Some(cause),
         }
     }

@@ -33,8 +33,6 @@ use std::sync::{Mutex, MutexGuard};
 pub(crate) struct Topics {
     /// What goes to disk before it becomes visible, if anything does.
     commits: Option<Commits>,
-    /// Whether an answered change survives a crash of the machine.
-    durable: bool,
     /// Whether the last change that should have gone to disk did.
     healthy: AtomicBool,
     facts: Mutex<Ledger>,
@@ -47,7 +45,6 @@ impl Topics {
     pub(crate) fn new(memory: Memory) -> Topics {
         Topics {
             commits: None,
-            durable: false,
             healthy: AtomicBool::new(true),
             facts: Mutex::new(Ledger::new(memory)),
             lists: Mutex::new(HashMap::new()),
@@ -59,16 +56,10 @@ impl Topics {
     pub(crate) fn restored(replayed: Replayed, journal: Journal, durable: bool) -> Topics {
         Topics {
             commits: Some(Commits::new(journal)),
-            durable,
             healthy: AtomicBool::new(true),
-            facts: Mutex::new(replayed.ledger),
+            facts: Mutex::new(Ledger { durable, ..replayed.ledger }),
             lists: Mutex::new(replayed.lists),
         }
-    }
-
-    /// Whether what is answered survives a crash of the machine.
-    pub(crate) fn is_durable(&self) -> bool {
-        self.durable
     }
 
     /// Whether the last change could be stored.
@@ -130,6 +121,11 @@ impl Topics {
         let ledger = lock(&self.facts);
         let wanted = ledger.topics.iter().filter(|(_, facts)| facts.mirror == mirrors);
         wanted.map(|(topic, _)| topic.clone()).collect()
+    }
+
+    /// Whether this broker is the home of a topic.
+    pub(crate) fn is_own(&self, topic: &str) -> bool {
+        lock(&self.facts).topics.get(topic).is_some_and(|facts| !facts.mirror)
     }
 
     /// Keeps what happened to lasting subscriptions, where anything is kept.

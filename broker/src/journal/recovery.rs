@@ -114,15 +114,13 @@ pub(super) fn check_file_header(
     }
 }
 
-/// Writes the header of the file; it is durable, and so is the file's name.
+/// Writes the header of the file, which [`settle`] makes durable.
 pub(super) fn write_file_header(directory: &dyn Directory, file: &dyn File) -> Result<(), Error> {
-    file.write_all_at(&FileHeader::bytes(), 0).map_err(directory.failed("write", JOURNAL))?;
-    file.sync().map_err(directory.failed("sync", JOURNAL))?;
-    directory.sync().map_err(directory.failed("sync the directory of", JOURNAL))
+    file.write_all_at(&FileHeader::bytes(), 0).map_err(directory.failed("write", JOURNAL))
 }
 
-/// Makes sure that what was read is on disk, and that nothing follows it. `last` is where the
-/// last whole frame begins, or 0 if there is none.
+/// Makes sure that what was read is on disk, under its name, and that nothing follows it. `last`
+/// is where the last whole frame begins, or 0 if there is none.
 pub(super) fn settle(
     directory: &dyn Directory,
     file: &dyn File,

@@ -1,8 +1,11 @@
 //! The system from outside: real processes, real sockets, nothing shared with the product but
 //! its reader of JSON.
 //!
+//! - [`access`]: who may come in
 //! - [`four_nodes`]: a broker, a publisher and two subscribers, whatever happens to them
 //! - [`publish`]: what is stored, what is refused, and what is not stored twice
+//! - [`http_cases`]: HTTP at its edges, byte by byte
+//! - [`limits`]: every limit, at it and one past it
 //! - [`messages`]: the list of a topic, whole, in pieces and as it grows
 //! - [`page`]: what people see in a browser
 //! - [`programs`]: how the programs begin, end, and say what is wrong
@@ -11,9 +14,13 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test that panics fails, and its helpers are tests too")]
 
+mod access;
 mod four_nodes;
+mod http_cases;
+mod limits;
 mod messages;
 mod page;
 mod programs;
 mod publish;
+mod push;
 mod tidy;

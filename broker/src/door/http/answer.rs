@@ -127,7 +127,6 @@ impl Answers {
         &mut self,
         topic: &str,
         outcome: &Result<Receipt, Refusal>,
-        durable: bool,
         manner: Manner<'_>,
     ) {
         let receipt = match outcome {
@@ -137,7 +136,7 @@ impl Answers {
         let mut body = std::mem::take(&mut self.body);
         body.extend_from_slice(b"{\"topic\":");
         json::write_string(&mut body, topic);
-        let Receipt { stream, offset, appended, duplicate, .. } = receipt;
+        let Receipt { stream, offset, appended, duplicate, durable, .. } = receipt;
         let duplicate = if *duplicate { ",\"duplicate\":true" } else { "" };
         let _ = writeln!(
             body,
@@ -165,7 +164,11 @@ impl Answers {
         let mut fields = more.to_vec();
         match refusal {
             Refusal::Method { allow } => fields.push(("Allow", allow)),
+            Refusal::Unreachable { .. } => fields.push(("Retry-After", "1")),
             Refusal::ContentEncoding => fields.push(("Accept-Encoding", "identity")),
+            Refusal::Busy { .. } | Refusal::TooManySubscriptions { .. } => {
+                fields.push(("Retry-After", "1"))
+            }
             Refusal::Token { .. } => fields.push(("WWW-Authenticate", "Bearer")),
             _ => {}
         }

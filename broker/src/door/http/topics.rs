@@ -43,6 +43,7 @@ impl Door<'_> {
     }
 
     fn show(&mut self, topic: &str, manner: Manner<'_>) -> Result<(), Refusal> {
+        self.broker.prepare(topic)?;
         let summary = self.broker.topics.summary(topic)?;
         let digest = self.broker.topics.digest(topic, summary.stream, summary.messages)?;
         let mut body = Vec::new();
@@ -59,7 +60,10 @@ impl Door<'_> {
             Err(refusal) => return Err(refusal),
         };
         let mut body = Vec::new();
-        write_summary(&mut body, topic, &self.broker.topics.summary(topic)?, None);
+        self.broker.prepare(topic)?;
+        // A topic without messages has no mirror yet.
+        let summary = self.broker.topics.summary(topic).unwrap_or(Summary::EMPTY);
+        write_summary(&mut body, topic, &summary, None);
         body.push(b'\n');
         self.answers.json(status, &body, manner);
         Ok(())

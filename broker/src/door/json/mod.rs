@@ -8,12 +8,15 @@
 //! `topic.rs`.
 
 mod channel;
+mod index;
 mod topic;
 
 use super::entrance::Entrance;
 use super::publish;
+use crate::arrivals::DocumentSize;
 use crate::batch::Batch;
 use crate::broker::Broker;
+use crate::home::index::Presence;
 use crate::ledger::Receipt;
 use crate::refusal::Refusal;
 use crate::subscriber::Subscriber;
@@ -31,12 +34,15 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
         broker,
         subscriber: Subscriber::new(Arc::clone(connection.stream()), broker),
         entrance: Entrance::new(&broker.access),
+        presences: Vec::new(),
         dialect: Dialect::Topic,
         batch: Batch::default(),
         dialects: Vec::new(),
         answers: Vec::new(),
     };
     let mut objects = Objects::default();
+    let mut share = broker.arrivals.share();
+    let mut size = DocumentSize::default();
     let ending = loop {
         let input = connection.buffered();
         let mut used = 0;
@@ -57,6 +63,14 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
         let Some(unfinished) = unfinished else { break Some(INVALID) };
         if unfinished > BODY_SIZE_MAX {
             break Some(TOO_LARGE);
+        }
+        if used > 0 {
+            share.give_back();
+            size = DocumentSize::default();
+        }
+        if let Err(refusal) = share.grow(size.of(input.get(used..).unwrap_or_default())) {
+            desk.refuse(desk.dialect, &refusal);
+            break None;
         }
         connection.consume(used);
         match connection.fill(None) {
@@ -82,6 +96,7 @@ const _: () = assert!(BODY_SIZE_MAX == 8_388_608);
 
 /// How the token is shown in this door.
 const HOW: &str = "send {\"command\":\"auth\",\"token\":\"<token>\"} first";
+
 /// Takes one object after another from the front of the bytes that came in.
 #[derive(Default)]
 struct Objects {
@@ -112,6 +127,8 @@ impl Objects {
         }
         self.boundary = None;
         match json::parse_prefix(input) {
+            // Most that are too large are found out before they end; some end with the read.
+            Ok((_, size)) if size > BODY_SIZE_MAX => Next::Partial { size },
             Ok((object, size)) => Next::Object(object, size),
             Err(json::Error::Invalid { .. }) => Next::Invalid,
             Err(json::Error::Partial) => {
@@ -164,6 +181,8 @@ struct Desk<'a> {
     broker: &'a Arc<Broker>,
     subscriber: Subscriber,
     entrance: Entrance,
+    /// Peers that are registered with this broker's index for as long as the session lasts.
+    presences: Vec<Presence>,
     /// The dialect of the last command that showed one.
     dialect: Dialect,
     /// Publishes that were read and not yet appended.
@@ -177,6 +196,10 @@ struct Desk<'a> {
 impl Desk<'_> {
     /// Handles one object.
     fn command(&mut self, object: &Value<'_>) {
+        if !matches!(object, Value::Object(_)) {
+            self.append();
+            return self.dialect.error(&mut self.answers, INVALID);
+        }
         let arguments = match object.get("args") {
             Some(arguments @ Value::Object(_)) => arguments,
             _ => object,
@@ -235,7 +258,7 @@ impl Desk<'_> {
         self.append();
         match dialect {
             Dialect::Channel => dialect.error(&mut self.answers, &refusal.to_string()),
-            Dialect::Topic => topic::refuse(&mut self.answers, refusal),
+            Dialect::Topic => topic::refuse(&mut self.answers, refusal, None),
         }
     }
 
@@ -245,7 +268,6 @@ impl Desk<'_> {
             return;
         }
         let outcomes = self.broker.publish(&mut self.batch);
-        let durable = self.broker.topics.is_durable();
         let publishes = self.batch.publishes.iter().zip(self.dialects.drain(..));
         for ((publish, dialect), outcome) in publishes.zip(&outcomes) {
             let answers = &mut self.answers;
@@ -253,9 +275,9 @@ impl Desk<'_> {
                 (Dialect::Channel, Ok(Receipt { .. })) => {}
                 (Dialect::Channel, Err(refusal)) => dialect.error(answers, &refusal.to_string()),
                 (Dialect::Topic, Ok(receipt)) => {
-                    topic::confirm_publish(answers, &publish.topic, receipt, durable);
+                    topic::confirm_publish(answers, &publish.topic, receipt);
                 }
-                (Dialect::Topic, Err(refusal)) => topic::refuse(answers, refusal),
+                (Dialect::Topic, Err(refusal)) => topic::refuse(answers, refusal, None),
             }
         }
         self.send();

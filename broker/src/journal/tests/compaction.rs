@@ -1,6 +1,7 @@
 //! Compaction: the same records before and after, and nothing in between.
 
 use super::super::Notice;
+use super::super::check::verify_in;
 use super::disk::{Call, Fault, SimulatedDisk};
 use super::{Opened, contents, open, open_compacting, publish, stream};
 use crate::journal::Frame;
@@ -72,6 +73,38 @@ fn little_garbage_is_left_where_it_is() {
     let opened = open_compacting(&disk, 1 << 20).unwrap();
     assert!(opened.notices.is_empty());
     assert_eq!(contents(&disk), before);
+}
+
+#[test]
+fn a_journal_of_which_more_than_half_counts_is_left_as_it_is() {
+    for (kept, is_compacted) in [(900, true), (1100, false)] {
+        let disk = SimulatedDisk::default();
+        let mut frame = Frame::default();
+        publish(&mut frame, "gone", 0, &"x".repeat(1000));
+        frame.delete("gone", stream(0));
+        publish(&mut frame, "kept", 0, &"x".repeat(kept));
+        open(&disk).unwrap().journal.append(&mut frame).unwrap();
+        let notices = open_compacting(&disk, 1).unwrap().notices;
+        assert_eq!(!notices.is_empty(), is_compacted, "{kept} bytes: {notices:?}");
+    }
+}
+
+#[test]
+fn a_large_journal_is_compacted_into_frames_that_stay_small() {
+    let disk = SimulatedDisk::default();
+    let mut journal = open(&disk).unwrap().journal;
+    let mut frame = Frame::default();
+    frame.create("kept", stream(1));
+    for time in 0..6 {
+        publish(&mut frame, "kept", time, &"x".repeat(400_000));
+        publish(&mut frame, "gone", time, &"x".repeat(500_000));
+    }
+    frame.delete("gone", stream(2));
+    journal.append(&mut frame).unwrap();
+    drop(journal);
+    open_compacting(&disk, 1).unwrap();
+    let summary = verify_in(&disk).unwrap();
+    assert_eq!((summary.frames, summary.topics["kept"].messages), (3, 6));
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use super::super::check::{Repaired, Summary, repair_in, verify_in};
 use super::super::header::{FRAME_HEADER_SIZE, FRAME_SIZE_MAX, FileHeader, FrameHeader};
 use super::super::recovery::Torn;
+use super::super::scan::count_headers;
+use super::super::storage::Directory;
 use super::super::{Error, Notice};
 use super::disk::SimulatedDisk;
 use super::{Base, open, refused_at, seen_in, single};
@@ -185,6 +187,15 @@ fn d08_a_length_that_is_wrong_is_refused_or_torn_and_never_believed() {
     }
 }
 
+#[test]
+fn d08_a_frame_of_nothing_is_refused() {
+    let base = Base::new();
+    let offset = base.bytes.len() as u64;
+    let header = FrameHeader { offset, length: 0, checksum: crc32(b"") };
+    let disk = base.changed(|bytes| bytes.extend(header.bytes()));
+    assert_eq!(refused_at(&open(&disk).map(|_| ()).unwrap_err()), offset);
+}
+
 /// Bytes that look like chance and are the same in every run.
 fn noise(seed: u64) -> impl Iterator<Item = u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -318,6 +329,30 @@ fn d15_a_repair_does_to_a_torn_journal_what_a_start_does() {
     assert!(matches!(repair_in(&disk).unwrap(), Repaired::Torn(Torn { size: 100, .. })));
     assert_eq!(repair_in(&disk).unwrap(), Repaired::Nothing);
     assert_eq!(open(&disk).unwrap().seen, base.seen(2));
+}
+
+#[test]
+fn d15_a_repair_replaces_what_a_start_left_over() {
+    let base = Base::new();
+    let disk = base.changed(|bytes| bytes[base.last() + 200] ^= 1);
+    disk.put("journal.tmp", b"left over");
+    let repaired = repair_in(&disk).unwrap();
+    assert!(matches!(repaired, Repaired::Cut { frames_kept: 2, frames_cut: 1, .. }));
+    assert_eq!(disk.names(), [&format!("damaged-{}", base.last()), "journal"]);
+}
+
+#[test]
+fn frames_are_found_wherever_they_stand_after_the_damage() {
+    let block = 512 << 10;
+    for start in [0, block - 50, block - 49, block - 25, block - 1, block] {
+        let header = FrameHeader { offset: start, length: 1, checksum: 0 };
+        let bytes = [vec![b'x'; usize::try_from(start).unwrap()], header.bytes().to_vec()].concat();
+        let disk = SimulatedDisk::with("journal", &bytes);
+        let file = disk.open("journal").unwrap();
+        let size = file.size().unwrap();
+        assert_eq!(count_headers(&*file, 0, size).unwrap(), 1, "{start}");
+        assert_eq!(count_headers(&*file, start + 1, size).unwrap(), 0, "{start}");
+    }
 }
 
 #[test]

@@ -57,6 +57,14 @@ fn a_directory_without_a_parent_is_not_created() {
 }
 
 #[test]
+fn a_directory_without_a_journal_is_neither_verified_nor_written_to() {
+    let temporary = Temporary::new();
+    assert!(matches!(verify(&temporary.0), Err(Error::Io { action: "open", .. })));
+    assert!(matches!(repair(&temporary.0), Err(Error::Io { action: "open", .. })));
+    assert_eq!(fs::read_dir(&temporary.0).unwrap().count(), 0);
+}
+
+#[test]
 fn l01_a_directory_belongs_to_one_broker_and_to_the_next_when_that_ends() {
     let temporary = Temporary::new();
     let (journal, ..) = open(&temporary.0).unwrap();
@@ -129,7 +137,7 @@ fn repair_saves_the_damage_beside_the_journal() {
 #[test]
 fn a_file_on_disk_is_cut_and_synced_by_name() {
     let temporary = Temporary::new();
-    let disk = Disk::lock(&temporary.0, false).unwrap();
+    let disk = Disk::lock(&temporary.0, true).unwrap();
     let file = disk.create("one").unwrap();
     file.write_all_at(b"0123456789", 0).unwrap();
     file.set_size(4).unwrap();
