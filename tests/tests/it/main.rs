@@ -7,6 +7,7 @@
 //! - [`http_cases`]: HTTP at its edges, byte by byte
 //! - [`limits`]: every limit, at it and one past it
 //! - [`messages`]: the list of a topic, whole, in pieces and as it grows
+//! - [`metrics`]: what is counted
 //! - [`page`]: what people see in a browser
 //! - [`programs`]: how the programs begin, end, and say what is wrong
 //! - [`tidy`]: the rules that every file keeps
@@ -19,6 +20,7 @@ mod four_nodes;
 mod http_cases;
 mod limits;
 mod messages;
+mod metrics;
 mod page;
 mod programs;
 mod publish;
