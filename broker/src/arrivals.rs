@@ -39,9 +39,9 @@ pub(crate) struct Share<'a> {
 
 impl Arrivals {
     /// An account for a broker whose messages may take `memory_max` bytes: a quarter of that on
-    /// top, and in any case room for one.
+    /// top, and in any case room for one body and what it usually becomes.
     pub(crate) fn new(memory_max: u64) -> Arrivals {
-        Arrivals { max: (memory_max / 4).max(BODY_SIZE_MAX as u64), used: AtomicU64::new(0) }
+        Arrivals { max: (memory_max / 4).max(2 * BODY_SIZE_MAX as u64), used: AtomicU64::new(0) }
     }
 
     /// The share of a connection that has taken nothing yet.
@@ -134,13 +134,15 @@ mod tests {
         let arrivals = Arrivals::new(0);
         let mut first = arrivals.share();
         let mut second = arrivals.share();
-        assert!(first.grow(BODY_SIZE_MAX).is_ok(), "there is room for one");
-        assert!(first.grow(BODY_SIZE_MAX).is_ok(), "and it is not counted twice");
+        let all = 2 * BODY_SIZE_MAX;
+        assert!(first.grow(all).is_ok(), "there is room for one and what it becomes");
+        assert!(first.grow(all).is_ok(), "and it is not counted twice");
         assert!(matches!(second.grow(UNCOUNTED_SIZE + 1), Err(Refusal::Busy { .. })));
         assert!(second.grow(UNCOUNTED_SIZE).is_ok(), "a small one always has room");
         drop(first);
-        assert!(second.grow(BODY_SIZE_MAX - 1).is_ok());
-        assert!(second.grow(BODY_SIZE_MAX).is_ok());
+        assert!(second.grow(all - 1).is_ok());
+        assert!(second.grow(all).is_ok());
+        assert!(second.grow(all + 1).is_err());
         second.give_back();
         assert_eq!(arrivals.used.load(Ordering::Relaxed), 0);
     }

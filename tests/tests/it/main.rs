@@ -6,6 +6,7 @@
 //! - [`publish`]: what is stored, what is refused, and what is not stored twice
 //! - [`http_cases`]: HTTP at its edges, byte by byte
 //! - [`limits`]: every limit, at it and one past it
+//! - [`load`]: many clients, slow ones, and such as break off
 //! - [`messages`]: the list of a topic, whole, in pieces and as it grows
 //! - [`metrics`]: what is counted
 //! - [`page`]: what people see in a browser
@@ -19,6 +20,7 @@ mod access;
 mod four_nodes;
 mod http_cases;
 mod limits;
+mod load;
 mod messages;
 mod metrics;
 mod page;

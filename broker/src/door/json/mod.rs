@@ -213,14 +213,8 @@ impl Desk<'_> {
             }
         }
         let dialect = self.dialect;
-        let command = match publish::required_text(object, "command") {
-            Ok(command) => command.to_ascii_lowercase(),
-            Err(_) => String::new(),
-        };
-        if command == "auth" || !self.entrance.is_open() {
-            return self.authenticate(dialect, &command, arguments);
-        }
-        if command == "publish" {
+        let command = publish::required_text(object, "command").unwrap_or_default();
+        if self.entrance.is_open() && command.eq_ignore_ascii_case("publish") {
             let size_max = self.broker.message_size_max;
             match publish::add(arguments, dialect.key(), &mut self.batch, size_max) {
                 Ok(()) => self.dialects.push(dialect),
@@ -230,6 +224,10 @@ impl Desk<'_> {
                 self.append();
             }
             return;
+        }
+        let command = command.to_ascii_lowercase();
+        if command == "auth" || !self.entrance.is_open() {
+            return self.authenticate(dialect, &command, arguments);
         }
         self.append();
         let done = match dialect {
