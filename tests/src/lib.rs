@@ -19,7 +19,8 @@
 //!
 //! # Not here
 //!
-//! The product's own HTTP, where a broker is asked: a mistake there must not be shared by what looks for it.
+//! The product's own HTTP, where a broker is asked: a mistake there must not be shared by what
+//! looks for it.
 
 #![forbid(unsafe_code)]
 

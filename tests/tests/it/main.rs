@@ -2,8 +2,9 @@
 //! its reader of JSON.
 //!
 //! - [`access`]: who may come in
+//! - [`deploy`]: what is written about running the broker
+//! - [`examples`]: clients in other languages
 //! - [`four_nodes`]: a broker, a publisher and two subscribers, whatever happens to them
-//! - [`publish`]: what is stored, what is refused, and what is not stored twice
 //! - [`http_cases`]: HTTP at its edges, byte by byte
 //! - [`limits`]: every limit, at it and one past it
 //! - [`load`]: many clients, slow ones, and such as break off
@@ -11,12 +12,15 @@
 //! - [`metrics`]: what is counted
 //! - [`page`]: what people see in a browser
 //! - [`programs`]: how the programs begin, end, and say what is wrong
+//! - [`publish`]: what is stored, what is refused, and what is not stored twice
 //! - [`tidy`]: the rules that every file keeps
 
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test that panics fails, and its helpers are tests too")]
 
 mod access;
+mod deploy;
+mod examples;
 mod four_nodes;
 mod http_cases;
 mod limits;
