@@ -4,7 +4,7 @@
     client.py publish TOPIC MESSAGE...   each message once, whatever is lost on the way
     client.py follow TOPIC [FROM]        from now on, or from a number on, for ever
 
-Environment: BROKER, http://127.0.0.1:9000 unless said otherwise, and BROKER_TOKEN if it asks for one.
+Environment: BROKER, http://127.0.0.1:9000 unless said otherwise; BROKER_TOKEN if it asks for one.
 """
 
 import http.client
@@ -32,7 +32,8 @@ class Broker:
 
     def open(self, path, body=None, fields=None):
         """One request. Raises HTTPError for a refusal, and one of LOST where there is no answer."""
-        request = urllib.request.Request(self.address + path, body, {**self.fields, **(fields or {})})
+        fields = {**self.fields, **(fields or {})}
+        request = urllib.request.Request(self.address + path, body, fields)
         # A stream says something every 15 seconds.
         return urllib.request.urlopen(request, timeout=40)
 
@@ -90,7 +91,8 @@ def again(attempt):
 
 
 def main(arguments):
-    broker = Broker(os.environ.get("BROKER", "http://127.0.0.1:9000"), os.environ.get("BROKER_TOKEN"))
+    address = os.environ.get("BROKER", "http://127.0.0.1:9000")
+    broker = Broker(address, os.environ.get("BROKER_TOKEN"))
     match arguments:
         case ["publish", topic, *messages] if messages:
             broker.publish(topic, *messages)

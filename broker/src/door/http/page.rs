@@ -15,7 +15,7 @@ const PAGE: &str = include_str!("page.html");
 /// page took it for markup. A test compares the digests with the file.
 const POLICY: &str = "default-src 'none'; \
     script-src 'sha256-bd+hH+N1/xS88rsIliTulzT62dcqMmhrZqbNTVcr+hk='; \
-    style-src 'sha256-0sD50eiyXwSubnQotc5l4qM0iPhl0FTaipKxRbYQRxE='; \
+    style-src 'sha256-QghYnjELukTDggaN1HyeU+QBs0OukMwXzcSAMKpOIyA='; \
     img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
