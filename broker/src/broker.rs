@@ -14,6 +14,7 @@ use crate::entry;
 use crate::home::{Homes, Index};
 use crate::ledger::Receipt;
 use crate::listeners::{Listener, Listeners};
+use crate::metrics::Metrics;
 use crate::names::Names;
 use crate::refusal::Refusal;
 use crate::session::Progress;
@@ -50,6 +51,8 @@ pub(crate) struct Broker {
     pub(crate) timeouts: Timeouts,
     /// Memory for what has not wholly arrived.
     pub(crate) arrivals: Arrivals,
+    /// What is counted.
+    pub(crate) metrics: Metrics,
 }
 
 impl Broker {
@@ -72,13 +75,17 @@ impl Broker {
             access: Access::default(),
             timeouts: Timeouts::default(),
             arrivals: Arrivals::new(u64::MAX),
+            metrics: Metrics::new(),
         }
     }
 
     /// Appends a batch: one answer for each publish. Listeners are not told yet; see
     /// [`Broker::announce`].
     pub(crate) fn publish(self: &Arc<Broker>, batch: &mut Batch) -> Vec<Result<Receipt, Refusal>> {
-        self.homes().publish(batch, self)
+        let begun = Instant::now();
+        let outcomes = self.homes().publish(batch, self);
+        self.metrics.published(&outcomes, begun.elapsed());
+        outcomes
     }
 
     /// Sees to it that a topic can be read here. Whoever reads a topic calls this first.
@@ -183,6 +190,7 @@ impl Broker {
 
     /// Work on sessions, for so long.
     pub(crate) fn work(&self, time: Option<Duration>) -> Work<'_> {
-        Work::new(&self.topics, &self.names, time.map(|time| Instant::now() + time))
+        let deadline = time.map(|time| Instant::now() + time);
+        Work::new(&self.topics, &self.names, &self.metrics.delivered, deadline)
     }
 }

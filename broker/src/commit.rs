@@ -13,12 +13,15 @@ use crate::batch::{Batch, Publisher};
 use crate::entry::{self, Entry};
 use crate::journal::{Frame, Journal};
 use crate::ledger::{Receipt, Undo};
+use crate::metrics::Histogram;
 use crate::refusal::Refusal;
 use crate::stream::Cursor;
 use std::io::{self, Write};
 use std::process;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
+use std::time::Instant;
 
 /// A change of what the broker keeps.
 #[derive(Debug)]
@@ -68,6 +71,16 @@ const GROUP_SIZE_MAX: usize = 32 << 20;
 /// Changes on their way to disk.
 pub(crate) struct Commits {
     line: Mutex<Line>,
+    meter: Meter,
+}
+
+/// What is counted of the journal.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    /// Bytes of the journal.
+    pub(crate) size: AtomicU64,
+    /// To write a group of changes, and sync it where that is asked.
+    pub(crate) time: Histogram,
 }
 
 /// Invariant: while `scribe` is here, nobody waits.
@@ -123,8 +136,14 @@ pub(crate) trait Store {
 impl Commits {
     /// Commits to this journal.
     pub(crate) fn new(journal: Journal) -> Commits {
+        let meter = Meter { size: AtomicU64::new(journal.size()), time: Histogram::default() };
         let scribe = Some(Box::new(Scribe { journal, frame: Frame::default() }));
-        Commits { line: Mutex::new(Line { scribe, waiting: Vec::new() }) }
+        Commits { line: Mutex::new(Line { scribe, waiting: Vec::new() }), meter }
+    }
+
+    /// What is counted of the journal.
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// Brings a change to disk and makes it visible. Gives it back with its outcome.
@@ -152,7 +171,7 @@ impl Commits {
         let mut rest = tickets.as_slice();
         while !rest.is_empty() {
             let (group, later) = rest.split_at(group_size(rest));
-            scribe.store(group, store);
+            scribe.store(group, store, &self.meter);
             rest = later;
         }
         // First the journal, so that the disk has work while the answers are sent.
@@ -196,12 +215,16 @@ fn group_size(tickets: &[Arc<Ticket>]) -> usize {
 
 impl Scribe {
     /// Writes a group of changes as one frame, and makes them visible or takes them back.
-    fn store(&mut self, group: &[Arc<Ticket>], store: &impl Store) {
+    fn store(&mut self, group: &[Arc<Ticket>], store: &impl Store, meter: &Meter) {
         self.frame.clear();
         for ticket in group {
             store.accept(&mut ticket.lock(), &mut self.frame);
         }
-        match self.journal.append(&mut self.frame) {
+        let begun = Instant::now();
+        let stored = self.journal.append(&mut self.frame);
+        meter.time.observe(begun.elapsed(), 1);
+        meter.size.store(self.journal.size(), Ordering::Relaxed);
+        match stored {
             Ok(()) => group.iter().for_each(|ticket| store.publish(&mut ticket.lock())),
             Err(error) if error.is_fatal() => {
                 // Whether it is on disk cannot be known: the next start finds out. Nobody is

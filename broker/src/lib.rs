@@ -10,6 +10,7 @@
 //! - `batch`, `entry`: messages on their way in, and as they are kept
 //! - `listeners`: who waits for messages
 //! - `memory`, `arrivals`, `refusal`: limits, and what a client is told
+//! - `metrics`: what is counted
 
 #![forbid(unsafe_code)]
 
@@ -29,6 +30,7 @@ mod journal;
 mod ledger;
 mod listeners;
 mod memory;
+mod metrics;
 mod names;
 mod numbers;
 mod refusal;

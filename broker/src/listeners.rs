@@ -111,6 +111,11 @@ impl Listeners {
         Some((Arc::clone(topic), Arc::clone(listeners)))
     }
 
+    /// How many listeners there are, each counted for each of its topics.
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
     /// How many connections a topic's messages are pushed to.
     pub(crate) fn sessions(&self, topic: &str) -> usize {
         let of = self.of(topic).map(|(_, listeners)| listeners).unwrap_or_default();

@@ -37,7 +37,7 @@ pub(crate) fn serve(listener: &TcpListener, broker: &Arc<Broker>, room: &Arc<Roo
         match listener.accept() {
             Ok((stream, _)) => {
                 if let Err(stream) = welcome(stream, broker, room) {
-                    turn_away(stream, &mut turned_away);
+                    turn_away(stream, &mut turned_away, broker);
                 }
             }
             // The client left before it was accepted, or a signal came.
@@ -50,7 +50,7 @@ pub(crate) fn serve(listener: &TcpListener, broker: &Arc<Broker>, room: &Arc<Roo
                 drop(spare.take());
                 turned_away.clear();
                 if let Ok((stream, _)) = listener.accept() {
-                    turn_away(stream, &mut turned_away);
+                    turn_away(stream, &mut turned_away, broker);
                     turned_away.clear();
                 }
                 spare = File::open("/dev/null").ok();
@@ -90,8 +90,13 @@ fn attend(stream: &TcpStream, serve: impl FnOnce()) {
 }
 
 /// Tells a client that there is no room, without ever waiting for it.
-fn turn_away(stream: impl Into<Arc<TcpStream>>, turned_away: &mut VecDeque<Arc<TcpStream>>) {
+fn turn_away(
+    stream: impl Into<Arc<TcpStream>>,
+    turned_away: &mut VecDeque<Arc<TcpStream>>,
+    broker: &Broker,
+) {
     let stream = stream.into();
+    broker.metrics.refused(503);
     // Whatever fails here fails for a client that is not served anyway.
     let _ = stream.set_nonblocking(true);
     let _ = (&*stream).write(NO_ROOM);

@@ -81,6 +81,8 @@ impl Subscription {
 struct Unsent {
     bytes: Arc<Vec<u8>>,
     written: usize,
+    /// How many messages they are.
+    count: u64,
     /// What is acknowledged once all of it is written: the lasting subscription and its place.
     receipt: Option<(Arc<str>, Arc<str>, Cursor)>,
 }
@@ -195,6 +197,7 @@ impl Session {
                 self.lock().unsent = Some(unsent);
                 return Progress::Full;
             }
+            work.delivered.add(unsent.count);
             if let Some((name, topic, cursor)) = unsent.receipt {
                 work.names.acknowledge(&name, &topic, cursor);
             }
@@ -223,6 +226,7 @@ impl Session {
                 _ => {
                     // Not acknowledged: the client never got it whole.
                     unsent.receipt = None;
+                    unsent.count = 0;
                     self.close();
                     return true;
                 }
@@ -312,7 +316,7 @@ impl State {
         }
         if !self.outbox.is_empty() {
             let bytes = Arc::new(std::mem::take(&mut self.outbox));
-            return Some(Unsent { bytes, written: 0, receipt: None });
+            return Some(Unsent { bytes, written: 0, count: 0, receipt: None });
         }
         while let Some(topic) = self.ready.pop_front() {
             self.set_ready(&topic, false);
@@ -336,6 +340,7 @@ impl State {
         Some(Unsent {
             bytes: piece.bytes,
             written: 0,
+            count: piece.count,
             receipt: name.map(|name| (name, Arc::clone(topic), piece.end)),
         })
     }

@@ -9,7 +9,7 @@
 //! Who waits for messages (`listeners.rs`), protocols (`door/`).
 
 use crate::batch::Batch;
-use crate::commit::{self, Change, Commits, Mirrored, Outcome, PlaceChange, State, Store};
+use crate::commit::{self, Change, Commits, Meter, Mirrored, Outcome, PlaceChange, State, Store};
 use crate::entry;
 use crate::facts::{Facts, MARK_EVERY, Summary};
 use crate::journal::{Frame, Journal};
@@ -151,6 +151,17 @@ impl Topics {
             Outcome::Other(done) => done,
             Outcome::Batch(_) => Ok(()),
         }
+    }
+
+    /// How many topics there are, and the memory that they take.
+    pub(crate) fn account(&self) -> (usize, Memory) {
+        let ledger = lock(&self.facts);
+        (ledger.topics.len(), ledger.memory)
+    }
+
+    /// What is counted of the journal, where there is one.
+    pub(crate) fn meter(&self) -> Option<&Meter> {
+        self.commits.as_ref().map(Commits::meter)
     }
 
     /// All topics, by name.

@@ -2,6 +2,7 @@
 //! it encoded last, which fit every other subscriber at the same place.
 
 use crate::format::{Format, Place};
+use crate::metrics::Counter;
 use crate::names::Names;
 use crate::session::Subscription;
 use crate::stream::{Cursor, StreamId};
@@ -14,6 +15,8 @@ use std::time::Instant;
 pub(crate) struct Work<'a> {
     topics: &'a Topics,
     pub(crate) names: &'a Names,
+    /// Messages that were written to sessions.
+    pub(crate) delivered: &'a Counter,
     /// When to leave the rest to others.
     deadline: Option<Instant>,
     /// The last piece in each format.
@@ -26,6 +29,8 @@ pub(crate) struct Work<'a> {
 #[derive(Clone)]
 pub(crate) struct Piece {
     pub(crate) bytes: Arc<Vec<u8>>,
+    /// How many they are.
+    pub(crate) count: u64,
     /// The place behind them.
     pub(crate) end: Cursor,
     /// Whether there were more than fit.
@@ -34,8 +39,14 @@ pub(crate) struct Piece {
 
 impl<'a> Work<'a> {
     /// Work that goes on until `deadline`, or for ever.
-    pub(crate) fn new(topics: &'a Topics, names: &'a Names, deadline: Option<Instant>) -> Work<'a> {
-        Work { topics, names, deadline, last: [const { None }; Format::COUNT], text: Vec::new() }
+    pub(crate) fn new(
+        topics: &'a Topics,
+        names: &'a Names,
+        delivered: &'a Counter,
+        deadline: Option<Instant>,
+    ) -> Work<'a> {
+        let last = [const { None }; Format::COUNT];
+        Work { topics, names, delivered, deadline, last, text: Vec::new() }
     }
 
     /// Whether the time is up.
@@ -93,7 +104,8 @@ impl<'a> Work<'a> {
             return None;
         }
         let end_cursor = Cursor { next, ..from };
-        let piece = Piece { bytes: Arc::new(bytes), end: end_cursor, more: next < end };
+        let count = next - from.next;
+        let piece = Piece { bytes: Arc::new(bytes), count, end: end_cursor, more: next < end };
         if shared && let Some(last) = self.last.get_mut(format as usize) {
             *last = Some((Arc::clone(topic), from, piece.clone()));
         }

@@ -3,6 +3,7 @@
 //! - [`System`]: a broker, and the publishers and subscribers that work with it
 //! - [`Process`]: one running program, its output kept in its folder
 //! - [`Folder`]: a folder of one's own, gone when it is dropped
+//! - [`Browser`]: a real one, without a screen
 //! - [`program`]: where the programs are; they are built once per run
 //! - [`Proxy`]: a network that loses things
 //! - [`raw`]: bytes over a socket, and a reader of HTTP that shares no code with the product
@@ -18,10 +19,12 @@
 //!
 //! # Not here
 //!
-//! The product's own HTTP: a mistake there must not be shared by what looks for it.
+//! The product's own HTTP, where a broker is asked: a mistake there must not be shared by what
+//! looks for it.
 
 #![forbid(unsafe_code)]
 
+mod browser;
 mod folder;
 mod port;
 mod process;
@@ -33,6 +36,7 @@ mod system;
 pub mod tools;
 pub mod wait;
 
+pub use browser::{Browser, ENTER};
 pub use folder::Folder;
 pub use process::Process;
 pub use proxy::{Fate, Proxy};

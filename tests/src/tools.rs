@@ -21,6 +21,19 @@ pub fn curl() -> Option<Command> {
     find("curl")
 }
 
+/// What drives a browser; nothing where it or the browser is missing.
+#[must_use]
+pub fn chromedriver() -> Option<Command> {
+    find("chromium")?;
+    find("chromedriver")
+}
+
+/// What checks the text that Prometheus reads; nothing where it is missing.
+#[must_use]
+pub fn promtool() -> Option<Command> {
+    find("promtool")
+}
+
 fn find(name: &str) -> Option<Command> {
     let mut check = Command::new(name);
     check.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

@@ -10,6 +10,7 @@ mod publish;
 mod text;
 
 use crate::broker::Broker;
+use crate::metrics::Connections;
 use crate::room::Seat;
 use common::connection::Connection;
 use common::limits::{LINGER_SIZE_MAX, LINGER_TIMEOUT};
@@ -31,6 +32,8 @@ enum Door {
 /// Serves a connection until it ends. One that ends without a byte leaves no trace.
 pub(crate) fn attend(stream: Arc<TcpStream>, mut seat: Seat, broker: &Arc<Broker>) {
     let mut connection = Connection::new(stream);
+    let Connections { undecided, http, json, text } = &broker.metrics.connections;
+    let undecided = undecided.enter();
     let mut begun = None;
     loop {
         match connection.fill(begun.map(|begun| begun + broker.timeouts.head)) {
@@ -46,14 +49,18 @@ pub(crate) fn attend(stream: Arc<TcpStream>, mut seat: Seat, broker: &Arc<Broker
             None if seat.spoke() => *begun.insert(Instant::now()),
             None => return,
         };
-        match choose(connection.buffered()) {
+        let door = match choose(connection.buffered()) {
+            Some(door) => door,
             // No door takes so much white space; this one says so.
-            None if blank => return http::serve(connection, broker, begun),
-            None => {}
-            Some(Door::Http) => return http::serve(connection, broker, begun),
-            Some(Door::Json) => return json::serve(connection, broker),
-            Some(Door::Text) => return text::serve(connection, broker),
-        }
+            None if blank => Door::Http,
+            None => continue,
+        };
+        drop(undecided);
+        return match door {
+            Door::Http => http.during(|| http::serve(connection, broker, begun)),
+            Door::Json => json.during(|| json::serve(connection, broker)),
+            Door::Text => text.during(|| text::serve(connection, broker)),
+        };
     }
 }
 

@@ -108,17 +108,19 @@ impl Desk<'_> {
         if self.entrance.is_shut() {
             return;
         }
+        let told = |refusal: Refusal| (refusal.status(), refusal.to_string());
         let text = str::from_utf8(line).map_err(|_| "the line is not UTF-8");
         let done = match text.map(|text| (text, parse(text))) {
             Ok((text, _)) if text.trim().is_empty() => return,
-            Ok((_, Ok(command))) => self.command(&command).map_err(|it| it.to_string()),
+            Ok((_, Ok(command))) => self.command(&command).map_err(told),
             _ if !self.entrance.is_open() => {
                 let shown = self.entrance.show(&self.broker.access, None, HOW);
-                shown.map_err(|it| it.to_string())
+                shown.map_err(told)
             }
-            Ok((_, Err(reason))) | Err(reason) => Err(reason.to_owned()),
+            Ok((_, Err(reason))) | Err(reason) => Err((400, reason.to_owned())),
         };
-        if let Err(reason) = done {
+        if let Err((status, reason)) = done {
+            self.broker.metrics.refused(status);
             self.append();
             let _ = writeln!(self.answers, "ERROR {reason}");
         }

@@ -3,14 +3,18 @@
 //!
 //! - [`access`]: who may come in
 //! - [`events`]: event streams
+//! - [`deploy`]: what is written about running the broker
+//! - [`examples`]: clients in other languages
 //! - [`four_nodes`]: a broker, a publisher and two subscribers, whatever happens to them
-//! - [`publish`]: what is stored, what is refused, and what is not stored twice
 //! - [`http_cases`]: HTTP at its edges, byte by byte
 //! - [`json_documents`]: JSON as a live broker reads it, and as Python does
 //! - [`limits`]: every limit, at it and one past it
 //! - [`load`]: many clients, slow ones, and such as break off
 //! - [`messages`]: the list of a topic, whole, in pieces and as it grows
+//! - [`metrics`]: what is counted
+//! - [`page`]: what people see in a browser
 //! - [`programs`]: how the programs begin, end, and say what is wrong
+//! - [`publish`]: what is stored, what is refused, and what is not stored twice
 //! - [`tidy`]: the rules that every file keeps
 
 #![forbid(unsafe_code)]
@@ -18,12 +22,16 @@
 
 mod access;
 mod events;
+mod deploy;
+mod examples;
 mod four_nodes;
 mod http_cases;
 mod json_documents;
 mod limits;
 mod load;
 mod messages;
+mod metrics;
+mod page;
 mod programs;
 mod publish;
 mod push;

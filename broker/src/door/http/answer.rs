@@ -5,6 +5,7 @@
 
 use super::Manner;
 use crate::ledger::Receipt;
+use crate::metrics::{self, Metrics};
 use crate::refusal::Refusal;
 use crate::stream::Cursor;
 use common::{clock, json};
@@ -17,8 +18,8 @@ const PREFLIGHT_SECONDS: &str = "7200";
 const EXPOSED: &str = "Stream-Next-Offset, Stream-Id, Retry-After, WWW-Authenticate";
 
 /// Answers that were not sent yet.
-#[derive(Default)]
-pub(super) struct Answers {
+pub(super) struct Answers<'a> {
+    metrics: &'a Metrics,
     bytes: Vec<u8>,
     /// Whether answers depend on the origin that asks.
     vary: bool,
@@ -33,6 +34,7 @@ pub(super) struct Answers {
 pub(super) enum Type {
     Text,
     Html,
+    Metrics,
     Json,
     Problem,
 }
@@ -42,16 +44,24 @@ impl Type {
         match self {
             Type::Text => "text/plain; charset=utf-8",
             Type::Html => "text/html; charset=utf-8",
+            Type::Metrics => metrics::TYPE,
             Type::Json => "application/json",
             Type::Problem => "application/problem+json",
         }
     }
 }
 
-impl Answers {
+impl<'a> Answers<'a> {
     /// No answers yet. `vary` is whether they depend on the origin that asks.
-    pub(super) fn new(vary: bool) -> Answers {
-        Answers { vary, ..Answers::default() }
+    pub(super) fn new(vary: bool, metrics: &'a Metrics) -> Answers<'a> {
+        Answers {
+            metrics,
+            bytes: Vec::new(),
+            vary,
+            second: 0,
+            date: String::new(),
+            body: Vec::new(),
+        }
     }
 
     /// How many bytes wait to be sent.
@@ -77,6 +87,12 @@ impl Answers {
     pub(super) fn html(&mut self, page: &str, fields: &[(&str, &str)], manner: Manner<'_>) {
         self.head(200, Some((Type::Html, page.len() as u64)), fields, manner);
         self.body(page.as_bytes(), manner);
+    }
+
+    /// What the broker counts.
+    pub(super) fn metrics(&mut self, text: &str, manner: Manner<'_>) {
+        self.head(200, Some((Type::Metrics, text.len() as u64)), &[], manner);
+        self.body(text.as_bytes(), manner);
     }
 
     /// A JSON body that is all there.
@@ -131,7 +147,7 @@ impl Answers {
     ) {
         let receipt = match outcome {
             Ok(receipt) => receipt,
-            Err(refusal) => return self.refusal(refusal, &[], manner),
+            Err(refusal) => return self.problem(refusal, &[], manner),
         };
         let mut body = std::mem::take(&mut self.body);
         body.extend_from_slice(b"{\"topic\":");
@@ -149,8 +165,14 @@ impl Answers {
         self.body = body;
     }
 
-    /// A refusal, as RFC 9457 has it.
+    /// A refusal of anything but a publish that was tried, which is counted where it is tried.
     pub(super) fn refusal(&mut self, refusal: &Refusal, more: &[(&str, &str)], manner: Manner<'_>) {
+        self.metrics.refused(refusal.status());
+        self.problem(refusal, more, manner);
+    }
+
+    /// A refusal, as RFC 9457 has it.
+    fn problem(&mut self, refusal: &Refusal, more: &[(&str, &str)], manner: Manner<'_>) {
         let status = refusal.status();
         let mut body = Vec::new();
         let _ = write!(body, "{{\"status\":{status},\"title\":\"{}\",\"detail\":", title(status));

@@ -52,6 +52,7 @@ impl Door<'_> {
                 self.send()?;
             }
         }
+        self.broker.metrics.delivered.add(end - begin.next);
         Ok(())
     }
 }

@@ -18,6 +18,7 @@ use super::{linger, publish};
 use crate::arrivals::{self, DocumentSize, Share};
 use crate::batch::Batch;
 use crate::broker::Broker;
+use crate::metrics;
 use crate::refusal::Refusal;
 use common::connection::{Connection, Error};
 use common::http::chunked::Decoder;
@@ -35,7 +36,7 @@ const BATCH_MAX: usize = 1024;
 
 /// Serves a connection on which the first bytes of a request arrived at `begun`.
 pub(crate) fn serve(connection: Connection, broker: &Arc<Broker>, begun: Instant) {
-    let answers = Answers::new(broker.access.origins.vary());
+    let answers = Answers::new(broker.access.origins.vary(), &broker.metrics);
     let mut door = Door { connection, broker, used: 0, batch: Batch::default(), answers };
     // The end of a connection needs no word: the client has left, or was told.
     let _ = door.run(begun);
@@ -51,7 +52,7 @@ struct Door<'a> {
     /// plain manner.
     batch: Batch,
     /// What was not yet sent; the answers of the batch come after it.
-    answers: Answers,
+    answers: Answers<'a>,
 }
 
 /// The connection is over: the client is gone, or too slow, or was told all there is to say.
@@ -293,6 +294,7 @@ impl<'a> Door<'a> {
                 self.answers.refusal(&Refusal::NotReady, &[], manner);
             }
             Route::Page => self.page(manner),
+            Route::Metrics => self.answers.metrics(&metrics::text(self.broker), manner),
             Route::Alive | Route::Ready => self.answers.text("ok\n", manner),
             Route::Options { allow } => self.answers.options(allow, manner),
             Route::Messages(query) => self.messages(&query, manner)?,

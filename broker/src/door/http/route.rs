@@ -23,6 +23,8 @@ pub(super) enum Route {
     Topics(TopicsCall),
     /// `GET /`.
     Page,
+    /// `GET /metrics`.
+    Metrics,
     /// `GET /livez`.
     Alive,
     /// `GET /readyz`.
@@ -86,7 +88,9 @@ pub(super) fn of(request: &Request<'_>) -> Result<Route, Refusal> {
     let allow = match request.path {
         "*" => "GET, HEAD, POST, PUT, DELETE, OPTIONS",
         "/publish" => "POST, OPTIONS",
-        "/" | "/messages" | "/events" | "/topics" | "/livez" | "/readyz" => "GET, HEAD, OPTIONS",
+        "/" | "/messages" | "/events" | "/topics" | "/metrics" | "/livez" | "/readyz" => {
+            "GET, HEAD, OPTIONS"
+        }
         _ if topic.is_some() => "GET, HEAD, POST, PUT, DELETE, OPTIONS",
         _ => return Err(Refusal::UnknownPath),
     };
@@ -111,6 +115,7 @@ pub(super) fn of(request: &Request<'_>) -> Result<Route, Refusal> {
         "/events" => events_query(request).map(Route::Events),
         "/topics" => Ok(Route::Topics(TopicsCall::List)),
         "/" => Ok(Route::Page),
+        "/metrics" => Ok(Route::Metrics),
         "/readyz" => Ok(Route::Ready),
         _ => Ok(Route::Alive),
     }

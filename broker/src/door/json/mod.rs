@@ -80,6 +80,7 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
         }
     };
     if let Some(text) = ending {
+        broker.metrics.refused(if text == TOO_LARGE { 413 } else { 400 });
         desk.dialect.error(&mut desk.answers, text);
     }
     desk.subscriber.finish(&mut desk.answers);
@@ -198,6 +199,7 @@ impl Desk<'_> {
     fn command(&mut self, object: &Value<'_>) {
         if !matches!(object, Value::Object(_)) {
             self.append();
+            self.broker.metrics.refused(400);
             return self.dialect.error(&mut self.answers, INVALID);
         }
         let arguments = match object.get("args") {
@@ -254,6 +256,7 @@ impl Desk<'_> {
     /// Answers with a refusal, behind the answers of what came before.
     fn refuse(&mut self, dialect: Dialect, refusal: &Refusal) {
         self.append();
+        self.broker.metrics.refused(refusal.status());
         match dialect {
             Dialect::Channel => dialect.error(&mut self.answers, &refusal.to_string()),
             Dialect::Topic => topic::refuse(&mut self.answers, refusal, None),

@@ -23,6 +23,7 @@ impl Desk<'_> {
             "subscribe" => {
                 let topic = required_text(arguments, "topic")?;
                 if let Err(refusal) = self.subscribe(topic, arguments) {
+                    self.broker.metrics.refused(refusal.status());
                     // Whoever subscribes to many topics at once has to know which one this is.
                     refuse(&mut self.answers, &refusal, Some(topic));
                 }
@@ -107,6 +108,7 @@ impl Desk<'_> {
         let last = end.next.min(begin.next.saturating_add(limit));
         let mut text = Vec::new();
         let next = self.broker.topics.copy_messages(topic, begin, last, PULL_SIZE, &mut text)?;
+        self.broker.metrics.delivered.add(next - begin.next);
         success(&mut self.answers, &format!("Pulled from topic '{topic}'"), |out| {
             out.extend_from_slice(b",\"messages\":[");
             // Messages are text, and were copied whole.

@@ -1,0 +1,211 @@
+//! The page, in a real browser.
+//!
+//! Selectors name what people see: `#wanted` is the box that finds a topic, `#list` holds the
+//! messages, `#state` says how things stand.
+
+use tests::{Browser, ENTER, Folder, System};
+
+const LIVE: &str = "document.querySelector('#state').innerText === 'live'";
+
+fn page(system: &System) -> String {
+    format!("http://{}/", system.address())
+}
+
+/// Opens a topic's page, and waits until it is live.
+#[track_caller]
+fn open(browser: &mut Browser, system: &System, topic: &str) {
+    browser.go(&format!("{}#{topic}", page(system)));
+    browser.wait_until(LIVE);
+}
+
+/// How many messages of this text the list shows.
+fn rows(text: &str) -> String {
+    format!(
+        "[...list.querySelectorAll('span')].filter((row) => row.textContent === {text:?}).length"
+    )
+}
+
+/// The console holds nothing but what the network did: no mistake in the script, and nothing
+/// that the page's policy had to forbid.
+#[track_caller]
+fn assert_quiet(browser: &mut Browser) {
+    let mut lines = browser.console();
+    lines.retain(|line| !line.starts_with("network "));
+    assert!(lines.is_empty(), "{lines:#?}");
+}
+
+#[test]
+fn what_is_published_on_one_page_is_seen_on_another() {
+    let Some(mut browser) = Browser::start() else { return };
+    let system = System::start();
+    let ann = browser.window();
+    // By keyboard alone: a topic that nobody has used yet, and a name.
+    browser.go(&page(&system));
+    browser.write("#wanted", "room 1/2?");
+    browser.write("#wanted", ENTER);
+    browser.wait_until(LIVE);
+    browser.write("#publisher", "ann");
+    browser.write("#message", &format!("good morning{ENTER}"));
+    browser.wait_until(&format!("{} === 1", rows("good morning")));
+
+    let ben = browser.open_window();
+    open(&mut browser, &system, "room%201%2F2%3F");
+    browser.wait_until(&format!("{} === 1", rows("good morning")));
+    browser.write("#publisher", "ben");
+    browser.write("#message", &format!("hello ann{ENTER}"));
+    browser.write("#message", &format!("how are you?{ENTER}"));
+    browser.wait_until(&format!("{} === 1", rows("how are you?")));
+    assert_quiet(&mut browser);
+
+    browser.look_at(&ann);
+    browser.wait_until(&format!("{} === 1", rows("how are you?")));
+    assert_eq!(
+        browser.evaluate("[...list.querySelectorAll('p')].map((row) => row.innerText).join('|')"),
+        "anngood morning|benhello ann|benhow are you?"
+    );
+    browser.wait_until("document.querySelector('tbody').innerText.startsWith('room 1/2?\\t3')");
+    browser.wait_until("news.textContent !== ''");
+    assert_eq!(system.messages("room 1/2?"), ["good morning", "hello ann", "how are you?"]);
+    assert_quiet(&mut browser);
+    browser.look_at(&ben);
+}
+
+#[test]
+fn a_message_is_text_whatever_it_says() {
+    let Some(mut browser) = Browser::start() else { return };
+    let system = System::start();
+    let hostile = "<script>document.title = 'taken'</script><img src=x onerror=alert(1)>";
+    system.publish(hostile, hostile);
+    open(&mut browser, &system, &common::http::percent::encode(hostile));
+    browser.wait_until("list.childElementCount === 1");
+    assert_eq!(browser.text_of("#list p"), hostile);
+    assert_eq!(browser.text_of("#name"), hostile);
+    assert_eq!(browser.text_of("tbody a"), hostile);
+    assert_eq!(browser.evaluate("document.title"), format!("{hostile} – Broker"));
+    assert_eq!(browser.evaluate("document.querySelectorAll('main script, main img').length"), "0");
+    assert_quiet(&mut browser);
+    // The policy would hold even if the page forgot.
+    browser.evaluate(
+        "document.body.append(Object.assign(document.createElement('style'), \
+         { textContent: 'body { display: none }' }))",
+    );
+    let complaint = browser.console().join("\n");
+    assert!(complaint.contains("Content Security Policy"), "{complaint}");
+}
+
+#[test]
+fn the_page_goes_on_after_the_broker_was_killed() {
+    let Some(mut browser) = Browser::start() else { return };
+    let mut system = System::reserve_with(&["--data", "data"]);
+    system.start_broker();
+    system.publish_batch("t", ["one", "two"].into_iter());
+    open(&mut browser, &system, "t");
+    browser.wait_until("list.childElementCount === 2");
+
+    system.kill_broker();
+    browser.wait_until("state.dataset.state === 'lost'");
+    browser.write("#message", &format!("into the void{ENTER}"));
+    browser.wait_until("failure.textContent.startsWith('no answer')");
+    assert_eq!(browser.evaluate("message.value"), "into the void", "it is not lost");
+
+    system.start_broker();
+    system.publish("t", "three");
+    browser.wait_until(&format!("{} === 1", rows("three")));
+    browser.wait_until(LIVE);
+    assert_eq!(browser.evaluate("list.childElementCount"), "3", "none is shown twice");
+    assert_quiet(&mut browser);
+}
+
+#[test]
+fn a_topic_that_was_made_anew_is_shown_anew() {
+    let Some(mut browser) = Browser::start() else { return };
+    let mut system = System::reserve();
+    system.start_broker();
+    system.publish_batch("t", ["old", "older"].into_iter());
+    open(&mut browser, &system, "t");
+    browser.wait_until("list.childElementCount === 2");
+    // Under the eyes of the page.
+    assert_eq!(system.request("DELETE", "/topics/t", "").status, 204);
+    system.publish("t", "new");
+    browser.wait_until(&format!("list.childElementCount === 1 && {} === 1", rows("new")));
+    assert_eq!(browser.text_of("#range"), "1 message; this topic was made anew");
+    // And behind its back.
+    system.kill_broker();
+    browser.wait_until("state.dataset.state === 'lost'");
+    system.start_broker();
+    system.publish("t", "newest");
+    browser.wait_until(&format!("list.childElementCount === 1 && {} === 1", rows("newest")));
+    assert_quiet(&mut browser);
+}
+
+#[test]
+fn a_long_topic_is_shown_in_parts() {
+    let Some(mut browser) = Browser::start() else { return };
+    let system = System::start();
+    for part in 0..10 {
+        let numbers = part * 10_000..(part + 1) * 10_000;
+        system.publish_batch("t", numbers.map(|number| number.to_string()));
+    }
+    open(&mut browser, &system, "t");
+    browser.wait_until(&format!("{} === 1", rows("99999")));
+    assert_eq!(browser.text_of("#range"), "100,000 messages, here 99,800 to 99,999");
+    browser.click("#earlier");
+    browser.wait_until("range.textContent === '100,000 messages, here 99,600 to 99,999'");
+    // What comes now is counted, and does not move what somebody reads.
+    system.publish("t", "100000");
+    browser.wait_until("newest.textContent === '1 newer: go to the end'");
+    browser.write("#from", &format!("5{ENTER}"));
+    browser.wait_until("range.textContent === '100,001 messages, here 5 to 204'");
+    browser.evaluate("list.scrollTop = list.scrollHeight");
+    browser.wait_until("range.textContent === '100,001 messages, here 5 to 404'");
+    browser.click("#newest");
+    browser.wait_until(&format!("{} === 1 && newest.hidden", rows("100000")));
+    system.publish_batch("t", (0..5_000).map(|number| format!("more {number}")));
+    browser.wait_until(&format!("{} === 1", rows("more 4999")));
+    let count: u32 = browser.evaluate("list.childElementCount").parse().unwrap();
+    assert!(count <= 600, "{count} rows");
+    assert_eq!(
+        browser.evaluate("list.lastElementChild.offset - list.children[0].offset + 1"),
+        count.to_string()
+    );
+    assert_quiet(&mut browser);
+}
+
+#[test]
+fn a_long_message_is_shown_whole_when_somebody_asks() {
+    let Some(mut browser) = Browser::start() else { return };
+    let system = System::start();
+    let long = "long ".repeat(1000);
+    system.publish("t", &long);
+    open(&mut browser, &system, "t");
+    browser.wait_until("list.querySelector('button') !== null");
+    assert_eq!(browser.evaluate("list.querySelector('span').textContent.length"), "600");
+    browser.click("#list button");
+    browser.wait_until("list.querySelector('span').textContent.length === 5000");
+    assert_quiet(&mut browser);
+}
+
+#[test]
+fn the_page_asks_for_the_token_and_keeps_it_for_its_tab() {
+    let Some(mut browser) = Browser::start() else { return };
+    let folder = Folder::temporary("token");
+    folder.write("token", "secret-1\n");
+    let path = folder.path().join("token");
+    let system = System::start_with(&["--token-file", path.to_str().unwrap()]);
+    browser.go(&format!("{}#t", page(&system)));
+    browser.wait_until("locked.open");
+    browser.write("#token", &format!("wrong{ENTER}"));
+    browser.wait_until("locked.open && why.textContent === 'That was not the token.'");
+    browser.write("#token", &format!("secret-1{ENTER}"));
+    browser.wait_until(LIVE);
+    browser.write("#message", &format!("inside{ENTER}"));
+    browser.wait_until(&format!("{} === 1", rows("inside")));
+
+    open(&mut browser, &system, "other");
+    open(&mut browser, &system, "t");
+    browser.wait_until(&format!("{} === 1", rows("inside")));
+    browser.open_window();
+    browser.go(&page(&system));
+    browser.wait_until("locked.open");
+    assert_quiet(&mut browser);
+}
