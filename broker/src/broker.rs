@@ -4,19 +4,23 @@
 //! publisher's thread hands the news to those who wait for it. What would keep it for long is left
 //! to the threads of `catch_up.rs`.
 
+use crate::access::Access;
+use crate::arrivals::Arrivals;
 use crate::batch::Batch;
 use crate::catch_up::CatchUp;
 use crate::commit::PlaceChange;
+use crate::config::Timeouts;
 use crate::entry;
+use crate::home::{Homes, Index};
 use crate::ledger::Receipt;
 use crate::listeners::{Listener, Listeners};
 use crate::names::Names;
 use crate::refusal::Refusal;
 use crate::session::Progress;
-use crate::stream::Cursor;
+use crate::stream::{Cursor, StreamId};
 use crate::topics::Topics;
 use crate::work::Work;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,8 +36,20 @@ pub(crate) struct Broker {
     pub(crate) listeners: Listeners,
     pub(crate) names: Names,
     pub(crate) catch_up: CatchUp,
+    /// Who orders which topic; set before anybody is served.
+    pub(crate) homes: OnceLock<Homes>,
+    /// Which peers there are, where this broker is their index.
+    pub(crate) index: Arc<Index>,
+    /// Tells this broker from all others.
+    pub(crate) id: String,
     /// The longest message, in bytes.
     pub(crate) message_size_max: usize,
+    /// Who may come in; everybody, unless said otherwise.
+    pub(crate) access: Access,
+    /// How long HTTP clients may take.
+    pub(crate) timeouts: Timeouts,
+    /// Memory for what has not wholly arrived.
+    pub(crate) arrivals: Arrivals,
 }
 
 impl Broker {
@@ -49,26 +65,46 @@ impl Broker {
             listeners: Listeners::default(),
             names,
             catch_up: CatchUp::new(threads_max),
+            homes: OnceLock::new(),
+            index: Arc::default(),
+            id: StreamId::random().to_string(),
             message_size_max,
+            access: Access::default(),
+            timeouts: Timeouts::default(),
+            arrivals: Arrivals::new(u64::MAX),
         }
     }
 
     /// Appends a batch: one answer for each publish. Listeners are not told yet; see
     /// [`Broker::announce`].
-    pub(crate) fn publish(&self, batch: &mut Batch) -> Vec<Result<Receipt, Refusal>> {
-        self.topics.append(batch)
+    pub(crate) fn publish(self: &Arc<Broker>, batch: &mut Batch) -> Vec<Result<Receipt, Refusal>> {
+        self.homes().publish(batch, self)
+    }
+
+    /// Sees to it that a topic can be read here. Whoever reads a topic calls this first.
+    ///
+    /// # Errors
+    ///
+    /// No such topic, where topics have to be created; or its home is out of reach.
+    pub(crate) fn prepare(self: &Arc<Broker>, topic: &str) -> Result<(), Refusal> {
+        self.homes().prepare(topic, self)
+    }
+
+    /// Who orders which topic.
+    pub(crate) fn homes(&self) -> &Homes {
+        self.homes.get().unwrap_or(&Homes::Own)
     }
 
     /// Creates a topic.
-    pub(crate) fn create(&self, topic: &str) -> Result<(), Refusal> {
+    pub(crate) fn create(self: &Arc<Broker>, topic: &str) -> Result<(), Refusal> {
         entry::check_topic(topic)?;
-        self.topics.create(topic)
+        self.homes().create(topic, self)
     }
 
     /// Deletes a topic and all its messages. Those who follow it are not told yet; see
     /// [`Broker::announce`].
-    pub(crate) fn delete(&self, topic: &str) -> Result<(), Refusal> {
-        self.topics.delete(topic)
+    pub(crate) fn delete(self: &Arc<Broker>, topic: &str) -> Result<(), Refusal> {
+        self.homes().delete(topic, self)
     }
 
     /// Begins a lasting subscription at `begin`, or goes on with it: where. Its beginning is kept at

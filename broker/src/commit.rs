@@ -29,8 +29,19 @@ pub(crate) enum Change {
     Create(String),
     /// A topic is to be deleted.
     Delete(String),
+    /// More of a topic that another broker is the home of.
+    Mirror(Mirrored),
     /// Lasting subscriptions moved, began or ended.
     Places(Vec<PlaceChange>),
+}
+
+/// Messages as another broker, their topic's home, has them.
+#[derive(Debug)]
+pub(crate) struct Mirrored {
+    pub(crate) topic: String,
+    /// Where the first of them stands.
+    pub(crate) from: Cursor,
+    pub(crate) entries: Vec<String>,
 }
 
 /// A change of a lasting subscription.
@@ -236,6 +247,22 @@ pub(crate) fn write_batch(frame: &mut Frame, batch: &Batch, answers: &[Result<Re
         let number = publish.number.as_ref().map(|(_, number)| number.later(skip as u64));
         let publisher = publisher.map(|name| Publisher { name, number });
         frame.append(&publish.topic, time, publisher, new.iter().map(|it| entry::message(it)));
+    }
+}
+
+/// Puts mirrored messages into a frame.
+pub(crate) fn write_mirrored(frame: &mut Frame, mirrored: &Mirrored) {
+    let same_stamp = |one: &String, other: &String| {
+        let (one, other) = (Entry::of(one), Entry::of(other));
+        (one.time, one.publisher) == (other.time, other.publisher)
+    };
+    for run in mirrored.entries.chunk_by(same_stamp) {
+        let Some(Entry { time, publisher, .. }) = run.first().map(|entry| Entry::of(entry)) else {
+            continue;
+        };
+        let publisher = publisher.map(|name| Publisher { name, number: None });
+        let messages = run.iter().map(|entry| entry::message(entry));
+        frame.append(&mirrored.topic, time, publisher, messages);
     }
 }
 

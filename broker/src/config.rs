@@ -1,10 +1,15 @@
 //! The command line of the broker.
 
+use crate::access::{Origins, Token};
 use crate::memory;
 use common::flags::{Arguments, Error, Flag, Program};
-use common::limits::{BODY_SIZE_MAX, MESSAGE_SIZE_MAX};
+use common::http::parse;
+use common::limits::{
+    ANSWER_TIMEOUT, BODY_SIZE_MAX, BODY_TIMEOUT, HEAD_TIMEOUT, IDLE_TIMEOUT, MESSAGE_SIZE_MAX,
+};
 use std::env;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The port where neither a flag nor the environment names one.
 const PORT: u16 = 9000;
@@ -15,6 +20,8 @@ pub const PROGRAM: Program = Program {
     purpose: "Keep topics of messages and serve them to publishers and subscribers.",
     usage: &[
         "broker [--host <address>] [--port <port>] [--data <directory>]",
+        "broker --upstream <host:port>",
+        "broker --index <host:port> [--advertise <host:port>]",
         "broker verify <directory>",
         "broker repair <directory>",
     ],
@@ -69,15 +76,118 @@ pub const PROGRAM: Program = Program {
             help: "Refuse publishes when messages take so much memory. Default: half of what is \
                    free at the start.",
         },
+        Flag {
+            name: "token-file",
+            value: "<path>",
+            repeats: false,
+            help: "Ask every client for the token in this file. HTTP clients send it as \
+                   'Authorization: Bearer <token>'. Default: BROKER_TOKEN in the environment, \
+                   else no token is asked for.",
+        },
+        Flag {
+            name: "allow-origin",
+            value: "<origin>",
+            repeats: true,
+            help: "Let web pages of this origin, such as https://app.example.net, use the \
+                   broker; * stands for all. Default: pages that it served itself.",
+        },
+        Flag {
+            name: "upstream",
+            value: "<host:port>",
+            repeats: false,
+            help: "Be a leaf: forward publishes to this broker, the home of all topics, and serve \
+                   readers from a mirror of it.",
+        },
+        Flag {
+            name: "index",
+            value: "<host:port>",
+            repeats: false,
+            help: "Be a peer: ask this broker, the index, which peer is the home of a topic. \
+                   Topics have to be created before they are used.",
+        },
+        Flag {
+            name: "advertise",
+            value: "<host:port>",
+            repeats: false,
+            help: "With --index: where the other peers reach this one. Default: the address \
+                   that it listens on.",
+        },
+        Flag {
+            name: "head-timeout",
+            value: "<seconds>",
+            repeats: false,
+            help: "Give up on a request whose head takes longer to arrive. Default: 10.",
+        },
+        Flag {
+            name: "body-timeout",
+            value: "<seconds>",
+            repeats: false,
+            help: "Give up on a request whose body takes longer to arrive. Default: 30.",
+        },
+        Flag {
+            name: "answer-timeout",
+            value: "<seconds>",
+            repeats: false,
+            help: "Give up on a client that takes longer to read an answer, or each 256 KiB of \
+                   a large one. Default: 30.",
+        },
+        Flag {
+            name: "idle-timeout",
+            value: "<seconds>",
+            repeats: false,
+            help: "Close an HTTP connection on which nothing was asked for so long. Default: 75.",
+        },
     ],
-    environment: &[("PORT", "The port of a deployed node, which serves all addresses.")],
+    environment: &[
+        ("PORT", "The port of a deployed node, which serves all addresses."),
+        ("BROKER_TOKEN", "The token to ask for, unless --token-file names another."),
+    ],
     examples: &[
         "broker",
         "broker --data /var/lib/broker",
-        "broker --host 0.0.0.0 --port 9000 --max-message=4096",
+        "broker --port 0 --max-message=4096",
         "broker verify /var/lib/broker",
+        "broker --host 0.0.0.0 --token-file token.txt --allow-origin https://app.example.net",
     ],
 };
+
+/// How a broker works with others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Role {
+    /// Not at all: it is the home of its topics.
+    Alone,
+    /// As a leaf of the broker at this `HOST:PORT`.
+    Leaf(String),
+    /// As a peer.
+    Peer {
+        /// The index, `HOST:PORT`.
+        index: String,
+        /// Where others reach this broker, if that is not where it listens.
+        advertise: Option<(String, u16)>,
+    },
+}
+
+impl Role {
+    fn from(arguments: &Arguments) -> Result<Role, Error> {
+        let address = |flag: &'static str| match arguments.value(flag) {
+            None => Ok(None),
+            Some(text) => match parse::authority(text) {
+                Some((host, Some(port))) => Ok(Some((host.to_owned(), port))),
+                _ => Err(Error::value(flag, text, "it is not <host:port>")),
+            },
+        };
+        let text = |(host, port): (String, u16)| format!("{host}:{port}");
+        match (address("upstream")?, address("index")?, address("advertise")?) {
+            (Some(_), Some(_), _) => {
+                Err(Error::Combination("--upstream and --index exclude each other".to_owned()))
+            }
+            (_, None, Some(_)) => Err(Error::Combination("--advertise needs --index".to_owned())),
+            (Some(upstream), None, None) => Ok(Role::Leaf(text(upstream))),
+            (None, Some(index), advertise) => Ok(Role::Peer { index: text(index), advertise }),
+            (None, None, None) => Ok(Role::Alone),
+        }
+    }
+}
 
 /// What the broker is to do.
 #[derive(Debug, Clone)]
@@ -120,12 +230,55 @@ pub struct Config {
     pub data: Option<PathBuf>,
     /// Whether they are there before a publish is acknowledged.
     pub sync_always: bool,
+    /// With which other brokers it works.
+    pub role: Role,
+    /// The token that those ask for.
+    pub peer_token: Option<String>,
     /// The most connections, where that was said.
     pub connections_max: Option<usize>,
     /// The longest message, in bytes.
     pub message_size_max: usize,
     /// Memory for messages, in bytes.
     pub memory_max: u64,
+    /// Where the token comes from that clients have to send; none where they need none.
+    pub token: Option<TokenSource>,
+    /// The web pages that may use the broker beside its own.
+    pub origins: Origins,
+    /// How long HTTP clients may take.
+    pub timeouts: Timeouts,
+}
+
+/// Where a token comes from.
+#[derive(Debug, Clone)]
+pub enum TokenSource {
+    /// The environment.
+    Given(Token),
+    /// A file, which is read when the broker starts.
+    File(PathBuf),
+}
+
+/// How long an HTTP client may take for each thing that it does.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// From the first byte of a request to the end of its head.
+    pub head: Duration,
+    /// From the end of a head to the end of its body.
+    pub body: Duration,
+    /// For an answer, or a piece of a large one, to be taken.
+    pub answer: Duration,
+    /// Between an answer and the next request.
+    pub idle: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Timeouts {
+        Timeouts {
+            head: HEAD_TIMEOUT,
+            body: BODY_TIMEOUT,
+            answer: ANSWER_TIMEOUT,
+            idle: IDLE_TIMEOUT,
+        }
+    }
 }
 
 impl Config {
@@ -158,14 +311,53 @@ impl Config {
         if data.is_none() && arguments.has("sync") {
             return Err(Error::Combination("--sync needs --data".to_owned()));
         }
+        let mut origins = Origins::default();
+        for origin in arguments.values("allow-origin") {
+            let add = origins.add(origin);
+            add.map_err(|reason| Error::value("allow-origin", origin, reason))?;
+        }
         Ok(Config {
             host,
             port,
             data,
             sync_always,
+            role: Role::from(arguments)?,
+            peer_token: env::var("BROKER_TOKEN").ok().map(|token| token.trim().to_owned()),
             connections_max: arguments.parsed("max-connections")?,
             message_size_max,
             memory_max: arguments.parsed("max-memory")?.unwrap_or_else(memory::default_max),
+            token: token(arguments)?,
+            origins,
+            timeouts: Timeouts::from(arguments)?,
+        })
+    }
+}
+
+/// Where the token comes from. An empty variable is refused: a broker that was meant to ask for
+/// a token must not run without.
+fn token(arguments: &Arguments) -> Result<Option<TokenSource>, Error> {
+    if let Some(path) = arguments.value("token-file") {
+        return Ok(Some(TokenSource::File(path.into())));
+    }
+    let Some(text) = env::var_os("BROKER_TOKEN") else { return Ok(None) };
+    let token = Token::new(&text.to_string_lossy());
+    let wrong = |why| Error::Combination(format!("BROKER_TOKEN cannot be used: {why}"));
+    Ok(Some(TokenSource::Given(token.map_err(wrong)?)))
+}
+
+impl Timeouts {
+    fn from(arguments: &Arguments) -> Result<Timeouts, Error> {
+        let seconds = |flag, default| match arguments.parsed::<u32>(flag)? {
+            Some(0) => Err(Error::value(flag, "0", "nobody is that fast")),
+            Some(seconds) => Ok(Duration::from_secs(seconds.into())),
+            None => Ok(default),
+        };
+        let default = Timeouts::default();
+        Ok(Timeouts {
+            head: seconds("head-timeout", default.head)?,
+            body: seconds("body-timeout", default.body)?,
+            answer: seconds("answer-timeout", default.answer)?,
+            idle: seconds("idle-timeout", default.idle)?,
         })
     }
 }

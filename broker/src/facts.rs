@@ -19,11 +19,18 @@ pub(crate) struct Summary {
     pub(crate) bytes: u64,
 }
 
+impl Summary {
+    /// Of a topic that has no list here.
+    pub(crate) const EMPTY: Summary = Summary { stream: StreamId::NONE, messages: 0, bytes: 0 };
+}
+
 /// The facts of one topic.
 #[derive(Debug)]
 pub(crate) struct Facts {
     /// Which list this is.
     pub(crate) stream: StreamId,
+    /// Whether another broker is the topic's home, and this list a copy of the first part of its.
+    pub(crate) mirror: bool,
     /// Messages in the list, and those that are on their way into it.
     pub(crate) accepted: u64,
     /// Bytes of memory that the topic costs.
@@ -43,6 +50,7 @@ impl Facts {
     pub(crate) fn new(stream: StreamId) -> Facts {
         Facts {
             stream,
+            mirror: false,
             accepted: 0,
             size: 0,
             text_size: 0,

@@ -2,7 +2,7 @@
 
 use crate::entry::Entry;
 use crate::stream::Cursor;
-use common::{clock, json};
+use common::{clock, digits, json};
 use std::io::Write;
 
 /// What a subscriber reads.
@@ -104,6 +104,15 @@ impl Format {
         }
     }
 
+    /// Writes that the topic was deleted; only programs that keep a copy want to know at once.
+    pub(crate) fn encode_deleted(self, topic: &str, out: &mut Vec<u8>) {
+        if self == Format::Topic {
+            out.extend_from_slice(b"{\"event\":\"deleted\",\"topic\":");
+            json::write_string_ascii(out, topic);
+            out.extend_from_slice(b"}\n");
+        }
+    }
+
     /// Writes that the topic is another list now, which begins at `cursor`. Formats that know no
     /// offsets have nothing to say.
     pub(crate) fn encode_reset(
@@ -140,9 +149,13 @@ fn write_fields(
     entry: Entry<'_>,
     offset: u64,
 ) {
-    let _ = write!(out, ",\"offset\":{offset},\"message\":");
+    out.extend_from_slice(b",\"offset\":");
+    digits::write_decimal(out, offset);
+    out.extend_from_slice(b",\"message\":");
     write_string(out, entry.message);
-    let _ = write!(out, ",\"time\":{},\"publisher\":", entry.time);
+    out.extend_from_slice(b",\"time\":");
+    digits::write_decimal(out, entry.time);
+    out.extend_from_slice(b",\"publisher\":");
     match entry.publisher {
         Some(publisher) => write_string(out, publisher),
         None => out.extend_from_slice(b"null"),

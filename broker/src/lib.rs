@@ -2,17 +2,19 @@
 //!
 //! Modules in reading order:
 //!
-//! - `config`: the command line
+//! - `config`: the command line; `access`: who may come in
 //! - `server`: the accept loop, a thread for each connection; `room`: how many of them
-//! - `door`: the protocols; each turns bytes into calls on [`broker`](Broker)
+//! - `door`: the protocols; each turns bytes into calls on `broker`
 //! - `broker`: what all connections share
 //! - `topics`: the messages; `facts`, `numbers`, `stream`: what is known beside them
 //! - `batch`, `entry`: messages on their way in, and as they are kept
 //! - `listeners`: who waits for messages
-//! - `memory`, `refusal`: limits, and what a client is told
+//! - `memory`, `arrivals`, `refusal`: limits, and what a client is told
 
 #![forbid(unsafe_code)]
 
+mod access;
+mod arrivals;
 mod batch;
 mod broker;
 mod catch_up;
@@ -22,6 +24,7 @@ mod door;
 mod entry;
 mod facts;
 mod format;
+mod home;
 mod journal;
 mod ledger;
 mod listeners;
@@ -39,17 +42,22 @@ mod subscriber;
 mod topics;
 mod work;
 
-pub use config::{Config, PROGRAM, Task};
+pub use access::{Origins, Token, TokenError};
+pub use config::{Config, PROGRAM, Role, Task, Timeouts, TokenSource};
 
+use access::Access;
+use arrivals::Arrivals;
 use broker::Broker;
+use home::index::Address;
+use home::{Homes, Link, Peers};
 use journal::{Journal, Sync};
 use memory::Memory;
 use names::Names;
 use replay::Replayed;
 use room::Room;
 use std::io::{self, Write};
-use std::net::TcpListener;
-use std::path::Path;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{error, fmt, thread};
 use topics::Topics;
@@ -66,8 +74,20 @@ pub enum Error {
     },
     /// The journal could not be opened, or is not whole.
     Journal(Box<dyn error::Error + Send + std::marker::Sync>),
+    /// A leaf would hide topics that it is the home of.
+    OwnTopics {
+        /// One of them.
+        topic: String,
+    },
     /// The system has no thread to spare.
     Thread(io::Error),
+    /// The token's file holds no token.
+    Token {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: TokenError,
+    },
 }
 
 /// Does what the command line asks for.
@@ -95,6 +115,14 @@ pub fn run(task: Task) -> Result<(), Error> {
 /// Binds the address, restores what was kept, says so on standard output, and serves until the
 /// process ends.
 fn serve(config: Config) -> Result<(), Error> {
+    let token = match &config.token {
+        None => None,
+        Some(TokenSource::Given(token)) => Some(token.clone()),
+        Some(TokenSource::File(path)) => {
+            let unusable = |cause| Error::Token { path: path.clone(), cause };
+            Some(Token::read(path).map_err(unusable)?)
+        }
+    };
     let Config { host, port, message_size_max, .. } = &config;
     let bind = |cause| Error::Bind { address: format!("{host}:{port}"), cause };
     let (connections, bound) = room::capacity(config.connections_max);
@@ -110,13 +138,19 @@ fn serve(config: Config) -> Result<(), Error> {
         }
         Some(directory) => restore(directory, config.sync_always, memory)?,
     };
-    let reach = if address.ip().is_loopback() {
-        "for programs on this machine only"
-    } else {
-        "for everybody who can reach this machine"
+    let loopback_only = address.ip().is_loopback();
+    let reach = match (loopback_only, &token) {
+        (true, None) => "for programs on this machine only",
+        (true, Some(_)) => "for programs on this machine only that send the token",
+        (false, None) => "for everybody who can reach this machine, without a token",
+        (false, Some(_)) => "for everybody who can reach this machine and sends the token",
     };
     let catch_up_threads = room::catch_up_threads(connections);
-    let broker = Arc::new(Broker::new(topics, names, *message_size_max, catch_up_threads));
+    let broker = Broker::new(topics, names, *message_size_max, catch_up_threads);
+    let access = Access { loopback_only, origins: config.origins.clone(), token };
+    let arrivals = Arrivals::new(config.memory_max);
+    let broker = Arc::new(Broker { access, arrivals, timeouts: config.timeouts, ..broker });
+    join(&config, &broker, address)?;
     if config.data.is_some() {
         let keeper = Arc::clone(&broker);
         let thread = thread::Builder::new();
@@ -128,6 +162,40 @@ fn serve(config: Config) -> Result<(), Error> {
         config.memory_max >> 20
     ));
     server::serve(&listener, &broker, &Arc::new(Room::new(connections)))
+}
+
+/// Lets the broker work with others, as its role says.
+fn join(config: &Config, broker: &Arc<Broker>, own: SocketAddr) -> Result<(), Error> {
+    let token = config.peer_token.clone();
+    let homes = match &config.role {
+        Role::Alone => Homes::Own,
+        Role::Leaf(upstream) => {
+            if let Some(topic) = broker.topics.names(false).into_iter().next() {
+                return Err(Error::OwnTopics { topic });
+            }
+            let link = Link::new(upstream.clone(), token, broker).map_err(Error::Thread)?;
+            Homes::Upstream(link)
+        }
+        Role::Peer { index, advertise } => {
+            let (host, port) =
+                advertise.clone().unwrap_or_else(|| (own.ip().to_string(), own.port()));
+            Homes::Peers(Peers::new(index.clone(), Address { host, port }, token))
+        }
+    };
+    // It is set here alone.
+    let _ = broker.homes.set(homes);
+    let mirrors = broker.topics.names(true);
+    let joined = Arc::clone(broker);
+    let begin = move || {
+        // What was mirrored is followed again, whoever asks for it.
+        for topic in mirrors {
+            let _ = joined.prepare(&topic);
+        }
+        if let Homes::Peers(peers) = joined.homes() {
+            peers.attend(&joined);
+        }
+    };
+    thread::Builder::new().spawn(begin).map(drop).map_err(Error::Thread)
 }
 
 /// The topics and lasting subscriptions that a directory holds, and a word about them.
@@ -168,7 +236,13 @@ impl fmt::Display for Error {
             ),
             Error::Bind { address, .. } => write!(f, "cannot listen on {address}"),
             Error::Journal(cause) => cause.fmt(f),
+            Error::OwnTopics { topic } => write!(
+                f,
+                "the data directory holds topics of its own, such as {topic:?}: a leaf has none; \
+                 start it with another --data"
+            ),
             Error::Thread(_) => f.write_str("the system has no thread to spare"),
+            Error::Token { path, .. } => write!(f, "no token from {}", path.display()),
         }
     }
 }
@@ -178,6 +252,8 @@ impl error::Error for Error {
         match self {
             Error::Bind { cause, .. } | Error::Thread(cause) => Some(cause),
             Error::Journal(cause) => cause.source(),
+            Error::OwnTopics { .. } => None,
+            Error::Token { cause, .. } => Some(cause),
         }
     }
 }

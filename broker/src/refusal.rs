@@ -6,7 +6,7 @@ use common::{http, json};
 use std::{error, fmt};
 
 /// A refusal. `Display` is one line that says what is wrong and, where it helps, what to do.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Refusal {
     /// The bytes are not the HTTP/1.1 that is accepted here.
     Http(http::parse::Error),
@@ -36,6 +36,8 @@ pub(crate) enum Refusal {
     TopicExists,
     /// The topic to be deleted is not there.
     NoTopic,
+    /// No peer that is there is the home of this topic.
+    NotIndexed,
     /// There is no such subscription.
     NotSubscribed(String),
     /// No such command.
@@ -55,12 +57,30 @@ pub(crate) enum Refusal {
     Full { bytes_max: u64 },
     /// The journal could not be written; nothing of the publish is in it.
     NotStored { reason: String },
+    /// The home of a topic refuses, in its own words.
+    Home { status: u16, text: String },
+    /// Another broker that is needed is out of reach.
+    Unreachable { broker: String, reason: String },
+    /// Brokers that are each other's upstream.
+    Ring,
     /// There are as many topics as there may be.
     TooManyTopics { topics_max: usize },
     /// There are as many lasting subscriptions as there may be.
     TooManySubscribers { subscribers_max: usize },
+    /// The name by which the broker was called is not one of its own.
+    Misdirected,
+    /// A web page of another origin sent the request.
+    Origin,
+    /// The token is missing or wrong; this is how to send it.
+    Token { how: &'static str },
+    /// There are as many subscriptions as there may be, of all connections together.
+    TooManySubscriptions { subscriptions_max: usize },
+    /// The last publish could not be stored.
+    NotReady,
+    /// Others are sending so much at the same time that there is no memory for more.
+    Busy { bytes_max: u64 },
     /// The request's head or body did not arrive in time.
-    TooSlow { what: &'static str, seconds: u64 },
+    TooSlow { what: &'static str, seconds: u64, flag: &'static str },
 }
 
 impl Refusal {
@@ -80,6 +100,7 @@ impl Refusal {
             Refusal::UnknownPath
             | Refusal::UnknownTopic(_)
             | Refusal::NoTopic
+            | Refusal::NotIndexed
             | Refusal::NotSubscribed(_) => 404,
             Refusal::Method { .. } => 405,
             Refusal::UnknownMethod => 501,
@@ -88,12 +109,18 @@ impl Refusal {
             Refusal::OtherStream => 410,
             Refusal::OtherDigest => 412,
             Refusal::Gap { .. } | Refusal::TopicExists => 409,
-            Refusal::OldEpoch { .. } => 403,
+            Refusal::OldEpoch { .. } | Refusal::Origin => 403,
+            Refusal::Token { .. } => 401,
+            Refusal::Misdirected => 421,
             Refusal::Full { .. }
             | Refusal::NotStored { .. }
             | Refusal::TooManyTopics { .. }
             | Refusal::TooManySubscribers { .. } => 507,
+            Refusal::Home { status, .. } => *status,
+            Refusal::Unreachable { .. } => 503,
+            Refusal::Ring => 508,
             Refusal::TooSlow { .. } => 408,
+            Refusal::Busy { .. } | Refusal::NotReady | Refusal::TooManySubscriptions { .. } => 503,
         }
     }
 }
@@ -120,6 +147,7 @@ impl fmt::Display for Refusal {
             Refusal::UnknownTopic(topic) => write!(f, "Topic '{topic}' not found"),
             Refusal::TopicExists => f.write_str("Topic already exists"),
             Refusal::NoTopic => f.write_str("Topic does not exist"),
+            Refusal::NotIndexed => f.write_str("Topic not found"),
             Refusal::NotSubscribed(topic) => write!(f, "Not subscribed to topic '{topic}'"),
             Refusal::UnknownCommand => f.write_str("Unknown command"),
             Refusal::PastEnd { from, next } => {
@@ -142,6 +170,14 @@ impl fmt::Display for Refusal {
                 "memory for messages is full ({bytes_max} bytes): delete a topic, or start the \
                  broker with a larger --max-memory"
             ),
+            Refusal::Home { text, .. } => f.write_str(text),
+            Refusal::Unreachable { broker, reason } => {
+                write!(f, "the broker {broker} is out of reach: {reason}")
+            }
+            Refusal::Ring => f.write_str(
+                "the upstream leads back to this broker: brokers must not form a ring; \
+                 start one of them without --upstream",
+            ),
             Refusal::NotStored { reason } => {
                 write!(f, "not stored: {reason}; make room on the disk, or delete a topic")
             }
@@ -153,8 +189,30 @@ impl fmt::Display for Refusal {
                 "there are {subscribers_max} named subscribers, as many as there may be: \
                  unsubscribe one"
             ),
-            Refusal::TooSlow { what, seconds } => {
-                write!(f, "the {what} did not arrive within {seconds} s")
+            Refusal::Misdirected => f.write_str(
+                "this broker serves its own machine only, under names such as localhost: call it \
+                 so, or start it with --host",
+            ),
+            Refusal::Origin => f.write_str(
+                "web pages of this origin may not use this broker unless it is started with \
+                 --allow-origin",
+            ),
+            Refusal::Token { how } => write!(f, "this broker asks for a token: {how}"),
+            Refusal::TooManySubscriptions { subscriptions_max } => write!(
+                f,
+                "there are {subscriptions_max} subscriptions, as many as there may be: try again \
+                 when others have left"
+            ),
+            Refusal::NotReady => {
+                f.write_str("the last publish could not be stored: make room on the disk")
+            }
+            Refusal::Busy { bytes_max } => write!(
+                f,
+                "all clients together are sending more than {bytes_max} bytes: try again, or \
+                 start the broker with a larger --max-memory"
+            ),
+            Refusal::TooSlow { what, seconds, flag } => {
+                write!(f, "the {what} did not arrive within {seconds} s (broker --{flag})")
             }
         }
     }

@@ -37,8 +37,9 @@ impl Replayed {
     /// Does what the record says.
     pub(crate) fn apply(&mut self, record: Record<'_>) {
         match record {
-            Record::Create { topic, stream } => {
+            Record::Create { topic, stream } | Record::Mirror { topic, stream } => {
                 let mut facts = Facts::new(stream);
+                facts.mirror = matches!(record, Record::Mirror { .. });
                 facts.size = memory::topic_size(topic);
                 self.ledger.memory.used += facts.size;
                 self.ledger.topics.insert(topic.to_owned(), facts);

@@ -9,7 +9,7 @@
 //! Who waits for messages (`listeners.rs`), protocols (`door/`).
 
 use crate::batch::Batch;
-use crate::commit::{self, Change, Commits, Outcome, PlaceChange, State, Store};
+use crate::commit::{self, Change, Commits, Mirrored, Outcome, PlaceChange, State, Store};
 use crate::entry;
 use crate::facts::{Facts, MARK_EVERY, Summary};
 use crate::journal::{Frame, Journal};
@@ -33,8 +33,6 @@ use std::sync::{Mutex, MutexGuard};
 pub(crate) struct Topics {
     /// What goes to disk before it becomes visible, if anything does.
     commits: Option<Commits>,
-    /// Whether an answered change survives a crash of the machine.
-    durable: bool,
     /// Whether the last change that should have gone to disk did.
     healthy: AtomicBool,
     facts: Mutex<Ledger>,
@@ -47,7 +45,6 @@ impl Topics {
     pub(crate) fn new(memory: Memory) -> Topics {
         Topics {
             commits: None,
-            durable: false,
             healthy: AtomicBool::new(true),
             facts: Mutex::new(Ledger::new(memory)),
             lists: Mutex::new(HashMap::new()),
@@ -59,16 +56,10 @@ impl Topics {
     pub(crate) fn restored(replayed: Replayed, journal: Journal, durable: bool) -> Topics {
         Topics {
             commits: Some(Commits::new(journal)),
-            durable,
             healthy: AtomicBool::new(true),
-            facts: Mutex::new(replayed.ledger),
+            facts: Mutex::new(Ledger { durable, ..replayed.ledger }),
             lists: Mutex::new(replayed.lists),
         }
-    }
-
-    /// Whether what is answered survives a crash of the machine.
-    pub(crate) fn is_durable(&self) -> bool {
-        self.durable
     }
 
     /// Whether the last change could be stored.
@@ -113,6 +104,28 @@ impl Topics {
     /// [`Refusal::NoTopic`].
     pub(crate) fn delete(&self, topic: &str) -> Result<(), Refusal> {
         self.change(Change::Delete(topic.to_owned()))
+    }
+
+    /// Appends messages of a topic that another broker is the home of.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::OtherStream`] where they do not follow on what is there, and whatever refuses a
+    /// publish.
+    pub(crate) fn mirror(&self, mirrored: Mirrored) -> Result<(), Refusal> {
+        self.change(Change::Mirror(mirrored))
+    }
+
+    /// The topics that another broker is the home of, or those that this one is the home of.
+    pub(crate) fn names(&self, mirrors: bool) -> Vec<String> {
+        let ledger = lock(&self.facts);
+        let wanted = ledger.topics.iter().filter(|(_, facts)| facts.mirror == mirrors);
+        wanted.map(|(topic, _)| topic.clone()).collect()
+    }
+
+    /// Whether this broker is the home of a topic.
+    pub(crate) fn is_own(&self, topic: &str) -> bool {
+        lock(&self.facts).topics.get(topic).is_some_and(|facts| !facts.mirror)
     }
 
     /// Keeps what happened to lasting subscriptions, where anything is kept.
@@ -317,6 +330,12 @@ impl Store for Topics {
                 }
                 None => Err(Refusal::NoTopic),
             }),
+            Change::Mirror(mirrored) => Outcome::Other(ledger.mirror(mirrored).map(|created| {
+                if created {
+                    frame.mirror(&mirrored.topic, mirrored.from.stream);
+                }
+                commit::write_mirrored(frame, mirrored);
+            })),
             Change::Places(places) => Outcome::Other({
                 for PlaceChange { subscriber, topic, place } in places {
                     match place {
@@ -341,6 +360,15 @@ impl Store for Topics {
             }
             (Change::Create(topic), Some(Outcome::Other(Ok(())))) => {
                 lists.insert(topic.clone(), Vec::new());
+            }
+            (Change::Mirror(mirrored), Some(Outcome::Other(Ok(())))) => {
+                let list = lists.entry(mirrored.topic.clone()).or_default();
+                let count = mirrored.entries.len();
+                memory::reserve(list, count);
+                list.append(&mut mirrored.entries);
+                if let Some(facts) = ledger.topics.get_mut(&mirrored.topic) {
+                    facts.appended(list, count);
+                }
             }
             (Change::Delete(topic), Some(Outcome::Other(Ok(())))) => {
                 let gone = (ledger.remove(topic), lists.remove(topic));
@@ -367,6 +395,10 @@ impl Store for Topics {
                 ledger.remove(topic);
                 *done = Err(refusal());
             }
+            (Change::Mirror(mirrored), Some(Outcome::Other(done @ Ok(())))) => {
+                ledger.undo_mirror(mirrored);
+                *done = Err(refusal());
+            }
             (_, Some(Outcome::Other(done @ Ok(())))) => *done = Err(refusal()),
             _ => {}
         }
@@ -381,25 +413,28 @@ fn publish(
     answers: &[Result<Receipt, Refusal>],
 ) {
     let mut entries = batch.entries.drain(..);
-    for (publish, answer) in batch.publishes.iter().zip(answers) {
-        let mut these = entries.by_ref().take(publish.count);
-        let Ok(receipt) = answer else {
-            these.for_each(drop);
-            continue;
+    let mut answers = answers.iter();
+    // A list is looked up once for all publishes to it that follow one another (row 2).
+    for run in batch.publishes.chunk_by(|one, other| one.topic == other.topic) {
+        let Some(topic) = run.first().map(|publish| &*publish.topic) else { continue };
+        let facts = ledger.topics.get_mut(topic);
+        let mut list = match (lists.get_mut(topic), &facts) {
+            (None, Some(_)) => Some(lists.entry(topic.to_owned()).or_default()),
+            (list, _) => list,
         };
-        let appended = index(receipt.appended);
-        these.by_ref().take(publish.count - appended).for_each(drop);
-        if receipt.duplicate {
-            continue;
+        let before = list.as_ref().map_or(0, |list| list.len());
+        for (publish, answer) in run.iter().zip(&mut answers) {
+            let mut these = entries.by_ref().take(publish.count);
+            let appended = answer.as_ref().map_or(0, |receipt| index(receipt.appended));
+            these.by_ref().take(publish.count - appended).for_each(drop);
+            if let Some(list) = &mut list {
+                memory::reserve(list, appended);
+                list.extend(these);
+            }
         }
-        let list = match lists.get_mut(&publish.topic) {
-            Some(list) => list,
-            None => lists.entry(publish.topic.clone()).or_default(),
-        };
-        memory::reserve(list, appended);
-        list.extend(these);
-        if let Some(facts) = ledger.topics.get_mut(&publish.topic) {
-            facts.appended(list, appended);
+        if let (Some(facts), Some(list)) = (facts, list) {
+            let count = list.len() - before;
+            facts.appended(list, count);
         }
     }
 }

@@ -63,19 +63,25 @@ impl<'a> Work<'a> {
         {
             return Some(piece.clone());
         }
+        let mut bytes = Vec::new();
         self.text.clear();
         let mut from = subscription.cursor;
         let mut copied = self.topics.copy_entries(topic, from, PIECE_SIZE, &mut self.text);
         if copied.is_err() {
             let stream = self.topics.end(topic).stream;
-            subscription.lost |= from.stream != StreamId::NONE;
+            if from.stream != StreamId::NONE {
+                subscription.lost = true;
+                if stream == StreamId::NONE {
+                    format.encode_deleted(topic, &mut bytes);
+                }
+            }
             from = Cursor { stream, next: 0 };
             subscription.cursor = from;
             copied = self.topics.copy_entries(topic, from, PIECE_SIZE, &mut self.text);
         }
         // Deleted once more between two lines of this function: the deletion's own note follows.
         let (next, end) = copied.ok()?;
-        let mut bytes = Vec::with_capacity(self.text.len() * 2);
+        bytes.reserve(self.text.len() * 2);
         if subscription.lost && from.stream != StreamId::NONE {
             subscription.lost = false;
             format.encode_reset(topic, from, place, &mut bytes);

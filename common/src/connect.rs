@@ -54,6 +54,9 @@ pub fn connect(address: &str, timeout: Duration) -> Result<Connection, Error> {
         let waiting = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
         let share = deadline.saturating_duration_since(Instant::now()) / waiting;
         match TcpStream::connect_timeout(address, share.max(Duration::from_millis(1))) {
+            Ok(stream) if is_connected_to_itself(&stream) => {
+                error = Error::Refused(io::ErrorKind::ConnectionRefused.into());
+            }
             Ok(stream) => {
                 // What is sent is written whole; waiting for more would only delay it.
                 stream.set_nodelay(true).map_err(Error::Refused)?;
@@ -63,6 +66,13 @@ pub fn connect(address: &str, timeout: Duration) -> Result<Connection, Error> {
         }
     }
     Err(error)
+}
+
+/// Whether nobody listens and the system happened to choose the port that was asked for as the
+/// client's own, as TCP allows. Whoever retries for long enough meets this on a loopback address;
+/// to keep such a connection would keep the server from its port.
+fn is_connected_to_itself(stream: &TcpStream) -> bool {
+    matches!((stream.local_addr(), stream.peer_addr()), (Ok(own), Ok(peer)) if own == peer)
 }
 
 #[cfg(test)]
@@ -92,5 +102,15 @@ mod tests {
         let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let Err(Error::Refused(cause)) = connect(&unused, TIMEOUT) else { panic!() };
         assert_eq!(cause.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    /// Without the check, one of these attempts most likely succeeds: the system chooses the
+    /// client's port among some 28,000, and sooner or later it is the one that is asked for.
+    #[test]
+    fn whoever_asks_for_long_enough_does_not_connect_to_itself() {
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        for _ in 0..50_000 {
+            assert!(connect(&closed, TIMEOUT).is_err());
+        }
     }
 }

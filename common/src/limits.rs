@@ -59,8 +59,9 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 pub const WAIT_SECONDS_MAX: u64 = 60;
 
 /// What is read and thrown away after a last answer, so that the kernel does not reset the
-/// connection and erase it (RFC 9112 §9.6): bytes, and time.
-pub const LINGER_SIZE_MAX: usize = 256 << 10;
+/// connection and erase it (RFC 9112 §9.6): bytes, and time. As much as a whole body, because
+/// most clients send all of one before they look for an answer.
+pub const LINGER_SIZE_MAX: usize = BODY_SIZE_MAX;
 
 /// See [`LINGER_SIZE_MAX`].
 pub const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -68,8 +69,14 @@ pub const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 /// Topics in one broker.
 pub const TOPICS_MAX: usize = 100_000;
 
+/// Peers that one index knows.
+pub const PEERS_MAX: usize = 10_000;
+
 /// Names of lasting subscriptions.
 pub const SUBSCRIBERS_MAX: usize = 100_000;
+
+/// Subscriptions of all connections together, to topics that need not be there: some 400 MB.
+pub const SUBSCRIPTIONS_MAX: usize = 1_000_000;
 
 /// Messages in one answer to `pull`, in bytes; the answer says where to go on.
 pub const PULL_SIZE: usize = 8 << 20;

@@ -6,6 +6,7 @@
 //! - [`program`]: where the programs are; they are built once per run
 //! - [`Proxy`]: a network that loses things
 //! - [`raw`]: bytes over a socket, and a reader of HTTP that shares no code with the product
+//! - [`resources`]: what a process uses of the machine
 //! - [`tools`]: programs that are not part of this workspace, such as `python3`
 //! - [`wait`]: conditions with a deadline, in place of sleeps
 //!
@@ -27,6 +28,7 @@ mod process;
 pub mod program;
 mod proxy;
 pub mod raw;
+pub mod resources;
 mod system;
 pub mod tools;
 pub mod wait;

@@ -110,6 +110,30 @@ impl Raw {
         self.stream.write_all(bytes.as_ref()).expect("the other side reads");
     }
 
+    /// Sends bytes until the other side takes no more, which is for it to decide.
+    pub fn send_as_far_as_taken(&mut self, bytes: &[u8]) {
+        // Why it stopped shows in what it says.
+        let _ = self.stream.write_all(bytes);
+    }
+
+    /// Whether nothing has come that was not read yet: no byte, and no end.
+    ///
+    /// # Panics
+    ///
+    /// When the connection was reset.
+    #[must_use]
+    #[track_caller]
+    pub fn is_silent(&self) -> bool {
+        self.stream.set_nonblocking(true).expect("a socket takes this option");
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).expect("a socket takes this option");
+        match peeked {
+            Ok(_) => false,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => self.buffer.is_empty(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
     /// Sends a whole HTTP/1.1 request.
     ///
     /// # Panics
@@ -197,6 +221,18 @@ impl Raw {
     pub fn end(&mut self) {
         while self.fill() {}
         assert!(self.buffer.is_empty(), "unasked: {:?}", String::from_utf8_lossy(&self.buffer));
+    }
+
+    /// All that comes before the other side ends the connection.
+    ///
+    /// # Panics
+    ///
+    /// When the connection is reset.
+    #[must_use]
+    #[track_caller]
+    pub fn rest(&mut self) -> Vec<u8> {
+        while self.fill() {}
+        std::mem::take(&mut self.buffer)
     }
 
     /// A head, without the empty line that ends it.

@@ -3,6 +3,7 @@
 //! There is one port. The first bytes of a connection choose its door; white space before them
 //! does not count.
 
+mod entrance;
 mod http;
 mod json;
 mod publish;
@@ -11,7 +12,7 @@ mod text;
 use crate::broker::Broker;
 use crate::room::Seat;
 use common::connection::Connection;
-use common::limits::{HEAD_TIMEOUT, LINGER_SIZE_MAX, LINGER_TIMEOUT};
+use common::limits::{LINGER_SIZE_MAX, LINGER_TIMEOUT};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
@@ -30,9 +31,9 @@ enum Door {
 /// Serves a connection until it ends. One that ends without a byte leaves no trace.
 pub(crate) fn attend(stream: Arc<TcpStream>, mut seat: Seat, broker: &Arc<Broker>) {
     let mut connection = Connection::new(stream);
-    let mut deadline = None;
+    let mut begun = None;
     loop {
-        match connection.fill(deadline) {
+        match connection.fill(begun.map(|begun| begun + broker.timeouts.head)) {
             Ok(0) | Err(_) => return,
             Ok(_) => {}
         }
@@ -40,15 +41,16 @@ pub(crate) fn attend(stream: Arc<TcpStream>, mut seat: Seat, broker: &Arc<Broker
         if blank && connection.buffered().len() <= BLANK_SIZE_MAX {
             continue;
         }
-        if deadline.is_none() {
-            if !seat.spoke() {
-                return;
-            }
-            deadline = Some(Instant::now() + HEAD_TIMEOUT);
-        }
+        let begun = match begun {
+            Some(begun) => begun,
+            None if seat.spoke() => *begun.insert(Instant::now()),
+            None => return,
+        };
         match choose(connection.buffered()) {
+            // No door takes so much white space; this one says so.
+            None if blank => return http::serve(connection, broker, begun),
             None => {}
-            Some(Door::Http) => return http::serve(connection, broker),
+            Some(Door::Http) => return http::serve(connection, broker, begun),
             Some(Door::Json) => return json::serve(connection, broker),
             Some(Door::Text) => return text::serve(connection, broker),
         }
@@ -61,7 +63,7 @@ fn choose(input: &[u8]) -> Option<Door> {
     if input.starts_with(b"{") {
         return Some(Door::Json);
     }
-    let verbs = [&b"SUBSCRIBE "[..], b"UNSUBSCRIBE ", b"PUBLISH "];
+    let verbs = [&b"SUBSCRIBE "[..], b"UNSUBSCRIBE ", b"PUBLISH ", b"AUTH "];
     if verbs.iter().any(|verb| input.starts_with(verb)) {
         return Some(Door::Text);
     }
@@ -96,6 +98,7 @@ mod tests {
             (b"SUBSCRIBE ", Some(Door::Text)),
             (b"\nPUBLISH a", Some(Door::Text)),
             (b"UNSUBSCRIBE a", Some(Door::Text)),
+            (b"AUTH a", Some(Door::Text)),
             (b"PUBLISH", None),
             (b"S", None),
             (b"PUT", Some(Door::Http)),

@@ -1,9 +1,11 @@
-//! The text door: `SUBSCRIBE topic id`, `UNSUBSCRIBE topic id`, `PUBLISH topic message… id`.
+//! The text door: `SUBSCRIBE topic id`, `UNSUBSCRIBE topic id`, `PUBLISH topic message… id`, and
+//! `AUTH token` first where a token is asked for.
 //!
 //! A subscription belongs to the id, and acknowledges what was written: it outlives the
 //! connection, and the next SUBSCRIBE by that id brings all its topics back, with what was
 //! published meanwhile. Only what does not parse is answered.
 
+use super::entrance::Entrance;
 use crate::batch::{Batch, Publisher};
 use crate::broker::Broker;
 use crate::format::Format;
@@ -18,15 +20,20 @@ use std::sync::Arc;
 /// Publishes that are appended under one lock.
 const BATCH_MAX: usize = 1024;
 
+/// How the token is shown in this door.
+const HOW: &str = "send AUTH <token> first";
+
 /// Serves a connection whose first word is a verb of this door.
 pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
     let mut desk = Desk {
         broker,
         subscriber: Subscriber::new(Arc::clone(connection.stream()), broker),
+        entrance: Entrance::new(&broker.access),
         batch: Batch::default(),
         answers: Vec::new(),
     };
     let line_size_max = broker.message_size_max + TEXT_LINE_OVERHEAD;
+    let mut share = broker.arrivals.share();
     // Bytes of an unfinished line in which there is no line break.
     let mut scanned = 0;
     loop {
@@ -36,14 +43,30 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
             input.get(used + scanned..).and_then(|rest| rest.iter().position(|&it| it == b'\n'))
         {
             let line = input.get(used..used + scanned + size).unwrap_or_default();
+            if line.len() > line_size_max {
+                break;
+            }
             used += line.len() + 1;
             scanned = 0;
             desk.line(line.strip_suffix(b"\r").unwrap_or(line));
         }
         desk.flush();
+        if desk.entrance.is_shut() {
+            break;
+        }
         scanned = input.len() - used;
         if scanned > line_size_max {
-            let _ = writeln!(desk.answers, "ERROR the line is longer than {line_size_max} bytes");
+            let _ = writeln!(
+                desk.answers,
+                "ERROR the line is longer than {line_size_max} bytes (--max-message)"
+            );
+            break;
+        }
+        if used > 0 {
+            share.give_back();
+        }
+        if let Err(refusal) = share.grow(scanned) {
+            let _ = writeln!(desk.answers, "ERROR {refusal}");
             break;
         }
         connection.consume(used);
@@ -51,7 +74,7 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
             Ok(size) if size > 0 => {}
             _ => {
                 // A last line may lack its line break.
-                desk.line(&connection.buffered().to_vec());
+                desk.line(connection.buffered());
                 desk.flush();
                 break;
             }
@@ -65,6 +88,7 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
 struct Desk<'a> {
     broker: &'a Arc<Broker>,
     subscriber: Subscriber,
+    entrance: Entrance,
     /// Publishes that were read and not yet appended.
     batch: Batch,
     answers: Vec<u8>,
@@ -73,6 +97,7 @@ struct Desk<'a> {
 /// A line that was understood.
 #[derive(Debug, PartialEq, Eq)]
 enum Command<'a> {
+    Authenticate { token: &'a str },
     Subscribe { topic: &'a str, id: &'a str },
     Unsubscribe { topic: &'a str, id: &'a str },
     Publish { topic: &'a str, message: &'a str, id: &'a str },
@@ -80,10 +105,17 @@ enum Command<'a> {
 
 impl Desk<'_> {
     fn line(&mut self, line: &[u8]) {
+        if self.entrance.is_shut() {
+            return;
+        }
         let text = str::from_utf8(line).map_err(|_| "the line is not UTF-8");
         let done = match text.map(|text| (text, parse(text))) {
             Ok((text, _)) if text.trim().is_empty() => return,
             Ok((_, Ok(command))) => self.command(&command).map_err(|it| it.to_string()),
+            _ if !self.entrance.is_open() => {
+                let shown = self.entrance.show(&self.broker.access, None, HOW);
+                shown.map_err(|it| it.to_string())
+            }
             Ok((_, Err(reason))) | Err(reason) => Err(reason.to_owned()),
         };
         if let Err(reason) = done {
@@ -94,6 +126,12 @@ impl Desk<'_> {
 
     fn command(&mut self, command: &Command<'_>) -> Result<(), Refusal> {
         match *command {
+            Command::Authenticate { token } => {
+                self.entrance.show(&self.broker.access, Some(token), HOW)?;
+            }
+            _ if !self.entrance.is_open() => {
+                self.entrance.show(&self.broker.access, None, HOW)?;
+            }
             Command::Publish { topic, message, id } => {
                 let publisher = Publisher { name: id, number: None };
                 let size_max = self.broker.message_size_max;
@@ -150,6 +188,7 @@ impl Desk<'_> {
 fn parse(line: &str) -> Result<Command<'_>, &'static str> {
     let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
     match verb {
+        "AUTH" => Ok(Command::Authenticate { token: rest.trim() }),
         "PUBLISH" => {
             let form = "expected PUBLISH topic message id";
             let (topic, rest) = rest.split_once(' ').ok_or(form)?;
@@ -176,6 +215,7 @@ mod tests {
     fn lines_are_taken_apart() {
         assert_eq!(parse("SUBSCRIBE a b"), Ok(Command::Subscribe { topic: "a", id: "b" }));
         assert_eq!(parse("UNSUBSCRIBE a b "), Ok(Command::Unsubscribe { topic: "a", id: "b" }));
+        assert_eq!(parse("AUTH a "), Ok(Command::Authenticate { token: "a" }));
         let publish = Command::Publish { topic: "a", message: "two  words", id: "b" };
         assert_eq!(parse("PUBLISH a two  words b"), Ok(publish));
         let empty = Command::Publish { topic: "a", message: "", id: "b" };

@@ -3,7 +3,7 @@
 use super::error::Error;
 use super::header::FILE_HEADER_SIZE;
 use super::record::Record;
-use super::recovery::{self, FileState, Torn};
+use super::recovery::{self, FileState, Notice, Torn};
 use super::scan::{self, End, EndKind};
 use super::storage::{Directory, Disk, File};
 use super::{JOURNAL, TEMPORARY};
@@ -62,7 +62,7 @@ pub(crate) enum Repaired {
     },
 }
 
-/// Reads a journal as a start would, and changes nothing but the lock.
+/// Reads a journal as a start would, and changes nothing.
 ///
 /// # Errors
 ///
@@ -103,7 +103,7 @@ pub(super) fn verify_in(directory: &dyn Directory) -> Result<Summary, Error> {
 impl Summary {
     fn note(&mut self, record: Record<'_>) {
         match record {
-            Record::Create { topic, stream } => {
+            Record::Create { topic, stream } | Record::Mirror { topic, stream } => {
                 let summary = TopicSummary { stream, messages: 0, size: 0 };
                 self.topics.insert(topic.to_owned(), summary);
             }
@@ -149,7 +149,7 @@ pub(super) fn repair_in(directory: &dyn Directory) -> Result<Repaired, Error> {
         Err(error @ (Error::Damaged { .. } | Error::Foreign { .. })) => {
             // A frame that belongs where it stands proves that this is a journal.
             let size = file.size().map_err(read)?;
-            if scan::count_headers(&*file, FILE_HEADER_SIZE, size).map_err(read)? == 0 {
+            if scan::count_headers(&*file, FILE_HEADER_SIZE as u64, size).map_err(read)? == 0 {
                 return Err(error);
             }
             recovery::write_file_header(directory, &*file)?;
@@ -162,19 +162,19 @@ pub(super) fn repair_in(directory: &dyn Directory) -> Result<Repaired, Error> {
     }
     let (mut frames, mut last) = (0, 0);
     let end = scan::scan(&*file, |frame| {
+        frame.records(|_, _| Ok(()))?;
         (frames, last) = (frames + 1, frame.offset);
-        frame.records(|_, _| Ok(()))
+        Ok(())
     });
     let end = end.map_err(read)?;
-    match end.kind {
-        EndKind::Whole if has_header => Ok(Repaired::Nothing),
-        EndKind::Whole => Ok(Repaired::Header),
-        EndKind::Torn => match recovery::settle(directory, &*file, end, last)? {
-            Some(recovery::Notice::Torn(torn)) => Ok(Repaired::Torn(torn)),
-            _ => Ok(Repaired::Nothing),
-        },
-        EndKind::Damaged(_) => cut(directory, &*file, end, frames),
+    if let EndKind::Damaged(_) = end.kind {
+        return cut(directory, &*file, end, frames);
     }
+    Ok(match recovery::settle(directory, &*file, end, last)? {
+        Some(Notice::Torn(torn)) => Repaired::Torn(torn),
+        _ if has_header => Repaired::Nothing,
+        _ => Repaired::Header,
+    })
 }
 
 fn cut(

@@ -7,7 +7,6 @@ use super::error::Error;
 use super::frame::Frame;
 use super::header::FileHeader;
 use super::record::Record;
-use super::recovery::Notice;
 use super::scan::{EndKind, scan};
 use super::storage::{Directory, File};
 use super::{JOURNAL, TEMPORARY};
@@ -49,15 +48,15 @@ impl Census {
         self.records += 1;
         self.size += size;
         match *record {
-            Record::Create { topic, .. } | Record::Append { topic, .. } => {
-                match self.topics.get_mut(topic) {
-                    Some(topic) => topic.size += size,
-                    None => {
-                        let first = self.records;
-                        self.topics.insert(topic.to_owned(), Topic { first, size });
-                    }
+            Record::Create { topic, .. }
+            | Record::Mirror { topic, .. }
+            | Record::Append { topic, .. } => match self.topics.get_mut(topic) {
+                Some(topic) => topic.size += size,
+                None => {
+                    let first = self.records;
+                    self.topics.insert(topic.to_owned(), Topic { first, size });
                 }
-            }
+            },
             Record::Delete { topic, .. } => {
                 self.topics.remove(topic);
             }
@@ -92,27 +91,29 @@ fn key<'t>(subscriber: &str, topic: &str, text: &'t str) -> &'t str {
     text.get(start..start + subscriber.len() + 1 + topic.len()).unwrap_or_default()
 }
 
-/// Puts a compacted journal in the place of this one, which is `before` bytes long and whole. A
-/// failure to write the new one changes nothing: there is a notice, and no new file.
+/// A file that has taken the old one's place.
+pub(super) struct Compacted {
+    pub(super) file: Box<dyn File>,
+    /// Bytes of it.
+    pub(super) size: u64,
+}
+
+/// Puts a compacted journal in the place of this one. A failure to write it changes nothing, and
+/// is given as the inner error.
 pub(super) fn compact(
     directory: &dyn Directory,
     file: &dyn File,
-    before: u64,
     census: &Census,
-) -> Result<(Option<(Box<dyn File>, u64)>, Notice), Error> {
-    match write_compacted(directory, file, census) {
-        Ok((compacted, after)) => {
-            let rename = directory.failed("rename", TEMPORARY);
-            directory.rename(TEMPORARY, JOURNAL).map_err(rename)?;
-            directory.sync().map_err(directory.failed("sync the directory of", JOURNAL))?;
-            Ok((Some((compacted, after)), Notice::Compacted { before, after }))
-        }
-        Err(cause) => {
-            // What cannot be removed now is removed by the next start.
-            let _ = directory.remove(TEMPORARY);
-            Ok((None, Notice::NotCompacted { cause }))
-        }
+) -> Result<io::Result<Compacted>, Error> {
+    let compacted = write_compacted(directory, file, census);
+    if compacted.is_err() {
+        // What cannot be removed now is removed by the next start.
+        let _ = directory.remove(TEMPORARY);
+        return Ok(compacted);
     }
+    directory.rename(TEMPORARY, JOURNAL).map_err(directory.failed("rename", TEMPORARY))?;
+    directory.sync().map_err(directory.failed("sync the directory of", JOURNAL))?;
+    Ok(compacted)
 }
 
 /// Writes the records that count to a new file, which is durable then but for its name.
@@ -120,14 +121,16 @@ fn write_compacted(
     directory: &dyn Directory,
     file: &dyn File,
     census: &Census,
-) -> io::Result<(Box<dyn File>, u64)> {
+) -> io::Result<Compacted> {
     let mut copy = Copy::begin(directory.create(TEMPORARY)?)?;
     let mut number = 0;
     let end = scan(file, |frame| {
         frame.records(|record, text| {
             number += 1;
             match record {
-                Record::Create { topic, .. } | Record::Append { topic, .. }
+                Record::Create { topic, .. }
+                | Record::Mirror { topic, .. }
+                | Record::Append { topic, .. }
                     if census.topics.get(topic).is_some_and(|topic| number >= topic.first) =>
                 {
                     copy.add(text)
@@ -179,9 +182,9 @@ impl Copy {
         Ok(())
     }
 
-    fn finish(mut self) -> io::Result<(Box<dyn File>, u64)> {
+    fn finish(mut self) -> io::Result<Compacted> {
         self.write()?;
         self.file.sync()?;
-        Ok((self.file, self.size))
+        Ok(Compacted { file: self.file, size: self.size })
     }
 }

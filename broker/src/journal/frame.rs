@@ -34,11 +34,6 @@ struct Open {
 }
 
 impl Frame {
-    /// Whether there is nothing to write.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
     /// Bytes of the payload. It must not pass [`FRAME_SIZE_MAX`](super::FRAME_SIZE_MAX).
     pub(crate) fn size(&self) -> usize {
         self.bytes.len().saturating_sub(FRAME_HEADER_SIZE)
@@ -54,6 +49,11 @@ impl Frame {
     /// A topic is created; must come before what is appended to it.
     pub(crate) fn create(&mut self, topic: &str, stream: StreamId) {
         self.line(format_args!("*\t{topic}\t{stream}"));
+    }
+
+    /// A copy of a topic begins that another broker is the home of.
+    pub(crate) fn mirror(&mut self, topic: &str, stream: StreamId) {
+        self.line(format_args!("=\t{topic}\t{stream}"));
     }
 
     /// A topic is deleted with all its messages.
@@ -196,13 +196,15 @@ mod tests {
         frame.acknowledge("bob", "news", stream(), 2);
         frame.end("bob", "news");
         frame.delete("news", stream());
+        frame.mirror("news", stream());
         let text = "*\tnews\t00000000000000ab\n\
                     +\tnews\t7\t17\nfirst\n\n\
                     +\tnews\t7\t17\tann\nsecond\n\
                     +\tnews\t6\t17\tann\t3\t41\nthird\n\
                     @\tbob\tnews\t00000000000000ab\t2\n\
                     !\tbob\tnews\n\
-                    -\tnews\t00000000000000ab\n";
+                    -\tnews\t00000000000000ab\n\
+                    =\tnews\t00000000000000ab\n";
         assert_eq!(payload(&frame), text);
         assert_eq!(frame.size(), text.len());
 
@@ -259,7 +261,6 @@ mod tests {
         frame.end("bob", "news");
         assert_eq!(frame.seal(28).unwrap().len(), FRAME_HEADER_SIZE + frame.size());
         frame.clear();
-        assert!(frame.is_empty());
         assert_eq!(frame.size(), 0);
         assert!(frame.seal(28).is_none());
     }

@@ -27,7 +27,7 @@ use common::crc32::crc32;
 use std::str;
 
 /// Bytes of the file's header.
-pub(super) const FILE_HEADER_SIZE: u64 = 28;
+pub(super) const FILE_HEADER_SIZE: usize = 28;
 
 /// Bytes of a frame's header.
 pub(super) const FRAME_HEADER_SIZE: usize = 50;
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn headers_have_the_size_that_is_drawn() {
-        assert_eq!(FileHeader::bytes().len() as u64, FILE_HEADER_SIZE);
+        assert_eq!(FileHeader::bytes().len(), FILE_HEADER_SIZE);
         let header = FrameHeader { offset: 28, length: 0xabc, checksum: 0xdead_beef };
         let text = "frame 000000000000001c 00000abc deadbeef ";
         let expected = format!("{text}{:08x}\n", crc32(text.as_bytes()));

@@ -29,8 +29,6 @@
 //! [`Sync::Os`] a power cut may leave holes that are not in the last frame, and then count as
 //! damage.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "joined to the broker in the next commit"))]
-
 mod check;
 mod compaction;
 mod error;
@@ -51,8 +49,8 @@ pub(crate) use record::Record;
 pub(crate) use recovery::Notice;
 
 use compaction::Census;
-use std::io;
 use std::path::Path;
+use std::{io, mem};
 use storage::{Directory, Disk, File};
 
 /// The journal's file.
@@ -122,11 +120,14 @@ impl Journal {
         notices.extend(recovery::settle(&*directory, &*file, end, last)?);
         let mut size = end.offset;
         if census.is_worth_compacting(garbage_size_min) {
-            let (compacted, notice) = compaction::compact(&*directory, &*file, size, &census)?;
-            notices.push(notice);
-            if let Some(compacted) = compacted {
-                (file, size) = compacted;
-            }
+            notices.push(match compaction::compact(&*directory, &*file, &census)? {
+                Ok(compacted) => {
+                    let before = mem::replace(&mut size, compacted.size);
+                    file = compacted.file;
+                    Notice::Compacted { before, after: size }
+                }
+                Err(cause) => Notice::NotCompacted { cause },
+            });
         }
         Ok((Journal { directory, file, size, sync, is_closed: false }, notices))
     }

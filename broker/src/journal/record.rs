@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! *  topic  stream                                        the topic was created
+//! =  topic  stream                                        a copy of another broker's topic began
 //! +  topic  bytes  time [publisher [epoch  sequence]]     messages were appended
 //! -  topic  stream                                        the topic was deleted
 //! @  subscriber  topic  stream  next                      all before `next` was acknowledged
@@ -26,6 +27,13 @@ pub(crate) enum Record<'a> {
         /// The topic.
         topic: &'a str,
         /// The id of its list.
+        stream: StreamId,
+    },
+    /// A copy of a topic was begun that another broker is the home of; its list is empty.
+    Mirror {
+        /// The topic.
+        topic: &'a str,
+        /// The id that its home gave the list.
         stream: StreamId,
     },
     /// Messages were appended to a topic.
@@ -134,6 +142,7 @@ fn parse<'a>(head: &'a str, body: &'a str) -> Option<(Record<'a>, &'a str)> {
             Record::Append { topic, time, publisher, messages: Messages { lines } }
         }
         "*" => Record::Create { topic: fields.next()?, stream: fields.next()?.parse().ok()? },
+        "=" => Record::Mirror { topic: fields.next()?, stream: fields.next()?.parse().ok()? },
         "-" => Record::Delete { topic: fields.next()?, stream: fields.next()?.parse().ok()? },
         "@" => Record::Acknowledge {
             subscriber: fields.next()?,

@@ -96,14 +96,14 @@ pub(super) fn check_file_header(
     let path = directory.path(JOURNAL);
     let size = file.size().map_err(directory.failed("read", JOURNAL))?;
     // One byte more than a header: a longer file is not an unfinished one.
-    let mut bytes = [0; FILE_HEADER_SIZE as usize + 1];
+    let mut bytes = [0; FILE_HEADER_SIZE + 1];
     let count = bytes.len().min(usize::try_from(size).unwrap_or(usize::MAX));
     let bytes = bytes.get_mut(..count).unwrap_or_default();
     file.read_all_at(bytes, 0).map_err(directory.failed("read", JOURNAL))?;
     if FileHeader::is_unfinished(bytes) {
         return Ok(FileState::Unfinished);
     }
-    match FileHeader::read(bytes.get(..FILE_HEADER_SIZE as usize).unwrap_or(bytes)) {
+    match FileHeader::read(bytes.get(..FILE_HEADER_SIZE).unwrap_or(bytes)) {
         FileHeader::Good => Ok(FileState::Good),
         FileHeader::Version(version) => Err(Error::Version { path, version }),
         FileHeader::Foreign => Err(Error::Foreign { path }),
@@ -114,15 +114,13 @@ pub(super) fn check_file_header(
     }
 }
 
-/// Writes the header of the file; it is durable, and so is the file's name.
+/// Writes the header of the file, which [`settle`] makes durable.
 pub(super) fn write_file_header(directory: &dyn Directory, file: &dyn File) -> Result<(), Error> {
-    file.write_all_at(&FileHeader::bytes(), 0).map_err(directory.failed("write", JOURNAL))?;
-    file.sync().map_err(directory.failed("sync", JOURNAL))?;
-    directory.sync().map_err(directory.failed("sync the directory of", JOURNAL))
+    file.write_all_at(&FileHeader::bytes(), 0).map_err(directory.failed("write", JOURNAL))
 }
 
-/// Makes sure that what was read is on disk, and that nothing follows it. `last` is where the
-/// last whole frame begins, or 0 if there is none.
+/// Makes sure that what was read is on disk, under its name, and that nothing follows it. `last`
+/// is where the last whole frame begins, or 0 if there is none.
 pub(super) fn settle(
     directory: &dyn Directory,
     file: &dyn File,

@@ -34,7 +34,7 @@ const BLOCK_SIZE: usize = 512 << 10;
 const BLOCKS_AHEAD: usize = 3;
 
 /// What a disk writes whole.
-const SECTOR_SIZE: u64 = 512;
+const SECTOR_SIZE: usize = 512;
 
 /// How the frames of a file end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +94,7 @@ pub(super) fn scan(
     file: &dyn File,
     mut each: impl FnMut(Verified<'_>) -> Result<(), Stop>,
 ) -> io::Result<End> {
-    let mut reader = Reader { file, size: file.size()?, offset: FILE_HEADER_SIZE };
+    let mut reader = Reader { file, size: file.size()?, offset: FILE_HEADER_SIZE as u64 };
     if reader.size.saturating_sub(reader.offset) <= BLOCK_SIZE as u64 {
         // A thread would cost more than it gains.
         return take_blocks(&mut each, |block| reader.fill(block));
@@ -224,7 +224,7 @@ impl Reader<'_> {
             return Ok(Found::End(EndKind::Torn));
         }
         // As much as it takes to see a hole in a header: two ends of sectors.
-        let sight = left.min(2 * SECTOR_SIZE);
+        let sight = left.min(2 * SECTOR_SIZE as u64);
         let Some((head, rest)) = bytes.split_first_chunk().filter(|_| sight <= len(bytes)) else {
             return Ok(Found::Part { size: sight });
         };
@@ -268,8 +268,8 @@ impl Reader<'_> {
     /// Whether zeros, and more than one, reach the end of a sector or of the file.
     fn has_hole(&self, bytes: &[u8]) -> bool {
         let end = self.offset + len(bytes);
-        let first = (self.offset / SECTOR_SIZE + 1) * SECTOR_SIZE;
-        let sectors = (first..=end).step_by(SECTOR_SIZE as usize);
+        let first = (self.offset + 1).next_multiple_of(SECTOR_SIZE as u64);
+        let sectors = (first..=end).step_by(SECTOR_SIZE);
         sectors.chain((end == self.size).then_some(end)).any(|sector_end| {
             let before = bytes.get(..index(sector_end - self.offset));
             before.is_some_and(|before| before.ends_with(&[0, 0]))

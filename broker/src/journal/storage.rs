@@ -3,6 +3,7 @@
 //! The traits exist so that tests can put a simulated disk there that loses what was not synced,
 //! tears writes and fails on command.
 
+use super::JOURNAL;
 use super::error::Error;
 use std::fs::{self, OpenOptions, TryLockError};
 use std::io;
@@ -91,11 +92,14 @@ pub(super) struct Disk {
 
 impl Disk {
     /// Locks a directory before anything in it is read. Where `create` is set, the last part of
-    /// its path is made if it is not there.
+    /// its path is made if it is not there; otherwise it must hold a journal already.
     pub(super) fn lock(directory: &Path, create: bool) -> Result<Disk, Error> {
-        let failed = |action| move |cause| Error::io(action, directory.to_owned(), cause);
+        let journal = directory.join(JOURNAL);
         if create {
-            create_directory(directory).map_err(failed("create"))?;
+            let failed = |cause| Error::io("create", directory.to_owned(), cause);
+            create_directory(directory).map_err(failed)?;
+        } else if let Err(cause) = fs::symlink_metadata(&journal) {
+            return Err(Error::io("open", journal, cause));
         }
         let path = directory.join("LOCK");
         let mut options = OpenOptions::new();
@@ -109,15 +113,21 @@ impl Disk {
     }
 }
 
-/// Makes a directory, and its name durable, unless it is there.
+/// Makes a directory, if it is not there, and its name durable.
 fn create_directory(directory: &Path) -> io::Result<()> {
+    let parent = match directory.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
     match fs::create_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-        made => made?,
-    }
-    match directory.parent() {
-        Some(parent) if parent != Path::new("") => sync_directory(parent),
-        _ => sync_directory(Path::new(".")),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            // A start that was killed may have made it. Somebody else's parent directory may not
+            // be ours to open, and then we did not make it.
+            let _ = sync_directory(parent);
+            Ok(())
+        }
+        Err(error) => Err(error),
+        Ok(()) => sync_directory(parent),
     }
 }
 

@@ -10,10 +10,18 @@ use crate::stream::Cursor;
 use common::{clock, json};
 use std::io::Write;
 
+/// How long a browser may remember what a path takes: the longest that any does.
+const PREFLIGHT_SECONDS: &str = "7200";
+
+/// What a page of another origin may read beside the body.
+const EXPOSED: &str = "Stream-Next-Offset, Stream-Id, Retry-After, WWW-Authenticate";
+
 /// Answers that were not sent yet.
 #[derive(Default)]
 pub(super) struct Answers {
     bytes: Vec<u8>,
+    /// Whether answers depend on the origin that asks.
+    vary: bool,
     /// The second that `date` was written for; it is the same for thousands of answers.
     second: u64,
     date: String,
@@ -24,6 +32,7 @@ pub(super) struct Answers {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Type {
     Text,
+    Html,
     Json,
     Problem,
 }
@@ -32,6 +41,7 @@ impl Type {
     fn name(self) -> &'static str {
         match self {
             Type::Text => "text/plain; charset=utf-8",
+            Type::Html => "text/html; charset=utf-8",
             Type::Json => "application/json",
             Type::Problem => "application/problem+json",
         }
@@ -39,6 +49,11 @@ impl Type {
 }
 
 impl Answers {
+    /// No answers yet. `vary` is whether they depend on the origin that asks.
+    pub(super) fn new(vary: bool) -> Answers {
+        Answers { vary, ..Answers::default() }
+    }
+
     /// How many bytes wait to be sent.
     pub(super) fn size(&self) -> usize {
         self.bytes.len()
@@ -53,37 +68,50 @@ impl Answers {
     }
 
     /// A body that is all there.
-    pub(super) fn text(&mut self, body: &str, manner: Manner) {
+    pub(super) fn text(&mut self, body: &str, manner: Manner<'_>) {
         self.head(200, Some((Type::Text, body.len() as u64)), &[], manner);
         self.body(body.as_bytes(), manner);
     }
 
+    /// A page, and what its head says beside the usual.
+    pub(super) fn html(&mut self, page: &str, fields: &[(&str, &str)], manner: Manner<'_>) {
+        self.head(200, Some((Type::Html, page.len() as u64)), fields, manner);
+        self.body(page.as_bytes(), manner);
+    }
+
     /// A JSON body that is all there.
-    pub(super) fn json(&mut self, status: u16, body: &[u8], manner: Manner) {
+    pub(super) fn json(&mut self, status: u16, body: &[u8], manner: Manner<'_>) {
         self.head(status, Some((Type::Json, body.len() as u64)), &[], manner);
         self.body(body, manner);
     }
 
     /// Done, and nothing to say.
-    pub(super) fn empty(&mut self, manner: Manner) {
+    pub(super) fn empty(&mut self, manner: Manner<'_>) {
         self.head(204, None, &[], manner);
     }
 
     /// The head of an event stream, which goes on until the connection ends.
-    pub(super) fn events(&mut self, manner: Manner) {
+    pub(super) fn events(&mut self, manner: Manner<'_>) {
         let fields = [("Content-Type", "text/event-stream"), ("Cache-Control", "no-store")];
         // Without a length the body ends with the connection (RFC 9112 §6.3), except for `HEAD`.
         let keep_alive = manner.keep_alive && manner.head_only;
         self.head(200, None, &fields, Manner { keep_alive, ..manner });
     }
 
-    /// What a path takes.
-    pub(super) fn options(&mut self, allow: &'static str, manner: Manner) {
-        self.head(204, None, &[("Allow", allow)], manner);
+    /// What a path takes. A page of an allowed origin is told what it may send there.
+    pub(super) fn options(&mut self, allow: &'static str, manner: Manner<'_>) {
+        let preflight = [
+            ("Allow", allow),
+            ("Access-Control-Allow-Methods", allow),
+            ("Access-Control-Allow-Headers", "Authorization, Content-Type, Last-Event-ID"),
+            ("Access-Control-Max-Age", PREFLIGHT_SECONDS),
+        ];
+        let count = if manner.origin.is_some() { preflight.len() } else { 1 };
+        self.head(204, None, preflight.get(..count).unwrap_or_default(), manner);
     }
 
     /// The head of a list of `size` bytes, which follows. It says where the list goes on.
-    pub(super) fn list(&mut self, size: u64, next: Cursor, manner: Manner) {
+    pub(super) fn list(&mut self, size: u64, next: Cursor, manner: Manner<'_>) {
         let [offset, stream] = cursor_fields(next);
         let fields = [(offset.0, offset.1.as_str()), (stream.0, stream.1.as_str())];
         self.head(200, Some((Type::Text, size)), &fields, manner);
@@ -99,8 +127,7 @@ impl Answers {
         &mut self,
         topic: &str,
         outcome: &Result<Receipt, Refusal>,
-        durable: bool,
-        manner: Manner,
+        manner: Manner<'_>,
     ) {
         let receipt = match outcome {
             Ok(receipt) => receipt,
@@ -109,12 +136,12 @@ impl Answers {
         let mut body = std::mem::take(&mut self.body);
         body.extend_from_slice(b"{\"topic\":");
         json::write_string(&mut body, topic);
-        let Receipt { stream, offset, appended, duplicate, .. } = receipt;
+        let Receipt { stream, offset, appended, duplicate, durable, .. } = receipt;
         let duplicate = if *duplicate { ",\"duplicate\":true" } else { "" };
-        let _ = write!(
+        let _ = writeln!(
             body,
             ",\"offset\":{offset},\"appended\":{appended},\"stream\":\"{stream}\",\
-             \"durable\":{durable}{duplicate}}}\n"
+             \"durable\":{durable}{duplicate}}}"
         );
         self.head(200, Some((Type::Json, body.len() as u64)), &[], manner);
         self.body(&body, manner);
@@ -123,7 +150,7 @@ impl Answers {
     }
 
     /// A refusal, as RFC 9457 has it.
-    pub(super) fn refusal(&mut self, refusal: &Refusal, more: &[(&str, &str)], manner: Manner) {
+    pub(super) fn refusal(&mut self, refusal: &Refusal, more: &[(&str, &str)], manner: Manner<'_>) {
         let status = refusal.status();
         let mut body = Vec::new();
         let _ = write!(body, "{{\"status\":{status},\"title\":\"{}\",\"detail\":", title(status));
@@ -137,7 +164,12 @@ impl Answers {
         let mut fields = more.to_vec();
         match refusal {
             Refusal::Method { allow } => fields.push(("Allow", allow)),
+            Refusal::Unreachable { .. } => fields.push(("Retry-After", "1")),
             Refusal::ContentEncoding => fields.push(("Accept-Encoding", "identity")),
+            Refusal::Busy { .. } | Refusal::TooManySubscriptions { .. } => {
+                fields.push(("Retry-After", "1"))
+            }
+            Refusal::Token { .. } => fields.push(("WWW-Authenticate", "Bearer")),
             _ => {}
         }
         self.head(status, Some((Type::Problem, body.len() as u64)), &fields, manner);
@@ -145,7 +177,12 @@ impl Answers {
     }
 
     /// A refusal that says where the topic ends now.
-    pub(super) fn refusal_with_cursor(&mut self, refusal: &Refusal, end: Cursor, manner: Manner) {
+    pub(super) fn refusal_with_cursor(
+        &mut self,
+        refusal: &Refusal,
+        end: Cursor,
+        manner: Manner<'_>,
+    ) {
         let [offset, stream] = cursor_fields(end);
         let fields = [(offset.0, offset.1.as_str()), (stream.0, stream.1.as_str())];
         self.refusal(refusal, &fields, manner);
@@ -156,7 +193,7 @@ impl Answers {
         status: u16,
         body: Option<(Type, u64)>,
         fields: &[(&str, &str)],
-        manner: Manner,
+        manner: Manner<'_>,
     ) {
         let now = clock::unix_milliseconds();
         if self.date.is_empty() || now / 1000 != self.second {
@@ -173,13 +210,23 @@ impl Answers {
         for (name, value) in fields {
             let _ = write!(out, "{name}: {value}\r\n");
         }
+        if self.vary {
+            out.extend_from_slice(b"Vary: Origin\r\n");
+        }
+        if let Some(origin) = manner.origin {
+            let _ = write!(
+                out,
+                "Access-Control-Allow-Origin: {origin}\r\n\
+                 Access-Control-Expose-Headers: {EXPOSED}\r\n"
+            );
+        }
         if !manner.keep_alive {
             out.extend_from_slice(b"Connection: close\r\n");
         }
         out.extend_from_slice(b"\r\n");
     }
 
-    fn body(&mut self, body: &[u8], manner: Manner) {
+    fn body(&mut self, body: &[u8], manner: Manner<'_>) {
         if !manner.head_only {
             self.bytes.extend_from_slice(body);
         }

@@ -9,11 +9,16 @@ use crate::broker::Broker;
 use crate::refusal::Refusal;
 use crate::stream::{Cursor, StreamId};
 use common::limits::PIECE_SIZE;
+use std::sync::Arc;
 use std::time::Instant;
 
 impl Door<'_> {
     /// Answers `GET /messages`.
-    pub(super) fn messages(&mut self, query: &MessagesQuery, manner: Manner) -> Result<(), End> {
+    pub(super) fn messages(
+        &mut self,
+        query: &MessagesQuery,
+        manner: Manner<'_>,
+    ) -> Result<(), End> {
         if query.wait.is_some() {
             // What was answered before must not wait with this one.
             self.send()?;
@@ -52,7 +57,8 @@ impl Door<'_> {
 }
 
 /// Where the answer begins, and the offset before which it ends.
-fn range(broker: &Broker, query: &MessagesQuery) -> Result<(Cursor, u64), Refusal> {
+fn range(broker: &Arc<Broker>, query: &MessagesQuery) -> Result<(Cursor, u64), Refusal> {
+    broker.prepare(&query.topic)?;
     let from = query.from.unwrap_or(0);
     let mut end = broker.topics.end(&query.topic);
     check(broker, query, end)?;
@@ -78,7 +84,7 @@ fn range(broker: &Broker, query: &MessagesQuery) -> Result<(Cursor, u64), Refusa
 }
 
 /// Whether the query's place is in the list that ends at `end`.
-fn check(broker: &Broker, query: &MessagesQuery, end: Cursor) -> Result<(), Refusal> {
+fn check(broker: &Arc<Broker>, query: &MessagesQuery, end: Cursor) -> Result<(), Refusal> {
     let from = query.from.unwrap_or(0);
     end.begin(from, query.stream)?;
     match query.digest {

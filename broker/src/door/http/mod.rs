@@ -6,13 +6,16 @@
 
 mod answer;
 mod events;
+mod gate;
 mod messages;
+mod page;
 mod route;
 mod topics;
 
 use self::answer::Answers;
 use self::route::Route;
 use super::{linger, publish};
+use crate::arrivals::{self, DocumentSize, Share};
 use crate::batch::Batch;
 use crate::broker::Broker;
 use crate::refusal::Refusal;
@@ -20,7 +23,7 @@ use common::connection::{Connection, Error};
 use common::http::chunked::Decoder;
 use common::http::parse::{self, Body, Progress, Request};
 use common::json;
-use common::limits::{ANSWER_TIMEOUT, BODY_SIZE_MAX, BODY_TIMEOUT, HEAD_TIMEOUT, IDLE_TIMEOUT};
+use common::limits::BODY_SIZE_MAX;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,12 +33,12 @@ const ANSWERS_SIZE: usize = 64 << 10;
 /// Publishes that are appended under one lock.
 const BATCH_MAX: usize = 1024;
 
-/// Serves a connection on which the first bytes of a request have arrived.
-pub(crate) fn serve(connection: Connection, broker: &Arc<Broker>) {
-    let mut door =
-        Door { connection, broker, used: 0, batch: Batch::default(), answers: Answers::default() };
+/// Serves a connection on which the first bytes of a request arrived at `begun`.
+pub(crate) fn serve(connection: Connection, broker: &Arc<Broker>, begun: Instant) {
+    let answers = Answers::new(broker.access.origins.vary());
+    let mut door = Door { connection, broker, used: 0, batch: Batch::default(), answers };
     // The end of a connection needs no word: the client has left, or was told.
-    let _ = door.run();
+    let _ = door.run(begun);
 }
 
 /// A connection of this door.
@@ -44,7 +47,8 @@ struct Door<'a> {
     broker: &'a Arc<Broker>,
     /// Bytes at the front of the connection's buffer that were handled.
     used: usize,
-    /// Publishes that were read and not yet appended. All of them keep the connection alive.
+    /// Publishes that were read and not yet appended. All but the last are answered in the
+    /// plain manner.
     batch: Batch,
     /// What was not yet sent; the answers of the batch come after it.
     answers: Answers,
@@ -54,64 +58,79 @@ struct Door<'a> {
 struct End;
 
 /// What the front of the buffer holds.
-enum Next {
+enum Next<'a> {
     /// A request that is not a publish, or one that is refused.
-    Request(Route, Manner),
+    Request(Route, Manner<'a>),
     /// A publish, which is in the batch now.
-    Publish(Manner),
+    Publish(Manner<'a>),
     /// The beginning of a head.
     Partial,
-    /// A whole head of this size, and not the whole body; whether the client waits for a word.
-    Body { head_size: usize, body: Body, expects_continue: bool },
+    /// A whole head, and not the whole body.
+    Body(Awaited<'a>),
+    /// Something after which the connection has to be closed.
+    Close(Refusal, Manner<'a>),
+}
+
+/// A request whose body has not wholly arrived.
+struct Awaited<'a> {
+    head_size: usize,
+    body: Body,
+    /// Whether the client waits for a word before it sends the body.
+    expects_continue: bool,
+    manner: Manner<'a>,
 }
 
 /// How a request is to be answered.
-#[derive(Debug, Clone, Copy)]
-struct Manner {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Manner<'a> {
     /// `HEAD`: the answer's head alone.
     head_only: bool,
     keep_alive: bool,
+    /// What the answer says of the origins that may read it, where the request came from one.
+    origin: Option<&'a str>,
 }
 
-impl Door<'_> {
-    fn run(&mut self) -> Result<(), End> {
-        let mut head_begun = Instant::now();
+impl Manner<'_> {
+    /// With the body, on a connection that goes on, to a program that is no browser.
+    const PLAIN: Manner<'static> = Manner { head_only: false, keep_alive: true, origin: None };
+
+    fn of(request: &Request<'_>) -> Manner<'static> {
+        Manner {
+            head_only: request.method == "HEAD",
+            keep_alive: request.keep_alive,
+            ..Manner::PLAIN
+        }
+    }
+}
+
+impl<'a> Door<'a> {
+    fn run(&mut self, begun: Instant) -> Result<(), End> {
+        let mut head_begun = begun;
         loop {
             let next = match self.next() {
-                Ok(Next::Body { head_size, body, expects_continue }) => {
-                    self.flush()?;
-                    match self.gather(head_size, body, expects_continue)? {
-                        Ok((head, body)) => match parse::request(&head) {
-                            Ok(Progress::Complete { value, .. }) => {
-                                take(&value, &body, &mut self.batch, self.broker.message_size_max)
-                            }
-                            // It was complete before it was copied.
-                            _ => return Err(End),
-                        },
-                        Err(refusal) => return self.refuse(&refusal),
-                    }
-                }
-                Ok(next) => next,
-                Err(refusal) => return self.refuse(&refusal),
+                Next::Body(awaited) => self.gather(&awaited)?,
+                next => next,
             };
-            let keep_alive = match next {
+            let manner = match next {
                 Next::Publish(manner) => {
-                    if !manner.keep_alive || self.batch.publishes.len() >= BATCH_MAX {
-                        self.append(manner.keep_alive)?;
+                    // What only the last of a batch can be is answered at once.
+                    if manner != Manner::PLAIN || self.batch.publishes.len() >= BATCH_MAX {
+                        self.append(manner)?;
                     }
-                    manner.keep_alive
+                    manner
                 }
                 Next::Request(route, manner) => {
-                    self.append(true)?;
+                    self.append(Manner::PLAIN)?;
                     self.act(route, manner)?;
-                    manner.keep_alive
+                    manner
                 }
-                Next::Partial | Next::Body { .. } => {
+                Next::Partial | Next::Body(_) => {
                     self.await_head(&mut head_begun)?;
                     continue;
                 }
+                Next::Close(refusal, manner) => return self.refuse(&refusal, manner),
             };
-            if !keep_alive {
+            if !manner.keep_alive {
                 self.flush()?;
                 return self.finish();
             }
@@ -123,43 +142,71 @@ impl Door<'_> {
     }
 
     /// Looks at the front of the buffer, and uses it up where it is a whole request.
-    ///
-    /// # Errors
-    ///
-    /// A refusal after which the connection has to be closed.
-    fn next(&mut self) -> Result<Next, Refusal> {
+    fn next(&mut self) -> Next<'a> {
+        let broker: &'a Broker = self.broker;
         let input = self.connection.buffered().get(self.used..).unwrap_or_default();
-        let (request, head_size) = match parse::request(input).map_err(Refusal::Http)? {
-            Progress::Partial => return Ok(Next::Partial),
-            Progress::Complete { value, size } => (value, size),
+        let (request, head_size) = match parse::request(input) {
+            Ok(Progress::Complete { value, size }) => (value, size),
+            Ok(Progress::Partial) => return Next::Partial,
+            Err(error) => {
+                // No answer to `HEAD` has a body, whatever is wrong with the rest of the head.
+                let head_only = input.trim_ascii_start().starts_with(b"HEAD ");
+                return Next::Close(Refusal::Http(error), Manner { head_only, ..Manner::PLAIN });
+            }
         };
-        route::admit(&request)?;
+        let mut manner = Manner::of(&request);
+        if let Err(refusal) = gate::address(&request, &broker.access) {
+            return Next::Close(refusal, manner);
+        }
+        let admitted = gate::origin(&request, &broker.access).and_then(|origin| {
+            manner.origin = origin;
+            gate::token(&request, &broker.access)
+        });
         let after_head = input.get(head_size..).unwrap_or_default();
         let body = match request.body {
             Body::None | Body::UntilClose => Some(&[][..]),
-            Body::Sized(size) => after_head.get(..route::body_size(size)?),
+            Body::Sized(size) => match route::body_size(size) {
+                Ok(size) => after_head.get(..size),
+                Err(refusal) => return Next::Close(admitted.err().unwrap_or(refusal), manner),
+            },
             Body::Chunked => None,
         };
-        if let Some(body) = body {
-            self.used += head_size + body.len();
-            return Ok(take(&request, body, &mut self.batch, self.broker.message_size_max));
+        match (body, admitted) {
+            (Some(body), admitted) => {
+                self.used += head_size + body.len();
+                match admitted {
+                    Ok(()) => {
+                        let mut share = broker.arrivals.share();
+                        take(&request, body, manner, &mut self.batch, broker, &mut share)
+                    }
+                    Err(refusal) => Next::Request(Route::Refuse(refusal), manner),
+                }
+            }
+            // What is refused is refused before its body is awaited.
+            (None, admitted) => match admitted.and_then(|()| route::of(&request)) {
+                Ok(_) => {
+                    let Request { body, expects_continue, .. } = request;
+                    Next::Body(Awaited { head_size, body, expects_continue, manner })
+                }
+                Err(refusal) => Next::Close(refusal, manner),
+            },
         }
-        // What is refused is refused before the body is awaited.
-        route::of(&request)?;
-        let (body, expects_continue) = (request.body, request.expects_continue);
-        Ok(Next::Body { head_size, body, expects_continue })
     }
 
-    /// Waits for a body that has not wholly arrived; gives the request's head and its body.
-    fn gather(
-        &mut self,
-        head_size: usize,
-        body: Body,
-        expects_continue: bool,
-    ) -> Result<Result<(Vec<u8>, Vec<u8>), Refusal>, End> {
+    /// Waits for a body that has not wholly arrived, and takes the request then.
+    fn gather(&mut self, awaited: &Awaited<'a>) -> Result<Next<'a>, End> {
+        self.flush()?;
+        let &Awaited { head_size, body, expects_continue, manner } = awaited;
         let head = self.connection.buffered().get(..head_size).unwrap_or_default().to_vec();
         self.connection.consume(head_size);
-        let deadline = Instant::now() + BODY_TIMEOUT;
+        let mut share = self.broker.arrivals.share();
+        if let Body::Sized(size) = body
+            && let Err(refusal) = share.grow(usize::try_from(size).unwrap_or(usize::MAX))
+        {
+            return Ok(Next::Close(refusal, manner));
+        }
+        let timeout = self.broker.timeouts.body;
+        let deadline = Instant::now() + timeout;
         if expects_continue && self.connection.buffered().is_empty() {
             let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
             self.connection.write_all(interim, Some(deadline)).map_err(|_| End)?;
@@ -177,25 +224,38 @@ impl Door<'_> {
                 }
                 Body::Chunked => match decoder.decode(input, &mut gathered) {
                     Ok(decoded) => (decoded.consumed, decoded.finished),
-                    Err(error) => return Ok(Err(Refusal::Chunked(error))),
+                    Err(error) => return Ok(Next::Close(Refusal::Chunked(error), manner)),
                 },
                 Body::None | Body::UntilClose => (0, true),
             };
             self.connection.consume(consumed);
-            if finished {
-                return Ok(Ok((head, gathered)));
+            if let Err(refusal) = share.grow(gathered.len()) {
+                return Ok(Next::Close(refusal, manner));
             }
-            self.fill("body of the request", BODY_TIMEOUT, deadline)?;
+            if finished {
+                break;
+            }
+            self.fill(("body of the request", "body-timeout"), timeout, deadline, manner)?;
+        }
+        match parse::request(&head) {
+            Ok(Progress::Complete { value, .. }) => {
+                Ok(take(&value, &gathered, manner, &mut self.batch, self.broker, &mut share))
+            }
+            // It was complete before it was copied.
+            _ => Err(End),
         }
     }
 
     /// Sends what is ready and waits for more of a head.
     fn await_head(&mut self, head_begun: &mut Instant) -> Result<(), End> {
         self.flush()?;
+        let timeouts = self.broker.timeouts;
         if !self.connection.buffered().is_empty() {
-            return self.fill("head of the request", HEAD_TIMEOUT, *head_begun + HEAD_TIMEOUT);
+            let deadline = *head_begun + timeouts.head;
+            let what = ("head of the request", "head-timeout");
+            return self.fill(what, timeouts.head, deadline, Manner::PLAIN);
         }
-        match self.connection.fill(Some(Instant::now() + IDLE_TIMEOUT)) {
+        match self.connection.fill(Some(Instant::now() + timeouts.idle)) {
             Ok(size) if size > 0 => {
                 *head_begun = Instant::now();
                 Ok(())
@@ -205,17 +265,20 @@ impl Door<'_> {
         }
     }
 
-    /// Reads more of something that has to be whole by `deadline`.
+    /// Reads more of something that has to be whole by `deadline`: what it is, and the flag that
+    /// gives it more time.
     fn fill(
         &mut self,
-        what: &'static str,
+        (what, flag): (&'static str, &'static str),
         timeout: Duration,
         deadline: Instant,
+        manner: Manner<'_>,
     ) -> Result<(), End> {
         match self.connection.fill(Some(deadline)) {
             Ok(size) if size > 0 => Ok(()),
             Err(Error::TimedOut) => {
-                self.refuse(&Refusal::TooSlow { what, seconds: timeout.as_secs() })?;
+                let seconds = timeout.as_secs();
+                self.refuse(&Refusal::TooSlow { what, seconds, flag }, manner)?;
                 Err(End)
             }
             _ => Err(End),
@@ -223,10 +286,14 @@ impl Door<'_> {
     }
 
     /// Does what a request asks, and writes its answer.
-    fn act(&mut self, route: Route, manner: Manner) -> Result<(), End> {
+    fn act(&mut self, route: Route, manner: Manner<'_>) -> Result<(), End> {
         match route {
             Route::Refuse(refusal) => self.answers.refusal(&refusal, &[], manner),
-            Route::Alive => self.answers.text("ok\n", manner),
+            Route::Ready if !self.broker.topics.is_healthy() => {
+                self.answers.refusal(&Refusal::NotReady, &[], manner);
+            }
+            Route::Page => self.page(manner),
+            Route::Alive | Route::Ready => self.answers.text("ok\n", manner),
             Route::Options { allow } => self.answers.options(allow, manner),
             Route::Messages(query) => self.messages(&query, manner)?,
             Route::Events(query) => self.events(&query, manner)?,
@@ -237,18 +304,17 @@ impl Door<'_> {
         Ok(())
     }
 
-    /// Appends what is in the batch, sends its answers, and then tells those who wait.
-    fn append(&mut self, keep_alive: bool) -> Result<(), End> {
+    /// Appends what is in the batch, sends its answers, and then tells those who wait. `last` is
+    /// how the last publish is answered.
+    fn append(&mut self, last: Manner<'_>) -> Result<(), End> {
         if self.batch.is_empty() {
             return Ok(());
         }
         let outcomes = self.broker.publish(&mut self.batch);
-        let durable = self.broker.topics.is_durable();
-        let last = outcomes.len().saturating_sub(1);
         for (index, (publish, outcome)) in self.batch.publishes.iter().zip(&outcomes).enumerate() {
-            let keep_alive = keep_alive || index < last;
-            let manner = Manner { head_only: false, keep_alive };
-            self.answers.publish(&publish.topic, outcome, durable, manner);
+            let is_last = index + 1 == outcomes.len();
+            let manner = if is_last { last } else { Manner::PLAIN };
+            self.answers.publish(&publish.topic, outcome, manner);
         }
         let sent = self.send();
         self.broker.announce_batch(&self.batch);
@@ -258,7 +324,7 @@ impl Door<'_> {
 
     /// Appends and sends all there is, and forgets the bytes that were used.
     fn flush(&mut self) -> Result<(), End> {
-        self.append(true)?;
+        self.append(Manner::PLAIN)?;
         self.send()?;
         self.connection.consume(self.used);
         self.used = 0;
@@ -270,17 +336,16 @@ impl Door<'_> {
         if bytes.is_empty() {
             return Ok(());
         }
-        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        let deadline = Instant::now() + self.broker.timeouts.answer;
         let sent = self.connection.write_all(bytes, Some(deadline));
         self.answers.clear();
         sent.map_err(|_| End)
     }
 
     /// Answers with a refusal and ends the connection.
-    fn refuse(&mut self, refusal: &Refusal) -> Result<(), End> {
-        self.append(true)?;
-        let manner = Manner { head_only: false, keep_alive: false };
-        self.answers.refusal(refusal, &[], manner);
+    fn refuse(&mut self, refusal: &Refusal, manner: Manner<'_>) -> Result<(), End> {
+        self.append(Manner::PLAIN)?;
+        self.answers.refusal(refusal, &[], Manner { keep_alive: false, ..manner });
         self.send()?;
         self.finish()
     }
@@ -292,16 +357,28 @@ impl Door<'_> {
     }
 }
 
-/// Takes a whole request: a publish goes into the batch, anything else is routed.
-fn take(request: &Request<'_>, body: &[u8], batch: &mut Batch, message_size_max: usize) -> Next {
-    let manner = Manner { head_only: request.method == "HEAD", keep_alive: request.keep_alive };
+/// Takes a whole request: a publish goes into the batch, anything else is routed. What a large
+/// body becomes on the way is on the same account as the body.
+fn take<'a>(
+    request: &Request<'_>,
+    body: &[u8],
+    manner: Manner<'a>,
+    batch: &mut Batch,
+    broker: &Broker,
+    share: &mut Share<'_>,
+) -> Next<'a> {
+    let size_max = broker.message_size_max;
     let route = route::of(request).and_then(|route| {
         match &route {
             Route::Publish => {
+                share.grow(DocumentSize::default().of(body))?;
                 let object = json::parse(body).map_err(Refusal::Json)?;
-                publish::add(&object, "topic", batch, message_size_max)?;
+                publish::add(&object, "topic", batch, size_max)?;
             }
-            Route::Lines { topic } => topics::read_lines(topic, body, batch, message_size_max)?,
+            Route::Lines { topic } => {
+                share.grow(arrivals::lines_size(body))?;
+                topics::read_lines(topic, body, batch, size_max)?;
+            }
             _ => {}
         }
         Ok(route)

@@ -6,7 +6,6 @@ use crate::stream::{Cursor, StreamId};
 use common::http::parse::Request;
 use common::http::percent;
 use common::limits::{BODY_SIZE_MAX, WAIT_SECONDS_MAX};
-use std::borrow::Cow;
 use std::time::Duration;
 
 /// What a request asks for, nothing borrowed from it.
@@ -22,8 +21,12 @@ pub(super) enum Route {
     Events(EventsQuery),
     /// The rest of `/topics`.
     Topics(TopicsCall),
+    /// `GET /`.
+    Page,
     /// `GET /livez`.
     Alive,
+    /// `GET /readyz`.
+    Ready,
     /// `OPTIONS`: these methods.
     Options { allow: &'static str },
     /// Nothing: it is refused.
@@ -67,15 +70,7 @@ pub(super) enum TopicsCall {
 }
 
 /// Methods that some path takes, or that are refused for a path and not in general.
-const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];
-
-/// What is refused whatever the path, and before the body is read.
-pub(super) fn admit(request: &Request<'_>) -> Result<(), Refusal> {
-    if !METHODS.contains(&request.method) {
-        return Err(Refusal::UnknownMethod);
-    }
-    Ok(())
-}
+pub(super) const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];
 
 /// The size of a body that says its size.
 pub(super) fn body_size(size: u64) -> Result<usize, Refusal> {
@@ -91,7 +86,7 @@ pub(super) fn of(request: &Request<'_>) -> Result<Route, Refusal> {
     let allow = match request.path {
         "*" => "GET, HEAD, POST, PUT, DELETE, OPTIONS",
         "/publish" => "POST, OPTIONS",
-        "/messages" | "/events" | "/topics" | "/livez" => "GET, HEAD, OPTIONS",
+        "/" | "/messages" | "/events" | "/topics" | "/livez" | "/readyz" => "GET, HEAD, OPTIONS",
         _ if topic.is_some() => "GET, HEAD, POST, PUT, DELETE, OPTIONS",
         _ => return Err(Refusal::UnknownPath),
     };
@@ -115,6 +110,8 @@ pub(super) fn of(request: &Request<'_>) -> Result<Route, Refusal> {
         "/messages" => messages_query(request.query).map(Route::Messages),
         "/events" => events_query(request).map(Route::Events),
         "/topics" => Ok(Route::Topics(TopicsCall::List)),
+        "/" => Ok(Route::Page),
+        "/readyz" => Ok(Route::Ready),
         _ => Ok(Route::Alive),
     }
 }
@@ -210,7 +207,7 @@ fn number(name: &str, value: &str) -> Result<u64, Refusal> {
     }
 }
 
-fn stream(value: &Cow<'_, str>) -> Result<StreamId, Refusal> {
+fn stream(value: &str) -> Result<StreamId, Refusal> {
     value.parse().map_err(|()| Refusal::field("stream", "is not 16 hexadecimal digits"))
 }
 

@@ -11,7 +11,7 @@ use std::str;
 
 impl Door<'_> {
     /// Answers a request about one topic, or all.
-    pub(super) fn topics(&mut self, call: &TopicsCall, manner: Manner) -> Result<(), End> {
+    pub(super) fn topics(&mut self, call: &TopicsCall, manner: Manner<'_>) -> Result<(), End> {
         let done = match call {
             TopicsCall::List => {
                 let mut body = b"[".to_vec();
@@ -42,7 +42,8 @@ impl Door<'_> {
         Ok(())
     }
 
-    fn show(&mut self, topic: &str, manner: Manner) -> Result<(), Refusal> {
+    fn show(&mut self, topic: &str, manner: Manner<'_>) -> Result<(), Refusal> {
+        self.broker.prepare(topic)?;
         let summary = self.broker.topics.summary(topic)?;
         let digest = self.broker.topics.digest(topic, summary.stream, summary.messages)?;
         let mut body = Vec::new();
@@ -52,14 +53,17 @@ impl Door<'_> {
         Ok(())
     }
 
-    fn create(&mut self, topic: &str, manner: Manner) -> Result<(), Refusal> {
+    fn create(&mut self, topic: &str, manner: Manner<'_>) -> Result<(), Refusal> {
         let status = match self.broker.create(topic) {
             Ok(()) => 201,
             Err(Refusal::TopicExists) => 200,
             Err(refusal) => return Err(refusal),
         };
         let mut body = Vec::new();
-        write_summary(&mut body, topic, &self.broker.topics.summary(topic)?, None);
+        self.broker.prepare(topic)?;
+        // A topic without messages has no mirror yet.
+        let summary = self.broker.topics.summary(topic).unwrap_or(Summary::EMPTY);
+        write_summary(&mut body, topic, &summary, None);
         body.push(b'\n');
         self.answers.json(status, &body, manner);
         Ok(())

@@ -8,11 +8,15 @@
 //! `topic.rs`.
 
 mod channel;
+mod index;
 mod topic;
 
+use super::entrance::Entrance;
 use super::publish;
+use crate::arrivals::DocumentSize;
 use crate::batch::Batch;
 use crate::broker::Broker;
+use crate::home::index::Presence;
 use crate::ledger::Receipt;
 use crate::refusal::Refusal;
 use crate::subscriber::Subscriber;
@@ -29,52 +33,49 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
     let mut desk = Desk {
         broker,
         subscriber: Subscriber::new(Arc::clone(connection.stream()), broker),
+        entrance: Entrance::new(&broker.access),
+        presences: Vec::new(),
         dialect: Dialect::Topic,
         batch: Batch::default(),
         dialects: Vec::new(),
         answers: Vec::new(),
     };
-    // The end of an object that did not come in one piece, as far as it was looked for.
-    let mut boundary: Option<Boundary> = None;
+    let mut objects = Objects::default();
+    let mut share = broker.arrivals.share();
+    let mut size = DocumentSize::default();
     let ending = loop {
         let input = connection.buffered();
         let mut used = 0;
         let unfinished = loop {
-            let rest = input.get(used..).unwrap_or_default();
-            if rest.trim_ascii_start().is_empty() {
-                used = input.len();
-                break None;
-            }
-            if let Some(boundary) = &mut boundary
-                && boundary.find(rest).is_none()
-            {
-                break Some(rest.len());
-            }
-            boundary = None;
-            match json::parse_prefix(rest) {
-                Ok((value, size)) => {
+            match objects.next(input.get(used..).unwrap_or_default()) {
+                Next::Object(object, size) => {
                     used += size;
-                    desk.command(&value);
+                    desk.command(&object);
                 }
-                Err(json::Error::Partial) => {
-                    let mut begun = Boundary::default();
-                    begun.find(rest);
-                    boundary = Some(begun);
-                    break Some(rest.len());
-                }
-                Err(json::Error::Invalid { .. }) => break Some(usize::MAX),
+                Next::Partial { size } => break Some(size),
+                Next::Invalid => break None,
             }
         };
         desk.flush();
-        match unfinished {
-            Some(usize::MAX) => break Some(INVALID),
-            Some(size) if size > BODY_SIZE_MAX => break Some(TOO_LARGE),
-            _ => {}
+        if desk.entrance.is_shut() {
+            break None;
+        }
+        let Some(unfinished) = unfinished else { break Some(INVALID) };
+        if unfinished > BODY_SIZE_MAX {
+            break Some(TOO_LARGE);
+        }
+        if used > 0 {
+            share.give_back();
+            size = DocumentSize::default();
+        }
+        if let Err(refusal) = share.grow(size.of(input.get(used..).unwrap_or_default())) {
+            desk.refuse(desk.dialect, &refusal);
+            break None;
         }
         connection.consume(used);
         match connection.fill(None) {
             Ok(size) if size > 0 => {}
-            Ok(_) if unfinished.is_some() => break Some(INVALID),
+            Ok(_) if unfinished > 0 => break Some(INVALID),
             _ => break None,
         }
     };
@@ -93,6 +94,53 @@ const TOO_LARGE: &str = "the object is larger than the limit of 8388608 bytes";
 
 const _: () = assert!(BODY_SIZE_MAX == 8_388_608);
 
+/// How the token is shown in this door.
+const HOW: &str = "send {\"command\":\"auth\",\"token\":\"<token>\"} first";
+
+/// Takes one object after another from the front of the bytes that came in.
+#[derive(Default)]
+struct Objects {
+    /// How far the end of an object was looked for that did not come in one piece: a large one
+    /// comes in many, and is parsed when it is all there.
+    boundary: Option<Boundary>,
+}
+
+/// What stands at the front.
+enum Next<'a> {
+    /// An object, and how many bytes it took.
+    Object(Value<'a>, usize),
+    /// The beginning of one, of so many bytes.
+    Partial { size: usize },
+    /// What can be none.
+    Invalid,
+}
+
+impl Objects {
+    fn next<'a>(&mut self, input: &'a [u8]) -> Next<'a> {
+        if input.trim_ascii_start().is_empty() {
+            return Next::Partial { size: 0 };
+        }
+        if let Some(boundary) = &mut self.boundary
+            && boundary.find(input).is_none()
+        {
+            return Next::Partial { size: input.len() };
+        }
+        self.boundary = None;
+        match json::parse_prefix(input) {
+            // Most that are too large are found out before they end; some end with the read.
+            Ok((_, size)) if size > BODY_SIZE_MAX => Next::Partial { size },
+            Ok((object, size)) => Next::Object(object, size),
+            Err(json::Error::Invalid { .. }) => Next::Invalid,
+            Err(json::Error::Partial) => {
+                let mut boundary = Boundary::default();
+                boundary.find(input);
+                self.boundary = Some(boundary);
+                Next::Partial { size: input.len() }
+            }
+        }
+    }
+}
+
 /// How a command is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dialect {
@@ -107,6 +155,14 @@ impl Dialect {
             Dialect::Channel => "channel",
             Dialect::Topic => "topic",
         }
+    }
+
+    /// Writes that the token was right.
+    fn authenticated(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(match self {
+            Dialect::Channel => b"{\"type\":\"AUTH\",\"message\":\"Authenticated\"}\n",
+            Dialect::Topic => b"{\"status\":\"success\",\"message\":\"Authenticated\"}\n",
+        });
     }
 
     /// Writes an error.
@@ -124,6 +180,9 @@ impl Dialect {
 struct Desk<'a> {
     broker: &'a Arc<Broker>,
     subscriber: Subscriber,
+    entrance: Entrance,
+    /// Peers that are registered with this broker's index for as long as the session lasts.
+    presences: Vec<Presence>,
     /// The dialect of the last command that showed one.
     dialect: Dialect,
     /// Publishes that were read and not yet appended.
@@ -137,6 +196,10 @@ struct Desk<'a> {
 impl Desk<'_> {
     /// Handles one object.
     fn command(&mut self, object: &Value<'_>) {
+        if !matches!(object, Value::Object(_)) {
+            self.append();
+            return self.dialect.error(&mut self.answers, INVALID);
+        }
         let arguments = match object.get("args") {
             Some(arguments @ Value::Object(_)) => arguments,
             _ => object,
@@ -148,11 +211,8 @@ impl Desk<'_> {
             }
         }
         let dialect = self.dialect;
-        let command = match publish::required_text(object, "command") {
-            Ok(command) => command.to_ascii_lowercase(),
-            Err(_) => String::new(),
-        };
-        if command == "publish" {
+        let command = publish::required_text(object, "command").unwrap_or_default();
+        if self.entrance.is_open() && command.eq_ignore_ascii_case("publish") {
             let size_max = self.broker.message_size_max;
             match publish::add(arguments, dialect.key(), &mut self.batch, size_max) {
                 Ok(()) => self.dialects.push(dialect),
@@ -162,6 +222,10 @@ impl Desk<'_> {
                 self.append();
             }
             return;
+        }
+        let command = command.to_ascii_lowercase();
+        if command == "auth" || !self.entrance.is_open() {
+            return self.authenticate(dialect, &command, arguments);
         }
         self.append();
         let done = match dialect {
@@ -173,12 +237,26 @@ impl Desk<'_> {
         }
     }
 
+    /// Handles a command that has to be the token, and may be anything.
+    fn authenticate(&mut self, dialect: Dialect, command: &str, arguments: &Value<'_>) {
+        if self.entrance.is_shut() {
+            return;
+        }
+        self.append();
+        let token = publish::text(arguments, "token").ok().flatten();
+        let token = token.filter(|_| command == "auth");
+        match self.entrance.show(&self.broker.access, token, HOW) {
+            Ok(()) => dialect.authenticated(&mut self.answers),
+            Err(refusal) => self.refuse(dialect, &refusal),
+        }
+    }
+
     /// Answers with a refusal, behind the answers of what came before.
     fn refuse(&mut self, dialect: Dialect, refusal: &Refusal) {
         self.append();
         match dialect {
             Dialect::Channel => dialect.error(&mut self.answers, &refusal.to_string()),
-            Dialect::Topic => topic::refuse(&mut self.answers, refusal),
+            Dialect::Topic => topic::refuse(&mut self.answers, refusal, None),
         }
     }
 
@@ -188,7 +266,6 @@ impl Desk<'_> {
             return;
         }
         let outcomes = self.broker.publish(&mut self.batch);
-        let durable = self.broker.topics.is_durable();
         let publishes = self.batch.publishes.iter().zip(self.dialects.drain(..));
         for ((publish, dialect), outcome) in publishes.zip(&outcomes) {
             let answers = &mut self.answers;
@@ -196,9 +273,9 @@ impl Desk<'_> {
                 (Dialect::Channel, Ok(Receipt { .. })) => {}
                 (Dialect::Channel, Err(refusal)) => dialect.error(answers, &refusal.to_string()),
                 (Dialect::Topic, Ok(receipt)) => {
-                    topic::confirm_publish(answers, &publish.topic, receipt, durable);
+                    topic::confirm_publish(answers, &publish.topic, receipt);
                 }
-                (Dialect::Topic, Err(refusal)) => topic::refuse(answers, refusal),
+                (Dialect::Topic, Err(refusal)) => topic::refuse(answers, refusal, None),
             }
         }
         self.send();

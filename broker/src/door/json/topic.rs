@@ -1,11 +1,13 @@
 //! The dialect of topics: every command is answered, in order.
 
 use super::Desk;
+use super::index::names_peer;
 use crate::door::publish::{number, required_text, text};
 use crate::format::Format;
 use crate::ledger::Receipt;
 use crate::refusal::Refusal;
 use crate::stream::{Cursor, StreamId};
+use common::digits;
 use common::json::{self, Value};
 use common::limits::PULL_SIZE;
 use std::io::Write;
@@ -18,7 +20,14 @@ impl Desk<'_> {
         arguments: &Value<'_>,
     ) -> Result<(), Refusal> {
         match command {
-            "subscribe" => self.subscribe(arguments),
+            "subscribe" => {
+                let topic = required_text(arguments, "topic")?;
+                if let Err(refusal) = self.subscribe(topic, arguments) {
+                    // Whoever subscribes to many topics at once has to know which one this is.
+                    refuse(&mut self.answers, &refusal, Some(topic));
+                }
+                Ok(())
+            }
             "unsubscribe" => self.unsubscribe(arguments),
             "pull" => self.pull(arguments),
             "ack" => self.acknowledge(arguments),
@@ -28,7 +37,7 @@ impl Desk<'_> {
                 success(&mut self.answers, &format!("Topic '{topic}' created"), |_| {});
                 Ok(())
             }
-            "delete_topic" => {
+            "delete_topic" if !names_peer(arguments) => {
                 let topic = required_text(arguments, "topic")?;
                 self.broker.delete(topic)?;
                 success(&mut self.answers, &format!("Topic '{topic}' deleted"), |_| {});
@@ -37,12 +46,12 @@ impl Desk<'_> {
                 self.broker.announce(topic);
                 Ok(())
             }
-            _ => Err(Refusal::UnknownCommand),
+            "path" => self.path(arguments),
+            _ => self.index_command(command, arguments),
         }
     }
 
-    fn subscribe(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
-        let topic = required_text(arguments, "topic")?;
+    fn subscribe(&mut self, topic: &str, arguments: &Value<'_>) -> Result<(), Refusal> {
         let from = number(arguments, "from")?;
         let stream = stream(arguments)?;
         let name = text(arguments, "subscriber")?;
@@ -66,7 +75,10 @@ impl Desk<'_> {
             |answers, cursor| {
                 success(answers, &format!("Subscribed to topic '{topic}'"), |out| {
                     let Cursor { next, stream } = cursor;
+                    let end = self.broker.topics.end(topic).next;
                     let _ = write!(out, ",\"next\":{next},\"stream\":\"{stream}\"");
+                    let _ = write!(out, ",\"end\":{end},\"topic\":");
+                    json::write_string_ascii(out, topic);
                 });
             },
         )
@@ -88,6 +100,7 @@ impl Desk<'_> {
 
     fn pull(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
         let topic = required_text(arguments, "topic")?;
+        self.broker.prepare(topic)?;
         let end = self.broker.topics.find(topic)?;
         let begin = end.begin(number(arguments, "from")?.unwrap_or(0), None)?;
         let limit = number(arguments, "limit")?.unwrap_or(u64::MAX);
@@ -139,7 +152,7 @@ fn stream(arguments: &Value<'_>) -> Result<Option<StreamId>, Refusal> {
 }
 
 /// Writes what became of a publish.
-pub(super) fn confirm_publish(out: &mut Vec<u8>, topic: &str, receipt: &Receipt, durable: bool) {
+pub(super) fn confirm_publish(out: &mut Vec<u8>, topic: &str, receipt: &Receipt) {
     out.extend_from_slice(b"{\"status\":\"success\",\"message\":\"Message published on topic '");
     let quoted_from = out.len();
     json::write_string_ascii(out, topic);
@@ -147,18 +160,19 @@ pub(super) fn confirm_publish(out: &mut Vec<u8>, topic: &str, receipt: &Receipt,
     out.remove(quoted_from);
     out.pop();
     out.extend_from_slice(b"'\"");
-    let Receipt { stream, offset, appended, duplicate, .. } = receipt;
-    let duplicate = if *duplicate { ",\"duplicate\":true" } else { "" };
-    let _ = write!(
-        out,
-        ",\"offset\":{offset},\"appended\":{appended},\"stream\":\"{stream}\",\
-         \"durable\":{durable}{duplicate}}}"
-    );
-    out.push(b'\n');
+    let Receipt { stream, offset, appended, duplicate, durable, .. } = *receipt;
+    out.extend_from_slice(b",\"offset\":");
+    digits::write_decimal(out, offset);
+    out.extend_from_slice(b",\"appended\":");
+    digits::write_decimal(out, appended);
+    out.extend_from_slice(b",\"stream\":\"");
+    stream.write(out);
+    out.extend_from_slice(if durable { b"\",\"durable\":true" } else { b"\",\"durable\":false" });
+    out.extend_from_slice(if duplicate { b",\"duplicate\":true}\n" } else { b"}\n" });
 }
 
 /// Writes a refusal, with what a program may want to know of it.
-pub(super) fn refuse(out: &mut Vec<u8>, refusal: &Refusal) {
+pub(super) fn refuse(out: &mut Vec<u8>, refusal: &Refusal, topic: Option<&str>) {
     out.extend_from_slice(b"{\"status\":\"error\",\"message\":");
     json::write_string_ascii(out, &refusal.to_string());
     let _ = match refusal {
@@ -166,11 +180,16 @@ pub(super) fn refuse(out: &mut Vec<u8>, refusal: &Refusal) {
         Refusal::OldEpoch { present } => write!(out, ",\"epoch\":{present}"),
         _ => Ok(()),
     };
+    if let Some(topic) = topic {
+        out.extend_from_slice(b",\"topic\":");
+        json::write_string_ascii(out, topic);
+    }
     let _ = write!(out, ",\"code\":{}}}", refusal.status());
     out.push(b'\n');
 }
 
-fn success(out: &mut Vec<u8>, text: &str, more: impl FnOnce(&mut Vec<u8>)) {
+/// Writes that a command was carried out, and what else `more` has to say.
+pub(super) fn success(out: &mut Vec<u8>, text: &str, more: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(b"{\"status\":\"success\",\"message\":");
     json::write_string_ascii(out, text);
     more(out);

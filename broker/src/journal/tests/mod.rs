@@ -1,1 +1,243 @@
-//! t
+//! The journal against a simulated disk: power cuts, damage, failures; and the real one.
+//!
+//! Letters and numbers in the names of tests are those of the list of faults that the broker
+//! must survive: C power cuts, D damage, E errors, K kills, P promises.
+
+mod compaction;
+mod damage;
+mod disk;
+mod errors;
+mod power;
+mod real;
+
+use super::{Error, Frame, Journal, Notice, Record, Sync};
+use crate::batch::{Number, Publisher};
+use crate::stream::StreamId;
+use disk::{Call, Fault, SimulatedDisk};
+use std::io::ErrorKind;
+
+/// A journal that was opened, and all that it told.
+struct Opened {
+    journal: Journal,
+    notices: Vec<Notice>,
+    /// One line for each record, and for each message of an append.
+    seen: Vec<String>,
+}
+
+fn open(disk: &SimulatedDisk) -> Result<Opened, Error> {
+    open_compacting(disk, u64::MAX)
+}
+
+fn open_compacting(disk: &SimulatedDisk, garbage_size_min: u64) -> Result<Opened, Error> {
+    let mut seen = Vec::new();
+    let directory = Box::new(disk.clone());
+    let (journal, notices) =
+        Journal::open_in(directory, Sync::Always, garbage_size_min, |record| {
+            see(&record, &mut seen);
+        })?;
+    Ok(Opened { journal, notices, seen })
+}
+
+/// What the records of a journal are, without anything that a start may tell.
+fn contents(disk: &SimulatedDisk) -> Vec<String> {
+    let opened = open(disk).unwrap();
+    assert!(opened.notices.is_empty(), "{:?}", opened.notices);
+    opened.seen
+}
+
+fn see(record: &Record<'_>, seen: &mut Vec<String>) {
+    match record.clone() {
+        Record::Append { topic, time, publisher, messages } => {
+            for (place, message) in messages.enumerate() {
+                seen.push(format!("{topic} {time} {publisher:?} {place}: {message}"));
+            }
+        }
+        other => seen.push(format!("{other:?}")),
+    }
+}
+
+/// What a frame will be seen as.
+fn seen_in(frame: &mut Frame) -> Vec<String> {
+    let mut seen = Vec::new();
+    let bytes = frame.seal(0).unwrap();
+    let text = std::str::from_utf8(&bytes[super::header::FRAME_HEADER_SIZE..]).unwrap();
+    for (record, _) in super::record::Records::new(text) {
+        see(&record, &mut seen);
+    }
+    seen
+}
+
+fn stream(number: u8) -> StreamId {
+    format!("{number:016x}").parse().unwrap()
+}
+
+/// One message, appended without a publisher.
+fn publish(frame: &mut Frame, topic: &str, time: u64, message: &str) {
+    frame.append(topic, time, None, [message].into_iter());
+}
+
+/// A frame of one message.
+fn single(message: &str) -> Frame {
+    let mut frame = Frame::default();
+    publish(&mut frame, "news", 1, message);
+    frame
+}
+
+/// Three frames: twenty messages in two topics, some numbered, the longest over 4 KiB.
+fn frames() -> [Frame; 3] {
+    let mut frames: [Frame; 3] = Default::default();
+    let text = |number: u8| format!("message {number:03} {}", "as long as most are ".repeat(4));
+    let [first, second, third] = &mut frames;
+
+    first.create("news", stream(1));
+    first.create("ünï/..", stream(2));
+    for number in 0..7 {
+        publish(first, "news", 1_700_000_000_000 + u64::from(number), &text(number));
+    }
+    for number in 7..13 {
+        let number_of = Some(Number { epoch: 1, sequence: u64::from(number) - 7 });
+        let publisher = Some(Publisher { name: "ann", number: number_of });
+        let message = text(number);
+        second.append("ünï/..", 1_700_000_000_100, publisher, [message.as_str()].into_iter());
+    }
+    second.acknowledge("bob", "news", stream(1), 3);
+    let long = "long ".repeat(840);
+    let batch = [text(13), long, String::new(), text(16), text(17)];
+    let publisher = Some(Publisher { name: "carl", number: None });
+    third.append("news", 1_700_000_000_200, publisher, batch.iter().map(String::as_str));
+    publish(third, "ünï/..", 1_700_000_000_200, &text(18));
+    publish(third, "ünï/..", 1_700_000_000_200, &text(19));
+    frames
+}
+
+/// The file that those frames make, and what is seen of it.
+struct Base {
+    bytes: Vec<u8>,
+    /// Where each frame ends, and before them the file's header.
+    ends: Vec<usize>,
+    /// What is seen of each frame.
+    seen: Vec<Vec<String>>,
+}
+
+impl Base {
+    fn new() -> Base {
+        let disk = SimulatedDisk::default();
+        let mut journal = open(&disk).unwrap().journal;
+        let mut base = Base { bytes: Vec::new(), ends: Vec::new(), seen: Vec::new() };
+        base.ends.push(usize::try_from(journal.size()).unwrap());
+        for mut frame in frames() {
+            journal.append(&mut frame).unwrap();
+            base.ends.push(usize::try_from(journal.size()).unwrap());
+            base.seen.push(seen_in(&mut frame));
+        }
+        base.bytes = disk.read("journal").unwrap();
+        base
+    }
+
+    /// What is seen of the first frames.
+    fn seen(&self, frames: usize) -> Vec<String> {
+        self.seen[..frames].concat()
+    }
+
+    /// How many frames end at or before this byte.
+    fn frames_before(&self, byte: usize) -> usize {
+        self.ends.iter().filter(|end| **end <= byte).count().saturating_sub(1)
+    }
+
+    /// Where the last frame begins.
+    fn last(&self) -> usize {
+        self.ends[2]
+    }
+
+    /// A disk with these bytes changed by `change`.
+    fn changed(&self, change: impl FnOnce(&mut Vec<u8>)) -> SimulatedDisk {
+        let mut bytes = self.bytes.clone();
+        change(&mut bytes);
+        SimulatedDisk::with("journal", &bytes)
+    }
+}
+
+/// The offset that an error names; the test fails on an error that is not about the content.
+fn refused_at(error: &Error) -> u64 {
+    match error {
+        Error::Damaged { offset, .. } => *offset,
+        Error::Foreign { .. } => 0,
+        other => panic!("not a refusal of the content: {other:?}"),
+    }
+}
+
+#[test]
+fn the_base_file_is_what_the_tests_rely_on() {
+    let base = Base::new();
+    let messages = base.seen(3).iter().filter(|line| line.contains(": ")).count();
+    assert_eq!(base.seen(3).len(), 23, "20 messages, 2 topics, 1 subscription");
+    assert!(messages >= 20);
+    assert!(base.bytes.len() < 8 << 10);
+    assert!(base.ends.windows(2).all(|ends| ends[1] - ends[0] > 512));
+    assert!(!base.bytes.contains(&0), "a zero byte is always something that the disk lost");
+    assert_eq!(contents(&SimulatedDisk::with("journal", &base.bytes)), base.seen(3));
+}
+
+#[test]
+fn a_new_journal_says_so_and_an_opened_one_has_nothing_to_tell() {
+    let disk = SimulatedDisk::default();
+    let opened = open(&disk).unwrap();
+    assert!(matches!(opened.notices.as_slice(), [Notice::Created { .. }]));
+    assert!(opened.seen.is_empty());
+    assert!(contents(&disk).is_empty());
+}
+
+#[test]
+fn p1_p3_what_was_appended_comes_back_in_order_over_many_starts() {
+    let disk = SimulatedDisk::default();
+    let mut expected = Vec::new();
+    open(&disk).unwrap();
+    for round in 0..10 {
+        let mut opened = open(&disk).unwrap();
+        assert_eq!(opened.seen, expected);
+        for part in 0..3 {
+            let mut frame = single(&format!("{round} {part}"));
+            opened.journal.append(&mut frame).unwrap();
+            expected.extend(seen_in(&mut frame));
+        }
+        opened.journal.append(&mut Frame::default()).unwrap();
+    }
+    assert_eq!(contents(&disk), expected);
+}
+
+#[test]
+fn a_journal_of_many_blocks_and_of_frames_larger_than_a_block_comes_back() {
+    let disk = SimulatedDisk::default();
+    let mut journal = open(&disk).unwrap().journal;
+    let mut expected = Vec::new();
+    for size in [10, 400_000, 1_500_000, 100, 700_000, 511 << 10, 600_000, 1] {
+        let mut frame = single(&"x".repeat(size));
+        journal.append(&mut frame).unwrap();
+        expected.extend(seen_in(&mut frame));
+    }
+    assert_eq!(contents(&disk), expected);
+    let size = disk.read("journal").unwrap().len();
+    for torn in [1, 100, 600_000] {
+        let mut bytes = disk.read("journal").unwrap();
+        bytes.truncate(size - torn);
+        let opened = open(&SimulatedDisk::with("journal", &bytes)).unwrap();
+        assert!(expected.starts_with(&opened.seen));
+        assert!(matches!(opened.notices.as_slice(), [Notice::Torn(_)]));
+    }
+}
+
+#[test]
+fn a_frame_over_the_limit_is_refused_and_one_at_the_limit_is_not() {
+    let disk = SimulatedDisk::default();
+    let mut journal = open(&disk).unwrap().journal;
+    let mut frame = single("");
+    frame.copy(&"x".repeat(super::FRAME_SIZE_MAX - frame.size()));
+    disk.plan(Some(Call::Write), 1, Fault::Error(ErrorKind::StorageFull));
+    assert!(!journal.append(&mut frame).unwrap_err().is_fatal());
+    assert!(disk.calls().contains(&Call::Write), "it was to be written");
+
+    frame.copy("x");
+    disk.plan(None, usize::MAX, Fault::Kill);
+    assert!(!journal.append(&mut frame).unwrap_err().is_fatal());
+    assert!(disk.calls().is_empty());
+}

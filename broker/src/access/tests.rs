@@ -1,0 +1,155 @@
+//! Every rule at its edge.
+
+use super::*;
+use std::fs;
+
+#[test]
+fn a_broker_on_loopback_answers_to_loopback_names_only() {
+    let access = Access { loopback_only: true, ..Access::default() };
+    for own in [
+        "localhost",
+        "LocalHost:1",
+        "127.0.0.1",
+        "127.0.0.1:9000",
+        "127.255.255.255",
+        "[::1]",
+        "[::1]:9000",
+        "[0:0:0:0:0:0:0:1]",
+    ] {
+        assert!(access.check_host(Some(own)).is_ok(), "{own}");
+    }
+    for foreign in [
+        "example.net",
+        "localhost.example.net",
+        "xlocalhost",
+        "127.0.0.1.example.net",
+        "128.0.0.1",
+        "126.255.255.255",
+        "10.0.0.1:9000",
+        "0.0.0.0",
+        "127.1",
+        "2130706433",
+        "[::]",
+        "[::2]",
+        "[::ffff:10.0.0.1]",
+    ] {
+        assert!(access.check_host(Some(foreign)).is_err(), "{foreign}");
+    }
+    assert!(access.check_host(None).is_ok(), "HTTP/1.0 has no Host");
+}
+
+#[test]
+fn a_broker_on_the_network_answers_to_any_name() {
+    assert!(Access::default().check_host(Some("example.net")).is_ok());
+}
+
+#[test]
+fn a_page_may_use_the_broker_that_it_came_from() {
+    let access = Access::default();
+    for (origin, authority) in [
+        ("http://localhost:9000", "localhost:9000"),
+        ("http://localhost:9000", "LOCALHOST:9000"),
+        ("http://example.net", "example.net:80"),
+        ("https://example.net", "example.net"),
+        ("https://example.net", "example.net:443"),
+        ("http://[::1]:9000", "[::1]:9000"),
+    ] {
+        assert_eq!(access.check_origin(Some(origin), Some(authority)).unwrap(), None, "{origin}");
+    }
+    assert_eq!(access.check_origin(None, None).unwrap(), None);
+}
+
+#[test]
+fn pages_from_elsewhere_are_refused() {
+    let access = Access::default();
+    for origin in [
+        "null",
+        "",
+        "http://localhost",
+        "http://localhost:9001",
+        "http://localhost:9000.example.net",
+        "http://127.0.0.1:9000",
+        "ftp://localhost:9000",
+        "http://localhost:9000/",
+        "http://a@localhost:9000",
+        "localhost:9000",
+        "*",
+    ] {
+        assert!(access.check_origin(Some(origin), Some("localhost:9000")).is_err(), "{origin}");
+        assert!(access.check_origin(Some(origin), None).is_err(), "{origin}");
+    }
+}
+
+#[test]
+fn pages_of_an_allowed_origin_are_answered_with_its_name() {
+    let mut origins = Origins::default();
+    origins.add("https://app.example.net").unwrap();
+    origins.add("http://LOCALHOST:3000").unwrap();
+    assert!(origins.vary());
+    let access = Access { origins, ..Access::default() };
+    for origin in ["https://app.example.net", "http://localhost:3000"] {
+        assert_eq!(access.check_origin(Some(origin), Some("a")).unwrap(), Some(origin));
+    }
+    for origin in ["http://app.example.net", "https://app.example.net:444", "null"] {
+        assert!(access.check_origin(Some(origin), Some("a")).is_err(), "{origin}");
+    }
+}
+
+#[test]
+fn a_star_allows_all_origins() {
+    let mut origins = Origins::default();
+    origins.add("*").unwrap();
+    assert!(!origins.vary());
+    let access = Access { origins, ..Access::default() };
+    for origin in ["https://app.example.net", "null"] {
+        assert_eq!(access.check_origin(Some(origin), Some("a")).unwrap(), Some("*"));
+    }
+}
+
+#[test]
+fn what_is_no_origin_cannot_be_allowed() {
+    for name in ["", "null", "example.net", "http://", "http://a/", "://a", "http://a b", "h/://a"]
+    {
+        assert!(Origins::default().add(name).is_err(), "{name:?}");
+    }
+}
+
+#[test]
+fn one_changed_byte_or_one_more_or_one_less_is_another_token() {
+    let access = Access { token: Some(Token::new("secret").unwrap()), ..Access::default() };
+    assert!(!access.is_open() && Access::default().is_open());
+    assert!(access.admits(Some("secret")));
+    for given in ["", "s", "secre", "secrets", "secretsecret", "Secret", "sEcret", "secreT"] {
+        assert!(!access.admits(Some(given)), "{given}");
+    }
+    assert!(!access.admits(None));
+    assert!(Access::default().admits(None) && Access::default().admits(Some("any")));
+}
+
+#[test]
+fn a_token_is_trimmed_and_has_to_be_one_that_can_be_sent() {
+    assert!(Token::new(" \tsecret\r\n").unwrap().equals("secret"));
+    for empty in ["", " ", "\n"] {
+        assert!(matches!(Token::new(empty), Err(TokenError::Empty)));
+    }
+    for unsendable in ["two words", "two\nlines", "caf\u{e9}", "\u{7f}x"] {
+        assert!(matches!(Token::new(unsendable), Err(TokenError::Bytes)), "{unsendable:?}");
+    }
+    assert!(Token::new(&"x".repeat(TOKEN_SIZE_MAX)).is_ok());
+    let too_long = Token::new(&"x".repeat(TOKEN_SIZE_MAX + 1));
+    assert!(matches!(too_long, Err(TokenError::TooLong)));
+}
+
+#[test]
+fn a_token_is_read_from_a_file_and_never_shown() {
+    let path = std::env::temp_dir().join(format!("token-{}", std::process::id()));
+    fs::write(&path, "secret\n").unwrap();
+    let token = Token::read(&path).unwrap();
+    fs::write(&path, vec![b'x'; TOKEN_SIZE_MAX + 1]).unwrap();
+    let too_long = Token::read(&path);
+    fs::remove_file(&path).unwrap();
+    assert!(token.equals("secret"));
+    assert_eq!(format!("{token:?}"), "Token(not shown)");
+    assert!(matches!(too_long, Err(TokenError::TooLong)));
+    assert!(matches!(Token::read(&path), Err(TokenError::File(_))));
+}

@@ -1,0 +1,73 @@
+//! What is checked of every request before anybody looks at what it asks for.
+
+use super::route::METHODS;
+use crate::access::Access;
+use crate::refusal::Refusal;
+use common::http::parse::Request;
+
+/// What a client without the token is told, whatever it sent instead.
+const HOW: &str = "send 'Authorization: Bearer <token>'";
+
+/// What everybody may ask for: the page, which asks for the token itself, and what a supervisor
+/// looks at.
+const OPEN_PATHS: [&str; 3] = ["/", "/livez", "/readyz"];
+
+/// Checks whether the request is for this broker at all. If not, the connection has no more use.
+///
+/// # Errors
+///
+/// A method that no path has, or another broker's name.
+pub(super) fn address(request: &Request<'_>, access: &Access) -> Result<(), Refusal> {
+    if !METHODS.contains(&request.method) {
+        return Err(Refusal::UnknownMethod);
+    }
+    access.check_host(request.authority)
+}
+
+/// Checks the page that a request comes from. Gives what the answer has to say about origins.
+///
+/// # Errors
+///
+/// A page of an origin that is not allowed.
+pub(super) fn origin<'a>(
+    request: &Request<'_>,
+    access: &'a Access,
+) -> Result<Option<&'a str>, Refusal> {
+    access.check_origin(request.fields.get("Origin"), request.authority)
+}
+
+/// Checks the token. Browsers ask what a path takes without one, so `OPTIONS` needs none.
+///
+/// # Errors
+///
+/// A token that is missing or wrong.
+pub(super) fn token(request: &Request<'_>, access: &Access) -> Result<(), Refusal> {
+    let is_open = request.method == "OPTIONS" || OPEN_PATHS.contains(&request.path);
+    if is_open || access.admits(request.fields.get("Authorization").and_then(bearer)) {
+        Ok(())
+    } else {
+        Err(Refusal::Token { how: HOW })
+    }
+}
+
+/// The token in the value of `Authorization` (RFC 6750 §2.1; the scheme in any case, RFC 9110
+/// §11.1).
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim_start_matches(' '))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bearer_token_is_found() {
+        for value in ["Bearer a", "bearer a", "BEARER  a"] {
+            assert_eq!(bearer(value), Some("a"));
+        }
+        for value in ["", "Bearer", "Basic a", "Bearera", "a", "Bearer\ta"] {
+            assert_eq!(bearer(value), None, "{value}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The commands of an index, and of brokers that look for a ring: the dialect of topics.
+
+use super::Desk;
+use super::topic::success;
+use crate::door::publish::{field, number, required_text, text};
+use crate::home::Homes;
+use crate::home::index::Address;
+use crate::refusal::Refusal;
+use common::json::{self, Value};
+use std::io::Write;
+
+impl Desk<'_> {
+    /// Handles a command about peers.
+    pub(super) fn index_command(
+        &mut self,
+        command: &str,
+        arguments: &Value<'_>,
+    ) -> Result<(), Refusal> {
+        let index = &self.broker.index;
+        let text = match command {
+            "register_peer" => {
+                let address = address(arguments)?;
+                let text = format!("Peer {address} registered");
+                let present = field(arguments, "present")?.and_then(Value::as_bool);
+                if present == Some(true) {
+                    self.presences.push(index.attend(address)?);
+                } else {
+                    index.register(address)?;
+                }
+                text
+            }
+            "unregister_peer" => {
+                let address = address(arguments)?;
+                index.unregister(&address)?;
+                format!("Peer {address} unregistered")
+            }
+            "add_topic" => {
+                let topic = required_text(arguments, "topic")?;
+                index.add(topic, address(arguments)?)?;
+                format!("Topic '{topic}' added")
+            }
+            "delete_topic" => {
+                let topic = required_text(arguments, "topic")?;
+                index.remove(topic, &address(arguments)?)?;
+                format!("Topic '{topic}' deleted")
+            }
+            "query_topic" => return self.query(required_text(arguments, "topic")?),
+            "list_peers" => {
+                self.list_peers();
+                return Ok(());
+            }
+            _ => return Err(Refusal::UnknownCommand),
+        };
+        success(&mut self.answers, &text, |_| {});
+        Ok(())
+    }
+
+    fn query(&mut self, topic: &str) -> Result<(), Refusal> {
+        let home = self.broker.index.home(topic).ok_or(Refusal::NotIndexed)?;
+        success(&mut self.answers, &format!("Topic '{topic}' found"), |out| {
+            write_address(out, &home);
+        });
+        Ok(())
+    }
+
+    fn list_peers(&mut self) {
+        let peers = self.broker.index.peers();
+        success(&mut self.answers, &format!("{} peers", peers.len()), |out| {
+            out.extend_from_slice(b",\"peers\":[");
+            for (place, peer) in peers.iter().enumerate() {
+                out.extend_from_slice(if place > 0 { b",{" } else { b"{" });
+                let mut fields = Vec::new();
+                write_address(&mut fields, peer);
+                // Without the comma that comes before further fields.
+                out.extend_from_slice(fields.get(1..).unwrap_or_default());
+                out.push(b'}');
+            }
+            out.push(b']');
+        });
+    }
+
+    /// Says whether one of the brokers in `seen` is this one, or its upstream, and so on.
+    pub(super) fn path(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+        let seen = field(arguments, "seen")?.and_then(Value::as_array).unwrap_or_default();
+        let mut seen: Vec<String> =
+            seen.iter().filter_map(|id| Some(id.as_str()?.to_owned())).collect();
+        if seen.contains(&self.broker.id) {
+            return Err(Refusal::Ring);
+        }
+        if let Homes::Upstream(link) = self.broker.homes() {
+            seen.push(self.broker.id.clone());
+            link.check_path(seen)?;
+        }
+        success(&mut self.answers, "No ring", |_| {});
+        Ok(())
+    }
+}
+
+/// Whether a command is about a peer: it says where that is.
+pub(super) fn names_peer(arguments: &Value<'_>) -> bool {
+    arguments.get("host").is_some()
+}
+
+fn address(arguments: &Value<'_>) -> Result<Address, Refusal> {
+    let host = required_text(arguments, "host")?.to_owned();
+    let port = match text(arguments, "port") {
+        Ok(Some(text)) => text.parse().ok(),
+        _ => number(arguments, "port")?.and_then(|port| u16::try_from(port).ok()),
+    };
+    match port {
+        Some(port) if port > 0 && !host.is_empty() => Ok(Address { host, port }),
+        _ => Err(Refusal::field("port", "is not a port")),
+    }
+}
+
+fn write_address(out: &mut Vec<u8>, address: &Address) {
+    out.extend_from_slice(b",\"host\":");
+    json::write_string_ascii(out, &address.host);
+    // Writing to a vector cannot fail.
+    let _ = write!(out, ",\"port\":{}", address.port);
+}

@@ -1,0 +1,151 @@
+//! The journal on the real disk: the lock, and files that are none.
+
+use super::super::storage::{Directory, Disk};
+use super::super::{Error, Journal, Notice, Sync, repair, verify};
+use super::{see, seen_in, single};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::{env, fs, process};
+
+/// A directory of its own for a test, removed at its end.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn new() -> Temporary {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = env::temp_dir().join(format!("journal-{}-{number}", process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Temporary(path)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn open(directory: &Path) -> Result<(Journal, Vec<Notice>, Vec<String>), Error> {
+    let mut seen = Vec::new();
+    let (journal, notices) =
+        Journal::open(directory, Sync::Always, |record| see(&record, &mut seen))?;
+    Ok((journal, notices, seen))
+}
+
+#[test]
+fn a_directory_is_created_and_its_journal_comes_back() {
+    let temporary = Temporary::new();
+    let directory = temporary.0.join("data");
+    let (mut journal, notices, _) = open(&directory).unwrap();
+    assert!(matches!(notices.as_slice(), [Notice::Created { .. }]));
+    let mut frame = single("one");
+    journal.append(&mut frame).unwrap();
+    drop(journal);
+    let (_, notices, seen) = open(&directory).unwrap();
+    assert!(notices.is_empty());
+    assert_eq!(seen, seen_in(&mut frame));
+}
+
+#[test]
+fn a_directory_without_a_parent_is_not_created() {
+    let temporary = Temporary::new();
+    let error = open(&temporary.0.join("no/data")).map(drop).unwrap_err();
+    assert!(matches!(error, Error::Io { action: "create", .. }));
+}
+
+#[test]
+fn a_directory_without_a_journal_is_neither_verified_nor_written_to() {
+    let temporary = Temporary::new();
+    assert!(matches!(verify(&temporary.0), Err(Error::Io { action: "open", .. })));
+    assert!(matches!(repair(&temporary.0), Err(Error::Io { action: "open", .. })));
+    assert_eq!(fs::read_dir(&temporary.0).unwrap().count(), 0);
+}
+
+#[test]
+fn l01_a_directory_belongs_to_one_broker_and_to_the_next_when_that_ends() {
+    let temporary = Temporary::new();
+    let (journal, ..) = open(&temporary.0).unwrap();
+    for error in [
+        open(&temporary.0).map(drop).unwrap_err(),
+        verify(&temporary.0).map(drop).unwrap_err(),
+        repair(&temporary.0).map(drop).unwrap_err(),
+    ] {
+        assert!(matches!(error, Error::InUse { .. }));
+        assert!(error.to_string().contains(&temporary.0.display().to_string()));
+    }
+    drop(journal);
+    assert!(open(&temporary.0).is_ok());
+    assert!(temporary.0.join("LOCK").exists());
+}
+
+#[test]
+fn l02_a_link_to_the_directory_is_the_same_directory() {
+    let temporary = Temporary::new();
+    let directory = temporary.0.join("data");
+    let link = temporary.0.join("link");
+    let (_journal, ..) = open(&directory).unwrap();
+    symlink(&directory, &link).unwrap();
+    assert!(matches!(open(&link).map(drop), Err(Error::InUse { .. })));
+}
+
+#[test]
+fn d14_a_journal_that_is_no_file_is_refused_without_waiting() {
+    for what in ["a directory", "a link", "a dangling link", "a pipe"] {
+        let temporary = Temporary::new();
+        let path = temporary.0.join("journal");
+        match what {
+            "a directory" => fs::create_dir(&path).unwrap(),
+            "a link" => symlink("/dev/null", &path).unwrap(),
+            "a dangling link" => symlink("nothing", &path).unwrap(),
+            _ => assert!(Command::new("mkfifo").arg(&path).status().unwrap().success()),
+        }
+        for error in [
+            open(&temporary.0).map(drop).unwrap_err(),
+            verify(&temporary.0).map(drop).unwrap_err(),
+            repair(&temporary.0).map(drop).unwrap_err(),
+        ] {
+            assert!(matches!(error, Error::Io { action: "open", .. }), "{what}: {error:?}");
+        }
+    }
+    // A device is told by the same means; none can be made without privileges.
+    assert!(fs::symlink_metadata("/dev/null").is_ok_and(|metadata| !metadata.is_file()));
+}
+
+#[test]
+fn repair_saves_the_damage_beside_the_journal() {
+    let temporary = Temporary::new();
+    let (mut journal, ..) = open(&temporary.0).unwrap();
+    journal.append(&mut single("one")).unwrap();
+    let end = journal.size();
+    journal.append(&mut single("two")).unwrap();
+    drop(journal);
+    let path = temporary.0.join("journal");
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.len() - 2;
+    bytes[last] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    assert!(matches!(verify(&temporary.0), Err(Error::Damaged { offset, .. }) if offset == end));
+    repair(&temporary.0).unwrap();
+    assert_eq!(verify(&temporary.0).unwrap().frames, 1);
+    let kept = fs::read(temporary.0.join(format!("damaged-{end}"))).unwrap();
+    assert_eq!(kept, bytes[usize::try_from(end).unwrap()..]);
+}
+
+#[test]
+fn a_file_on_disk_is_cut_and_synced_by_name() {
+    let temporary = Temporary::new();
+    let disk = Disk::lock(&temporary.0, true).unwrap();
+    let file = disk.create("one").unwrap();
+    file.write_all_at(b"0123456789", 0).unwrap();
+    file.set_size(4).unwrap();
+    file.sync().unwrap();
+    disk.rename("one", "two").unwrap();
+    Directory::sync(&disk).unwrap();
+    assert!(!disk.has("one").unwrap());
+    assert_eq!(fs::read(temporary.0.join("two")).unwrap(), b"0123");
+    disk.remove("two").unwrap();
+    assert!(!disk.has("two").unwrap());
+}

@@ -1,0 +1,277 @@
+//! Who may come in, and how each door is told the token. The rows for HTTP are in `http_cases`.
+
+use std::process::Output;
+use tests::raw::{Answer, Raw, request};
+use tests::{Folder, Process, System, program, publish_body};
+
+const TOKEN: &str = "a-secret";
+
+/// A broker that asks for [`TOKEN`].
+fn guarded(folder: &Folder) -> System {
+    folder.write("token.txt", TOKEN);
+    let path = folder.path().join("token.txt");
+    System::start_with(&["--token-file", path.to_str().unwrap()])
+}
+
+/// Asks for the topic `t` with the token.
+fn messages(system: &System) -> String {
+    let mut raw = Raw::connect(&system.address());
+    raw.send(format!(
+        "GET /messages?topic=t HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+    ));
+    let answer = raw.answer();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.text().to_owned()
+}
+
+#[test]
+fn a_json_session_shows_the_token_first() {
+    let folder = Folder::temporary("token");
+    let system = guarded(&folder);
+    let mut raw = Raw::connect(&system.address());
+    raw.send(r#"{"command":"publish","topic":"t","message":"too early"}"#);
+    let refusal = raw.line();
+    assert!(refusal.starts_with(r#"{"status":"error","message":"#), "{refusal}");
+    assert!(refusal.contains(r#"send {\"command\":\"auth\""#), "it says how: {refusal}");
+    raw.send(r#"{"command":"auth","token":"a guess"}"#);
+    assert_eq!(raw.line(), refusal, "a wrong token is answered as none is");
+    raw.send(
+        r#"{"command":"auth","token":"a-secret"}{"command":"publish","topic":"t","message":"x"}"#,
+    );
+    assert_eq!(raw.line(), r#"{"status":"success","message":"Authenticated"}"#);
+    assert!(raw.line().contains("Message published"));
+    assert_eq!(messages(&system), "x\n");
+}
+
+#[test]
+fn a_session_in_the_dialect_of_channels_is_answered_in_it() {
+    let folder = Folder::temporary("token");
+    let system = guarded(&folder);
+    let mut raw = Raw::connect(&system.address());
+    raw.send(r#"{"command":"SUBSCRIBE","args":{"channel":"t"}}"#);
+    let refusal = raw.line();
+    assert!(refusal.starts_with(r#"{"type":"ERROR","error":"#), "{refusal}");
+    raw.send(r#"{"command":"AUTH","args":{"token":"a-secret"}}"#);
+    assert_eq!(raw.line(), r#"{"type":"AUTH","message":"Authenticated"}"#);
+    raw.send(r#"{"command":"SUBSCRIBE","args":{"channel":"t"}}"#);
+    assert_eq!(raw.line(), r#"{"type":"SUBSCRIBE","channel":"t","count":1}"#);
+}
+
+#[test]
+fn a_text_session_shows_the_token_first() {
+    let folder = Folder::temporary("token");
+    let system = guarded(&folder);
+    let mut raw = Raw::connect(&system.address());
+    raw.send("PUBLISH t early id\nAUTH guess\nnonsense\nAUTH\n");
+    for _ in 0..4 {
+        let refusal = raw.line();
+        assert!(refusal.starts_with("ERROR ") && refusal.contains("AUTH <token>"), "{refusal}");
+    }
+    raw.send("AUTH a-secret\nSUBSCRIBE t id\nPUBLISH t x id\n");
+    assert!(raw.line().starts_with("DELIVER t x id "));
+    assert_eq!(messages(&system), "x\n");
+}
+
+#[test]
+fn a_session_that_keeps_guessing_is_closed_and_nothing_behind_it_is_done() {
+    let folder = Folder::temporary("token");
+    let system = guarded(&folder);
+    let json = r#"{"command":"auth","token":"a guess"}"#;
+    let json_end =
+        r#"{"command":"auth","token":"a-secret"}{"command":"publish","topic":"t","message":"x"}"#;
+    for (guess, end) in [(json, json_end), ("AUTH guess\n", "AUTH a-secret\nPUBLISH t x id\n")] {
+        let mut raw = Raw::connect(&system.address());
+        raw.send(format!("{}{end}", guess.repeat(8)));
+        for _ in 0..8 {
+            assert!(raw.line().contains("token"));
+        }
+        raw.end();
+    }
+    assert_eq!(messages(&system), "");
+}
+
+#[test]
+fn where_no_token_is_asked_for_one_may_be_shown() {
+    let system = System::start();
+    let mut json = Raw::connect(&system.address());
+    json.send(r#"{"command":"auth","token":"any"}"#);
+    assert_eq!(json.line(), r#"{"status":"success","message":"Authenticated"}"#);
+    let mut text = Raw::connect(&system.address());
+    text.send("AUTH any\nSUBSCRIBE t id\nPUBLISH t x id\n");
+    assert!(text.line().starts_with("DELIVER t x id "));
+    let mut raw = Raw::connect(&system.address());
+    raw.send("GET /topics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer any\r\n\r\n");
+    assert_eq!(raw.answer().status, 200);
+}
+
+/// Runs a broker that is expected to end at once.
+fn run_broker(arguments: &[&str], token: Option<&str>) -> Output {
+    let mut command = program::command("broker");
+    command.args(["--port", "0"]).args(arguments);
+    if let Some(token) = token {
+        command.env("BROKER_TOKEN", token);
+    }
+    command.output().unwrap()
+}
+
+#[test]
+fn a_token_that_cannot_be_had_keeps_the_broker_from_starting() {
+    let folder = Folder::temporary("token");
+    folder.write("empty.txt", " \n");
+    folder.write("two.txt", "two tokens\n");
+    let path = |file| folder.path().join(file).to_str().unwrap().to_owned();
+    for (file, word) in
+        [("none.txt", "No such file"), ("empty.txt", "no token"), ("two.txt", "spaces")]
+    {
+        let output = run_broker(&["--token-file", &path(file)], None);
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+        assert!(errors.contains(file) && errors.contains(word), "{errors}");
+    }
+    for (token, word) in [("", "no token"), ("a-secret two", "spaces")] {
+        let output = run_broker(&[], Some(token));
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{errors}");
+        assert!(errors.contains("BROKER_TOKEN") && errors.contains(word), "{errors}");
+        assert!(!errors.contains(TOKEN), "never shown: {errors}");
+    }
+}
+
+#[test]
+fn what_is_no_origin_is_wrong_usage() {
+    for origin in ["null", "example.net", "https://example.net/", ""] {
+        let output = run_broker(&["--allow-origin", origin], None);
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{errors}");
+        assert!(errors.contains("scheme://host"), "{errors}");
+    }
+}
+
+#[test]
+fn the_first_line_says_who_can_reach_the_broker_and_whether_a_token_is_asked_for() {
+    for (arguments, token, phrase) in [
+        (&[][..], None, "for programs on this machine only,"),
+        (&[], Some(TOKEN), "for programs on this machine only that send the token,"),
+        (
+            &["--host", "0.0.0.0"],
+            None,
+            "for everybody who can reach this machine, without a token,",
+        ),
+        (
+            &["--host", "0.0.0.0"],
+            Some(TOKEN),
+            "for everybody who can reach this machine and sends the token,",
+        ),
+    ] {
+        let mut command = program::command("broker");
+        command.args(["--port", "0"]).args(arguments);
+        if let Some(token) = token {
+            command.env("BROKER_TOKEN", token);
+        }
+        let mut broker = Process::start("broker", command, &Folder::temporary("broker"));
+        let line = broker.first_line();
+        assert!(line.contains(phrase), "{line}");
+        assert!(!line.contains(TOKEN), "{line}");
+    }
+}
+
+/// Sends a request as a page of an origin would.
+fn as_page(system: &System, origin: &str, method: &str, target: &str, lines: &str) -> Answer {
+    let mut raw = Raw::connect(&system.address());
+    let bytes = String::from_utf8(request(method, target, "")).unwrap();
+    let own = format!("Host: localhost\r\nOrigin: {origin}\r\n{lines}");
+    raw.send(bytes.replace("Host: localhost\r\n", &own));
+    raw.answer()
+}
+
+const PREFLIGHT: &str = "Access-Control-Request-Method: POST\r\n";
+
+#[test]
+fn a_page_of_an_allowed_origin_is_told_what_it_may_send_and_read() {
+    let system = System::start_with(&[
+        "--allow-origin",
+        "https://app.example.net",
+        "--allow-origin=http://localhost:3000",
+    ]);
+    for origin in ["https://app.example.net", "http://localhost:3000"] {
+        let answer = as_page(&system, origin, "OPTIONS", "/publish", PREFLIGHT);
+        assert_eq!(answer.status, 204);
+        for (name, value) in [
+            ("access-control-allow-origin", origin),
+            ("access-control-allow-methods", "POST, OPTIONS"),
+            ("access-control-allow-headers", "Authorization, Content-Type, Last-Event-ID"),
+            ("access-control-max-age", "7200"),
+            ("vary", "Origin"),
+        ] {
+            assert_eq!(answer.field(name), Some(value), "{answer:?}");
+        }
+        for (target, status) in
+            [("/messages?topic=t", 200), ("/messages", 400), ("/nothing", 404), ("/livez", 200)]
+        {
+            let answer = as_page(&system, origin, "GET", target, "");
+            assert_eq!(answer.status, status);
+            assert_eq!(answer.field("access-control-allow-origin"), Some(origin));
+            assert_eq!(answer.field("vary"), Some("Origin"));
+            let exposed = answer.field("access-control-expose-headers").unwrap();
+            assert!(exposed.contains("Stream-Next-Offset, Stream-Id"), "{exposed}");
+        }
+    }
+    for origin in ["https://example.net", "null"] {
+        let answer = as_page(&system, origin, "GET", "/livez", "");
+        assert_eq!(answer.status, 403);
+        assert_eq!(answer.field("access-control-allow-origin"), None);
+        assert_eq!(answer.field("vary"), Some("Origin"));
+    }
+    // Whoever sends no origin is told the same to as far as a cache can see.
+    assert_eq!(system.get("/livez").field("vary"), Some("Origin"));
+}
+
+/// A publish in the middle of others keeps its own answer's fields.
+#[test]
+fn pipelined_publishes_of_several_origins_are_answered_each_as_its_own() {
+    let system =
+        System::start_with(&["--allow-origin", "http://a.net", "--allow-origin=http://b.net"]);
+    let plain = String::from_utf8(request("POST", "/publish", publish_body("t", "x"))).unwrap();
+    let page = |origin| plain.replace("Host:", &format!("Origin: {origin}\r\nHost:"));
+    let mut raw = Raw::connect(&system.address());
+    raw.send(
+        [&plain, &page("http://a.net"), &plain, &page("http://b.net"), &plain]
+            .map(String::as_str)
+            .concat(),
+    );
+    for origin in [None, Some("http://a.net"), None, Some("http://b.net"), None] {
+        let answer = raw.answer();
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.field("access-control-allow-origin"), origin);
+    }
+    assert_eq!(system.messages("t").len(), 5);
+}
+
+#[test]
+fn all_origins_may_be_allowed() {
+    let system = System::start_with(&["--allow-origin", "*"]);
+    for origin in ["https://example.net", "null"] {
+        let answer = as_page(&system, origin, "GET", "/messages?topic=t", "");
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.field("access-control-allow-origin"), Some("*"));
+        assert_eq!(answer.field("vary"), None);
+    }
+}
+
+/// A page has to ask before it may show the token, and can read that it was wrong.
+#[test]
+fn a_page_can_show_the_token() {
+    let folder = Folder::temporary("token");
+    folder.write("token.txt", TOKEN);
+    let path = folder.path().join("token.txt");
+    let origin = "https://app.example.net";
+    let system =
+        System::start_with(&["--token-file", path.to_str().unwrap(), "--allow-origin", origin]);
+    assert_eq!(as_page(&system, origin, "OPTIONS", "/publish", PREFLIGHT).status, 204);
+    let refused = as_page(&system, origin, "GET", "/topics", "");
+    assert_eq!(refused.status, 401);
+    assert_eq!(refused.field("access-control-allow-origin"), Some(origin));
+    let authorization = format!("Authorization: Bearer {TOKEN}\r\n");
+    assert_eq!(as_page(&system, origin, "GET", "/topics", &authorization).status, 200);
+}
