@@ -182,7 +182,12 @@ impl<W: Write> Delivery<W> {
                 text.extend_from_slice(b">> ");
                 text.extend_from_slice(line);
             } else if let Some(reason) = line.strip_prefix(b"ERROR ") {
-                self.complaint = Some(String::from_utf8_lossy(reason).trim_end().to_owned());
+                let reason = String::from_utf8_lossy(reason).trim_end().to_owned();
+                if reason.contains(" AUTH ") {
+                    // Nothing will be delivered, however often it is asked for.
+                    return Err(Error::Token(reason).into());
+                }
+                self.complaint = Some(reason);
             }
         }
         if text.is_empty() {

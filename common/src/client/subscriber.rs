@@ -149,8 +149,9 @@ impl Subscriber {
     }
 
     /// Acknowledges a message of a lasting subscription, and with it all before it in its topic:
-    /// they will not come again. Returns when the broker has taken note, so it is faster to
-    /// acknowledge every hundredth message, say.
+    /// they will not come again, unless the broker crashes before it has written that to disk.
+    /// Returns when the broker has taken note, so it is faster to acknowledge every hundredth
+    /// message, say.
     ///
     /// # Errors
     ///

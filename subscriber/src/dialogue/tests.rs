@@ -35,6 +35,13 @@ fn a_complaint_is_kept_until_it_is_known_what_follows() {
 }
 
 #[test]
+fn a_complaint_about_the_token_is_final() {
+    let line = b"ERROR this broker asks for a token: send AUTH <token> first\n";
+    let failure = delivery("").take(line).unwrap_err();
+    assert!(matches!(failure, Failure::Final(Error::Token(_))), "{failure:?}");
+}
+
+#[test]
 fn two_commands_are_understood() {
     for (line, expected) in [
         ("subscribe t", Ok(Some(Command::Subscribe("t")))),
