@@ -80,6 +80,14 @@ pub(super) struct Pushed<'a> {
 impl<'a> Line<'a> {
     /// Reads a line; nothing where a broker would not write it.
     pub(super) fn read(line: &'a [u8]) -> Option<Line<'a>> {
+        match Pushed::read(line) {
+            Some(pushed) => Some(Line::Message(pushed)),
+            None => Line::read_any(line),
+        }
+    }
+
+    /// Reads a line, in whatever order its members stand.
+    fn read_any(line: &'a [u8]) -> Option<Line<'a>> {
         let Value::Object(members) = json::parse(line).ok()? else { return None };
         let Some((_, Value::String(event))) = members.iter().find(|(key, _)| key == "event") else {
             return Answer::read(Value::Object(members)).map(Line::Answer);
@@ -113,6 +121,38 @@ impl<'a> Line<'a> {
     }
 }
 
+impl<'a> Pushed<'a> {
+    /// Reads a message in the very form in which brokers write all but the first of a list: most
+    /// lines are such, and need no list of members to be made.
+    fn read(line: &'a [u8]) -> Option<Pushed<'a>> {
+        let (topic, line) = string(line.strip_prefix(b"{\"event\":\"message\",\"topic\":")?)?;
+        let (offset, line) = number(line.strip_prefix(b",\"offset\":")?)?;
+        let (text, line) = string(line.strip_prefix(b",\"message\":")?)?;
+        let (time, line) = number(line.strip_prefix(b",\"time\":")?)?;
+        let line = line.strip_prefix(b",\"publisher\":")?;
+        let (publisher, line) = match line.strip_prefix(b"null") {
+            Some(line) => (None, line),
+            None => string(line).map(|(name, line)| (Some(name), line))?,
+        };
+        (line == b"}\n").then_some(Pushed { topic, offset, text, time, publisher, stream: None })
+    }
+}
+
+/// A JSON string at the front, and what follows it.
+fn string(input: &[u8]) -> Option<(Cow<'_, str>, &[u8])> {
+    match json::parse_prefix(input).ok()? {
+        (Value::String(text), size) => Some((text, input.get(size..)?)),
+        _ => None,
+    }
+}
+
+/// A number at the front, and what follows it.
+fn number(input: &[u8]) -> Option<(u64, &[u8])> {
+    let size = input.iter().position(|byte| !byte.is_ascii_digit())?;
+    let (digits, rest) = input.split_at_checked(size)?;
+    Some((str::from_utf8(digits).ok()?.parse().ok()?, rest))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +180,22 @@ mod tests {
         expected = message(line).unwrap();
         assert_eq!((expected.publisher, expected.text), (None, "".into()));
         assert_eq!(expected.stream, Some("00000000000000ff".parse().unwrap()));
+    }
+
+    #[test]
+    fn the_usual_form_is_read_as_any_other() {
+        for publisher in ["null", r#""ann""#, r#""\u00fc""#] {
+            let line = format!(
+                "{{\"event\":\"message\",\"topic\":\"t\",\"offset\":7,\"message\":\"a\\\\\\u00fc\",\
+                 \"time\":5,\"publisher\":{publisher}}}\n"
+            );
+            let usual = Pushed::read(line.as_bytes()).unwrap();
+            let Some(Line::Message(any)) = Line::read_any(line.as_bytes()) else { panic!() };
+            assert_eq!(usual, any);
+        }
+        for line in ["", "{}", "{\"event\":\"message\",\"topic\":\"t\",\"offset\":7"] {
+            assert_eq!(Pushed::read(line.as_bytes()), None);
+        }
     }
 
     #[test]
