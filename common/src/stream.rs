@@ -1,5 +1,7 @@
 //! Which list an offset belongs to, and a place in it.
 
+use crate::digits;
+use crate::random::random;
 use std::fmt;
 use std::str::FromStr;
 
@@ -15,6 +17,17 @@ impl StreamId {
     /// The id of a topic that is not there yet. Whoever stands at its offset 0 is right in any
     /// list: nothing was read from another.
     pub const NONE: StreamId = StreamId(0);
+
+    /// An id that no other list has.
+    #[must_use]
+    pub fn random() -> StreamId {
+        StreamId(random().max(1))
+    }
+
+    /// Writes the id as `Display` does.
+    pub fn write(self, out: &mut Vec<u8>) {
+        digits::write_hexadecimal(out, self.0);
+    }
 }
 
 impl fmt::Display for StreamId {
@@ -90,6 +103,12 @@ mod tests {
 
     #[test]
     fn a_stream_id_is_16_hexadecimal_digits() {
+        let stream = StreamId::random();
+        let mut written = Vec::new();
+        stream.write(&mut written);
+        assert_eq!(String::from_utf8(written).unwrap(), stream.to_string());
+        assert_ne!(stream, StreamId::random());
+        assert_eq!(StreamId::NONE.to_string(), "0000000000000000");
         for text in ["0000000000000000", "00c0ffee00c0ffee", "ffffffffffffffff"] {
             assert_eq!(text.parse::<StreamId>().unwrap().to_string(), text);
         }
