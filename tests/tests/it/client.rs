@@ -4,7 +4,8 @@ use common::client::{Broker, Error, Event, Message, Publisher, Session, Start, S
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
-use tests::{Fate, Folder, Proxy, System};
+use tests::wait::{DEADLINE, wait_until};
+use tests::{Fate, Folder, Process, Proxy, System, program};
 
 fn broker(system: &System) -> Broker {
     Broker::at(system.address())
@@ -342,6 +343,34 @@ fn the_token_is_shown_and_a_wrong_one_is_final() {
         let result = Subscriber::new(wrong).subscribe("t", Start::Now);
         assert!(matches!(result, Err(Error::Refused { code: 401, .. })), "{result:?}");
     }
+}
+
+#[test]
+fn two_people_chat_and_the_broker_may_go_and_come_back() {
+    let mut system = System::reserve();
+    system.start_broker();
+    let join = |name: &str| {
+        let mut command = program::example("chat");
+        command.arg(name);
+        system.introduce(&mut command);
+        Process::start_with_input(name, command, &Folder::temporary(name))
+    };
+    let (mut ann, mut bob) = (join("ann"), join("bob"));
+    let says = |one: &mut Process, other: &Process, name: &str, text: &str| {
+        // Until both are there, what is said may be heard by nobody.
+        wait_until(DEADLINE, text, || {
+            one.write(&format!("{text}\n"));
+            other.output().contains(&format!("{name}: {text}\n"))
+        });
+        assert!(!one.output().contains(text), "nobody hears their own words");
+    };
+    says(&mut ann, &bob, "ann", "hello");
+    says(&mut bob, &ann, "bob", "hello yourself");
+    system.restart_broker();
+    says(&mut ann, &bob, "ann", "still there?");
+    says(&mut bob, &ann, "bob", "yes");
+    ann.end_input();
+    ann.succeed();
 }
 
 /// The newest publisher of a name has it; the older one is told, and does not take it back.
