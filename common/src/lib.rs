@@ -10,14 +10,17 @@
 //! - [`http`]: HTTP/1.1, a pure parser and the client side over it
 //! - [`connect`]: how a connection is made
 //! - [`connection`]: one socket: what was read and not yet used, and absolute deadlines
+//! - [`stream`]: which list an offset belongs to
 //! - [`flags`]: `--name value` for all three programs, and their help
 //! - [`random`]: numbers that nobody else draws
 //! - [`retry`]: growing pauses between attempts
 //! - [`location`]: where the broker is, as flags and environment say
 //! - [`remote`]: the broker over HTTP, on a connection that is made as needed
+//! - [`client`]: the client library: publishing to a broker, and reading from it
 
 #![forbid(unsafe_code)]
 
+pub mod client;
 pub mod clock;
 pub mod connect;
 pub mod connection;
@@ -31,3 +34,4 @@ pub mod location;
 pub mod random;
 pub mod remote;
 pub mod retry;
+pub mod stream;

@@ -81,6 +81,10 @@ pub const SUBSCRIPTIONS_MAX: usize = 1_000_000;
 /// Messages in one answer to `pull`, in bytes; the answer says where to go on.
 pub const PULL_SIZE: usize = 8 << 20;
 
+/// One answer of the JSON door, in bytes: a piece of [`PULL_SIZE`] and the largest message after
+/// it, of which `\u` escapes make six bytes each.
+pub const ANSWER_SIZE_MAX: usize = 6 * (PULL_SIZE + BODY_SIZE_MAX);
+
 /// What a text line may hold beside its message, in bytes: verb, topic and id, amply.
 pub const TEXT_LINE_OVERHEAD: usize = 1 << 10;
 

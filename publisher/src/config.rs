@@ -1,10 +1,12 @@
 //! The command line of the publisher.
 
+use crate::period::Period;
 use common::flags::{Arguments, Error, Flag, Program};
 use common::location::{self, Location};
+use std::path::PathBuf;
 use std::time::Duration;
 
-/// How many seconds a message from the command line is tried, where nothing else is said.
+/// How many seconds a message is tried, where nothing else is said.
 const WAIT_SECONDS: u64 = 30;
 
 /// What is published when the command line names nothing: topic and message.
@@ -15,30 +17,59 @@ const FIVE: [(&str, &str); 5] =
 pub const PROGRAM: Program = Program {
     name: "publisher",
     purpose: "Publish messages to a broker, each exactly once and in order.",
-    usage: &["publisher [--broker <host:port>]", "publisher --topic <topic> <message>..."],
+    usage: &[
+        "publisher",
+        "publisher <id>",
+        "publisher --topic <topic> <message>...",
+        "publisher --topic <topic> < <file>",
+        "publisher --topic <topic> --file <file> [<id>]",
+        "publisher --every <period> --topic <topic> [--topic <topic>]... [<message>]...",
+    ],
     takes_arguments: true,
     flags: &[
         Flag {
             name: "topic",
             value: "<topic>",
+            repeats: true,
+            help: "Publish the messages on the command line to this topic, or else every line of \
+                   standard input. Without --topic, five messages are published: one, two and \
+                   three to alpha, red and green to beta. With an id and no topic, each line of \
+                   standard input is <TOPIC> <MESSAGE>, published under that id.",
+        },
+        Flag {
+            name: "file",
+            value: "<file>",
             repeats: false,
-            help: "Publish the messages on the command line to this topic. Without it, five \
-                   messages are published: one, two and three to alpha, red and green to beta.",
+            help: "Publish every line of this file; a line ends with a line feed, before which a \
+                   carriage return does not count. With an id, what an earlier run under this id \
+                   has published of the same file is left out.",
+        },
+        Flag {
+            name: "every",
+            value: "<period>",
+            repeats: false,
+            help: "Publish the messages again after each period, such as 1s, 500ms or 2m, to \
+                   every topic, until the program is stopped. Without messages: 'message 1', \
+                   'message 2' and so on.",
         },
         location::FLAG,
         Flag {
             name: "wait",
             value: "<seconds>",
             repeats: false,
-            help: "Give up when a message could not be published for so long. Default: 30 with \
-                   --topic; without it, never.",
+            help: "Give up when nothing could be published for so long. Default: 30; without \
+                   --topic and without an id, never.",
         },
     ],
     environment: location::ENVIRONMENT,
     examples: &[
         "publisher",
+        "publisher ann",
         "publisher --topic greetings hello 'good morning'",
         "publisher --broker broker.example:9000 --wait 5 --topic greetings -- --hello--",
+        "tail -f log.txt | publisher --topic log",
+        "publisher --topic words --file words.txt ann",
+        "publisher --every 1s --topic alpha --topic beta tick",
     ],
 };
 
@@ -47,10 +78,40 @@ pub const PROGRAM: Program = Program {
 pub struct Config {
     /// The broker.
     pub location: Location,
-    /// Topic and message, in the order in which they are published.
-    pub messages: Vec<(String, String)>,
-    /// How long each message is tried; `None` for as long as it takes.
+    /// What is published.
+    pub form: Form,
+    /// How long attempts may fail; `None` for as long as it takes.
     pub wait: Option<Duration>,
+}
+
+/// Where messages come from.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Form {
+    /// From the command line: topic and message, in the order in which they are published.
+    Messages(Vec<(String, String)>),
+    /// From lines of standard input that name their topics.
+    Dialogue {
+        /// Under which they are published.
+        id: String,
+    },
+    /// Every line is one.
+    Lines {
+        /// The topic's name.
+        topic: String,
+        /// The file; `None` for standard input.
+        file: Option<PathBuf>,
+        /// Under which a file is published in several runs.
+        id: Option<String>,
+    },
+    /// The same ones again and again.
+    Repeat {
+        /// Each of which gets them all.
+        topics: Vec<String>,
+        /// None for such as have a number.
+        messages: Vec<String>,
+        /// From one time to the next.
+        period: Duration,
+    },
 }
 
 impl Config {
@@ -60,22 +121,49 @@ impl Config {
     ///
     /// What is wrong with them.
     pub fn from(arguments: &Arguments) -> Result<Config, Error> {
-        let wait = arguments.parsed("wait")?.map(Duration::from_secs);
-        let given = arguments.ordinary();
-        let (messages, wait) = match arguments.value("topic") {
-            Some(_) if given.is_empty() => return Err(wrong("--topic needs messages after it")),
-            Some(topic) => {
-                let messages =
-                    given.iter().map(|message| (topic.to_owned(), message.clone())).collect();
-                (messages, wait.or(Some(Duration::from_secs(WAIT_SECONDS))))
-            }
-            None if given.is_empty() => {
-                let owned = |(topic, message): (&str, &str)| (topic.to_owned(), message.to_owned());
-                (FIVE.map(owned).to_vec(), wait)
-            }
-            None => return Err(wrong("messages need a topic: --topic=<topic>")),
+        let form = Form::from(arguments)?;
+        let is_bare = arguments.ordinary().is_empty() && !arguments.has("topic");
+        let wait = match arguments.parsed("wait")? {
+            Some(seconds) => Some(Duration::from_secs(seconds)),
+            None if is_bare => None,
+            None => Some(Duration::from_secs(WAIT_SECONDS)),
         };
-        Ok(Config { location: Location::from(arguments)?, messages, wait })
+        Ok(Config { location: Location::from(arguments)?, form, wait })
+    }
+}
+
+impl Form {
+    fn from(arguments: &Arguments) -> Result<Form, Error> {
+        let topics: Vec<String> = arguments.values("topic").map(str::to_owned).collect();
+        let file: Option<PathBuf> = arguments.parsed("file")?;
+        let given = arguments.ordinary();
+        if let Some(Period(period)) = arguments.parsed("every")? {
+            return match (topics.is_empty(), file) {
+                (false, None) => Ok(Form::Repeat { topics, messages: given.to_vec(), period }),
+                (true, _) => Err(wrong("--every needs --topic=<topic>")),
+                (_, Some(_)) => Err(wrong("--every repeats messages, and no --file")),
+            };
+        }
+        match (topics.as_slice(), file, given) {
+            ([], Some(_), _) => Err(wrong("--file needs --topic=<topic>")),
+            ([], None, []) => {
+                let owned = |(topic, message): (&str, &str)| (topic.to_owned(), message.to_owned());
+                Ok(Form::Messages(FIVE.map(owned).to_vec()))
+            }
+            ([], None, [id]) => Ok(Form::Dialogue { id: id.clone() }),
+            ([], None, _) => Err(wrong("messages need a topic: --topic=<topic>")),
+            ([topic], Some(file), [] | [_]) => {
+                let (topic, id) = (topic.clone(), given.first().cloned());
+                Ok(Form::Lines { topic, file: Some(file), id })
+            }
+            ([_], Some(_), _) => Err(wrong("with --file there may be one id, and no messages")),
+            ([topic], None, []) => Ok(Form::Lines { topic: topic.clone(), file: None, id: None }),
+            ([topic], None, messages) => {
+                let with_topic = |message: &String| (topic.clone(), message.clone());
+                Ok(Form::Messages(messages.iter().map(with_topic).collect()))
+            }
+            _ => Err(wrong("several topics need --every=<period>")),
+        }
     }
 }
 
@@ -95,6 +183,10 @@ mod tests {
         }
     }
 
+    fn form(arguments: &[&str]) -> Form {
+        config(arguments).unwrap().form
+    }
+
     #[test]
     fn the_examples_in_the_help_are_right() {
         for arguments in PROGRAM.parse_examples().unwrap() {
@@ -104,24 +196,64 @@ mod tests {
 
     #[test]
     fn without_arguments_the_five_messages_are_tried_for_ever() {
-        let config = config(&[]).unwrap();
+        let Config { form: Form::Messages(messages), wait, .. } = config(&[]).unwrap() else {
+            panic!()
+        };
         let lines: Vec<String> =
-            config.messages.iter().map(|(topic, message)| format!("{topic} {message}")).collect();
+            messages.iter().map(|(topic, message)| format!("{topic} {message}")).collect();
         assert_eq!(lines, ["alpha one", "alpha two", "alpha three", "beta red", "beta green"]);
-        assert_eq!(config.wait, None);
+        assert_eq!(wait, None);
     }
 
     #[test]
     fn with_a_topic_the_messages_are_tried_for_a_while() {
         let config = config(&["--topic", "t", "a", "", "--", "-b"]).unwrap();
-        let messages: Vec<&str> = config.messages.iter().map(|(_, text)| text.as_str()).collect();
-        assert_eq!(messages, ["a", "", "-b"]);
+        let message = |text: &str| ("t".to_owned(), text.to_owned());
+        assert_eq!(config.form, Form::Messages(["a", "", "-b"].map(message).to_vec()));
         assert_eq!(config.wait, Some(Duration::from_secs(30)));
     }
 
     #[test]
-    fn topic_and_messages_need_each_other() {
-        assert!(config(&["--topic", "t"]).is_err());
-        assert!(config(&["message"]).is_err());
+    fn lines_come_from_a_file_or_from_standard_input() {
+        let lines = |file: Option<&str>, id: Option<&str>| Form::Lines {
+            topic: "t".to_owned(),
+            file: file.map(PathBuf::from),
+            id: id.map(str::to_owned),
+        };
+        assert_eq!(form(&["--topic=t"]), lines(None, None));
+        assert_eq!(form(&["--topic=t", "--file=f"]), lines(Some("f"), None));
+        assert_eq!(form(&["--topic=t", "--file=f", "ann"]), lines(Some("f"), Some("ann")));
+        assert_eq!(form(&["ann"]), Form::Dialogue { id: "ann".to_owned() });
+    }
+
+    #[test]
+    fn messages_are_repeated_to_one_topic_or_several() {
+        let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+        let repeat = |topics, messages| Form::Repeat {
+            topics: texts(topics),
+            messages: texts(messages),
+            period: Duration::from_millis(500),
+        };
+        let every = "--every=500ms";
+        assert_eq!(form(&[every, "--topic=t"]), repeat(&["t"], &[]));
+        assert_eq!(form(&[every, "--topic=t", "--topic=u", "a"]), repeat(&["t", "u"], &["a"]));
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused() {
+        for arguments in [
+            &["one", "two"][..],
+            &["--every=1s"],
+            &["--every=1s", "message"],
+            &["--every=1s", "--topic=t", "--file=f"],
+            &["--every=often", "--topic=t"],
+            &["--file=f"],
+            &["--file=f", "ann"],
+            &["--topic=t", "--file=f", "ann", "bob"],
+            &["--topic=t", "--topic=u"],
+            &["--topic=t", "--topic=u", "message"],
+        ] {
+            assert!(config(arguments).is_err(), "{arguments:?}");
+        }
     }
 }

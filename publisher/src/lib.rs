@@ -1,33 +1,77 @@
-//! The publisher: messages from the command line to a broker, each exactly once and in order.
+//! The publisher: messages to a broker, each exactly once and in order.
 //!
 //! Modules in reading order:
 //!
-//! - `config`: the command line
-//! - `sender`: one message after another, repeated until the broker has it
-//! - `numbers`: what makes repeating safe
-//! - `answer`: what the broker says to a publish
+//! - `config`: the command line; `period`: a length of time in it
+//! - `sender`: the messages of the command line, one after another, over HTTP; `numbers`: what
+//!   makes repeating them safe; `answer`: what the broker says to one
+//! - `dialogue`: lines that name their topics
+//! - `lines`: every line of a file or of standard input; `file`: one that is published in several
+//!   runs; `blocks`: whole lines in large pieces; `progress`: how far it is
+//! - `repeat`: the same messages again and again
 //! - `error`: why the publisher gives up
 
 #![forbid(unsafe_code)]
 
 mod answer;
+mod blocks;
 mod config;
+mod dialogue;
 mod error;
+mod file;
+mod lines;
 mod numbers;
+mod period;
+mod progress;
+mod repeat;
 mod sender;
 
-pub use config::{Config, PROGRAM};
-pub use error::Error;
+pub use config::{Config, Form, PROGRAM};
+pub use error::{Error, Trouble};
 
+use common::client::Broker;
+use common::location::Location;
 use sender::Sender;
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
-/// Publishes the messages one after the other; each is in the broker before the next is sent.
+/// Publishes what the command line asks for.
 ///
 /// # Errors
 ///
 /// The first message that could not be published, and why.
 pub fn run(config: Config) -> Result<(), Error> {
-    let Config { location, messages, wait } = config;
-    let mut sender = Sender::new(location.into(), wait);
-    messages.iter().try_for_each(|(topic, message)| sender.publish(topic, message))
+    let Config { location, form, wait } = config;
+    match form {
+        Form::Messages(messages) => {
+            let mut sender = Sender::new(location.into(), wait);
+            messages.iter().try_for_each(|(topic, message)| sender.publish(topic, message))
+        }
+        Form::Dialogue { id } => dialogue::converse(broker(location, wait), &id),
+        Form::Lines { topic, file: Some(file), id: Some(id) } => {
+            lines::resume(broker(location, wait), &topic, &file, &id)
+        }
+        Form::Lines { topic, file, .. } => {
+            lines::publish(broker(location, wait), &topic, file.as_deref())
+        }
+        Form::Repeat { topics, messages, period } => {
+            repeat::repeat(broker(location, wait), &topics, &messages, period)
+        }
+    }
+}
+
+/// The broker, and what the user hears of it.
+fn broker(location: Location, wait: Option<Duration>) -> Broker {
+    let is_seen = io::stderr().is_terminal();
+    let broker = Broker::from(location).on_notice(move |notice| {
+        if is_seen {
+            // A progress bar may stand where the line begins. Nobody has to see it.
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+        PROGRAM.say(notice);
+    });
+    match wait {
+        Some(wait) => broker.patience(wait),
+        None => broker,
+    }
 }

@@ -9,6 +9,7 @@ use crate::PROGRAM;
 use crate::answer::Answer;
 use crate::error::{Error, Trouble};
 use crate::numbers::{Number, Numbers};
+use common::flags::one_line;
 use common::http::client;
 use common::json;
 use common::limits::ANSWER_TIMEOUT;
@@ -63,12 +64,13 @@ impl Sender {
                     return Err(Error::Refused {
                         address: self.remote.address().to_owned(),
                         topic: topic.to_owned(),
+                        line: None,
                         reason,
                         published: self.published,
                     });
                 }
                 Ok(Answer::Later(reason)) => Trouble::Answer(reason),
-                Err(cause) => Trouble::Connection(cause),
+                Err(cause) => Trouble::Connection(one_line(&cause)),
             };
             let left = time_left(deadline);
             let address = self.remote.address();

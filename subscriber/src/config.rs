@@ -9,18 +9,23 @@ pub const PROGRAM: Program = Program {
     name: "subscriber",
     purpose: "Follow a topic of a broker.",
     usage: &[
-        "subscriber [--broker <host:port>]",
+        "subscriber",
+        "subscriber <id>",
         "subscriber --topic <topic> [--from <offset>] [--count <n>] [--output <file>]",
     ],
-    takes_arguments: false,
+    takes_arguments: true,
     flags: &[
         Flag {
             name: "topic",
             value: "<topic>",
             repeats: false,
-            help: "Print this topic's messages, one per line, as they come. Without it, \
-                   received.txt in the working directory is kept equal to the topic that \
-                   topic.txt names, for ever.",
+            help: "Print this topic's messages, one per line, as they come. Without it and \
+                   without an id, received.txt in the working directory is kept equal to the \
+                   topic that topic.txt names, for ever. With an id, 'subscribe <TOPIC>' and \
+                   'unsubscribe <TOPIC>' are read from standard input, and what comes is printed \
+                   as '>> DELIVER <topic> <message> <publisher> <date>'. The broker keeps what is \
+                   published while the id is away. The end of what is typed ends it; after the \
+                   end of a pipe or a file it goes on.",
         },
         Flag {
             name: "from",
@@ -47,6 +52,8 @@ pub const PROGRAM: Program = Program {
     examples: &[
         "echo alpha > topic.txt; subscriber",
         "subscriber",
+        "subscriber ann",
+        "echo subscribe alpha | subscriber ann",
         "subscriber --topic alpha --from 0",
         "subscriber --broker broker.example:9000 --topic alpha --count 1 | wc",
     ],
@@ -66,6 +73,11 @@ pub struct Config {
 pub enum Form {
     /// `received.txt`, kept equal to the topic that `topic.txt` names.
     Keep,
+    /// What an id subscribes to on standard input, as it is delivered.
+    Dialogue {
+        /// Whose subscriptions they are.
+        id: String,
+    },
     /// Lines, as they come.
     Print {
         /// The topic's name.
@@ -86,22 +98,35 @@ impl Config {
     ///
     /// What is wrong with them.
     pub fn from(arguments: &Arguments) -> Result<Config, Error> {
-        let form = match arguments.value("topic") {
-            Some(topic) => Form::Print {
+        let topic = arguments.value("topic");
+        if topic.is_none()
+            && let Some(flag) = ["from", "count", "output"].iter().find(|flag| arguments.has(flag))
+        {
+            return Err(Error::Combination(format!("--{flag} needs --topic=<topic>")));
+        }
+        let form = match (topic, arguments.ordinary()) {
+            (None, []) => Form::Keep,
+            (None, [id]) if is_word(id) => Form::Dialogue { id: id.clone() },
+            (None, [_]) => {
+                return Err(Error::Combination("an id is one word, not empty".to_owned()));
+            }
+            (Some(topic), []) => Form::Print {
                 topic: topic.to_owned(),
                 from: arguments.parsed("from")?,
                 count: arguments.parsed("count")?,
                 output: arguments.parsed("output")?,
             },
-            None => match ["from", "count", "output"].iter().find(|flag| arguments.has(flag)) {
-                Some(flag) => {
-                    return Err(Error::Combination(format!("--{flag} needs --topic=<topic>")));
-                }
-                None => Form::Keep,
-            },
+            (Some(_), [unexpected, ..]) | (None, [_, unexpected, ..]) => {
+                return Err(Error::UnexpectedArgument(unexpected.clone()));
+            }
         };
         Ok(Config { location: Location::from(arguments)?, form })
     }
+}
+
+/// Whether a line of words can hold this as one of them.
+fn is_word(id: &str) -> bool {
+    !id.is_empty() && !id.contains(|c: char| c.is_whitespace() || c.is_control())
 }
 
 #[cfg(test)]
@@ -138,5 +163,14 @@ mod tests {
         };
         assert_eq!((topic.as_str(), from, count, output), ("t", Some(0), Some(2), None));
         assert!(form(&["--topic=t", "--from=-1"]).is_err());
+    }
+
+    #[test]
+    fn an_id_is_one_word_and_stands_alone() {
+        let Form::Dialogue { id } = form(&["ann"]).unwrap() else { panic!() };
+        assert_eq!(id, "ann");
+        for arguments in [&["ann", "bob"][..], &["a b"], &[""], &["ann", "--topic=t"]] {
+            assert!(form(arguments).is_err(), "{arguments:?}");
+        }
     }
 }

@@ -40,6 +40,8 @@ pub enum Error {
         /// What the broker said.
         reason: String,
     },
+    /// The broker asks for a token, and was shown none or another; this is what it said.
+    Token(String),
     /// The broker gives whole lists alone, without offsets.
     NoOffsets {
         /// Where the broker is.
@@ -111,6 +113,9 @@ impl fmt::Display for Error {
             Error::Refused { address, reason } => {
                 write!(f, "the broker at {address} refused: {reason}")
             }
+            Error::Token(reason) => {
+                write!(f, "BROKER_TOKEN does not hold the broker's token: {reason}")
+            }
             Error::NoOffsets { address } => write!(
                 f,
                 "the broker at {address} knows no offsets: run subscriber without --topic, \
@@ -128,6 +133,7 @@ impl error::Error for Error {
             | Error::TopicFile { .. }
             | Error::InUse(_)
             | Error::Refused { .. }
+            | Error::Token(_)
             | Error::NoOffsets { .. } => None,
         }
     }

@@ -7,6 +7,7 @@
 //! - `keep`: a file that equals a topic, for ever
 //! - `received`: that file, and how it is found after a crash
 //! - `print`: messages to standard output, as they come
+//! - `dialogue`: topics that somebody types, and what is delivered; `wishes`: which they are
 //! - `question`: what is asked of the broker, and what it answers
 //! - `lines`: whole lines out of the pieces of a body; `comparison`: what of them is new
 //! - `error`: why the subscriber ends, or tries again
@@ -15,6 +16,7 @@
 
 mod comparison;
 mod config;
+mod dialogue;
 mod error;
 #[cfg(test)]
 mod fixture;
@@ -24,6 +26,7 @@ mod print;
 mod question;
 mod received;
 mod topic_file;
+mod wishes;
 
 pub use config::{Config, Form, PROGRAM};
 pub use error::{Error, Trouble};
@@ -43,14 +46,14 @@ const RECEIVED_FILE: &str = "received.txt";
 /// What cannot get better by trying again.
 pub fn run(config: Config) -> Result<(), Error> {
     let Config { location, form } = config;
-    let remote = location.into();
     match form {
         Form::Keep => {
             let topic = topic_file::read(Path::new(TOPIC_FILE))?;
-            keep::keep(remote, topic, Path::new(RECEIVED_FILE))
+            keep::keep(location.into(), topic, Path::new(RECEIVED_FILE))
         }
+        Form::Dialogue { id } => dialogue::converse(&location, &id),
         Form::Print { topic, from, count, output } => {
-            print::print(remote, topic, from, count, output)
+            print::print(location.into(), topic, from, count, output)
         }
     }
 }

@@ -22,6 +22,16 @@ pub fn command(name: &str) -> Command {
     command
 }
 
+/// A command that starts the example `name` as [`command`] starts a program.
+///
+/// # Panics
+///
+/// When the programs cannot be built.
+#[must_use]
+pub fn example(name: &str) -> Command {
+    command(&format!("examples/{name}"))
+}
+
 /// Takes away what the programs of this workspace read from the environment.
 pub(crate) fn without_surroundings(command: &mut Command) {
     for variable in CLEARED {
@@ -73,7 +83,8 @@ fn build() -> PathBuf {
         Some(name) => name,
     };
     let output = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--workspace", "--bins", "--offline", "--quiet", "--profile", profile])
+        .args(["build", "--workspace", "--bins", "--examples", "--offline", "--quiet"])
+        .args(["--profile", profile])
         .arg("--target-dir")
         .arg(target())
         .current_dir(workspace())

@@ -51,7 +51,7 @@ impl System {
         System::reserve_with(&[])
     }
 
-    /// A port as [`System::reserve`] gives it, for a broker with more arguments.
+    /// A port as [`System::reserve`] finds it, for a broker with more arguments.
     #[must_use]
     pub fn reserve_with(arguments: &[&str]) -> System {
         System::on(port::free(), arguments)

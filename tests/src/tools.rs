@@ -34,6 +34,16 @@ pub fn promtool() -> Option<Command> {
     find("promtool")
 }
 
+/// A terminal for a command line of a shell, whose output then comes out of this program; nothing
+/// where there is none.
+#[must_use]
+pub fn terminal(command_line: &str) -> Option<Command> {
+    let mut command = find("script")?;
+    command.args(["--quiet", "--return", "--echo", "never", "--command", command_line]);
+    command.arg("/dev/null");
+    Some(command)
+}
+
 fn find(name: &str) -> Option<Command> {
     let mut check = Command::new(name);
     check.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

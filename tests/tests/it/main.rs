@@ -5,29 +5,39 @@
 //! - [`events`]: event streams
 //! - [`deploy`]: what is written about running the broker
 //! - [`examples`]: clients in other languages
+//! - [`channels`]: clients of the dialect of channels, written in another language
+//! - [`client`]: the client library, across restarts and networks that lose things
+//! - [`dialogue`]: lines that people type, and those that a broker answers with
 //! - [`four_nodes`]: a broker, a publisher and two subscribers, whatever happens to them
 //! - [`http_cases`]: HTTP at its edges, byte by byte
 //! - [`json_documents`]: JSON as a live broker reads it, and as Python does
 //! - [`limits`]: every limit, at it and one past it
+//! - [`lines`]: files and pipes, published line by line
 //! - [`load`]: many clients, slow ones, and such as break off
 //! - [`messages`]: the list of a topic, whole, in pieces and as it grows
 //! - [`metrics`]: what is counted
 //! - [`page`]: what people see in a browser
 //! - [`programs`]: how the programs begin, end, and say what is wrong
 //! - [`publish`]: what is stored, what is refused, and what is not stored twice
+//! - [`push`]: messages that are pushed, through every door
+//! - [`qos`]: at most once, at least once, exactly once: publishing and subscribing
 //! - [`tidy`]: the rules that every file keeps
 
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test that panics fails, and its helpers are tests too")]
 
 mod access;
-mod events;
+mod channels;
+mod client;
 mod deploy;
+mod dialogue;
+mod events;
 mod examples;
 mod four_nodes;
 mod http_cases;
 mod json_documents;
 mod limits;
+mod lines;
 mod load;
 mod messages;
 mod metrics;
@@ -35,4 +45,5 @@ mod page;
 mod programs;
 mod publish;
 mod push;
+mod qos;
 mod tidy;

@@ -8,7 +8,7 @@ use super::{Door, End, Manner};
 use crate::broker::Broker;
 use crate::format::Format;
 use crate::refusal::Refusal;
-use crate::stream::Cursor;
+use crate::stream::{self, Cursor};
 use crate::subscriber::Subscriber;
 use common::connection::Error;
 use std::fmt::Write as _;
@@ -90,7 +90,7 @@ fn places(broker: &Arc<Broker>, query: &EventsQuery) -> Result<Vec<Cursor>, Refu
     let Some(last) = &query.last else {
         let begin = |topic: &String| {
             let end = broker.topics.end(topic);
-            end.begin(query.from.unwrap_or(end.next), None)
+            stream::begin(end, query.from.unwrap_or(end.next), None)
         };
         return query.topics.iter().map(begin).collect();
     };

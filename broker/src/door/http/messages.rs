@@ -7,7 +7,7 @@ use super::route::MessagesQuery;
 use super::{Door, End, Manner};
 use crate::broker::Broker;
 use crate::refusal::Refusal;
-use crate::stream::{Cursor, StreamId};
+use crate::stream::{self, Cursor, StreamId};
 use common::limits::PIECE_SIZE;
 use std::sync::Arc;
 use std::time::Instant;
@@ -87,7 +87,7 @@ fn range(broker: &Arc<Broker>, query: &MessagesQuery) -> Result<(Cursor, u64), R
 /// Whether the query's place is in the list that ends at `end`.
 fn check(broker: &Arc<Broker>, query: &MessagesQuery, end: Cursor) -> Result<(), Refusal> {
     let from = query.from.unwrap_or(0);
-    end.begin(from, query.stream)?;
+    stream::begin(end, from, query.stream)?;
     match query.digest {
         Some(digest) if broker.topics.digest(&query.topic, end.stream, from)? != digest => {
             Err(Refusal::OtherDigest)

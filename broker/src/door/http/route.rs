@@ -156,8 +156,8 @@ fn events_query(request: &Request<'_>) -> Result<EventsQuery, Refusal> {
     }
     // An empty field is what a browser sends after an empty id: it says nothing.
     if let Some(last) = request.fields.get("Last-Event-ID").filter(|last| !last.is_empty()) {
-        let places = last.split(',').map(str::parse).collect::<Result<Vec<_>, ()>>();
-        let places = places.map_err(|()| Refusal::field("Last-Event-ID", "was not given here"))?;
+        let places = last.split(',').map(str::parse).collect::<Result<Vec<_>, _>>();
+        let places = places.map_err(|_| Refusal::field("Last-Event-ID", "was not given here"))?;
         found.last = Some(places);
     }
     Ok(found)
@@ -213,7 +213,7 @@ fn number(name: &str, value: &str) -> Result<u64, Refusal> {
 }
 
 fn stream(value: &str) -> Result<StreamId, Refusal> {
-    value.parse().map_err(|()| Refusal::field("stream", "is not 16 hexadecimal digits"))
+    value.parse().map_err(|_| Refusal::field("stream", "is not 16 hexadecimal digits"))
 }
 
 fn digest(value: &str) -> Result<u32, Refusal> {

@@ -6,7 +6,7 @@ use crate::door::publish::{number, required_text, text};
 use crate::format::Format;
 use crate::ledger::Receipt;
 use crate::refusal::Refusal;
-use crate::stream::{Cursor, StreamId};
+use crate::stream::{self, Cursor, StreamId};
 use common::digits;
 use common::json::{self, Value};
 use common::limits::PULL_SIZE;
@@ -60,7 +60,7 @@ impl Desk<'_> {
             self.subscriber.hold(name)?;
         }
         let begin = |end: Cursor| {
-            let begin = end.begin(from.unwrap_or(end.next), stream)?;
+            let begin = stream::begin(end, from.unwrap_or(end.next), stream)?;
             match name {
                 // A name that is known goes on at its own place.
                 Some(name) => self.broker.lasting(name, topic, begin),
@@ -103,7 +103,7 @@ impl Desk<'_> {
         let topic = required_text(arguments, "topic")?;
         self.broker.prepare(topic)?;
         let end = self.broker.topics.find(topic)?;
-        let begin = end.begin(number(arguments, "from")?.unwrap_or(0), None)?;
+        let begin = stream::begin(end, number(arguments, "from")?.unwrap_or(0), None)?;
         let limit = number(arguments, "limit")?.unwrap_or(u64::MAX);
         let last = end.next.min(begin.next.saturating_add(limit));
         let mut text = Vec::new();
@@ -148,7 +148,7 @@ impl Desk<'_> {
 /// The stream that a command means, if it says so.
 fn stream(arguments: &Value<'_>) -> Result<Option<StreamId>, Refusal> {
     let parse = |text: &str| {
-        text.parse().map_err(|()| Refusal::field("stream", "is not 16 hexadecimal digits"))
+        text.parse().map_err(|_| Refusal::field("stream", "is not 16 hexadecimal digits"))
     };
     text(arguments, "stream")?.map(parse).transpose()
 }

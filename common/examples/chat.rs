@@ -1,0 +1,66 @@
+//! A chat for any number of people: `cargo run -p common --example chat -- NAME [TOPIC]`.
+//!
+//! Every line that is typed is published under the name, and every line that others publish is
+//! printed. The broker is that of `PEER_BROKER_HOST` and `PEER_BROKER_PORT`, else 127.0.0.1:9000;
+//! while it is away the chat waits for it, and then goes on.
+
+#![forbid(unsafe_code)]
+
+use common::client::{Broker, Error, Event, Publisher, Start, Subscriber};
+use common::flags::{Arguments, one_line};
+use common::location::Location;
+use std::io::{self, BufRead};
+use std::process::ExitCode;
+use std::{env, thread};
+
+fn main() -> ExitCode {
+    let mut arguments = env::args().skip(1);
+    let Some(name) = arguments.next() else {
+        eprintln!("usage: chat NAME [TOPIC]");
+        return ExitCode::from(2);
+    };
+    let topic = arguments.next().unwrap_or_else(|| "chat".to_owned());
+    let broker = match Location::from(&Arguments::default()) {
+        Ok(location) => Broker::from(location).on_notice(|notice| eprintln!("chat: {notice}")),
+        Err(error) => return fail(&error),
+    };
+    match chat(&broker, &name, &topic) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+/// Chats until the end of input.
+fn chat(broker: &Broker, name: &str, topic: &str) -> Result<(), Error> {
+    let mut subscriber = Subscriber::new(broker.clone());
+    subscriber.subscribe(topic, Start::Now)?;
+    let own_name = name.to_owned();
+    thread::spawn(move || {
+        for event in subscriber {
+            match event {
+                Ok(event) => print(&event, &own_name),
+                Err(error) => drop(fail(&error)),
+            }
+        }
+    });
+    let mut publisher = Publisher::named(broker.clone(), name);
+    for line in io::stdin().lock().lines().map_while(Result::ok) {
+        publisher.publish(topic, &line)?;
+    }
+    Ok(())
+}
+
+fn print(event: &Event, own_name: &str) {
+    match event {
+        Event::Message(message) => match message.publisher.as_deref() {
+            Some(name) if name == own_name => {}
+            name => println!("{}: {}", name.unwrap_or("somebody"), message.text),
+        },
+        Event::Reset { topic } => println!("({topic} begins anew)"),
+    }
+}
+
+fn fail(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("chat: {}", one_line(error));
+    ExitCode::FAILURE
+}

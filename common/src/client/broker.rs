@@ -1,0 +1,122 @@
+//! Which broker, how patiently, and what its user hears of it.
+
+use super::error::Trouble;
+use crate::location::Location;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A broker, and how to deal with it. Nothing is sent before somebody publishes or subscribes.
+///
+/// ```
+/// use common::client::Broker;
+/// use std::time::Duration;
+///
+/// let broker = Broker::at("broker.example:9000")
+///     .patience(Duration::from_secs(30))
+///     .on_notice(|notice| eprintln!("{notice}"));
+/// assert_eq!(broker.address(), "broker.example:9000");
+/// ```
+#[derive(Clone)]
+pub struct Broker {
+    pub(super) address: String,
+    pub(super) token: Option<String>,
+    pub(super) patience: Option<Duration>,
+    listener: Option<Arc<Listener>>,
+}
+
+type Listener = dyn Fn(&Notice<'_>) + Send + Sync;
+
+/// What a program may want to tell its user, while it goes on.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Notice<'a> {
+    /// Attempts have failed for a second, or for thirty more; they go on.
+    Trouble {
+        /// Where the broker is.
+        address: &'a str,
+        /// What the last attempt met.
+        trouble: &'a Trouble,
+    },
+    /// The broker no longer has what was published to this topic before. Publishing goes on in a
+    /// new epoch.
+    Forgotten {
+        /// Where the broker is.
+        address: &'a str,
+        /// The topic.
+        topic: &'a str,
+    },
+}
+
+impl Broker {
+    /// The broker at `HOST:PORT`, where the host may be a name. It asks for no token, and is
+    /// waited for as long as it takes.
+    #[must_use]
+    pub fn at(address: impl Into<String>) -> Broker {
+        Broker { address: address.into(), token: None, patience: None, listener: None }
+    }
+
+    /// Shows this token to the broker.
+    #[must_use]
+    pub fn token(mut self, token: impl Into<String>) -> Broker {
+        self.token = Some(token.into());
+        self
+    }
+
+    /// Gives up after attempts have failed for so long. Without this, never.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Broker {
+        self.patience = Some(patience);
+        self
+    }
+
+    /// Calls `listener`, on the thread that publishes or reads, with what the user may want to
+    /// hear.
+    #[must_use]
+    pub fn on_notice(mut self, listener: impl Fn(&Notice<'_>) + Send + Sync + 'static) -> Broker {
+        self.listener = Some(Arc::new(listener));
+        self
+    }
+
+    /// `HOST:PORT`, as it was given.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(super) fn notify(&self, notice: &Notice<'_>) {
+        if let Some(listener) = &self.listener {
+            listener(notice);
+        }
+    }
+}
+
+impl From<Location> for Broker {
+    fn from(Location { address, token }: Location) -> Broker {
+        Broker { token, ..Broker::at(address) }
+    }
+}
+
+impl fmt::Debug for Broker {
+    /// Does not show the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker")
+            .field("address", &self.address)
+            .field("patience", &self.patience)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Notice<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Notice::Trouble { address, trouble } => {
+                write!(f, "no success with the broker at {address} ({trouble}); trying again")
+            }
+            Notice::Forgotten { address, topic } => write!(
+                f,
+                "the broker at {address} has lost what was published to {topic:?}; going on"
+            ),
+        }
+    }
+}

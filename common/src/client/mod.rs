@@ -1,0 +1,63 @@
+//! The client library: publishing to a broker, and reading from it.
+//!
+//! - [`Broker`]: which broker, and how patiently
+//! - [`Publisher`]: messages to a broker, each exactly once and in order
+//! - [`Subscriber`]: messages from a broker, as they come
+//! - [`Session`]: pieces of a topic; topics made and deleted
+//!
+//! Each of the last three has a connection of its own, which it makes when it is needed and makes
+//! again when it was lost. None of them starts a thread: whoever calls does the work.
+//!
+//! A whole chat, with one thread that writes and one that reads, is in `examples/chat.rs`:
+//! `cargo run -p common --example chat -- NAME`.
+//!
+//! ```no_run
+//! use common::client::{Broker, Event, Publisher, Start, Subscriber};
+//!
+//! let broker = Broker::at("127.0.0.1:9000");
+//! let mut subscriber = Subscriber::new(broker.clone());
+//! subscriber.subscribe("greetings", Start::Now)?;
+//!
+//! Publisher::new(broker).publish("greetings", "hello")?;
+//!
+//! for event in subscriber.by_ref().take(1) {
+//!     if let Event::Message(message) = event? {
+//!         assert_eq!(message.text, "hello");
+//!     }
+//! }
+//! subscriber.unsubscribe("greetings")?;
+//! # Ok::<(), common::client::Error>(())
+//! ```
+//!
+//! # What is promised
+//!
+//! | | [`Publisher`] | [`Subscriber`] |
+//! |---|---|---|
+//! | at most once | | [`Start::Now`] |
+//! | at least once | | [`Start::Name`] with [`acknowledge`](Subscriber::acknowledge) |
+//! | exactly once | always | [`Start::Cursor`], kept together with what became of the message |
+//!
+//! # Not here
+//!
+//! Asynchronous functions, TLS (put a proxy before the broker), and publishing without
+//! acknowledgement.
+
+mod answer;
+mod broker;
+mod error;
+mod event;
+#[cfg(test)]
+mod fixture;
+mod link;
+mod publisher;
+mod queue;
+mod session;
+mod subscriber;
+mod subscriptions;
+
+pub use broker::{Broker, Notice};
+pub use error::{Error, Trouble};
+pub use event::{Event, Message};
+pub use publisher::{Publisher, Receipt};
+pub use session::{Piece, Session};
+pub use subscriber::{Start, Subscriber};

@@ -1,0 +1,275 @@
+//! Messages that the broker has not acknowledged: numbered, in batches, ready to be sent again.
+//!
+//! A batch becomes one command. Its messages are encoded once, when they come; its number is
+//! written behind them when it is sent, since that may change before it is sent again.
+//!
+//! # Guarantee
+//!
+//! The numbers of a topic's messages are consecutive, in the order in which the messages came.
+
+use crate::json::{self, Value};
+use std::collections::{HashMap, VecDeque};
+use std::io::Write;
+use std::mem;
+
+#[cfg(test)]
+mod tests;
+
+/// Encoded messages in one batch, unless somebody wants more to be appended together, and in one
+/// write: enough to make the cost of a command and of a system call small.
+pub(super) const BATCH_SIZE: usize = 64 << 10;
+
+/// What may be on its way without an answer, in bytes: enough for the broker to have something to
+/// do while its answers travel.
+const WINDOW_SIZE: usize = 4 << 20;
+
+/// What may be on its way without an answer, in batches. Their answers fit into the buffers
+/// between the broker and us, so it never waits for us to read while we wait for it to.
+const WINDOW_BATCHES: usize = 1024;
+
+/// Batches whose memory is kept for the next ones.
+const SPARE_MAX: usize = 2 * WINDOW_SIZE / BATCH_SIZE;
+
+/// How every batch begins.
+const HEAD: &[u8] = b"{\"messages\":[";
+
+/// The queue of one publisher.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    /// The epoch in which every topic begins.
+    epoch: u64,
+    topics: Vec<Topic>,
+    /// Places in `topics`, by name.
+    places: HashMap<String, usize>,
+    batches: VecDeque<Batch>,
+    /// How many of the batches were sent over the present connection, and their size.
+    sent: usize,
+    sent_size: usize,
+    /// The size of the others.
+    unsent_size: usize,
+    /// Memory of batches that were acknowledged.
+    spare: Vec<Vec<u8>>,
+}
+
+/// The numbers of one topic.
+#[derive(Debug)]
+struct Topic {
+    name: String,
+    epoch: u64,
+    /// The number of the next message that comes.
+    next: u64,
+}
+
+/// Messages of one topic that are appended together.
+#[derive(Debug)]
+struct Batch {
+    /// A place in `topics`.
+    topic: usize,
+    /// The number of the first message.
+    sequence: u64,
+    count: u64,
+    /// [`HEAD`], and the messages as JSON strings with commas between them.
+    bytes: Vec<u8>,
+    /// Whether messages may join it, and leave it.
+    is_open: bool,
+}
+
+/// What the next answer is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Front {
+    pub(super) topic: String,
+    /// The number of the first message.
+    pub(super) sequence: u64,
+    /// Whether there are several messages that need not be appended together.
+    pub(super) can_be_split: bool,
+}
+
+impl Queue {
+    /// An empty queue; every topic begins in this epoch.
+    pub(super) fn new(epoch: u64) -> Queue {
+        Queue { epoch, ..Queue::default() }
+    }
+
+    /// Adds a message. It joins the last batch where that was not sent yet.
+    pub(super) fn push(&mut self, topic: &str, message: &str) {
+        let last_is_unsent = self.sent < self.batches.len();
+        if let Some(last) = self.batches.back_mut()
+            && let Some(known) = self.topics.get_mut(last.topic)
+            && last_is_unsent
+            && last.is_open
+            && last.bytes.len() + message.len() <= BATCH_SIZE
+            && known.name == topic
+        {
+            let size = last.bytes.len();
+            last.add(message);
+            self.unsent_size += last.bytes.len() - size;
+            known.next += 1;
+        } else {
+            self.begin_batch(topic, [message].into_iter(), true);
+        }
+    }
+
+    /// Adds messages that are appended together or not at all.
+    pub(super) fn push_together<'m>(
+        &mut self,
+        topic: &str,
+        messages: impl Iterator<Item = &'m str>,
+    ) {
+        self.begin_batch(topic, messages, false);
+    }
+
+    fn begin_batch<'m>(
+        &mut self,
+        topic: &str,
+        messages: impl Iterator<Item = &'m str>,
+        is_open: bool,
+    ) {
+        let topic = self.place(topic);
+        let bytes = self.spare.pop().unwrap_or_default();
+        let mut batch = Batch { topic, sequence: 0, count: 0, bytes, is_open };
+        batch.bytes.extend_from_slice(HEAD);
+        messages.for_each(|message| batch.add(message));
+        if let Some(known) = self.topics.get_mut(topic) {
+            batch.sequence = known.next;
+            known.next += batch.count;
+        }
+        self.unsent_size += batch.bytes.len();
+        self.batches.push_back(batch);
+    }
+
+    /// The topic's place in `topics`.
+    fn place(&mut self, name: &str) -> usize {
+        if let Some(place) = self.places.get(name) {
+            return *place;
+        }
+        let place = self.topics.len();
+        self.topics.push(Topic { name: name.to_owned(), epoch: self.epoch, next: 0 });
+        self.places.insert(name.to_owned(), place);
+        place
+    }
+
+    /// Sets the number of a topic's next message. The queue has to be empty.
+    pub(super) fn set_next(&mut self, topic: &str, next: u64) {
+        let place = self.place(topic);
+        if let Some(topic) = self.topics.get_mut(place) {
+            topic.next = next;
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    /// Bytes that were not sent over the present connection.
+    pub(super) fn unsent_size(&self) -> usize {
+        self.unsent_size
+    }
+
+    /// Writes the commands that are to be sent now: as many as may be on their way at once, and
+    /// some [`BATCH_SIZE`] of them.
+    pub(super) fn write_unsent(&mut self, publisher: &str, out: &mut Vec<u8>) {
+        while out.len() < BATCH_SIZE
+            && self.sent_size < WINDOW_SIZE
+            && self.sent < WINDOW_BATCHES
+            && let Some(batch) = self.batches.get(self.sent)
+            && let Some(topic) = self.topics.get(batch.topic)
+        {
+            out.extend_from_slice(&batch.bytes);
+            out.extend_from_slice(b"],\"command\":\"publish\",\"topic\":");
+            json::write_string(out, &topic.name);
+            out.extend_from_slice(b",\"publisher\":");
+            json::write_string(out, publisher);
+            let (epoch, sequence) = (topic.epoch, batch.sequence);
+            // Writing to a vector cannot fail.
+            let _ = writeln!(out, ",\"epoch\":{epoch},\"sequence\":{sequence}}}");
+            self.sent += 1;
+            self.sent_size += batch.bytes.len();
+            self.unsent_size -= batch.bytes.len();
+        }
+    }
+
+    /// The connection is another one, over which nothing was sent.
+    pub(super) fn forget_sent(&mut self) {
+        self.sent = 0;
+        self.unsent_size += mem::take(&mut self.sent_size);
+    }
+
+    /// What the next answer is about.
+    pub(super) fn front(&self) -> Option<Front> {
+        let batch = self.batches.front()?;
+        let topic = self.topics.get(batch.topic)?.name.clone();
+        let can_be_split = batch.is_open && batch.count > 1;
+        Some(Front { topic, sequence: batch.sequence, can_be_split })
+    }
+
+    /// Removes the oldest batch. Gives how many messages it had.
+    pub(super) fn remove_front(&mut self) -> u64 {
+        let Some(mut batch) = self.batches.pop_front() else { return 0 };
+        if self.sent > 0 {
+            self.sent -= 1;
+            self.sent_size -= batch.bytes.len();
+        } else {
+            self.unsent_size -= batch.bytes.len();
+        }
+        if batch.bytes.capacity() <= 2 * BATCH_SIZE && self.spare.len() < SPARE_MAX {
+            batch.bytes.clear();
+            self.spare.push(batch.bytes);
+        }
+        batch.count
+    }
+
+    /// Makes a batch of each message of the oldest batch, so that the broker judges each alone.
+    pub(super) fn split_front(&mut self) {
+        self.forget_sent();
+        let Some(batch) = self.batches.pop_front() else { return };
+        self.unsent_size -= batch.bytes.len();
+        let array = [b"[", batch.bytes.get(HEAD.len()..).unwrap_or_default(), b"]"].concat();
+        let array = json::parse(&array).unwrap_or(Value::Null);
+        let messages = array.as_array().unwrap_or_default().iter().filter_map(Value::as_str);
+        let singles = messages.zip(batch.sequence..).map(|(message, sequence)| {
+            let bytes = HEAD.to_vec();
+            let mut single = Batch { sequence, count: 0, bytes, is_open: false, ..batch };
+            single.add(message);
+            single
+        });
+        let singles: Vec<Batch> = singles.collect();
+        for single in singles.into_iter().rev() {
+            self.unsent_size += single.bytes.len();
+            self.batches.push_front(single);
+        }
+    }
+
+    /// Numbers the topic's messages from 0 on, in an epoch that is newer than the present one and
+    /// newer than `epoch`.
+    pub(super) fn renumber(&mut self, topic: &str, epoch: u64) {
+        self.forget_sent();
+        let place = self.place(topic);
+        let Some(topic) = self.topics.get_mut(place) else { return };
+        topic.epoch = topic.epoch.max(epoch) + 1;
+        topic.next = 0;
+        for batch in self.batches.iter_mut().filter(|batch| batch.topic == place) {
+            batch.sequence = topic.next;
+            topic.next += batch.count;
+        }
+    }
+
+    /// Forgets all messages; their numbers are not used.
+    pub(super) fn clear(&mut self) {
+        while let Some(batch) = self.batches.pop_back() {
+            if let Some(topic) = self.topics.get_mut(batch.topic) {
+                topic.next = batch.sequence;
+            }
+        }
+        (self.sent, self.sent_size, self.unsent_size) = (0, 0, 0);
+    }
+}
+
+impl Batch {
+    fn add(&mut self, message: &str) {
+        if self.count > 0 {
+            self.bytes.push(b',');
+        }
+        json::write_string(&mut self.bytes, message);
+        self.count += 1;
+    }
+}

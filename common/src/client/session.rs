@@ -1,0 +1,145 @@
+//! Commands that are answered one at a time: reading a piece of a topic, making and deleting it.
+
+use super::answer::{Answer, Refusal};
+use super::broker::Broker;
+use super::error::{Error, Failure, Trouble};
+use super::link::{INVALID, Link};
+use crate::json::{self, Value};
+use crate::stream::{Cursor, StreamId};
+
+/// Asks a broker one thing at a time. What fails in passing is asked again.
+///
+/// ```no_run
+/// use common::client::{Broker, Session};
+///
+/// let mut session = Session::new(Broker::at("127.0.0.1:9000"));
+/// session.create_topic("greetings")?;
+/// let piece = session.pull("greetings", 0, 100)?;
+/// println!("{} messages; the next one has offset {}", piece.messages.len(), piece.next.next);
+/// # Ok::<(), common::client::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Session {
+    link: Link,
+}
+
+/// Messages of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// Their texts.
+    pub messages: Vec<String>,
+    /// The place behind them.
+    pub next: Cursor,
+}
+
+impl Session {
+    /// A session with this broker. It connects when it is asked for something.
+    #[must_use]
+    pub fn new(broker: Broker) -> Session {
+        Session { link: Link::new(broker) }
+    }
+
+    /// Reads messages from an offset on: `limit` at most, and fewer where there are no more or
+    /// they have more than 8 MiB.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] with code 404 where there is no such topic, and with 416 where it has
+    /// fewer messages; [`Error::GaveUp`].
+    pub fn pull(&mut self, topic: &str, from: u64, limit: u64) -> Result<Piece, Error> {
+        let more = format!(",\"from\":{from},\"limit\":{limit}");
+        self.ask("pull", topic, &more, |value| {
+            let texts = value.get("messages")?.as_array()?.iter();
+            let messages: Option<_> = texts.map(|text| text.as_str().map(str::to_owned)).collect();
+            let stream = value.get("stream")?.as_str()?.parse().ok()?;
+            let next = Cursor { stream, next: value.get("next")?.as_u64()? };
+            Some(Piece { messages: messages?, next })
+        })
+    }
+
+    /// Creates a topic. Gives whether it was not there before.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn create_topic(&mut self, topic: &str) -> Result<bool, Error> {
+        self.change("create_topic", topic, 409)
+    }
+
+    /// Deletes a topic and all its messages. Gives whether it was there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn delete_topic(&mut self, topic: &str) -> Result<bool, Error> {
+        self.change("delete_topic", topic, 404)
+    }
+
+    /// Acknowledges for a lasting subscription. A list that is no longer there needs none.
+    pub(super) fn acknowledge(
+        &mut self,
+        subscriber: &str,
+        topic: &str,
+        offset: u64,
+        stream: StreamId,
+    ) -> Result<(), Error> {
+        let mut more = format!(",\"offset\":{offset},\"stream\":\"{stream}\",\"subscriber\":");
+        more.push_str(&Value::String(subscriber.into()).to_string());
+        match self.ask("ack", topic, &more, |_| Some(())) {
+            Err(Error::Refused { code: 404 | 410 | 416, .. }) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Gives a command whose refusal with `code` says that there was nothing to do.
+    fn change(&mut self, command: &str, topic: &str, code: u16) -> Result<bool, Error> {
+        match self.ask(command, topic, "", |_| Some(true)) {
+            Err(Error::Refused { code: refused, .. }) if refused == code => Ok(false),
+            result => result,
+        }
+    }
+
+    /// Gives a command until it is answered, and reads the answer.
+    fn ask<T>(
+        &mut self,
+        command: &str,
+        topic: &str,
+        more: &str,
+        read: impl Fn(&Value<'_>) -> Option<T>,
+    ) -> Result<T, Error> {
+        let mut text = format!("{{\"command\":\"{command}\"{more},\"topic\":").into_bytes();
+        json::write_string(&mut text, topic);
+        text.extend_from_slice(b"}\n");
+        loop {
+            match self.attempt(&text, topic, &read) {
+                Ok(done) => {
+                    self.link.succeeded();
+                    return Ok(done);
+                }
+                Err(Failure::Passing(trouble)) => self.link.failed(trouble)?,
+                Err(Failure::Final(error)) => return Err(error),
+            }
+        }
+    }
+
+    fn attempt<T>(
+        &mut self,
+        command: &[u8],
+        topic: &str,
+        read: impl Fn(&Value<'_>) -> Option<T>,
+    ) -> Result<T, Failure> {
+        self.link.open()?;
+        self.link.send(command)?;
+        let line = self.link.answer()?;
+        match json::parse(line).ok().and_then(Answer::read) {
+            Some(Answer::Success(value)) => read(&value).ok_or(INVALID.into()),
+            Some(Answer::Refusal(refusal)) if refusal.is_passing() => {
+                Err(Trouble::Answer(refusal.reason).into())
+            }
+            Some(Answer::Refusal(Refusal { code, reason, .. })) => {
+                Err(self.link.refused(topic, code, reason))
+            }
+            None => Err(INVALID.into()),
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Messages from a broker, as they come.
+
+use super::answer::Refusal;
+use super::broker::Broker;
+use super::error::{Error, Failure, Trouble};
+use super::event::{Event, Line, Message};
+use super::link::{INVALID, Link};
+use super::session::Session;
+use super::subscriptions::{Fault, Subscriptions};
+use crate::connection;
+use crate::limits::ANSWER_TIMEOUT;
+use crate::stream::Cursor;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+#[cfg(test)]
+mod tests;
+
+/// How long a broker may be silent before it is asked whether it is still there: a machine that
+/// lost its power does not say that it is gone.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// Where a subscription begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start<'a> {
+    /// With the first message that is published from now on.
+    Now,
+    /// With the message at this offset; 0 is the first.
+    Offset(u64),
+    /// Where a reader stopped: see [`Message::next`]. Where the topic is another list by now, with
+    /// an [`Event::Reset`] and then the first message of that.
+    Cursor(Cursor),
+    /// Behind what was [acknowledged](Subscriber::acknowledge) under this name, by whichever
+    /// process; the first time, with the first message that is published from now on. The newest
+    /// subscriber of a name has it.
+    Name(&'a str),
+}
+
+/// Reads messages of any number of topics, as they come: an iterator over [`Event`]s.
+///
+/// # Guarantee
+///
+/// After a connection was lost, and also after a restart of the broker, each subscription goes on
+/// with the message after the last one that was read: none is left out, none comes twice. Where
+/// the topic is another list by then, an [`Event::Reset`] comes first, and then that list from its
+/// start.
+///
+/// The iterator waits for the next message. It ends when nothing is subscribed to any more, or
+/// after an error.
+///
+/// ```no_run
+/// use common::client::{Broker, Event, Start, Subscriber};
+///
+/// let mut subscriber = Subscriber::new(Broker::at("127.0.0.1:9000"));
+/// subscriber.subscribe("greetings", Start::Offset(0))?;
+/// for event in subscriber {
+///     match event? {
+///         Event::Message(message) => println!("{}: {}", message.offset, message.text),
+///         Event::Reset { topic } => println!("{topic} was begun anew"),
+///     }
+/// }
+/// # Ok::<(), common::client::Error>(())
+/// ```
+///
+/// With a name, messages that were read but not acknowledged come again when the program is
+/// started again: each is handled at least once.
+///
+/// ```no_run
+/// use common::client::{Broker, Event, Start, Subscriber};
+///
+/// let mut subscriber = Subscriber::new(Broker::at("127.0.0.1:9000"));
+/// subscriber.subscribe("orders", Start::Name("billing"))?;
+/// while let Some(event) = subscriber.next() {
+///     if let Event::Message(message) = event? {
+///         println!("bill for {}", message.text);
+///         subscriber.acknowledge(&message)?;
+///     }
+/// }
+/// # Ok::<(), common::client::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Subscriber {
+    link: Link,
+    subscriptions: Subscriptions,
+    /// What came while an answer was waited for.
+    waiting: VecDeque<Event>,
+    /// Gives acknowledgements: on a connection of its own, so that no answer has to be looked for
+    /// behind messages.
+    session: Session,
+    /// How long the broker may be silent before it is asked for a sign.
+    silence_max: Duration,
+    /// When the broker was last heard.
+    heard: Instant,
+    is_over: bool,
+}
+
+impl Subscriber {
+    /// A subscriber of nothing yet. It connects when it subscribes.
+    #[must_use]
+    pub fn new(broker: Broker) -> Subscriber {
+        Subscriber {
+            link: Link::new(broker.clone()),
+            subscriptions: Subscriptions::default(),
+            waiting: VecDeque::new(),
+            session: Session::new(broker),
+            silence_max: SILENCE_MAX,
+            heard: Instant::now(),
+            is_over: false,
+        }
+    }
+
+    /// Subscribes to a topic, which need not be there yet. Returns when the broker has confirmed
+    /// it: what is published from then on will be read. Messages of other topics that come
+    /// meanwhile are kept. A topic that is subscribed to already goes on as it was.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] with code 416 where the topic has not so many messages; [`Error`].
+    pub fn subscribe(&mut self, topic: &str, start: Start<'_>) -> Result<(), Error> {
+        if self.subscriptions.has(topic) {
+            return Ok(());
+        }
+        self.subscriptions.add(topic, start);
+        let result = self.repeat(Subscriber::wait);
+        if result.is_err() {
+            self.subscriptions.remove(topic);
+        }
+        result
+    }
+
+    /// Ends a subscription, and with it the lasting one of its name, if it has one. Nothing of the
+    /// topic is read afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn unsubscribe(&mut self, topic: &str) -> Result<(), Error> {
+        let Some(name) = self.subscriptions.remove(topic) else { return Ok(()) };
+        self.waiting.retain(|event| event.topic() != topic);
+        self.repeat(|subscriber| {
+            // The end of a connection is the end of what has no name.
+            if name.is_some() || subscriber.link.is_open() {
+                subscriber.open()?;
+                subscriber.subscriptions.ask_for_end(topic, name.as_deref());
+                subscriber.wait()?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Acknowledges a message of a lasting subscription, and with it all before it in its topic:
+    /// they will not come again, unless the broker crashes before it has written that to disk.
+    /// Returns when the broker has taken note, so it is faster to acknowledge every hundredth
+    /// message, say.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] where the topic is not subscribed to with [`Start::Name`]; [`Error`].
+    pub fn acknowledge(&mut self, message: &Message) -> Result<(), Error> {
+        let Message { topic, stream, offset, .. } = message;
+        match self.subscriptions.name(topic) {
+            Some(name) => self.session.acknowledge(name, topic, *offset, *stream),
+            None => {
+                let reason = "it is not subscribed to under a name".to_owned();
+                Err(self.link.refused(topic, 400, reason))
+            }
+        }
+    }
+
+    /// Waits for the next event as the iterator does, but not much longer than `time`; `None` if
+    /// there was none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn next_within(&mut self, time: Duration) -> Result<Option<Event>, Error> {
+        self.read(Instant::now().checked_add(time))
+    }
+
+    /// The next event; `None` if there was none before the deadline, or if nothing is subscribed
+    /// to.
+    fn read(&mut self, deadline: Option<Instant>) -> Result<Option<Event>, Error> {
+        if let Some(event) = self.waiting.pop_front() {
+            return Ok(Some(event));
+        }
+        let is_late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        self.repeat(|subscriber| {
+            while !subscriber.subscriptions.is_empty() {
+                if !subscriber.link.is_open() && is_late() {
+                    break;
+                }
+                if let Some(event) = subscriber.step(deadline)? {
+                    return Ok(Some(event));
+                }
+                if is_late() {
+                    break;
+                }
+            }
+            Ok(None)
+        })
+    }
+
+    /// Waits until everything that was asked is answered; keeps what comes meanwhile.
+    fn wait(&mut self) -> Result<(), Failure> {
+        self.open()?;
+        while self.subscriptions.is_waiting() {
+            let event = self.step(None)?;
+            self.waiting.extend(event);
+        }
+        Ok(())
+    }
+
+    /// Sends what is to be sent, and takes one line, or waits for more bytes until the deadline.
+    fn step(&mut self, deadline: Option<Instant>) -> Result<Option<Event>, Failure> {
+        self.open()?;
+        let commands = self.subscriptions.commands();
+        if !commands.is_empty() {
+            self.link.send(commands)?;
+            commands.clear();
+        }
+        let Some(size) = self.link.line_size() else {
+            self.listen(deadline)?;
+            return Ok(None);
+        };
+        let line = Line::read(self.link.take(size)).ok_or(INVALID)?;
+        let result = self.subscriptions.take(line);
+        self.link.succeeded();
+        result.map_err(|fault| match fault {
+            Fault::Trouble(trouble) => Failure::Passing(trouble),
+            Fault::Refused(topic, Refusal { code, reason, .. }) => {
+                self.link.refused(&topic, code, reason)
+            }
+        })
+    }
+
+    /// Waits for bytes. A broker that is silent for long is asked for a sign, and has to give it.
+    fn listen(&mut self, deadline: Option<Instant>) -> Result<(), Failure> {
+        let is_asked = self.subscriptions.is_waiting();
+        let patience = if is_asked { ANSWER_TIMEOUT } else { self.silence_max };
+        let silence_end = self.heard + patience;
+        match self.link.fill(deadline.map_or(silence_end, |deadline| deadline.min(silence_end))) {
+            Err(Trouble::Connection(connection::Error::TimedOut))
+                if !is_asked || Instant::now() < silence_end =>
+            {
+                if Instant::now() >= silence_end {
+                    self.subscriptions.ask_for_sign();
+                    self.heard = Instant::now();
+                }
+                Ok(())
+            }
+            Err(trouble) => Err(trouble.into()),
+            Ok(()) => {
+                self.heard = Instant::now();
+                Ok(())
+            }
+        }
+    }
+
+    fn open(&mut self) -> Result<(), Failure> {
+        if self.link.open()? {
+            self.heard = Instant::now();
+            self.subscriptions.ask_for_all();
+        }
+        Ok(())
+    }
+
+    /// Calls `work` until it does not fail in passing.
+    fn repeat<T>(
+        &mut self,
+        mut work: impl FnMut(&mut Subscriber) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
+        loop {
+            match work(self) {
+                Ok(done) => return Ok(done),
+                Err(Failure::Passing(trouble)) => self.link.failed(trouble)?,
+                Err(Failure::Final(error)) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Iterator for Subscriber {
+    type Item = Result<Event, Error>;
+
+    fn next(&mut self) -> Option<Result<Event, Error>> {
+        if self.is_over {
+            return None;
+        }
+        let event = self.read(None).transpose();
+        self.is_over = matches!(event, Some(Err(_)));
+        event
+    }
+}

@@ -1,0 +1,103 @@
+//! The subscriber against brokers that answer by script.
+
+use super::*;
+use crate::client::fixture::{READ, broker};
+
+const CONFIRMED: &str =
+    r#"{"status":"success","message":"m","next":3,"stream":"00000000000000aa"}"#;
+const DONE: &str = r#"{"status":"success","message":"m"}"#;
+const THREE: &str =
+    r#"{"event":"message","topic":"t","offset":3,"message":"three","time":1,"publisher":"p"}"#;
+const FOUR: &str =
+    r#"{"event":"message","topic":"t","offset":4,"message":"four","time":2,"publisher":"p"}"#;
+
+fn text(event: Option<Result<Event, Error>>) -> String {
+    match event {
+        Some(Ok(Event::Message(message))) => message.text,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn messages_go_on_after_a_connection_was_lost() {
+    let (broker, thread) = broker(&[&[READ, CONFIRMED, THREE], &[READ, CONFIRMED, FOUR]]);
+    let mut subscriber = Subscriber::new(broker);
+    subscriber.subscribe("t", Start::Now).unwrap();
+    assert_eq!(text(subscriber.next()), "three");
+    assert_eq!(text(subscriber.next()), "four");
+    let commands = thread.join().unwrap();
+    assert_eq!(
+        commands[1],
+        r#"{"command":"subscribe","topic":"t","from":4,"stream":"00000000000000aa"}"#
+    );
+}
+
+#[test]
+fn what_comes_while_an_answer_is_waited_for_is_kept() {
+    let (broker, thread) = broker(&[&[READ, CONFIRMED, READ, THREE, CONFIRMED, READ, FOUR, DONE]]);
+    let mut subscriber = Subscriber::new(broker);
+    subscriber.subscribe("t", Start::Now).unwrap();
+    subscriber.subscribe("u", Start::Now).unwrap();
+    subscriber.unsubscribe("u").unwrap();
+    assert_eq!(text(subscriber.next()), "three");
+    assert_eq!(text(subscriber.next()), "four");
+    thread.join().unwrap();
+}
+
+#[test]
+fn the_iterator_ends_when_nothing_is_subscribed_to() {
+    let (broker, thread) = broker(&[&[READ, CONFIRMED, READ, THREE, DONE]]);
+    let mut subscriber = Subscriber::new(broker);
+    assert!(subscriber.next().is_none());
+    subscriber.subscribe("t", Start::Now).unwrap();
+    subscriber.unsubscribe("t").unwrap();
+    assert!(subscriber.next().is_none());
+    thread.join().unwrap();
+}
+
+#[test]
+fn an_acknowledgement_names_the_message_and_goes_its_own_way() {
+    let (broker, thread) = broker(&[&[READ, CONFIRMED, THREE], &[READ, DONE]]);
+    let mut subscriber = Subscriber::new(broker);
+    subscriber.subscribe("t", Start::Name("n")).unwrap();
+    let Some(Ok(Event::Message(message))) = subscriber.next() else { panic!() };
+    assert_eq!(message.next().to_string(), "4@00000000000000aa");
+    subscriber.acknowledge(&message).unwrap();
+    let commands = thread.join().unwrap();
+    let expected =
+        r#"{"command":"ack","offset":3,"stream":"00000000000000aa","subscriber":"n","topic":"t"}"#;
+    assert_eq!(commands[1], expected);
+    let stranger = Message { topic: "u".into(), ..message };
+    assert!(matches!(subscriber.acknowledge(&stranger), Err(Error::Refused { code: 400, .. })));
+}
+
+#[test]
+fn a_wait_for_the_next_event_ends_in_time() {
+    let (broker, thread) = broker(&[&[READ, CONFIRMED, READ, DONE]]);
+    let mut subscriber = Subscriber::new(broker);
+    subscriber.subscribe("t", Start::Now).unwrap();
+    assert!(subscriber.next_within(Duration::from_millis(20)).unwrap().is_none());
+    subscriber.unsubscribe("t").unwrap();
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_broker_that_is_silent_for_long_is_asked_for_a_sign() {
+    let (broker, thread) = broker(&[&[READ, CONFIRMED, READ, DONE, THREE]]);
+    let mut subscriber = Subscriber::new(broker);
+    subscriber.silence_max = Duration::from_millis(20);
+    subscriber.subscribe("t", Start::Now).unwrap();
+    assert_eq!(text(subscriber.next()), "three");
+    assert_eq!(thread.join().unwrap()[1], r#"{"command":"pull","topic":"t","limit":0}"#);
+}
+
+#[test]
+fn after_a_refusal_the_iteration_is_over() {
+    const REFUSED: &str = r#"{"status":"error","message":"Topic 't' not found","code":404}"#;
+    let (broker, thread) = broker(&[&[READ, CONFIRMED], &[READ, REFUSED]]);
+    let mut subscriber = Subscriber::new(broker);
+    subscriber.subscribe("t", Start::Now).unwrap();
+    assert!(matches!(subscriber.next(), Some(Err(Error::Refused { code: 404, .. }))));
+    assert!(subscriber.next().is_none());
+    thread.join().unwrap();
+}

@@ -1,0 +1,292 @@
+//! What is subscribed to, and how far it was read: lines in, events and commands out.
+//!
+//! # Guarantee
+//!
+//! Of each list, events have consecutive offsets from the subscription's beginning on, whatever
+//! connections came and went, and whatever the broker sent again.
+//!
+//! # Not here
+//!
+//! Sockets, and waiting (`subscriber.rs`).
+
+use super::answer::{Answer, Refusal};
+use super::error::Trouble;
+use super::event::{Event, Line, Message, Pushed};
+use super::link::INVALID;
+use super::subscriber::Start;
+use crate::json::{self, Value};
+use crate::stream::{Cursor, StreamId};
+use std::collections::{HashMap, VecDeque};
+use std::io::Write as _;
+use std::sync::Arc;
+
+#[cfg(test)]
+mod tests;
+
+/// The subscriptions of one subscriber.
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions {
+    topics: HashMap<Arc<str>, Subscription>,
+    /// What was asked on the present connection and not answered yet.
+    asked: VecDeque<Asked>,
+    /// Commands that are to be sent.
+    commands: Vec<u8>,
+    /// The last message's publisher, which is mostly the next one's too.
+    publisher: Option<Arc<str>>,
+}
+
+/// One topic.
+#[derive(Debug)]
+struct Subscription {
+    topic: Arc<str>,
+    /// Whose lasting subscription it is.
+    name: Option<String>,
+    /// The offset to begin at while there is no cursor; `None` for the end.
+    from: Option<u64>,
+    /// Where to go on; `None` until the broker has said where it begins.
+    cursor: Option<Cursor>,
+}
+
+/// What an answer is about.
+#[derive(Debug)]
+enum Asked {
+    Subscribe(Arc<str>),
+    /// Something of which only matters that it was answered.
+    Other,
+}
+
+/// What is wrong with a line.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The connection is of no further use.
+    Trouble(Trouble),
+    /// The broker will not let anybody subscribe to this topic, or not so.
+    Refused(Arc<str>, Refusal),
+}
+
+impl From<Trouble> for Fault {
+    fn from(trouble: Trouble) -> Fault {
+        Fault::Trouble(trouble)
+    }
+}
+
+impl Subscriptions {
+    pub(super) fn is_empty(&self) -> bool {
+        self.topics.is_empty()
+    }
+
+    pub(super) fn has(&self, topic: &str) -> bool {
+        self.topics.contains_key(topic)
+    }
+
+    /// The name of a topic's lasting subscription.
+    pub(super) fn name(&self, topic: &str) -> Option<&str> {
+        self.topics.get(topic)?.name.as_deref()
+    }
+
+    /// Adds a topic, and asks for it.
+    pub(super) fn add(&mut self, topic: &str, start: Start<'_>) {
+        let topic: Arc<str> = topic.into();
+        let (mut name, mut from, mut cursor) = (None, None, None);
+        match start {
+            Start::Now => {}
+            Start::Offset(offset) => from = Some(offset),
+            Start::Cursor(place) => cursor = Some(place),
+            Start::Name(subscriber) => name = Some(subscriber.to_owned()),
+        }
+        let subscription = Subscription { topic: Arc::clone(&topic), name, from, cursor };
+        self.topics.insert(Arc::clone(&topic), subscription);
+        self.ask_for(topic);
+    }
+
+    /// Removes a topic. Gives the name of its lasting subscription, if it was there.
+    pub(super) fn remove(&mut self, topic: &str) -> Option<Option<String>> {
+        self.topics.remove(topic).map(|subscription| subscription.name)
+    }
+
+    /// Asks for the end of a subscription that was removed.
+    pub(super) fn ask_for_end(&mut self, topic: &str, name: Option<&str>) {
+        self.command("unsubscribe", topic);
+        if let Some(name) = name {
+            self.field("subscriber", name);
+        }
+        self.commands.extend_from_slice(b"}\n");
+        self.asked.push_back(Asked::Other);
+    }
+
+    /// Asks for anything that is answered and changes nothing.
+    pub(super) fn ask_for_sign(&mut self) {
+        let topic = self.topics.keys().next().cloned().unwrap_or_default();
+        self.command("pull", &topic);
+        self.commands.extend_from_slice(b",\"limit\":0}\n");
+        self.asked.push_back(Asked::Other);
+    }
+
+    /// Asks for everything on a new connection.
+    pub(super) fn ask_for_all(&mut self) {
+        self.asked.clear();
+        self.commands.clear();
+        let topics: Vec<_> = self.topics.keys().cloned().collect();
+        topics.into_iter().for_each(|topic| self.ask_for(topic));
+    }
+
+    /// Whether something was asked that was not answered yet.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
+    /// The commands that are to be sent, to be cleared by whoever has sent them.
+    pub(super) fn commands(&mut self) -> &mut Vec<u8> {
+        &mut self.commands
+    }
+
+    fn ask_for(&mut self, topic: Arc<str>) {
+        let Some(subscription) = self.topics.get(&topic) else { return };
+        let (name, from, cursor) =
+            (subscription.name.clone(), subscription.from, subscription.cursor);
+        self.command("subscribe", &topic);
+        // Writing to a vector cannot fail.
+        let _ = match (&name, cursor, from) {
+            (None, Some(Cursor { stream, next }), _) => {
+                write!(self.commands, ",\"from\":{next},\"stream\":\"{stream}\"")
+            }
+            // A broker that knows the name knows where to go on. One that has forgotten it would
+            // begin at the end, and leave out what was published since it was started again.
+            (Some(_), Some(_), _) => write!(self.commands, ",\"from\":0"),
+            (_, None, Some(from)) => write!(self.commands, ",\"from\":{from}"),
+            (_, None, None) => Ok(()),
+        };
+        if let Some(name) = &name {
+            self.field("subscriber", name);
+        }
+        self.commands.extend_from_slice(b"}\n");
+        self.asked.push_back(Asked::Subscribe(topic));
+    }
+
+    fn command(&mut self, command: &str, topic: &str) {
+        self.commands.extend_from_slice(b"{\"command\":\"");
+        self.commands.extend_from_slice(command.as_bytes());
+        self.commands.push(b'"');
+        self.field("topic", topic);
+    }
+
+    fn field(&mut self, key: &str, value: &str) {
+        self.commands.push(b',');
+        json::write_string(&mut self.commands, key);
+        self.commands.push(b':');
+        json::write_string(&mut self.commands, value);
+    }
+
+    /// Takes the next line of the present connection.
+    pub(super) fn take(&mut self, line: Line<'_>) -> Result<Option<Event>, Fault> {
+        match line {
+            Line::Message(pushed) => {
+                // What was unsubscribed from may still be on its way.
+                let Some(subscription) = self.topics.get_mut(&*pushed.topic) else {
+                    return Ok(None);
+                };
+                let Some(place) = subscription.pass(&pushed)? else { return Ok(None) };
+                let message = Message {
+                    topic: Arc::clone(&subscription.topic),
+                    stream: place.stream,
+                    offset: place.next,
+                    text: pushed.text.into_owned(),
+                    time: pushed.time,
+                    publisher: pushed.publisher.map(|name| share(&mut self.publisher, &name)),
+                };
+                Ok(Some(Event::Message(message)))
+            }
+            Line::Reset { topic, cursor } => {
+                let Some(subscription) = self.topics.get_mut(&*topic) else { return Ok(None) };
+                subscription.cursor = Some(cursor);
+                Ok(Some(subscription.reset()))
+            }
+            Line::Answer(answer) => match (self.asked.pop_front().ok_or(INVALID)?, answer) {
+                (Asked::Other, _) => Ok(None),
+                (Asked::Subscribe(topic), Answer::Success(value)) => {
+                    let place = place(&value).ok_or(INVALID)?;
+                    let subscription = self.topics.get_mut(&topic);
+                    Ok(subscription.and_then(|subscription| subscription.confirmed(place)))
+                }
+                (Asked::Subscribe(topic), Answer::Refusal(refusal)) => self.refused(topic, refusal),
+            },
+        }
+    }
+
+    /// The broker did not accept a subscription.
+    fn refused(&mut self, topic: Arc<str>, refusal: Refusal) -> Result<Option<Event>, Fault> {
+        if refusal.is_passing() {
+            return Err(Trouble::Answer(refusal.reason).into());
+        }
+        let Some(subscription) = self.topics.get_mut(&topic) else { return Ok(None) };
+        // The list is another one, or shorter than what was read of it.
+        if matches!(refusal.code, 410 | 416) && subscription.cursor.take().is_some() {
+            subscription.from = Some(0);
+            let reset = subscription.reset();
+            self.ask_for(topic);
+            return Ok(Some(reset));
+        }
+        self.topics.remove(&topic);
+        Err(Fault::Refused(topic, refusal))
+    }
+}
+
+impl Subscription {
+    /// Moves behind a message. Gives where that stands, unless it was read before.
+    fn pass(&mut self, pushed: &Pushed<'_>) -> Result<Option<Cursor>, Trouble> {
+        let Some(cursor) = &mut self.cursor else { return Err(INVALID) };
+        if let Some(stream) = pushed.stream {
+            if cursor.stream != stream && cursor.stream != StreamId::NONE {
+                return Err(INVALID);
+            }
+            cursor.stream = stream;
+        }
+        if pushed.offset > cursor.next {
+            return Err(Trouble::Invalid("the broker left out a message"));
+        }
+        if pushed.offset < cursor.next {
+            return Ok(None);
+        }
+        let place = *cursor;
+        cursor.next += 1;
+        Ok(Some(place))
+    }
+
+    /// The broker goes on at this place: always for a name, else at the one that it was told.
+    fn confirmed(&mut self, place: Cursor) -> Option<Event> {
+        match self.cursor {
+            Some(own) if own.stream == place.stream => {
+                // What was not acknowledged comes again; what somebody else has acknowledged
+                // under the same name does not come at all.
+                self.cursor = Some(Cursor { next: own.next.max(place.next), ..own });
+                None
+            }
+            Some(own) if own.stream != StreamId::NONE => {
+                self.cursor = Some(place);
+                Some(self.reset())
+            }
+            _ => {
+                self.cursor = Some(place);
+                None
+            }
+        }
+    }
+
+    fn reset(&self) -> Event {
+        Event::Reset { topic: Arc::clone(&self.topic) }
+    }
+}
+
+/// The place that the answer to `subscribe` names.
+fn place(value: &Value<'_>) -> Option<Cursor> {
+    let stream = value.get("stream")?.as_str()?.parse().ok()?;
+    Some(Cursor { stream, next: value.get("next")?.as_u64()? })
+}
+
+/// The name, and one copy of it for as long as it is the same.
+fn share(last: &mut Option<Arc<str>>, name: &str) -> Arc<str> {
+    match last {
+        Some(last) if **last == *name => Arc::clone(last),
+        _ => Arc::clone(last.insert(name.into())),
+    }
+}

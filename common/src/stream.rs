@@ -1,0 +1,126 @@
+//! Which list an offset belongs to, and a place in it.
+
+use crate::digits;
+use crate::random::random;
+use std::fmt;
+use std::str::FromStr;
+
+/// The id of a list: 64 random bits that it is given when it is created, written as 16 hexadecimal
+/// digits.
+///
+/// A topic that was deleted and made again has another; so has one of a broker that keeps nothing
+/// on disk and was restarted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StreamId(u64);
+
+impl StreamId {
+    /// The id of a topic that is not there yet. Whoever stands at its offset 0 is right in any
+    /// list: nothing was read from another.
+    pub const NONE: StreamId = StreamId(0);
+
+    /// An id that no other list has.
+    #[must_use]
+    pub fn random() -> StreamId {
+        StreamId(random().max(1))
+    }
+
+    /// Writes the id as `Display` does.
+    pub fn write(self, out: &mut Vec<u8>) {
+        digits::write_hexadecimal(out, self.0);
+    }
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// Text is not a stream id, or not a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotOne;
+
+impl fmt::Display for NotOne {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("expected an offset, '@' and 16 hexadecimal digits")
+    }
+}
+
+impl std::error::Error for NotOne {}
+
+impl FromStr for StreamId {
+    type Err = NotOne;
+
+    fn from_str(text: &str) -> Result<StreamId, NotOne> {
+        let hexadecimal = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !hexadecimal {
+            return Err(NotOne);
+        }
+        u64::from_str_radix(text, 16).map(StreamId).map_err(|_| NotOne)
+    }
+}
+
+/// A place in a topic: the next offset to read, and the list that it belongs to. As text it is
+/// `next@stream`.
+///
+/// ```
+/// use common::stream::Cursor;
+///
+/// let kept = "17@00c0ffee00c0ffee";
+/// let cursor: Cursor = kept.parse()?;
+/// assert_eq!((cursor.next, cursor.to_string().as_str()), (17, kept));
+/// # Ok::<(), common::stream::NotOne>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    /// The list.
+    pub stream: StreamId,
+    /// The offset of the next message to read.
+    pub next: u64,
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.next, self.stream)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = NotOne;
+
+    fn from_str(text: &str) -> Result<Cursor, NotOne> {
+        let (next, stream) = text.split_once('@').ok_or(NotOne)?;
+        if !next.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(NotOne);
+        }
+        Ok(Cursor { next: next.parse().map_err(|_| NotOne)?, stream: stream.parse()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_id_is_16_hexadecimal_digits() {
+        let stream = StreamId::random();
+        let mut written = Vec::new();
+        stream.write(&mut written);
+        assert_eq!(String::from_utf8(written).unwrap(), stream.to_string());
+        assert_ne!(stream, StreamId::random());
+        assert_eq!(StreamId::NONE.to_string(), "0000000000000000");
+        for text in ["0000000000000000", "00c0ffee00c0ffee", "ffffffffffffffff"] {
+            assert_eq!(text.parse::<StreamId>().unwrap().to_string(), text);
+        }
+        for bad in ["", "+000000000000001", "12", "00000000000000000", "000000000000000g"] {
+            assert_eq!(bad.parse::<StreamId>(), Err(NotOne), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_place_is_an_offset_in_a_stream() {
+        for bad in ["", "1", "@0000000000000000", "-1@0000000000000000", "1@", "1@2@3"] {
+            assert_eq!(bad.parse::<Cursor>(), Err(NotOne), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! `publisher ID`: each line of standard input is a topic and a message.
+//!
+//! Somebody types them, or they come through a pipe, any number of them: so many are on their way
+//! at once as have come together. A line that is refused is told, and the next ones go on.
+
+use crate::PROGRAM;
+use crate::blocks::Blocks;
+use crate::error::Error;
+use common::client::{self, Broker, Publisher};
+use common::limits::BODY_SIZE_MAX;
+use std::io::{self, IsTerminal, Write};
+use std::str;
+
+/// How a line has to look.
+const FORM: &str = "write <TOPIC> <MESSAGE>";
+
+/// Publishes line after line under this id until the end of standard input.
+pub(crate) fn converse(broker: Broker, id: &str) -> Result<(), Error> {
+    let is_typed = io::stdin().is_terminal() && io::stdout().is_terminal();
+    let mut dialogue = Dialogue { publisher: Publisher::named(broker, id), refused: 0 };
+    let mut blocks = Blocks::new(io::stdin().lock(), BODY_SIZE_MAX);
+    loop {
+        if is_typed {
+            // Nobody has to see it.
+            let _ = write!(io::stdout(), "> ").and_then(|()| io::stdout().flush());
+        }
+        let Some(block) = blocks.next().map_err(Error::Input)? else { break };
+        for line in block.lines.split(|&byte| byte == b'\n') {
+            dialogue.take(line)?;
+        }
+        if block.is_last_for_now {
+            dialogue.flush()?;
+        }
+    }
+    dialogue.flush()?;
+    if is_typed {
+        let _ = writeln!(io::stdout());
+    }
+    match dialogue.refused {
+        0 => Ok(()),
+        count => Err(Error::NotPublished(count)),
+    }
+}
+
+struct Dialogue {
+    publisher: Publisher,
+    /// Lines that were not published.
+    refused: u64,
+}
+
+impl Dialogue {
+    fn take(&mut self, line: &[u8]) -> Result<(), Error> {
+        match parse(line) {
+            Ok(None) => Ok(()),
+            Ok(Some((topic, message))) => {
+                let sent = self.publisher.send(topic, message);
+                self.consider(sent).map(drop)
+            }
+            Err(reason) => {
+                self.refused += 1;
+                PROGRAM.say(reason);
+                Ok(())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        loop {
+            let flushed = self.publisher.flush();
+            if self.consider(flushed)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Tells of a message that was refused; those behind it stay in line. True when there was
+    /// none.
+    fn consider(&mut self, result: Result<(), client::Error>) -> Result<bool, Error> {
+        match result {
+            Ok(()) => Ok(true),
+            Err(error @ client::Error::Refused { .. }) => {
+                self.refused += 1;
+                PROGRAM.say(error);
+                Ok(false)
+            }
+            Err(error) => Err(Error::of_client(error, None, self.publisher.acknowledged())),
+        }
+    }
+}
+
+/// Topic and message of a line; nothing where it is blank.
+fn parse(line: &[u8]) -> Result<Option<(&str, &str)>, &'static str> {
+    let line = str::from_utf8(line).map_err(|_| "a line is not UTF-8")?;
+    let line = line.strip_suffix('\r').unwrap_or(line).trim_start();
+    if line.trim_end().is_empty() {
+        return Ok(None);
+    }
+    match line.split_once(' ') {
+        Some((topic, message)) if !message.trim_end().is_empty() => Ok(Some((topic, message))),
+        _ => Err(FORM),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_a_topic_and_a_message() {
+        for (line, expected) in [
+            ("t hello", Ok(Some(("t", "hello")))),
+            ("t two  words ", Ok(Some(("t", "two  words ")))),
+            ("  t hello\r", Ok(Some(("t", "hello")))),
+            ("ü ü", Ok(Some(("ü", "ü")))),
+            ("", Ok(None)),
+            (" \r", Ok(None)),
+            ("t", Err(FORM)),
+            ("t ", Err(FORM)),
+        ] {
+            assert_eq!(parse(line.as_bytes()), expected, "{line:?}");
+        }
+        assert!(parse(b"t \xff").is_err());
+    }
+}

@@ -1,0 +1,172 @@
+//! How far it is, for somebody who watches: one line on standard error, written over and over.
+//!
+//! Nothing is written where standard error is not a terminal.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+/// Between two looks at the line.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Columns of the bar itself.
+const BAR_SIZE: u64 = 24;
+
+/// A line that shows how far it is.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    is_shown: bool,
+    start: Instant,
+    shown: Option<Instant>,
+    /// Bytes there are to be read, where that is known.
+    size: Option<u64>,
+    /// Bytes that need not be sent.
+    skipped: u64,
+}
+
+/// How far it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct State {
+    /// Bytes that were read.
+    pub(crate) position: u64,
+    /// Messages that the broker has acknowledged in this run.
+    pub(crate) messages: u64,
+}
+
+impl Progress {
+    /// Progress through so many bytes, where that is known, that begins now.
+    pub(crate) fn new(size: Option<u64>) -> Progress {
+        Progress {
+            is_shown: io::stderr().is_terminal(),
+            start: Instant::now(),
+            shown: None,
+            size,
+            skipped: 0,
+        }
+    }
+
+    /// What was read up to here was published before: it does not count as done in this run.
+    pub(crate) fn skip_to(&mut self, position: u64) {
+        self.skipped = position;
+    }
+
+    /// Shows how far it is, now and then.
+    pub(crate) fn show(&mut self, state: State) {
+        let is_due = self.shown.is_none_or(|shown| shown.elapsed() >= PAUSE);
+        if self.is_shown && is_due {
+            self.shown = Some(Instant::now());
+            let line = self.line(state, self.start.elapsed());
+            // Nobody has to see it.
+            let _ = write!(io::stderr(), "\r{line}\x1b[K");
+        }
+    }
+
+    /// Leaves how many messages it was in the end.
+    pub(crate) fn end(self, messages: u64) {
+        if self.is_shown {
+            let seconds = self.start.elapsed().as_secs_f64();
+            let (messages, rate) = (grouped(messages), rate(messages, seconds));
+            let _ = writeln!(io::stderr(), "\r{messages} messages in {seconds:.1} s, {rate}\x1b[K");
+        }
+    }
+
+    fn line(&self, state: State, elapsed: Duration) -> String {
+        let seconds = elapsed.as_secs_f64();
+        let (messages, rate) = (grouped(state.messages), rate(state.messages, seconds));
+        let Some(size) = self.size.filter(|size| *size > 0) else {
+            return format!("{messages} messages, {rate}");
+        };
+        let position = state.position.min(size);
+        let percent = position * 100 / size;
+        let full = "=".repeat(usize::try_from(position * BAR_SIZE / size).unwrap_or_default());
+        let width = usize::try_from(BAR_SIZE).unwrap_or_default();
+        let done = position.saturating_sub(self.skipped);
+        let left = match done {
+            0 => String::new(),
+            _ => format!(", {} left", time(seconds * ratio(size - position, done))),
+        };
+        format!("{percent:3} % [{full:<width$}] {messages} messages, {rate}{left}")
+    }
+}
+
+/// `12,345,678`
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `2.13 M/s`, `45.0 k/s` or `7/s`
+fn rate(messages: u64, seconds: f64) -> String {
+    let rate = if seconds > 0.0 { ratio(messages, 1) / seconds } else { 0.0 };
+    match rate {
+        1e6.. => format!("{:.2} M/s", rate / 1e6),
+        1e4.. => format!("{:.1} k/s", rate / 1e3),
+        _ => format!("{rate:.0}/s"),
+    }
+}
+
+/// `1:02:03`, `2:03` or `3 s`
+fn time(seconds: f64) -> String {
+    let whole = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX).as_secs();
+    match (whole / 3600, whole / 60 % 60, whole % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes}:{seconds:02}"),
+        (hours, minutes, seconds) => format!("{hours}:{minutes:02}:{seconds:02}"),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "nobody counts the last digits while they run")]
+fn ratio(part: u64, whole: u64) -> f64 {
+    part as f64 / whole as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(size: Option<u64>, skipped: u64, position: u64, messages: u64) -> String {
+        let mut progress = Progress::new(size);
+        progress.skip_to(skipped);
+        progress.line(State { position, messages }, Duration::from_secs(2))
+    }
+
+    #[test]
+    fn a_bar_shows_what_is_done_how_fast_and_what_is_left() {
+        assert_eq!(
+            line(Some(4000), 0, 1000, 5_000_000),
+            " 25 % [======                  ] 5,000,000 messages, 2.50 M/s, 6 s left"
+        );
+        assert_eq!(
+            line(Some(4000), 0, 4000, 90_000),
+            "100 % [========================] 90,000 messages, 45.0 k/s, 0 s left"
+        );
+    }
+
+    #[test]
+    fn what_was_there_before_says_nothing_about_the_time_left() {
+        assert!(line(Some(4000), 2000, 3000, 10).ends_with("10 messages, 5/s, 2 s left"));
+        assert!(line(Some(4000), 2000, 2000, 0).ends_with("] 0 messages, 0/s"));
+    }
+
+    #[test]
+    fn without_a_size_there_is_no_bar() {
+        assert_eq!(line(None, 0, 1000, 7), "7 messages, 4/s");
+        assert_eq!(line(Some(0), 0, 0, 0), "0 messages, 0/s");
+    }
+
+    #[test]
+    fn numbers_and_times_are_easy_to_read() {
+        assert_eq!(
+            ["1", "999", "1,000", "1234567"]
+                .map(|text| { grouped(text.replace(',', "").parse().unwrap()) }),
+            ["1", "999", "1,000", "1,234,567"]
+        );
+        assert_eq!([59.9, 60.0, 3723.0].map(time), ["59 s", "1:00", "1:02:03"]);
+    }
+}

@@ -1,0 +1,65 @@
+//! The same messages again and again: `publisher --every 1s`.
+
+use crate::error::Error;
+use common::client::{Broker, Publisher};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Publishes all messages to each topic at once, and again after each period; returns only when
+/// that fails. Without messages it publishes `message 1`, `message 2` and so on, one at a time.
+pub(crate) fn repeat(
+    broker: Broker,
+    topics: &[String],
+    messages: &[String],
+    period: Duration,
+) -> Result<(), Error> {
+    let mut publisher = Publisher::new(broker);
+    let mut due = Instant::now();
+    for round in 1_u64.. {
+        let result = if messages.is_empty() {
+            publish(&mut publisher, topics, &[format!("message {round}")])
+        } else {
+            publish(&mut publisher, topics, messages)
+        };
+        result.map_err(|cause| Error::of_client(cause, None, publisher.acknowledged()))?;
+        due = next(due, period, Instant::now());
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+    }
+    Ok(())
+}
+
+fn publish(
+    publisher: &mut Publisher,
+    topics: &[String],
+    messages: &[String],
+) -> Result<(), common::client::Error> {
+    for topic in topics {
+        for message in messages {
+            publisher.send(topic, message)?;
+        }
+    }
+    publisher.flush()
+}
+
+/// When the next round is due: in step with the first, so that what a round takes does not add
+/// up. Rounds that were missed, since the broker was away, are left out.
+fn next(due: Instant, period: Duration, now: Instant) -> Instant {
+    match due.checked_add(period) {
+        Some(next) if next >= now => next,
+        _ => now,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_stay_in_step_and_none_is_made_up_for() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let period = Duration::from_secs(10);
+        assert_eq!(next(start, period, after(3)), after(10));
+        assert_eq!(next(start, period, after(25)), after(25));
+    }
+}

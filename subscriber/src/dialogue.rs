@@ -1,0 +1,215 @@
+//! `subscriber ID`: topics that somebody types, and what is delivered of them.
+//!
+//! One thread reads what is typed, the other what the broker delivers, in lines of text. The
+//! subscriptions belong to the id: the broker keeps what is published while nobody is there, and
+//! they go on when the id is back.
+
+use crate::PROGRAM;
+use crate::error::{Error, Failure, Trouble};
+use crate::wishes::Wishes;
+use common::connect::connect;
+use common::connection::{self, Connection};
+use common::http::client;
+use common::limits::{BODY_SIZE_MAX, TEXT_LINE_OVERHEAD};
+use common::location::Location;
+use common::retry::Outage;
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+#[cfg(test)]
+mod tests;
+
+/// How long a host may take to answer a connection attempt, or to take what it is sent.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long the broker may be silent before something is sent, by which a connection that is no
+/// longer one is found out.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// How long after a complaint the broker may close because of it.
+const COMPLAINT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest line of a broker, whatever its limit for messages.
+const LINE_SIZE_MAX: usize = BODY_SIZE_MAX + TEXT_LINE_OVERHEAD;
+
+/// Subscribes to what is typed, and prints what is delivered. Without a terminal it goes on after
+/// the end of standard input, for ever, if there is anything to go on with.
+pub(crate) fn converse(location: &Location, id: &str) -> Result<(), Error> {
+    let is_typed = io::stdin().is_terminal() && io::stdout().is_terminal();
+    let prompt = if is_typed { "> " } else { "" };
+    let wishes = Arc::new(Wishes::new(id.to_owned()));
+    let typed = Arc::clone(&wishes);
+    thread::spawn(move || listen(&typed, prompt));
+    let mut outage = Outage::default();
+    while wishes.wait() {
+        let mut delivery = Delivery { output: io::stdout(), prompt, complaint: None };
+        let result = delivery.session(location, &wishes, &mut outage);
+        wishes.disconnected();
+        match result {
+            Failure::Passing(trouble) => outage.wait(Duration::MAX, || {
+                let address = &location.address;
+                PROGRAM.say(format_args!("cannot read from {address} ({trouble}); trying again"));
+            }),
+            // A reader that has closed standard output has seen enough.
+            Failure::Final(Error::Write { cause, .. })
+                if cause.kind() == io::ErrorKind::BrokenPipe =>
+            {
+                return Ok(());
+            }
+            Failure::Final(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Takes what is typed, until the end of input.
+fn listen(wishes: &Wishes, prompt: &str) {
+    let mut lines = io::stdin().lock().lines();
+    loop {
+        // Nobody has to see it.
+        let _ = write!(io::stdout(), "{prompt}").and_then(|()| io::stdout().flush());
+        let Some(Ok(line)) = lines.next() else { break };
+        let (line, stream) = match parse(&line) {
+            Ok(None) => continue,
+            Ok(Some(Command::Subscribe(topic))) => wishes.subscribe(topic),
+            Ok(Some(Command::Unsubscribe(topic))) => wishes.unsubscribe(topic),
+            Err(reason) => {
+                PROGRAM.say(reason);
+                continue;
+            }
+        };
+        if let Some(stream) = stream {
+            // What is lost here is asked for again on the next connection.
+            let _ = (&*stream).write_all(line.as_bytes());
+        }
+    }
+    if !prompt.is_empty() || !wishes.are_there() {
+        wishes.end();
+    }
+}
+
+/// What somebody types.
+#[derive(Debug, PartialEq, Eq)]
+enum Command<'a> {
+    Subscribe(&'a str),
+    Unsubscribe(&'a str),
+}
+
+/// Understands a line; nothing where it is blank.
+fn parse(line: &str) -> Result<Option<Command<'_>>, &'static str> {
+    let words: Vec<_> = line.split_whitespace().collect();
+    match words.as_slice() {
+        [] => Ok(None),
+        [verb, topic] if verb.eq_ignore_ascii_case("subscribe") => {
+            Ok(Some(Command::Subscribe(topic)))
+        }
+        [verb, topic] if verb.eq_ignore_ascii_case("unsubscribe") => {
+            Ok(Some(Command::Unsubscribe(topic)))
+        }
+        _ => Err("write subscribe <TOPIC> or unsubscribe <TOPIC>; a topic is one word"),
+    }
+}
+
+/// What is printed of the lines that the broker writes.
+struct Delivery<W> {
+    output: W,
+    /// What stands behind what was printed.
+    prompt: &'static str,
+    /// The last line, if the broker complained in it and may be about to close.
+    complaint: Option<String>,
+}
+
+impl<W: Write> Delivery<W> {
+    /// One connection, until it ends: why it did.
+    fn session(&mut self, location: &Location, wishes: &Wishes, outage: &mut Outage) -> Failure {
+        match self.receive(location, wishes, outage) {
+            Err(failure) => failure,
+            Ok(()) => match self.complaint.take() {
+                // The broker closes after a complaint where nothing that follows could be better.
+                Some(reason) => {
+                    let address = location.address.clone();
+                    Failure::Final(Error::Refused { address, reason })
+                }
+                None => Failure::Passing(Trouble::Connection(client::Error::Closed)),
+            },
+        }
+    }
+
+    /// Prints what is delivered over a new connection until the broker closes it.
+    fn receive(
+        &mut self,
+        location: &Location,
+        wishes: &Wishes,
+        outage: &mut Outage,
+    ) -> Result<(), Failure> {
+        let mut connection =
+            connect(&location.address, PATIENCE).map_err(client::Error::Connect)?;
+        let mut lines = match &location.token {
+            Some(token) => format!("AUTH {token}\n"),
+            None => String::new(),
+        };
+        lines.push_str(&wishes.connected(connection.stream()));
+        send(&mut connection, lines.as_bytes())?;
+        loop {
+            let patience = if self.complaint.is_some() { COMPLAINT_PAUSE } else { SILENCE_MAX };
+            match connection.fill(Some(Instant::now() + patience)) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {
+                    let end = connection.buffered().iter().rposition(|&byte| byte == b'\n');
+                    if self.take(connection.take(end.map_or(0, |end| end + 1)))? {
+                        outage.end();
+                    }
+                    if connection.buffered().len() > LINE_SIZE_MAX {
+                        return Ok(());
+                    }
+                }
+                Err(connection::Error::TimedOut) if self.complaint.is_some() => self.complain(),
+                // An empty line means nothing, and has to arrive.
+                Err(connection::Error::TimedOut) => send(&mut connection, b"\n")?,
+                Err(error) => return Err(client::Error::from(error).into()),
+            }
+        }
+    }
+
+    /// Takes whole lines. Gives whether something was delivered with them.
+    fn take(&mut self, lines: &[u8]) -> Result<bool, Failure> {
+        let mut text = Vec::new();
+        for line in lines.split_inclusive(|&byte| byte == b'\n') {
+            self.complain();
+            if line.starts_with(b"DELIVER ") {
+                text.extend_from_slice(b">> ");
+                text.extend_from_slice(line);
+            } else if let Some(reason) = line.strip_prefix(b"ERROR ") {
+                let reason = String::from_utf8_lossy(reason).trim_end().to_owned();
+                if reason.contains(" AUTH ") {
+                    // Nothing will be delivered, however often it is asked for.
+                    return Err(Error::Token(reason).into());
+                }
+                self.complaint = Some(reason);
+            }
+        }
+        if text.is_empty() {
+            return Ok(false);
+        }
+        if !self.prompt.is_empty() {
+            text.insert(0, b'\r');
+            text.extend_from_slice(self.prompt.as_bytes());
+        }
+        let written = self.output.write_all(&text).and_then(|()| self.output.flush());
+        written.map_err(|cause| Error::Write { path: None, cause })?;
+        Ok(true)
+    }
+
+    /// Tells what the broker complained of.
+    fn complain(&mut self) {
+        if let Some(reason) = self.complaint.take() {
+            PROGRAM.say(format_args!("the broker says: {reason}"));
+        }
+    }
+}
+
+fn send(connection: &mut Connection, bytes: &[u8]) -> Result<(), client::Error> {
+    Ok(connection.write_all(bytes, Some(Instant::now() + PATIENCE))?)
+}

@@ -1,0 +1,57 @@
+//! Lines of a broker, and lines that somebody types.
+
+use super::*;
+
+fn delivery(prompt: &'static str) -> Delivery<Vec<u8>> {
+    Delivery { output: Vec::new(), prompt, complaint: None }
+}
+
+#[test]
+fn what_is_delivered_is_printed_as_it_came() {
+    let mut delivery = delivery("");
+    let lines = b"DELIVER t two words ann 1970-01-01 00:00:00\nDELIVER t  - 1970-01-01 00:00:00\n";
+    assert!(delivery.take(lines).unwrap());
+    let printed = String::from_utf8(delivery.output).unwrap();
+    let expected = ">> DELIVER t two words ann 1970-01-01 00:00:00\n\
+                    >> DELIVER t  - 1970-01-01 00:00:00\n";
+    assert_eq!(printed, expected);
+}
+
+#[test]
+fn the_prompt_stands_behind_what_was_printed() {
+    let mut delivery = delivery("> ");
+    delivery.take(b"DELIVER t a - 1970-01-01 00:00:00\n").unwrap();
+    assert_eq!(delivery.output, b"\r>> DELIVER t a - 1970-01-01 00:00:00\n> ");
+}
+
+#[test]
+fn a_complaint_is_kept_until_it_is_known_what_follows() {
+    let mut delivery = delivery("");
+    assert!(!delivery.take(b"ERROR no such thing\n").unwrap());
+    assert_eq!(delivery.complaint.as_deref(), Some("no such thing"));
+    assert!(delivery.take(b"DELIVER t a - 1970-01-01 00:00:00\n").unwrap());
+    assert_eq!(delivery.complaint, None);
+    assert!(!delivery.take(b"something newer\n").unwrap());
+}
+
+#[test]
+fn a_complaint_about_the_token_is_final() {
+    let line = b"ERROR this broker asks for a token: send AUTH <token> first\n";
+    let failure = delivery("").take(line).unwrap_err();
+    assert!(matches!(failure, Failure::Final(Error::Token(_))), "{failure:?}");
+}
+
+#[test]
+fn two_commands_are_understood() {
+    for (line, expected) in [
+        ("subscribe t", Ok(Some(Command::Subscribe("t")))),
+        (" SUBSCRIBE  t\r", Ok(Some(Command::Subscribe("t")))),
+        ("unsubscribe \u{fc}", Ok(Some(Command::Unsubscribe("\u{fc}")))),
+        ("", Ok(None)),
+    ] {
+        assert_eq!(parse(line), expected, "{line:?}");
+    }
+    for line in ["subscribe", "subscribe a b", "list", "subscribe\u{a0}"] {
+        assert!(parse(line).is_err(), "{line:?}");
+    }
+}
