@@ -135,6 +135,17 @@ fn sync_directory(directory: &Path) -> io::Result<()> {
     fs::File::open(directory)?.sync_all()
 }
 
+/// Locks an open file as well: whoever removed `LOCK` has not made room for a second broker.
+fn own(file: fs::File) -> io::Result<Box<dyn File>> {
+    match file.try_lock() {
+        Ok(()) => Ok(Box::new(file)),
+        Err(TryLockError::WouldBlock) => {
+            Err(io::Error::new(io::ErrorKind::ResourceBusy, "another broker has it open"))
+        }
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
 impl Directory for Disk {
     fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
@@ -156,11 +167,11 @@ impl Directory for Disk {
             let problem = "it is a directory, a link, a pipe or a device";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
         }
-        Ok(Box::new(OpenOptions::new().read(true).write(true).open(path)?))
+        own(OpenOptions::new().read(true).write(true).open(path)?)
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn File>> {
-        Ok(Box::new(fs::File::create_new(self.path(name))?))
+        own(fs::File::create_new(self.path(name))?)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
