@@ -34,7 +34,7 @@ fn parse(value: &str) -> Option<(&str, u64)> {
 #[derive(Debug, Default)]
 pub struct Checker {
     topics: BTreeMap<String, Topic>,
-    gaps: u64,
+    contradictions: u64,
 }
 
 #[derive(Debug, Default)]
@@ -71,8 +71,9 @@ pub struct Counts {
     pub invented: u64,
     /// A piece of a value that was sent.
     pub torn: u64,
-    /// Times that a reader was given another offset than the one that came next.
-    pub gaps: u64,
+    /// Times that the broker took back what it had said: a reader was given another offset than
+    /// the one that came next, or a publisher's number was not the one expected.
+    pub contradictions: u64,
 }
 
 impl Checker {
@@ -91,9 +92,9 @@ impl Checker {
         self.topic(topic).seen.insert((offset, value.to_owned()));
     }
 
-    /// A reader was given another offset than the one that came next.
-    pub fn gap(&mut self) {
-        self.gaps += 1;
+    /// The broker took back what it had said to a reader or a publisher.
+    pub fn contradicted(&mut self) {
+        self.contradictions += 1;
     }
 
     /// The topics that somebody sent to.
@@ -104,7 +105,7 @@ impl Checker {
 
     /// Counts, with `list` giving all messages of a topic.
     pub fn check(&self, mut list: impl FnMut(&str) -> Vec<String>) -> Counts {
-        let mut counts = Counts { gaps: self.gaps, ..Counts::default() };
+        let mut counts = Counts { contradictions: self.contradictions, ..Counts::default() };
         for (name, topic) in &self.topics {
             topic.check(&list(name), &mut counts);
         }
@@ -176,7 +177,7 @@ impl Counts {
             ("out of order", self.out_of_order),
             ("invented", self.invented),
             ("torn", self.torn),
-            ("gaps", self.gaps),
+            ("contradictions", self.contradictions),
         ]
     }
 
@@ -310,10 +311,10 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_was_not_given_what_comes_next_is_counted() {
+    fn what_the_broker_took_back_is_counted() {
         let (mut checker, list) = three();
-        checker.gap();
-        assert_found(&checker, &list, &[("gaps", 1)]);
+        checker.contradicted();
+        assert_found(&checker, &list, &[("contradictions", 1)]);
     }
 
     #[test]

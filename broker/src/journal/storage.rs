@@ -121,10 +121,12 @@ fn create_directory(directory: &Path) -> io::Result<()> {
     };
     match fs::create_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            // A start that was killed may have made it. Somebody else's parent directory may not
-            // be ours to open, and then we did not make it.
-            let _ = sync_directory(parent);
-            Ok(())
+            // A start that was killed may have made it.
+            match sync_directory(parent) {
+                // Where the parent is not ours to open, it was not ours to make anything in.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+                synced => synced,
+            }
         }
         Err(error) => Err(error),
         Ok(()) => sync_directory(parent),

@@ -60,7 +60,7 @@ impl Following<'_> {
         let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
         let expected = place.get(topic).copied().unwrap_or_default();
         if offset != expected {
-            self.shared.checker().gap();
+            self.shared.checker().contradicted();
         }
         self.shared.checker().seen(topic, offset, message);
         place.insert(topic.to_owned(), offset + 1);
@@ -148,7 +148,7 @@ impl Following<'_> {
 
     /// No place of a follower may ever be refused: what it saw is there.
     fn refused(&self, text: &str) -> io::Result<()> {
-        self.shared.checker().gap();
+        self.shared.checker().contradicted();
         Err(io::Error::other(text.to_owned()))
     }
 }

@@ -43,6 +43,11 @@ impl Link {
     /// Sends a request and reads its answer.
     pub(super) fn request(&mut self, method: &str, target: &str, body: &str) -> io::Result<Answer> {
         self.send(crate::raw::request(method, target, body))?;
+        self.answer()
+    }
+
+    /// The next answer.
+    pub(super) fn answer(&mut self) -> io::Result<Answer> {
         let head = self.head()?;
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
         let size = head.lines().find_map(|line| {

@@ -48,6 +48,8 @@ enum Outcome {
     Stored(u64),
     /// There is no room, or no journal, now.
     Refused,
+    /// The number is not the one that is expected: what was acknowledged is not there.
+    Contradicted,
 }
 
 impl Publisher {
@@ -91,6 +93,10 @@ impl Publisher {
                 Ok(Outcome::Refused) => {
                     shared.refusals.fetch_add(1, Ordering::Relaxed);
                 }
+                Ok(Outcome::Contradicted) => {
+                    shared.checker().contradicted();
+                    return None;
+                }
                 Err(_) => self.link = None,
             }
             thread::sleep(PAUSE);
@@ -115,36 +121,45 @@ impl Publisher {
              \"sequence\":{sequence},{messages}}}"
         );
         let is_lost = chance(&mut self.chance).is_multiple_of(LOSE_EVERY);
-        let (is_refused, text) = match self.door {
+        let (request, ending) = match self.door {
             Door::Http | Door::Batch => {
-                let body = format!("{{{fields}");
-                if is_lost {
-                    link.send(crate::raw::request("POST", "/publish", &body))?;
-                    return Err(io::Error::other("lost on purpose"));
-                }
-                let answer = link.request("POST", "/publish", &body)?;
-                (matches!(answer.status, 503 | 507), answer.text)
+                (crate::raw::request("POST", "/publish", format!("{{{fields}")), Ending::Body)
             }
             Door::Json => {
-                link.send(format!("{{\"command\":\"publish\",{fields}\n"))?;
-                if is_lost {
-                    return Err(io::Error::other("lost on purpose"));
-                }
-                let text = link.line()?;
-                (text.contains("not stored"), text)
+                (format!("{{\"command\":\"publish\",{fields}\n").into_bytes(), Ending::Line)
             }
         };
-        if is_refused {
-            self.link = Some(link);
-            return Ok(Outcome::Refused);
+        link.send(request)?;
+        if is_lost {
+            return Err(io::Error::other("lost on purpose"));
         }
-        let offset = json::parse(text.as_bytes())
-            .ok()
-            .and_then(|answer| answer.get("offset")?.as_u64())
-            .unwrap_or_else(|| panic!("{name} was answered {text:?}"));
+        let text = match ending {
+            Ending::Body => link.answer()?.text,
+            Ending::Line => link.line()?,
+        };
+        let outcome = outcome(&text);
         self.link = Some(link);
-        Ok(Outcome::Stored(offset))
+        outcome.ok_or_else(|| io::Error::other(text))
     }
+}
+
+/// Where an answer ends.
+enum Ending {
+    Body,
+    Line,
+}
+
+/// What an answer says; nothing where it says something that no publisher here can bring about.
+fn outcome(answer: &str) -> Option<Outcome> {
+    let parsed = json::parse(answer.as_bytes()).ok()?;
+    if let Some(offset) = parsed.get("offset").and_then(json::Value::as_u64) {
+        return Some(Outcome::Stored(offset));
+    }
+    let reason = parsed.get("detail").or(parsed.get("message"))?.as_str()?;
+    if reason.contains("expected") {
+        return Some(Outcome::Contradicted);
+    }
+    reason.contains("not stored").then_some(Outcome::Refused)
 }
 
 fn size(number: u64) -> usize {
