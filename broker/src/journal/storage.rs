@@ -121,10 +121,11 @@ fn create_directory(directory: &Path) -> io::Result<()> {
     };
     match fs::create_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            // A start that was killed may have made it.
+            // A start that was killed may have made it; but not in a parent that it may not open,
+            // or that is of a file system where nothing can be made.
+            use io::ErrorKind::{InvalidInput, PermissionDenied};
             match sync_directory(parent) {
-                // Where the parent is not ours to open, it was not ours to make anything in.
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+                Err(error) if matches!(error.kind(), PermissionDenied | InvalidInput) => Ok(()),
                 synced => synced,
             }
         }

@@ -64,7 +64,7 @@ const PROGRAM: Program = Program {
             name: "markdown",
             value: "",
             repeats: false,
-            help: "Print the counts as the cells of a table's row.",
+            help: "Print everything in one line, for the cell of a table.",
         },
     ],
     environment: &[],
@@ -326,12 +326,9 @@ fn report(
     made: &Disturbances,
     refusals: u64,
 ) -> Result<(), Failed> {
-    if config.is_markdown {
-        println!("{} s, {made} | {counts}", config.time.as_secs());
-    } else {
-        println!("{} s of chaos: {made}", config.time.as_secs());
-        println!("{counts}; {refusals} refused for want of room");
-    }
+    let refused = if refusals > 0 { format!(", {refusals} refusals") } else { String::new() };
+    let between = if config.is_markdown { "; " } else { "\n" };
+    println!("{} s: {made}{refused}{between}{counts}", config.time.as_secs());
     if config.is_loss_wanted {
         return if counts.lost > 0 {
             Ok(())
