@@ -109,7 +109,7 @@ fn k11_k12_s03_thirty_kills_under_load_lose_double_and_move_nothing() {
 #[test]
 fn k13_a_broker_that_finds_no_memory_ends_and_loses_nothing() {
     let mut system = System::reserve_with(&["--data", "data", "--max-memory", "4000000000"])
-        .under(&["sh", "-c", "ulimit -v 150000; ulimit -c 0; exec \"$0\" \"$@\""]);
+        .under(&["sh", "-c", "ulimit -v 60000; ulimit -c 0; exec \"$0\" \"$@\""]);
     system.start_broker();
     let mut raw = Raw::connect(&system.address());
     let message = "x".repeat(1 << 20);
@@ -123,7 +123,7 @@ fn k13_a_broker_that_finds_no_memory_ends_and_loses_nothing() {
             None => break,
         }
     }
-    assert!((1..1000).contains(&acknowledged), "{acknowledged} messages of 1 MiB in 150 MB");
+    assert!((1..1000).contains(&acknowledged), "{acknowledged} messages of 1 MiB in 60 MB");
     assert!(!system.broker().wait().success());
 
     system = system.under(&[]);
