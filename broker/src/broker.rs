@@ -5,6 +5,7 @@
 //! to the threads of `catch_up.rs`.
 
 use crate::access::Access;
+use crate::arrivals::Arrivals;
 use crate::batch::Batch;
 use crate::catch_up::CatchUp;
 use crate::commit::PlaceChange;
@@ -47,6 +48,8 @@ pub(crate) struct Broker {
     pub(crate) access: Access,
     /// How long HTTP clients may take.
     pub(crate) timeouts: Timeouts,
+    /// Memory for what has not wholly arrived.
+    pub(crate) arrivals: Arrivals,
 }
 
 impl Broker {
@@ -68,6 +71,7 @@ impl Broker {
             message_size_max,
             access: Access::default(),
             timeouts: Timeouts::default(),
+            arrivals: Arrivals::new(u64::MAX),
         }
     }
 

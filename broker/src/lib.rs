@@ -9,11 +9,12 @@
 //! - `topics`: the messages; `facts`, `numbers`, `stream`: what is known beside them
 //! - `batch`, `entry`: messages on their way in, and as they are kept
 //! - `listeners`: who waits for messages
-//! - `memory`, `refusal`: limits, and what a client is told
+//! - `memory`, `arrivals`, `refusal`: limits, and what a client is told
 
 #![forbid(unsafe_code)]
 
 mod access;
+mod arrivals;
 mod batch;
 mod broker;
 mod catch_up;
@@ -45,6 +46,7 @@ pub use access::{Origins, Token, TokenError};
 pub use config::{Config, PROGRAM, Role, Task, Timeouts, TokenSource};
 
 use access::Access;
+use arrivals::Arrivals;
 use broker::Broker;
 use home::index::Address;
 use home::{Homes, Link, Peers};
@@ -146,7 +148,8 @@ fn serve(config: Config) -> Result<(), Error> {
     let catch_up_threads = room::catch_up_threads(connections);
     let broker = Broker::new(topics, names, *message_size_max, catch_up_threads);
     let access = Access { loopback_only, origins: config.origins.clone(), token };
-    let broker = Arc::new(Broker { access, timeouts: config.timeouts, ..broker });
+    let arrivals = Arrivals::new(config.memory_max);
+    let broker = Arc::new(Broker { access, arrivals, timeouts: config.timeouts, ..broker });
     join(&config, &broker, address)?;
     if config.data.is_some() {
         let keeper = Arc::clone(&broker);

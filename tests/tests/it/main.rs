@@ -5,6 +5,8 @@
 //! - [`four_nodes`]: a broker, a publisher and two subscribers, whatever happens to them
 //! - [`publish`]: what is stored, what is refused, and what is not stored twice
 //! - [`http_cases`]: HTTP at its edges, byte by byte
+//! - [`limits`]: every limit, at it and one past it
+//! - [`load`]: many clients, slow ones, and such as break off
 //! - [`messages`]: the list of a topic, whole, in pieces and as it grows
 //! - [`programs`]: how the programs begin, end, and say what is wrong
 //! - [`faults_kill`], [`faults_retry`], [`faults_start`], [`faults_errors`]: what the broker keeps,
@@ -21,7 +23,10 @@ mod faults_retry;
 mod faults_start;
 mod four_nodes;
 mod http_cases;
+mod limits;
+mod load;
 mod messages;
 mod programs;
 mod publish;
+mod push;
 mod tidy;

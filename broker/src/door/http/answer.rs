@@ -166,6 +166,9 @@ impl Answers {
             Refusal::Method { allow } => fields.push(("Allow", allow)),
             Refusal::Unreachable { .. } => fields.push(("Retry-After", "1")),
             Refusal::ContentEncoding => fields.push(("Accept-Encoding", "identity")),
+            Refusal::Busy { .. } | Refusal::TooManySubscriptions { .. } => {
+                fields.push(("Retry-After", "1"))
+            }
             Refusal::Token { .. } => fields.push(("WWW-Authenticate", "Bearer")),
             _ => {}
         }

@@ -13,6 +13,7 @@ mod topic;
 
 use super::entrance::Entrance;
 use super::publish;
+use crate::arrivals::DocumentSize;
 use crate::batch::Batch;
 use crate::broker::Broker;
 use crate::home::index::Presence;
@@ -40,6 +41,8 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
         answers: Vec::new(),
     };
     let mut objects = Objects::default();
+    let mut share = broker.arrivals.share();
+    let mut size = DocumentSize::default();
     let ending = loop {
         let input = connection.buffered();
         let mut used = 0;
@@ -60,6 +63,14 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
         let Some(unfinished) = unfinished else { break Some(INVALID) };
         if unfinished > BODY_SIZE_MAX {
             break Some(TOO_LARGE);
+        }
+        if used > 0 {
+            share.give_back();
+            size = DocumentSize::default();
+        }
+        if let Err(refusal) = share.grow(size.of(input.get(used..).unwrap_or_default())) {
+            desk.refuse(desk.dialect, &refusal);
+            break None;
         }
         connection.consume(used);
         match connection.fill(None) {
@@ -85,6 +96,7 @@ const _: () = assert!(BODY_SIZE_MAX == 8_388_608);
 
 /// How the token is shown in this door.
 const HOW: &str = "send {\"command\":\"auth\",\"token\":\"<token>\"} first";
+
 /// Takes one object after another from the front of the bytes that came in.
 #[derive(Default)]
 struct Objects {
@@ -115,6 +127,8 @@ impl Objects {
         }
         self.boundary = None;
         match json::parse_prefix(input) {
+            // Most that are too large are found out before they end; some end with the read.
+            Ok((_, size)) if size > BODY_SIZE_MAX => Next::Partial { size },
             Ok((object, size)) => Next::Object(object, size),
             Err(json::Error::Invalid { .. }) => Next::Invalid,
             Err(json::Error::Partial) => {
@@ -182,6 +196,10 @@ struct Desk<'a> {
 impl Desk<'_> {
     /// Handles one object.
     fn command(&mut self, object: &Value<'_>) {
+        if !matches!(object, Value::Object(_)) {
+            self.append();
+            return self.dialect.error(&mut self.answers, INVALID);
+        }
         let arguments = match object.get("args") {
             Some(arguments @ Value::Object(_)) => arguments,
             _ => object,
@@ -193,14 +211,8 @@ impl Desk<'_> {
             }
         }
         let dialect = self.dialect;
-        let command = match publish::required_text(object, "command") {
-            Ok(command) => command.to_ascii_lowercase(),
-            Err(_) => String::new(),
-        };
-        if command == "auth" || !self.entrance.is_open() {
-            return self.authenticate(dialect, &command, arguments);
-        }
-        if command == "publish" {
+        let command = publish::required_text(object, "command").unwrap_or_default();
+        if self.entrance.is_open() && command.eq_ignore_ascii_case("publish") {
             let size_max = self.broker.message_size_max;
             match publish::add(arguments, dialect.key(), &mut self.batch, size_max) {
                 Ok(()) => self.dialects.push(dialect),
@@ -210,6 +222,10 @@ impl Desk<'_> {
                 self.append();
             }
             return;
+        }
+        let command = command.to_ascii_lowercase();
+        if command == "auth" || !self.entrance.is_open() {
+            return self.authenticate(dialect, &command, arguments);
         }
         self.append();
         let done = match dialect {
