@@ -6,6 +6,8 @@
 //! - [`Browser`]: a real one, without a screen
 //! - [`program`]: where the programs are; they are built once per run
 //! - [`Proxy`]: a network that loses things
+//! - [`Load`]: publishers and followers that go on whatever happens to the broker
+//! - [`checker`]: counts what must never happen to a message
 //! - [`raw`]: bytes over a socket, and a reader of HTTP that shares no code with the product
 //! - [`resources`]: what a process uses of the machine
 //! - [`tools`]: programs that are not part of this workspace, such as `python3`
@@ -25,7 +27,9 @@
 #![forbid(unsafe_code)]
 
 mod browser;
+pub mod checker;
 mod folder;
+mod load;
 mod port;
 mod process;
 pub mod program;
@@ -37,7 +41,9 @@ pub mod tools;
 pub mod wait;
 
 pub use browser::{Browser, ENTER};
+pub use checker::{Checker, Counts};
 pub use folder::Folder;
+pub use load::{Door, Follower, Load};
 pub use process::Process;
 pub use proxy::{Fate, Proxy};
 pub use system::{Subscriber, System, publish_body};

@@ -144,6 +144,20 @@ impl Process {
         self.child.wait().expect("a killed process ends");
     }
 
+    /// Sends it a signal by name: `TERM`, `STOP`.
+    ///
+    /// # Panics
+    ///
+    /// When there is no `kill` to do it.
+    pub fn signal(&self, name: &str) {
+        // It may have ended by itself: then there is nobody to send to.
+        let pid = self.id().to_string();
+        let _ = Command::new("sh")
+            .args(["-c", "kill -s \"$0\" \"$1\" 2>/dev/null", name, &pid])
+            .status()
+            .expect("there is a shell");
+    }
+
     /// Writes to its standard input.
     ///
     /// # Panics

@@ -32,6 +32,16 @@ pub fn example(name: &str) -> Command {
     command(&format!("examples/{name}"))
 }
 
+/// The same, started by another program that is given its path and arguments; by none where
+/// `under` is empty.
+pub(crate) fn command_under(under: &[String], name: &str) -> Command {
+    let Some((program, arguments)) = under.split_first() else { return command(name) };
+    let mut command = Command::new(program);
+    command.args(arguments).arg(path(name));
+    without_surroundings(&mut command);
+    command
+}
+
 /// Takes away what the programs of this workspace read from the environment.
 pub(crate) fn without_surroundings(command: &mut Command) {
     for variable in CLEARED {

@@ -173,6 +173,27 @@ impl Raw {
         answer
     }
 
+    /// Sends bytes to somebody who may be gone.
+    pub fn send_or_lose(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.stream.write_all(bytes.as_ref());
+    }
+
+    /// Reads one answer to anything but `HEAD`; nothing where the connection ends before it
+    /// begins.
+    ///
+    /// # Panics
+    ///
+    /// When an answer comes that is not whole.
+    #[track_caller]
+    pub fn try_answer(&mut self) -> Option<Answer> {
+        let mut piece = [0; 1 << 10];
+        if self.buffer.is_empty() {
+            let Ok(size @ 1..) = self.stream.read(&mut piece) else { return None };
+            self.buffer.extend_from_slice(piece.get(..size).unwrap_or_default());
+        }
+        Some(self.answer())
+    }
+
     /// Reads one answer that has no body whatever its fields say: the answer to `HEAD`.
     ///
     /// # Panics

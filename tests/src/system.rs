@@ -16,6 +16,8 @@ pub struct System {
     folder: Folder,
     arguments: Vec<String>,
     port: u16,
+    /// What the broker is started under: a program and its arguments, such as `strace`.
+    under: Vec<String>,
     /// The host and port that nodes are told; where nothing else was said, the broker's own.
     told: Option<(String, u16)>,
 }
@@ -57,12 +59,21 @@ impl System {
         System::on(port::free(), arguments)
     }
 
+    /// Starts every later broker under another program, which must become the broker, as a shell
+    /// does with `exec`.
+    #[must_use]
+    pub fn under(mut self, program: &[&str]) -> System {
+        self.under = program.iter().map(|&part| part.to_owned()).collect();
+        self
+    }
+
     fn on(port: u16, arguments: &[&str]) -> System {
         System {
             broker: None,
             folder: Folder::temporary("broker"),
             arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
             port,
+            under: Vec::new(),
             told: None,
         }
     }
@@ -81,12 +92,22 @@ impl System {
     /// When it runs already, or does not come up.
     #[track_caller]
     pub fn start_broker(&mut self) {
+        self.begin_broker();
+        let line = self.broker().first_line();
+        self.port = port_in(&line);
+    }
+
+    /// Starts the broker, and does not wait for it.
+    ///
+    /// # Panics
+    ///
+    /// When it runs already, or cannot be started.
+    #[track_caller]
+    pub fn begin_broker(&mut self) {
         assert!(self.broker.is_none(), "the broker runs already");
-        let mut command = program::command("broker");
+        let mut command = program::command_under(&self.under, "broker");
         command.arg("--port").arg(self.port.to_string()).args(&self.arguments);
-        let mut broker = Process::start("broker", command, &self.folder);
-        self.port = port_in(&broker.first_line());
-        self.broker = Some(broker);
+        self.broker = Some(Process::start("broker", command, &self.folder));
     }
 
     /// Kills the broker, as `kill -9` does. Its port stays the same.
@@ -108,6 +129,12 @@ impl System {
     pub fn restart_broker(&mut self) {
         self.kill_broker();
         self.start_broker();
+    }
+
+    /// The broker's own folder.
+    #[must_use]
+    pub fn folder(&self) -> &Folder {
+        &self.folder
     }
 
     /// The broker's process.

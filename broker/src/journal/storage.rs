@@ -121,10 +121,13 @@ fn create_directory(directory: &Path) -> io::Result<()> {
     };
     match fs::create_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            // A start that was killed may have made it. Somebody else's parent directory may not
-            // be ours to open, and then we did not make it.
-            let _ = sync_directory(parent);
-            Ok(())
+            // A start that was killed may have made it; but not in a parent that it may not open,
+            // or that is of a file system where nothing can be made.
+            use io::ErrorKind::{InvalidInput, PermissionDenied};
+            match sync_directory(parent) {
+                Err(error) if matches!(error.kind(), PermissionDenied | InvalidInput) => Ok(()),
+                synced => synced,
+            }
         }
         Err(error) => Err(error),
         Ok(()) => sync_directory(parent),
@@ -133,6 +136,17 @@ fn create_directory(directory: &Path) -> io::Result<()> {
 
 fn sync_directory(directory: &Path) -> io::Result<()> {
     fs::File::open(directory)?.sync_all()
+}
+
+/// Locks an open file as well: whoever removed `LOCK` has not made room for a second broker.
+fn own(file: fs::File) -> io::Result<Box<dyn File>> {
+    match file.try_lock() {
+        Ok(()) => Ok(Box::new(file)),
+        Err(TryLockError::WouldBlock) => {
+            Err(io::Error::new(io::ErrorKind::ResourceBusy, "another broker has it open"))
+        }
+        Err(TryLockError::Error(error)) => Err(error),
+    }
 }
 
 impl Directory for Disk {
@@ -156,11 +170,11 @@ impl Directory for Disk {
             let problem = "it is a directory, a link, a pipe or a device";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
         }
-        Ok(Box::new(OpenOptions::new().read(true).write(true).open(path)?))
+        own(OpenOptions::new().read(true).write(true).open(path)?)
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn File>> {
-        Ok(Box::new(fs::File::create_new(self.path(name))?))
+        own(fs::File::create_new(self.path(name))?)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

@@ -21,6 +21,8 @@
 //! - [`publish`]: what is stored, what is refused, and what is not stored twice
 //! - [`push`]: messages that are pushed, through every door
 //! - [`qos`]: at most once, at least once, exactly once: publishing and subscribing
+//! - [`faults_kill`], [`faults_retry`], [`faults_start`], [`faults_errors`]: what the broker keeps,
+//!   whatever happens to it
 //! - [`tidy`]: the rules that every file keeps
 
 #![forbid(unsafe_code)]
@@ -33,6 +35,10 @@ mod deploy;
 mod dialogue;
 mod events;
 mod examples;
+mod faults_errors;
+mod faults_kill;
+mod faults_retry;
+mod faults_start;
 mod four_nodes;
 mod http_cases;
 mod json_documents;

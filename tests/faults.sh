@@ -1,0 +1,690 @@
+#!/usr/bin/env bash
+# Faults that take a tracer, a disk of one's own, or root: each row prints its id and "ok", "failed"
+# or "skipped: why". Ends with status 1 if a row failed, or, with CI set, if a program is missing.
+#
+#   tests/faults.sh [--markdown] [ID...]
+#
+# Letters and numbers are those of the table of faults in broker/ARCHITECTURE.md. The programs are
+# those of a release build. Needs strace and curl; as root also ext4, XFS, loop devices and python3.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+markdown=
+wanted=()
+for argument in "$@"; do
+    case $argument in
+        --markdown) markdown=1 ;;
+        -*) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2 ;;
+        *) wanted+=("$argument") ;;
+    esac
+done
+
+PATH=$PATH:/usr/sbin:/sbin
+cargo build --offline --release --quiet || exit 1
+programs=${CARGO_TARGET_DIR:-target}/release
+programs=$(cd "$programs" && pwd)
+broker=$programs/broker
+chaos=$programs/chaos
+here=$PWD/tests
+
+# One row.
+
+work=$(mktemp -d)
+failed=0
+
+# What is still there of a row: brokers, mounts, files.
+tidy() {
+    local line
+    for line in $(jobs -p) ${pid:-}; do kill -9 "$line" 2>/dev/null || true; done
+    while read -r line; do umount -l "$line" 2>/dev/null || true; done \
+        < <(awk -v work="$work" 'index($2, work) == 1 { print $2 }' /proc/mounts | sort -r)
+}
+trap 'tidy; rm -rf "$work"' EXIT
+
+# row ID DESCRIPTION FUNCTION [NEED...]: runs the function in a shell and a directory of its own.
+# What it prints last is what there is to tell.
+row() {
+    local id=$1 description=$2 function=$3 need detail outcome
+    shift 3
+    if ((${#wanted[@]})) && [[ " ${wanted[*]} " != *" $id "* ]]; then return; fi
+    for need in "$@"; do
+        "has_$need" && continue
+        if (($? == 1)) && [[ -n ${CI:-} ]]; then failed=1; fi
+        report "$id" "$description" "skipped: no $need" ""
+        return
+    done
+    mkdir -p "$work/$id"
+    # Not as a condition: in one, bash would not end the shell at the first failure.
+    (
+        trap tidy EXIT
+        dir=$work/$id data=$dir/data port=0 under=() pid=
+        set -e
+        "$function"
+    ) >"$work/$id.out" 2>"$work/$id.err"
+    if (($? == 0)); then
+        outcome=ok
+    else
+        outcome=failed
+        failed=1
+    fi
+    detail=$(tail -n 1 "$work/$id.out")
+    report "$id" "$description" "$outcome" "$detail"
+    if [[ $outcome == failed ]]; then
+        tail -n 20 "$work/$id.out" "$work/$id.err" "$work/$id/errors" 2>/dev/null | sed 's/^/    /' >&2
+    fi
+}
+
+report() {
+    if [[ -n $markdown ]]; then
+        printf '| %s | %s | %s | %s |\n' "$1" "$2" "$4" "$3"
+    else
+        printf '%-5s %-8s %s%s\n' "$1" "$3" "$2" "${4:+ ($4)}"
+    fi
+}
+
+fail() {
+    echo "$*" >&2
+    exit 1
+}
+
+# What rows need: status 1 where a program is missing, which must not be where CI is set, and 2
+# where the machine does not allow it.
+needs() { command -v "$1" >/dev/null; }
+has_root() {
+    ((EUID == 0)) || return 2
+    mkdir -p "$work/probe"
+    mount -t tmpfs tmpfs "$work/probe" 2>/dev/null && umount "$work/probe" || return 2
+}
+has_strace() {
+    needs strace || return 1
+    strace -qq -o /dev/null true 2>/dev/null || return 2
+}
+has_loop() {
+    has_root || return
+    losetup -f >/dev/null 2>&1 || return 2
+}
+has_ext4() {
+    needs mkfs.ext4 || return 1
+    has_loop
+}
+has_xfs() {
+    needs mkfs.xfs || return 1
+    has_loop || return
+    grep -qw xfs /proc/filesystems || modprobe -q xfs || return 2
+}
+has_python() { needs python3; }
+has_compiler() { needs cc; }
+
+# A broker, and who talks to it.
+
+# Starts a broker, and waits for its first line or its end. Gives $pid and $url.
+start() {
+    local line
+    exec {output}< <(exec "${under[@]}" "$broker" --port "$port" --data "$data" 2>>"$dir/errors")
+    pid=$!
+    read -r -t 30 line <&"$output" || return 1
+    url=${line#*http://}
+    url=http://${url%% *}
+}
+
+stop() {
+    kill -9 "$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null || true
+    exec {output}<&-
+    pid=
+}
+
+# Waits for the broker's own end, and gives its status.
+end() {
+    local status=0
+    for _ in {1..1000}; do
+        kill -0 "$pid" 2>/dev/null || break
+        sleep 0.02
+    done
+    kill -0 "$pid" 2>/dev/null && fail "the broker goes on"
+    wait "$pid" || status=$?
+    exec {output}<&-
+    pid=
+    return "$status"
+}
+
+# Attaches a tracer to the running broker: trace OPTION...
+trace() {
+    strace -f -o "$dir/trace" -p "$pid" "$@" 2>"$dir/attached" &
+    for _ in {1..500}; do
+        grep -q attached "$dir/attached" && return
+        sleep 0.01
+    done
+    fail "strace did not attach: $(cat "$dir/attached")"
+}
+
+body() {
+    printf '{"topic":"t","publisher":"ann","epoch":0,"sequence":%d,"message":"m %d"}' "$1" "$1"
+}
+
+# Publishes m NUMBER for each number on one connection, and prints one status for each.
+publish() {
+    local arguments=() number
+    for number in "$@"; do
+        if ((${#arguments[@]})); then arguments+=(--next); fi
+        arguments+=(-s -m 20 -o /dev/null -w '%{http_code}\n' -d "$(body "$number")" "$url/publish")
+    done
+    curl "${arguments[@]}" || true
+}
+
+messages() { curl -s -m 20 "$url/messages?topic=t"; }
+
+# The messages m 0 to m COUNT-1.
+expected() { for ((number = 0; number < $1; number++)); do echo "m $number"; done; }
+
+# check ACKNOWLEDGED SENT: starts a broker on what is there now. All that was acknowledged is there,
+# in order and once; then all is sent again, and is there once.
+check() {
+    local count
+    under=()
+    start || fail "the next start: $(tail -n 1 "$dir/errors")"
+    messages >"$dir/list"
+    count=$(wc -l <"$dir/list")
+    ((count >= $1 && count <= $2)) || fail "$count messages, $1 acknowledged, $2 sent"
+    expected "$count" | cmp - "$dir/list" || fail "not the messages that were sent"
+    if (($2)) && publish $(seq 0 $(($2 - 1))) | grep -vqx 200; then
+        fail "a repetition was refused"
+    fi
+    messages | cmp - <(expected "$2") || fail "not once each"
+    stop
+}
+
+# Disks.
+
+mounted() { mkdir -p "$dir/disk" && mount "$@" "$dir/disk" && data=$dir/disk/data; }
+small_disk() { mounted -t tmpfs -o "size=$1" tmpfs; }
+ext4_disk() {
+    truncate -s "$1" "$dir/image"
+    mkfs.ext4 -q -F "$dir/image"
+    mounted -o loop "$dir/image"
+}
+xfs_disk() {
+    truncate -s 320M "$dir/image"
+    mkfs.xfs -q -f "$dir/image"
+    mounted -o loop "$dir/image"
+}
+
+# A disk whose power can be cut. EXT4_IOC_SHUTDOWN and XFS_IOC_GOINGDOWN are the same call; 2 says
+# that not even the file system's own journal is flushed.
+power_switch() {
+    cat >"$dir/power" <<END
+#!/bin/sh
+case \$1 in
+    cut) exec python3 -c 'import fcntl, os, struct
+fcntl.ioctl(os.open("$dir/disk", os.O_RDONLY), 0x8004587d, struct.pack("I", 2))' ;;
+    mend) umount "$dir/disk" && exec mount -o loop "$dir/image" "$dir/disk" ;;
+esac
+END
+    chmod +x "$dir/power"
+}
+
+# K: kills at a system call.
+
+# at_every_call PREPARE ACKNOWLEDGED SENT: prepares a directory and kills a start on it before its
+# first call of each kind, then before its second, until a start comes up. Each time the next start
+# must be right.
+at_every_call() {
+    local call number status kills=0
+    for call in mkdir openat flock pread64 pwrite64 ftruncate fdatasync fsync rename unlink; do
+        status=1
+        for ((number = 1; status; number++)); do
+            rm -rf "$data"
+            "$1"
+            under=(strace -D -f -qq -o /dev/null -e "trace=$call"
+                -e "inject=$call:signal=KILL:when=$number")
+            status=0
+            start || status=$?
+            stop
+            if ((status == 0)); then continue; fi
+            kills=$((kills + 1))
+            check "$2" "$3"
+        done
+    done
+    echo "$kills kills"
+}
+
+torn_journal() {
+    if [[ ! -d $dir/torn ]]; then
+        under=()
+        start
+        publish 0 1 2 3 4 >/dev/null
+        stop
+        truncate -s -3 "$data/journal"
+        mv "$data" "$dir/torn"
+    fi
+    cp -r "$dir/torn" "$data"
+}
+k08() { at_every_call torn_journal 4 5; }
+
+journal_to_compact() {
+    if [[ ! -d $dir/garbage ]]; then
+        local megabyte
+        under=()
+        start
+        publish 0 1 2 >/dev/null
+        megabyte=$(head -c 1000000 /dev/zero | tr '\0' x)
+        for _ in 1 2; do echo "$megabyte" | curl -s --data-binary @- "$url/topics/gone" >/dev/null; done
+        curl -s -X DELETE "$url/topics/gone"
+        publish 3 4 >/dev/null
+        stop
+        mv "$data" "$dir/garbage"
+    fi
+    cp -r "$dir/garbage" "$data"
+}
+k09() {
+    at_every_call journal_to_compact 5 5
+    (($(stat -c %s "$data/journal") < 10000)) || fail "it was not compacted"
+}
+
+k10() { at_every_call : 0 3; }
+
+# A start that was killed between making the directory and syncing its parent must not leave the
+# next one to acknowledge messages in a directory that a power cut takes away.
+k10_parent() {
+    under=(strace -D -f -qq -o /dev/null -e inject=fsync:signal=KILL:when=1)
+    if start; then fail "it came up"; fi
+    stop
+    under=(strace -D -f -qq -y -o "$dir/calls" -e trace=fsync)
+    start
+    stop
+    grep -q "fsync([0-9]*<$dir>)" "$dir/calls" || fail "the parent was not synced"
+}
+
+# kill_at CALL OPTION...: three messages are there; then the broker is killed at the n-th such call
+# of the connection that publishes four more.
+kill_at() {
+    local call=$1 number statuses kills=0
+    shift
+    for number in 1 2 3; do
+        rm -rf "$data"
+        under=()
+        start
+        publish 0 1 2 >/dev/null
+        trace -e "trace=$call" -e "inject=$call:signal=KILL:when=$number" "$@"
+        statuses=$(publish 3 4 5 6)
+        if end; then fail "it was not killed"; fi
+        check $((3 + $(grep -cx 200 <<<"$statuses"))) 7
+        kills=$((kills + 1))
+    done
+    echo "$kills kills"
+}
+k02() { kill_at pwrite64 -P "$data/journal"; }
+k04() { kill_at fdatasync; }
+k06() { kill_at sendto; }
+
+# A reader waits for the message whose sync never happens.
+k04_reader() {
+    start
+    publish 0 >/dev/null
+    curl -s -m 20 "$url/messages?topic=t&from=1&wait=10" >"$dir/seen" &
+    sleep 0.2
+    trace -e trace=fdatasync -e inject=fdatasync:signal=KILL:when=1
+    publish 1 >/dev/null
+    if end; then fail "it was not killed"; fi
+    [[ ! -s $dir/seen ]] || fail "a reader saw: $(cat "$dir/seen")"
+    check 1 2
+}
+
+# E: errors.
+
+# error_at CALL ERROR OPTION...: the n-th call of a connection fails once; its publish is refused,
+# and all others are stored. The refused one is repeated with the same number.
+error_at() {
+    local call=$1 error=$2 number statuses
+    shift 2
+    for number in 1 2 3; do
+        rm -rf "$data"
+        start
+        trace -e "trace=$call" -e "inject=$call:error=$error:when=$number" "$@"
+        # The calls of each thread are counted apart: all are to come from one connection.
+        statuses=$(publish $(seq 0 $((number - 1))) $(seq $((number - 1)) 4))
+        [[ $(sed -n "${number}p" <<<"$statuses") == 507 ]] || fail "answered" $statuses
+        (($(grep -cx 200 <<<"$statuses") == 5)) || fail "answered" $statuses
+        messages | cmp - <(expected 5)
+        stop
+        check 5 5
+    done
+    echo "at call 1, 2 and 3"
+}
+e01() { error_at pwrite64 ENOSPC -P "$data/journal"; }
+e10() { error_at pwrite64 EIO -P "$data/journal"; }
+e15_quota() { error_at pwrite64 EDQUOT -P "$data/journal"; }
+
+# interrupted CALL: the call is interrupted once, and repeated.
+e07() {
+    local call
+    for call in pwrite64 fdatasync; do
+        rm -rf "$data"
+        start
+        trace -e "trace=$call" -e "inject=$call:error=EINTR:when=2"
+        [[ $(publish 0 1 2 3 | sort -u) == 200 ]] || fail "$call"
+        grep -q INJECTED "$dir/trace" || fail "nothing was interrupted"
+        stop
+        check 4 4
+    done
+}
+
+e08() {
+    local number statuses
+    for number in 1 2 3; do
+        rm -rf "$data"
+        start
+        trace -e trace=fdatasync,exit_group -e "inject=fdatasync:error=EIO:when=$number"
+        statuses=$(publish 0 1 2 3)
+        if end; then fail "it ended as if nothing had happened"; fi
+        (($(grep -cx 200 <<<"$statuses") == number - 1)) || fail "answered $statuses"
+        if sed '0,/INJECTED/d' "$dir/trace" | grep fdatasync; then fail "it was synced again"; fi
+        check $((number - 1)) 4
+    done
+    echo "at sync 1, 2 and 3: no answer, no second sync"
+}
+
+# refused_start OPTION...: a start with this error is refused, names the file, and changes nothing.
+refused_start() {
+    under=()
+    start
+    publish 0 1 2 >/dev/null
+    stop
+    cp "$data/journal" "$dir/before"
+    under=(strace -D -f -qq -o "$dir/trace" "$@")
+    if start; then fail "it came up"; fi
+    if end; then fail "it ended as if nothing had happened"; fi
+    cmp "$data/journal" "$dir/before"
+    tail -n 1 "$dir/errors" | grep -qF "$data" || fail "said: $(tail -n 1 "$dir/errors")"
+    check 3 3
+}
+e11() { refused_start -P "$data/journal" -e trace=pread64 -e inject=pread64:error=EIO:when=1; }
+# The first is that of the parent, the second the directory's own.
+e13() {
+    local number
+    for number in 1 2; do
+        rm -rf "$data"
+        refused_start -e trace=fsync -e "inject=fsync:error=EIO:when=$number"
+    done
+}
+
+# What a compaction writes fails: the old journal goes on.
+e12() {
+    local call
+    for call in pwrite64:error=ENOSPC fdatasync:error=EIO; do
+        rm -rf "$data"
+        journal_to_compact
+        touch "$data/journal.tmp"
+        under=(strace -D -f -qq -o "$dir/trace" -P "$data/journal.tmp" -e "trace=${call%%:*}"
+            -e "inject=$call:when=1")
+        start || true
+        grep -q INJECTED "$dir/trace" || fail "nothing failed"
+        stop
+        check 5 5
+    done
+}
+
+# A sync that takes two seconds: reads go on, a copy waits, and whoever gave up finds a duplicate.
+e18() {
+    local began=$SECONDS copy
+    start
+    publish 0 >/dev/null
+    trace -e trace=fdatasync -e inject=fdatasync:delay_enter=2000000
+    if curl -s -m 0.5 -o /dev/null -d "$(body 1)" "$url/publish"; then
+        fail "it was answered too soon"
+    fi
+    curl -s -m 20 -d "$(body 1)" "$url/publish" >"$dir/copy" &
+    copy=$!
+    for _ in {1..20}; do
+        [[ $(messages) == "m 0" ]] || break
+        kill -0 "$copy" 2>/dev/null || fail "a copy was answered before the sync"
+        sleep 0.02
+    done
+    [[ $(messages) == "m 0" ]] || fail "a reader saw what was not synced"
+    wait "$copy"
+    grep -q '"duplicate":true' "$dir/copy" || fail "the copy was answered $(cat "$dir/copy")"
+    [[ $(messages) == $'m 0\nm 1' ]]
+    ((SECONDS - began >= 1)) || fail "nothing was delayed"
+    stop
+    check 2 2
+}
+
+e02() {
+    local status=200 count=0 full
+    small_disk 64k
+    start
+    while [[ $status == 200 ]]; do
+        status=$(curl -s -o /dev/null -w '%{http_code}' \
+            -d "{\"topic\":\"t\",\"message\":\"m $count\"}" "$url/publish")
+        count=$((count + 1))
+    done
+    full=$((count - 1))
+    [[ $status == 507 ]] || fail "full, it answered $status"
+    messages | cmp - <(expected "$full")
+    [[ $(curl -s -o /dev/null -w '%{http_code}' "$url/livez") == 200 ]]
+    mount -o remount,size=1M "$dir/disk"
+    [[ $(curl -s -o /dev/null -w '%{http_code}' \
+        -d "{\"topic\":\"t\",\"message\":\"m $full\"}" "$url/publish") == 200 ]]
+    messages | cmp - <(expected "$count")
+    stop
+    start
+    messages | cmp - <(expected "$count")
+    echo "$full messages until it was full, and more once it was larger"
+}
+
+e03() {
+    local status=200 count=0 line
+    ext4_disk 2M
+    start
+    line=$(head -c 4000 /dev/zero | tr '\0' x)
+    while [[ $status == 200 ]]; do
+        status=$(curl -s -m 20 -o /dev/null -w '%{http_code}' \
+            -d "{\"topic\":\"t\",\"message\":\"$line\"}" "$url/publish" || true)
+        count=$((count + 1))
+    done
+    count=$((count - 1))
+    [[ $status == 507 || $status == 000 ]] || fail "full, it answered $status"
+    stop
+    start
+    [[ $(messages | wc -l) == "$count" ]] || fail "$(messages | wc -l) of $count messages"
+    echo "$count messages of 4,000 bytes, then $status"
+}
+
+e05() {
+    small_disk 200k
+    (sleep 2 && exec mount -o remount,size=64M "$dir/disk") &
+    "$chaos" --seconds 5 --data "$data" --markdown | tee "$dir/counts"
+    grep -q "refusals" "$dir/counts" || fail "the disk was never full"
+}
+
+# Read-only, at the start and in flight; and a directory of somebody else.
+e15() {
+    ext4_disk 16M
+    start
+    publish 0 1 2 >/dev/null
+    stop
+    mount -o remount,ro "$dir/disk"
+    if start; then fail "it came up on a read-only disk"; fi
+    tail -n 1 "$dir/errors" | grep -q "Read-only file system" || fail "$(tail -n 1 "$dir/errors")"
+    mount -o remount,rw "$dir/disk"
+    chmod 700 "$data"
+    under=(setpriv --reuid 65534 --regid 65534 --clear-groups)
+    if start; then fail "it came up in a directory of somebody else"; fi
+    tail -n 1 "$dir/errors" | grep -q "Permission denied" || fail "$(tail -n 1 "$dir/errors")"
+    check 3 3
+}
+
+e15_flight() {
+    local statuses name
+    ext4_disk 16M
+    mount -o remount,errors=remount-ro "$dir/disk"
+    name=$(basename "$(findmnt -no SOURCE "$dir/disk")")
+    start
+    publish 0 1 2 >/dev/null
+    echo 1 >"/sys/fs/ext4/$name/trigger_fs_error"
+    statuses=$(publish 3 4 5)
+    if grep -qx 200 <<<"$statuses"; then fail "acknowledged on a read-only disk"; fi
+    if kill -0 "$pid" 2>/dev/null; then messages | cmp - <(expected 3); fi
+    stop
+    umount "$dir/disk"
+    e2fsck -fy "$dir/image" >/dev/null 2>&1 || true
+    mount -o loop "$dir/image" "$dir/disk"
+    check 3 6
+    echo "answered $(sort -u <<<"$statuses" | tr '\n' ' ')"
+}
+
+e16() {
+    ext4_disk 16M
+    power_switch
+    start
+    publish 0 1 2 >/dev/null
+    "$dir/power" cut
+    if publish 3 4 5 | grep -qx 200; then fail "acknowledged without a disk"; fi
+    if end; then fail "it ended as if nothing had happened"; fi
+    "$dir/power" mend
+    check 3 6
+}
+
+l02() {
+    start
+    mkdir "$dir/disk"
+    mount --bind "$data" "$dir/disk"
+    publish 0 >/dev/null
+    if "$broker" --port 0 --data "$dir/disk" 2>"$dir/second"; then fail "two brokers"; fi
+    grep -q "in use" "$dir/second" || fail "$(cat "$dir/second")"
+    [[ $(publish 1) == 200 ]]
+    stop
+    check 2 2
+}
+
+# C: power cuts.
+
+power_cuts() {
+    power_switch
+    "$chaos" --seconds 12 --data "$data" --power "$dir/power" --markdown
+}
+c01() { ext4_disk 256M && power_cuts; }
+c02() { xfs_disk && power_cuts; }
+
+# The power goes as soon as the answer is there: no process is started in between.
+c03() {
+    local rounds=25 number
+    ext4_disk 64M
+    power_switch
+    for ((number = 0; number < rounds; number++)); do
+        start
+        python3 - "$dir/disk" "${url#http://}" "$(body "$number")" <<'END'
+import fcntl, os, socket, struct, sys
+disk = os.open(sys.argv[1], os.O_RDONLY)
+host, port = sys.argv[2].rsplit(":", 1)
+body = sys.argv[3].encode()
+with socket.create_connection((host, int(port))) as broker:
+    broker.sendall(b"POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s"
+                   % (len(body), body))
+    answer = broker.recv(4096)
+    fcntl.ioctl(disk, 0x8004587d, struct.pack("I", 2))
+assert answer.startswith(b"HTTP/1.1 200 "), answer
+END
+        stop
+        "$dir/power" mend
+    done
+    check "$rounds" "$rounds"
+    echo "$rounds power cuts, each right after an answer"
+}
+
+# While a directory is made, and while a journal is compacted.
+c04() {
+    local round
+    ext4_disk 64M
+    power_switch
+    for round in {1..12}; do
+        rm -rf "$data"
+        ((round % 2)) || journal_to_compact
+        sync -f "$dir/disk"
+        (
+            exec {output}< <(exec "$broker" --port 0 --data "$data" 2>>"$dir/errors")
+            sleep "0.00$((round % 10))"
+            "$dir/power" cut
+            kill -9 $! 2>/dev/null
+            wait $! || true
+        ) 2>/dev/null
+        "$dir/power" mend
+        if ((round % 2)); then check 0 2; else check 5 5; fi
+    done
+    echo "12 power cuts"
+}
+
+# A disk that says it has synced and has not: what looks for losses must find some.
+c10() {
+    ext4_disk 64M
+    power_switch
+    "$chaos" --seconds 3 --data "$data" --power "$dir/power" --loss --markdown \
+        --under "strace -D -f -qq -o /dev/null -e trace=fdatasync,fsync -e inject=fdatasync,fsync:retval=0"
+}
+
+# J: the wall clock goes ten years back and forth, by the second, and stands before 1970.
+j01() {
+    local offset
+    cat >"$dir/clock.c" <<'END'
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <time.h>
+int clock_gettime(clockid_t clock, struct timespec *time) {
+    static int (*real)(clockid_t, struct timespec *);
+    static long calls;
+    if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
+    int result = real(clock, time);
+    const char *years = getenv("CLOCK_YEARS");
+    if (clock == CLOCK_REALTIME && years && calls++ % 2 == 0)
+        time->tv_sec += atol(years) * 31556952L;
+    return result;
+}
+END
+    cc -shared -fPIC -o "$dir/clock.so" "$dir/clock.c" -ldl
+    local first=0
+    for offset in -10 10 -80 10; do
+        under=(env "LD_PRELOAD=$dir/clock.so" "CLOCK_YEARS=$offset")
+        start
+        [[ $(publish $(seq "$first" $((first + 4))) | sort -u) == 200 ]] || fail "$offset years"
+        curl -s -m 20 "$url/messages?topic=t&from=$((first + 5))&wait=1" >/dev/null
+        first=$((first + 5))
+        messages | cmp - <(expected "$first")
+        stop
+    done
+    check "$first" "$first"
+}
+
+[[ -n $markdown ]] && printf '| id | fault | runs and counts | outcome |\n|---|---|---|---|\n'
+row K02 "killed before a write of the journal" k02 strace
+row K04 "killed between the write and its sync" k04 strace
+row K04r "no reader sees what was not synced" k04_reader strace
+row K06 "killed when it is visible and not answered" k06 strace
+row K08 "start killed at every call on a torn journal" k08 strace
+row K09 "start killed at every call of a compaction" k09 strace
+row K10 "start killed at every call in a new directory" k10 strace
+row K10p "and the directory is durable all the same" k10_parent strace
+row E01 "no space at the n-th write" e01 strace
+row E02 "a full disk, then a larger one" e02 root
+row E03 "a full ext4" e03 ext4
+row E05 "kills on a full disk" e05 root
+row E07 "interrupted writes and syncs" e07 strace
+row E08 "an error of the n-th sync" e08 strace
+row E10 "an error of the n-th write" e10 strace
+row E11 "an error of a read at the start" e11 strace
+row E12 "an error while compacting" e12 strace
+row E13 "an error of the directory's sync at the start" e13 strace
+row E15 "a read-only disk, a foreign directory, at the start" e15 ext4
+row E15f "a disk that becomes read-only" e15_flight ext4
+row E15q "a quota that is used up" e15_quota strace
+row E16 "the file system is shut down under the broker" e16 ext4 python
+row E18 "a sync of two seconds; with E19 and R05" e18 strace
+row L02 "a second broker through a bind mount" l02 root
+row C01 "power cuts under load, ext4" c01 ext4 python
+row C02 "power cuts under load, XFS" c02 xfs python
+row C03 "power cuts right after an answer" c03 ext4 python
+row C04 "power cuts while creating and compacting" c04 ext4 python
+row C10 "a disk that lies: losses are found" c10 ext4 python strace
+row J01 "a wall clock that jumps by years" j01 compiler
+
+exit "$failed"

@@ -1,0 +1,340 @@
+//! Chaos: a broker, eight publishers and four subscribers, killed at random under load.
+//!
+//! At the end every topic is read whole and held against what publishers were told and readers
+//! saw. Ends with status 0 if nothing was lost, doubled, moved or made up, else 1.
+
+#![forbid(unsafe_code)]
+
+use common::flags::{Arguments, Error, Flag, Program};
+use common::random::random;
+use std::fmt;
+use std::process::{Command, ExitCode};
+use std::thread;
+use std::time::{Duration, Instant};
+use tests::{
+    Counts, Door, Fate, Folder, Follower, Load, Process, Proxy, Subscriber, System, checker,
+    program,
+};
+
+const PROGRAM: Program = Program {
+    name: "chaos",
+    purpose: "Kill a broker and those who work with it at random, and count what became of every \
+              message.",
+    usage: &["chaos [--seconds <seconds>] [--markdown]"],
+    takes_arguments: false,
+    flags: &[
+        Flag {
+            name: "seconds",
+            value: "<seconds>",
+            repeats: false,
+            help: "Go on for so long. Default: 30.",
+        },
+        Flag {
+            name: "data",
+            value: "<directory>",
+            repeats: false,
+            help: "Keep the broker's journal here. Default: a temporary directory.",
+        },
+        Flag {
+            name: "under",
+            value: "<command>",
+            repeats: false,
+            help: "Start the broker under this command, which must become the broker.",
+        },
+        Flag {
+            name: "power",
+            value: "<command>",
+            repeats: false,
+            help: "Instead of killing at random, cut the power: stop the broker, run this command \
+                   with the word cut, kill the broker, run it with the word mend, start again.",
+        },
+        Flag {
+            name: "calm",
+            value: "",
+            repeats: false,
+            help: "Kill nothing: somebody else disturbs the broker.",
+        },
+        Flag {
+            name: "loss",
+            value: "",
+            repeats: false,
+            help: "Succeed only if acknowledged messages were lost: shows that a loss is found.",
+        },
+        Flag {
+            name: "markdown",
+            value: "",
+            repeats: false,
+            help: "Print everything in one line, for the cell of a table.",
+        },
+    ],
+    environment: &[],
+    examples: &["chaos", "chaos --seconds 600 --markdown"],
+};
+
+/// Between two publishes of one publisher.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Messages of one run of the program `publisher`.
+const RUN: usize = 50;
+
+fn main() -> ExitCode {
+    PROGRAM.main(Config::from, run)
+}
+
+struct Config {
+    time: Duration,
+    data: String,
+    under: Vec<String>,
+    power: Option<String>,
+    is_calm: bool,
+    is_loss_wanted: bool,
+    is_markdown: bool,
+}
+
+impl Config {
+    fn from(arguments: &Arguments) -> Result<Config, Error> {
+        Ok(Config {
+            time: Duration::from_secs(arguments.parsed("seconds")?.unwrap_or(30)),
+            data: arguments.value("data").unwrap_or("data").to_owned(),
+            under: arguments
+                .value("under")
+                .unwrap_or_default()
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect(),
+            power: arguments.value("power").map(str::to_owned),
+            is_calm: arguments.has("calm"),
+            is_loss_wanted: arguments.has("loss"),
+            is_markdown: arguments.has("markdown"),
+        })
+    }
+}
+
+/// What must not have happened, or was to happen and did not.
+#[derive(Debug)]
+struct Failed(String);
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Failed {}
+
+/// How often each disturbance was made.
+#[derive(Debug, Default)]
+struct Disturbances {
+    kills: u64,
+    kills_of_starts: u64,
+    stops: u64,
+    power_cuts: u64,
+    kills_of_publishers: u64,
+    kills_of_subscribers: u64,
+}
+
+impl fmt::Display for Disturbances {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = [
+            (self.kills, "kills of the broker"),
+            (self.kills_of_starts, "kills of its start"),
+            (self.stops, "stops"),
+            (self.power_cuts, "power cuts"),
+            (self.kills_of_publishers, "kills of publishers"),
+            (self.kills_of_subscribers, "kills of subscribers"),
+        ];
+        let made: Vec<_> = counts
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
+        f.write_str(if made.is_empty() { "no kills" } else { "" })?;
+        f.write_str(&made.join(", "))
+    }
+}
+
+fn run(config: Config) -> Result<(), Failed> {
+    let under: Vec<_> = config.under.iter().map(String::as_str).collect();
+    let mut system = System::reserve_with(&["--data", &config.data]).under(&under);
+    system.start_broker();
+    let proxy = Proxy::start(system.port(), |_| Fate::Cut {
+        answered: usize::try_from(random() % 4000).unwrap_or_default(),
+    });
+    let mut load = start_load(&system, &format!("127.0.0.1:{}", proxy.port()));
+    let mut programs = [ProgramPublisher::new("even"), ProgramPublisher::new("odd")];
+    let mut subscriber = system.subscribe("even");
+    let mut made = Disturbances::default();
+
+    let end = Instant::now() + config.time;
+    while Instant::now() < end {
+        for publisher in &mut programs {
+            publisher.go_on(&system, &load);
+        }
+        thread::sleep(Duration::from_millis(20 + random() % 200));
+        if let Some(power) = &config.power {
+            cut_power(&mut system, power, &mut made)?;
+        } else if !config.is_calm {
+            disturb(&mut system, &mut subscriber, &mut programs, &mut made);
+        }
+    }
+    load.end_publishing();
+    for publisher in &mut programs {
+        publisher.end(&load);
+    }
+    let refusals = load.refusals();
+    let counts = if config.is_loss_wanted { load.count() } else { load.finish() };
+    if !config.is_loss_wanted {
+        subscriber.expect(&system.messages("even"));
+    }
+    report(&config, &counts, &made, refusals)
+}
+
+/// Six publishers that repeat what was not answered, two of them over a network that loses
+/// things, and three followers. The other two publishers and the last subscriber are programs.
+fn start_load(system: &System, lossy: &str) -> Load {
+    let mut load = Load::on(&system.address());
+    load.publish("http", "even", Door::Http, PAUSE);
+    load.publish("batch", "odd", Door::Batch, PAUSE);
+    load.publish("json", "even", Door::Json, PAUSE);
+    load.publish("json too", "odd", Door::Json, PAUSE);
+    load.publish_through(lossy, "lossy http", "odd", Door::Http, PAUSE);
+    load.publish_through(lossy, "lossy json", "even", Door::Json, PAUSE);
+    load.follow(&["odd"], Follower::Poll);
+    load.follow(&["even", "odd"], Follower::Events);
+    load.follow(&["even", "odd"], Follower::Json);
+    load
+}
+
+/// Does one thing that happens to programs.
+fn disturb(
+    system: &mut System,
+    subscriber: &mut Subscriber,
+    programs: &mut [ProgramPublisher],
+    made: &mut Disturbances,
+) {
+    match random() % 10 {
+        0..=4 => {
+            system.restart_broker();
+            made.kills += 1;
+        }
+        5..=6 => {
+            system.kill_broker();
+            system.begin_broker();
+            thread::sleep(Duration::from_millis(random() % 30));
+            system.restart_broker();
+            made.kills += 1;
+            made.kills_of_starts += 1;
+        }
+        7 => {
+            system.broker().signal("STOP");
+            thread::sleep(Duration::from_millis(random() % 500));
+            system.broker().signal("CONT");
+            made.stops += 1;
+        }
+        8 => {
+            subscriber.kill();
+            system.restart(subscriber);
+            made.kills_of_subscribers += 1;
+        }
+        _ => {
+            for publisher in programs {
+                made.kills_of_publishers += u64::from(publisher.kill());
+            }
+        }
+    }
+}
+
+/// Takes the disk away in the middle of everything, and gives it back as a power cut leaves it.
+fn cut_power(system: &mut System, power: &str, made: &mut Disturbances) -> Result<(), Failed> {
+    let run = |word: &str| {
+        let status = Command::new("sh").args(["-c", &format!("{power} {word}")]).status();
+        match status {
+            Ok(status) if status.success() => Ok(()),
+            other => Err(Failed(format!("{power} {word}: {other:?}"))),
+        }
+    };
+    // A sync that is under way when a file system is shut down may be called a success although
+    // it was none, which no power cut can do. So the broker stops first: it answers nobody after
+    // the cut.
+    system.broker().signal("STOP");
+    run("cut")?;
+    system.kill_broker();
+    run("mend")?;
+    system.start_broker();
+    made.power_cuts += 1;
+    Ok(())
+}
+
+/// The program `publisher`, started again and again. Each run has a name of its own, because what
+/// a killed one sent last may be stored when the next one runs already.
+struct ProgramPublisher {
+    topic: &'static str,
+    runs: u64,
+    values: Vec<String>,
+    process: Option<Process>,
+}
+
+impl ProgramPublisher {
+    fn new(topic: &'static str) -> ProgramPublisher {
+        ProgramPublisher { topic, runs: 0, values: Vec::new(), process: None }
+    }
+
+    /// Begins a new run, if the last one has ended.
+    fn go_on(&mut self, system: &System, load: &Load) {
+        if self.process.as_mut().is_some_and(Process::is_running) {
+            return;
+        }
+        self.end(load);
+        let name = format!("program {} {}", self.topic, self.runs);
+        self.runs += 1;
+        self.values = (0..RUN as u64).map(|number| checker::value(&name, number, 0)).collect();
+        load.with_checker(|checker| {
+            self.values.iter().for_each(|value| checker.sent(self.topic, value));
+        });
+        let mut command = program::command("publisher");
+        command.args(["--wait", "60", "--topic", self.topic]).args(&self.values);
+        system.introduce(&mut command);
+        let folder = Folder::temporary("publisher");
+        self.process = Some(Process::start("publisher", command, &folder));
+    }
+
+    /// Waits for the end of a run. What a run published that did not fail is acknowledged.
+    fn end(&mut self, load: &Load) {
+        let Some(mut process) = self.process.take() else { return };
+        if process.wait().success() {
+            load.with_checker(|checker| {
+                for value in &self.values {
+                    checker.acknowledged(self.topic, value, None);
+                }
+            });
+        }
+    }
+
+    /// Kills it, if it runs.
+    fn kill(&mut self) -> bool {
+        let Some(process) = &mut self.process else { return false };
+        let is_running = process.is_running();
+        process.kill();
+        is_running
+    }
+}
+
+/// Says what happened, and whether it may happen.
+fn report(
+    config: &Config,
+    counts: &Counts,
+    made: &Disturbances,
+    refusals: u64,
+) -> Result<(), Failed> {
+    let refused = if refusals > 0 { format!(", {refusals} refusals") } else { String::new() };
+    let between = if config.is_markdown { "; " } else { "\n" };
+    println!("{} s: {made}{refused}{between}{counts}", config.time.as_secs());
+    if config.is_loss_wanted {
+        return if counts.lost > 0 {
+            Ok(())
+        } else {
+            Err(Failed("nothing was lost, though it had to be".to_owned()))
+        };
+    }
+    if counts.is_clean() { Ok(()) } else { Err(Failed("the counts are not all 0".to_owned())) }
+}

@@ -1,0 +1,154 @@
+//! A follower that comes back to where it was.
+
+use super::{Link, PAUSE, Place, Shared, chance};
+use common::{json, random};
+use std::io::{self, ErrorKind};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::thread;
+
+/// It leaves after one message in so many.
+const LEAVE_EVERY: u64 = 200;
+
+/// How a follower reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Follower {
+    /// `GET /messages` that waits for more, of its first topic.
+    Poll,
+    /// `GET /events`, back with `Last-Event-ID`.
+    Events,
+    /// `subscribe` in a JSON session.
+    Json,
+}
+
+/// One follower's state.
+struct Following<'a> {
+    address: &'a str,
+    place: &'a Place,
+    shared: &'a Shared,
+    /// The last id of an event.
+    last_id: Option<String>,
+    chance: u64,
+}
+
+pub(super) fn run(follower: Follower, address: &str, place: &Place, shared: &Arc<Shared>) {
+    let chance = random::random() | 1;
+    let mut following = Following { address, place, shared, last_id: None, chance };
+    while !shared.is_over.load(Ordering::Relaxed) {
+        // How it ended does not matter: it comes back, or it is over.
+        let _ = match follower {
+            Follower::Poll => following.poll(),
+            Follower::Events => following.events(),
+            Follower::Json => following.json(),
+        };
+        thread::sleep(PAUSE);
+    }
+}
+
+impl Following<'_> {
+    fn connect(&self) -> io::Result<Link> {
+        Link::connect(self.address, Some(Arc::clone(&self.shared.is_over)))
+    }
+
+    fn topics(&self) -> Vec<(String, u64)> {
+        let place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        place.iter().map(|(topic, next)| (topic.clone(), *next)).collect()
+    }
+
+    /// Takes a message in. An error is the wish to leave.
+    fn see(&mut self, topic: &str, offset: u64, message: &str) -> io::Result<()> {
+        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        let expected = place.get(topic).copied().unwrap_or_default();
+        if offset != expected {
+            self.shared.checker().contradicted();
+        }
+        self.shared.checker().seen(topic, offset, message);
+        place.insert(topic.to_owned(), offset + 1);
+        if chance(&mut self.chance).is_multiple_of(LEAVE_EVERY) {
+            return Err(io::Error::other("left on purpose"));
+        }
+        Ok(())
+    }
+
+    fn poll(&mut self) -> io::Result<()> {
+        let mut link = self.connect()?;
+        loop {
+            let Some((topic, next)) = self.topics().into_iter().next() else { return Ok(()) };
+            let target = format!("/messages?topic={topic}&from={next}&wait=1&limit=100");
+            let answer = link.request("GET", &target, "")?;
+            if answer.status != 200 {
+                return self.refused(&answer.text);
+            }
+            for (offset, message) in (next..).zip(answer.text.lines()) {
+                self.see(&topic, offset, message)?;
+            }
+            if self.shared.is_over.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn events(&mut self) -> io::Result<()> {
+        let mut link = self.connect()?;
+        let topics = self.topics().into_iter().map(|(topic, _)| format!("topic={topic}"));
+        let query = topics.collect::<Vec<_>>().join("&");
+        let last = match &self.last_id {
+            Some(id) => format!("Last-Event-ID: {id}\r\n"),
+            None => String::new(),
+        };
+        link.send(format!("GET /events?{query}&from=0 HTTP/1.1\r\nHost: localhost\r\n{last}\r\n"))?;
+        let head = link.head()?;
+        if !head.starts_with("HTTP/1.1 200 ") {
+            return self.refused(&head);
+        }
+        let mut data = None;
+        loop {
+            let line = link.line()?;
+            if let Some(text) = line.strip_prefix("data: ") {
+                data = Some(text.to_owned());
+            } else if let Some(id) = line.strip_prefix("id: ") {
+                self.last_id = Some(id.to_owned());
+            } else if line.is_empty()
+                && let Some(data) = data.take()
+            {
+                self.message(&data)?;
+            }
+        }
+    }
+
+    fn json(&mut self) -> io::Result<()> {
+        let mut link = self.connect()?;
+        for (topic, next) in self.topics() {
+            link.send(format!(
+                "{{\"command\":\"subscribe\",\"topic\":\"{topic}\",\"from\":{next}}}\n"
+            ))?;
+        }
+        loop {
+            let line = link.line()?;
+            if line.starts_with("{\"status\":\"error\"") {
+                return self.refused(&line);
+            }
+            if line.starts_with("{\"event\":") {
+                self.message(&line)?;
+            }
+        }
+    }
+
+    /// A message as an object, or something that must not come.
+    fn message(&mut self, text: &str) -> io::Result<()> {
+        let parsed = json::parse(text.as_bytes())
+            .map_err(|error| io::Error::new(ErrorKind::InvalidData, error.to_string()))?;
+        let field = |name| parsed.get(name).and_then(json::Value::as_str);
+        let offset = parsed.get("offset").and_then(json::Value::as_u64);
+        match (field("topic"), offset, field("message")) {
+            (Some(topic), Some(offset), Some(message)) => self.see(topic, offset, message),
+            _ => self.refused(text),
+        }
+    }
+
+    /// No place of a follower may ever be refused: what it saw is there.
+    fn refused(&self, text: &str) -> io::Result<()> {
+        self.shared.checker().contradicted();
+        Err(io::Error::other(text.to_owned()))
+    }
+}

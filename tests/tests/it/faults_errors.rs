@@ -1,0 +1,55 @@
+//! Errors of the system that a test may cause without rights: limits of files and descriptors.
+//!
+//! What takes a tracer, a disk or root is in `tests/faults.sh`.
+
+use crate::faults_kill::{full_load, numbered};
+use std::time::Duration;
+use tests::System;
+use tests::raw::Raw;
+use tests::wait::{DEADLINE, wait_until};
+
+/// The kernel first cuts a write short at the limit, then ends whoever goes on.
+#[test]
+fn e14_a_limit_of_the_file_size_is_as_a_kill() {
+    let mut system = System::reserve_with(&["--data", "data"]).under(&[
+        "sh",
+        "-c",
+        "ulimit -f 200; ulimit -c 0; exec \"$0\" \"$@\"",
+    ]);
+    system.start_broker();
+    let load = full_load(&system, Duration::ZERO);
+    assert!(!system.broker().wait().success());
+    system = system.under(&[]);
+    system.kill_broker();
+    system.start_broker();
+    let counts = load.finish();
+    assert!(counts.is_clean(), "{counts}");
+}
+
+#[test]
+fn e17_a_broker_without_descriptors_goes_on_for_those_who_are_connected() {
+    let mut system = System::reserve_with(&["--data", "data"]).under(&[
+        "sh",
+        "-c",
+        "ulimit -n 100; exec \"$0\" \"$@\"",
+    ]);
+    system.start_broker();
+    let mut first = Raw::connect(&system.address());
+    first.request("POST", "/publish", numbered("ann", 0, "x"));
+    assert_eq!(first.answer().status, 200);
+    // Some of these are accepted and some are not.
+    let others: Vec<_> = (0..120).map(|_| Raw::connect(&system.address())).collect();
+    for sequence in 1..20 {
+        first.request("POST", "/publish", numbered("ann", sequence, "x"));
+        assert_eq!(first.answer().status, 200);
+    }
+    drop((first, others));
+    let mut count = 0;
+    wait_until(DEADLINE, "room for a connection", || {
+        let mut raw = Raw::connect(&system.address());
+        raw.send_or_lose(tests::raw::request("GET", "/messages?topic=t", ""));
+        count = raw.try_answer().map_or(0, |answer| answer.text().lines().count());
+        count > 0
+    });
+    assert_eq!(count, 20);
+}
