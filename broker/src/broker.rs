@@ -13,6 +13,7 @@ use crate::entry;
 use crate::home::{Homes, Index};
 use crate::ledger::Receipt;
 use crate::listeners::{Listener, Listeners};
+use crate::log::Log;
 use crate::names::Names;
 use crate::refusal::Refusal;
 use crate::session::Progress;
@@ -47,6 +48,8 @@ pub(crate) struct Broker {
     pub(crate) access: Access,
     /// How long HTTP clients may take.
     pub(crate) timeouts: Timeouts,
+    /// Who did what; nothing is noted unless asked for.
+    pub(crate) log: Log,
 }
 
 impl Broker {
@@ -68,13 +71,16 @@ impl Broker {
             message_size_max,
             access: Access::default(),
             timeouts: Timeouts::default(),
+            log: Log::default(),
         }
     }
 
     /// Appends a batch: one answer for each publish. Listeners are not told yet; see
     /// [`Broker::announce`].
     pub(crate) fn publish(self: &Arc<Broker>, batch: &mut Batch) -> Vec<Result<Receipt, Refusal>> {
-        self.homes().publish(batch, self)
+        let answers = self.homes().publish(batch, self);
+        self.log.publishes(batch, &answers, |topic| self.homes().forwards_to(topic, self));
+        answers
     }
 
     /// Sees to it that a topic can be read here. Whoever reads a topic calls this first.
@@ -94,13 +100,17 @@ impl Broker {
     /// Creates a topic.
     pub(crate) fn create(self: &Arc<Broker>, topic: &str) -> Result<(), Refusal> {
         entry::check_topic(topic)?;
-        self.homes().create(topic, self)
+        let created = self.homes().create(topic, self);
+        self.log.note("created", topic, &created);
+        created
     }
 
     /// Deletes a topic and all its messages. Those who follow it are not told yet; see
     /// [`Broker::announce`].
     pub(crate) fn delete(self: &Arc<Broker>, topic: &str) -> Result<(), Refusal> {
-        self.homes().delete(topic, self)
+        let deleted = self.homes().delete(topic, self);
+        self.log.note("deleted", topic, &deleted);
+        deleted
     }
 
     /// Begins a lasting subscription at `begin`, or goes on with it: where. Its beginning is kept at

@@ -83,10 +83,14 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// [`Refusal::OtherStream`] where they do not follow on what is there, or no room.
+    /// [`Refusal::OtherStream`] where they do not follow on what is there,
+    /// [`Refusal::TopicExists`] where this broker is the topic's home, or no room.
     pub(crate) fn mirror(&mut self, mirrored: &Mirrored) -> Result<bool, Refusal> {
         let Mirrored { topic, from, entries } = mirrored;
         let known = self.topics.get(topic);
+        if known.is_some_and(|facts| !facts.mirror) {
+            return Err(Refusal::TopicExists);
+        }
         let end = known.map_or((from.stream, 0), |facts| (facts.stream, facts.accepted));
         if end != (from.stream, from.next) {
             return Err(Refusal::OtherStream);
@@ -106,15 +110,15 @@ impl Ledger {
         Ok(created)
     }
 
-    /// Takes back what [`Ledger::mirror`] did.
-    pub(crate) fn undo_mirror(&mut self, mirrored: &Mirrored) {
+    /// Takes back what [`Ledger::mirror`] did; `created` is what it said.
+    pub(crate) fn undo_mirror(&mut self, mirrored: &Mirrored, created: bool) {
         let size = mirrored.entries.iter().map(|entry| memory::entry_size(entry)).sum();
         if let Some(facts) = self.topics.get_mut(&mirrored.topic) {
             facts.accepted -= mirrored.entries.len() as u64;
             facts.size -= size;
             self.memory.give_back(size);
-            // Begun for these messages: nothing says so on disk.
-            if facts.accepted == 0 {
+            // Nothing says on disk that it was begun.
+            if created {
                 self.remove(&mirrored.topic);
             }
         }
@@ -138,7 +142,7 @@ impl Ledger {
         let judge = |publish: &Publish| {
             let (these, rest) = entries.split_at_checked(publish.count).unwrap_or_default();
             entries = rest;
-            let (receipt, step) = self.accept_one(publish, these)?;
+            let (receipt, step) = self.accept_one(publish, these, batch.own_only)?;
             if let Some(undo) = undo.as_deref_mut() {
                 undo.push(step);
             }
@@ -151,10 +155,14 @@ impl Ledger {
         &mut self,
         publish: &Publish,
         entries: &[String],
+        own_only: bool,
     ) -> Result<(Receipt, Undo), Refusal> {
         let mut undo = Undo { created: false, introduced: false, numbers: None, size: 0 };
         let count = entries.len() as u64;
         let known = self.topics.get(&publish.topic);
+        if own_only && known.is_none_or(|facts| facts.mirror) {
+            return Err(Refusal::UnknownTopic(publish.topic.clone()));
+        }
         let offset = known.map_or(0, |facts| facts.accepted);
         let mut skip = 0;
         if let Some((publisher, number)) = &publish.number {

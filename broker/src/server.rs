@@ -2,6 +2,7 @@
 
 use crate::broker::Broker;
 use crate::door;
+use crate::log;
 use crate::room::{Room, Seat};
 use std::collections::VecDeque;
 use std::fs::File;
@@ -79,6 +80,9 @@ fn welcome(
 fn attend(stream: Arc<TcpStream>, seat: Seat, broker: &Arc<Broker>) {
     // Answers are written whole, so there is nothing to wait for before they are sent.
     let _ = stream.set_nodelay(true);
+    if broker.log.is_on() {
+        log::work_for(&stream);
+    }
     let served = panic::catch_unwind(AssertUnwindSafe(|| {
         door::attend(Arc::clone(&stream), seat, broker);
     }));
