@@ -48,7 +48,13 @@ impl System {
     /// the port of [`System::start`] does not: tests that restart a broker begin here.
     #[must_use]
     pub fn reserve() -> System {
-        System::on(port::free(), &[])
+        System::reserve_with(&[])
+    }
+
+    /// A port as [`System::reserve`] gives it, for a broker with more arguments.
+    #[must_use]
+    pub fn reserve_with(arguments: &[&str]) -> System {
+        System::on(port::free(), arguments)
     }
 
     fn on(port: u16, arguments: &[&str]) -> System {

@@ -37,6 +37,10 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// After how long a silence the home is lost.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
 
+/// How long a mirror may stand still before whoever waits for it is told, even where the deadline
+/// has passed: the home has answered, and what it has appended is on its way.
+const STANDSTILL: Duration = Duration::from_millis(500);
+
 /// How long a topic is followed that does not exist and that nobody asks for.
 const UNUSED_TIME: Duration = Duration::from_secs(60);
 
@@ -185,8 +189,30 @@ impl Link {
         }
     }
 
-    /// Waits until the mirror of a topic has come to `place`. False where the home was lost or the
-    /// deadline passed before.
+    /// Waits until there is a connection.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub(super) fn reach(&self, deadline: Instant) -> Result<(), Refusal> {
+        let mut state = self.following.lock();
+        loop {
+            match (&state.connection, &state.lost) {
+                (Some(_), _) => return Ok(()),
+                (None, Some(lost)) => return Err(lost.clone()),
+                (None, None) => {}
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(self.behind());
+            }
+            let waited = self.following.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Waits until the mirror of a topic has come to `place`. False where the home was lost
+    /// before, or the mirror stands still when the deadline has passed.
     pub(super) fn wait_for(
         &self,
         topic: &str,
@@ -206,7 +232,8 @@ impl Link {
             if is_there() {
                 return true;
             }
-            if !self.follows(topic) || !bell.wait(deadline) {
+            let patience = deadline.max(Instant::now() + STANDSTILL);
+            if !self.follows(topic) || !bell.wait(patience) {
                 return false;
             }
         }
@@ -328,6 +355,7 @@ impl Link {
         state.connection = Some(Arc::clone(&subscriber));
         state.lost = None;
         drop(state);
+        self.following.changed.notify_all();
         subscriber.answer(&mut commands);
         begun();
         let mut mirror = Mirror::new(self, broker, &subscriber);

@@ -15,11 +15,7 @@ use common::limits::BODY_SIZE_MAX;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
-
-/// How long the mirror may take to show what the home has answered, even where the answer took all
-/// the time there was.
-const MIRROR_TIMEOUT: Duration = Duration::from_millis(500);
+use std::time::Instant;
 
 /// A home, and what is followed there.
 pub(crate) struct Link {
@@ -92,7 +88,6 @@ impl Link {
             told.next().unwrap_or_else(|| Err(unanswered()))
         };
         let mut answers: Vec<_> = answers.into_iter().map(&mut outcome).collect();
-        let deadline = deadline.max(Instant::now() + MIRROR_TIMEOUT);
         for (publish, answer) in batch.publishes.iter().zip(&mut answers) {
             if let Ok(receipt) = answer
                 && let Some(place) = place_after(publish, receipt)
@@ -140,16 +135,17 @@ impl Link {
         deadline: Instant,
         broker: &Arc<Broker>,
     ) -> Result<(), Refusal> {
-        self.ready(topic, deadline, broker).map_err(|refusal| match refusal {
-            Refusal::UnknownTopic(_) => Refusal::NoTopic,
-            other => other,
-        })?;
+        self.reach(deadline)?;
         let before = broker.topics.end(topic).stream;
         let deleted = self.wires.command(&command("delete_topic", topic), deadline);
         deleted.map_err(|refusal| match refusal {
             Refusal::Home { status: 404, .. } => Refusal::NoTopic,
             other => other,
         })?;
+        if !self.follows(topic) {
+            // Nobody says so where the mirror has stopped.
+            let _ = broker.topics.drop_mirror(topic);
+        }
         let bell = broker.listeners.join(topic);
         while before != StreamId::NONE
             && broker.topics.end(topic).stream == before

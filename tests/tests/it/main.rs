@@ -2,6 +2,10 @@
 //! its reader of JSON.
 //!
 //! - [`access`]: who may come in
+//! - [`brokers`]: what the tests of several brokers have in common
+//! - [`hub`]: a hub, its leaves, and theirs
+//! - [`peers`]: peers with an index
+//! - [`log`]: who did what
 //! - [`four_nodes`]: a broker, a publisher and two subscribers, whatever happens to them
 //! - [`publish`]: what is stored, what is refused, and what is not stored twice
 //! - [`http_cases`]: HTTP at its edges, byte by byte
@@ -13,9 +17,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics fails, and its helpers are tests too")]
 
 mod access;
+mod brokers;
 mod four_nodes;
 mod http_cases;
+mod hub;
+mod log;
 mod messages;
+mod peers;
 mod programs;
 mod publish;
 mod tidy;
