@@ -67,6 +67,9 @@ struct State {
 /// A topic that is followed.
 struct Followed {
     phase: Phase,
+    /// Whether the mirror has been up to date before, so that nobody who reads it after the home
+    /// was lost finds less than before.
+    is_whole: bool,
     /// When somebody asked for it last.
     used: Instant,
 }
@@ -115,6 +118,7 @@ impl Following {
             && (until.stream != end.stream || until.next <= end.next)
         {
             followed.phase = Phase::Live;
+            followed.is_whole = true;
             drop(state);
             self.changed.notify_all();
         }
@@ -147,7 +151,8 @@ impl Link {
         if state.topics.len() >= TOPICS_MAX {
             return Err(Refusal::TooManyTopics { topics_max: TOPICS_MAX });
         }
-        state.topics.insert(topic.to_owned(), Followed { phase: Phase::Asked, used });
+        let is_whole = broker.topics.is_mirror(topic);
+        state.topics.insert(topic.to_owned(), Followed { phase: Phase::Asked, is_whole, used });
         let connection = state.connection.clone();
         drop(state);
         if let Some(connection) = connection {
@@ -244,6 +249,25 @@ impl Link {
         let state = self.following.lock();
         let phase = state.topics.get(topic).map(|followed| &followed.phase);
         state.connection.is_some() && matches!(phase, Some(Phase::Behind(_) | Phase::Live))
+    }
+
+    /// Sees to it that the mirror of a topic can be read: up to date, or as it was when its home
+    /// could be asked last.
+    ///
+    /// # Errors
+    ///
+    /// As [`Link::ready`], where there is no such mirror.
+    pub(super) fn serve(
+        &self,
+        topic: &str,
+        deadline: Instant,
+        broker: &Broker,
+    ) -> Result<(), Refusal> {
+        let Err(refusal) = self.ready(topic, deadline, broker) else { return Ok(()) };
+        let state = self.following.lock();
+        let is_whole = state.topics.get(topic).is_some_and(|followed| followed.is_whole);
+        drop(state);
+        if is_whole && broker.topics.is_mirror(topic) { Ok(()) } else { Err(refusal) }
     }
 
     /// Whether there is a connection, or may be one in a moment.

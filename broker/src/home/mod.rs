@@ -105,19 +105,16 @@ impl Homes {
     /// No such topic, or neither mirror nor home.
     pub(crate) fn prepare(&self, topic: &str, broker: &Arc<Broker>) -> Result<(), Refusal> {
         let deadline = Instant::now() + HOME_TIMEOUT;
-        let prepared = match self {
+        match self {
             Homes::Own => Ok(()),
-            Homes::Upstream(link) => link.ready(topic, deadline, broker),
+            Homes::Upstream(link) => link.serve(topic, deadline, broker),
             Homes::Peers(peers) => match peers.home(topic, deadline, broker) {
                 Ok(Home::Here) => Ok(()),
-                Ok(Home::At(link)) => link.ready(topic, deadline, broker),
+                Ok(Home::At(link)) => link.serve(topic, deadline, broker),
+                // Nobody knows where its home is now.
+                Err(refusal) if refusal.status() == 503 && broker.topics.is_mirror(topic) => Ok(()),
                 Err(refusal) => Err(refusal),
             },
-        };
-        match prepared {
-            // What was mirrored is served while its home cannot be asked.
-            Err(refusal) if refusal.status() >= 500 && broker.topics.is_mirror(topic) => Ok(()),
-            prepared => prepared,
         }
     }
 

@@ -152,7 +152,7 @@ impl Crowd {
         for (topic, publishers) in topics {
             let list = list(&topic);
             for sent in &publishers {
-                let name = sent[0].split('-').next().unwrap();
+                let name = sent.first().unwrap().split('-').next().unwrap();
                 let of_name = |message: &&String| message.split('-').next() == Some(name);
                 let there: Vec<_> = list.iter().filter(of_name).cloned().collect();
                 assert_eq!(&there, sent, "{topic}: lost, doubled or reordered");
