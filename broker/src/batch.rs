@@ -6,6 +6,7 @@
 use crate::entry;
 use crate::refusal::Refusal;
 use common::clock;
+use std::sync::Arc;
 
 /// Who publishes, and which of the publisher's messages this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +36,8 @@ impl Number {
 /// One publish of a batch.
 #[derive(Debug)]
 pub(crate) struct Publish {
-    pub(crate) topic: String,
+    /// Shared with the publish before where that is to the same topic.
+    pub(crate) topic: Arc<str>,
     /// How many of the batch's entries are this publish's.
     pub(crate) count: usize,
     /// The publisher's name and number, where the publish is numbered.
@@ -93,7 +95,13 @@ impl Batch {
         messages: impl Iterator<Item = &'m str>,
         size_max: usize,
     ) -> Result<(), Refusal> {
-        entry::check_topic(topic)?;
+        let topic = match self.publishes.last() {
+            Some(last) if *last.topic == *topic => Arc::clone(&last.topic),
+            _ => {
+                entry::check_topic(topic)?;
+                Arc::from(topic)
+            }
+        };
         if self.is_empty() {
             self.time = clock::unix_milliseconds();
             self.stamp = entry::stamp(self.time, None);
@@ -115,7 +123,7 @@ impl Batch {
             self.entries.push(entry::compose(message, stamp));
         }
         self.publishes.push(Publish {
-            topic: topic.to_owned(),
+            topic,
             count: self.entries.len() - before,
             number: publisher.and_then(|by| Some((by.name.to_owned(), by.number?))),
         });

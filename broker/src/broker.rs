@@ -5,6 +5,7 @@
 //! to the threads of `catch_up.rs`.
 
 use crate::access::Access;
+use crate::arrivals::Arrivals;
 use crate::batch::Batch;
 use crate::catch_up::CatchUp;
 use crate::commit::PlaceChange;
@@ -50,6 +51,8 @@ pub(crate) struct Broker {
     pub(crate) timeouts: Timeouts,
     /// Who did what; nothing is noted unless asked for.
     pub(crate) log: Log,
+    /// Memory for what has not wholly arrived.
+    pub(crate) arrivals: Arrivals,
 }
 
 impl Broker {
@@ -72,6 +75,7 @@ impl Broker {
             access: Access::default(),
             timeouts: Timeouts::default(),
             log: Log::default(),
+            arrivals: Arrivals::new(u64::MAX),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::entry::Entry;
 use crate::stream::Cursor;
-use common::{clock, json};
+use common::{clock, digits, json};
 use std::io::Write;
 
 /// What a subscriber reads.
@@ -149,9 +149,13 @@ fn write_fields(
     entry: Entry<'_>,
     offset: u64,
 ) {
-    let _ = write!(out, ",\"offset\":{offset},\"message\":");
+    out.extend_from_slice(b",\"offset\":");
+    digits::write_decimal(out, offset);
+    out.extend_from_slice(b",\"message\":");
     write_string(out, entry.message);
-    let _ = write!(out, ",\"time\":{},\"publisher\":", entry.time);
+    out.extend_from_slice(b",\"time\":");
+    digits::write_decimal(out, entry.time);
+    out.extend_from_slice(b",\"publisher\":");
     match entry.publisher {
         Some(publisher) => write_string(out, publisher),
         None => out.extend_from_slice(b"null"),

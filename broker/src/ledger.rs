@@ -139,75 +139,44 @@ impl Ledger {
         mut undo: Option<&mut Vec<Undo>>,
     ) -> Vec<Result<Receipt, Refusal>> {
         let mut entries = batch.entries.as_slice();
-        let judge = |publish: &Publish| {
-            let (these, rest) = entries.split_at_checked(publish.count).unwrap_or_default();
-            entries = rest;
-            let (receipt, step) = self.accept_one(publish, these, batch.own_only)?;
-            if let Some(undo) = undo.as_deref_mut() {
-                undo.push(step);
+        let mut answers = Vec::with_capacity(batch.publishes.len());
+        // A topic is looked up once for all publishes to it that follow one another (row 2).
+        for run in batch.publishes.chunk_by(|one, other| one.topic == other.topic) {
+            let Some(topic) = run.first().map(|publish| &*publish.topic) else { continue };
+            let mut opened = self.open(topic, batch.own_only);
+            for publish in run {
+                let (these, rest) = entries.split_at_checked(publish.count).unwrap_or_default();
+                entries = rest;
+                answers.push(opened.as_mut().map_err(|refusal| refusal.clone()).and_then(|open| {
+                    let (receipt, step) = open.accept(publish, these)?;
+                    if let Some(undo) = undo.as_deref_mut() {
+                        undo.push(step);
+                    }
+                    Ok(receipt)
+                }));
             }
-            Ok(receipt)
-        };
-        batch.publishes.iter().map(judge).collect()
+            // Nothing was accepted of what the topic was created for.
+            if opened.is_ok_and(|open| open.is_new) {
+                self.remove(topic);
+            }
+        }
+        answers
     }
 
-    fn accept_one(
-        &mut self,
-        publish: &Publish,
-        entries: &[String],
-        own_only: bool,
-    ) -> Result<(Receipt, Undo), Refusal> {
-        let mut undo = Undo { created: false, introduced: false, numbers: None, size: 0 };
-        let count = entries.len() as u64;
-        let known = self.topics.get(&publish.topic);
+    /// A topic that is about to be published to; it is created if need be, unless only topics
+    /// will do whose home this broker is.
+    fn open(&mut self, topic: &str, own_only: bool) -> Result<Open<'_>, Refusal> {
+        let known = self.topics.get(topic);
+        let is_new = known.is_none();
         if own_only && known.is_none_or(|facts| facts.mirror) {
-            return Err(Refusal::UnknownTopic(publish.topic.clone()));
+            return Err(Refusal::UnknownTopic(topic.to_owned()));
         }
-        let offset = known.map_or(0, |facts| facts.accepted);
-        let mut skip = 0;
-        if let Some((publisher, number)) = &publish.number {
-            let numbers = known.and_then(|facts| facts.numbers.get(publisher));
-            match Numbers::judge(numbers, *number, count)? {
-                Verdict::Append { skip: there } => skip = there,
-                Verdict::Duplicate { offset } => {
-                    let stream = known.map_or(StreamId::NONE, |facts| facts.stream);
-                    let (created, durable) = (false, self.durable);
-                    let receipt =
-                        Receipt { stream, offset, appended: 0, duplicate: true, created, durable };
-                    return Ok((receipt, undo));
-                }
-            }
+        if is_new {
+            self.create(topic, StreamId::random())?;
         }
-        let new = usize::try_from(skip).ok().and_then(|skip| entries.get(skip..));
-        undo.size = new.unwrap_or_default().iter().map(|entry| memory::entry_size(entry)).sum();
-        self.memory.check(undo.size)?;
-        if known.is_none() {
-            self.create(&publish.topic, StreamId::random())?;
-            undo.created = true;
-        }
-        let Some(facts) = self.topics.get_mut(&publish.topic) else {
-            return Err(Refusal::UnknownTopic(publish.topic.clone()));
-        };
-        let appended = count - skip;
-        facts.accepted += appended;
-        if let Some((publisher, number)) = &publish.number {
-            let first = number.later(skip);
-            if !facts.numbers.contains_key(publisher) {
-                undo.introduced = true;
-                undo.size += memory::publisher_size(publisher);
-                facts.numbers.insert(publisher.clone(), Numbers::default());
-            }
-            if let Some(numbers) = facts.numbers.get_mut(publisher) {
-                let size = numbers.size();
-                undo.numbers = Some(numbers.append(first, appended, offset));
-                undo.size += numbers.size().saturating_sub(size) as u64;
-            }
-        }
-        facts.size += undo.size;
-        self.memory.used += undo.size;
-        let Undo { created, .. } = undo;
-        let (stream, durable) = (facts.stream, self.durable);
-        Ok((Receipt { stream, offset, appended, duplicate: false, created, durable }, undo))
+        let Ledger { topics, memory, durable } = self;
+        let facts = topics.get_mut(topic).ok_or(Refusal::NoTopic)?;
+        Ok(Open { facts, memory, durable: *durable, is_new })
     }
 
     /// Takes back what was accepted of a batch, the last publish first. `undo` ends with the
@@ -221,7 +190,7 @@ impl Ledger {
         for (publish, answer) in batch.publishes.iter().zip(answers).rev() {
             let Ok(receipt) = answer else { continue };
             let Some(step) = undo.pop() else { return };
-            let Some(facts) = self.topics.get_mut(&publish.topic) else { continue };
+            let Some(facts) = self.topics.get_mut(&*publish.topic) else { continue };
             facts.accepted -= receipt.appended;
             facts.size -= step.size;
             self.memory.give_back(step.size);
@@ -236,6 +205,63 @@ impl Ledger {
                 self.remove(&publish.topic);
             }
         }
+    }
+}
+
+/// A topic that is published to.
+struct Open<'a> {
+    facts: &'a mut Facts,
+    memory: &'a mut Memory,
+    durable: bool,
+    /// Whether it was created just now, and nothing was accepted yet.
+    is_new: bool,
+}
+
+impl Open<'_> {
+    /// Decides about one publish.
+    fn accept(
+        &mut self,
+        publish: &Publish,
+        entries: &[String],
+    ) -> Result<(Receipt, Undo), Refusal> {
+        let Facts { stream, accepted: offset, .. } = *self.facts;
+        let durable = self.durable;
+        let mut undo = Undo { created: false, introduced: false, numbers: None, size: 0 };
+        let count = entries.len() as u64;
+        let mut skip = 0;
+        if let Some((publisher, number)) = &publish.number {
+            match Numbers::judge(self.facts.numbers.get(publisher), *number, count)? {
+                Verdict::Append { skip: there } => skip = there,
+                Verdict::Duplicate { offset } => {
+                    let (appended, duplicate, created) = (0, true, false);
+                    let receipt = Receipt { stream, offset, appended, duplicate, created, durable };
+                    return Ok((receipt, undo));
+                }
+            }
+        }
+        let new = usize::try_from(skip).ok().and_then(|skip| entries.get(skip..));
+        undo.size = new.unwrap_or_default().iter().map(|entry| memory::entry_size(entry)).sum();
+        self.memory.check(undo.size)?;
+        let appended = count - skip;
+        self.facts.accepted += appended;
+        if let Some((publisher, number)) = &publish.number {
+            let numbers = &mut self.facts.numbers;
+            if !numbers.contains_key(publisher) {
+                undo.introduced = true;
+                undo.size += memory::publisher_size(publisher);
+                numbers.insert(publisher.clone(), Numbers::default());
+            }
+            if let Some(numbers) = numbers.get_mut(publisher) {
+                let size = numbers.size();
+                undo.numbers = Some(numbers.append(number.later(skip), appended, offset));
+                undo.size += numbers.size().saturating_sub(size) as u64;
+            }
+        }
+        self.facts.size += undo.size;
+        self.memory.used += undo.size;
+        undo.created = std::mem::take(&mut self.is_new);
+        let created = undo.created;
+        Ok((Receipt { stream, offset, appended, duplicate: false, created, durable }, undo))
     }
 }
 

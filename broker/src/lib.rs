@@ -9,11 +9,12 @@
 //! - `topics`: the messages; `facts`, `numbers`, `stream`: what is known beside them
 //! - `batch`, `entry`: messages on their way in, and as they are kept
 //! - `listeners`: who waits for messages
-//! - `memory`, `refusal`: limits, and what a client is told
+//! - `memory`, `arrivals`, `refusal`: limits, and what a client is told
 
 #![forbid(unsafe_code)]
 
 mod access;
+mod arrivals;
 mod batch;
 mod broker;
 mod catch_up;
@@ -47,6 +48,7 @@ pub use access::{Origins, Token, TokenError};
 pub use config::{Config, PROGRAM, Role, Task, Timeouts, TokenSource};
 
 use access::Access;
+use arrivals::Arrivals;
 use broker::Broker;
 use home::index::Address;
 use home::{Homes, Link, Peers};
@@ -168,7 +170,9 @@ fn serve(config: Config) -> Result<(), Error> {
         Some(path) => Log::open(path).map_err(|cause| Error::Log { path: path.clone(), cause })?,
         None => Log::default(),
     };
-    let broker = Arc::new(Broker { access, timeouts: config.timeouts, log, ..broker });
+    let arrivals = Arrivals::new(config.memory_max);
+    let timeouts = config.timeouts;
+    let broker = Arc::new(Broker { access, arrivals, timeouts, log, ..broker });
     join(&config, &broker, address)?;
     if config.data.is_some() {
         let keeper = Arc::clone(&broker);

@@ -3,7 +3,9 @@
 //! A listener registers first and looks at the topic afterwards; a publisher appends first and
 //! looks for listeners afterwards. So whatever the two do at once, one of them sees the other.
 
+use crate::refusal::Refusal;
 use crate::session::Session;
+use common::limits::SUBSCRIPTIONS_MAX;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -43,8 +45,35 @@ pub(crate) struct Place<'a> {
 }
 
 impl Listeners {
-    /// Adds a listener to a topic.
-    pub(crate) fn add(&self, topic: &Arc<str>, listener: Listener) {
+    /// Adds a session to the listeners of a topic.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::TooManySubscriptions`].
+    pub(crate) fn subscribe(
+        &self,
+        topic: &Arc<str>,
+        session: &Arc<Session>,
+    ) -> Result<(), Refusal> {
+        self.check_room()?;
+        self.add(topic, Listener::Session(Arc::clone(session)));
+        Ok(())
+    }
+
+    /// Whether there is room for a session more. Those that come at the same moment may together
+    /// pass the limit by as many as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::TooManySubscriptions`].
+    pub(crate) fn check_room(&self) -> Result<(), Refusal> {
+        match self.count.load(Ordering::SeqCst) {
+            ..SUBSCRIPTIONS_MAX => Ok(()),
+            _ => Err(Refusal::TooManySubscriptions { subscriptions_max: SUBSCRIPTIONS_MAX }),
+        }
+    }
+
+    fn add(&self, topic: &Arc<str>, listener: Listener) {
         let mut topics = lock(&self.topics);
         Arc::make_mut(topics.entry(Arc::clone(topic)).or_default()).push(listener);
         self.count.fetch_add(1, Ordering::SeqCst);
@@ -168,6 +197,20 @@ mod tests {
             scope.spawn(|| ring(&listeners, "a"));
             assert!(place.wait(Instant::now() + Duration::from_secs(60)));
         });
+    }
+
+    #[test]
+    fn there_are_only_so_many_subscriptions() {
+        let listeners = Listeners::default();
+        let (topic, bell) = (Arc::from("a"), Arc::new(Bell::default()));
+        for _ in 0..SUBSCRIPTIONS_MAX {
+            assert!(listeners.check_room().is_ok());
+            listeners.add(&topic, Listener::Bell(Arc::clone(&bell)));
+        }
+        let refusal = listeners.check_room().unwrap_err();
+        assert!(refusal.to_string().contains("1000000"), "{refusal}");
+        listeners.remove("a", &Listener::Bell(bell));
+        assert!(listeners.check_room().is_ok());
     }
 
     #[test]

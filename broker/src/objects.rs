@@ -3,8 +3,9 @@
 use common::json::{self, Boundary, Value};
 
 /// Takes one object after another from the front of the bytes that came in.
-#[derive(Default)]
 pub(crate) struct Objects {
+    /// The largest that is handed out, in bytes.
+    size_max: usize,
     /// How far the end of an object was looked for that did not come in one piece: a large one
     /// comes in many, and is parsed when it is all there.
     boundary: Option<Boundary>,
@@ -21,6 +22,11 @@ pub(crate) enum Next<'a> {
 }
 
 impl Objects {
+    /// Nothing came in yet.
+    pub(crate) fn new(size_max: usize) -> Objects {
+        Objects { size_max, boundary: None }
+    }
+
     /// What stands at the front of `input`, which begins where the last object ended.
     pub(crate) fn next<'a>(&mut self, input: &'a [u8]) -> Next<'a> {
         if input.trim_ascii_start().is_empty() {
@@ -33,6 +39,8 @@ impl Objects {
         }
         self.boundary = None;
         match json::parse_prefix(input) {
+            // Most that are too large are found out before they end; some end with the read.
+            Ok((_, size)) if size > self.size_max => Next::Partial { size },
             Ok((object, size)) => Next::Object(object, size),
             Err(json::Error::Invalid { .. }) => Next::Invalid,
             Err(json::Error::Partial) => {

@@ -75,6 +75,12 @@ pub(crate) enum Refusal {
     Origin,
     /// The token is missing or wrong; this is how to send it.
     Token { how: &'static str },
+    /// There are as many subscriptions as there may be, of all connections together.
+    TooManySubscriptions { subscriptions_max: usize },
+    /// The last publish could not be stored.
+    NotReady,
+    /// Others are sending so much at the same time that there is no memory for more.
+    Busy { bytes_max: u64 },
     /// The request's head or body did not arrive in time.
     TooSlow { what: &'static str, seconds: u64, flag: &'static str },
 }
@@ -116,6 +122,7 @@ impl Refusal {
             Refusal::Unreachable { .. } | Refusal::Away(_) => 503,
             Refusal::Ring => 508,
             Refusal::TooSlow { .. } => 408,
+            Refusal::Busy { .. } | Refusal::NotReady | Refusal::TooManySubscriptions { .. } => 503,
         }
     }
 }
@@ -194,6 +201,19 @@ impl fmt::Display for Refusal {
                  --allow-origin",
             ),
             Refusal::Token { how } => write!(f, "this broker asks for a token: {how}"),
+            Refusal::TooManySubscriptions { subscriptions_max } => write!(
+                f,
+                "there are {subscriptions_max} subscriptions, as many as there may be: try again \
+                 when others have left"
+            ),
+            Refusal::NotReady => {
+                f.write_str("the last publish could not be stored: make room on the disk")
+            }
+            Refusal::Busy { bytes_max } => write!(
+                f,
+                "all clients together are sending more than {bytes_max} bytes: try again, or \
+                 start the broker with a larger --max-memory"
+            ),
             Refusal::TooSlow { what, seconds, flag } => {
                 write!(f, "the {what} did not arrive within {seconds} s (broker --{flag})")
             }

@@ -7,7 +7,8 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Descriptors that are not connections: standard streams, listener, data files, one to spare,
-/// and those of clients that are being turned away.
+/// and those of clients that are being turned away. Where there are few descriptors at all, half
+/// of them.
 const OTHER_DESCRIPTORS: usize = 64;
 
 /// Threads that are not connections'.
@@ -96,7 +97,7 @@ pub(crate) fn capacity(wanted: Option<usize>) -> (usize, &'static str) {
             Some(wanted) => (wanted, "--max-connections"),
             None => (CONNECTIONS_MAX, "the default of --max-connections"),
         },
-        (descriptors().saturating_sub(OTHER_DESCRIPTORS), "the open-file limit (ulimit -n)"),
+        (connections_of(descriptors()), "the open-file limit (ulimit -n)"),
         // An eighth is kept for threads that catch up.
         ((threads() / 8 * 7).saturating_sub(OTHER_THREADS), "the thread limit"),
     ];
@@ -106,6 +107,11 @@ pub(crate) fn capacity(wanted: Option<usize>) -> (usize, &'static str) {
 /// How many threads are left to catch up beside those of `connections`.
 pub(crate) fn catch_up_threads(connections: usize) -> usize {
     threads().saturating_sub(connections + OTHER_THREADS).min(connections).max(1)
+}
+
+/// How many of so many descriptors are for connections.
+fn connections_of(descriptors: usize) -> usize {
+    descriptors - OTHER_DESCRIPTORS.min(descriptors / 2)
 }
 
 /// How many files this process may have open.
@@ -174,5 +180,8 @@ mod tests {
     fn the_smallest_bound_counts_and_is_named() {
         assert_eq!(capacity(Some(3)), (3, "--max-connections"));
         assert!(capacity(None).0 <= CONNECTIONS_MAX);
+        for (descriptors, connections) in [(1, 1), (20, 10), (64, 32), (128, 64), (1024, 960)] {
+            assert_eq!(connections_of(descriptors), connections);
+        }
     }
 }

@@ -2,8 +2,7 @@
 
 use crate::broker::Broker;
 use crate::door;
-use crate::log;
-use crate::room::{Room, Seat};
+use crate::room::Room;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
@@ -73,20 +72,16 @@ fn welcome(
     };
     let (broker, guest) = (Arc::clone(broker), Arc::clone(&stream));
     let thread = thread::Builder::new().stack_size(STACK_SIZE);
-    thread.spawn(move || attend(guest, seat, &broker)).map(drop).map_err(|_| stream)
+    let attend = move || attend(&guest, || door::attend(Arc::clone(&guest), seat, &broker));
+    thread.spawn(attend).map(drop).map_err(|_| stream)
 }
 
-/// The life of a connection's thread. A panic ends this connection and no other.
-fn attend(stream: Arc<TcpStream>, seat: Seat, broker: &Arc<Broker>) {
+/// The life of a connection's thread. A panic while it is served ends this connection and no
+/// other.
+fn attend(stream: &TcpStream, serve: impl FnOnce()) {
     // Answers are written whole, so there is nothing to wait for before they are sent.
     let _ = stream.set_nodelay(true);
-    if broker.log.is_on() {
-        log::work_for(&stream);
-    }
-    let served = panic::catch_unwind(AssertUnwindSafe(|| {
-        door::attend(Arc::clone(&stream), seat, broker);
-    }));
-    if served.is_err() {
+    if panic::catch_unwind(AssertUnwindSafe(serve)).is_err() {
         // The panic's own text is on standard error already; this says what became of it.
         let peer = stream.peer_addr().map_or_else(|_| "a client".to_owned(), |it| it.to_string());
         let _ = writeln!(io::stderr(), "broker: the connection of {peer} ended by a defect");
@@ -111,6 +106,23 @@ fn turn_away(stream: impl Into<Arc<TcpStream>>, turned_away: &mut VecDeque<Arc<T
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panic_ends_its_own_connection_and_leaves_its_place() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let stream = Arc::new(listener.accept().unwrap().0);
+        let room = Arc::new(Room::new(1));
+        let mut seat = room.enter(&stream).unwrap();
+        assert!(seat.spoke());
+        assert!(room.enter(&stream).is_none());
+        attend(&stream, || {
+            let _seat = seat;
+            panic!("on purpose");
+        });
+        assert_eq!(client.read(&mut [0]).unwrap(), 0, "the connection has ended");
+        assert!(room.enter(&stream).is_some(), "its place is free");
+    }
 
     #[test]
     fn the_length_of_the_fixed_answer_is_right() {

@@ -1,6 +1,7 @@
 //! Stream ids and cursors: which list an offset belongs to, and a place in it.
 
 use crate::refusal::Refusal;
+use common::digits;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::str::FromStr;
@@ -16,6 +17,11 @@ impl StreamId {
     /// The id of a topic that is not there yet. A cursor with this id stands at offset 0, and is
     /// right for any list: nothing was read from another.
     pub(crate) const NONE: StreamId = StreamId(0);
+
+    /// Writes the id as `Display` does.
+    pub(crate) fn write(self, out: &mut Vec<u8>) {
+        digits::write_hexadecimal(out, self.0);
+    }
 
     /// An id that no other list has.
     pub(crate) fn random() -> StreamId {

@@ -41,7 +41,7 @@ impl Subscriber {
     ///
     /// # Errors
     ///
-    /// A topic's name that cannot be one, and what `begin` refuses.
+    /// A topic's name that cannot be one, one subscription too many, and what `begin` refuses.
     pub(crate) fn subscribe(
         &self,
         topic: &str,
@@ -62,11 +62,11 @@ impl Subscriber {
         }
         let topic: Arc<str> = topic.into();
         // First listen, then look: what is published between the two is found either way.
-        let listener = Listener::Session(Arc::clone(&self.session));
-        self.broker.listeners.add(&topic, listener.clone());
+        self.broker.listeners.subscribe(&topic, &self.session)?;
         let cursor = match begin(self.broker.topics.end(&topic)) {
             Ok(cursor) => cursor,
             Err(refusal) => {
+                let listener = Listener::Session(Arc::clone(&self.session));
                 self.broker.listeners.remove(&topic, &listener);
                 return Err(refusal);
             }

@@ -463,25 +463,28 @@ fn publish(
     answers: &[Result<Receipt, Refusal>],
 ) {
     let mut entries = batch.entries.drain(..);
-    for (publish, answer) in batch.publishes.iter().zip(answers) {
-        let mut these = entries.by_ref().take(publish.count);
-        let Ok(receipt) = answer else {
-            these.for_each(drop);
-            continue;
+    let mut answers = answers.iter();
+    // A list is looked up once for all publishes to it that follow one another (row 2).
+    for run in batch.publishes.chunk_by(|one, other| one.topic == other.topic) {
+        let Some(topic) = run.first().map(|publish| &*publish.topic) else { continue };
+        let facts = ledger.topics.get_mut(topic);
+        let mut list = match (lists.get_mut(topic), &facts) {
+            (None, Some(_)) => Some(lists.entry(topic.to_owned()).or_default()),
+            (list, _) => list,
         };
-        let appended = index(receipt.appended);
-        these.by_ref().take(publish.count - appended).for_each(drop);
-        if receipt.duplicate {
-            continue;
+        let before = list.as_ref().map_or(0, |list| list.len());
+        for (publish, answer) in run.iter().zip(&mut answers) {
+            let mut these = entries.by_ref().take(publish.count);
+            let appended = answer.as_ref().map_or(0, |receipt| index(receipt.appended));
+            these.by_ref().take(publish.count - appended).for_each(drop);
+            if let Some(list) = &mut list {
+                memory::reserve(list, appended);
+                list.extend(these);
+            }
         }
-        let list = match lists.get_mut(&publish.topic) {
-            Some(list) => list,
-            None => lists.entry(publish.topic.clone()).or_default(),
-        };
-        memory::reserve(list, appended);
-        list.extend(these);
-        if let Some(facts) = ledger.topics.get_mut(&publish.topic) {
-            facts.appended(list, appended);
+        if let (Some(facts), Some(list)) = (facts, list) {
+            let count = list.len() - before;
+            facts.appended(list, count);
         }
     }
 }

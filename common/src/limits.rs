@@ -75,6 +75,9 @@ pub const PEERS_MAX: usize = 10_000;
 /// Names of lasting subscriptions.
 pub const SUBSCRIBERS_MAX: usize = 100_000;
 
+/// Subscriptions of all connections together, to topics that need not be there: some 400 MB.
+pub const SUBSCRIPTIONS_MAX: usize = 1_000_000;
+
 /// Messages in one answer to `pull`, in bytes; the answer says where to go on.
 pub const PULL_SIZE: usize = 8 << 20;
 

@@ -33,6 +33,7 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
         answers: Vec::new(),
     };
     let line_size_max = broker.message_size_max + TEXT_LINE_OVERHEAD;
+    let mut share = broker.arrivals.share();
     // Bytes of an unfinished line in which there is no line break.
     let mut scanned = 0;
     loop {
@@ -42,6 +43,9 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
             input.get(used + scanned..).and_then(|rest| rest.iter().position(|&it| it == b'\n'))
         {
             let line = input.get(used..used + scanned + size).unwrap_or_default();
+            if line.len() > line_size_max {
+                break;
+            }
             used += line.len() + 1;
             scanned = 0;
             desk.line(line.strip_suffix(b"\r").unwrap_or(line));
@@ -52,7 +56,17 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
         }
         scanned = input.len() - used;
         if scanned > line_size_max {
-            let _ = writeln!(desk.answers, "ERROR the line is longer than {line_size_max} bytes");
+            let _ = writeln!(
+                desk.answers,
+                "ERROR the line is longer than {line_size_max} bytes (--max-message)"
+            );
+            break;
+        }
+        if used > 0 {
+            share.give_back();
+        }
+        if let Err(refusal) = share.grow(scanned) {
+            let _ = writeln!(desk.answers, "ERROR {refusal}");
             break;
         }
         connection.consume(used);

@@ -120,7 +120,7 @@ impl Wires {
         let time = deadline.saturating_duration_since(Instant::now()).min(CONNECT_TIMEOUT);
         let connection = connect::connect(&self.address, time);
         let connection = connection.map_err(|error| self.unreachable(&error))?;
-        let mut wire = Wire { connection, objects: Objects::default() };
+        let mut wire = Wire { connection, objects: Objects::new(OBJECT_SIZE_MAX) };
         if let Some(token) = &self.token {
             let mut command = b"{\"command\":\"auth\",\"token\":".to_vec();
             json::write_string_ascii(&mut command, token);

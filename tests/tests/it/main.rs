@@ -9,6 +9,8 @@
 //! - [`four_nodes`]: a broker, a publisher and two subscribers, whatever happens to them
 //! - [`publish`]: what is stored, what is refused, and what is not stored twice
 //! - [`http_cases`]: HTTP at its edges, byte by byte
+//! - [`limits`]: every limit, at it and one past it
+//! - [`load`]: many clients, slow ones, and such as break off
 //! - [`messages`]: the list of a topic, whole, in pieces and as it grows
 //! - [`programs`]: how the programs begin, end, and say what is wrong
 //! - [`tidy`]: the rules that every file keeps
@@ -21,9 +23,12 @@ mod brokers;
 mod four_nodes;
 mod http_cases;
 mod hub;
+mod limits;
+mod load;
 mod log;
 mod messages;
 mod peers;
 mod programs;
 mod publish;
+mod push;
 mod tidy;

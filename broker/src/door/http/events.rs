@@ -26,7 +26,8 @@ const RETRY_MILLISECONDS: u64 = 1000;
 impl Door<'_> {
     /// Answers `GET /events`; does not return before the stream ends, if one is begun.
     pub(super) fn events(&mut self, query: &EventsQuery, manner: Manner<'_>) -> Result<(), End> {
-        let begin = match places(self.broker, query) {
+        let room = self.broker.listeners.check_room();
+        let begin = match room.and_then(|()| places(self.broker, query)) {
             Ok(begin) => begin,
             Err(refusal) => {
                 self.answers.refusal(&refusal, &[], manner);
@@ -56,18 +57,18 @@ impl Door<'_> {
                 &mut first,
                 |_, _| {},
             );
-            // Names were checked with the query.
+            // Names were checked with the query; the last room may be gone since.
             begun.map_err(|_| End)?;
         }
         let mut alive = subscriber.answer(&mut first);
         let mut reads = true;
+        let mut heartbeat = Instant::now() + HEARTBEAT_TIME;
         while alive {
             if reads {
                 // Whatever the client sends is read and means nothing; its end of input neither,
                 // for it may have closed its own side only.
-                let deadline = Instant::now() + HEARTBEAT_TIME;
                 self.connection.consume(self.connection.buffered().len());
-                match self.connection.fill(Some(deadline)) {
+                match self.connection.fill(Some(heartbeat)) {
                     Ok(size) if size > 0 => continue,
                     Err(Error::TimedOut) => {}
                     Ok(_) => reads = false,
@@ -77,6 +78,7 @@ impl Door<'_> {
                 subscriber.session().sleep(HEARTBEAT_TIME);
             }
             alive = subscriber.answer(&mut b":\n\n".to_vec());
+            heartbeat = Instant::now() + HEARTBEAT_TIME;
         }
         Err(End)
     }

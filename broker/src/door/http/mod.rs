@@ -15,6 +15,7 @@ mod topics;
 use self::answer::Answers;
 use self::route::Route;
 use super::{linger, publish};
+use crate::arrivals::{self, DocumentSize, Share};
 use crate::batch::Batch;
 use crate::broker::Broker;
 use crate::refusal::Refusal;
@@ -174,7 +175,10 @@ impl<'a> Door<'a> {
             (Some(body), admitted) => {
                 self.used += head_size + body.len();
                 match admitted {
-                    Ok(()) => take(&request, body, manner, &mut self.batch, broker),
+                    Ok(()) => {
+                        let mut share = broker.arrivals.share();
+                        take(&request, body, manner, &mut self.batch, broker, &mut share)
+                    }
                     Err(refusal) => Next::Request(Route::Refuse(refusal), manner),
                 }
             }
@@ -195,6 +199,12 @@ impl<'a> Door<'a> {
         let &Awaited { head_size, body, expects_continue, manner } = awaited;
         let head = self.connection.buffered().get(..head_size).unwrap_or_default().to_vec();
         self.connection.consume(head_size);
+        let mut share = self.broker.arrivals.share();
+        if let Body::Sized(size) = body
+            && let Err(refusal) = share.grow(usize::try_from(size).unwrap_or(usize::MAX))
+        {
+            return Ok(Next::Close(refusal, manner));
+        }
         let timeout = self.broker.timeouts.body;
         let deadline = Instant::now() + timeout;
         if expects_continue && self.connection.buffered().is_empty() {
@@ -219,6 +229,9 @@ impl<'a> Door<'a> {
                 Body::None | Body::UntilClose => (0, true),
             };
             self.connection.consume(consumed);
+            if let Err(refusal) = share.grow(gathered.len()) {
+                return Ok(Next::Close(refusal, manner));
+            }
             if finished {
                 break;
             }
@@ -226,7 +239,7 @@ impl<'a> Door<'a> {
         }
         match parse::request(&head) {
             Ok(Progress::Complete { value, .. }) => {
-                Ok(take(&value, &gathered, manner, &mut self.batch, self.broker))
+                Ok(take(&value, &gathered, manner, &mut self.batch, self.broker, &mut share))
             }
             // It was complete before it was copied.
             _ => Err(End),
@@ -276,6 +289,9 @@ impl<'a> Door<'a> {
     fn act(&mut self, route: Route, manner: Manner<'_>) -> Result<(), End> {
         match route {
             Route::Refuse(refusal) => self.answers.refusal(&refusal, &[], manner),
+            Route::Ready if !self.broker.topics.is_healthy() => {
+                self.answers.refusal(&Refusal::NotReady, &[], manner);
+            }
             Route::Page => self.page(manner),
             Route::Alive | Route::Ready => self.answers.text("ok\n", manner),
             Route::Options { allow } => self.answers.options(allow, manner),
@@ -341,22 +357,28 @@ impl<'a> Door<'a> {
     }
 }
 
-/// Takes a whole request: a publish goes into the batch, anything else is routed.
+/// Takes a whole request: a publish goes into the batch, anything else is routed. What a large
+/// body becomes on the way is on the same account as the body.
 fn take<'a>(
     request: &Request<'_>,
     body: &[u8],
     manner: Manner<'a>,
     batch: &mut Batch,
     broker: &Broker,
+    share: &mut Share<'_>,
 ) -> Next<'a> {
     let size_max = broker.message_size_max;
     let route = route::of(request).and_then(|route| {
         match &route {
             Route::Publish => {
+                share.grow(DocumentSize::default().of(body))?;
                 let object = json::parse(body).map_err(Refusal::Json)?;
                 publish::add(&object, "topic", batch, size_max)?;
             }
-            Route::Lines { topic } => topics::read_lines(topic, body, batch, size_max)?,
+            Route::Lines { topic } => {
+                share.grow(arrivals::lines_size(body))?;
+                topics::read_lines(topic, body, batch, size_max)?;
+            }
             _ => {}
         }
         Ok(route)

@@ -13,6 +13,7 @@ mod topic;
 
 use super::entrance::Entrance;
 use super::publish;
+use crate::arrivals::DocumentSize;
 use crate::batch::Batch;
 use crate::broker::Broker;
 use crate::home::index::Presence;
@@ -41,7 +42,9 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
         dialects: Vec::new(),
         answers: Vec::new(),
     };
-    let mut objects = Objects::default();
+    let mut objects = Objects::new(BODY_SIZE_MAX);
+    let mut share = broker.arrivals.share();
+    let mut size = DocumentSize::default();
     let ending = loop {
         let input = connection.buffered();
         let mut used = 0;
@@ -62,6 +65,14 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
         let Some(unfinished) = unfinished else { break Some(INVALID) };
         if unfinished > BODY_SIZE_MAX {
             break Some(TOO_LARGE);
+        }
+        if used > 0 {
+            share.give_back();
+            size = DocumentSize::default();
+        }
+        if let Err(refusal) = share.grow(size.of(input.get(used..).unwrap_or_default())) {
+            desk.refuse(desk.dialect, &refusal);
+            break None;
         }
         connection.consume(used);
         match connection.fill(desk.patience()) {
@@ -160,6 +171,10 @@ impl Desk<'_> {
 
     /// Handles one object.
     fn command(&mut self, object: &Value<'_>) {
+        if !matches!(object, Value::Object(_)) {
+            self.append();
+            return self.dialect.error(&mut self.answers, INVALID);
+        }
         let arguments = match object.get("args") {
             Some(arguments @ Value::Object(_)) => arguments,
             _ => object,
@@ -171,14 +186,8 @@ impl Desk<'_> {
             }
         }
         let dialect = self.dialect;
-        let command = match publish::required_text(object, "command") {
-            Ok(command) => command.to_ascii_lowercase(),
-            Err(_) => String::new(),
-        };
-        if command == "auth" || !self.entrance.is_open() {
-            return self.authenticate(dialect, &command, arguments);
-        }
-        if command == "publish" {
+        let command = publish::required_text(object, "command").unwrap_or_default();
+        if self.entrance.is_open() && command.eq_ignore_ascii_case("publish") {
             let size_max = self.broker.message_size_max;
             match publish::add(arguments, dialect.key(), &mut self.batch, size_max) {
                 Ok(()) => self.dialects.push(dialect),
@@ -188,6 +197,10 @@ impl Desk<'_> {
                 self.append();
             }
             return;
+        }
+        let command = command.to_ascii_lowercase();
+        if command == "auth" || !self.entrance.is_open() {
+            return self.authenticate(dialect, &command, arguments);
         }
         self.append();
         let done = match dialect {

@@ -7,6 +7,7 @@ use crate::format::Format;
 use crate::ledger::Receipt;
 use crate::refusal::Refusal;
 use crate::stream::{Cursor, StreamId};
+use common::digits;
 use common::json::{self, Value};
 use common::limits::PULL_SIZE;
 use std::io::Write;
@@ -162,14 +163,15 @@ pub(super) fn confirm_publish(out: &mut Vec<u8>, topic: &str, receipt: &Receipt)
     out.remove(quoted_from);
     out.pop();
     out.extend_from_slice(b"'\"");
-    let Receipt { stream, offset, appended, duplicate, durable, .. } = receipt;
-    let duplicate = if *duplicate { ",\"duplicate\":true" } else { "" };
-    let _ = write!(
-        out,
-        ",\"offset\":{offset},\"appended\":{appended},\"stream\":\"{stream}\",\
-         \"durable\":{durable}{duplicate}}}"
-    );
-    out.push(b'\n');
+    let Receipt { stream, offset, appended, duplicate, durable, .. } = *receipt;
+    out.extend_from_slice(b",\"offset\":");
+    digits::write_decimal(out, offset);
+    out.extend_from_slice(b",\"appended\":");
+    digits::write_decimal(out, appended);
+    out.extend_from_slice(b",\"stream\":\"");
+    stream.write(out);
+    out.extend_from_slice(if durable { b"\",\"durable\":true" } else { b"\",\"durable\":false" });
+    out.extend_from_slice(if duplicate { b",\"duplicate\":true}\n" } else { b"}\n" });
 }
 
 /// Writes a refusal, with what a program may want to know of it.

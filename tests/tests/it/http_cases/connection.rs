@@ -85,6 +85,7 @@ fn head_is_get_without_the_body() {
         ("/topics", 200),
         ("/topics/t", 200),
         ("/topics/nothing", 404),
+        ("/", 200),
         ("/livez", 200),
         ("/readyz", 200),
         ("/nothing", 404),

@@ -145,6 +145,7 @@ pub(super) fn cases_with_a_token() -> Vec<Case> {
             401,
         ),
         keep("G17", with("Bearer a-secret"), 200).stores(&["x"]),
+        keep("G17", target("/"), 200),
         keep("G17", target("/livez"), 200),
         keep("G17", target("/readyz"), 200),
         keep("G17", "OPTIONS /publish HTTP/1.1\r\nHost: localhost\r\n\r\n", 204),

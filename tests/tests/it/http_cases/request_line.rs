@@ -114,7 +114,7 @@ pub(super) fn cases() -> Vec<Case> {
             .without("shout"),
         keep("A30", target("http://localhost/messages?topic=t"), 200),
         keep("A30", target("HTTP://LOCALHOST:9000/messages?topic=t"), 200),
-        keep("A30", line("OPTIONS http://localhost HTTP/1.1"), 404),
+        keep("A30", line("OPTIONS http://localhost HTTP/1.1"), 204),
         close("A31", format!("{elsewhere}\r\nHost: localhost\r\n\r\n"), 421),
         keep("A31", format!("{here}\r\nHost: example.net\r\n\r\n"), 200),
         close("A32", target("http://user@localhost/messages?topic=t"), 400),

@@ -1,0 +1,157 @@
+//! Memory for what is on its way in: bodies, objects and lines that come in pieces, and what they
+//! become before they are messages.
+//!
+//! Each is bounded by itself, but a thousand clients could send a large one at the same time, and
+//! eight MiB of JSON that is all brackets become twenty times as much when they are parsed. So
+//! all of it is on one account; who finds it used up is refused, and may try again.
+//!
+//! # Guarantee
+//!
+//! A body that says its size has room for all of it, or is refused before it is read.
+
+use crate::refusal::Refusal;
+use common::limits::BODY_SIZE_MAX;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What a connection may hold without being counted: many small bodies arrive at once on a busy
+/// day, and are gone at once as well.
+const UNCOUNTED_SIZE: usize = 64 << 10;
+
+/// Memory that a value takes in a parsed document, its share of the room to grow included.
+const VALUE_SIZE: usize = 64;
+
+/// Memory that a short message takes in a batch.
+const LINE_SIZE: usize = 96;
+
+/// The account that all connections share.
+#[derive(Debug)]
+pub(crate) struct Arrivals {
+    max: u64,
+    used: AtomicU64,
+}
+
+/// What one connection has taken; given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Share<'a> {
+    arrivals: &'a Arrivals,
+    taken: u64,
+}
+
+impl Arrivals {
+    /// An account for a broker whose messages may take `memory_max` bytes: a quarter of that on
+    /// top, and in any case room for one body and what it usually becomes.
+    pub(crate) fn new(memory_max: u64) -> Arrivals {
+        Arrivals { max: (memory_max / 4).max(2 * BODY_SIZE_MAX as u64), used: AtomicU64::new(0) }
+    }
+
+    /// The share of a connection that has taken nothing yet.
+    pub(crate) fn share(&self) -> Share<'_> {
+        Share { arrivals: self, taken: 0 }
+    }
+}
+
+impl Share<'_> {
+    /// Makes the share large enough for `size` bytes. It does not become smaller.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Busy`] where others have taken too much.
+    pub(crate) fn grow(&mut self, size: usize) -> Result<(), Refusal> {
+        let more = (size as u64).saturating_sub(self.taken);
+        if size <= UNCOUNTED_SIZE || more == 0 {
+            return Ok(());
+        }
+        let Arrivals { max, used } = self.arrivals;
+        let take = |used: u64| used.checked_add(more).filter(|used| used <= max);
+        match used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
+            Ok(_) => {
+                self.taken += more;
+                Ok(())
+            }
+            Err(_) => Err(Refusal::Busy { bytes_max: *max }),
+        }
+    }
+
+    /// Gives all of it back.
+    pub(crate) fn give_back(&mut self) {
+        // Most have taken nothing, and need not touch what all share.
+        if self.taken > 0 {
+            self.arrivals.used.fetch_sub(self.taken, Ordering::Relaxed);
+            self.taken = 0;
+        }
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
+/// Memory that a JSON document takes with all its values, however it comes in pieces.
+#[derive(Debug, Default)]
+pub(crate) struct DocumentSize {
+    counted: usize,
+    marks: usize,
+}
+
+impl DocumentSize {
+    /// What the document takes, so much of which is there. Each byte is looked at once.
+    ///
+    /// A value begins a container, or follows a comma, or is the first of its container; so
+    /// there are no more values than these. Commas in text count too.
+    pub(crate) fn of(&mut self, document: &[u8]) -> usize {
+        let new = document.get(self.counted..).unwrap_or_default();
+        self.marks += new.iter().filter(|&&byte| matches!(byte, b',' | b'[' | b'{')).count();
+        self.counted = document.len();
+        document.len().saturating_add((self.marks + 1).saturating_mul(VALUE_SIZE))
+    }
+}
+
+/// Memory that lines take with the messages that they become.
+pub(crate) fn lines_size(lines: &[u8]) -> usize {
+    let count = 1 + lines.iter().filter(|&&byte| byte == b'\n').count();
+    (2 * lines.len()).saturating_add(count.saturating_mul(LINE_SIZE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_is_counted_with_all_its_values() {
+        let document = b"[[1,2],{\"a\":3}]";
+        assert_eq!(DocumentSize::default().of(b"7"), 1 + VALUE_SIZE);
+        assert_eq!(DocumentSize::default().of(document), 15 + 6 * VALUE_SIZE);
+        let mut pieces = DocumentSize::default();
+        assert_eq!(pieces.of(&document[..3]), 3 + 3 * VALUE_SIZE);
+        assert_eq!(pieces.of(document), 15 + 6 * VALUE_SIZE);
+        assert_eq!(lines_size(b"a\nb\n"), 8 + 3 * LINE_SIZE);
+    }
+
+    #[test]
+    fn newcomers_are_refused_while_others_have_it_all() {
+        let arrivals = Arrivals::new(0);
+        let mut first = arrivals.share();
+        let mut second = arrivals.share();
+        let all = 2 * BODY_SIZE_MAX;
+        assert!(first.grow(all).is_ok(), "there is room for one and what it becomes");
+        assert!(first.grow(all).is_ok(), "and it is not counted twice");
+        assert!(matches!(second.grow(UNCOUNTED_SIZE + 1), Err(Refusal::Busy { .. })));
+        assert!(second.grow(UNCOUNTED_SIZE).is_ok(), "a small one always has room");
+        drop(first);
+        assert!(second.grow(all - 1).is_ok());
+        assert!(second.grow(all).is_ok());
+        assert!(second.grow(all + 1).is_err());
+        second.give_back();
+        assert_eq!(arrivals.used.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn the_account_is_a_share_of_the_memory_for_messages() {
+        let arrivals = Arrivals::new(1 << 30);
+        let mut share = arrivals.share();
+        assert!(share.grow(1 << 28).is_ok());
+        assert!(share.grow((1 << 28) + 1).is_err());
+    }
+}

@@ -1,0 +1,394 @@
+//! F: many clients, slow clients, and clients that break off (the rows of `http_cases` that need
+//! more than one connection). Deadlines are in `http_cases/timing.rs`.
+//!
+//! Not here, because no test can provoke it from outside: an `accept` that fails with
+//! `ECONNABORTED` (Linux reports it to nobody), a panic in a handler (tested in the broker's
+//! `server.rs`), a host that vanishes without a word.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+use tests::raw::{Raw, request};
+use tests::resources::Resources;
+use tests::wait::{DEADLINE, wait_until};
+use tests::{Folder, Process, System, program, publish_body, tools};
+
+/// A connection on which a request was answered, so that it is not a silent one.
+fn regular(address: &str) -> Raw {
+    let mut raw = Raw::connect(address);
+    raw.request("GET", "/livez", "");
+    assert_eq!(raw.answer().status, 200);
+    raw
+}
+
+/// Whether a newcomer is served.
+fn is_served(address: &str) -> bool {
+    let mut raw = Raw::connect(address);
+    raw.send_as_far_as_taken(&request("GET", "/livez", ""));
+    raw.answer().status == 200
+}
+
+/// Waits until the broker has no more threads and descriptors than before.
+#[track_caller]
+fn wait_for_calm(broker: u32, before: Resources) {
+    wait_until(DEADLINE, "threads and descriptors to be given back", || {
+        let now = Resources::of(broker);
+        now.threads <= before.threads && now.descriptors <= before.descriptors
+    });
+}
+
+/// F01: whoever opens a connection and says nothing may be about to type.
+#[test]
+fn the_oldest_silent_connection_makes_way_at_the_limit() {
+    let system = System::start_with(&["--max-connections", "3"]);
+    let mut silent: Vec<_> = (0..3).map(|_| Raw::connect(&system.address())).collect();
+    // Connections are accepted in order; this one's answer says that all were.
+    let _newcomer = regular(&system.address());
+    silent.remove(0).end();
+    assert!(silent.iter().all(Raw::is_silent));
+    let mut second = silent.remove(0);
+    second.request("GET", "/livez", "");
+    assert_eq!(second.answer().status, 200, "the others can still speak");
+}
+
+/// F06, F07.
+#[test]
+fn a_newcomer_without_room_is_told_when_to_come_back_and_served_when_there_is() {
+    let system = System::start_with(&["--max-connections", "2"]);
+    let mut present: Vec<_> = (0..2).map(|_| regular(&system.address())).collect();
+    for _ in 0..100 {
+        let mut raw = Raw::connect(&system.address());
+        let answer = raw.answer();
+        assert_eq!(answer.status, 503);
+        assert_eq!(answer.field("retry-after"), Some("1"));
+        assert_eq!(answer.field("connection"), Some("close"));
+        assert!(answer.text().contains("no room"), "{answer:?}");
+        raw.end();
+    }
+    present.pop();
+    wait_until(DEADLINE, "room for a newcomer", || is_served(&system.address()));
+}
+
+/// F08, in small; `slow_clients` among the benchmarks measures it.
+#[test]
+fn slow_clients_do_not_hold_up_a_good_one() {
+    let mut system = System::start();
+    let large = "x".repeat(1 << 20);
+    for _ in 0..16 {
+        system.publish("large", &large);
+    }
+    let before = Resources::of(system.broker().id());
+    let slow: Vec<_> = (0..60)
+        .map(|number| {
+            let mut raw = Raw::connect(&system.address());
+            match number % 3 {
+                0 => raw.send("GET /messages?topic=t HTTP/1.1\r\nHost: loc"),
+                1 => raw.send(
+                    "POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{",
+                ),
+                _ => raw.request("GET", "/messages?topic=large", ""),
+            }
+            raw
+        })
+        .collect();
+    let mut good = Raw::connect(&system.address());
+    for number in 0..200 {
+        good.request("POST", "/publish", publish_body("t", &number.to_string()));
+        assert_eq!(good.answer().status, 200);
+    }
+    assert_eq!(system.messages("t").len(), 200);
+    drop((good, slow));
+    wait_for_calm(system.broker().id(), before);
+}
+
+/// F09.
+#[test]
+fn connections_that_are_reset_at_once_leave_nothing_behind() {
+    let Some(mut python) = tools::python3() else { return };
+    let mut system = System::start();
+    assert!(is_served(&system.address()));
+    let before = Resources::of(system.broker().id());
+    // SO_LINGER with a time of zero: closing sends RST.
+    let script = "import socket, struct, sys\n\
+                  for _ in range(3000):\n    \
+                      s = socket.create_connection(('127.0.0.1', int(sys.argv[1])))\n    \
+                      s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))\n    \
+                      s.close()\n";
+    let port = system.port().to_string();
+    assert!(python.args(["-c", script, &port]).status().unwrap().success());
+    wait_for_calm(system.broker().id(), before);
+    assert!(is_served(&system.address()));
+    assert_eq!(system.broker().errors(), "");
+}
+
+/// F10, F15: a socket that is closed with unread input resets its connection.
+#[test]
+fn a_connection_that_is_reset_ends_alone_wherever_it_is() {
+    let mut system = System::start();
+    for _ in 0..8 {
+        system.publish("large", &"x".repeat(1 << 20));
+    }
+    let before = Resources::of(system.broker().id());
+    let publish = request("POST", "/publish", publish_body("t", "lost"));
+    let (half, _) = publish.split_at(publish.len() - 5);
+    let large = request("GET", "/messages?topic=large", "");
+    let stream = request("GET", "/events?topic=large&from=0", "");
+    let text = b"SUBSCRIBE large id\nPUBLISH large x id\n";
+    let json = br#"{"command":"subscribe","topic":"large","from":0}{"command":"pull""#;
+    for bytes in [&b"GET /messages?top"[..], half, &large, &stream, text, json] {
+        for _ in 0..10 {
+            let mut raw = if bytes.first().is_some_and(u8::is_ascii_uppercase) && bytes != text {
+                let mut raw = Raw::connect(&system.address());
+                raw.request("GET", "/livez", "");
+                raw
+            } else {
+                Raw::connect(&system.address())
+            };
+            raw.send(bytes);
+            wait_until(DEADLINE, "something to leave unread", || !raw.is_silent());
+        }
+    }
+    wait_for_calm(system.broker().id(), before);
+    assert!(system.messages("t").is_empty(), "half a publish is none");
+    assert_eq!(system.broker().errors(), "");
+}
+
+/// A broker under limits of the shell, and its address.
+fn start_limited(limits: &str, folder: &Folder) -> (Process, String) {
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", &format!("{limits}; exec \"$0\" --port 0")]).arg(program::path("broker"));
+    command.env_remove("PORT").env_remove("BROKER_TOKEN");
+    let mut broker = Process::start("broker", command, folder);
+    let line = broker.first_line();
+    let address = line.split([' ', '/']).find(|word| word.starts_with("127.0.0.1:")).unwrap();
+    (broker, address.to_owned())
+}
+
+/// F12.
+#[test]
+fn a_broker_without_descriptors_waits_for_them_without_spinning() {
+    let folder = Folder::temporary("broker");
+    let (broker, address) = start_limited("ulimit -n 64", &folder);
+    assert!(broker.output().contains("the open-file limit"), "{}", broker.output());
+    let mut present: Vec<_> = (0..32).map(|_| regular(&address)).collect();
+    // Those who are turned away are kept for a moment, which takes the last descriptors.
+    let mut others: Vec<_> = (0..100).map(|_| Raw::connect(&address)).collect();
+    for raw in &mut others {
+        assert_eq!(raw.answer().status, 503);
+    }
+    let before = Resources::of(broker.id()).processor_time;
+    thread::sleep(Duration::from_millis(500));
+    let spent = Resources::of(broker.id()).processor_time - before;
+    assert!(spent <= 10, "{spent} hundredths of a second while nothing happened");
+    drop(others);
+    present.truncate(16);
+    wait_until(DEADLINE, "room for a newcomer", || is_served(&address));
+}
+
+/// F13: no thread can be had for a connection. The limit binds no administrator.
+#[test]
+fn a_broker_without_threads_turns_newcomers_away_and_lives() {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let user = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap();
+    let user = user.split_whitespace().next().unwrap();
+    if user == "0" {
+        println!("skipped: the thread limit does not bind root");
+        return;
+    }
+    let of_user = |id: &str| {
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+        let field = |name| status.lines().find_map(|line| line.strip_prefix(name));
+        let owner = field("Uid:").and_then(|line| line.split_whitespace().next());
+        let threads = field("Threads:").and_then(|line| line.trim().parse::<usize>().ok());
+        threads.filter(|_| owner == Some(user)).unwrap_or_default()
+    };
+    let processes = fs::read_dir("/proc").unwrap();
+    let present: usize =
+        processes.map(|entry| of_user(entry.unwrap().file_name().to_str().unwrap())).sum();
+    let folder = Folder::temporary("broker");
+    // Room enough for what other tests start meanwhile, and far less than is tried.
+    let (broker, address) =
+        start_limited(&format!("prlimit --pid $$ --nproc={}", present + 200), &folder);
+    let mut served = Vec::new();
+    let refused = loop {
+        let mut raw = Raw::connect(&address);
+        raw.send_as_far_as_taken(&request("GET", "/livez", ""));
+        match raw.answer().status {
+            200 => served.push(raw),
+            status => break status,
+        }
+        assert!(served.len() < 500, "the limit was never reached");
+    };
+    assert_eq!(refused, 503);
+    served.clear();
+    wait_until(DEADLINE, "room for a newcomer", || is_served(&address));
+    assert_eq!(broker.errors(), "");
+}
+
+/// F16: sixteen MiB for all, where the limit for messages is small.
+#[test]
+fn newcomers_wait_while_others_send_large_bodies() {
+    let system = System::start_with(&["--max-memory", "60000000"]);
+    let size = 7 << 20;
+    let head = format!(
+        "POST /publish HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n\
+         Content-Length: {size}\r\n\r\n"
+    );
+    let begin = || {
+        let mut raw = Raw::connect(&system.address());
+        raw.send(&head);
+        let answer = raw.answer();
+        (raw, answer)
+    };
+    let mut early: Vec<_> = (0..2)
+        .map(|_| {
+            let (raw, answer) = begin();
+            assert_eq!(answer.status, 100);
+            raw
+        })
+        .collect();
+    let (mut third, answer) = begin();
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.field("retry-after"), Some("1"));
+    assert!(answer.text().contains("--max-memory"), "{answer:?}");
+    third.end();
+    let mut json = Raw::connect(&system.address());
+    json.send_as_far_as_taken(&[b"{\"a\":\"".as_slice(), &vec![b'x'; 4 << 20]].concat());
+    assert!(json.line().contains("--max-memory"));
+    assert_eq!(system.request("POST", "/publish", publish_body("small", "x")).status, 200);
+
+    let mut body = publish_body("t", "x");
+    body.resize(size, b' ');
+    for raw in &mut early {
+        raw.send(&body);
+        assert_eq!(raw.answer().status, 200, "who came first is served");
+    }
+    assert_eq!(system.messages("t").len(), 2);
+    let (mut late, answer) = begin();
+    assert_eq!(answer.status, 100, "there is room again");
+    late.send(&body);
+    assert_eq!(late.answer().status, 200);
+}
+
+/// F16: what a small body becomes counts as well.
+#[test]
+fn a_body_of_nothing_but_brackets_is_counted_as_what_it_becomes() {
+    let system = System::start_with(&["--max-memory", "1000000"]);
+    let body = format!(r#"{{"topic":"t","message":"x","other":[{}0]}}"#, "[],".repeat(500_000));
+    let answer = system.request("POST", "/publish", body);
+    assert_eq!(answer.status, 503, "{answer:?}");
+    let answer = system.request("POST", "/topics/t", "\n".repeat(500_000));
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(system.messages("t").is_empty());
+}
+
+/// F19: a subscriber is a cursor.
+#[test]
+fn a_subscriber_that_stops_reading_costs_nothing_and_gets_everything_later() {
+    const MESSAGES: usize = 40;
+    let mut system = System::start();
+    let mut stalled = Raw::connect(&system.address());
+    stalled.request("GET", "/events?topic=t", "");
+    assert_eq!(stalled.answer_to_head().status, 200);
+    let before = Resources::of(system.broker().id());
+    for number in 0..MESSAGES {
+        system.publish("t", &format!("{number} {}", "x".repeat(1_000_000)));
+    }
+    let stored = (MESSAGES as u64) << 20;
+    let grown = Resources::of(system.broker().id()).memory - before.memory;
+    assert!(grown < 2 * stored, "{grown} bytes for {stored} bytes of messages");
+    let mut number = 0;
+    while number < MESSAGES {
+        let line = stalled.line();
+        if let Some(data) = line.strip_prefix("data:") {
+            assert!(data.contains(&format!("\"message\":\"{number} x")), "message {number}");
+            number += 1;
+        }
+    }
+}
+
+/// F21.
+#[test]
+fn a_reader_that_leaves_while_it_waits_frees_its_thread() {
+    let mut system = System::start();
+    assert!(is_served(&system.address()));
+    let before = Resources::of(system.broker().id());
+    let waiting: Vec<_> = (0..20)
+        .map(|_| {
+            let mut raw = Raw::connect(&system.address());
+            raw.request("GET", "/messages?topic=t&from=0&wait=1", "");
+            raw
+        })
+        .collect();
+    drop(waiting);
+    wait_for_calm(system.broker().id(), before);
+}
+
+/// F22, in short.
+#[test]
+fn good_and_bad_traffic_leaves_no_trace() {
+    let mut system = System::start();
+    let broker = system.broker().id();
+    let traffic = |rounds: usize| {
+        thread::scope(|scope| {
+            for worker in 0..4 {
+                let system = &system;
+                scope.spawn(move || (0..rounds).for_each(|round| meet(system, worker + round)));
+            }
+        });
+    };
+    // What the allocator and the topics need once is not counted.
+    traffic(100);
+    let first = Resources::of(broker);
+    wait_for_calm(broker, Resources { threads: 1, descriptors: first.descriptors, ..first });
+    let before = Resources::of(broker);
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(3) {
+        traffic(100);
+    }
+    wait_for_calm(broker, before);
+    let grown = Resources::of(broker).memory.saturating_sub(before.memory);
+    assert!(grown < 16 << 20, "{grown} bytes more");
+    assert_eq!(system.broker().errors(), "");
+}
+
+/// One connection of some kind.
+fn meet(system: &System, kind: usize) {
+    let mut raw = Raw::connect(&system.address());
+    match kind % 9 {
+        0 => {
+            raw.request("POST", "/publish", publish_body("t", "x"));
+            assert_eq!(raw.answer().status, 200);
+        }
+        1 => {
+            raw.request("GET", "/messages?topic=t&limit=10", "");
+            assert_eq!(raw.answer().status, 200);
+        }
+        2 => {
+            raw.send("GET / HTTP/1.1\r\nHost : localhost\r\n\r\n");
+            assert_eq!(raw.answer().status, 400);
+            raw.end();
+        }
+        3 => raw.send("GET /messages?topic=t HTTP/1.1\r\nHo"),
+        4 => {
+            raw.request("GET", "/events?topic=t", "");
+            assert_eq!(raw.answer_to_head().status, 200);
+        }
+        5 => {
+            raw.send(r#"{"command":"subscribe","topic":"t"}{"command":"publish","#);
+            assert!(raw.line().contains("success"));
+        }
+        6 => {
+            raw.send(
+                "POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999\r\n\r\n",
+            );
+            assert_eq!(raw.answer().status, 413);
+        }
+        7 => {
+            raw.send("SUBSCRIBE t id\nPUBLISH t x id\n");
+            raw.end_sending();
+            while !raw.rest().is_empty() {}
+        }
+        _ => {}
+    }
+}
