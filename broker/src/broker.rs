@@ -117,8 +117,8 @@ impl Broker {
         deleted
     }
 
-    /// Begins a lasting subscription at `begin`, or goes on with it: where. Its beginning is kept at
-    /// once, or a crash could make the subscriber miss what was published since.
+    /// Begins a lasting subscription at `begin`, or goes on with it: where. Its beginning is kept
+    /// at once, or a crash could make the subscriber miss what was published since.
     ///
     /// # Errors
     ///

@@ -112,7 +112,8 @@ fn connections_that_are_reset_at_once_leave_nothing_behind() {
     let script = "import socket, struct, sys\n\
                   for _ in range(3000):\n    \
                       s = socket.create_connection(('127.0.0.1', int(sys.argv[1])))\n    \
-                      s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))\n    \
+                      reset = struct.pack('ii', 1, 0)\n    \
+                      s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)\n    \
                       s.close()\n";
     let port = system.port().to_string();
     assert!(python.args(["-c", script, &port]).status().unwrap().success());

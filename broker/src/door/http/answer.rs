@@ -165,9 +165,6 @@ impl Answers {
         match refusal {
             Refusal::Method { allow } => fields.push(("Allow", allow)),
             Refusal::ContentEncoding => fields.push(("Accept-Encoding", "identity")),
-            Refusal::Busy { .. } | Refusal::TooManySubscriptions { .. } => {
-                fields.push(("Retry-After", "1"))
-            }
             Refusal::Token { .. } => fields.push(("WWW-Authenticate", "Bearer")),
             _ => {}
         }
