@@ -156,7 +156,7 @@ pub const PROGRAM: Program = Program {
         "broker verify /var/lib/broker",
         "broker --upstream hub.example.net:9000",
         "broker --port 9001 --index localhost:9000 --log -",
-        "broker --host 0.0.0.0 --token-file token.txt --allow-origin https://example.net",
+        "broker --host 0.0.0.0 --token-file token.txt",
     ],
 };
 

@@ -79,7 +79,7 @@ impl Desk<'_> {
 
     fn list_peers(&mut self) {
         let peers = self.broker.index.peers();
-        success(&mut self.answers, &format!("{} peers", peers.len()), |out| {
+        success(&mut self.answers, &format!("Peers: {}", peers.len()), |out| {
             out.extend_from_slice(b",\"peers\":[");
             for (place, peer) in peers.iter().enumerate() {
                 out.extend_from_slice(if place > 0 { b",{" } else { b"{" });
