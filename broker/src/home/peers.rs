@@ -151,9 +151,14 @@ impl Peers {
     /// Follows topics that are waited for here, and whose home was not known.
     fn follow_moved(&self, broker: &Arc<Broker>) {
         let moved: Vec<String> = self.lock().moved.iter().cloned().collect();
+        let deadline = Instant::now() + HOME_TIMEOUT;
         for topic in moved {
+            if Instant::now() >= deadline {
+                // The index is to hear of this peer in time; the rest follows.
+                return;
+            }
             let waits = broker.topics.is_mirror(&topic) || broker.listeners.of(&topic).is_some();
-            let found = match self.home(&topic, Instant::now() + HOME_TIMEOUT, broker) {
+            let found = match self.home(&topic, deadline, broker) {
                 Ok(Home::At(link)) => link.ask_for(&topic, broker).is_ok(),
                 Ok(Home::Here) => true,
                 Err(_) => false,
