@@ -2,7 +2,7 @@
 //!
 //! This is the seam: whatever can do these three may be a home.
 
-use super::follow::Following;
+use super::following::Following;
 use super::wire::{self, Wires};
 use crate::batch::{Batch, Publish};
 use crate::broker::Broker;

@@ -17,6 +17,7 @@
 //! More than one home for a topic: while it is out of reach, publishes are refused.
 
 mod follow;
+mod following;
 pub(crate) mod index;
 mod link;
 mod mirror;
