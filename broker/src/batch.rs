@@ -50,6 +50,8 @@ pub(crate) struct Batch {
     pub(crate) publishes: Vec<Publish>,
     /// The entries of all publishes, one after another.
     pub(crate) entries: Vec<String>,
+    /// Whether they go only to topics that are there, and whose home is this broker.
+    pub(crate) own_only: bool,
     /// The stamp of publishes that name no publisher; made once for the whole batch.
     stamp: String,
     time: u64,

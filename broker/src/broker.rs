@@ -14,6 +14,7 @@ use crate::entry;
 use crate::home::{Homes, Index};
 use crate::ledger::Receipt;
 use crate::listeners::{Listener, Listeners};
+use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::names::Names;
 use crate::refusal::Refusal;
@@ -49,6 +50,8 @@ pub(crate) struct Broker {
     pub(crate) access: Access,
     /// How long HTTP clients may take.
     pub(crate) timeouts: Timeouts,
+    /// Who did what; nothing is noted unless asked for.
+    pub(crate) log: Log,
     /// Memory for what has not wholly arrived.
     pub(crate) arrivals: Arrivals,
     /// What is counted.
@@ -74,6 +77,7 @@ impl Broker {
             message_size_max,
             access: Access::default(),
             timeouts: Timeouts::default(),
+            log: Log::default(),
             arrivals: Arrivals::new(u64::MAX),
             metrics: Metrics::new(),
         }
@@ -85,6 +89,7 @@ impl Broker {
         let begun = Instant::now();
         let outcomes = self.homes().publish(batch, self);
         self.metrics.published(&outcomes, begun.elapsed());
+        self.log.publishes(batch, &outcomes, |topic| self.homes().forwards_to(topic, self));
         outcomes
     }
 
@@ -105,13 +110,17 @@ impl Broker {
     /// Creates a topic.
     pub(crate) fn create(self: &Arc<Broker>, topic: &str) -> Result<(), Refusal> {
         entry::check_topic(topic)?;
-        self.homes().create(topic, self)
+        let created = self.homes().create(topic, self);
+        self.log.note("created", topic, &created);
+        created
     }
 
     /// Deletes a topic and all its messages. Those who follow it are not told yet; see
     /// [`Broker::announce`].
     pub(crate) fn delete(self: &Arc<Broker>, topic: &str) -> Result<(), Refusal> {
-        self.homes().delete(topic, self)
+        let deleted = self.homes().delete(topic, self);
+        self.log.note("deleted", topic, &deleted);
+        deleted
     }
 
     /// Begins a lasting subscription at `begin`, or goes on with it: where. Its beginning is kept

@@ -30,8 +30,8 @@ pub(crate) enum Change {
     Append(Batch),
     /// A topic is to be created.
     Create(String),
-    /// A topic is to be deleted.
-    Delete(String),
+    /// A topic is to be deleted; with `mirror_only`, only where another broker is its home.
+    Delete { topic: String, mirror_only: bool },
     /// More of a topic that another broker is the home of.
     Mirror(Mirrored),
     /// Lasting subscriptions moved, began or ended.
@@ -110,6 +110,8 @@ pub(crate) struct State {
     pub(crate) outcome: Option<Outcome>,
     /// How to take back what was accepted.
     pub(crate) undo: Vec<Undo>,
+    /// Whether a mirror was begun for it.
+    pub(crate) created: bool,
     /// Whether the outcome may be told: the change is on disk and visible.
     told: bool,
     /// Whoever waits for this change leads.
@@ -119,7 +121,7 @@ pub(crate) struct State {
 impl State {
     /// A change that nothing was done about.
     pub(crate) fn of(change: Change) -> State {
-        State { change, outcome: None, undo: Vec::new(), told: false, scribe: None }
+        State { change, outcome: None, undo: Vec::new(), created: false, told: false, scribe: None }
     }
 }
 
@@ -198,7 +200,7 @@ fn group_size(tickets: &[Arc<Ticket>]) -> usize {
     for ticket in tickets {
         let state = ticket.lock();
         // What follows a deletion is judged by what the deletion leaves: it goes alone.
-        let alone = matches!(state.change, Change::Delete(_));
+        let alone = matches!(state.change, Change::Delete { .. });
         if let Change::Append(batch) = &state.change {
             size += batch.size();
         }

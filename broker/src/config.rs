@@ -113,6 +113,13 @@ pub const PROGRAM: Program = Program {
                    that it listens on.",
         },
         Flag {
+            name: "log",
+            value: "<path>",
+            repeats: false,
+            help: "Append a line to this file for everything that clients do: when, who, what, and \
+                   how it ended; - is standard output. Default: nothing is noted.",
+        },
+        Flag {
             name: "head-timeout",
             value: "<seconds>",
             repeats: false,
@@ -147,6 +154,8 @@ pub const PROGRAM: Program = Program {
         "broker --data /var/lib/broker",
         "broker --port 0 --max-message=4096",
         "broker verify /var/lib/broker",
+        "broker --upstream hub.example.net:9000",
+        "broker --port 9001 --index localhost:9000 --log -",
         "broker --host 0.0.0.0 --token-file token.txt",
         "broker --allow-origin https://app.example.net",
     ],
@@ -245,6 +254,8 @@ pub struct Config {
     pub token: Option<TokenSource>,
     /// The web pages that may use the broker beside its own.
     pub origins: Origins,
+    /// Where it is noted who does what, if it is; `-` is standard output.
+    pub log: Option<PathBuf>,
     /// How long HTTP clients may take.
     pub timeouts: Timeouts,
 }
@@ -329,6 +340,7 @@ impl Config {
             memory_max: arguments.parsed("max-memory")?.unwrap_or_else(memory::default_max),
             token: token(arguments)?,
             origins,
+            log: arguments.value("log").map(PathBuf::from),
             timeouts: Timeouts::from(arguments)?,
         })
     }

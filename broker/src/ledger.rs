@@ -83,10 +83,14 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// [`Refusal::OtherStream`] where they do not follow on what is there, or no room.
+    /// [`Refusal::OtherStream`] where they do not follow on what is there,
+    /// [`Refusal::TopicExists`] where this broker is the topic's home, or no room.
     pub(crate) fn mirror(&mut self, mirrored: &Mirrored) -> Result<bool, Refusal> {
         let Mirrored { topic, from, entries } = mirrored;
         let known = self.topics.get(topic);
+        if known.is_some_and(|facts| !facts.mirror) {
+            return Err(Refusal::TopicExists);
+        }
         let end = known.map_or((from.stream, 0), |facts| (facts.stream, facts.accepted));
         if end != (from.stream, from.next) {
             return Err(Refusal::OtherStream);
@@ -106,15 +110,15 @@ impl Ledger {
         Ok(created)
     }
 
-    /// Takes back what [`Ledger::mirror`] did.
-    pub(crate) fn undo_mirror(&mut self, mirrored: &Mirrored) {
+    /// Takes back what [`Ledger::mirror`] did; `created` is what it said.
+    pub(crate) fn undo_mirror(&mut self, mirrored: &Mirrored, created: bool) {
         let size = mirrored.entries.iter().map(|entry| memory::entry_size(entry)).sum();
         if let Some(facts) = self.topics.get_mut(&mirrored.topic) {
             facts.accepted -= mirrored.entries.len() as u64;
             facts.size -= size;
             self.memory.give_back(size);
-            // Begun for these messages: nothing says so on disk.
-            if facts.accepted == 0 {
+            // Nothing says on disk that it was begun.
+            if created {
                 self.remove(&mirrored.topic);
             }
         }
@@ -139,7 +143,7 @@ impl Ledger {
         // A topic is looked up once for all publishes to it that follow one another (row 2).
         for run in batch.publishes.chunk_by(|one, other| one.topic == other.topic) {
             let Some(topic) = run.first().map(|publish| &*publish.topic) else { continue };
-            let mut opened = self.open(topic);
+            let mut opened = self.open(topic, batch.own_only);
             for publish in run {
                 let (these, rest) = entries.split_at_checked(publish.count).unwrap_or_default();
                 entries = rest;
@@ -159,9 +163,14 @@ impl Ledger {
         answers
     }
 
-    /// A topic that is about to be published to; it is created if need be.
-    fn open(&mut self, topic: &str) -> Result<Open<'_>, Refusal> {
-        let is_new = !self.topics.contains_key(topic);
+    /// A topic that is about to be published to; it is created if need be, unless only topics
+    /// will do whose home this broker is.
+    fn open(&mut self, topic: &str, own_only: bool) -> Result<Open<'_>, Refusal> {
+        let known = self.topics.get(topic);
+        let is_new = known.is_none();
+        if own_only && known.is_none_or(|facts| facts.mirror) {
+            return Err(Refusal::UnknownTopic(topic.to_owned()));
+        }
         if is_new {
             self.create(topic, StreamId::random())?;
         }

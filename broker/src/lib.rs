@@ -29,10 +29,12 @@ mod home;
 mod journal;
 mod ledger;
 mod listeners;
+mod log;
 mod memory;
 mod metrics;
 mod names;
 mod numbers;
+mod objects;
 mod refusal;
 mod replay;
 mod report;
@@ -53,6 +55,7 @@ use broker::Broker;
 use home::index::Address;
 use home::{Homes, Link, Peers};
 use journal::{Journal, Sync};
+use log::Log;
 use memory::Memory;
 use names::Names;
 use replay::Replayed;
@@ -80,6 +83,21 @@ pub enum Error {
     OwnTopics {
         /// One of them.
         topic: String,
+    },
+    /// A broker on its own would go on with copies of another's topics under their stream ids, and
+    /// nobody could tell the two apart.
+    Mirrors {
+        /// One of them.
+        topic: String,
+    },
+    /// A peer listens on an address that others cannot call.
+    Advertise,
+    /// The log cannot be written.
+    Log {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
     },
     /// The system has no thread to spare.
     Thread(io::Error),
@@ -150,8 +168,13 @@ fn serve(config: Config) -> Result<(), Error> {
     let catch_up_threads = room::catch_up_threads(connections);
     let broker = Broker::new(topics, names, *message_size_max, catch_up_threads);
     let access = Access { loopback_only, origins: config.origins.clone(), token };
+    let log = match &config.log {
+        Some(path) => Log::open(path).map_err(|cause| Error::Log { path: path.clone(), cause })?,
+        None => Log::default(),
+    };
     let arrivals = Arrivals::new(config.memory_max);
-    let broker = Arc::new(Broker { access, arrivals, timeouts: config.timeouts, ..broker });
+    let timeouts = config.timeouts;
+    let broker = Arc::new(Broker { access, arrivals, timeouts, log, ..broker });
     join(&config, &broker, address)?;
     if config.data.is_some() {
         let keeper = Arc::clone(&broker);
@@ -169,35 +192,33 @@ fn serve(config: Config) -> Result<(), Error> {
 /// Lets the broker work with others, as its role says.
 fn join(config: &Config, broker: &Arc<Broker>, own: SocketAddr) -> Result<(), Error> {
     let token = config.peer_token.clone();
+    let mirrors = broker.topics.names(true);
     let homes = match &config.role {
-        Role::Alone => Homes::Own,
+        Role::Alone => match mirrors.into_iter().next() {
+            Some(topic) => return Err(Error::Mirrors { topic }),
+            None => return Ok(()),
+        },
         Role::Leaf(upstream) => {
             if let Some(topic) = broker.topics.names(false).into_iter().next() {
                 return Err(Error::OwnTopics { topic });
             }
-            let link = Link::new(upstream.clone(), token, broker).map_err(Error::Thread)?;
+            let link = Link::new(upstream.clone(), token, true, broker).map_err(Error::Thread)?;
             Homes::Upstream(link)
+        }
+        Role::Peer { advertise: None, .. } if own.ip().is_unspecified() => {
+            return Err(Error::Advertise);
         }
         Role::Peer { index, advertise } => {
             let (host, port) =
                 advertise.clone().unwrap_or_else(|| (own.ip().to_string(), own.port()));
-            Homes::Peers(Peers::new(index.clone(), Address { host, port }, token))
+            Homes::Peers(Box::new(Peers::new(index.clone(), Address { host, port }, token)))
         }
     };
     // It is set here alone.
     let _ = broker.homes.set(homes);
-    let mirrors = broker.topics.names(true);
     let joined = Arc::clone(broker);
-    let begin = move || {
-        // What was mirrored is followed again, whoever asks for it.
-        for topic in mirrors {
-            let _ = joined.prepare(&topic);
-        }
-        if let Homes::Peers(peers) = joined.homes() {
-            peers.attend(&joined);
-        }
-    };
-    thread::Builder::new().spawn(begin).map(drop).map_err(Error::Thread)
+    let attend = move || joined.homes().attend(mirrors, &joined);
+    thread::Builder::new().spawn(attend).map(drop).map_err(Error::Thread)
 }
 
 /// The topics and lasting subscriptions that a directory holds, and a word about them.
@@ -243,6 +264,16 @@ impl fmt::Display for Error {
                 "the data directory holds topics of its own, such as {topic:?}: a leaf has none; \
                  start it with another --data"
             ),
+            Error::Mirrors { topic } => write!(
+                f,
+                "the data directory holds copies of another broker's topics, such as {topic:?}: \
+                 start it with --upstream or --index as before, or with another --data"
+            ),
+            Error::Advertise => f.write_str(
+                "this peer listens on all addresses: say with --advertise <host:port> at which \
+                 one the others reach it",
+            ),
+            Error::Log { path, .. } => write!(f, "cannot write the log {}", path.display()),
             Error::Thread(_) => f.write_str("the system has no thread to spare"),
             Error::Token { path, .. } => write!(f, "no token from {}", path.display()),
         }
@@ -254,7 +285,8 @@ impl error::Error for Error {
         match self {
             Error::Bind { cause, .. } | Error::Thread(cause) => Some(cause),
             Error::Journal(cause) => cause.source(),
-            Error::OwnTopics { .. } => None,
+            Error::Log { cause, .. } => Some(cause),
+            Error::OwnTopics { .. } | Error::Mirrors { .. } | Error::Advertise => None,
             Error::Token { cause, .. } => Some(cause),
         }
     }

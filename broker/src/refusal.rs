@@ -38,6 +38,8 @@ pub(crate) enum Refusal {
     NoTopic,
     /// No peer that is there is the home of this topic.
     NotIndexed,
+    /// The peer that is the home of this topic is not there.
+    Away(String),
     /// There is no such subscription.
     NotSubscribed(String),
     /// No such command.
@@ -117,7 +119,7 @@ impl Refusal {
             | Refusal::TooManyTopics { .. }
             | Refusal::TooManySubscribers { .. } => 507,
             Refusal::Home { status, .. } => *status,
-            Refusal::Unreachable { .. } => 503,
+            Refusal::Unreachable { .. } | Refusal::Away(_) => 503,
             Refusal::Ring => 508,
             Refusal::TooSlow { .. } => 408,
             Refusal::Busy { .. } | Refusal::NotReady | Refusal::TooManySubscriptions { .. } => 503,
@@ -148,6 +150,7 @@ impl fmt::Display for Refusal {
             Refusal::TopicExists => f.write_str("Topic already exists"),
             Refusal::NoTopic => f.write_str("Topic does not exist"),
             Refusal::NotIndexed => f.write_str("Topic not found"),
+            Refusal::Away(topic) => write!(f, "Topic '{topic}' not found: its home is away"),
             Refusal::NotSubscribed(topic) => write!(f, "Not subscribed to topic '{topic}'"),
             Refusal::UnknownCommand => f.write_str("Unknown command"),
             Refusal::PastEnd { from, next } => {

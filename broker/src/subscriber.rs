@@ -56,7 +56,10 @@ impl Subscriber {
             confirm(answers, cursor);
             return Ok(());
         }
-        self.broker.prepare(topic)?;
+        if let Err(refusal) = self.broker.prepare(topic) {
+            self.broker.log.note("subscribed", topic, &Err(refusal.clone()));
+            return Err(refusal);
+        }
         let topic: Arc<str> = topic.into();
         // First listen, then look: what is published between the two is found either way.
         self.broker.listeners.subscribe(&topic, &self.session)?;
@@ -69,6 +72,7 @@ impl Subscriber {
             }
         };
         confirm(answers, cursor);
+        self.broker.log.note("subscribed", &topic, &Ok(()));
         let subscription = Subscription::new(cursor, format, name.map(Arc::from));
         self.session.subscribe(&topic, subscription, answers);
         Ok(())
@@ -99,6 +103,7 @@ impl Subscriber {
         if found {
             let listener = Listener::Session(Arc::clone(&self.session));
             self.broker.listeners.remove(topic, &listener);
+            self.broker.log.note("unsubscribed", topic, &Ok(()));
         }
         found
     }

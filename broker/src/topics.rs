@@ -103,15 +103,37 @@ impl Topics {
     ///
     /// [`Refusal::NoTopic`].
     pub(crate) fn delete(&self, topic: &str) -> Result<(), Refusal> {
-        self.change(Change::Delete(topic.to_owned()))
+        self.change(Change::Delete { topic: topic.to_owned(), mirror_only: false })
+    }
+
+    /// Deletes what is here of a topic that another broker is the home of.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NoTopic`], also where this broker is its home.
+    pub(crate) fn drop_mirror(&self, topic: &str) -> Result<(), Refusal> {
+        self.change(Change::Delete { topic: topic.to_owned(), mirror_only: true })
+    }
+
+    /// Begins a list of which another broker is the home, if it is not there yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`Topics::mirror`].
+    pub(crate) fn begin_mirror(&self, topic: &str, stream: StreamId) -> Result<(), Refusal> {
+        if self.is_mirror(topic) && self.end(topic).stream == stream {
+            return Ok(());
+        }
+        let from = Cursor { stream, next: 0 };
+        self.mirror(Mirrored { topic: topic.to_owned(), from, entries: Vec::new() })
     }
 
     /// Appends messages of a topic that another broker is the home of.
     ///
     /// # Errors
     ///
-    /// [`Refusal::OtherStream`] where they do not follow on what is there, and whatever refuses a
-    /// publish.
+    /// [`Refusal::OtherStream`] where they do not follow on what is there,
+    /// [`Refusal::TopicExists`] where this broker is its home, and whatever refuses a publish.
     pub(crate) fn mirror(&self, mirrored: Mirrored) -> Result<(), Refusal> {
         self.change(Change::Mirror(mirrored))
     }
@@ -128,6 +150,11 @@ impl Topics {
         lock(&self.facts).topics.get(topic).is_some_and(|facts| !facts.mirror)
     }
 
+    /// Whether another broker is the home of a topic that is here.
+    pub(crate) fn is_mirror(&self, topic: &str) -> bool {
+        lock(&self.facts).topics.get(topic).is_some_and(|facts| facts.mirror)
+    }
+
     /// Keeps what happened to lasting subscriptions, where anything is kept.
     ///
     /// # Errors
@@ -142,8 +169,13 @@ impl Topics {
             Some(commits) => commits.commit(change, self).1,
             None => {
                 let mut state = State::of(change);
-                self.accept(&mut state, &mut Frame::default());
-                self.publish(&mut state);
+                let mut ledger = lock(&self.facts);
+                let mut lists = lock(&self.lists);
+                decide(&mut ledger, &mut state, &mut Frame::default());
+                let gone = make_visible(&mut ledger, &mut lists, &mut state);
+                drop((ledger, lists));
+                // Only now: to free millions of messages takes a while.
+                drop(gone);
                 state.outcome.unwrap_or(Outcome::Other(Ok(())))
             }
         };
@@ -323,72 +355,17 @@ impl Topics {
 
 impl Store for Topics {
     fn accept(&self, state: &mut State, frame: &mut Frame) {
-        let mut ledger = lock(&self.facts);
-        state.outcome = Some(match &state.change {
-            Change::Append(batch) => {
-                let answers = ledger.accept(batch, Some(&mut state.undo));
-                commit::write_batch(frame, batch, &answers);
-                Outcome::Batch(answers)
-            }
-            Change::Create(topic) => Outcome::Other({
-                let stream = StreamId::random();
-                ledger.create(topic, stream).map(|()| frame.create(topic, stream))
-            }),
-            Change::Delete(topic) => Outcome::Other(match ledger.topics.get(topic) {
-                Some(facts) => {
-                    frame.delete(topic, facts.stream);
-                    Ok(())
-                }
-                None => Err(Refusal::NoTopic),
-            }),
-            Change::Mirror(mirrored) => Outcome::Other(ledger.mirror(mirrored).map(|created| {
-                if created {
-                    frame.mirror(&mirrored.topic, mirrored.from.stream);
-                }
-                commit::write_mirrored(frame, mirrored);
-            })),
-            Change::Places(places) => Outcome::Other({
-                for PlaceChange { subscriber, topic, place } in places {
-                    match place {
-                        Some(Cursor { stream, next }) => {
-                            frame.acknowledge(subscriber, topic, *stream, *next);
-                        }
-                        None => frame.end(subscriber, topic),
-                    }
-                }
-                Ok(())
-            }),
-        });
+        decide(&mut lock(&self.facts), state, frame);
     }
 
     fn publish(&self, state: &mut State) {
         self.healthy.store(true, Ordering::Relaxed);
         let mut ledger = lock(&self.facts);
         let mut lists = lock(&self.lists);
-        match (&mut state.change, &state.outcome) {
-            (Change::Append(batch), Some(Outcome::Batch(answers))) => {
-                publish(&mut ledger, &mut lists, batch, answers);
-            }
-            (Change::Create(topic), Some(Outcome::Other(Ok(())))) => {
-                lists.insert(topic.clone(), Vec::new());
-            }
-            (Change::Mirror(mirrored), Some(Outcome::Other(Ok(())))) => {
-                let list = lists.entry(mirrored.topic.clone()).or_default();
-                let count = mirrored.entries.len();
-                memory::reserve(list, count);
-                list.append(&mut mirrored.entries);
-                if let Some(facts) = ledger.topics.get_mut(&mirrored.topic) {
-                    facts.appended(list, count);
-                }
-            }
-            (Change::Delete(topic), Some(Outcome::Other(Ok(())))) => {
-                let gone = (ledger.remove(topic), lists.remove(topic));
-                drop((ledger, lists));
-                // Only now: to free millions of messages takes a while.
-                drop(gone);
-            }
-            _ => {}
-        }
+        let gone = make_visible(&mut ledger, &mut lists, state);
+        drop((ledger, lists));
+        // Only now: to free millions of messages takes a while.
+        drop(gone);
     }
 
     fn undo(&self, state: &mut State, reason: &str) {
@@ -407,13 +384,86 @@ impl Store for Topics {
                 *done = Err(refusal());
             }
             (Change::Mirror(mirrored), Some(Outcome::Other(done @ Ok(())))) => {
-                ledger.undo_mirror(mirrored);
+                ledger.undo_mirror(mirrored, state.created);
                 *done = Err(refusal());
             }
             (_, Some(Outcome::Other(done @ Ok(())))) => *done = Err(refusal()),
             _ => {}
         }
     }
+}
+
+/// Decides about a change, and puts what is accepted into the frame.
+fn decide(ledger: &mut Ledger, state: &mut State, frame: &mut Frame) {
+    state.outcome = Some(match &state.change {
+        Change::Append(batch) => {
+            let answers = ledger.accept(batch, Some(&mut state.undo));
+            commit::write_batch(frame, batch, &answers);
+            Outcome::Batch(answers)
+        }
+        Change::Create(topic) => Outcome::Other({
+            let stream = StreamId::random();
+            ledger.create(topic, stream).map(|()| frame.create(topic, stream))
+        }),
+        Change::Delete { topic, mirror_only } => Outcome::Other(match ledger.topics.get(topic) {
+            Some(facts) if facts.mirror || !mirror_only => {
+                frame.delete(topic, facts.stream);
+                Ok(())
+            }
+            _ => Err(Refusal::NoTopic),
+        }),
+        Change::Mirror(mirrored) => Outcome::Other(ledger.mirror(mirrored).map(|created| {
+            state.created = created;
+            if created {
+                frame.mirror(&mirrored.topic, mirrored.from.stream);
+            }
+            commit::write_mirrored(frame, mirrored);
+        })),
+        Change::Places(places) => Outcome::Other({
+            for PlaceChange { subscriber, topic, place } in places {
+                match place {
+                    Some(Cursor { stream, next }) => {
+                        frame.acknowledge(subscriber, topic, *stream, *next);
+                    }
+                    None => frame.end(subscriber, topic),
+                }
+            }
+            Ok(())
+        }),
+    });
+}
+
+/// What is left of a topic that was deleted.
+type Gone = (Option<Facts>, Option<Vec<String>>);
+
+/// Makes an accepted change visible. What is deleted is the caller's to free, without locks.
+fn make_visible(
+    ledger: &mut Ledger,
+    lists: &mut HashMap<String, Vec<String>>,
+    state: &mut State,
+) -> Option<Gone> {
+    match (&mut state.change, &state.outcome) {
+        (Change::Append(batch), Some(Outcome::Batch(answers))) => {
+            publish(ledger, lists, batch, answers);
+        }
+        (Change::Create(topic), Some(Outcome::Other(Ok(())))) => {
+            lists.insert(topic.clone(), Vec::new());
+        }
+        (Change::Mirror(mirrored), Some(Outcome::Other(Ok(())))) => {
+            let list = lists.entry(mirrored.topic.clone()).or_default();
+            let count = mirrored.entries.len();
+            memory::reserve(list, count);
+            list.append(&mut mirrored.entries);
+            if let Some(facts) = ledger.topics.get_mut(&mirrored.topic) {
+                facts.appended(list, count);
+            }
+        }
+        (Change::Delete { topic, .. }, Some(Outcome::Other(Ok(())))) => {
+            return Some((ledger.remove(topic), lists.remove(topic)));
+        }
+        _ => {}
+    }
+    None
 }
 
 /// Adds the accepted entries of a batch to their lists.

@@ -10,6 +10,7 @@ mod publish;
 mod text;
 
 use crate::broker::Broker;
+use crate::log;
 use crate::metrics::Connections;
 use crate::room::Seat;
 use common::connection::Connection;
@@ -31,6 +32,9 @@ enum Door {
 
 /// Serves a connection until it ends. One that ends without a byte leaves no trace.
 pub(crate) fn attend(stream: Arc<TcpStream>, mut seat: Seat, broker: &Arc<Broker>) {
+    if broker.log.is_on() {
+        log::work_for(&stream);
+    }
     let mut connection = Connection::new(stream);
     let Connections { undecided, http, json, text } = &broker.metrics.connections;
     let undecided = undecided.enter();

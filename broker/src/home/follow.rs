@@ -1,339 +1,405 @@
 //! Following a home: one connection on which all mirrored topics are subscribed to.
 //!
-//! What arrives is appended to the mirror and delivered to this broker's own subscribers. After
-//! the connection was lost, each topic is taken up again at the mirror's end.
+//! After the connection was lost, each topic is taken up again at the mirror's end. A home that
+//! says nothing for a while is asked something, and is lost if it does not answer: a machine that
+//! is gone does not say so.
+//!
+//! # Not here
+//!
+//! What becomes of what arrives (`mirror.rs`).
 
+use super::HOME_TIMEOUT;
+use super::following::{Followed, Phase};
 use super::link::Link;
-use super::{HOME_TIMEOUT, wire};
+use super::mirror::Mirror;
+use super::wire;
 use crate::broker::Broker;
-use crate::commit::Mirrored;
-use crate::entry;
 use crate::refusal::Refusal;
 use crate::stream::{Cursor, StreamId};
 use crate::subscriber::Subscriber;
-use common::flags;
-use common::json::{self, Value};
-use common::limits::BODY_SIZE_MAX;
+use common::connection;
+use common::json;
+use common::limits::TOPICS_MAX;
 use common::retry::Pauses;
-use std::collections::HashMap;
-use std::io::{self, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::convert::Infallible;
+use std::io::{self, ErrorKind, Write};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 use std::{process, thread};
 
-/// What is followed at one home.
-#[derive(Default)]
-pub(super) struct Following {
-    state: Mutex<State>,
-    /// Told when a phase changes, and when the connection comes or goes.
-    changed: Condvar,
-}
+/// How often the follower looks after what it follows.
+const TICK: Duration = Duration::from_secs(2);
 
-/// Held to look or to note; never across I/O.
-#[derive(Default)]
-struct State {
-    topics: HashMap<String, Phase>,
-    /// The write side of the connection, while there is one.
-    connection: Option<Arc<Subscriber>>,
-    /// Whether a first connection was tried.
-    tried: bool,
-}
+/// After how long a silence the home is asked something. It answers at once, unless it waits for
+/// a home of its own.
+const SILENCE: Duration = Duration::from_secs(5);
 
-/// How far a mirror is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// To be asked for, or asked for and not yet answered.
-    Asked,
-    /// The home's list ended here when it answered.
-    Behind(Cursor),
-    /// It has been up to date since the connection came.
-    Live,
-    /// The home does not have the topic.
-    Gone,
-}
+/// After how long a silence the home is lost.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
 
-impl Following {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // A map of small values is whole after any panic.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// How long a mirror may stand still before whoever waits for it is told, even where the deadline
+/// has passed: the home has answered, and what it has appended is on its way.
+const STANDSTILL: Duration = Duration::from_millis(500);
 
-    fn set(&self, topic: &str, phase: Phase) {
-        self.lock().topics.insert(topic.to_owned(), phase);
-        self.changed.notify_all();
-    }
-
-    /// Notes that a mirror has come to `end`.
-    fn reached(&self, topic: &str, end: Cursor) {
-        let mut state = self.lock();
-        if let Some(phase) = state.topics.get_mut(topic)
-            && let Phase::Behind(until) = *phase
-            && (until.stream != end.stream || until.next <= end.next)
-        {
-            *phase = Phase::Live;
-            self.changed.notify_all();
-        }
-    }
-
-    /// Waits until the mirror of a topic has come to `place`, the home is lost, or the deadline
-    /// passes.
-    pub(super) fn wait_for(&self, topic: &str, place: Cursor, deadline: Instant, broker: &Broker) {
-        let bell = broker.listeners.join(topic);
-        loop {
-            let end = broker.topics.end(topic);
-            let reached = end.stream == place.stream && end.next >= place.next;
-            if reached || self.lock().connection.is_none() || !bell.wait(deadline) {
-                return;
-            }
-        }
-    }
-}
+/// How long a topic is followed that does not exist and that nobody asks for.
+const UNUSED_TIME: Duration = Duration::from_secs(60);
 
 impl Link {
     /// Follows a topic from now on, if it is not followed yet.
-    pub(super) fn ask_for(&self, topic: &str, broker: &Broker) {
+    ///
+    /// # Errors
+    ///
+    /// As many topics are followed as there may be, or the link is no longer in use.
+    pub(super) fn ask_for(&self, topic: &str, broker: &Broker) -> Result<(), Refusal> {
+        let used = Instant::now();
         let mut state = self.following.lock();
-        if matches!(state.topics.get(topic), Some(phase) if *phase != Phase::Gone) {
-            return;
+        if let Some(followed) = state.topics.get_mut(topic) {
+            followed.used = used;
+            return Ok(());
         }
-        state.topics.insert(topic.to_owned(), Phase::Asked);
+        if state.is_over {
+            return Err(state.lost.clone().unwrap_or_else(|| self.behind()));
+        }
+        if state.topics.len() >= TOPICS_MAX {
+            return Err(Refusal::TooManyTopics { topics_max: TOPICS_MAX });
+        }
+        let is_whole = broker.topics.is_mirror(topic);
+        state.topics.insert(topic.to_owned(), Followed { phase: Phase::Asked, is_whole, used });
         let connection = state.connection.clone();
         drop(state);
         if let Some(connection) = connection {
             connection.answer(&mut subscribe(topic, broker));
         }
+        Ok(())
     }
 
     /// Follows a topic and waits until its mirror is up to date.
     ///
     /// # Errors
     ///
-    /// No such topic at the home; or the home is out of reach and there is no mirror.
-    pub(super) fn mirror(&self, topic: &str, broker: &Broker) -> Result<(), Refusal> {
-        self.ask_for(topic, broker);
-        let deadline = Instant::now() + HOME_TIMEOUT;
+    /// [`Refusal::UnknownTopic`] where the home says so. Any other refusal means that the home
+    /// cannot be asked now, and how far the mirror is cannot be said.
+    pub(super) fn ready(
+        &self,
+        topic: &str,
+        deadline: Instant,
+        broker: &Broker,
+    ) -> Result<(), Refusal> {
+        self.ask_for(topic, broker)?;
         let mut state = self.following.lock();
         loop {
-            let phase = state.topics.get(topic).copied().unwrap_or(Phase::Asked);
-            if phase == Phase::Gone {
+            let Some(followed) = state.topics.get(topic) else {
                 return Err(Refusal::UnknownTopic(topic.to_owned()));
+            };
+            match (&state.connection, &state.lost, &followed.phase) {
+                (None, Some(lost), _) => return Err(lost.clone()),
+                (Some(_), _, Phase::Stopped(refusal)) => return Err(refusal.clone()),
+                (Some(_), _, Phase::Live) => return Ok(()),
+                _ => {}
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            let is_lost = state.connection.is_none() && state.tried;
-            if phase == Phase::Live || is_lost || left.is_zero() {
-                drop(state);
-                let served = phase == Phase::Live && !is_lost;
-                return if served || broker.topics.find(topic).is_ok() {
-                    Ok(())
-                } else {
-                    let cause = io::Error::from(io::ErrorKind::NotConnected);
-                    Err(self.wires.unreachable(&cause))
-                };
+            if left.is_zero() {
+                return Err(self.behind());
             }
             let waited = self.following.changed.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
+    /// Waits until there is a connection.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub(super) fn reach(&self, deadline: Instant) -> Result<(), Refusal> {
+        let mut state = self.following.lock();
+        loop {
+            match (&state.connection, &state.lost) {
+                (Some(_), _) => return Ok(()),
+                (None, Some(lost)) => return Err(lost.clone()),
+                (None, None) => {}
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(self.behind());
+            }
+            let waited = self.following.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Waits until the mirror of a topic has come to `place`. False where the home was lost
+    /// before, or the mirror stands still when the deadline has passed.
+    pub(super) fn wait_for(
+        &self,
+        topic: &str,
+        place: Cursor,
+        deadline: Instant,
+        broker: &Broker,
+    ) -> bool {
+        let is_there = || {
+            let end = broker.topics.end(topic);
+            end.stream == place.stream && end.next >= place.next
+        };
+        if is_there() {
+            return true;
+        }
+        let bell = broker.listeners.join(topic);
+        loop {
+            if is_there() {
+                return true;
+            }
+            let patience = deadline.max(Instant::now() + STANDSTILL);
+            if !self.follows(topic) || !bell.wait(patience) {
+                return false;
+            }
+        }
+    }
+
+    /// Whether what happens to a topic at the home is heard of here.
+    pub(super) fn follows(&self, topic: &str) -> bool {
+        let state = self.following.lock();
+        let phase = state.topics.get(topic).map(|followed| &followed.phase);
+        state.connection.is_some() && matches!(phase, Some(Phase::Behind(_) | Phase::Live))
+    }
+
+    /// Sees to it that the mirror of a topic can be read: up to date, or as it was when its home
+    /// could be asked last.
+    ///
+    /// # Errors
+    ///
+    /// As [`Link::ready`], where there is no such mirror.
+    pub(super) fn serve(
+        &self,
+        topic: &str,
+        deadline: Instant,
+        broker: &Broker,
+    ) -> Result<(), Refusal> {
+        let Err(refusal) = self.ready(topic, deadline, broker) else { return Ok(()) };
+        let state = self.following.lock();
+        let is_whole = state.topics.get(topic).is_some_and(|followed| followed.is_whole);
+        drop(state);
+        if is_whole && broker.topics.is_mirror(topic) { Ok(()) } else { Err(refusal) }
+    }
+
+    /// Whether there is a connection, or may be one in a moment.
+    pub(super) fn is_in_reach(&self) -> bool {
+        let state = self.following.lock();
+        state.connection.is_some() || (state.lost.is_none() && !state.is_over)
+    }
+
+    /// Whether the link follows nothing any more, and never will.
+    pub(super) fn is_over(&self) -> bool {
+        self.following.lock().is_over
+    }
+
+    /// Follows a topic no longer.
+    pub(super) fn leave(&self, topic: &str) {
+        if self.following.forget(topic) {
+            self.unsubscribe(topic);
+        }
+    }
+
+    /// Asks the home to send no more of a topic.
+    pub(super) fn unsubscribe(&self, topic: &str) {
+        let connection = self.following.lock().connection.clone();
+        if let Some(connection) = connection {
+            let mut command = b"{\"command\":\"unsubscribe\",\"topic\":".to_vec();
+            json::write_string_ascii(&mut command, topic);
+            command.extend_from_slice(b"}\n");
+            connection.answer(&mut command);
+        }
+    }
+
+    /// What a client is told when the mirror is not where it should be.
+    pub(super) fn behind(&self) -> Refusal {
+        Refusal::Unreachable {
+            broker: self.address().to_owned(),
+            reason: "the mirror of the topic is behind".to_owned(),
+        }
+    }
+
     /// The life of the thread that follows this home.
     pub(super) fn follow(&self, broker: &Arc<Broker>) {
         let mut pauses = Pauses::default();
-        let mut told = false;
+        // Whether the user was told that the home is lost, and whether it was ever there.
+        let (mut told, mut was_there) = (false, false);
         loop {
-            let lost = self.follow_once(broker, &mut pauses, &mut told);
-            let mut state = self.following.lock();
-            state.connection = None;
-            state.tried = true;
-            for phase in state.topics.values_mut() {
-                *phase = Phase::Asked;
+            let Err(lost) = self.follow_once(broker, || {
+                pauses.reset();
+                was_there = true;
+                if std::mem::take(&mut told) {
+                    let _ = writeln!(io::stderr(), "broker: {} is back", self.address());
+                }
+            });
+            let is_ring = matches!(lost, Refusal::Ring);
+            if !std::mem::replace(&mut told, true) {
+                let more = if is_ring { "" } else { "; trying again until it is back" };
+                let _ = writeln!(io::stderr(), "broker: {lost}{more}");
             }
-            drop(state);
-            self.following.changed.notify_all();
-            if let Refusal::Ring = lost {
-                let _ = writeln!(io::stderr(), "broker: {lost}");
+            // The broker that came last gives way; one that has clients stays, and refuses.
+            if is_ring && self.is_upstream && !was_there {
                 process::exit(1);
             }
-            if !told {
-                let _ = writeln!(io::stderr(), "broker: {lost}; trying again until it is back");
-                told = true;
+            if self.lose(lost, broker) {
+                return;
             }
             thread::sleep(pauses.next());
         }
     }
 
-    /// Follows the home until the connection ends; says why it did.
-    fn follow_once(&self, broker: &Arc<Broker>, pauses: &mut Pauses, told: &mut bool) -> Refusal {
-        if let Err(refusal) = self.check_path(vec![broker.id.clone()]) {
-            return refusal;
+    /// Notes that there is no connection. True where nothing is left to follow.
+    fn lose(&self, lost: Refusal, broker: &Arc<Broker>) -> bool {
+        let mut state = self.following.lock();
+        state.connection = None;
+        state.lost = Some(lost);
+        state.is_over = state.topics.is_empty() && !self.is_upstream;
+        let is_over = state.is_over;
+        for followed in state.topics.values_mut() {
+            followed.phase = Phase::Asked;
         }
-        let mut connection = match self.wires.open() {
-            Ok(connection) => connection,
-            Err(refusal) => return refusal,
-        };
-        let subscriber = Arc::new(Subscriber::new(Arc::clone(connection.stream()), broker));
+        let topics: Vec<String> = state.topics.keys().cloned().collect();
+        drop(state);
+        self.following.changed.notify_all();
+        // Publishers may be waiting for the mirror.
+        topics.iter().for_each(|topic| broker.announce(topic));
+        is_over
+    }
+
+    /// Follows the home until the connection ends; says why it did.
+    fn follow_once(
+        &self,
+        broker: &Arc<Broker>,
+        begun: impl FnOnce(),
+    ) -> Result<Infallible, Refusal> {
+        let deadline = Instant::now() + HOME_TIMEOUT;
+        let mut wire = self.wires.open(deadline)?;
+        let path = path(std::slice::from_ref(&broker.id), HOME_TIMEOUT);
+        let mut refused = None;
+        self.wires.exchange(&mut wire, &path, 1, deadline, |answer| {
+            refused = wire::refusal(answer);
+        })?;
+        if let Some(refusal) = refused {
+            return Err(ring_or(refusal));
+        }
+        let subscriber = Arc::new(Subscriber::new(Arc::clone(wire.stream()), broker));
         let mut commands = Vec::new();
         let mut state = self.following.lock();
         for topic in state.topics.keys() {
             commands.append(&mut subscribe(topic, broker));
         }
         state.connection = Some(Arc::clone(&subscriber));
-        state.tried = true;
+        state.lost = None;
+        drop(state);
+        self.following.changed.notify_all();
+        subscriber.answer(&mut commands);
+        begun();
+        let mut mirror = Mirror::new(self, broker, &subscriber);
+        let (mut heard, mut looked, mut tidied) = (Instant::now(), Instant::now(), Instant::now());
+        loop {
+            match wire.receive(Instant::now() + TICK, |object| mirror.take(object)) {
+                Ok(()) => {
+                    mirror.flush();
+                    heard = Instant::now();
+                }
+                Err(connection::Error::TimedOut) => {}
+                Err(error) => return Err(self.wires.unreachable(&error)),
+            }
+            if mirror.is_ring() {
+                return Err(Refusal::Ring);
+            }
+            if looked.elapsed() < TICK {
+                continue;
+            }
+            looked = Instant::now();
+            if heard.elapsed() >= SILENCE_MAX {
+                return Err(self.wires.unreachable(&io::Error::from(ErrorKind::TimedOut)));
+            }
+            if heard.elapsed() >= SILENCE {
+                subscriber.answer(&mut path.clone());
+            }
+            self.retry_stopped(broker, &subscriber);
+            if tidied.elapsed() >= UNUSED_TIME {
+                tidied = Instant::now();
+                self.leave_unused(broker);
+            }
+        }
+    }
+
+    /// Asks once more for the topics whose mirrors stopped.
+    fn retry_stopped(&self, broker: &Broker, subscriber: &Subscriber) {
+        let mut commands = Vec::new();
+        let mut state = self.following.lock();
+        for (topic, followed) in &mut state.topics {
+            // Publishers go on being refused as before until the answer is here.
+            if matches!(followed.phase, Phase::Stopped(_)) {
+                commands.append(&mut subscribe(topic, broker));
+            }
+        }
         drop(state);
         subscriber.answer(&mut commands);
-        pauses.reset();
-        if std::mem::take(told) {
-            let _ = writeln!(io::stderr(), "broker: {} is back", self.wires.address());
-        }
-        let mut mirror = Mirror { link: self, broker, subscriber: &subscriber, pending: None };
-        loop {
-            let input = connection.buffered();
-            let mut used = 0;
-            loop {
-                match json::parse_prefix(input.get(used..).unwrap_or_default()) {
-                    Ok((object, size)) => {
-                        used += size;
-                        mirror.take(&object);
-                    }
-                    Err(json::Error::Partial) if input.len() - used <= BODY_SIZE_MAX => break,
-                    Err(error) => return self.wires.unreachable(&error),
-                }
-            }
-            mirror.flush();
-            connection.consume(used);
-            match connection.fill(None) {
-                Ok(size) if size > 0 => {}
-                Ok(_) => {
-                    return self.wires.unreachable(&io::Error::from(io::ErrorKind::UnexpectedEof));
-                }
-                Err(error) => return self.wires.unreachable(&error),
-            }
-        }
+    }
+
+    /// Leaves the topics that do not exist and that nobody has asked for in a while: whoever asks
+    /// for one name after another must not make the home remember them all.
+    fn leave_unused(&self, broker: &Broker) {
+        let state = self.following.lock();
+        let unused = state.topics.iter().filter(|(topic, followed)| {
+            followed.used.elapsed() >= UNUSED_TIME
+                && broker.topics.find(topic).is_err()
+                && broker.listeners.of(topic).is_none()
+        });
+        let unused: Vec<String> = unused.map(|(topic, _)| topic.clone()).collect();
+        drop(state);
+        unused.iter().for_each(|topic| self.leave(topic));
     }
 
     /// Asks the home, and its own home, and so on, whether one of them is in `seen`.
     ///
     /// # Errors
     ///
-    /// [`Refusal::Ring`], or what kept a broker on the way from answering.
-    pub(crate) fn check_path(&self, seen: Vec<String>) -> Result<(), Refusal> {
-        let mut command = b"{\"command\":\"path\",\"seen\":[".to_vec();
-        for (index, id) in seen.iter().enumerate() {
-            command.extend_from_slice(if index > 0 { b"," } else { b"" });
-            json::write_string_ascii(&mut command, id);
-        }
-        command.extend_from_slice(b"]}\n");
-        let mut refused = None;
-        self.wires.ask(&command, 1, HOME_TIMEOUT, |answer| refused = wire::refusal(answer))?;
-        match refused {
-            Some(Refusal::Home { status: 508, .. }) => Err(Refusal::Ring),
-            Some(refusal) => Err(refusal),
-            None => Ok(()),
+    /// [`Refusal::Ring`]. A broker that cannot be asked closes no ring now; it asks the same when
+    /// it is back.
+    pub(crate) fn check_path(&self, seen: &[String], time: Duration) -> Result<(), Refusal> {
+        match self.wires.command(&path(seen, time), Instant::now() + time).map_err(ring_or) {
+            Err(Refusal::Ring) => Err(Refusal::Ring),
+            _ => Ok(()),
         }
     }
 }
 
-/// The command that takes a topic up at the end of its mirror.
-fn subscribe(topic: &str, broker: &Broker) -> Vec<u8> {
-    let Cursor { stream, next } = broker.topics.end(topic);
-    let mut command = b"{\"command\":\"subscribe\",\"topic\":".to_vec();
-    json::write_string_ascii(&mut command, topic);
-    let _ = write!(command, ",\"from\":{next},\"stream\":\"{stream}\"}}");
-    command.push(b'\n');
+/// What another broker says of a path: most likely that it closes a ring.
+pub(super) fn ring_or(refusal: Refusal) -> Refusal {
+    match refusal {
+        Refusal::Home { status: 508, .. } => Refusal::Ring,
+        other => other,
+    }
+}
+
+/// The command that asks whether the path from here leads back to a broker in `seen`, and how
+/// long the answer may take.
+fn path(seen: &[String], time: Duration) -> Vec<u8> {
+    let mut command = b"{\"command\":\"path\",\"seen\":[".to_vec();
+    for (index, id) in seen.iter().enumerate() {
+        command.extend_from_slice(if index > 0 { b"," } else { b"" });
+        json::write_string_ascii(&mut command, id);
+    }
+    // Writing to a vector cannot fail.
+    let _ = writeln!(command, "],\"milliseconds\":{}}}", time.as_millis());
     command
 }
 
-/// What arrives from the home, on its way into the mirrors.
-struct Mirror<'a> {
-    link: &'a Link,
-    broker: &'a Arc<Broker>,
-    subscriber: &'a Subscriber,
-    /// Messages of one topic that follow one another.
-    pending: Option<Mirrored>,
-}
-
-impl Mirror<'_> {
-    fn take(&mut self, object: &Value<'_>) {
-        let text = |key| object.get(key).and_then(Value::as_str);
-        let number = |key| object.get(key).and_then(Value::as_u64);
-        let stream: Option<StreamId> = text("stream").and_then(|stream| stream.parse().ok());
-        let Some(topic) = text("topic") else { return };
-        match (text("event"), text("status")) {
-            (Some("message"), _) => {
-                let (Some(next), Some(message)) = (number("offset"), text("message")) else {
-                    return;
-                };
-                let stamp = entry::stamp(number("time").unwrap_or(0), text("publisher"));
-                let entry = entry::compose(message, &stamp);
-                self.push(topic, stream, next, entry);
-            }
-            (Some("reset" | "deleted"), _) => self.start_over(topic, false),
-            (_, Some("success")) => {
-                self.flush();
-                let Some(next) = number("end") else { return };
-                let end = Cursor { stream: stream.unwrap_or(StreamId::NONE), next };
-                self.link.following.set(topic, Phase::Behind(end));
-                self.link.following.reached(topic, self.place(topic, end.stream));
-            }
-            (_, Some("error")) => match number("code") {
-                // The mirror is not a first part of the home's list: another takes its place.
-                Some(410 | 416) => self.start_over(topic, true),
-                _ => self.link.following.set(topic, Phase::Gone),
-            },
-            _ => {}
-        }
-    }
-
-    /// Where the mirror of a topic ends; at the beginning of `stream` where there is none yet.
-    fn place(&self, topic: &str, stream: StreamId) -> Cursor {
-        match self.broker.topics.end(topic) {
-            Cursor { stream: StreamId::NONE, .. } => Cursor { stream, next: 0 },
-            end => end,
-        }
-    }
-
-    fn push(&mut self, topic: &str, stream: Option<StreamId>, next: u64, entry: String) {
-        if let Some(pending) = &mut self.pending
-            && pending.topic == topic
-            && pending.from.next + pending.entries.len() as u64 == next
-        {
-            pending.entries.push(entry);
-            return;
-        }
-        self.flush();
-        let stream = stream.unwrap_or_else(|| self.broker.topics.end(topic).stream);
-        let from = Cursor { stream, next };
-        self.pending = Some(Mirrored { topic: topic.to_owned(), from, entries: vec![entry] });
-    }
-
-    /// Appends what has come together, and delivers it.
-    fn flush(&mut self) {
-        let Some(mirrored) = self.pending.take() else { return };
-        let topic = mirrored.topic.clone();
-        match self.broker.topics.mirror(mirrored) {
-            Ok(()) => {
-                let end = self.broker.topics.end(&topic);
-                self.broker.announce(&topic);
-                self.link.following.reached(&topic, end);
-            }
-            // Something was missed: the next connection takes it up at the mirror's end.
-            Err(Refusal::OtherStream) => self.subscriber.session().close(),
-            Err(refusal) => {
-                let line = flags::one_line(&refusal);
-                let _ = writeln!(io::stderr(), "broker: the mirror of {topic:?} stops: {line}");
-                self.link.following.set(&topic, Phase::Gone);
-            }
-        }
-    }
-
-    /// Gives up the mirror of a topic, and asks for the home's list from its start, if need be.
-    fn start_over(&mut self, topic: &str, ask: bool) {
-        self.flush();
-        // It may not be there yet.
-        let _ = self.broker.topics.delete(topic);
-        self.broker.announce(topic);
-        if ask {
-            self.link.following.set(topic, Phase::Asked);
-            self.subscriber.answer(&mut subscribe(topic, self.broker));
-        }
-    }
+/// The command that takes a topic up at the end of its mirror.
+pub(super) fn subscribe(topic: &str, broker: &Broker) -> Vec<u8> {
+    // What is not a mirror is of no concern to the home.
+    let end = broker.topics.end(topic);
+    let Cursor { stream, next } = if broker.topics.is_mirror(topic) {
+        end
+    } else {
+        Cursor { stream: StreamId::NONE, next: 0 }
+    };
+    let mut command = b"{\"command\":\"subscribe\",\"topic\":".to_vec();
+    json::write_string_ascii(&mut command, topic);
+    let _ = writeln!(command, ",\"from\":{next},\"stream\":\"{stream}\"}}");
+    command
 }

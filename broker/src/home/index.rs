@@ -18,8 +18,13 @@ pub(crate) struct Address {
 }
 
 impl fmt::Display for Address {
+    /// `HOST:PORT`, an IPv6 address in brackets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
+        let Address { host, port } = self;
+        match host.contains(':') && !host.starts_with('[') {
+            true => write!(f, "[{host}]:{port}"),
+            false => write!(f, "{host}:{port}"),
+        }
     }
 }
 
@@ -33,9 +38,16 @@ pub(crate) struct Index {
 #[derive(Default)]
 struct State {
     peers: BTreeMap<Address, Peer>,
-    topics: BTreeMap<String, Address>,
+    topics: BTreeMap<String, Listing>,
     /// The number of the next registration.
     next: u64,
+}
+
+/// What is known of a topic.
+struct Listing {
+    home: Address,
+    /// The home's registration when it named the topic last.
+    registration: u64,
 }
 
 /// What is known of a peer.
@@ -87,7 +99,7 @@ impl Index {
     pub(crate) fn unregister(&self, address: &Address) -> Result<(), Refusal> {
         let mut state = self.lock();
         state.peers.remove(address).ok_or_else(not_registered)?;
-        state.topics.retain(|_, home| home != address);
+        state.topics.retain(|_, listing| listing.home != *address);
         Ok(())
     }
 
@@ -98,18 +110,36 @@ impl Index {
     /// [`Refusal::TopicExists`] where another peer is its home.
     pub(crate) fn add(&self, topic: &str, address: Address) -> Result<(), Refusal> {
         let mut state = self.lock();
-        if !state.peers.contains_key(&address) {
+        let Some(&Peer { registration, .. }) = state.peers.get(&address) else {
             return Err(not_registered());
-        }
-        match state.topics.get(topic) {
-            Some(home) if *home == address => return Ok(()),
+        };
+        match state.topics.get_mut(topic) {
+            Some(listing) if listing.home == address => {
+                listing.registration = registration;
+                return Ok(());
+            }
             Some(_) => return Err(Refusal::TopicExists),
             None => {}
         }
         if state.topics.len() >= TOPICS_MAX {
             return Err(Refusal::TooManyTopics { topics_max: TOPICS_MAX });
         }
-        state.topics.insert(topic.to_owned(), address);
+        state.topics.insert(topic.to_owned(), Listing { home: address, registration });
+        Ok(())
+    }
+
+    /// Forgets the topics of a peer that it has not named since it registered: it was told all
+    /// there are.
+    ///
+    /// # Errors
+    ///
+    /// Where it is not registered.
+    pub(crate) fn told(&self, address: &Address) -> Result<(), Refusal> {
+        let mut state = self.lock();
+        let registration = state.peers.get(address).ok_or_else(not_registered)?.registration;
+        let is_kept =
+            |listing: &Listing| listing.home != *address || listing.registration == registration;
+        state.topics.retain(|_, listing| is_kept(listing));
         Ok(())
     }
 
@@ -120,19 +150,25 @@ impl Index {
     /// [`Refusal::NoTopic`] where it is not.
     pub(crate) fn remove(&self, topic: &str, address: &Address) -> Result<(), Refusal> {
         let mut state = self.lock();
-        if state.topics.get(topic) != Some(address) {
+        if state.topics.get(topic).is_none_or(|listing| listing.home != *address) {
             return Err(Refusal::NoTopic);
         }
         state.topics.remove(topic);
         Ok(())
     }
 
-    /// The home of a topic, if it is there.
-    pub(crate) fn home(&self, topic: &str) -> Option<Address> {
+    /// The home of a topic.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotIndexed`] where there is none, [`Refusal::Away`] where it is not there now.
+    pub(crate) fn home(&self, topic: &str) -> Result<Address, Refusal> {
         let state = self.lock();
-        let home = state.topics.get(topic)?;
-        let is_away = state.peers.get(home).is_none_or(|peer| peer.is_away);
-        (!is_away).then(|| home.clone())
+        let home = &state.topics.get(topic).ok_or(Refusal::NotIndexed)?.home;
+        match state.peers.get(home) {
+            Some(peer) if !peer.is_away => Ok(home.clone()),
+            _ => Err(Refusal::Away(topic.to_owned())),
+        }
     }
 
     /// The peers that are there.
@@ -145,6 +181,13 @@ impl Index {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Each change is one step, or leaves an entry too much at worst.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Presence {
+    /// Where the peer is reached.
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
     }
 }
 
@@ -178,10 +221,10 @@ mod tests {
         index.add("a", address(1)).unwrap();
         index.add("a", address(1)).unwrap();
         assert!(matches!(index.add("a", address(2)), Err(Refusal::TopicExists)));
-        assert_eq!(index.home("a"), Some(address(1)));
+        assert_eq!(index.home("a").unwrap(), address(1));
         assert!(index.remove("a", &address(2)).is_err());
         index.remove("a", &address(1)).unwrap();
-        assert_eq!(index.home("a"), None);
+        assert!(matches!(index.home("a"), Err(Refusal::NotIndexed)));
         assert!(index.add("a", address(3)).is_err(), "nobody has registered it");
     }
 
@@ -192,10 +235,36 @@ mod tests {
         let presence = index.attend(address(1)).unwrap();
         index.add("a", address(1)).unwrap();
         drop(presence);
-        assert_eq!((index.home("a"), index.peers()), (None, vec![address(2)]));
+        assert!(matches!(index.home("a"), Err(Refusal::Away(_))));
+        assert_eq!(index.peers(), [address(2)]);
         assert!(matches!(index.add("a", address(2)), Err(Refusal::TopicExists)));
         let _presence = index.attend(address(1)).unwrap();
-        assert_eq!(index.home("a"), Some(address(1)));
+        assert_eq!(index.home("a").unwrap(), address(1));
+    }
+
+    #[test]
+    fn a_peer_that_registers_again_has_the_topics_that_it_names() {
+        let index = Arc::new(Index::default());
+        index.register(address(2)).unwrap();
+        drop(index.attend(address(1)).unwrap());
+        for topic in ["kept", "deleted meanwhile"] {
+            index.add(topic, address(1)).unwrap();
+        }
+        let _presence = index.attend(address(1)).unwrap();
+        index.add("kept", address(1)).unwrap();
+        assert!(matches!(index.add("deleted meanwhile", address(2)), Err(Refusal::TopicExists)));
+        index.told(&address(1)).unwrap();
+        assert_eq!(index.home("kept").unwrap(), address(1));
+        index.add("deleted meanwhile", address(2)).unwrap();
+        index.told(&address(1)).unwrap();
+        assert_eq!(index.home("deleted meanwhile").unwrap(), address(2));
+    }
+
+    #[test]
+    fn an_address_can_be_connected_to() {
+        for (host, text) in [("a", "a:1"), ("::1", "[::1]:1"), ("[::1]", "[::1]:1")] {
+            assert_eq!(Address { host: host.to_owned(), port: 1 }.to_string(), text);
+        }
     }
 
     #[test]

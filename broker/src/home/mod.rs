@@ -9,15 +9,18 @@
 //! # Guarantee
 //!
 //! A message acknowledged through a broker is visible to the next read through that broker. A
-//! mirror never holds what its home does not, and offsets and stream ids are the home's.
+//! mirror never holds what its home does not, and offsets and stream ids are the home's. Whoever
+//! asks is answered within five seconds, however many homes are out of reach.
 //!
 //! # Not here
 //!
 //! More than one home for a topic: while it is out of reach, publishes are refused.
 
 mod follow;
+mod following;
 pub(crate) mod index;
 mod link;
+mod mirror;
 mod peers;
 mod wire;
 
@@ -30,9 +33,9 @@ use crate::broker::Broker;
 use crate::ledger::Receipt;
 use crate::refusal::Refusal;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How long a home may take before its broker answers without it.
+/// How long homes and the index may take, all together, before a client is answered without them.
 const HOME_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// How a broker finds the home of a topic.
@@ -42,7 +45,7 @@ pub(crate) enum Homes {
     /// Another broker is.
     Upstream(Arc<Link>),
     /// An index tells.
-    Peers(Peers),
+    Peers(Box<Peers>),
 }
 
 /// Who orders a topic.
@@ -52,29 +55,21 @@ pub(crate) enum Home {
 }
 
 impl Homes {
-    /// The home of a topic.
-    fn of(&self, topic: &str, broker: &Arc<Broker>) -> Result<Home, Refusal> {
-        match self {
-            Homes::Own => Ok(Home::Here),
-            Homes::Upstream(link) => Ok(Home::At(Arc::clone(link))),
-            Homes::Peers(peers) => peers.home(topic, broker),
-        }
-    }
-
     /// Appends a batch at the homes of its topics.
     pub(crate) fn publish(
         &self,
         batch: &mut Batch,
         broker: &Arc<Broker>,
     ) -> Vec<Result<Receipt, Refusal>> {
+        let deadline = Instant::now() + HOME_TIMEOUT;
         match self {
             Homes::Own => broker.topics.append(batch),
-            Homes::Upstream(link) => link.publish(batch, broker),
-            Homes::Peers(_) => {
+            Homes::Upstream(link) => link.publish(batch, deadline, broker),
+            Homes::Peers(peers) => {
                 let mut answers = Vec::with_capacity(batch.publishes.len());
                 let mut done = Batch::default();
                 while let Some(mut run) = batch.take_run() {
-                    answers.append(&mut self.publish_run(&mut run, broker));
+                    answers.append(&mut peers.publish(&mut run, deadline, broker));
                     done.publishes.append(&mut run.publishes);
                 }
                 *batch = done;
@@ -83,41 +78,23 @@ impl Homes {
         }
     }
 
-    /// Appends a batch that is all of one topic.
-    fn publish_run(&self, run: &mut Batch, broker: &Arc<Broker>) -> Vec<Result<Receipt, Refusal>> {
-        let Some(topic) = run.publishes.first().map(|publish| publish.topic.clone()) else {
-            return Vec::new();
-        };
-        let refuse = |refusal: &Refusal, count| (0..count).map(|_| Err(refusal.clone())).collect();
-        let answers = match self.of(&topic, broker) {
-            Ok(Home::Here) => broker.topics.append(run),
-            Ok(Home::At(link)) => link.publish(run, broker),
-            Err(refusal) => refuse(&refusal, run.publishes.len()),
-        };
-        if let Homes::Peers(peers) = self
-            && answers.iter().any(|answer| matches!(answer, Err(Refusal::Home { status: 404, .. })))
-        {
-            // It moved: the next publish asks the index anew.
-            peers.forget(&topic);
-        }
-        answers
-    }
-
     /// Creates a topic at its home.
     pub(crate) fn create(&self, topic: &str, broker: &Arc<Broker>) -> Result<(), Refusal> {
+        let deadline = Instant::now() + HOME_TIMEOUT;
         match self {
             Homes::Own => broker.topics.create(topic),
-            Homes::Upstream(link) => link.create(topic),
-            Homes::Peers(peers) => peers.create(topic, broker),
+            Homes::Upstream(link) => link.create(topic, deadline, broker),
+            Homes::Peers(peers) => peers.create(topic, deadline, broker),
         }
     }
 
     /// Deletes a topic at its home.
     pub(crate) fn delete(&self, topic: &str, broker: &Arc<Broker>) -> Result<(), Refusal> {
+        let deadline = Instant::now() + HOME_TIMEOUT;
         match self {
             Homes::Own => broker.topics.delete(topic),
-            Homes::Upstream(link) => link.delete(topic),
-            Homes::Peers(peers) => peers.delete(topic, broker),
+            Homes::Upstream(link) => link.delete(topic, deadline, broker),
+            Homes::Peers(peers) => peers.delete(topic, deadline, broker),
         }
     }
 
@@ -128,12 +105,52 @@ impl Homes {
     ///
     /// No such topic, or neither mirror nor home.
     pub(crate) fn prepare(&self, topic: &str, broker: &Arc<Broker>) -> Result<(), Refusal> {
-        match self.of(topic, broker) {
-            Ok(Home::Here) => Ok(()),
-            Ok(Home::At(link)) => link.mirror(topic, broker),
-            // What was mirrored is served while nobody can be asked.
-            Err(Refusal::Unreachable { .. }) if broker.topics.find(topic).is_ok() => Ok(()),
-            Err(refusal) => Err(refusal),
+        let deadline = Instant::now() + HOME_TIMEOUT;
+        match self {
+            Homes::Own => Ok(()),
+            Homes::Upstream(link) => link.serve(topic, deadline, broker),
+            Homes::Peers(peers) => match peers.home(topic, deadline, broker) {
+                Ok(Home::Here) => Ok(()),
+                Ok(Home::At(link)) => link.serve(topic, deadline, broker),
+                // Nobody knows where its home is now.
+                Err(refusal) if refusal.status() == 503 && broker.topics.is_mirror(topic) => Ok(()),
+                Err(refusal) => Err(refusal),
+            },
+        }
+    }
+
+    /// The broker that a publish goes to, where that is not this one.
+    pub(crate) fn forwards_to(&self, topic: &str, broker: &Broker) -> Option<String> {
+        match self {
+            Homes::Own => None,
+            Homes::Upstream(link) => Some(link.address().to_owned()),
+            Homes::Peers(_) if broker.topics.is_own(topic) => None,
+            Homes::Peers(peers) => peers.known_home(topic),
+        }
+    }
+
+    /// Notes that a topic is no longer where it was.
+    fn moved(&self, topic: &str) {
+        if let Homes::Peers(peers) = self {
+            peers.moved(topic);
+        }
+    }
+
+    /// Works with the other brokers for as long as the process lives. `mirrors` are the topics
+    /// that were mirrored before its start: they are followed again, whoever asks for them.
+    pub(crate) fn attend(&self, mirrors: Vec<String>, broker: &Arc<Broker>) {
+        match self {
+            Homes::Own => {}
+            Homes::Upstream(link) => {
+                for topic in mirrors {
+                    // There are no more of them than there may be topics.
+                    let _ = link.ask_for(&topic, broker);
+                }
+            }
+            Homes::Peers(peers) => {
+                mirrors.iter().for_each(|topic| peers.moved(topic));
+                peers.attend(broker);
+            }
         }
     }
 }

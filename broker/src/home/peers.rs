@@ -1,23 +1,38 @@
 //! Peers: brokers that ask an index which of them is the home of a topic.
 //!
 //! Topics have to be created before they are used; the peer on which that was said is the home.
+//!
+//! # Not here
+//!
+//! The index itself (`index.rs`): any broker can be one.
 
 use super::index::Address;
-use super::wire::{self, Wires};
+use super::wire::{self, Wire, Wires};
 use super::{HOME_TIMEOUT, Home, Link};
+use crate::batch::Batch;
 use crate::broker::Broker;
+use crate::ledger::Receipt;
 use crate::refusal::Refusal;
+use common::connection;
 use common::flags;
 use common::json::{self, Value};
 use common::retry::Pauses;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often the index hears from a peer; well below the silence after which the peer is away.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// Topics that the index is told of in one go: their answers fit into the socket's buffer.
+const TOLD_AT_ONCE: usize = 256;
 
 /// A broker among peers.
 pub(crate) struct Peers {
-    index: Arc<Wires>,
+    index: Wires,
     /// Where the others reach this one.
     own: Address,
     token: Option<String>,
@@ -28,187 +43,309 @@ pub(crate) struct Peers {
 #[derive(Default)]
 struct State {
     /// The homes of topics, as the index told last.
-    homes: HashMap<String, Address>,
+    homes: HashMap<String, Arc<Link>>,
     links: HashMap<Address, Arc<Link>>,
+    /// Topics that live here, while the index says that their home is elsewhere.
+    contested: HashSet<String>,
+    /// Topics whose home is to be asked for, because a mirror or a subscriber waits for them.
+    moved: HashSet<String>,
 }
 
 impl Peers {
     /// A peer that is reached at `own`, and asks the index at `HOST:PORT`.
     pub(crate) fn new(index: String, own: Address, token: Option<String>) -> Peers {
-        let index = Arc::new(Wires::new(index, token.clone()));
+        let index = Wires::new(index, token.clone());
         Peers { index, own, token, state: Mutex::default() }
     }
 
     /// Registers with the index, tells it the topics that live here, and does so again whenever
     /// the index was lost. Does not return.
-    pub(crate) fn attend(&self, broker: &Arc<Broker>) -> ! {
+    pub(super) fn attend(&self, broker: &Arc<Broker>) -> ! {
         let mut pauses = Pauses::default();
         let mut told = false;
         loop {
-            let lost = self.attend_once(broker, || {
+            let Err(lost) = self.attend_once(broker, || {
                 pauses.reset();
                 if std::mem::take(&mut told) {
                     let _ = writeln!(io::stderr(), "broker: the index is back");
                 }
             });
-            if let Err(refusal) = lost
-                && !told
-            {
-                let line = flags::one_line(&refusal);
+            if !std::mem::replace(&mut told, true) {
+                let line = flags::one_line(&lost);
                 let _ = writeln!(
                     io::stderr(),
-                    "broker: no index: {line}; serving the topics of this peer alone until it is back"
+                    "broker: no index: {line}; topics whose home is known are served until it \
+                     is back"
                 );
-                told = true;
             }
             thread::sleep(pauses.next());
         }
     }
 
     /// Registers and stays registered until the connection ends.
-    fn attend_once(&self, broker: &Arc<Broker>, registered: impl FnOnce()) -> Result<(), Refusal> {
-        let mut connection = self.index.open()?;
-        let mut commands = self.command("register_peer", None);
-        // The closing brace makes way: this registration ends with its connection.
-        commands.truncate(commands.len() - 2);
-        commands.extend_from_slice(b",\"present\":true}\n");
-        let topics = broker.topics.names(false);
-        for topic in &topics {
-            commands.append(&mut self.command("add_topic", Some(topic)));
-        }
-        let mut refused = None;
-        let mut answers = 0;
-        self.index.exchange_on(&mut connection, &commands, topics.len() + 1, |answer| {
-            if let Some(refusal) = wire::refusal(answer) {
-                match topics.get(answers - 1) {
-                    Some(topic) if answers > 0 => {
-                        let _ = writeln!(
-                            io::stderr(),
-                            "broker: topic {topic:?} is served here, but the index says: {refusal}"
-                        );
-                    }
-                    _ => refused = Some(refusal),
-                }
-            }
-            answers += 1;
-        })?;
-        if let Some(refusal) = refused {
-            return Err(refusal);
-        }
+    fn attend_once(
+        &self,
+        broker: &Arc<Broker>,
+        registered: impl FnOnce(),
+    ) -> Result<Infallible, Refusal> {
+        let mut wire = self.index.open(Instant::now() + HOME_TIMEOUT)?;
+        self.introduce(&mut wire, broker)?;
         registered();
-        // Nothing is said on this connection; it only has to end when either side does.
         loop {
-            match connection.fill(None) {
-                Ok(size) if size > 0 => connection.consume(size),
-                Ok(_) => {
-                    let cause = io::Error::from(io::ErrorKind::UnexpectedEof);
-                    return Err(self.index.unreachable(&cause));
+            self.follow_moved(broker);
+            // Nothing is said unasked on this connection; it only has to end when either side
+            // does, and show that both are there.
+            match wire.receive(Instant::now() + HEARTBEAT, |_| {}) {
+                Ok(()) => {}
+                Err(connection::Error::TimedOut) => {
+                    let ping = b"{\"command\":\"path\"}\n";
+                    let deadline = Instant::now() + HOME_TIMEOUT;
+                    self.index.exchange(&mut wire, ping, 1, deadline, |_| {})?;
                 }
                 Err(error) => return Err(self.index.unreachable(&error)),
             }
         }
     }
 
-    /// The home of a topic.
-    pub(super) fn home(&self, topic: &str, broker: &Arc<Broker>) -> Result<Home, Refusal> {
-        if broker.topics.is_own(topic) {
-            return Ok(Home::Here);
+    /// Registers, for as long as the connection lasts, with the topics that live here and no
+    /// others.
+    fn introduce(&self, wire: &mut Wire, broker: &Arc<Broker>) -> Result<(), Refusal> {
+        self.say(wire, &self.command("register_peer", None, ",\"present\":true"))?;
+        let topics = broker.topics.names(false);
+        let mut contested = HashSet::new();
+        for topics in topics.chunks(TOLD_AT_ONCE) {
+            let command = |topic: &String| self.command("add_topic", Some(topic), "");
+            let commands: Vec<u8> = topics.iter().flat_map(command).collect();
+            let mut told = topics.iter();
+            let deadline = Instant::now() + HOME_TIMEOUT;
+            self.index.exchange(wire, &commands, topics.len(), deadline, |answer| {
+                if let (Some(topic), Some(refusal)) = (told.next(), wire::refusal(answer)) {
+                    contested.insert(topic.clone());
+                    let _ = writeln!(
+                        io::stderr(),
+                        "broker: topic {topic:?} is here, but the index says: {refusal}; it is \
+                         refused here until it is deleted there, or here"
+                    );
+                }
+            })?;
         }
-        let known = self.lock().homes.get(topic).cloned();
-        let address = match known {
-            Some(address) => address,
-            None => self.ask(topic)?,
-        };
-        if address == self.own {
-            // The index says so, but there is no such list: it was deleted just now.
-            return Err(Refusal::UnknownTopic(topic.to_owned()));
+        self.lock().contested = contested;
+        self.say(wire, &self.command("told_topics", None, ""))?;
+        // Deleted while the index was being told of them.
+        for topic in topics.iter().filter(|topic| !broker.topics.is_own(topic)) {
+            let _ = self.say(wire, &self.command("delete_topic", Some(topic), ""));
         }
-        let mut state = self.lock();
-        state.homes.insert(topic.to_owned(), address.clone());
-        if let Some(link) = state.links.get(&address) {
-            return Ok(Home::At(Arc::clone(link)));
-        }
-        let link = Link::new(address.to_string(), self.token.clone(), broker);
-        let link = link.map_err(|error| self.index.unreachable(&error))?;
-        state.links.insert(address, Arc::clone(&link));
-        Ok(Home::At(link))
+        Ok(())
     }
 
-    /// Forgets where a topic's home is.
-    pub(super) fn forget(&self, topic: &str) {
-        self.lock().homes.remove(topic);
+    /// Says one thing to the index on a connection that is the caller's.
+    fn say(&self, wire: &mut Wire, command: &[u8]) -> Result<(), Refusal> {
+        let mut refused = None;
+        let deadline = Instant::now() + HOME_TIMEOUT;
+        self.index.exchange(wire, command, 1, deadline, |answer| {
+            refused = wire::refusal(answer);
+        })?;
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// Follows topics that are waited for here, and whose home was not known.
+    fn follow_moved(&self, broker: &Arc<Broker>) {
+        let moved: Vec<String> = self.lock().moved.iter().cloned().collect();
+        let deadline = Instant::now() + HOME_TIMEOUT;
+        for topic in moved {
+            if Instant::now() >= deadline {
+                // The index is to hear of this peer in time; the rest follows.
+                return;
+            }
+            let waits = broker.topics.is_mirror(&topic) || broker.listeners.of(&topic).is_some();
+            let found = match self.home(&topic, deadline, broker) {
+                Ok(Home::At(link)) => link.ask_for(&topic, broker).is_ok(),
+                Ok(Home::Here) => true,
+                Err(_) => false,
+            };
+            if found || !waits {
+                self.lock().moved.remove(&topic);
+            }
+        }
+    }
+
+    /// The home of a topic.
+    pub(super) fn home(
+        &self,
+        topic: &str,
+        deadline: Instant,
+        broker: &Arc<Broker>,
+    ) -> Result<Home, Refusal> {
+        let state = self.lock();
+        let (known, is_contested) =
+            (state.homes.get(topic).cloned(), state.contested.contains(topic));
+        drop(state);
+        if broker.topics.is_own(topic) {
+            return if is_contested { Err(contested()) } else { Ok(Home::Here) };
+        }
+        if let Some(link) = &known
+            && link.is_in_reach()
+        {
+            return Ok(Home::At(Arc::clone(link)));
+        }
+        match (self.ask(topic, deadline), known) {
+            // The index says so, but there is no such list: it was deleted just now.
+            (Ok(address), _) if address == self.own => Err(Refusal::UnknownTopic(topic.to_owned())),
+            (Ok(address), _) => self.link(topic, address, broker).map(Home::At),
+            (Err(Refusal::Unreachable { .. }), Some(link)) if !link.is_over() => Ok(Home::At(link)),
+            (Err(refusal), _) => Err(refusal),
+        }
+    }
+
+    /// The link to a topic's home, which is at this address.
+    fn link(
+        &self,
+        topic: &str,
+        address: Address,
+        broker: &Arc<Broker>,
+    ) -> Result<Arc<Link>, Refusal> {
+        let mut state = self.lock();
+        let link = match state.links.get(&address) {
+            Some(link) if !link.is_over() => Arc::clone(link),
+            _ => {
+                let link = Link::new(address.to_string(), self.token.clone(), false, broker);
+                let link = link.map_err(|error| self.index.unreachable(&error))?;
+                state.links.insert(address, Arc::clone(&link));
+                link
+            }
+        };
+        let before = state.homes.insert(topic.to_owned(), Arc::clone(&link));
+        drop(state);
+        // A mirror has one source.
+        if let Some(before) = before.filter(|before| !Arc::ptr_eq(before, &link)) {
+            before.leave(topic);
+        }
+        Ok(link)
+    }
+
+    /// Where a topic's home is, if that is known.
+    pub(super) fn known_home(&self, topic: &str) -> Option<String> {
+        self.lock().homes.get(topic).map(|link| link.address().to_owned())
+    }
+
+    /// Notes that a topic is no longer where it was: its home is to be asked for.
+    pub(super) fn moved(&self, topic: &str) {
+        let mut state = self.lock();
+        state.homes.remove(topic);
+        state.moved.insert(topic.to_owned());
+    }
+
+    /// Appends a batch that is all of one topic at its home.
+    pub(super) fn publish(
+        &self,
+        batch: &mut Batch,
+        deadline: Instant,
+        broker: &Arc<Broker>,
+    ) -> Vec<Result<Receipt, Refusal>> {
+        let topic = batch.publishes.first().map(|publish| publish.topic.clone());
+        match self.home(&topic.unwrap_or_default(), deadline, broker) {
+            Ok(Home::Here) => {
+                batch.own_only = true;
+                broker.topics.append(batch)
+            }
+            Ok(Home::At(link)) => link.publish(batch, deadline, broker),
+            Err(refusal) => batch.publishes.iter().map(|_| Err(refusal.clone())).collect(),
+        }
     }
 
     /// Creates a topic, whose home is here.
-    pub(super) fn create(&self, topic: &str, broker: &Arc<Broker>) -> Result<(), Refusal> {
-        if broker.topics.is_own(topic) {
+    pub(super) fn create(
+        &self,
+        topic: &str,
+        deadline: Instant,
+        broker: &Arc<Broker>,
+    ) -> Result<(), Refusal> {
+        let known = self.lock().homes.get(topic).cloned();
+        let is_followed = known.as_ref().is_some_and(|link| link.follows(topic));
+        if broker.topics.is_own(topic) || (is_followed && broker.topics.is_mirror(topic)) {
             return Err(Refusal::TopicExists);
         }
-        self.tell("add_topic", topic).map_err(|refusal| match refusal {
+        self.tell("add_topic", topic, deadline).map_err(|refusal| match refusal {
             Refusal::Home { status: 409, .. } => Refusal::TopicExists,
             other => other,
         })?;
         // A mirror of an earlier topic of this name makes way.
-        let _ = broker.topics.delete(topic);
-        self.forget(topic);
-        broker.topics.create(topic)
+        if let Some(link) = known {
+            link.leave(topic);
+        }
+        let _ = broker.topics.drop_mirror(topic);
+        let mut state = self.lock();
+        state.homes.remove(topic);
+        state.moved.remove(topic);
+        state.contested.remove(topic);
+        drop(state);
+        let created = broker.topics.create(topic);
+        if !matches!(created, Ok(()) | Err(Refusal::TopicExists)) {
+            // Nobody else may have the name before the index hears that it is free again.
+            let _ = self.tell("delete_topic", topic, deadline);
+        }
+        created
     }
 
     /// Deletes a topic at its home.
-    pub(super) fn delete(&self, topic: &str, broker: &Arc<Broker>) -> Result<(), Refusal> {
-        match self.home(topic, broker) {
-            Ok(Home::Here) => {
-                broker.topics.delete(topic)?;
-                match self.tell("delete_topic", topic) {
-                    // It is told what lives here when it is back.
-                    Err(Refusal::Unreachable { .. }) | Ok(()) => Ok(()),
-                    Err(refusal) => Err(refusal),
-                }
+    pub(super) fn delete(
+        &self,
+        topic: &str,
+        deadline: Instant,
+        broker: &Arc<Broker>,
+    ) -> Result<(), Refusal> {
+        if broker.topics.is_own(topic) {
+            broker.topics.delete(topic)?;
+            if !self.lock().contested.remove(topic) {
+                // An index that is not there is told what lives here when it is back.
+                let _ = self.tell("delete_topic", topic, deadline);
             }
-            Ok(Home::At(link)) => {
-                self.forget(topic);
-                link.delete(topic)
-            }
-            Err(Refusal::UnknownTopic(_)) => Err(Refusal::NoTopic),
+            return Ok(());
+        }
+        match self.home(topic, deadline, broker) {
+            Ok(Home::At(link)) => link.delete(topic, deadline, broker),
+            // What is left of a topic that is gone elsewhere.
+            Ok(Home::Here) | Err(Refusal::UnknownTopic(_)) => broker.topics.drop_mirror(topic),
             Err(refusal) => Err(refusal),
         }
     }
 
     /// Asks the index for the home of a topic.
-    fn ask(&self, topic: &str) -> Result<Address, Refusal> {
+    fn ask(&self, topic: &str, deadline: Instant) -> Result<Address, Refusal> {
         let mut command = b"{\"command\":\"query_topic\",\"topic\":".to_vec();
         json::write_string_ascii(&mut command, topic);
         command.extend_from_slice(b"}\n");
         let mut found = Err(Refusal::UnknownTopic(topic.to_owned()));
-        self.index.ask(&command, 1, HOME_TIMEOUT, |answer| {
+        self.index.ask(&command, 1, deadline, |answer| {
             let host = answer.get("host").and_then(Value::as_str);
             let port = answer.get("port").and_then(Value::as_u64);
             let port = port.and_then(|port| u16::try_from(port).ok());
             if let (Some(host), Some(port)) = (host, port) {
                 found = Ok(Address { host: host.to_owned(), port });
+            } else if let Some(Refusal::Home { status: 503, .. }) = wire::refusal(answer) {
+                found = Err(Refusal::Away(topic.to_owned()));
             }
         })?;
         found
     }
 
     /// Tells the index something about a topic of this peer.
-    fn tell(&self, command: &str, topic: &str) -> Result<(), Refusal> {
-        let mut refused = None;
-        let command = self.command(command, Some(topic));
-        self.index.ask(&command, 1, HOME_TIMEOUT, |answer| refused = wire::refusal(answer))?;
-        refused.map_or(Ok(()), Err)
+    fn tell(&self, command: &str, topic: &str, deadline: Instant) -> Result<(), Refusal> {
+        self.index.command(&self.command(command, Some(topic), ""), deadline)
     }
 
-    /// A command that names this peer.
-    fn command(&self, command: &str, topic: Option<&str>) -> Vec<u8> {
+    /// A command that names this peer. `more` is JSON behind its fields.
+    fn command(&self, command: &str, topic: Option<&str>, more: &str) -> Vec<u8> {
         let Address { host, port } = &self.own;
         let mut text = format!("{{\"command\":\"{command}\",\"host\":").into_bytes();
         json::write_string_ascii(&mut text, host);
+        // Writing to a vector cannot fail.
         let _ = write!(text, ",\"port\":{port}");
         if let Some(topic) = topic {
             text.extend_from_slice(b",\"topic\":");
             json::write_string_ascii(&mut text, topic);
         }
+        text.extend_from_slice(more.as_bytes());
         text.extend_from_slice(b"}\n");
         text
     }
@@ -217,4 +354,11 @@ impl Peers {
         // What was learnt can be learnt again.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is said of a topic that has another home than this peer, which has one of its own.
+fn contested() -> Refusal {
+    let text = "the topic has its home at another peer, and an older list here: delete it here to \
+                see that one";
+    Refusal::Home { status: 409, text: text.to_owned() }
 }

@@ -1,13 +1,16 @@
 //! Commands to another broker, over its JSON door.
 
-use super::HOME_TIMEOUT;
+use crate::objects::{Next, Objects};
 use crate::refusal::Refusal;
 use common::connect;
 use common::connection::{self, Connection};
+use common::flags;
 use common::json::{self, Value};
 use common::limits::BODY_SIZE_MAX;
+use std::error::Error;
 use std::io::{self, ErrorKind};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a broker may take to accept a connection.
@@ -16,13 +19,89 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Connections that are kept for the next command.
 const IDLE_MAX: usize = 64;
 
+/// The largest object that another broker sends: a message of the greatest `--max-message`, half
+/// a body, in which every byte is escaped as six.
+const OBJECT_SIZE_MAX: usize = 4 * BODY_SIZE_MAX;
+
+/// One connection to another broker.
+pub(super) struct Wire {
+    connection: Connection,
+    objects: Objects,
+}
+
+impl Wire {
+    /// The socket.
+    pub(super) fn stream(&self) -> &Arc<TcpStream> {
+        self.connection.stream()
+    }
+
+    /// Waits for bytes, and hands on every object that is whole.
+    ///
+    /// # Errors
+    ///
+    /// After [`connection::Error::TimedOut`] it may be called again.
+    pub(super) fn receive(
+        &mut self,
+        deadline: Instant,
+        mut take: impl FnMut(&Value<'_>),
+    ) -> Result<(), connection::Error> {
+        if self.connection.fill(Some(deadline))? == 0 {
+            return Err(io::Error::from(ErrorKind::UnexpectedEof).into());
+        }
+        let input = self.connection.buffered();
+        let mut used = 0;
+        let unfinished = loop {
+            match self.objects.next(input.get(used..).unwrap_or_default()) {
+                Next::Object(object, size) => {
+                    used += size;
+                    take(&object);
+                }
+                Next::Partial { size } => break size,
+                Next::Invalid => return Err(io::Error::from(ErrorKind::InvalidData).into()),
+            }
+        };
+        if unfinished > OBJECT_SIZE_MAX {
+            return Err(io::Error::from(ErrorKind::InvalidData).into());
+        }
+        self.connection.consume(used);
+        Ok(())
+    }
+
+    /// Sends commands and takes as many answers.
+    fn exchange(
+        &mut self,
+        commands: &[u8],
+        count: usize,
+        deadline: Instant,
+        mut take: impl FnMut(&Value<'_>),
+    ) -> Result<(), connection::Error> {
+        self.connection.write_all(commands, Some(deadline))?;
+        let mut answers = 0;
+        while answers < count {
+            self.receive(deadline, |answer| {
+                answers += 1;
+                take(answer);
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Whether the other side has neither closed the connection nor said anything unasked.
+    fn is_quiet(&self) -> bool {
+        let stream = self.stream();
+        let peeked = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
+        let waits = peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+        stream.set_nonblocking(false).is_ok() && waits
+    }
+}
+
 /// Another broker, and connections to it.
 pub(super) struct Wires {
     /// `HOST:PORT`.
     address: String,
     token: Option<String>,
     /// Nobody uses these now.
-    idle: Mutex<Vec<Connection>>,
+    idle: Mutex<Vec<Wire>>,
 }
 
 impl Wires {
@@ -37,24 +116,35 @@ impl Wires {
     }
 
     /// A connection on which commands may be sent.
-    pub(super) fn open(&self) -> Result<Connection, Refusal> {
-        let connection = connect::connect(&self.address, CONNECT_TIMEOUT);
-        let mut connection = connection.map_err(|error| self.unreachable(&error))?;
+    pub(super) fn open(&self, deadline: Instant) -> Result<Wire, Refusal> {
+        let time = deadline.saturating_duration_since(Instant::now()).min(CONNECT_TIMEOUT);
+        let connection = connect::connect(&self.address, time);
+        let connection = connection.map_err(|error| self.unreachable(&error))?;
+        let mut wire = Wire { connection, objects: Objects::new(OBJECT_SIZE_MAX) };
         if let Some(token) = &self.token {
             let mut command = b"{\"command\":\"auth\",\"token\":".to_vec();
             json::write_string_ascii(&mut command, token);
             command.extend_from_slice(b"}\n");
-            let deadline = Instant::now() + CONNECT_TIMEOUT;
             let mut refused = None;
-            self.exchange(&mut connection, &command, 1, deadline, |answer| {
-                refused = refusal(answer);
-            })
-            .map_err(|error| self.unreachable(&error))?;
+            self.exchange(&mut wire, &command, 1, deadline, |answer| refused = refusal(answer))?;
             if let Some(refusal) = refused {
-                return Err(refusal);
+                // That this broker may not come in there says nothing about its own clients.
+                return Err(self.unreachable(&refusal));
             }
         }
-        Ok(connection)
+        Ok(wire)
+    }
+
+    /// Sends commands on a connection that is the caller's, and takes as many answers.
+    pub(super) fn exchange(
+        &self,
+        wire: &mut Wire,
+        commands: &[u8],
+        count: usize,
+        deadline: Instant,
+        take: impl FnMut(&Value<'_>),
+    ) -> Result<(), Refusal> {
+        wire.exchange(commands, count, deadline, take).map_err(|error| self.unreachable(&error))
     }
 
     /// Sends commands and takes as many answers. Whether an unanswered command was carried out
@@ -63,90 +153,48 @@ impl Wires {
         &self,
         commands: &[u8],
         count: usize,
-        timeout: Duration,
-        take: impl FnMut(&Value<'_>),
-    ) -> Result<(), Refusal> {
-        let mut connection = match self.take_idle() {
-            Some(connection) => connection,
-            None => self.open()?,
-        };
-        let deadline = Instant::now() + timeout;
-        self.exchange(&mut connection, commands, count, deadline, take)
-            .map_err(|error| self.unreachable(&error))?;
-        let mut idle = self.idle();
-        if idle.len() < IDLE_MAX {
-            idle.push(connection);
-        }
-        Ok(())
-    }
-
-    /// Sends commands on a connection that is the caller's, and takes as many answers.
-    pub(super) fn exchange_on(
-        &self,
-        connection: &mut Connection,
-        commands: &[u8],
-        count: usize,
-        take: impl FnMut(&Value<'_>),
-    ) -> Result<(), Refusal> {
-        let deadline = Instant::now() + HOME_TIMEOUT;
-        self.exchange(connection, commands, count, deadline, take)
-            .map_err(|error| self.unreachable(&error))
-    }
-
-    fn exchange(
-        &self,
-        connection: &mut Connection,
-        commands: &[u8],
-        count: usize,
         deadline: Instant,
-        mut take: impl FnMut(&Value<'_>),
-    ) -> Result<(), connection::Error> {
-        connection.write_all(commands, Some(deadline))?;
-        let mut missing = count;
-        while missing > 0 {
-            let mut used = 0;
-            let input = connection.buffered();
-            while missing > 0 {
-                match json::parse_prefix(input.get(used..).unwrap_or_default()) {
-                    Ok((answer, size)) => {
-                        used += size;
-                        missing -= 1;
-                        take(&answer);
-                    }
-                    Err(json::Error::Partial) if input.len() - used <= BODY_SIZE_MAX => break,
-                    Err(_) => return Err(io::Error::from(ErrorKind::InvalidData).into()),
-                }
-            }
-            connection.consume(used);
-            if missing > 0 && connection.fill(Some(deadline))? == 0 {
-                return Err(io::Error::from(ErrorKind::UnexpectedEof).into());
-            }
+        take: impl FnMut(&Value<'_>),
+    ) -> Result<(), Refusal> {
+        let mut wire = match self.take_idle() {
+            Some(wire) => wire,
+            None => self.open(deadline)?,
+        };
+        let asked = self.exchange(&mut wire, commands, count, deadline, take);
+        let mut idle = self.idle();
+        match asked {
+            Ok(()) if idle.len() < IDLE_MAX => idle.push(wire),
+            Ok(()) => {}
+            // What befell this one has most likely befallen the others.
+            Err(_) => drop(std::mem::take(&mut *idle)),
         }
-        Ok(())
+        drop(idle);
+        asked
     }
 
-    /// A connection that was used before and that the other side has not closed.
-    fn take_idle(&self) -> Option<Connection> {
+    /// Sends one command; its refusal is this one's.
+    pub(super) fn command(&self, command: &[u8], deadline: Instant) -> Result<(), Refusal> {
+        let mut refused = None;
+        self.ask(command, 1, deadline, |answer| refused = refusal(answer))?;
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// A connection that was used before and can be used again.
+    fn take_idle(&self) -> Option<Wire> {
         loop {
-            let connection = self.idle().pop()?;
-            let stream = connection.stream();
-            let waits = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
-            let is_open = waits.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
-            if stream.set_nonblocking(false).is_ok() && is_open {
-                return Some(connection);
+            let wire = self.idle().pop()?;
+            if wire.is_quiet() {
+                return Some(wire);
             }
         }
     }
 
     /// What a client is told when this broker cannot be asked.
-    pub(super) fn unreachable(&self, error: &dyn std::error::Error) -> Refusal {
-        Refusal::Unreachable {
-            broker: self.address.clone(),
-            reason: common::flags::one_line(error),
-        }
+    pub(super) fn unreachable(&self, error: &dyn Error) -> Refusal {
+        Refusal::Unreachable { broker: self.address.clone(), reason: flags::one_line(error) }
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Wire>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -133,7 +133,6 @@ impl Journal {
     }
 
     /// Bytes of the journal.
-    #[cfg(test)]
     pub(crate) fn size(&self) -> u64 {
         self.size
     }

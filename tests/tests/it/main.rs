@@ -2,33 +2,38 @@
 //! its reader of JSON.
 //!
 //! - [`access`]: who may come in
-//! - [`events`]: event streams
-//! - [`deploy`]: what is written about running the broker
-//! - [`examples`]: clients in other languages
+//! - [`brokers`]: what the tests of several brokers have in common
 //! - [`channels`]: clients of the dialect of channels, written in another language
 //! - [`client`]: the client library, across restarts and networks that lose things
+//! - [`deploy`]: what is written about running the broker
 //! - [`dialogue`]: lines that people type, and those that a broker answers with
+//! - [`events`]: event streams
+//! - [`examples`]: clients in other languages
+//! - [`faults_kill`], [`faults_retry`], [`faults_start`], [`faults_errors`]: what the broker keeps,
+//!   whatever happens to it
 //! - [`four_nodes`]: a broker, a publisher and two subscribers, whatever happens to them
 //! - [`http_cases`]: HTTP at its edges, byte by byte
+//! - [`hub`]: a hub, its leaves, and theirs
 //! - [`json_documents`]: JSON as a live broker reads it, and as Python does
 //! - [`limits`]: every limit, at it and one past it
 //! - [`lines`]: files and pipes, published line by line
 //! - [`load`]: many clients, slow ones, and such as break off
+//! - [`log`]: who did what
 //! - [`messages`]: the list of a topic, whole, in pieces and as it grows
 //! - [`metrics`]: what is counted
 //! - [`page`]: what people see in a browser
+//! - [`peers`]: peers with an index
 //! - [`programs`]: how the programs begin, end, and say what is wrong
 //! - [`publish`]: what is stored, what is refused, and what is not stored twice
 //! - [`push`]: messages that are pushed, through every door
 //! - [`qos`]: at most once, at least once, exactly once: publishing and subscribing
-//! - [`faults_kill`], [`faults_retry`], [`faults_start`], [`faults_errors`]: what the broker keeps,
-//!   whatever happens to it
 //! - [`tidy`]: the rules that every file keeps
 
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test that panics fails, and its helpers are tests too")]
 
 mod access;
+mod brokers;
 mod channels;
 mod client;
 mod deploy;
@@ -41,13 +46,16 @@ mod faults_retry;
 mod faults_start;
 mod four_nodes;
 mod http_cases;
+mod hub;
 mod json_documents;
 mod limits;
 mod lines;
 mod load;
+mod log;
 mod messages;
 mod metrics;
 mod page;
+mod peers;
 mod programs;
 mod publish;
 mod push;

@@ -186,13 +186,12 @@ impl<'a> Answers<'a> {
         let mut fields = more.to_vec();
         match refusal {
             Refusal::Method { allow } => fields.push(("Allow", allow)),
-            Refusal::Unreachable { .. } => fields.push(("Retry-After", "1")),
             Refusal::ContentEncoding => fields.push(("Accept-Encoding", "identity")),
-            Refusal::Busy { .. } | Refusal::TooManySubscriptions { .. } => {
-                fields.push(("Retry-After", "1"))
-            }
             Refusal::Token { .. } => fields.push(("WWW-Authenticate", "Bearer")),
             _ => {}
+        }
+        if status == 503 {
+            fields.push(("Retry-After", "1"));
         }
         self.head(status, Some((Type::Problem, body.len() as u64)), &fields, manner);
         self.body(&body, manner);
@@ -283,9 +282,11 @@ fn title(status: u16) -> &'static str {
         421 => "Misdirected Request",
         431 => "Request Header Fields Too Large",
         501 => "Not Implemented",
+        502 => "Bad Gateway",
         503 => "Service Unavailable",
         505 => "HTTP Version Not Supported",
         507 => "Insufficient Storage",
+        508 => "Loop Detected",
         _ => "Error",
     }
 }

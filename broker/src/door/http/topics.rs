@@ -26,8 +26,10 @@ impl Door<'_> {
             TopicsCall::Show(topic) => self.show(topic, manner),
             TopicsCall::Create(topic) => self.create(topic, manner),
             TopicsCall::Delete(topic) => {
-                let deleted =
-                    self.broker.delete(topic).map_err(|_| Refusal::UnknownTopic(topic.clone()));
+                let deleted = self.broker.delete(topic).map_err(|refusal| match refusal {
+                    Refusal::NoTopic => Refusal::UnknownTopic(topic.clone()),
+                    other => other,
+                });
                 if deleted.is_ok() {
                     self.answers.empty(manner);
                     self.send()?;

@@ -3,11 +3,17 @@
 use super::Desk;
 use super::topic::success;
 use crate::door::publish::{field, number, required_text, text};
+use crate::entry;
 use crate::home::Homes;
 use crate::home::index::Address;
 use crate::refusal::Refusal;
 use common::json::{self, Value};
 use std::io::Write;
+use std::time::Duration;
+
+/// How long a path may take to be followed, and by how much less from one broker to the next.
+const PATH_TIME_MAX: Duration = Duration::from_secs(4);
+const PATH_STEP: Duration = Duration::from_millis(500);
 
 impl Desk<'_> {
     /// Handles a command about peers.
@@ -22,17 +28,25 @@ impl Desk<'_> {
                 let address = address(arguments)?;
                 let text = format!("Peer {address} registered");
                 let present = field(arguments, "present")?.and_then(Value::as_bool);
-                if present == Some(true) {
-                    self.presences.push(index.attend(address)?);
+                let done = if present == Some(true) {
+                    index.attend(address.clone()).map(|presence| self.presences.push(presence))
                 } else {
-                    index.register(address)?;
-                }
+                    index.register(address.clone()).map(drop)
+                };
+                self.broker.log.note("registered", &address.to_string(), &done);
+                done?;
                 text
             }
             "unregister_peer" => {
                 let address = address(arguments)?;
-                index.unregister(&address)?;
+                let done = index.unregister(&address);
+                self.broker.log.note("unregistered", &address.to_string(), &done);
+                done?;
                 format!("Peer {address} unregistered")
+            }
+            "told_topics" => {
+                index.told(&address(arguments)?)?;
+                "Topics known".to_owned()
             }
             "add_topic" => {
                 let topic = required_text(arguments, "topic")?;
@@ -56,7 +70,7 @@ impl Desk<'_> {
     }
 
     fn query(&mut self, topic: &str) -> Result<(), Refusal> {
-        let home = self.broker.index.home(topic).ok_or(Refusal::NotIndexed)?;
+        let home = self.broker.index.home(topic)?;
         success(&mut self.answers, &format!("Topic '{topic}' found"), |out| {
             write_address(out, &home);
         });
@@ -65,7 +79,7 @@ impl Desk<'_> {
 
     fn list_peers(&mut self) {
         let peers = self.broker.index.peers();
-        success(&mut self.answers, &format!("{} peers", peers.len()), |out| {
+        success(&mut self.answers, &format!("Peers: {}", peers.len()), |out| {
             out.extend_from_slice(b",\"peers\":[");
             for (place, peer) in peers.iter().enumerate() {
                 out.extend_from_slice(if place > 0 { b",{" } else { b"{" });
@@ -89,7 +103,9 @@ impl Desk<'_> {
         }
         if let Homes::Upstream(link) = self.broker.homes() {
             seen.push(self.broker.id.clone());
-            link.check_path(seen)?;
+            let time =
+                number(arguments, "milliseconds")?.map_or(PATH_TIME_MAX, Duration::from_millis);
+            link.check_path(&seen, time.min(PATH_TIME_MAX).saturating_sub(PATH_STEP))?;
         }
         success(&mut self.answers, "No ring", |_| {});
         Ok(())
@@ -103,12 +119,13 @@ pub(super) fn names_peer(arguments: &Value<'_>) -> bool {
 
 fn address(arguments: &Value<'_>) -> Result<Address, Refusal> {
     let host = required_text(arguments, "host")?.to_owned();
+    entry::check_peer("host", &host)?;
     let port = match text(arguments, "port") {
         Ok(Some(text)) => text.parse().ok(),
         _ => number(arguments, "port")?.and_then(|port| u16::try_from(port).ok()),
     };
     match port {
-        Some(port) if port > 0 && !host.is_empty() => Ok(Address { host, port }),
+        Some(port) if port > 0 => Ok(Address { host, port }),
         _ => Err(Refusal::field("port", "is not a port")),
     }
 }

@@ -18,12 +18,14 @@ use crate::batch::Batch;
 use crate::broker::Broker;
 use crate::home::index::Presence;
 use crate::ledger::Receipt;
+use crate::objects::{Next, Objects};
 use crate::refusal::Refusal;
 use crate::subscriber::Subscriber;
 use common::connection::Connection;
-use common::json::{self, Boundary, Value};
+use common::json::{self, Value};
 use common::limits::BODY_SIZE_MAX;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Publishes that are appended under one lock.
 const BATCH_MAX: usize = 1024;
@@ -40,7 +42,7 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
         dialects: Vec::new(),
         answers: Vec::new(),
     };
-    let mut objects = Objects::default();
+    let mut objects = Objects::new(BODY_SIZE_MAX);
     let mut share = broker.arrivals.share();
     let mut size = DocumentSize::default();
     let ending = loop {
@@ -73,7 +75,7 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
             break None;
         }
         connection.consume(used);
-        match connection.fill(None) {
+        match connection.fill(desk.patience()) {
             Ok(size) if size > 0 => {}
             Ok(_) if unfinished > 0 => break Some(INVALID),
             _ => break None,
@@ -83,6 +85,7 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
         broker.metrics.refused(if text == TOO_LARGE { 413 } else { 400 });
         desk.dialect.error(&mut desk.answers, text);
     }
+    desk.leave();
     desk.subscriber.finish(&mut desk.answers);
     super::linger(&mut connection);
 }
@@ -95,52 +98,11 @@ const TOO_LARGE: &str = "the object is larger than the limit of 8388608 bytes";
 
 const _: () = assert!(BODY_SIZE_MAX == 8_388_608);
 
+/// How long a peer may be silent before it is away. It says something every five seconds.
+const PRESENCE_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// How the token is shown in this door.
 const HOW: &str = "send {\"command\":\"auth\",\"token\":\"<token>\"} first";
-
-/// Takes one object after another from the front of the bytes that came in.
-#[derive(Default)]
-struct Objects {
-    /// How far the end of an object was looked for that did not come in one piece: a large one
-    /// comes in many, and is parsed when it is all there.
-    boundary: Option<Boundary>,
-}
-
-/// What stands at the front.
-enum Next<'a> {
-    /// An object, and how many bytes it took.
-    Object(Value<'a>, usize),
-    /// The beginning of one, of so many bytes.
-    Partial { size: usize },
-    /// What can be none.
-    Invalid,
-}
-
-impl Objects {
-    fn next<'a>(&mut self, input: &'a [u8]) -> Next<'a> {
-        if input.trim_ascii_start().is_empty() {
-            return Next::Partial { size: 0 };
-        }
-        if let Some(boundary) = &mut self.boundary
-            && boundary.find(input).is_none()
-        {
-            return Next::Partial { size: input.len() };
-        }
-        self.boundary = None;
-        match json::parse_prefix(input) {
-            // Most that are too large are found out before they end; some end with the read.
-            Ok((_, size)) if size > BODY_SIZE_MAX => Next::Partial { size },
-            Ok((object, size)) => Next::Object(object, size),
-            Err(json::Error::Invalid { .. }) => Next::Invalid,
-            Err(json::Error::Partial) => {
-                let mut boundary = Boundary::default();
-                boundary.find(input);
-                self.boundary = Some(boundary);
-                Next::Partial { size: input.len() }
-            }
-        }
-    }
-}
 
 /// How a command is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,6 +157,19 @@ struct Desk<'a> {
 }
 
 impl Desk<'_> {
+    /// Until when the client has to say something. A session may be silent for as long as it
+    /// likes, but a peer's that has crashed with its machine does not end by itself.
+    fn patience(&self) -> Option<Instant> {
+        (!self.presences.is_empty()).then(|| Instant::now() + PRESENCE_TIMEOUT)
+    }
+
+    /// The peers that were registered for as long as this session lasts are away.
+    fn leave(&mut self) {
+        for presence in self.presences.drain(..) {
+            self.broker.log.note("away", &presence.address().to_string(), &Ok(()));
+        }
+    }
+
     /// Handles one object.
     fn command(&mut self, object: &Value<'_>) {
         if !matches!(object, Value::Object(_)) {

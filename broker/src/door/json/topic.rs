@@ -35,7 +35,10 @@ impl Desk<'_> {
             "create_topic" => {
                 let topic = required_text(arguments, "topic")?;
                 self.broker.create(topic)?;
-                success(&mut self.answers, &format!("Topic '{topic}' created"), |_| {});
+                let stream = self.broker.topics.end(topic).stream;
+                success(&mut self.answers, &format!("Topic '{topic}' created"), |out| {
+                    let _ = write!(out, ",\"stream\":\"{stream}\"");
+                });
                 Ok(())
             }
             "delete_topic" if !names_peer(arguments) => {

@@ -1,0 +1,100 @@
+//! What is followed at one home, and how far each mirror is.
+//!
+//! # Not here
+//!
+//! How it gets there (`follow.rs`, `mirror.rs`).
+
+use crate::refusal::Refusal;
+use crate::stream::Cursor;
+use crate::subscriber::Subscriber;
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// What is followed at one home.
+#[derive(Default)]
+pub(super) struct Following {
+    state: Mutex<State>,
+    /// Told when a phase changes, and when the connection comes or goes.
+    pub(super) changed: Condvar,
+}
+
+/// Held to look or to note; never across I/O.
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) topics: HashMap<String, Followed>,
+    /// The write side of the connection, while there is one.
+    pub(super) connection: Option<Arc<Subscriber>>,
+    /// Why there is no connection; nothing while the first one is being made.
+    pub(super) lost: Option<Refusal>,
+    /// The thread that follows has ended: there was nothing to follow.
+    pub(super) is_over: bool,
+}
+
+/// A topic that is followed.
+pub(super) struct Followed {
+    pub(super) phase: Phase,
+    /// Whether the mirror has been up to date before, so that nobody who reads it after the home
+    /// was lost finds less than before.
+    pub(super) is_whole: bool,
+    /// When somebody asked for it last.
+    pub(super) used: Instant,
+}
+
+/// How far a mirror is.
+#[derive(Debug, Clone)]
+pub(super) enum Phase {
+    /// To be asked for, or asked for and not yet answered.
+    Asked,
+    /// The home's list ended here when it answered.
+    Behind(Cursor),
+    /// It has been up to date since the connection came.
+    Live,
+    /// The home refuses to send it, or there is no room for it here; it is tried again soon.
+    Stopped(Refusal),
+}
+
+impl Following {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        // A map of small values is whole after any panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether what the home sends of a topic is wanted.
+    pub(super) fn wants(&self, topic: &str) -> bool {
+        let state = self.lock();
+        let phase = state.topics.get(topic).map(|followed| &followed.phase);
+        matches!(phase, Some(Phase::Behind(_) | Phase::Live))
+    }
+
+    /// Notes how far a topic is, if it is followed; says how far it was.
+    pub(super) fn set(&self, topic: &str, phase: Phase) -> Option<Phase> {
+        let mut state = self.lock();
+        let followed = state.topics.get_mut(topic)?;
+        let before = std::mem::replace(&mut followed.phase, phase);
+        drop(state);
+        self.changed.notify_all();
+        Some(before)
+    }
+
+    /// Notes that a mirror has come to `end`.
+    pub(super) fn reached(&self, topic: &str, end: Cursor) {
+        let mut state = self.lock();
+        if let Some(followed) = state.topics.get_mut(topic)
+            && let Phase::Behind(until) = followed.phase
+            && (until.stream != end.stream || until.next <= end.next)
+        {
+            followed.phase = Phase::Live;
+            followed.is_whole = true;
+            drop(state);
+            self.changed.notify_all();
+        }
+    }
+
+    /// Forgets a topic: it is no longer followed. Says whether it was.
+    pub(super) fn forget(&self, topic: &str) -> bool {
+        let found = self.lock().topics.remove(topic).is_some();
+        self.changed.notify_all();
+        found
+    }
+}

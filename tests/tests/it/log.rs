@@ -1,0 +1,72 @@
+//! The log: who did what, and how it ended.
+
+use crate::brokers::{ask, succeed};
+use tests::System;
+use tests::raw::Raw;
+use tests::wait::{DEADLINE, wait_until};
+
+/// The lines of a broker's log file without their times and ports.
+fn lines(broker: &mut System) -> Vec<String> {
+    let text = String::from_utf8(broker.broker().folder().read("log.txt")).unwrap();
+    let action = |line: &str| {
+        let (date, rest) = line.split_at_checked("2026-11-21 05:20:07.341Z ".len()).unwrap();
+        assert!(date.ends_with("Z ") && date.is_ascii(), "{line}");
+        let (client, rest) = rest.split_once(' ').unwrap();
+        assert!(client.starts_with("127.0.0.1:"), "{line}");
+        rest.to_owned()
+    };
+    text.lines().map(action).collect()
+}
+
+#[test]
+fn every_action_is_a_line_that_nobody_can_forge() {
+    let mut broker = System::start_with(&["--log", "log.txt"]);
+    succeed(&broker, "{\"command\":\"create_topic\",\"topic\":\"a\"}");
+    ask(&broker, "{\"command\":\"create_topic\",\"topic\":\"a\"}");
+    let mut raw = Raw::connect(&broker.address());
+    raw.send("{\"command\":\"subscribe\",\"topic\":\"\u{e9}\\\" ok\"}");
+    raw.line();
+    raw.end_sending();
+    raw.end();
+    broker.publish_batch("a", ["one", "two"].iter());
+    assert_eq!(broker.request("DELETE", "/topics/a", "").status, 204);
+    let peer = "\"host\":\"peer\",\"port\":1";
+    let mut raw = Raw::connect(&broker.address());
+    raw.send(format!("{{\"command\":\"register_peer\",{peer},\"present\":true}}"));
+    raw.line();
+    raw.end_sending();
+    raw.end();
+    succeed(&broker, &format!("{{\"command\":\"unregister_peer\",{peer}}}"));
+    let expected = [
+        r#"created "a" ok"#,
+        r#"created "a" refused=409 "Topic already exists""#,
+        r#"subscribed "\u00e9\" ok" ok"#,
+        r#"unsubscribed "\u00e9\" ok" ok"#,
+        r#"published "a" messages=2 offset=0 ok"#,
+        r#"deleted "a" ok"#,
+        r#"registered "peer:1" ok"#,
+        r#"away "peer:1" ok"#,
+        r#"unregistered "peer:1" ok"#,
+    ];
+    wait_until(DEADLINE, "the log", || lines(&mut broker).len() >= expected.len());
+    assert_eq!(lines(&mut broker), expected);
+}
+
+#[test]
+fn what_is_forwarded_says_where_to() {
+    let hub = System::start();
+    let mut leaf = System::start_with(&["--upstream", &hub.address(), "--log", "-"]);
+    leaf.publish("t", "one");
+    let line = format!("forwarded \"t\" to=\"{}\" messages=1 offset=0 ok\n", hub.address());
+    wait_until(DEADLINE, "the log", || leaf.broker().output().ends_with(&line));
+}
+
+#[test]
+fn a_log_that_cannot_be_written_keeps_nobody_from_publishing() {
+    let mut broker = System::start_with(&["--log", "/dev/full"]);
+    broker.publish("t", "one");
+    let told = "the log cannot be written";
+    wait_until(DEADLINE, told, || broker.broker().errors().contains(told));
+    broker.publish("t", "two");
+    assert_eq!(broker.messages("t"), ["one", "two"]);
+}
