@@ -1,0 +1,74 @@
+//! The broker beside its peers, in one run on one machine.
+//!
+//! ```text
+//! cargo bench -p tests                                  all rows
+//! cargo bench -p tests --bench compare -- 1 2 2c        these rows
+//! cargo bench -p tests --bench compare -- --quick 3     shorter, and less to be trusted
+//! ```
+//!
+//! Each server is started on loopback in a temporary folder, when it is installed. One loop
+//! (`driver.rs`) drives all of them through an adapter for each protocol (`peers/`). Rounds
+//! alternate, so that whatever else the machine does meets all of them; figures are medians.
+//!
+//! A full run writes `results.md` and `results.svg` beside this program. The program fails when
+//! messages were lost or came out of order; an aim that is missed is told, and no failure.
+
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a benchmark that meets what it does not expect ends there"
+)]
+
+mod driver;
+mod floors;
+mod payload;
+mod peers;
+mod report;
+mod rows;
+mod wire;
+
+use report::{Plan, Table};
+use rows::{ROWS, Setting};
+use std::process::ExitCode;
+use std::time::Duration;
+use std::{env, error, result};
+
+/// What a measurement comes to.
+type Result<T> = result::Result<T, Box<dyn error::Error + Send + Sync>>;
+
+const PLAN: Plan = Plan { rounds: 3, time: Duration::from_millis(1500), divisor: 1 };
+const QUICK: Plan = Plan { rounds: 3, time: Duration::from_millis(400), divisor: 10 };
+
+fn main() -> ExitCode {
+    // Cargo adds a flag of its own.
+    let arguments: Vec<String> = env::args().skip(1).filter(|word| word != "--bench").collect();
+    let (flags, wanted): (Vec<_>, Vec<_>) =
+        arguments.iter().map(String::as_str).partition(|word| word.starts_with("--"));
+    let names = ROWS.map(|(name, _)| name);
+    if flags.iter().any(|flag| *flag != "--quick")
+        || wanted.iter().any(|wanted| !names.contains(wanted))
+    {
+        eprintln!("usage: cargo bench -p tests --bench compare -- [--quick] [row]...");
+        eprintln!("rows: {}", names.join(" "));
+        return ExitCode::from(2);
+    }
+    let plan = if flags.is_empty() { PLAN } else { QUICK };
+    let (contenders, missing) = peers::all();
+    for word in missing {
+        println!("{word}");
+    }
+    let setting = Setting { plan, contenders: &contenders };
+    let mut tables: Vec<Table> = Vec::new();
+    for (name, measure) in ROWS {
+        if wanted.is_empty() || wanted.contains(&name) {
+            let table = measure(&setting);
+            println!("{}", table.markdown());
+            tables.push(table);
+        }
+    }
+    if tables.iter().all(|table| table.failures.is_empty()) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
