@@ -4,8 +4,10 @@
 //! is taken: the store only moves finished entries.
 
 use crate::entry;
+use crate::memory::Room;
 use crate::refusal::Refusal;
 use common::clock;
+use std::sync::Arc;
 
 /// Who publishes, and which of the publisher's messages this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +37,8 @@ impl Number {
 /// One publish of a batch.
 #[derive(Debug)]
 pub(crate) struct Publish {
-    pub(crate) topic: String,
+    /// Shared by publishes that follow one another.
+    pub(crate) topic: Arc<str>,
     /// How many of the batch's entries are this publish's.
     pub(crate) count: usize,
     /// The publisher's name and number, where the publish is numbered.
@@ -51,6 +54,8 @@ pub(crate) struct Batch {
     /// The stamp of publishes that name no publisher; made once for the whole batch.
     stamp: String,
     time: u64,
+    /// Memory for entries.
+    room: Room,
 }
 
 impl Batch {
@@ -64,9 +69,14 @@ impl Batch {
         self.entries.iter().map(String::len).sum()
     }
 
+    /// Publishes to one topic that follow one another, run after run.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = &[Publish]> {
+        self.publishes.chunk_by(|one, other| one.topic == other.topic)
+    }
+
     /// Takes the publishes at the front that are of one topic.
     pub(crate) fn take_run(&mut self) -> Option<Batch> {
-        let run = self.publishes.chunk_by(|one, other| one.topic == other.topic).next()?.len();
+        let run = self.runs().next()?.len();
         let publishes: Vec<Publish> = self.publishes.drain(..run).collect();
         let count: usize = publishes.iter().map(|publish| publish.count).sum();
         let entries = self.entries.drain(..count).collect();
@@ -91,7 +101,13 @@ impl Batch {
         messages: impl Iterator<Item = &'m str>,
         size_max: usize,
     ) -> Result<(), Refusal> {
-        entry::check_topic(topic)?;
+        let topic = match self.publishes.last() {
+            Some(last) if *last.topic == *topic => Arc::clone(&last.topic),
+            _ => {
+                entry::check_topic(topic)?;
+                Arc::from(topic)
+            }
+        };
         if self.is_empty() {
             self.time = clock::unix_milliseconds();
             self.stamp = entry::stamp(self.time, None);
@@ -110,10 +126,11 @@ impl Batch {
                 self.entries.truncate(before);
                 return Err(refusal);
             }
+            self.room.take(message.len() + stamp.len());
             self.entries.push(entry::compose(message, stamp));
         }
         self.publishes.push(Publish {
-            topic: topic.to_owned(),
+            topic,
             count: self.entries.len() - before,
             number: publisher.and_then(|by| Some((by.name.to_owned(), by.number?))),
         });

@@ -149,9 +149,13 @@ fn write_fields(
     entry: Entry<'_>,
     offset: u64,
 ) {
-    let _ = write!(out, ",\"offset\":{offset},\"message\":");
+    out.extend_from_slice(b",\"offset\":");
+    json::write_number(out, offset);
+    out.extend_from_slice(b",\"message\":");
     write_string(out, entry.message);
-    let _ = write!(out, ",\"time\":{},\"publisher\":", entry.time);
+    out.extend_from_slice(b",\"time\":");
+    json::write_number(out, entry.time);
+    out.extend_from_slice(b",\"publisher\":");
     match entry.publisher {
         Some(publisher) => write_string(out, publisher),
         None => out.extend_from_slice(b"null"),

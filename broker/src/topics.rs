@@ -8,7 +8,7 @@
 //!
 //! Who waits for messages (`listeners.rs`), protocols (`door/`).
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Publish};
 use crate::commit::{self, Change, Commits, Mirrored, Outcome, PlaceChange, State, Store};
 use crate::entry;
 use crate::facts::{Facts, MARK_EVERY, Summary};
@@ -412,26 +412,32 @@ fn publish(
     batch: &mut Batch,
     answers: &[Result<Receipt, Refusal>],
 ) {
-    let mut entries = batch.entries.drain(..);
-    for (publish, answer) in batch.publishes.iter().zip(answers) {
-        let mut these = entries.by_ref().take(publish.count);
-        let Ok(receipt) = answer else {
-            these.for_each(drop);
+    let Batch { publishes, entries, .. } = batch;
+    let mut entries = entries.drain(..);
+    let mut answers = answers;
+    for run in publishes.chunk_by(|one, other| one.topic == other.topic) {
+        let (these, rest) = answers.split_at_checked(run.len()).unwrap_or_default();
+        answers = rest;
+        let appends = |answer: &Result<Receipt, Refusal>| {
+            answer.as_ref().is_ok_and(|receipt| !receipt.duplicate)
+        };
+        let (Some(Publish { topic, .. }), true) = (run.first(), these.iter().any(appends)) else {
+            entries.by_ref().take(run.iter().map(|publish| publish.count).sum()).for_each(drop);
             continue;
         };
-        let appended = index(receipt.appended);
-        these.by_ref().take(publish.count - appended).for_each(drop);
-        if receipt.duplicate {
-            continue;
-        }
-        let list = match lists.get_mut(&publish.topic) {
+        let list = match lists.get_mut(&**topic) {
             Some(list) => list,
-            None => lists.entry(publish.topic.clone()).or_default(),
+            None => lists.entry(topic.to_string()).or_default(),
         };
-        memory::reserve(list, appended);
-        list.extend(these);
-        if let Some(facts) = ledger.topics.get_mut(&publish.topic) {
-            facts.appended(list, appended);
+        let before = list.len();
+        for (publish, answer) in run.iter().zip(these) {
+            let appended = answer.as_ref().map_or(0, |receipt| index(receipt.appended));
+            entries.by_ref().take(publish.count - appended).for_each(drop);
+            memory::reserve(list, appended);
+            list.extend(entries.by_ref().take(appended));
+        }
+        if let Some(facts) = ledger.topics.get_mut(&**topic) {
+            facts.appended(list, list.len() - before);
         }
     }
 }

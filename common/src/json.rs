@@ -36,4 +36,4 @@ mod write;
 pub use boundary::Boundary;
 pub use parse::{Error, parse, parse_prefix};
 pub use value::{Repeated, Value};
-pub use write::{write_string, write_string_ascii};
+pub use write::{write_number, write_string, write_string_ascii};

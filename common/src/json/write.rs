@@ -40,6 +40,23 @@ pub fn write_string_ascii(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
+/// Appends a whole number, as `write!` does in several times as long: every message that is answered
+/// or delivered has its offset.
+pub fn write_number(out: &mut Vec<u8>, number: u64) {
+    let start = out.len();
+    let mut rest = number;
+    loop {
+        let digit = u8::try_from(rest % 10).expect("one digit fits in a byte");
+        out.push(b'0' + digit);
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    // The last digit came first.
+    out.get_mut(start..).unwrap_or_default().reverse();
+}
+
 /// Appends one UTF-16 unit as a `\u` escape.
 #[expect(clippy::indexing_slicing, reason = "four bits choose among sixteen digits")]
 fn write_unit(out: &mut Vec<u8>, unit: u16) {
@@ -154,6 +171,15 @@ mod tests {
             assert_eq!(string(text), utf8, "{text:?}");
             assert_eq!(string_ascii(text), ascii, "{text:?}");
             assert_eq!(Value::String(text.into()).to_string(), utf8, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_written_as_they_are_said() {
+        for number in [0, 7, 10, 99, 100, 1_234_567_890, u64::MAX] {
+            let mut out = b"offset ".to_vec();
+            write_number(&mut out, number);
+            assert_eq!(out, format!("offset {number}").into_bytes());
         }
     }
 

@@ -81,7 +81,7 @@ impl Lane {
             if taken.count > 0 {
                 return Ok(());
             }
-            self.wire.fill()?;
+            self.wire.fill().map_err(|error| format!("waiting for an answer: {error}"))?;
         }
     }
 
@@ -268,6 +268,8 @@ impl Listener {
 struct Progress {
     /// How many messages there will be; not known at first.
     total: AtomicU64,
+    /// How many were sent, or are about to be.
+    sent: AtomicU64,
     /// How many every subscriber has.
     received: AtomicU64,
 }
@@ -282,7 +284,7 @@ pub(crate) fn deliver(
     time: Duration,
 ) -> Result<Published> {
     let window = (ahead / 2).min(256);
-    let progress = Progress { total: AtomicU64::new(u64::MAX), received: AtomicU64::new(0) };
+    let progress = Progress::new(u64::MAX);
     let begun = Instant::now();
     thread::scope(|scope| {
         let publisher = scope.spawn(|| -> Result<u64> {
@@ -296,12 +298,14 @@ pub(crate) fn deliver(
                 while count + burst > ahead + progress.received.load(Ordering::Relaxed) {
                     thread::sleep(Duration::from_micros(20));
                 }
-                lane.send(&mut topics, burst)?;
                 count += burst;
+                progress.sent.store(count, Ordering::SeqCst);
+                lane.send(&mut topics, burst)?;
             }
             // Subscribers wait for as long as they lack some: so the last message is sent when
             // they can know that it is the last.
             progress.total.store(count + 1, Ordering::SeqCst);
+            progress.sent.store(count + 1, Ordering::SeqCst);
             lane.send(&mut topics, 1)?;
             lane.drain()?;
             Ok(count + 1)
@@ -317,24 +321,36 @@ pub(crate) fn deliver(
     .map(|count| Published { count, elapsed: begun.elapsed() })
 }
 
+impl Progress {
+    fn new(total: u64) -> Progress {
+        let zero = || AtomicU64::new(0);
+        Progress { total: AtomicU64::new(total), sent: zero(), received: zero() }
+    }
+}
+
+/// Walks over all subscribers until each has all. Never waits for one that has all there is while
+/// another lacks some: the publisher waits for that one.
 fn receive_all(
     listeners: &mut [Listener],
     progress: &Progress,
     mut each: impl FnMut(u64),
 ) -> Result<()> {
-    loop {
-        let mut slowest = u64::MAX;
+    let mut received = 0;
+    while received < progress.total.load(Ordering::SeqCst) {
+        let sent = progress.sent.load(Ordering::SeqCst);
+        let expected = sent.max(received + 1);
+        received = u64::MAX;
         for listener in &mut *listeners {
-            if listener.count() < progress.total.load(Ordering::SeqCst) {
-                listener.receive(&mut each)?;
+            if listener.count() < expected {
+                let count = listener.count();
+                let told = |error| format!("a subscriber that has {count} messages: {error}");
+                listener.receive(&mut each).map_err(told)?;
             }
-            slowest = slowest.min(listener.count());
+            received = received.min(listener.count());
         }
-        progress.received.store(slowest, Ordering::Relaxed);
-        if slowest == progress.total.load(Ordering::SeqCst) {
-            return Ok(());
-        }
+        progress.received.store(received, Ordering::Relaxed);
     }
+    Ok(())
 }
 
 /// Publishes `count` messages, one every `pause`, and gives how long each took to each subscriber.
@@ -345,7 +361,7 @@ pub(crate) fn deliver_paced(
     count: u64,
     pause: Duration,
 ) -> Result<Vec<Duration>> {
-    let progress = Progress { total: AtomicU64::new(count), received: AtomicU64::new(0) };
+    let progress = Progress::new(count);
     let sent: Vec<AtomicU64> = (0..count).map(|_| AtomicU64::new(0)).collect();
     let begun = Instant::now();
     let nanoseconds = || u64::try_from(begun.elapsed().as_nanos()).expect("a run is short");
@@ -354,9 +370,10 @@ pub(crate) fn deliver_paced(
         let publisher = scope.spawn(|| -> Result<()> {
             let mut topics = Topics::new(topics);
             let mut due = Duration::ZERO;
-            for sent in &sent {
+            for (number, sent) in (1..).zip(&sent) {
                 due += pause;
                 thread::sleep(due.saturating_sub(begun.elapsed()));
+                progress.sent.store(number, Ordering::SeqCst);
                 sent.store(nanoseconds(), Ordering::SeqCst);
                 lane.send(&mut topics, 1)?;
                 lane.drain()?;

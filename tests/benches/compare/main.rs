@@ -4,6 +4,7 @@
 //! cargo bench -p tests                                  all rows
 //! cargo bench -p tests --bench compare -- 1 2 2c        these rows
 //! cargo bench -p tests --bench compare -- --quick 3     shorter, and less to be trusted
+//! cargo bench -p tests --bench compare -- --only=Redis  those whose name holds this
 //! ```
 //!
 //! Each server is started on loopback in a temporary folder, when it is installed. One loop
@@ -45,18 +46,21 @@ fn main() -> ExitCode {
     let (flags, wanted): (Vec<_>, Vec<_>) =
         arguments.iter().map(String::as_str).partition(|word| word.starts_with("--"));
     let names = ROWS.map(|(name, _)| name);
-    if flags.iter().any(|flag| *flag != "--quick")
-        || wanted.iter().any(|wanted| !names.contains(wanted))
-    {
-        eprintln!("usage: cargo bench -p tests --bench compare -- [--quick] [row]...");
+    let only = flags.iter().find_map(|flag| flag.strip_prefix("--only=")).unwrap_or_default();
+    let is_known = |flag: &&str| *flag == "--quick" || flag.starts_with("--only=");
+    if !flags.iter().all(is_known) || wanted.iter().any(|wanted| !names.contains(wanted)) {
+        eprintln!(
+            "usage: cargo bench -p tests --bench compare -- [--quick] [--only=NAME] [row]..."
+        );
         eprintln!("rows: {}", names.join(" "));
         return ExitCode::from(2);
     }
-    let plan = if flags.is_empty() { PLAN } else { QUICK };
-    let (contenders, missing) = peers::all();
+    let plan = if flags.contains(&"--quick") { QUICK } else { PLAN };
+    let (mut contenders, missing) = peers::all();
     for word in missing {
         println!("{word}");
     }
+    contenders.retain(|contender| contender.name.contains(only));
     let setting = Setting { plan, contenders: &contenders };
     let mut tables: Vec<Table> = Vec::new();
     for (name, measure) in ROWS {

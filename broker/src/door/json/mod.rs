@@ -23,6 +23,7 @@ use common::connection::Connection;
 use common::json::{self, Boundary, Value};
 use common::limits::BODY_SIZE_MAX;
 use std::sync::Arc;
+use topic::Confirmations;
 
 /// Publishes that are appended under one lock.
 const BATCH_MAX: usize = 1024;
@@ -37,6 +38,7 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
         dialect: Dialect::Topic,
         batch: Batch::default(),
         dialects: Vec::new(),
+        confirmations: Confirmations::default(),
         answers: Vec::new(),
     };
     let mut objects = Objects::default();
@@ -175,6 +177,7 @@ struct Desk<'a> {
     batch: Batch,
     /// How each publish of the batch is answered.
     dialects: Vec<Dialect>,
+    confirmations: Confirmations,
     /// What was not yet sent; the answers of the batch come after it.
     answers: Vec<u8>,
 }
@@ -193,14 +196,11 @@ impl Desk<'_> {
             }
         }
         let dialect = self.dialect;
-        let command = match publish::required_text(object, "command") {
-            Ok(command) => command.to_ascii_lowercase(),
-            Err(_) => String::new(),
-        };
-        if command == "auth" || !self.entrance.is_open() {
-            return self.authenticate(dialect, &command, arguments);
+        let command = publish::required_text(object, "command").unwrap_or_default();
+        if command.eq_ignore_ascii_case("auth") || !self.entrance.is_open() {
+            return self.authenticate(dialect, command, arguments);
         }
-        if command == "publish" {
+        if command.eq_ignore_ascii_case("publish") {
             let size_max = self.broker.message_size_max;
             match publish::add(arguments, dialect.key(), &mut self.batch, size_max) {
                 Ok(()) => self.dialects.push(dialect),
@@ -212,6 +212,7 @@ impl Desk<'_> {
             return;
         }
         self.append();
+        let command = command.to_ascii_lowercase();
         let done = match dialect {
             Dialect::Channel => self.channel_command(&command, arguments),
             Dialect::Topic => self.topic_command(&command, arguments),
@@ -228,7 +229,7 @@ impl Desk<'_> {
         }
         self.append();
         let token = publish::text(arguments, "token").ok().flatten();
-        let token = token.filter(|_| command == "auth");
+        let token = token.filter(|_| command.eq_ignore_ascii_case("auth"));
         match self.entrance.show(&self.broker.access, token, HOW) {
             Ok(()) => dialect.authenticated(&mut self.answers),
             Err(refusal) => self.refuse(dialect, &refusal),
@@ -257,7 +258,7 @@ impl Desk<'_> {
                 (Dialect::Channel, Ok(Receipt { .. })) => {}
                 (Dialect::Channel, Err(refusal)) => dialect.error(answers, &refusal.to_string()),
                 (Dialect::Topic, Ok(receipt)) => {
-                    topic::confirm_publish(answers, &publish.topic, receipt);
+                    self.confirmations.write(answers, &publish.topic, receipt);
                 }
                 (Dialect::Topic, Err(refusal)) => topic::refuse(answers, refusal, None),
             }
