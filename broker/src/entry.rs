@@ -69,10 +69,10 @@ pub(crate) fn check_message(message: &str, size_max: usize) -> Result<(), Refusa
     if message.len() > size_max {
         return Err(Refusal::MessageSize { size: message.len(), size_max });
     }
-    // Without an early exit, so that the compiler compares many bytes at once.
-    let forbidden = message
-        .bytes()
-        .fold(false, |found, byte| found | (byte == b'\n') | (byte == b'\r') | (byte == 0));
+    // The least byte tells of almost all messages that they are right, and compilers find it many
+    // bytes at a time (row 2c of the benchmark).
+    let least = message.bytes().fold(u8::MAX, u8::min);
+    let forbidden = least <= b'\r' && message.contains(['\n', '\r', '\0']);
     if forbidden {
         return Err(Refusal::field("message", "holds a line break or NUL; it must be one line"));
     }
