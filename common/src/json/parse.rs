@@ -89,14 +89,9 @@ struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     /// A value, with white space before it, in which brackets may nest `levels` deep.
-    ///
-    /// Most values are strings. Inlined, they are made where they are kept: every other way to
-    /// hand over a `Value` copies it in pieces that processors stumble over, which took a tenth of
-    /// a publish (row 2 of the benchmark).
-    #[inline(always)]
     fn value(&mut self, levels: usize) -> Result<Value<'a>, Error> {
         match self.token()? {
-            b'"' => Ok(Value::String(self.string()?)),
+            b'"' => self.string().map(Value::String),
             first => self.other_value(first, levels),
         }
     }
@@ -139,7 +134,13 @@ impl<'a> Parser<'a> {
             if self.token()? != b':' {
                 return Err(self.invalid("expected ':'"));
             }
-            members.push((key, self.value(levels)?));
+            // Most values are strings. Each is made where it is kept: handed over as a result of
+            // a `Value`, it would be copied in pieces on which processors stumble, which took a
+            // tenth of a publish (row 2 of the benchmark).
+            match self.token()? {
+                b'"' => members.push((key, Value::String(self.string()?))),
+                first => members.push((key, self.other_value(first, levels)?)),
+            }
             match self.token()? {
                 b',' => token = self.token()?,
                 b'}' => return Ok(Value::Object(members)),
@@ -208,13 +209,19 @@ impl<'a> Parser<'a> {
     }
 
     /// A string, of which the opening quote was taken.
+    #[inline]
     fn string(&mut self) -> Result<Cow<'a, str>, Error> {
-        let mut text = Cow::Borrowed(self.run()?);
+        let run = self.run()?;
+        if self.take(|byte| byte == b'"') { Ok(Cow::Borrowed(run)) } else { self.escaped(run) }
+    }
+
+    /// The rest of a string that begins with `run` and goes on with something else.
+    fn escaped(&mut self, run: &str) -> Result<Cow<'a, str>, Error> {
+        let mut text = run.to_owned();
         loop {
             match self.next()? {
-                b'"' => return Ok(text),
+                b'"' => return Ok(Cow::Owned(text)),
                 b'\\' => {
-                    let text = text.to_mut();
                     text.push(self.escape()?);
                     text.push_str(self.run()?);
                 }
@@ -224,6 +231,7 @@ impl<'a> Parser<'a> {
     }
 
     /// The part of a string that stands for itself: up to a quote, an escape or an error.
+    #[inline]
     fn run(&mut self) -> Result<&'a str, Error> {
         let start = self.offset;
         self.offset += scan::ordinary(self.rest());
