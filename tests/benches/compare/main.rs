@@ -22,6 +22,7 @@
 
 mod driver;
 mod floors;
+mod graph;
 mod payload;
 mod peers;
 mod report;
@@ -30,9 +31,11 @@ mod wire;
 
 use report::{Plan, Table};
 use rows::{ROWS, Setting};
+use std::process::Command;
 use std::process::ExitCode;
 use std::time::Duration;
-use std::{env, error, result};
+use std::{env, error, fs, result};
+use tests::program;
 
 /// What a measurement comes to.
 type Result<T> = result::Result<T, Box<dyn error::Error + Send + Sync>>;
@@ -70,9 +73,52 @@ fn main() -> ExitCode {
             tables.push(table);
         }
     }
+    if wanted.is_empty() && only.is_empty() && plan == PLAN {
+        keep(&tables);
+    }
     if tables.iter().all(|table| table.failures.is_empty()) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// Writes what a full run found beside this program.
+fn keep(tables: &[Table]) {
+    let folder = program::workspace().join("tests/benches");
+    let mut text = format!(
+        "# The broker beside its peers\n\nMeasured with `cargo bench -p tests`: {}.\n\n\
+         Everything ran on this one machine, over loopback, with messages of 100 bytes; figures \
+         are medians of {} rounds that alternated. \"Answers\" says whether a publish is \
+         acknowledged, \"stores\" whether it can be read later, \"syncs\" whether it was on disk \
+         before it was acknowledged. \"Of the best peer\" divides by the best figure of the \
+         column that is not the broker's, whatever that peer promises.\n",
+        surroundings(),
+        PLAN.rounds,
+    );
+    for table in tables {
+        text.push_str(&table.markdown());
+    }
+    let results = [("results.md", text), ("results.svg", graph::svg(tables))];
+    for (name, text) in results {
+        let path = folder.join(name);
+        match fs::write(&path, text) {
+            Ok(()) => println!("written: {}", path.display()),
+            Err(error) => println!("not written: {}: {error}", path.display()),
+        }
+    }
+}
+
+/// The machine and the day.
+fn surroundings() -> String {
+    let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = processor.lines().find_map(|line| line.strip_prefix("model name"));
+    let model = model.map_or("an unknown processor", |model| model.trim_matches([' ', '\t', ':']));
+    let count = processor.lines().filter(|line| line.starts_with("processor")).count();
+    let output = |name: &str, argument: &str| {
+        let output = Command::new(name).arg(argument).output();
+        output.map_or(String::new(), |output| String::from_utf8_lossy(&output.stdout).trim().into())
+    };
+    let (kernel, day) = (output("uname", "-sr"), output("date", "+%Y-%m-%d"));
+    format!("{count} × {model}, {kernel}, {day}")
 }

@@ -158,7 +158,7 @@ impl Table {
 }
 
 /// The rounds of a run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) rounds: usize,
     /// How long one measurement goes on.
