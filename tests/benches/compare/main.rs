@@ -40,7 +40,7 @@ use tests::program;
 /// What a measurement comes to.
 type Result<T> = result::Result<T, Box<dyn error::Error + Send + Sync>>;
 
-const PLAN: Plan = Plan { rounds: 3, time: Duration::from_millis(1500), divisor: 1 };
+const PLAN: Plan = Plan { rounds: 3, time: Duration::from_secs(1), divisor: 1 };
 const QUICK: Plan = Plan { rounds: 3, time: Duration::from_millis(400), divisor: 10 };
 
 fn main() -> ExitCode {

@@ -1,6 +1,6 @@
 //! Tables: what was measured, and whether it is what was aimed at.
 
-use crate::peers::{Contender, Disk, Kind, Promise};
+use crate::peers::{Contender, Disk, Kind, NotStarted, Promise};
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -29,7 +29,7 @@ impl Unit {
             Unit::PerSecond => &[(1e6, " M/s"), (1e3, " k/s"), (1.0, "/s")],
             Unit::BytesPerSecond => &[(1e9, " GB/s"), (1e6, " MB/s"), (1e3, " kB/s")],
             Unit::Seconds => &[(1.0, " s"), (1e-3, " ms"), (1e-6, " µs")],
-            Unit::Bytes => &[(1e9, " GB"), (1e6, " MB"), (1e3, " KB")],
+            Unit::Bytes => &[(1e9, " GB"), (1e6, " MB"), (1e3, " KB"), (1.0, " B")],
         };
         let last = scales.last().copied().unwrap_or((1.0, ""));
         let (scale, name) =
@@ -69,10 +69,20 @@ pub(crate) struct Line {
 pub(crate) struct Aim {
     pub(crate) ours: Vec<Kind>,
     pub(crate) column: usize,
-    /// The peers whose best is compared with; empty for the machine itself.
-    pub(crate) peers: Vec<Kind>,
-    /// How many times theirs: at least where more is better, else at most.
+    pub(crate) against: Against,
+    /// How many times that: at least where more is better, else at most.
     pub(crate) factor: f64,
+}
+
+/// What the broker is held against.
+#[derive(Debug, Clone)]
+pub(crate) enum Against {
+    /// The best of these peers.
+    Peers(Vec<Kind>),
+    /// What the machine itself does.
+    Floor,
+    /// A figure that was fixed beforehand.
+    Figure(f64),
 }
 
 /// One row of the benchmark.
@@ -85,6 +95,8 @@ pub(crate) struct Table {
     pub(crate) aims: Vec<Aim>,
     /// What went wrong.
     pub(crate) failures: Vec<String>,
+    /// Contenders that cannot do what the row asks for.
+    pub(crate) left_out: Vec<String>,
 }
 
 impl Table {
@@ -118,6 +130,9 @@ impl Table {
         for (met, sentence) in self.verdicts() {
             let _ = writeln!(text, "- {}: {sentence}", if met { "met" } else { "missed" });
         }
+        for word in &self.left_out {
+            let _ = writeln!(text, "- left out: {word}");
+        }
         for failure in &self.failures {
             let _ = writeln!(text, "- failed: {failure}");
         }
@@ -136,12 +151,14 @@ impl Table {
     pub(crate) fn verdicts(&self) -> Vec<(bool, String)> {
         let verdict = |aim: &Aim| {
             let is_ours = |kind: Option<Kind>| kind.is_some_and(|kind| aim.ours.contains(&kind));
-            let is_theirs = |kind: Option<Kind>| match kind {
-                Some(kind) => aim.peers.contains(&kind),
-                None => aim.peers.is_empty(),
-            };
             let (ours, name) = self.best(aim.column, is_ours)?;
-            let (theirs, other) = self.best(aim.column, is_theirs)?;
+            let (theirs, other) = match &aim.against {
+                Against::Peers(kinds) => {
+                    self.best(aim.column, |kind| kind.is_some_and(|kind| kinds.contains(&kind)))?
+                }
+                Against::Floor => self.best(aim.column, |kind| kind.is_none())?,
+                Against::Figure(figure) => (*figure, "the figure aimed at"),
+            };
             let column = self.columns.get(aim.column)?;
             let (ratio, factor) = (ours / theirs, aim.factor);
             let more = column.unit.more_is_better();
@@ -183,6 +200,11 @@ pub(crate) fn alternate(
             }
             match measure(contender) {
                 Ok(values) => rounds.push(values),
+                Err(error) if error.is::<NotStarted>() => {
+                    let word = format!("{}: {error}", contender.name);
+                    table.left_out.retain(|other| *other != word);
+                    table.left_out.push(word);
+                }
                 Err(error) => table.failures.push(format!("{}: {error}", contender.name)),
             }
         }

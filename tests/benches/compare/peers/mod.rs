@@ -7,7 +7,7 @@ mod nats;
 mod resp;
 mod server;
 
-pub(crate) use server::{Server, all};
+pub(crate) use server::{NotStarted, Server, all};
 
 use crate::wire::Wire;
 use std::collections::VecDeque;

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
-use std::{env, fs, thread};
+use std::{env, error, fmt, fs, thread};
 use tests::{Folder, Process, program};
 
 /// A running server; it ends with this value.
@@ -16,9 +16,21 @@ pub(crate) struct Server {
     pub(crate) folder: Folder,
 }
 
+/// A server that does not run: it is too old for what it was told, or not wholly installed.
+#[derive(Debug)]
+pub(crate) struct NotStarted(String);
+
+impl fmt::Display for NotStarted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "did not start: {}", self.0)
+    }
+}
+
+impl error::Error for NotStarted {}
+
 impl Server {
     /// Starts what a contender needs, and waits until it accepts connections.
-    pub(crate) fn start(contender: &Contender, disk: Disk) -> Result<Server, String> {
+    pub(crate) fn start(contender: &Contender, disk: Disk) -> Result<Server, NotStarted> {
         Server::start_in(contender, disk, Folder::temporary("server"))
     }
 
@@ -27,7 +39,7 @@ impl Server {
         contender: &Contender,
         disk: Disk,
         folder: Folder,
-    ) -> Result<Server, String> {
+    ) -> Result<Server, NotStarted> {
         let port = free_port();
         let command = command(contender, disk, port, &folder);
         let process = Process::start(&contender.name, command, &folder);
@@ -35,7 +47,7 @@ impl Server {
         let deadline = Instant::now() + Duration::from_secs(60);
         while Wire::connect(port, 1).is_err() {
             if !server.process.is_running() || Instant::now() > deadline {
-                return Err(format!("did not start: {}", server.process.errors()));
+                return Err(NotStarted(server.process.errors().trim().to_owned()));
             }
             thread::sleep(Duration::from_millis(1));
         }
@@ -89,7 +101,7 @@ fn command(contender: &Contender, disk: Disk, port: u16, folder: &Folder) -> Com
                 _ => String::new(),
             };
             let text = format!(
-                "listen: \"127.0.0.1:{port}\"\nmax_pending: 1GB\nwrite_deadline: \"60s\"\n{stream}"
+                "listen: \"127.0.0.1:{port}\"\nmax_pending: 1GB\nmax_connections: 20000\nwrite_deadline: \"60s\"\n{stream}"
             );
             folder.write("nats.conf", text);
             command.args(["-c", "nats.conf"]);
@@ -108,7 +120,7 @@ fn command(contender: &Contender, disk: Disk, port: u16, folder: &Folder) -> Com
             command.arg("-p").arg(folder.path()).args(["-c", "nginx.conf", "-e", "error.log"]);
         }
         Kind::Json | Kind::Channel | Kind::JsonBatch(_) | Kind::Http | Kind::HttpLines(_) => {
-            command.args(["--port", &port_text]);
+            command.args(["--port", &port_text, "--max-connections", "12000"]);
             match disk {
                 Disk::None => {}
                 Disk::Lazy => {

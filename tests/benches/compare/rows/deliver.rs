@@ -3,7 +3,7 @@
 use super::Setting;
 use crate::driver::{self, Lane, Listener};
 use crate::peers::{Disk, Kind, Server};
-use crate::report::{Aim, Column, Table, Unit, alternate, percentile};
+use crate::report::{Against, Aim, Column, Table, Unit, alternate, percentile};
 use std::time::Duration;
 
 /// All that push messages.
@@ -26,7 +26,12 @@ pub(super) fn saturated(setting: &Setting<'_>) -> Table {
     let mut table = Table::new("3", "end to end, one publisher, one subscriber, all in order");
     table.columns = vec![Column::new("delivered", Unit::PerSecond)];
     for ours in [Kind::Json, Kind::Channel] {
-        let aim = |peers, factor| Aim { ours: vec![ours], column: 0, peers, factor };
+        let aim = |peers, factor| Aim {
+            ours: vec![ours],
+            column: 0,
+            against: Against::Peers(peers),
+            factor,
+        };
         table.aims.extend([aim(vec![Kind::NatsCore], 1.0), aim(vec![Kind::RedisStreams], 3.0)]);
     }
     let topics = driver::topics(1);
@@ -51,7 +56,12 @@ pub(super) fn paced(setting: &Setting<'_>) -> Table {
     for (column, ours) in [(0, Kind::Json), (0, Kind::Channel), (1, Kind::Json), (1, Kind::Channel)]
     {
         let peers = peers.clone();
-        table.aims.push(Aim { ours: vec![ours], column, peers, factor: 0.9 });
+        table.aims.push(Aim {
+            ours: vec![ours],
+            column,
+            against: Against::Peers(peers),
+            factor: 0.9,
+        });
     }
     let topics = driver::topics(1);
     let count = u64::try_from(setting.plan.time.as_millis()).expect("seconds");

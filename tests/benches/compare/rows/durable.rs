@@ -4,7 +4,7 @@ use super::Setting;
 use crate::driver::{self, Lane};
 use crate::floors;
 use crate::peers::{Disk, Kind, Server};
-use crate::report::{Aim, Column, Table, Unit, alternate};
+use crate::report::{Against, Aim, Column, Table, Unit, alternate};
 
 /// Connections, and publishes in flight on each.
 const CELLS: [(usize, u64); 6] = [(1, 1), (8, 1), (64, 1), (1, 64), (8, 64), (64, 64)];
@@ -16,7 +16,12 @@ pub(super) fn cells(setting: &Setting<'_>) -> Table {
     table.columns = CELLS.map(|cell| Column::new(name(cell), Unit::PerSecond)).to_vec();
     for column in 0..CELLS.len() {
         for peers in [vec![Kind::RedisStreams], vec![Kind::JetStream]] {
-            table.aims.push(Aim { ours: vec![Kind::Json], column, peers, factor: 1.3 });
+            table.aims.push(Aim {
+                ours: vec![Kind::Json],
+                column,
+                against: Against::Peers(peers),
+                factor: 1.3,
+            });
         }
     }
     let kinds = [Kind::Json, Kind::RedisStreams, Kind::JetStream];

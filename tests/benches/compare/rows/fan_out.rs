@@ -4,7 +4,7 @@ use super::Setting;
 use super::deliver::PUSHING;
 use crate::driver::{self, Lane, Listener};
 use crate::peers::{Disk, Kind, Server};
-use crate::report::{Aim, Column, Table, Unit, alternate, percentile};
+use crate::report::{Against, Aim, Column, Table, Unit, alternate, percentile};
 use std::time::Duration;
 
 /// How many subscribers.
@@ -22,7 +22,12 @@ pub(super) fn saturated(setting: &Setting<'_>) -> Table {
     for (column, ours) in [(0, Kind::Json), (0, Kind::Channel), (1, Kind::Json), (1, Kind::Channel)]
     {
         let peers = peers.clone();
-        table.aims.push(Aim { ours: vec![ours], column, peers, factor: 1.0 });
+        table.aims.push(Aim {
+            ours: vec![ours],
+            column,
+            against: Against::Peers(peers),
+            factor: 1.0,
+        });
     }
     let topics = driver::topics(1);
     alternate(&setting.plan, &mut table, &setting.of(&PUSHING), Disk::None, |contender| {
@@ -52,7 +57,12 @@ pub(super) fn paced(setting: &Setting<'_>) -> Table {
         .collect();
     for column in 0..4 {
         let ours = vec![Kind::Json, Kind::Channel];
-        table.aims.push(Aim { ours, column, peers: PUSHING[2..].to_vec(), factor: 0.9 });
+        table.aims.push(Aim {
+            ours,
+            column,
+            against: Against::Peers(PUSHING[2..].to_vec()),
+            factor: 0.9,
+        });
     }
     let topics = driver::topics(1);
     let count = u64::try_from(setting.plan.time.as_millis() / 25).expect("seconds").max(10);

@@ -3,8 +3,10 @@
 mod deliver;
 mod durable;
 mod fan_out;
+mod idle;
 mod publish;
 mod restart;
+mod sweeps;
 
 use crate::peers::{Contender, Kind};
 use crate::report::{Plan, Table};
@@ -26,7 +28,7 @@ impl Setting<'_> {
 type Row = fn(&Setting<'_>) -> Table;
 
 /// All rows: what each is called, and how it is measured.
-pub(crate) const ROWS: [(&str, Row); 10] = [
+pub(crate) const ROWS: [(&str, Row); 13] = [
     ("1", publish::one_at_a_time),
     ("2", publish::in_flight),
     ("2b", publish::many_connections),
@@ -36,7 +38,10 @@ pub(crate) const ROWS: [(&str, Row); 10] = [
     ("4", fan_out::saturated),
     ("4b", fan_out::paced),
     ("5", durable::cells),
+    ("7", idle::subscribers),
     ("8", restart::after_a_kill),
+    ("sizes", sweeps::sizes),
+    ("topics", sweeps::topics),
 ];
 
 impl Table {
@@ -48,6 +53,7 @@ impl Table {
             lines: Vec::new(),
             aims: Vec::new(),
             failures: Vec::new(),
+            left_out: Vec::new(),
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::driver::{self, Lane};
 use crate::floors;
 use crate::peers::{Contender, Disk, Kind, Server};
-use crate::report::{Aim, Column, Line, Table, Unit, alternate, medians, percentile};
+use crate::report::{Against, Aim, Column, Line, Table, Unit, alternate, medians, percentile};
 use std::time::Duration;
 
 /// All that answer a publish.
@@ -25,8 +25,9 @@ pub(super) fn one_at_a_time(setting: &Setting<'_>) -> Table {
     table.columns = vec![Column::new("p50", Unit::Seconds), Column::new("p99", Unit::Seconds)];
     let peers = vec![Kind::RedisStreams, Kind::JetStream, Kind::Mosquitto, Kind::Nchan];
     for ours in [Kind::Json, Kind::Http] {
-        let aim = |peers, factor| Aim { ours: vec![ours], column: 0, peers, factor };
-        table.aims.extend([aim(peers.clone(), 0.92), aim(Vec::new(), 1.12)]);
+        let aim = |against, factor| Aim { ours: vec![ours], column: 0, against, factor };
+        let against = Against::Peers(peers.clone());
+        table.aims.extend([aim(against, 0.92), aim(Against::Floor, 1.12)]);
     }
     let mut floor = Vec::new();
     let topics = driver::topics(1);
@@ -56,7 +57,12 @@ pub(super) fn in_flight(setting: &Setting<'_>) -> Table {
         Column::new("8 connections", Unit::PerSecond),
     ];
     for column in 0..2 {
-        let aim = |peers, factor| Aim { ours: vec![Kind::Json], column, peers, factor };
+        let aim = |peers, factor| Aim {
+            ours: vec![Kind::Json],
+            column,
+            against: Against::Peers(peers),
+            factor,
+        };
         table.aims.extend([aim(vec![Kind::RedisStreams], 3.0), aim(vec![Kind::RedisPubSub], 1.0)]);
     }
     let kinds = [&ANSWERING[..], &[Kind::NatsCore]].concat();
@@ -71,8 +77,12 @@ pub(super) fn in_flight(setting: &Setting<'_>) -> Table {
 pub(super) fn many_connections(setting: &Setting<'_>) -> Table {
     let mut table = Table::new("2b", "publishes over HTTP, one in flight on each connection");
     table.columns = vec![Column::new("64 connections", Unit::PerSecond)];
-    table.aims =
-        vec![Aim { ours: vec![Kind::Http], column: 0, peers: vec![Kind::Nchan], factor: 1.25 }];
+    table.aims = vec![Aim {
+        ours: vec![Kind::Http],
+        column: 0,
+        against: Against::Peers(vec![Kind::Nchan]),
+        factor: 1.25,
+    }];
     let kinds = [Kind::Http, Kind::Nchan];
     alternate(&setting.plan, &mut table, &setting.of(&kinds), Disk::None, |contender| {
         Ok(vec![saturate(contender, 64, 1, setting.plan.time)?])
@@ -91,8 +101,8 @@ pub(super) fn bulk(setting: &Setting<'_>) -> Table {
     let aims = ours.map(|ours| Aim {
         ours: vec![ours],
         column: 0,
-        peers: vec![Kind::NatsCore],
-        factor: 1.4,
+        against: Against::Figure(7e6),
+        factor: 1.0,
     });
     table.aims = aims.to_vec();
     let kinds = [&ours[..], &[Kind::NatsCore, Kind::RedisStreams]].concat();

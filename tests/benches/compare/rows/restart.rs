@@ -3,7 +3,7 @@
 use super::Setting;
 use crate::driver::{self, Lane};
 use crate::peers::{Disk, Kind, Server};
-use crate::report::{Aim, Column, Plan, Table, Unit, alternate};
+use crate::report::{Against, Aim, Column, Plan, Table, Unit, alternate};
 use std::time::Instant;
 use tests::resources::Resources;
 
@@ -21,8 +21,13 @@ pub(super) fn after_a_kill(setting: &Setting<'_>) -> Table {
     ];
     let ours = vec![Kind::HttpLines(1000)];
     table.aims = vec![
-        Aim { ours: ours.clone(), column: 0, peers: vec![Kind::RedisStreams], factor: 0.2 },
-        Aim { ours, column: 0, peers: vec![Kind::JetStream], factor: 1.3 },
+        Aim {
+            ours: ours.clone(),
+            column: 0,
+            against: Against::Peers(vec![Kind::RedisStreams]),
+            factor: 0.2,
+        },
+        Aim { ours, column: 0, against: Against::Peers(vec![Kind::JetStream]), factor: 1.3 },
     ];
     let kinds = [Kind::HttpLines(1000), Kind::RedisStreams, Kind::JetStream];
     let topics = driver::topics(1);
