@@ -12,7 +12,8 @@
 //! alternate, so that whatever else the machine does meets all of them; figures are medians.
 //!
 //! A full run writes `results.md` and `results.svg` beside this program. The program fails when
-//! messages were lost or came out of order; an aim that is missed is told, and no failure.
+//! the broker lost messages or delivered them out of order; an aim that is missed is told, as is a
+//! peer that lost some, and no failure.
 
 #![forbid(unsafe_code)]
 #![expect(
@@ -76,11 +77,8 @@ fn main() -> ExitCode {
     if wanted.is_empty() && only.is_empty() && plan == PLAN {
         keep(&tables);
     }
-    if tables.iter().all(|table| table.failures.is_empty()) {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    let mut failures = tables.iter().flat_map(|table| &table.failures);
+    if failures.all(|failure| !failure.is_ours) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Writes what a full run found beside this program.
@@ -99,7 +97,8 @@ fn keep(tables: &[Table]) {
     for table in tables {
         text.push_str(&table.markdown());
     }
-    let results = [("results.md", text), ("results.svg", graph::svg(tables))];
+    let results =
+        [("results.md", format!("{}\n", text.trim_end())), ("results.svg", graph::svg(tables))];
     for (name, text) in results {
         let path = folder.join(name);
         match fs::write(&path, text) {

@@ -85,6 +85,14 @@ pub(crate) enum Against {
     Figure(f64),
 }
 
+/// A measurement that did not come to its end, or lost messages.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    /// Whether it is the broker's: a peer's own is told, and no reason to fail.
+    pub(crate) is_ours: bool,
+    what: String,
+}
+
 /// One row of the benchmark.
 #[derive(Debug, Clone)]
 pub(crate) struct Table {
@@ -94,7 +102,7 @@ pub(crate) struct Table {
     pub(crate) lines: Vec<Line>,
     pub(crate) aims: Vec<Aim>,
     /// What went wrong.
-    pub(crate) failures: Vec<String>,
+    pub(crate) failures: Vec<Failure>,
     /// Contenders that cannot do what the row asks for.
     pub(crate) left_out: Vec<String>,
 }
@@ -134,7 +142,7 @@ impl Table {
             let _ = writeln!(text, "- left out: {word}");
         }
         for failure in &self.failures {
-            let _ = writeln!(text, "- failed: {failure}");
+            let _ = writeln!(text, "- failed: {}", failure.what);
         }
         text
     }
@@ -205,7 +213,10 @@ pub(crate) fn alternate(
                     table.left_out.retain(|other| *other != word);
                     table.left_out.push(word);
                 }
-                Err(error) => table.failures.push(format!("{}: {error}", contender.name)),
+                Err(error) => {
+                    let what = format!("{}: {error}", contender.name);
+                    table.failures.push(Failure { is_ours: contender.kind.is_ours(), what });
+                }
             }
         }
     }
