@@ -123,8 +123,9 @@ impl<'a> Parser<'a> {
         if token == b'}' {
             return Ok(Value::Object(Vec::new()));
         }
-        // Room for a command, a topic and a message. The four that `Vec` would begin with are mostly too many,
-        // and would double what a hostile document of small objects makes of memory.
+        // Room for a command, a topic and a message. The four that `Vec` would begin with are
+        // mostly too many, and would increase what a hostile document of small objects makes of
+        // memory.
         let mut members = Vec::with_capacity(3);
         loop {
             if token != b'"' {

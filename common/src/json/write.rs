@@ -40,8 +40,8 @@ pub fn write_string_ascii(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// Appends a whole number, as `write!` does in several times as long: every message that is answered
-/// or delivered has its offset.
+/// Appends a whole number, as `write!` does in several times as long: every message that is
+/// answered or delivered has its offset.
 pub fn write_number(out: &mut Vec<u8>, number: u64) {
     let start = out.len();
     let mut rest = number;
