@@ -4,6 +4,7 @@
 //! is taken: the store only moves finished entries.
 
 use crate::entry;
+use crate::memory::Room;
 use crate::refusal::Refusal;
 use common::clock;
 use std::sync::Arc;
@@ -55,6 +56,8 @@ pub(crate) struct Batch {
     /// The stamp of publishes that name no publisher; made once for the whole batch.
     stamp: String,
     time: u64,
+    /// Memory for entries.
+    room: Room,
 }
 
 impl Batch {
@@ -68,9 +71,14 @@ impl Batch {
         self.entries.iter().map(String::len).sum()
     }
 
+    /// Publishes to one topic that follow one another, run after run.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = &[Publish]> {
+        self.publishes.chunk_by(|one, other| one.topic == other.topic)
+    }
+
     /// Takes the publishes at the front that are of one topic.
     pub(crate) fn take_run(&mut self) -> Option<Batch> {
-        let run = self.publishes.chunk_by(|one, other| one.topic == other.topic).next()?.len();
+        let run = self.runs().next()?.len();
         let publishes: Vec<Publish> = self.publishes.drain(..run).collect();
         let count: usize = publishes.iter().map(|publish| publish.count).sum();
         let entries = self.entries.drain(..count).collect();
@@ -120,6 +128,7 @@ impl Batch {
                 self.entries.truncate(before);
                 return Err(refusal);
             }
+            self.room.take(message.len() + stamp.len());
             self.entries.push(entry::compose(message, stamp));
         }
         self.publishes.push(Publish {

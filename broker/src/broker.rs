@@ -172,8 +172,8 @@ impl Broker {
 
     /// Delivers the news of a batch's topics. Called when its publishers were answered.
     pub(crate) fn announce_batch(self: &Arc<Broker>, batch: &Batch) {
-        for group in batch.publishes.chunk_by(|one, other| one.topic == other.topic) {
-            if let Some(publish) = group.first() {
+        for run in batch.runs() {
+            if let Some(publish) = run.first() {
                 self.announce(&publish.topic);
             }
         }

@@ -23,6 +23,10 @@ impl<'a> Entry<'a> {
     /// Takes an entry apart.
     pub(crate) fn of(entry: &'a str) -> Entry<'a> {
         let (message, stamp) = entry.split_once('\n').unwrap_or((entry, ""));
+        Entry::new(message, stamp)
+    }
+
+    fn new(message: &'a str, stamp: &'a str) -> Entry<'a> {
         let (time, publisher) = match stamp.split_once(' ') {
             Some((time, publisher)) => (time, Some(publisher)),
             None => (stamp, None),
@@ -32,14 +36,8 @@ impl<'a> Entry<'a> {
 
     /// The entries of a text in which each is followed by a line break.
     pub(crate) fn all(text: &'a str) -> impl Iterator<Item = Entry<'a>> {
-        let mut rest = text;
-        std::iter::from_fn(move || {
-            let message_end = rest.find('\n')?;
-            let stamp_end = message_end + 1 + rest.get(message_end + 1..)?.find('\n')?;
-            let entry = Entry::of(rest.get(..stamp_end)?);
-            rest = rest.get(stamp_end + 1..)?;
-            Some(entry)
-        })
+        let mut lines = text.split_terminator('\n');
+        std::iter::from_fn(move || Some(Entry::new(lines.next()?, lines.next()?)))
     }
 }
 

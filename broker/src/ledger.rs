@@ -141,7 +141,7 @@ impl Ledger {
         let mut entries = batch.entries.as_slice();
         let mut answers = Vec::with_capacity(batch.publishes.len());
         // A topic is looked up once for all publishes to it that follow one another (row 2).
-        for run in batch.publishes.chunk_by(|one, other| one.topic == other.topic) {
+        for run in batch.runs() {
             let Some(topic) = run.first().map(|publish| &*publish.topic) else { continue };
             let mut opened = self.open(topic, batch.own_only);
             for publish in run {

@@ -40,6 +40,8 @@ pub(crate) struct Session {
     state: Mutex<State>,
     /// Told when the writer stops, when the outbox was emptied, and when the session is closed.
     changed: Condvar,
+    /// Told when the session is closed: an event stream's thread sleeps through all else.
+    ended: Condvar,
 }
 
 /// Lock order: this, then those of `names.rs` or `topics.rs`. Never held across I/O.
@@ -47,6 +49,9 @@ pub(crate) struct Session {
 struct State {
     /// Whether some thread is the writer. Only it takes from `unsent` and `outbox`.
     writing: bool,
+    /// Threads that wait for a change. To wake nobody is a system call too, and there would be
+    /// two for each piece of a fan-out.
+    waiting: usize,
     closed: bool,
     /// What the writer could not send before its socket was full; it goes first.
     unsent: Option<Unsent>,
@@ -108,6 +113,7 @@ impl Session {
             patient: AtomicBool::new(false),
             state: Mutex::default(),
             changed: Condvar::new(),
+            ended: Condvar::new(),
         })
     }
 
@@ -118,7 +124,9 @@ impl Session {
         let mut state = self.lock();
         state.outbox.append(answers);
         while state.writing && !state.closed && state.outbox.len() > OUTBOX_SIZE_MAX {
+            state.waiting += 1;
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
         }
         state.begin_writing()
     }
@@ -188,11 +196,11 @@ impl Session {
                     continue;
                 }
                 state.writing = false;
-                drop(state);
-                self.changed.notify_all();
+                self.tell(state);
                 return Progress::UpToDate;
             };
-            drop(state);
+            // There is room in the outbox again.
+            self.tell(state);
             if !self.send(&mut unsent) {
                 self.lock().unsent = Some(unsent);
                 return Progress::Full;
@@ -201,7 +209,6 @@ impl Session {
             if let Some((name, topic, cursor)) = unsent.receipt {
                 work.names.acknowledge(&name, &topic, cursor);
             }
-            self.changed.notify_all();
             if work.is_late() {
                 return Progress::Late;
             }
@@ -248,9 +255,11 @@ impl Session {
 
     /// Ends the session: nothing is written any more, and its own thread sees the end of input.
     pub(crate) fn close(&self) {
-        self.lock().closed = true;
+        let mut state = self.lock();
+        state.closed = true;
+        self.tell(state);
+        self.ended.notify_all();
         let _ = self.stream.shutdown(Shutdown::Both);
-        self.changed.notify_all();
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -260,14 +269,26 @@ impl Session {
     /// Waits until everything is written, the session is closed, or the deadline passes.
     pub(crate) fn wait_until_written(&self, deadline: Instant) {
         let time = deadline.saturating_duration_since(Instant::now());
+        let mut state = self.lock();
+        state.waiting += 1;
         let busy = |state: &mut State| state.writing && !state.closed;
-        drop(self.changed.wait_timeout_while(self.lock(), time, busy));
+        let waited = self.changed.wait_timeout_while(state, time, busy);
+        waited.unwrap_or_else(PoisonError::into_inner).0.waiting -= 1;
     }
 
     /// Sleeps for `time`, or until the session is closed.
     pub(crate) fn sleep(&self, time: Duration) {
         let state = self.lock();
-        drop(self.changed.wait_timeout_while(state, time, |state| !state.closed));
+        drop(self.ended.wait_timeout_while(state, time, |state| !state.closed));
+    }
+
+    /// Gives the lock back, and tells those who wait that something changed.
+    fn tell(&self, state: MutexGuard<'_, State>) {
+        let is_awaited = state.waiting > 0;
+        drop(state);
+        if is_awaited {
+            self.changed.notify_all();
+        }
     }
 
     /// A panic under this lock leaves at most one subscriber without a message that it never

@@ -72,7 +72,9 @@ impl<'a> Work<'a> {
             && last_topic == topic
             && *from == subscription.cursor
         {
-            return Some(piece.clone());
+            // Since it was encoded, another publisher may have appended more, and have left it
+            // to this writer.
+            return Some(Piece { more: true, ..piece.clone() });
         }
         let mut bytes = Vec::new();
         self.text.clear();

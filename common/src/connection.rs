@@ -4,7 +4,8 @@
 //!
 //! No call outlasts its deadline, however slowly the peer sends or takes bytes: the socket's own
 //! timeout bounds one system call, so what is left until the deadline is computed before each.
-//! A connection that waits with nothing in its buffer holds little memory.
+//! A connection that waits with nothing in its buffer holds little memory, unless its last read
+//! was a large one.
 //!
 //! # Not here
 //!
@@ -77,6 +78,8 @@ pub struct Connection {
     end: usize,
     /// The least room to offer the next read: larger while reads fill what they are offered.
     read_size: usize,
+    /// What the last read gave.
+    last_size: usize,
     read_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
 }
@@ -91,6 +94,7 @@ impl Connection {
             start: 0,
             end: 0,
             read_size: BUFFER_SIZE_MIN,
+            last_size: 0,
             read_timeout: None,
             write_timeout: None,
         }
@@ -140,6 +144,7 @@ impl Connection {
             match (&*self.stream).read(room) {
                 Ok(size) => {
                     self.end += size;
+                    self.last_size = size;
                     self.read_size = if size == room_size {
                         READ_SIZE_MAX.min(room_size * GROWTH)
                     } else {
@@ -190,7 +195,8 @@ impl Connection {
         let size_kept = if unused == 0 { size } else { size.max(READ_SIZE_MAX) };
         if self.buffer.len() < size {
             self.buffer.resize(size, 0);
-        } else if self.buffer.len() / 4 > size_kept {
+        } else if self.buffer.len() / 4 > size_kept && self.buffer.len() / 16 > self.last_size {
+            // Not between large reads: whoever sends in bulk goes on to (row 2c of the benchmark).
             self.buffer.truncate(size_kept);
             self.buffer.shrink_to_fit();
         }

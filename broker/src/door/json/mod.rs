@@ -26,6 +26,7 @@ use common::json::{self, Value};
 use common::limits::BODY_SIZE_MAX;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use topic::Confirmations;
 
 /// Publishes that are appended under one lock.
 const BATCH_MAX: usize = 1024;
@@ -40,6 +41,7 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
         dialect: Dialect::Topic,
         batch: Batch::default(),
         dialects: Vec::new(),
+        confirmations: Confirmations::default(),
         answers: Vec::new(),
     };
     let mut objects = Objects::new(BODY_SIZE_MAX);
@@ -152,6 +154,7 @@ struct Desk<'a> {
     batch: Batch,
     /// How each publish of the batch is answered.
     dialects: Vec<Dialect>,
+    confirmations: Confirmations,
     /// What was not yet sent; the answers of the batch come after it.
     answers: Vec<u8>,
 }
@@ -221,7 +224,7 @@ impl Desk<'_> {
         }
         self.append();
         let token = publish::text(arguments, "token").ok().flatten();
-        let token = token.filter(|_| command == "auth");
+        let token = token.filter(|_| command.eq_ignore_ascii_case("auth"));
         match self.entrance.show(&self.broker.access, token, HOW) {
             Ok(()) => dialect.authenticated(&mut self.answers),
             Err(refusal) => self.refuse(dialect, &refusal),
@@ -251,7 +254,7 @@ impl Desk<'_> {
                 (Dialect::Channel, Ok(Receipt { .. })) => {}
                 (Dialect::Channel, Err(refusal)) => dialect.error(answers, &refusal.to_string()),
                 (Dialect::Topic, Ok(receipt)) => {
-                    topic::confirm_publish(answers, &publish.topic, receipt);
+                    self.confirmations.write(answers, &publish.topic, receipt);
                 }
                 (Dialect::Topic, Err(refusal)) => topic::refuse(answers, refusal, None),
             }
