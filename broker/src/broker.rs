@@ -2,26 +2,26 @@
 //!
 //! Whoever publishes delivers: after its publish is in the list and its own answer is sent, the
 //! publisher's thread hands the news to those who wait for it. What would keep it for long is left
-//! to the threads of `catch_up.rs`.
+//! to the threads of `push/catch_up.rs`.
 
 use crate::access::Access;
-use crate::arrivals::Arrivals;
-use crate::batch::Batch;
-use crate::catch_up::CatchUp;
-use crate::commit::PlaceChange;
 use crate::config::Timeouts;
-use crate::entry;
 use crate::home::{Homes, Index};
-use crate::ledger::Receipt;
-use crate::listeners::{Listener, Listeners};
 use crate::log::Log;
 use crate::metrics::Metrics;
-use crate::names::Names;
+use crate::push::catch_up::CatchUp;
+use crate::push::listeners::{Listener, Listeners};
+use crate::push::names::Names;
+use crate::push::session::Progress;
+use crate::push::work::Work;
 use crate::refusal::Refusal;
-use crate::session::Progress;
-use crate::stream::{Cursor, StreamId};
-use crate::topics::Topics;
-use crate::work::Work;
+use crate::server::arrivals::Arrivals;
+use crate::store::batch::Batch;
+use crate::store::commit::PlaceChange;
+use crate::store::entry;
+use crate::store::ledger::Receipt;
+use crate::store::stream::{Cursor, StreamId};
+use crate::store::topics::Topics;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};

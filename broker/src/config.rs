@@ -1,7 +1,7 @@
 //! The command line of the broker.
 
 use crate::access::{Origins, Token};
-use crate::memory;
+use crate::store::memory;
 use common::flags::{Arguments, Error, Flag, Program};
 use common::http::parse;
 use common::limits::{

@@ -15,9 +15,9 @@
 //! is full, lines are left out, and the next line that is written says how many. Without `--log`
 //! nothing is made or kept.
 
-use crate::batch::Batch;
-use crate::ledger::Receipt;
 use crate::refusal::Refusal;
+use crate::store::batch::Batch;
+use crate::store::ledger::Receipt;
 use common::{clock, json};
 use std::cell::RefCell;
 use std::fs::File;
@@ -225,7 +225,8 @@ mod tests {
         for topic in ["a", "a", "b", "b"] {
             batch.publish(topic, None, ["one", "two"].into_iter(), 10).unwrap();
         }
-        let mut ledger = crate::ledger::Ledger::new(crate::memory::Memory::new(1 << 20));
+        let mut ledger =
+            crate::store::ledger::Ledger::new(crate::store::memory::Memory::new(1 << 20));
         let mut answers = ledger.accept(&batch, None);
         answers[3] = Err(Refusal::OldEpoch { present: 2 });
         log.publishes(&batch, &answers, |topic| (topic == "b").then(|| "hub:1".to_owned()));

@@ -9,8 +9,8 @@
 //! Numbers per topic: `GET /topics` has them.
 
 use crate::broker::Broker;
-use crate::ledger::Receipt;
 use crate::refusal::Refusal;
+use crate::store::ledger::Receipt;
 use common::clock;
 use std::fmt::{Display, Write};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -12,7 +12,7 @@ mod text;
 use crate::broker::Broker;
 use crate::log;
 use crate::metrics::Connections;
-use crate::room::Seat;
+use crate::server::room::Seat;
 use common::connection::Connection;
 use common::limits::{LINGER_SIZE_MAX, LINGER_TIMEOUT};
 use std::net::{Shutdown, TcpStream};

@@ -1,7 +1,7 @@
 //! A publish as a JSON object describes it: the same fields in every door.
 
-use crate::batch::{Batch, Number, Publisher};
 use crate::refusal::Refusal;
+use crate::store::batch::{Batch, Number, Publisher};
 use common::json::Value;
 
 /// Adds the publish that the fields of `object` describe to the batch.

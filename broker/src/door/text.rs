@@ -6,11 +6,11 @@
 //! published meanwhile. Only what does not parse is answered.
 
 use super::entrance::Entrance;
-use crate::batch::{Batch, Publisher};
 use crate::broker::Broker;
-use crate::format::Format;
+use crate::push::format::Format;
+use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
-use crate::subscriber::Subscriber;
+use crate::store::batch::{Batch, Publisher};
 use common::connection::Connection;
 use common::limits::TEXT_LINE_OVERHEAD;
 use std::io::Write;

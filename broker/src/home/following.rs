@@ -4,9 +4,9 @@
 //!
 //! How it gets there (`follow.rs`, `mirror.rs`).
 
+use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
-use crate::stream::Cursor;
-use crate::subscriber::Subscriber;
+use crate::store::stream::Cursor;
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;

@@ -4,12 +4,12 @@
 
 use super::following::Following;
 use super::wire::{self, Wires};
-use crate::batch::{Batch, Publish};
 use crate::broker::Broker;
-use crate::entry::{self, Entry};
-use crate::ledger::Receipt;
 use crate::refusal::Refusal;
-use crate::stream::{Cursor, StreamId};
+use crate::store::batch::{Batch, Publish};
+use crate::store::entry::{self, Entry};
+use crate::store::ledger::Receipt;
+use crate::store::stream::{Cursor, StreamId};
 use common::json::{self, Value};
 use common::limits::BODY_SIZE_MAX;
 use std::io::{self, Write};

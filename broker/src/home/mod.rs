@@ -28,10 +28,10 @@ pub(crate) use index::Index;
 pub(crate) use link::Link;
 pub(crate) use peers::Peers;
 
-use crate::batch::Batch;
 use crate::broker::Broker;
-use crate::ledger::Receipt;
 use crate::refusal::Refusal;
+use crate::store::batch::Batch;
+use crate::store::ledger::Receipt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

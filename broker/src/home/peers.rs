@@ -9,10 +9,10 @@
 use super::index::Address;
 use super::wire::{self, Wire, Wires};
 use super::{HOME_TIMEOUT, Home, Link};
-use crate::batch::Batch;
 use crate::broker::Broker;
-use crate::ledger::Receipt;
 use crate::refusal::Refusal;
+use crate::store::batch::Batch;
+use crate::store::ledger::Receipt;
 use common::connection;
 use common::flags;
 use common::json::{self, Value};

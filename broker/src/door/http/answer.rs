@@ -4,10 +4,10 @@
 //! §6.6.1) and a length; nothing that a client sent reaches a head.
 
 use super::Manner;
-use crate::ledger::Receipt;
 use crate::metrics::{self, Metrics};
 use crate::refusal::Refusal;
-use crate::stream::Cursor;
+use crate::store::ledger::Receipt;
+use crate::store::stream::Cursor;
 use common::{clock, json};
 use std::io::Write;
 

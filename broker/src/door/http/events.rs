@@ -6,10 +6,10 @@
 use super::route::EventsQuery;
 use super::{Door, End, Manner};
 use crate::broker::Broker;
-use crate::format::Format;
+use crate::push::format::Format;
+use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
-use crate::stream::{self, Cursor};
-use crate::subscriber::Subscriber;
+use crate::store::stream::{self, Cursor};
 use common::connection::Error;
 use std::fmt::Write as _;
 use std::io::Write as _;

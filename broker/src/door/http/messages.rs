@@ -7,7 +7,7 @@ use super::route::MessagesQuery;
 use super::{Door, End, Manner};
 use crate::broker::Broker;
 use crate::refusal::Refusal;
-use crate::stream::{self, Cursor, StreamId};
+use crate::store::stream::{self, Cursor, StreamId};
 use common::limits::PIECE_SIZE;
 use std::sync::Arc;
 use std::time::Instant;

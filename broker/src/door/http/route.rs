@@ -1,8 +1,8 @@
 //! From a request's head to what it asks for.
 
-use crate::entry;
 use crate::refusal::Refusal;
-use crate::stream::{Cursor, StreamId};
+use crate::store::entry;
+use crate::store::stream::{Cursor, StreamId};
 use common::http::parse::Request;
 use common::http::percent;
 use common::limits::{BODY_SIZE_MAX, WAIT_SECONDS_MAX};

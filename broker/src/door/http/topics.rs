@@ -2,9 +2,9 @@
 
 use super::route::TopicsCall;
 use super::{Door, End, Manner};
-use crate::batch::Batch;
-use crate::facts::Summary;
 use crate::refusal::Refusal;
+use crate::store::batch::Batch;
+use crate::store::facts::Summary;
 use common::json;
 use std::io::Write;
 use std::str;
@@ -116,7 +116,8 @@ mod tests {
     fn read(body: &[u8]) -> Result<Vec<String>, Refusal> {
         let mut batch = Batch::default();
         read_lines("a", body, &mut batch, 10)?;
-        let messages = batch.entries.iter().map(|entry| crate::entry::message(entry).to_owned());
+        let messages =
+            batch.entries.iter().map(|entry| crate::store::entry::message(entry).to_owned());
         Ok(messages.collect())
     }
 

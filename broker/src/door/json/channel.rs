@@ -5,7 +5,7 @@
 
 use super::Desk;
 use crate::door::publish::required_text;
-use crate::format::Format;
+use crate::push::format::Format;
 use crate::refusal::Refusal;
 use common::json::{self, Value};
 use std::io::Write;

@@ -3,10 +3,10 @@
 use super::Desk;
 use super::topic::success;
 use crate::door::publish::{field, number, required_text, text};
-use crate::entry;
 use crate::home::Homes;
 use crate::home::index::Address;
 use crate::refusal::Refusal;
+use crate::store::entry;
 use common::json::{self, Value};
 use std::io::Write;
 use std::time::Duration;

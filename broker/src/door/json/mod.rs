@@ -13,14 +13,14 @@ mod topic;
 
 use super::entrance::Entrance;
 use super::publish;
-use crate::arrivals::DocumentSize;
-use crate::batch::Batch;
 use crate::broker::Broker;
 use crate::home::index::Presence;
-use crate::ledger::Receipt;
 use crate::objects::{Next, Objects};
+use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
-use crate::subscriber::Subscriber;
+use crate::server::arrivals::DocumentSize;
+use crate::store::batch::Batch;
+use crate::store::ledger::Receipt;
 use common::connection::Connection;
 use common::json::{self, Value};
 use common::limits::BODY_SIZE_MAX;

@@ -3,10 +3,10 @@
 use super::Desk;
 use super::index::names_peer;
 use crate::door::publish::{number, required_text, text};
-use crate::format::Format;
-use crate::ledger::Receipt;
+use crate::push::format::Format;
 use crate::refusal::Refusal;
-use crate::stream::{self, Cursor, StreamId};
+use crate::store::ledger::Receipt;
+use crate::store::stream::{self, Cursor, StreamId};
 use common::digits;
 use common::json::{self, Value};
 use common::limits::PULL_SIZE;

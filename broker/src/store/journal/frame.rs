@@ -1,8 +1,8 @@
 //! A frame in the making: all that one commit writes to the journal.
 
 use super::header::{FRAME_HEADER_SIZE, FrameHeader};
-use crate::batch::Publisher;
-use crate::stream::StreamId;
+use crate::store::batch::Publisher;
+use crate::store::stream::StreamId;
 use common::crc32::crc32;
 use std::io::Write;
 use std::ops::Range;
@@ -174,7 +174,7 @@ impl Frame {
 mod tests {
     use super::super::record::{Record, Records};
     use super::*;
-    use crate::batch::Number;
+    use crate::store::batch::Number;
 
     fn payload(frame: &Frame) -> &str {
         std::str::from_utf8(&frame.bytes[FRAME_HEADER_SIZE..]).unwrap()

@@ -8,10 +8,10 @@
 //! When something is acknowledged: JSON subscribers say so, text subscribers by having been
 //! written to (`session.rs`).
 
-use crate::commit::PlaceChange;
+use crate::push::session::Session;
 use crate::refusal::Refusal;
-use crate::session::Session;
-use crate::stream::Cursor;
+use crate::store::commit::PlaceChange;
+use crate::store::stream::Cursor;
 use common::limits::SUBSCRIBERS_MAX;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -121,7 +121,7 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::StreamId;
+    use crate::store::stream::StreamId;
 
     fn at(next: u64) -> Cursor {
         Cursor { stream: StreamId::NONE, next }

@@ -5,8 +5,8 @@
 //! one is a duplicate, a gap and an older epoch are refused. There is no window and no clock: the
 //! numbers live as long as the topic.
 
-use crate::batch::Number;
 use crate::refusal::Refusal;
+use crate::store::batch::Number;
 
 /// What one publisher has published to one topic, in its present epoch.
 #[derive(Debug, Clone, Default)]

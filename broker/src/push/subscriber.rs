@@ -1,12 +1,12 @@
 //! A connection in its role as subscriber: its session, and its place among the listeners.
 
 use crate::broker::Broker;
-use crate::entry;
-use crate::format::Format;
-use crate::listeners::Listener;
+use crate::push::format::Format;
+use crate::push::listeners::Listener;
+use crate::push::session::{Progress, Session, Subscription};
 use crate::refusal::Refusal;
-use crate::session::{Progress, Session, Subscription};
-use crate::stream::Cursor;
+use crate::store::entry;
+use crate::store::stream::Cursor;
 use common::limits::ANSWER_TIMEOUT;
 use std::net::TcpStream;
 use std::sync::Arc;

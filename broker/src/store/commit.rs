@@ -9,13 +9,13 @@
 //! Nothing is answered, and nothing is visible, before it is on disk (or, with `--sync os`, with
 //! the operating system). Changes become visible in the order of the journal.
 
-use crate::batch::{Batch, Publisher};
-use crate::entry::{self, Entry};
-use crate::journal::{Frame, Journal};
-use crate::ledger::{Receipt, Undo};
 use crate::metrics::Histogram;
 use crate::refusal::Refusal;
-use crate::stream::Cursor;
+use crate::store::batch::{Batch, Publisher};
+use crate::store::entry::{self, Entry};
+use crate::store::journal::{Frame, Journal};
+use crate::store::ledger::{Receipt, Undo};
+use crate::store::stream::Cursor;
 use std::io::{self, Write};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};

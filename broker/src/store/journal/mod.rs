@@ -8,7 +8,7 @@
 //! - `scan`: reads all frames, and tells an append that was cut short from damage
 //! - `recovery`: what a start does before anything is served
 //! - `compaction`: gives back the room of deleted topics
-//! - `check`: `broker verify` and `broker repair`
+//! - `check`: `broker verify` and `broker repair`; `report`: what they print
 //! - `storage`: the file system behind a small trait
 //!
 //! # Guarantee
@@ -36,6 +36,7 @@ mod frame;
 mod header;
 mod record;
 mod recovery;
+mod report;
 mod scan;
 mod storage;
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! What a writer of sessions works with: the store, a time by which it stops, and the bytes that
 //! it encoded last, which fit every other subscriber at the same place.
 
-use crate::format::{Format, Place};
 use crate::metrics::Counter;
-use crate::names::Names;
-use crate::session::Subscription;
-use crate::stream::{Cursor, StreamId};
-use crate::topics::Topics;
+use crate::push::format::{Format, Place};
+use crate::push::names::Names;
+use crate::push::session::Subscription;
+use crate::store::stream::{Cursor, StreamId};
+use crate::store::topics::Topics;
 use common::limits::PIECE_SIZE;
 use std::sync::Arc;
 use std::time::Instant;

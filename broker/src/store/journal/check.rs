@@ -7,7 +7,7 @@ use super::recovery::{self, FileState, Notice, Torn};
 use super::scan::{self, End, EndKind};
 use super::storage::{Directory, Disk, File};
 use super::{JOURNAL, TEMPORARY};
-use crate::stream::StreamId;
+use crate::store::stream::StreamId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 

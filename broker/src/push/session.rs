@@ -10,9 +10,9 @@
 //! Each message after the beginning of a subscription is written exactly once, in order, behind
 //! the answer to the command that subscribed.
 
-use crate::format::{Format, Place};
-use crate::stream::Cursor;
-use crate::work::Work;
+use crate::push::format::{Format, Place};
+use crate::push::work::Work;
+use crate::store::stream::Cursor;
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Write};
@@ -44,7 +44,7 @@ pub(crate) struct Session {
     ended: Condvar,
 }
 
-/// Lock order: this, then those of `names.rs` or `topics.rs`. Never held across I/O.
+/// Lock order: this, then those of `names.rs` or `store/topics.rs`. Never held across I/O.
 #[derive(Default)]
 struct State {
     /// Whether some thread is the writer. Only it takes from `unsent` and `outbox`.

@@ -1,7 +1,7 @@
 //! How messages look when they are pushed: one format for each kind of subscriber.
 
-use crate::entry::Entry;
-use crate::stream::Cursor;
+use crate::store::entry::Entry;
+use crate::store::stream::Cursor;
 use common::{clock, digits, json};
 use std::io::Write;
 
@@ -165,7 +165,7 @@ fn write_fields(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::StreamId;
+    use crate::store::stream::StreamId;
 
     fn encoded(format: Format) -> String {
         encoded_from(7, format)

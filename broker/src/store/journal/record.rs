@@ -17,8 +17,8 @@
 //! and `grep -a` finds any message. A number stands in the same record as its message: the two
 //! cannot part.
 
-use crate::batch::{Number, Publisher};
-use crate::stream::StreamId;
+use crate::store::batch::{Number, Publisher};
+use crate::store::stream::StreamId;
 
 /// One record, in the order in which things happened.
 #[derive(Debug, Clone, PartialEq, Eq)]

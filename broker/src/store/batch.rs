@@ -3,9 +3,9 @@
 //! What arrives together in a connection's buffer is checked and laid out here, before any lock
 //! is taken: the store only moves finished entries.
 
-use crate::entry;
-use crate::memory::Room;
 use crate::refusal::Refusal;
+use crate::store::entry;
+use crate::store::memory::Room;
 use common::clock;
 use std::sync::Arc;
 

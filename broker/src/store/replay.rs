@@ -1,13 +1,13 @@
 //! From the records of a journal to the topics that they made.
 
-use crate::entry;
-use crate::facts::Facts;
-use crate::journal::Record;
-use crate::ledger::Ledger;
-use crate::memory::{self, Memory};
-use crate::names::Names;
-use crate::numbers::Numbers;
-use crate::stream::Cursor;
+use crate::push::names::Names;
+use crate::store::entry;
+use crate::store::facts::Facts;
+use crate::store::journal::Record;
+use crate::store::ledger::Ledger;
+use crate::store::memory::{self, Memory};
+use crate::store::numbers::Numbers;
+use crate::store::stream::Cursor;
 use std::collections::HashMap;
 
 /// What the records so far have made.

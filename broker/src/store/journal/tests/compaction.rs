@@ -4,7 +4,7 @@ use super::super::Notice;
 use super::super::check::verify_in;
 use super::disk::{Call, Fault, SimulatedDisk};
 use super::{Opened, contents, open, open_compacting, publish, stream};
-use crate::journal::Frame;
+use crate::store::journal::Frame;
 use std::io::ErrorKind;
 
 /// Several topics, most of them deleted; one of those was made again. What is seen of it, and

@@ -6,7 +6,7 @@
 //! sockets that are full, and one more.
 
 use crate::broker::Broker;
-use crate::session::{Progress, Session};
+use crate::push::session::{Progress, Session};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;

@@ -6,18 +6,20 @@
 //!
 //! # Not here
 //!
-//! Who waits for messages (`listeners.rs`), protocols (`door/`).
+//! Who waits for messages (`push/`), protocols (`door/`).
 
-use crate::batch::Batch;
-use crate::commit::{self, Change, Commits, Meter, Mirrored, Outcome, PlaceChange, State, Store};
-use crate::entry;
-use crate::facts::{Facts, MARK_EVERY, Summary};
-use crate::journal::{Frame, Journal};
-use crate::ledger::{Ledger, Receipt};
-use crate::memory::{self, Memory};
 use crate::refusal::Refusal;
-use crate::replay::Replayed;
-use crate::stream::{Cursor, StreamId};
+use crate::store::batch::Batch;
+use crate::store::commit::{
+    self, Change, Commits, Meter, Mirrored, Outcome, PlaceChange, State, Store,
+};
+use crate::store::entry;
+use crate::store::facts::{Facts, MARK_EVERY, Summary};
+use crate::store::journal::{Frame, Journal};
+use crate::store::ledger::{Ledger, Receipt};
+use crate::store::memory::{self, Memory};
+use crate::store::replay::Replayed;
+use crate::store::stream::{Cursor, StreamId};
 use common::crc32::Crc32;
 use std::collections::HashMap;
 use std::process;

@@ -7,13 +7,13 @@
 //!
 //! The lists themselves, and locks (`topics.rs`).
 
-use crate::batch::{Batch, Publish};
-use crate::commit::Mirrored;
-use crate::facts::Facts;
-use crate::memory::{self, Memory};
-use crate::numbers::{Before, Numbers, Verdict};
 use crate::refusal::Refusal;
-use crate::stream::StreamId;
+use crate::store::batch::{Batch, Publish};
+use crate::store::commit::Mirrored;
+use crate::store::facts::Facts;
+use crate::store::memory::{self, Memory};
+use crate::store::numbers::{Before, Numbers, Verdict};
+use crate::store::stream::StreamId;
 use common::limits::TOPICS_MAX;
 use std::collections::HashMap;
 
@@ -268,7 +268,7 @@ impl Open<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::{Number, Publisher};
+    use crate::store::batch::{Number, Publisher};
 
     fn batch(publishes: &[(&str, &str, Option<u64>)]) -> Batch {
         let mut batch = Batch::default();

@@ -1,8 +1,14 @@
 //! The accept loop: a thread for each connection, and a word for those that find no room.
+//!
+//! - `room`: how many connections there may be
+//! - `arrivals`: memory for what they have sent in part
+
+pub(crate) mod arrivals;
+pub(crate) mod room;
 
 use crate::broker::Broker;
 use crate::door;
-use crate::room::Room;
+use room::Room;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};

@@ -1,8 +1,8 @@
 //! What the broker knows about a topic beside its messages.
 
-use crate::entry;
-use crate::numbers::Numbers;
-use crate::stream::StreamId;
+use crate::store::entry;
+use crate::store::numbers::Numbers;
+use crate::store::stream::StreamId;
 use common::crc32::Crc32;
 use std::collections::HashMap;
 

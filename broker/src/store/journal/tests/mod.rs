@@ -11,8 +11,8 @@ mod power;
 mod real;
 
 use super::{Error, Frame, Journal, Notice, Record, Sync};
-use crate::batch::{Number, Publisher};
-use crate::stream::StreamId;
+use crate::store::batch::{Number, Publisher};
+use crate::store::stream::StreamId;
 use disk::{Call, Fault, SimulatedDisk};
 use std::io::ErrorKind;
 

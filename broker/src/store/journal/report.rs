@@ -1,6 +1,6 @@
 //! What `broker verify` and `broker repair` print.
 
-use crate::journal::{Repaired, Summary, TopicSummary};
+use super::{Repaired, Summary, TopicSummary};
 use std::fmt;
 
 impl fmt::Display for Summary {

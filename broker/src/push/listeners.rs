@@ -3,8 +3,8 @@
 //! A listener registers first and looks at the topic afterwards; a publisher appends first and
 //! looks for listeners afterwards. So whatever the two do at once, one of them sees the other.
 
+use crate::push::session::Session;
 use crate::refusal::Refusal;
-use crate::session::Session;
 use common::limits::SUBSCRIPTIONS_MAX;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

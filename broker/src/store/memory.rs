@@ -135,7 +135,10 @@ mod tests {
 
     #[test]
     fn a_message_of_100_bytes_costs_at_most_170() {
-        let entry = crate::entry::compose(&"x".repeat(100), &crate::entry::stamp(1 << 40, None));
+        let entry = crate::store::entry::compose(
+            &"x".repeat(100),
+            &crate::store::entry::stamp(1 << 40, None),
+        );
         assert_eq!(entry_size(&entry), 128 + 27);
     }
 

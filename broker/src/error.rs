@@ -1,0 +1,90 @@
+//! Why the broker does not run.
+
+use crate::access::TokenError;
+use std::path::PathBuf;
+use std::{error, fmt, io};
+
+/// Why the broker could not do what it was asked.
+#[derive(Debug)]
+pub enum Error {
+    /// The address could not be bound.
+    Bind {
+        /// The address and port that were asked for.
+        address: String,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// The journal could not be opened, or is not whole.
+    Journal(Box<dyn error::Error + Send + Sync>),
+    /// A leaf would hide topics that it is the home of.
+    OwnTopics {
+        /// One of them.
+        topic: String,
+    },
+    /// A broker on its own would go on with copies of another's topics under their stream ids, and
+    /// nobody could tell the two apart.
+    Mirrors {
+        /// One of them.
+        topic: String,
+    },
+    /// A peer listens on an address that others cannot call.
+    Advertise,
+    /// The log cannot be written.
+    Log {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// The system has no thread to spare.
+    Thread(io::Error),
+    /// The token's file holds no token.
+    Token {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: TokenError,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Bind { address, cause } if cause.kind() == io::ErrorKind::AddrInUse => write!(
+                f,
+                "{address} is taken: is a broker running already? Choose another with --port"
+            ),
+            Error::Bind { address, .. } => write!(f, "cannot listen on {address}"),
+            Error::Journal(cause) => cause.fmt(f),
+            Error::OwnTopics { topic } => write!(
+                f,
+                "the data directory holds topics of its own, such as {topic:?}: a leaf has none; \
+                 start it with another --data"
+            ),
+            Error::Mirrors { topic } => write!(
+                f,
+                "the data directory holds copies of another broker's topics, such as {topic:?}: \
+                 start it with --upstream or --index as before, or with another --data"
+            ),
+            Error::Advertise => f.write_str(
+                "this peer listens on all addresses: say with --advertise <host:port> at which \
+                 one the others reach it",
+            ),
+            Error::Log { path, .. } => write!(f, "cannot write the log {}", path.display()),
+            Error::Thread(_) => f.write_str("the system has no thread to spare"),
+            Error::Token { path, .. } => write!(f, "no token from {}", path.display()),
+        }
+    }
+}
+
+impl error::Error for Error {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Error::Bind { cause, .. } | Error::Thread(cause) => Some(cause),
+            Error::Journal(cause) => cause.source(),
+            Error::Log { cause, .. } => Some(cause),
+            Error::OwnTopics { .. } | Error::Mirrors { .. } | Error::Advertise => None,
+            Error::Token { cause, .. } => Some(cause),
+        }
+    }
+}

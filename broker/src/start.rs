@@ -1,0 +1,140 @@
+//! From a command line to a broker that serves.
+
+use crate::access::{Access, Token};
+use crate::broker::Broker;
+use crate::config::{Config, Role, TokenSource};
+use crate::error::Error;
+use crate::home::index::Address;
+use crate::home::{Homes, Link, Peers};
+use crate::log::Log;
+use crate::push::names::Names;
+use crate::server;
+use crate::server::arrivals::Arrivals;
+use crate::server::room::{self, Room};
+use crate::store::journal::{Journal, Sync};
+use crate::store::memory::Memory;
+use crate::store::replay::Replayed;
+use crate::store::topics::Topics;
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+
+/// Binds the address, restores what was kept, says so on standard output, and serves until the
+/// process ends.
+pub(crate) fn serve(config: Config) -> Result<(), Error> {
+    let token = match &config.token {
+        None => None,
+        Some(TokenSource::Given(token)) => Some(token.clone()),
+        Some(TokenSource::File(path)) => {
+            let unusable = |cause| Error::Token { path: path.clone(), cause };
+            Some(Token::read(path).map_err(unusable)?)
+        }
+    };
+    let Config { host, port, message_size_max, .. } = &config;
+    let bind = |cause| Error::Bind { address: format!("{host}:{port}"), cause };
+    let (connections, bound) = room::capacity(config.connections_max);
+    // Bound before the journal is read, so that a taken port is found first; until then clients
+    // are not accepted.
+    let listener = TcpListener::bind((host.as_str(), *port)).map_err(bind)?;
+    let address = listener.local_addr().map_err(bind)?;
+    let memory = Memory::new(config.memory_max);
+    let (topics, names, kept) = match &config.data {
+        None => {
+            let kept = "in memory: a restart forgets all messages".to_owned();
+            (Topics::new(memory), Names::default(), kept)
+        }
+        Some(directory) => restore(directory, config.sync_always, memory)?,
+    };
+    let loopback_only = address.ip().is_loopback();
+    let reach = match (loopback_only, &token) {
+        (true, None) => "for programs on this machine only",
+        (true, Some(_)) => "for programs on this machine only that send the token",
+        (false, None) => "for everybody who can reach this machine, without a token",
+        (false, Some(_)) => "for everybody who can reach this machine and sends the token",
+    };
+    let catch_up_threads = room::catch_up_threads(connections);
+    let broker = Broker::new(topics, names, *message_size_max, catch_up_threads);
+    let access = Access { loopback_only, origins: config.origins.clone(), token };
+    let log = match &config.log {
+        Some(path) => Log::open(path).map_err(|cause| Error::Log { path: path.clone(), cause })?,
+        None => Log::default(),
+    };
+    let arrivals = Arrivals::new(config.memory_max);
+    let timeouts = config.timeouts;
+    let broker = Arc::new(Broker { access, arrivals, timeouts, log, ..broker });
+    join(&config, &broker, address)?;
+    if config.data.is_some() {
+        let keeper = Arc::clone(&broker);
+        let thread = thread::Builder::new();
+        thread.spawn(move || keeper.keep_places()).map_err(Error::Thread)?;
+    }
+    say(&format_args!(
+        "Broker running on http://{address} {reach}, {kept}\n\
+         Room for {connections} connections ({bound}) and {} MiB of messages",
+        config.memory_max >> 20
+    ));
+    server::serve(&listener, &broker, &Arc::new(Room::new(connections)))
+}
+
+/// Lets the broker work with others, as its role says.
+fn join(config: &Config, broker: &Arc<Broker>, own: SocketAddr) -> Result<(), Error> {
+    let token = config.peer_token.clone();
+    let mirrors = broker.topics.names(true);
+    let homes = match &config.role {
+        Role::Alone => match mirrors.into_iter().next() {
+            Some(topic) => return Err(Error::Mirrors { topic }),
+            None => return Ok(()),
+        },
+        Role::Leaf(upstream) => {
+            if let Some(topic) = broker.topics.names(false).into_iter().next() {
+                return Err(Error::OwnTopics { topic });
+            }
+            let link = Link::new(upstream.clone(), token, true, broker).map_err(Error::Thread)?;
+            Homes::Upstream(link)
+        }
+        Role::Peer { advertise: None, .. } if own.ip().is_unspecified() => {
+            return Err(Error::Advertise);
+        }
+        Role::Peer { index, advertise } => {
+            let (host, port) =
+                advertise.clone().unwrap_or_else(|| (own.ip().to_string(), own.port()));
+            Homes::Peers(Box::new(Peers::new(index.clone(), Address { host, port }, token)))
+        }
+    };
+    // It is set here alone.
+    let _ = broker.homes.set(homes);
+    let joined = Arc::clone(broker);
+    let attend = move || joined.homes().attend(mirrors, &joined);
+    thread::Builder::new().spawn(attend).map(drop).map_err(Error::Thread)
+}
+
+/// The topics and lasting subscriptions that a directory holds, and a word about them.
+fn restore(
+    directory: &Path,
+    sync_always: bool,
+    memory: Memory,
+) -> Result<(Topics, Names, String), Error> {
+    let sync = if sync_always { Sync::Always } else { Sync::Os };
+    let mut replayed = Replayed::new(memory);
+    let opened = Journal::open(directory, sync, |record| replayed.apply(record));
+    let (journal, notices) = opened.map_err(|error| Error::Journal(Box::new(error)))?;
+    for notice in notices {
+        let _ = writeln!(io::stderr(), "broker: {notice}");
+    }
+    let kept = format!(
+        "on disk in {} ({}): {} messages found",
+        directory.display(),
+        if sync_always { "synced before they are acknowledged" } else { "synced by the system" },
+        replayed.messages()
+    );
+    let names = std::mem::take(&mut replayed.names);
+    Ok((Topics::restored(replayed, journal, sync_always), names, kept))
+}
+
+/// Prints a line. Nobody has to read it: a closed standard output does not keep a broker from
+/// serving.
+pub(crate) fn say(line: &dyn std::fmt::Display) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
