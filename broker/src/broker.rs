@@ -88,7 +88,11 @@ impl Broker {
     pub(crate) fn publish(self: &Arc<Broker>, batch: &mut Batch) -> Vec<Result<Receipt, Refusal>> {
         let begun = Instant::now();
         let outcomes = self.homes().publish(batch, self);
-        self.metrics.published(&outcomes, begun.elapsed());
+        let messages = outcomes.iter().flatten().map(|receipt| receipt.appended).sum();
+        self.metrics.published(outcomes.len() as u64, messages, begun.elapsed());
+        for refusal in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
+            self.metrics.refused(refusal.status());
+        }
         self.log.publishes(batch, &outcomes, |topic| self.homes().forwards_to(topic, self));
         outcomes
     }

@@ -129,7 +129,7 @@ fn restore(
         if sync_always { "synced before they are acknowledged" } else { "synced by the system" },
         replayed.messages()
     );
-    let names = std::mem::take(&mut replayed.names);
+    let names = Names::restored(std::mem::take(&mut replayed.places));
     Ok((Topics::restored(replayed, journal, sync_always), names, kept))
 }
 

@@ -4,7 +4,7 @@
 //! follower's thread. What arrives of a topic that is not followed, or not yet confirmed, is left
 //! alone: it belongs to an earlier subscription.
 
-use super::follow::{ring_or, subscribe};
+use super::command::{ring_or, subscribe};
 use super::following::Phase;
 use super::link::Link;
 use super::wire;

@@ -15,7 +15,15 @@
 //! # Not here
 //!
 //! More than one home for a topic: while it is out of reach, publishes are refused.
+//!
+//! # Modules in reading order
+//!
+//! - `link`: a home, as a broker that is not one sees it; `wire`: connections to it
+//! - `follow`: keeps the connection by which mirrors are kept up; `following`: what it follows;
+//!   `command`: what it says; `mirror`: what becomes of what arrives
+//! - `index`: tells who is the home of what; `peers`: asks it
 
+mod command;
 mod follow;
 mod following;
 pub(crate) mod index;

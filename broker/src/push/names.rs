@@ -11,6 +11,7 @@
 use crate::push::session::Session;
 use crate::refusal::Refusal;
 use crate::store::commit::PlaceChange;
+use crate::store::replay::Places;
 use crate::store::stream::Cursor;
 use common::limits::SUBSCRIBERS_MAX;
 use std::collections::{HashMap, HashSet};
@@ -35,6 +36,14 @@ struct Subscriber {
 }
 
 impl Names {
+    /// Subscriptions as they were kept.
+    pub(crate) fn restored(places: Places) -> Names {
+        let subscribers = places.into_iter().filter(|(_, places)| !places.is_empty());
+        let subscribers = subscribers
+            .map(|(name, places)| (name, Subscriber { places, ..Subscriber::default() }));
+        Names { subscribers: Mutex::new(subscribers.collect()) }
+    }
+
     /// Gives a name to a session; the session that had it before, if that is another.
     ///
     /// # Errors

@@ -1,6 +1,5 @@
 //! From the records of a journal to the topics that they made.
 
-use crate::push::names::Names;
 use crate::store::entry;
 use crate::store::facts::Facts;
 use crate::store::journal::Record;
@@ -9,12 +8,17 @@ use crate::store::memory::{self, Memory};
 use crate::store::numbers::Numbers;
 use crate::store::stream::Cursor;
 use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The first offset that is not acknowledged, by subscriber and topic.
+pub(crate) type Places = HashMap<Arc<str>, HashMap<Arc<str>, Cursor>>;
 
 /// What the records so far have made.
 pub(crate) struct Replayed {
     pub(crate) ledger: Ledger,
     pub(crate) lists: HashMap<String, Vec<String>>,
-    pub(crate) names: Names,
+    /// The lasting subscriptions.
+    pub(crate) places: Places,
     /// The stamp of the last record: most have the time and publisher of the one before.
     stamp: String,
     time: u64,
@@ -27,7 +31,7 @@ impl Replayed {
         Replayed {
             ledger: Ledger::new(memory),
             lists: HashMap::new(),
-            names: Names::default(),
+            places: Places::new(),
             stamp: entry::stamp(0, None),
             time: 0,
             publisher: None,
@@ -85,11 +89,16 @@ impl Replayed {
             }
             Record::Acknowledge { subscriber, topic, stream, next } => {
                 let place = Cursor { stream, next };
-                self.names.subscribe(subscriber, topic, place);
-                self.names.acknowledge(subscriber, topic, place);
+                let places = self.places.entry(subscriber.into()).or_default();
+                let known = places.entry(topic.into()).or_insert(place);
+                if known.stream != stream || known.next < next {
+                    *known = place;
+                }
             }
             Record::End { subscriber, topic } => {
-                self.names.unsubscribe(subscriber, topic);
+                if let Some(places) = self.places.get_mut(subscriber) {
+                    places.remove(topic);
+                }
             }
         }
     }

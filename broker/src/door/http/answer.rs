@@ -4,7 +4,8 @@
 //! §6.6.1) and a length; nothing that a client sent reaches a head.
 
 use super::Manner;
-use crate::metrics::{self, Metrics};
+use super::metrics;
+use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::store::ledger::Receipt;
 use crate::store::stream::Cursor;

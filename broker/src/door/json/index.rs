@@ -112,11 +112,6 @@ impl Desk<'_> {
     }
 }
 
-/// Whether a command is about a peer: it says where that is.
-pub(super) fn names_peer(arguments: &Value<'_>) -> bool {
-    arguments.get("host").is_some()
-}
-
 fn address(arguments: &Value<'_>) -> Result<Address, Refusal> {
     let host = required_text(arguments, "host")?.to_owned();
     entry::check_peer("host", &host)?;

@@ -1,7 +1,6 @@
 //! The dialect of topics: every command is answered, in order.
 
 use super::Desk;
-use super::index::names_peer;
 use crate::door::publish::{number, required_text, text};
 use crate::push::format::Format;
 use crate::refusal::Refusal;
@@ -42,7 +41,8 @@ impl Desk<'_> {
                 });
                 Ok(())
             }
-            "delete_topic" if !names_peer(arguments) => {
+            // With a host it is about a peer: the index's business.
+            "delete_topic" if arguments.get("host").is_none() => {
                 let topic = required_text(arguments, "topic")?;
                 self.broker.delete(topic)?;
                 success(&mut self.answers, &format!("Topic '{topic}' deleted"), |_| {});

@@ -1,0 +1,171 @@
+//! `GET /metrics`: what Prometheus reads, in its text format, version 0.0.4.
+//!
+//! Names and units keep to its conventions. No label holds what a client sent, so clients cannot
+//! add series.
+
+use crate::broker::Broker;
+use crate::metrics::{BOUNDS, Connections, Histogram, STATUS_MIN};
+use std::fmt::{Display, Write};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// The type of the body that [`text`] gives.
+pub(super) const TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// All there is to know of a broker, as text.
+pub(super) fn text(broker: &Broker) -> String {
+    let metrics = &broker.metrics;
+    let mut page = Page::default();
+
+    page.family("broker_build_info", "gauge", "The version of this broker.");
+    page.sample("", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    page.family("process_start_time_seconds", "gauge", "When the broker started, in Unix time.");
+    page.sample("", &[], Seconds(Duration::from_millis(metrics.started)));
+
+    let Connections { undecided, http, json, text } = &metrics.connections;
+    let doors = [("undecided", undecided), ("http", http), ("json", json), ("text", text)];
+    let help = "Connections that are open, by the door that they chose.";
+    page.family("broker_connections", "gauge", help);
+    for (door, presence) in doors {
+        page.sample("", &[("door", door)], presence.present());
+    }
+    let help = "Connections that were opened, by the door that they chose.";
+    page.family("broker_connections_opened_total", "counter", help);
+    for (door, presence) in doors {
+        page.sample("", &[("door", door)], presence.came.value());
+    }
+    let help = "Places where somebody waits for a topic's messages: subscriptions and long reads.";
+    page.family("broker_subscriptions", "gauge", help);
+    page.sample("", &[], broker.listeners.count());
+
+    let help = "Messages that publishes through this broker added to topics.";
+    page.family("broker_messages_published_total", "counter", help);
+    page.sample("", &[], metrics.published.value());
+    let help = "Messages that were written to clients, pushed or asked for.";
+    page.family("broker_messages_delivered_total", "counter", help);
+    page.sample("", &[], metrics.delivered.value());
+    let help = "Requests and commands that were refused, by the status that HTTP has for it.";
+    page.family("broker_refusals_total", "counter", help);
+    for (status, counter) in (STATUS_MIN..).zip(&metrics.refusals) {
+        if counter.value() > 0 {
+            page.sample("", &[("status", &status.to_string())], counter.value());
+        }
+    }
+    let help = "From a publish that was read to its answer, each of a batch.";
+    page.histogram("broker_publish_duration_seconds", help, &metrics.publish_time);
+
+    let (topics, memory) = broker.topics.account();
+    page.family("broker_topics", "gauge", "Topics.");
+    page.sample("", &[], topics);
+    page.family("broker_store_size_bytes", "gauge", "Memory that all topics take.");
+    page.sample("", &[], memory.used);
+    let help = "Memory that all topics may take; then publishes are refused.";
+    page.family("broker_store_limit_bytes", "gauge", help);
+    page.sample("", &[], memory.max);
+
+    if let Some(meter) = broker.topics.meter() {
+        page.family("broker_journal_size_bytes", "gauge", "The size of the journal on disk.");
+        page.sample("", &[], meter.size.load(Ordering::Relaxed));
+        let help = "1 if the last write to the journal succeeded, else 0.";
+        page.family("broker_journal_healthy", "gauge", help);
+        page.sample("", &[], u8::from(broker.topics.is_healthy()));
+        let help = "To write a group of changes to the journal, and sync it where that is asked.";
+        page.histogram("broker_journal_commit_duration_seconds", help, &meter.time);
+    }
+    page.text
+}
+
+/// A body in the text format.
+#[derive(Default)]
+struct Page {
+    text: String,
+    /// The family whose samples are being written.
+    family: &'static str,
+}
+
+impl Page {
+    /// Begins a family of series. What is written for people holds no line break and no backslash.
+    fn family(&mut self, name: &'static str, kind: &str, help: &str) {
+        self.family = name;
+        // Writing to a string cannot fail.
+        let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    }
+
+    /// Writes a sample of the family; its labels hold neither quotes nor backslashes.
+    fn sample(&mut self, suffix: &str, labels: &[(&str, &str)], value: impl Display) {
+        let _ = write!(self.text, "{}{suffix}", self.family);
+        for (index, (name, label)) in labels.iter().enumerate() {
+            let before = if index == 0 { '{' } else { ',' };
+            let _ = write!(self.text, "{before}{name}=\"{label}\"");
+        }
+        let after = if labels.is_empty() { "" } else { "}" };
+        let _ = writeln!(self.text, "{after} {value}");
+    }
+
+    fn histogram(&mut self, name: &'static str, help: &str, histogram: &Histogram) {
+        self.family(name, "histogram", help);
+        let mut count = 0;
+        let bounds = BOUNDS.map(|bound| Seconds(Duration::from_micros(bound)).to_string());
+        let bounds = bounds.iter().map(String::as_str).chain(["+Inf"]);
+        for (bound, bucket) in bounds.zip(&histogram.counts) {
+            count += bucket.value();
+            self.sample("_bucket", &[("le", bound)], count);
+        }
+        let sum = Duration::from_nanos(histogram.nanoseconds.value());
+        self.sample("_sum", &[], Seconds(sum));
+        self.sample("_count", &[], count);
+    }
+}
+
+/// A time as Prometheus has it: seconds and their fraction, without zeros at its end.
+struct Seconds(Duration);
+
+impl Display for Seconds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let nanoseconds = format!("{:09}", self.0.subsec_nanos());
+        match nanoseconds.trim_end_matches('0') {
+            "" => write!(f, "{}", self.0.as_secs()),
+            fraction => write!(f, "{}.{fraction}", self.0.as_secs()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_counted_up_to_its_bound() {
+        let histogram = Histogram::default();
+        for (nanoseconds, count) in [(0, 1), (10_000, 2), (10_001, 4), (10_000_000_001, 8)] {
+            histogram.observe(Duration::from_nanos(nanoseconds), count);
+        }
+        let mut page = Page::default();
+        page.histogram("t_seconds", "Time.", &histogram);
+        let expected = [
+            "# HELP t_seconds Time.",
+            "# TYPE t_seconds histogram",
+            "t_seconds_bucket{le=\"0.00001\"} 3",
+            "t_seconds_bucket{le=\"0.000025\"} 7",
+            "t_seconds_bucket{le=\"10\"} 7",
+            "t_seconds_bucket{le=\"+Inf\"} 15",
+            "t_seconds_sum 80.000060012",
+            "t_seconds_count 15",
+        ];
+        for line in expected {
+            assert!(page.text.lines().any(|it| it == line), "{line} is not in\n{}", page.text);
+        }
+    }
+
+    #[test]
+    fn times_are_written_without_superfluous_zeros() {
+        for (time, text) in [
+            (Duration::ZERO, "0"),
+            (Duration::from_micros(10), "0.00001"),
+            (Duration::from_millis(2500), "2.5"),
+            (Duration::new(1_700_000_000, 1_000_000), "1700000000.001"),
+        ] {
+            assert_eq!(Seconds(time).to_string(), text);
+        }
+    }
+}
