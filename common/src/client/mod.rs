@@ -60,4 +60,5 @@ pub use error::{Error, Trouble};
 pub use event::{Event, Message};
 pub use publisher::{Publisher, Receipt};
 pub use session::{Piece, Session};
-pub use subscriber::{Start, Subscriber};
+pub use subscriber::Subscriber;
+pub use subscriptions::Start;

@@ -6,10 +6,9 @@ use super::error::{Error, Failure, Trouble};
 use super::event::{Event, Line, Message};
 use super::link::{INVALID, Link};
 use super::session::Session;
-use super::subscriptions::{Fault, Subscriptions};
+use super::subscriptions::{Fault, Start, Subscriptions};
 use crate::connection;
 use crate::limits::ANSWER_TIMEOUT;
-use crate::stream::Cursor;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -19,22 +18,6 @@ mod tests;
 /// How long a broker may be silent before it is asked whether it is still there: a machine that
 /// lost its power does not say that it is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
-
-/// Where a subscription begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start<'a> {
-    /// With the first message that is published from now on.
-    Now,
-    /// With the message at this offset; 0 is the first.
-    Offset(u64),
-    /// Where a reader stopped: see [`Message::next`]. Where the topic is another list by now, with
-    /// an [`Event::Reset`] and then the first message of that.
-    Cursor(Cursor),
-    /// Behind what was [acknowledged](Subscriber::acknowledge) under this name, by whichever
-    /// process; the first time, with the first message that is published from now on. The newest
-    /// subscriber of a name has it.
-    Name(&'a str),
-}
 
 /// Reads messages of any number of topics, as they come: an iterator over [`Event`]s.
 ///

@@ -13,7 +13,6 @@ use super::answer::{Answer, Refusal};
 use super::error::Trouble;
 use super::event::{Event, Line, Message, Pushed};
 use super::link::INVALID;
-use super::subscriber::Start;
 use crate::json::{self, Value};
 use crate::stream::{Cursor, StreamId};
 use std::collections::{HashMap, VecDeque};
@@ -22,6 +21,22 @@ use std::sync::Arc;
 
 #[cfg(test)]
 mod tests;
+
+/// Where a subscription begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start<'a> {
+    /// With the first message that is published from now on.
+    Now,
+    /// With the message at this offset; 0 is the first.
+    Offset(u64),
+    /// Where a reader stopped: see [`Message::next`]. Where the topic is another list by now, with
+    /// an [`Event::Reset`] and then the first message of that.
+    Cursor(Cursor),
+    /// Behind what was [acknowledged](super::Subscriber::acknowledge) under this name, by whichever
+    /// process; the first time, with the first message that is published from now on. The newest
+    /// subscriber of a name has it.
+    Name(&'a str),
+}
 
 /// The subscriptions of one subscriber.
 #[derive(Debug, Default)]

@@ -3,7 +3,7 @@
 //! A line that is folded, that lacks its colon or has white space before it, or that holds a
 //! control byte is an error, and so is a section beyond any of its three limits.
 
-use super::parse::Error;
+use super::error::Error;
 use super::scan::{Scanner, Stop, TEXT, TOKEN};
 use crate::limits::{HEADER_LINE_SIZE_MAX, HEADERS_MAX, HEADERS_SIZE_MAX};
 use std::str;

@@ -14,6 +14,7 @@
 
 pub mod chunked;
 pub mod client;
+mod error;
 mod fields;
 pub mod parse;
 pub mod percent;

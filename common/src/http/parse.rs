@@ -20,10 +20,9 @@ use crate::limits::{EMPTY_LINES_MAX, METHOD_SIZE_MAX, REQUEST_LINE_SIZE_MAX};
 use std::net::Ipv6Addr;
 use std::str;
 
+pub use super::error::Error;
 pub use super::fields::Fields;
-pub use error::Error;
 
-mod error;
 #[cfg(test)]
 mod tests;
 

@@ -3,7 +3,7 @@
 //! Everything is decided from left to right and by the bytes seen so far, so an error never
 //! depends on what comes later, and a prefix of a good message is never an error.
 
-use super::parse::Error;
+use super::error::Error;
 
 /// What a name is made of: tchar of RFC 9110 §5.6.2.
 pub(super) const TOKEN: u8 = 1;
