@@ -206,3 +206,54 @@ fn text_ends_with_a_newline_and_no_line_with_a_space() {
     }
     assert_none(&found, "one newline at the end, no space before any");
 }
+
+#[test]
+fn documents_point_at_what_is_there() {
+    let mut found = Vec::new();
+    for (path, text) in files_with("md") {
+        let folder = path.parent().unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let (target, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if target.is_empty() { path.clone() } else { folder.join(target) };
+            if link.starts_with("https://") || link.starts_with("http://") {
+                continue;
+            }
+            let there = program::workspace().join(&target);
+            let heading = |line: &str| line.starts_with('#') && slug(line) == anchor;
+            if !there.exists() || !anchor.is_empty() && !read(&target).lines().any(heading) {
+                found.push(format!("{}: {link}", path.display()));
+            }
+        }
+    }
+    assert_none(&found, "mend the link");
+}
+
+/// The name by which a heading is linked to.
+fn slug(heading: &str) -> String {
+    let words = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = words.chars().filter(|&char| char.is_alphanumeric() || " -_".contains(char));
+    kept.map(|char| if char == ' ' { '-' } else { char }).collect()
+}
+
+#[test]
+fn every_test_that_a_document_names_is_there() {
+    let sources: String = files_with("rs").map(|(_, text)| text).collect();
+    let mut found = Vec::new();
+    let mut named = 0;
+    for (path, text) in files_with("md") {
+        // A test's name is a sentence: no other word in code has so many parts.
+        for name in text.split('`').filter(|name| name.matches('_').count() >= 5) {
+            if name
+                .chars()
+                .all(|char| char.is_ascii_lowercase() || char.is_ascii_digit() || char == '_')
+            {
+                named += 1;
+                if !sources.contains(&format!("fn {name}()")) {
+                    found.push(format!("{}: {name}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(named >= 8, "only {named} names were found");
+    assert_none(&found, "name a test that is there");
+}
