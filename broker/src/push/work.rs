@@ -66,7 +66,7 @@ impl<'a> Work<'a> {
         place: &Place,
     ) -> Option<Piece> {
         let format = subscription.format;
-        let shared = place.is_alone() && !subscription.lost;
+        let mut shared = place.is_alone() && !subscription.lost;
         if let Some(Some((last_topic, from, piece))) = self.last.get(format as usize)
             && shared
             && last_topic == topic
@@ -84,6 +84,8 @@ impl<'a> Work<'a> {
             let stream = self.topics.end(topic).stream;
             if from.stream != StreamId::NONE {
                 subscription.lost = true;
+                // What this one is told, the next at the same place is not.
+                shared = false;
                 if stream == StreamId::NONE {
                     format.encode_deleted(topic, &mut bytes);
                 }
@@ -112,5 +114,90 @@ impl<'a> Work<'a> {
             *last = Some((Arc::clone(topic), from, piece.clone()));
         }
         Some(piece)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Batch;
+    use crate::broker::Broker;
+    use crate::memory::Memory;
+    use crate::session::{Progress, Session};
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream};
+
+    fn broker() -> Arc<Broker> {
+        let topics = Topics::new(Memory::new(u64::MAX));
+        Arc::new(Broker::new(topics, Names::default(), 1000, 1))
+    }
+
+    fn publish(broker: &Broker, message: &str) {
+        let mut batch = Batch::default();
+        batch.publish("t", None, [message].into_iter(), 1000).unwrap();
+        assert!(broker.topics.append(&mut batch).iter().all(Result::is_ok));
+    }
+
+    /// A session that has subscribed to all of the topic `t`, and its client.
+    fn subscribe(broker: &Broker) -> (Arc<Session>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let session = Session::new(Arc::new(listener.accept().unwrap().0));
+        let begin = Cursor { next: 0, ..broker.topics.end("t") };
+        let subscription = Subscription::new(begin, Format::Channel, None);
+        assert!(session.subscribe(&"t".into(), subscription, &mut Vec::new()));
+        (session, client)
+    }
+
+    /// What a client was sent, once its session is over.
+    fn sent(session: &Session, mut client: TcpStream) -> String {
+        session.close();
+        let mut text = String::new();
+        client.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn what_was_encoded_for_one_hides_nothing_newer_from_the_next() {
+        let broker = broker();
+        broker.topics.create("t").unwrap();
+        let (first, second) = (subscribe(&broker), subscribe(&broker));
+        publish(&broker, "one");
+        let mut work = broker.work(None);
+        assert!(first.0.notify("t"));
+        assert_eq!(first.0.write(&mut work), Progress::UpToDate);
+        // The same writer is about to serve the second, when somebody else publishes and leaves
+        // that message to it too.
+        assert!(second.0.notify("t"));
+        publish(&broker, "two");
+        assert!(!second.0.notify("t"));
+        assert_eq!(second.0.write(&mut work), Progress::UpToDate);
+
+        let one = "{\"type\":\"MESSAGE\",\"channel\":\"t\",\"message\":\"one\"}\n";
+        assert_eq!(sent(&first.0, first.1), one);
+        assert_eq!(sent(&second.0, second.1), format!("{one}{}", one.replace("one", "two")));
+    }
+
+    /// The end of the old list is told to those who have read from it, and to nobody else.
+    #[test]
+    fn what_one_is_told_of_a_list_that_was_lost_is_not_told_to_the_next() {
+        let broker = broker();
+        publish(&broker, "old");
+        let old = broker.topics.end("t");
+        broker.topics.delete("t").unwrap();
+        publish(&broker, "new");
+        let new = Cursor { next: 0, ..broker.topics.end("t") };
+        for format in [Format::Topic, Format::Event] {
+            let mut work = broker.work(None);
+            let mut read = |cursor| {
+                let mut subscription = Subscription::new(cursor, format, None);
+                let piece = work.read(&"t".into(), &mut subscription, &Place::default()).unwrap();
+                String::from_utf8_lossy(&piece.bytes).into_owned()
+            };
+            let (told, not_told) = (read(old), read(new));
+            assert!(told.contains("reset") && told.contains("new"), "{told}");
+            assert!(!not_told.contains("reset") && not_told.contains("new"), "{not_told}");
+            assert_eq!(read(new), not_told);
+        }
     }
 }

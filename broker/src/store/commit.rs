@@ -65,6 +65,16 @@ pub(crate) enum Outcome {
     Other(Result<(), Refusal>),
 }
 
+impl Outcome {
+    /// Whether anything of the change was new, and so went to disk.
+    pub(crate) fn is_stored(&self) -> bool {
+        match self {
+            Outcome::Batch(answers) => answers.iter().flatten().any(|receipt| receipt.appended > 0),
+            Outcome::Other(done) => done.is_ok(),
+        }
+    }
+}
+
 /// The most that goes into one frame, beyond the first change, in bytes.
 const GROUP_SIZE_MAX: usize = 32 << 20;
 

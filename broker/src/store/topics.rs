@@ -361,7 +361,10 @@ impl Store for Topics {
     }
 
     fn publish(&self, state: &mut State) {
-        self.healthy.store(true, Ordering::Relaxed);
+        // What was refused, or was there already, was not written: it shows nothing of the disk.
+        if state.outcome.as_ref().is_some_and(Outcome::is_stored) {
+            self.healthy.store(true, Ordering::Relaxed);
+        }
         let mut ledger = lock(&self.facts);
         let mut lists = lock(&self.lists);
         let gone = make_visible(&mut ledger, &mut lists, state);

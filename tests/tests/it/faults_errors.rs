@@ -3,6 +3,7 @@
 //! What takes a tracer, a disk or root is in `tests/faults.sh`.
 
 use crate::faults_kill::{full_load, numbered};
+use std::process::Command;
 use std::time::Duration;
 use tests::System;
 use tests::raw::Raw;
@@ -24,6 +25,47 @@ fn e14_a_limit_of_the_file_size_is_as_a_kill() {
     system.start_broker();
     let counts = load.finish();
     assert!(counts.is_clean(), "{counts}");
+}
+
+/// With the signal ignored, a write at the limit fails as on a full disk.
+#[test]
+fn e01_e02_a_full_disk_refuses_what_is_new_until_there_is_room_again() {
+    let mut system = System::reserve_with(&["--data", "data"]).under(&[
+        "sh",
+        "-c",
+        "trap '' XFSZ; ulimit -S -f 100; exec \"$0\" \"$@\"",
+    ]);
+    system.start_broker();
+    let publish = |system: &System, sequence: u64, message: &str| {
+        system.request("POST", "/publish", numbered("ann", sequence, message)).status
+    };
+    let mut expected = Vec::new();
+    let large = "x".repeat(1000);
+    let refused = loop {
+        match publish(&system, expected.len() as u64, &large) {
+            200 => expected.push(large.clone()),
+            status => break status,
+        }
+    };
+    assert_eq!(refused, 507);
+    let next = expected.len() as u64;
+    for _ in 0..2 {
+        assert_eq!(publish(&system, next - 1, &large), 200, "it is there already");
+        assert_eq!(publish(&system, next + 1, &large), 409, "the one before it is not there");
+        assert_eq!(system.get("/readyz").status, 503, "it takes nothing that is new");
+        assert_eq!(system.get("/livez").status, 200);
+        assert_eq!(system.messages("t"), expected);
+        assert_eq!(publish(&system, next, &large), 507);
+    }
+    let broker = system.broker().id().to_string();
+    let larger = ["--fsize=unlimited", "--pid", &broker];
+    assert!(Command::new("prlimit").args(larger).status().unwrap().success());
+    assert_eq!(publish(&system, next, &large), 200);
+    assert_eq!(system.get("/readyz").status, 200);
+    expected.push(large);
+    system = system.under(&[]);
+    system.restart_broker();
+    assert_eq!(system.messages("t"), expected);
 }
 
 #[test]

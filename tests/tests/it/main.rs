@@ -3,6 +3,7 @@
 //!
 //! - [`access`]: who may come in
 //! - [`brokers`]: what the tests of several brokers have in common
+//! - [`chain`]: from a file to `received.txt`, whoever is killed on the way
 //! - [`channels`]: clients of the dialect of channels, written in another language
 //! - [`client`]: the client library, across restarts and networks that lose things
 //! - [`deploy`]: what is written about running the broker
@@ -34,6 +35,7 @@
 
 mod access;
 mod brokers;
+mod chain;
 mod channels;
 mod client;
 mod deploy;
