@@ -120,10 +120,10 @@ impl<'a> Work<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::Batch;
     use crate::broker::Broker;
-    use crate::memory::Memory;
-    use crate::session::{Progress, Session};
+    use crate::push::session::{Progress, Session};
+    use crate::store::batch::Batch;
+    use crate::store::memory::Memory;
     use std::io::Read;
     use std::net::{TcpListener, TcpStream};
 
