@@ -15,6 +15,9 @@ pub(crate) enum Answer {
     MemoryLost,
     /// Not now: the same request may succeed later. With what the broker said.
     Later(String),
+    /// Not this request, of which a broker with fewer fields may understand less. With what the
+    /// broker said.
+    NotUnderstood(String),
     /// Never. With what the broker said.
     Refused(String),
 }
@@ -27,6 +30,7 @@ impl Answer {
             409 if sequence > 0 && expected(body) == Some(0) => Answer::MemoryLost,
             // RFC 9110 §15.5.9 and RFC 6585 §4: these two are no judgement on the request.
             408 | 429 | 500.. => Answer::Later(refusal(status, body)),
+            400 | 422 => Answer::NotUnderstood(refusal(status, body)),
             _ => Answer::Refused(refusal(status, body)),
         }
     }
@@ -62,7 +66,10 @@ mod tests {
         for status in [408, 429, 500, 501, 502, 503, 504, 507] {
             assert!(matches!(Answer::read(status, b"", 0), Answer::Later(_)), "{status}");
         }
-        for status in [301, 400, 401, 403, 404, 405, 413, 421] {
+        for status in [400, 422] {
+            assert!(matches!(Answer::read(status, b"", 0), Answer::NotUnderstood(_)), "{status}");
+        }
+        for status in [301, 401, 403, 404, 405, 413, 421] {
             assert!(matches!(Answer::read(status, b"", 0), Answer::Refused(_)), "{status}");
         }
     }

@@ -3,7 +3,8 @@
 //! # Guarantee
 //!
 //! Once [`Sender::publish`] returns `Ok`, the message is in the broker, behind those before it.
-//! With a broker that knows numbers it is there once, whatever was lost on the way.
+//! With a broker that knows numbers it is there once, whatever was lost on the way. One that
+//! refuses a request for its numbers gets the bare request: topic and message.
 
 use crate::PROGRAM;
 use crate::answer::Answer;
@@ -30,13 +31,15 @@ pub(crate) struct Sender {
     /// How long each message is tried; `None` for as long as it takes.
     wait: Option<Duration>,
     numbers: Numbers,
+    /// Whether the broker has taken none but bare messages.
+    is_bare: bool,
     published: u64,
 }
 
 impl Sender {
     /// A sender under a name of its own.
     pub(crate) fn new(remote: Remote, wait: Option<Duration>) -> Sender {
-        Sender { remote, wait, numbers: Numbers::new(), published: 0 }
+        Sender { remote, wait, numbers: Numbers::new(), is_bare: false, published: 0 }
     }
 
     /// Publishes one message and returns when the broker has it.
@@ -47,10 +50,12 @@ impl Sender {
     pub(crate) fn publish(&mut self, topic: &str, message: &str) -> Result<(), Error> {
         let deadline = self.wait.and_then(|wait| Instant::now().checked_add(wait));
         let mut outage = Outage::default();
+        let mut is_bare = self.is_bare;
         loop {
-            let number = self.numbers.next(topic);
+            let number = (!is_bare).then(|| self.numbers.next(topic));
             let trouble = match self.attempt(topic, message, number, time_left(deadline)) {
                 Ok(Answer::Stored) => {
+                    self.is_bare = is_bare;
                     self.numbers.advance(topic);
                     self.published += 1;
                     return Ok(());
@@ -60,7 +65,13 @@ impl Sender {
                     self.numbers.begin_epoch();
                     continue;
                 }
-                Ok(Answer::Refused(reason)) => {
+                // Perhaps it is the numbers that are not understood. A broker that has taken one
+                // message with them means this message.
+                Ok(Answer::NotUnderstood(_)) if !is_bare && self.published == 0 => {
+                    is_bare = true;
+                    continue;
+                }
+                Ok(Answer::NotUnderstood(reason) | Answer::Refused(reason)) => {
                     return Err(Error::Refused {
                         address: self.remote.address().to_owned(),
                         topic: topic.to_owned(),
@@ -89,14 +100,14 @@ impl Sender {
         &mut self,
         topic: &str,
         message: &str,
-        number: Number,
+        number: Option<Number>,
         left: Duration,
     ) -> Result<Answer, client::Error> {
         let patience = left.clamp(ATTEMPT_MIN, ANSWER_TIMEOUT);
         let body = body(topic, message, self.numbers.publisher(), number);
         let head = self.remote.ask("POST", "/publish", &body, patience)?;
         let answer = self.remote.short_body(patience);
-        Ok(Answer::read(head.status, &answer, number.sequence))
+        Ok(Answer::read(head.status, &answer, number.map_or(0, |number| number.sequence)))
     }
 }
 
@@ -106,16 +117,18 @@ fn time_left(deadline: Option<Instant>) -> Duration {
     deadline.map_or(Duration::MAX, left)
 }
 
-/// The body of a numbered publish.
-fn body(topic: &str, message: &str, publisher: &str, number: Number) -> Vec<u8> {
+/// The body of a publish, numbered or bare.
+fn body(topic: &str, message: &str, publisher: &str, number: Option<Number>) -> Vec<u8> {
     let mut body = Vec::with_capacity(topic.len() + message.len() + 128);
     body.extend_from_slice(b"{\"topic\":");
     json::write_string(&mut body, topic);
     body.extend_from_slice(b",\"message\":");
     json::write_string(&mut body, message);
-    body.extend_from_slice(b",\"publisher\":");
-    json::write_string(&mut body, publisher);
-    let Number { epoch, sequence } = number;
-    body.extend_from_slice(format!(",\"epoch\":{epoch},\"sequence\":{sequence}}}").as_bytes());
+    if let Some(Number { epoch, sequence }) = number {
+        body.extend_from_slice(b",\"publisher\":");
+        json::write_string(&mut body, publisher);
+        body.extend_from_slice(format!(",\"epoch\":{epoch},\"sequence\":{sequence}").as_bytes());
+    }
+    body.push(b'}');
     body
 }

@@ -68,7 +68,7 @@ fn publish(messages: &[&str], script: Vec<Act>) -> (Result<(), Error>, Vec<Strin
     let requests = thread.join().unwrap();
     let seen = requests.iter().map(|body| {
         let request = json::parse(body.as_bytes()).unwrap();
-        let field = |key| request.get(key).unwrap().to_string();
+        let field = |key| request.get(key).map_or("-".to_owned(), ToString::to_string);
         format!("{} {} {}", field("message"), field("epoch"), field("sequence"))
     });
     (result, seen.collect())
@@ -76,9 +76,13 @@ fn publish(messages: &[&str], script: Vec<Act>) -> (Result<(), Error>, Vec<Strin
 
 #[test]
 fn a_publish_is_one_json_object_with_its_number() {
-    let body = body("a\"b", "x\\y", "me", Number { epoch: 1, sequence: 2 });
-    let expected = r#"{"topic":"a\"b","message":"x\\y","publisher":"me","epoch":1,"sequence":2}"#;
-    assert_eq!(String::from_utf8(body).unwrap(), expected);
+    let number = Some(Number { epoch: 1, sequence: 2 });
+    let numbered = r#"{"topic":"a\"b","message":"x\\y","publisher":"me","epoch":1,"sequence":2}"#;
+    let bare = r#"{"topic":"a\"b","message":"x\\y"}"#;
+    for (number, expected) in [(number, numbered), (None, bare)] {
+        let body = body("a\"b", "x\\y", "me", number);
+        assert_eq!(String::from_utf8(body).unwrap(), expected);
+    }
 }
 
 #[test]
@@ -100,6 +104,24 @@ fn a_broker_that_lost_its_memory_gets_a_new_epoch() {
     let (result, seen) = publish(&["a", "b", "c"], script);
     result.unwrap();
     assert_eq!(seen, ["\"a\" 0 0", "\"b\" 0 1", "\"b\" 1 0", "\"c\" 1 1"]);
+}
+
+#[test]
+fn a_broker_that_takes_no_field_it_does_not_know_gets_bare_messages() {
+    let script = vec![Say(422, "epoch?"), Say(503, ""), Say(201, ""), Say(201, "")];
+    let (result, seen) = publish(&["a", "b"], script);
+    result.unwrap();
+    assert_eq!(seen, ["\"a\" 0 0", "\"a\" - -", "\"a\" - -", "\"b\" - -"]);
+}
+
+#[test]
+fn a_message_that_no_broker_takes_is_not_bared_for_ever() {
+    let (result, seen) = publish(&["a"], vec![Say(400, ""), Say(400, "{\"detail\":\"no\"}")]);
+    assert!(result.unwrap_err().to_string().ends_with("400, no"));
+    assert_eq!(seen, ["\"a\" 0 0", "\"a\" - -"]);
+    let (result, seen) = publish(&["a", "b"], vec![Say(200, ""), Say(400, "")]);
+    result.unwrap_err();
+    assert_eq!(seen, ["\"a\" 0 0", "\"b\" 0 1"]);
 }
 
 #[test]
