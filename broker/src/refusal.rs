@@ -36,8 +36,8 @@ pub(crate) enum Refusal {
     TopicExists,
     /// The topic to be deleted is not there.
     NoTopic,
-    /// No peer that is there is the home of this topic.
-    NotIndexed,
+    /// No peer that is there is the home of this topic; perhaps one that is away.
+    NotIndexed { is_away: bool },
     /// The peer that is the home of this topic is not there.
     Away(String),
     /// There is no such subscription.
@@ -102,7 +102,7 @@ impl Refusal {
             Refusal::UnknownPath
             | Refusal::UnknownTopic(_)
             | Refusal::NoTopic
-            | Refusal::NotIndexed
+            | Refusal::NotIndexed { is_away: false }
             | Refusal::NotSubscribed(_) => 404,
             Refusal::Method { .. } => 405,
             Refusal::UnknownMethod => 501,
@@ -119,7 +119,9 @@ impl Refusal {
             | Refusal::TooManyTopics { .. }
             | Refusal::TooManySubscribers { .. } => 507,
             Refusal::Home { status, .. } => *status,
-            Refusal::Unreachable { .. } | Refusal::Away(_) => 503,
+            Refusal::Unreachable { .. }
+            | Refusal::Away(_)
+            | Refusal::NotIndexed { is_away: true } => 503,
             Refusal::Ring => 508,
             Refusal::TooSlow { .. } => 408,
             Refusal::Busy { .. } | Refusal::NotReady | Refusal::TooManySubscriptions { .. } => 503,
@@ -149,12 +151,12 @@ impl fmt::Display for Refusal {
             Refusal::UnknownTopic(topic) => write!(f, "Topic '{topic}' not found"),
             Refusal::TopicExists => f.write_str("Topic already exists"),
             Refusal::NoTopic => f.write_str("Topic does not exist"),
-            Refusal::NotIndexed => f.write_str("Topic not found"),
+            Refusal::NotIndexed { .. } => f.write_str("Topic not found"),
             Refusal::Away(topic) => write!(f, "Topic '{topic}' not found: its home is away"),
             Refusal::NotSubscribed(topic) => write!(f, "Not subscribed to topic '{topic}'"),
             Refusal::UnknownCommand => f.write_str("Unknown command"),
             Refusal::PastEnd { from, next } => {
-                write!(f, "'from' is {from}, but the next offset is {next}")
+                write!(f, "offset {from} is past the end: the next offset is {next}")
             }
             Refusal::OtherStream => f.write_str(
                 "the topic is another stream now: it was made anew; read it from its start",

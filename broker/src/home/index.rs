@@ -161,13 +161,13 @@ impl Index {
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotIndexed`] where there is none, [`Refusal::Away`] where it is not there now.
+    /// [`Refusal::NotIndexed`] where there is none, or it is not there now.
     pub(crate) fn home(&self, topic: &str) -> Result<Address, Refusal> {
         let state = self.lock();
-        let home = &state.topics.get(topic).ok_or(Refusal::NotIndexed)?.home;
+        let home = &state.topics.get(topic).ok_or(Refusal::NotIndexed { is_away: false })?.home;
         match state.peers.get(home) {
             Some(peer) if !peer.is_away => Ok(home.clone()),
-            _ => Err(Refusal::Away(topic.to_owned())),
+            _ => Err(Refusal::NotIndexed { is_away: true }),
         }
     }
 
@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(index.home("a").unwrap(), address(1));
         assert!(index.remove("a", &address(2)).is_err());
         index.remove("a", &address(1)).unwrap();
-        assert!(matches!(index.home("a"), Err(Refusal::NotIndexed)));
+        assert!(matches!(index.home("a"), Err(Refusal::NotIndexed { is_away: false })));
         assert!(index.add("a", address(3)).is_err(), "nobody has registered it");
     }
 
@@ -235,7 +235,7 @@ mod tests {
         let presence = index.attend(address(1)).unwrap();
         index.add("a", address(1)).unwrap();
         drop(presence);
-        assert!(matches!(index.home("a"), Err(Refusal::Away(_))));
+        assert!(matches!(index.home("a"), Err(Refusal::NotIndexed { is_away: true })));
         assert_eq!(index.peers(), [address(2)]);
         assert!(matches!(index.add("a", address(2)), Err(Refusal::TopicExists)));
         let _presence = index.attend(address(1)).unwrap();

@@ -127,7 +127,7 @@ fn a_peer_that_is_away_keeps_its_topics_until_it_is_unregistered() {
     succeed(&two, &publish("t", "one"));
     one.kill_broker();
     wait_until(DEADLINE, "the peer to be away", || !is_listed(&index, &one));
-    assert_eq!(error(&index, &command("query_topic", "t")).0, 503);
+    assert_eq!(error(&index, &command("query_topic", "t")), (503, "Topic not found".to_owned()));
     assert_eq!(error(&three, &command("pull", "t")).0, 503, "no mirror, no home");
     assert_eq!(error(&two, &publish("t", "two")).0, 503);
     assert_eq!(error(&two, &command("create_topic", "t")).0, 409);

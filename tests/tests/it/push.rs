@@ -299,6 +299,11 @@ fn errors_of_the_dialect_of_topics_are_those_that_its_clients_know() {
         ("{\"command\":\"create_topic\",\"topic\":\"X\"}", "Topic already exists"),
         ("{\"command\":\"pull\",\"topic\":\"Y\"}", "Topic 'Y' not found"),
         ("{\"command\":\"pull\",\"topic\":\"X\"}", "\"messages\":[]"),
+        ("{\"command\":\"pull\",\"topic\":\"X\",\"from\":1}", "offset 1 is past the end"),
+        (
+            "{\"command\":\"ack\",\"topic\":\"X\",\"subscriber\":\"ann\",\"offset\":0}",
+            "offset 0 is past the end",
+        ),
         ("{\"command\":\"unsubscribe\",\"topic\":\"X\"}", "Not subscribed to topic 'X'"),
         ("{\"command\":\"subscribe\",\"topic\":\"X\"}", "Subscribed to topic 'X'"),
         ("{\"command\":\"unsubscribe\",\"topic\":\"X\"}", "Unsubscribed from topic 'X'"),
