@@ -186,19 +186,20 @@ impl Desk<'_> {
     }
 }
 
-/// Takes a line apart. A message is all that stands between the topic and the last word.
+/// Takes a line apart. A message is all that stands between the topic and the last word; blanks
+/// elsewhere may be any number.
 fn parse(line: &str) -> Result<Command<'_>, &'static str> {
-    let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+    let (verb, rest) = word(line);
     match verb {
         "AUTH" => Ok(Command::Authenticate { token: rest.trim() }),
         "PUBLISH" => {
             let form = "expected PUBLISH topic message id";
             let (topic, rest) = rest.split_once(' ').ok_or(form)?;
-            let (message, id) = rest.trim_end_matches(' ').rsplit_once(' ').ok_or(form)?;
+            let (message, id) = rest.rsplit_once(' ').ok_or(form)?;
             Ok(Command::Publish { topic, message, id })
         }
-        "SUBSCRIBE" | "UNSUBSCRIBE" => match rest.trim().split_once(' ') {
-            Some((topic, id)) if !id.contains(' ') => Ok(match verb {
+        "SUBSCRIBE" | "UNSUBSCRIBE" => match word(rest.trim()) {
+            (topic, id) if !id.is_empty() && !id.contains(' ') => Ok(match verb {
                 "SUBSCRIBE" => Command::Subscribe { topic, id },
                 _ => Command::Unsubscribe { topic, id },
             }),
@@ -207,6 +208,13 @@ fn parse(line: &str) -> Result<Command<'_>, &'static str> {
         },
         _ => Err("expected SUBSCRIBE, UNSUBSCRIBE or PUBLISH"),
     }
+}
+
+/// The first word of a text and what stands behind it, without the blanks around either.
+fn word(text: &str) -> (&str, &str) {
+    let text = text.trim_matches(' ');
+    let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+    (word, rest.trim_start_matches(' '))
 }
 
 #[cfg(test)]
@@ -218,8 +226,13 @@ mod tests {
         assert_eq!(parse("SUBSCRIBE a b"), Ok(Command::Subscribe { topic: "a", id: "b" }));
         assert_eq!(parse("UNSUBSCRIBE a b "), Ok(Command::Unsubscribe { topic: "a", id: "b" }));
         assert_eq!(parse("AUTH a "), Ok(Command::Authenticate { token: "a" }));
-        let publish = Command::Publish { topic: "a", message: "two  words", id: "b" };
-        assert_eq!(parse("PUBLISH a two  words b"), Ok(publish));
+        for line in ["PUBLISH a two  words b", " PUBLISH  a two  words b "] {
+            assert_eq!(
+                parse(line),
+                Ok(Command::Publish { topic: "a", message: "two  words", id: "b" })
+            );
+        }
+        assert_eq!(parse("SUBSCRIBE  a   b"), Ok(Command::Subscribe { topic: "a", id: "b" }));
         let empty = Command::Publish { topic: "a", message: "", id: "b" };
         assert_eq!(parse("PUBLISH a  b"), Ok(empty));
     }
