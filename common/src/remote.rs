@@ -7,7 +7,7 @@
 
 use crate::http::client::{self, Client, Head};
 use crate::json::{self, Value};
-use crate::location::Location;
+use crate::location::{Location, WRONG_TOKEN};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -125,6 +125,9 @@ impl Remote {
 /// `application/problem+json` body (RFC 9457) where there is one.
 #[must_use]
 pub fn refusal(status: u16, body: &[u8]) -> String {
+    if status == 401 {
+        return WRONG_TOKEN.to_owned();
+    }
     let problem = json::parse(body).unwrap_or(Value::Null);
     let said = ["detail", "title"].iter().find_map(|key| problem.get(key)?.as_str());
     match said {
@@ -145,5 +148,6 @@ mod tests {
         assert_eq!(refusal(404, br#"{"title":"Not Found"}"#), "404, Not Found");
         assert_eq!(refusal(500, b"<html>"), "status 500");
         assert_eq!(refusal(502, b""), "status 502");
+        assert!(refusal(401, body).contains("BROKER_TOKEN"));
     }
 }

@@ -74,11 +74,11 @@ impl Dialogue {
     }
 
     /// Tells of a message that was refused; those behind it stay in line. True when there was
-    /// none.
+    /// none. Without the right token there is no use in the next one.
     fn consider(&mut self, result: Result<(), client::Error>) -> Result<bool, Error> {
         match result {
             Ok(()) => Ok(true),
-            Err(error @ client::Error::Refused { .. }) => {
+            Err(error @ client::Error::Refused { code, .. }) if code != 401 => {
                 self.refused += 1;
                 PROGRAM.say(error);
                 Ok(false)

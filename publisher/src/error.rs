@@ -2,6 +2,7 @@
 
 use common::client;
 use common::flags::one_line;
+use common::location::WRONG_TOKEN;
 use std::path::{Path, PathBuf};
 use std::{error, fmt, io};
 
@@ -70,7 +71,10 @@ impl Error {
     pub(crate) fn of_client(cause: client::Error, line: Option<u64>, published: u64) -> Error {
         match cause {
             client::Error::Refused { address, topic, code, reason } => {
-                let reason = format!("{code}, {reason}");
+                let reason = match code {
+                    401 => WRONG_TOKEN.to_owned(),
+                    _ => format!("{code}, {reason}"),
+                };
                 Error::Refused { address, topic, line, reason, published }
             }
             client::Error::GaveUp { address, trouble } => {
@@ -93,10 +97,11 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let published = match self {
             Error::Refused { address, topic, line, reason, published } => {
-                write!(f, "the broker at {address} refused ")?;
+                write!(f, "the broker at {address} refused")?;
                 match line {
-                    Some(line) => write!(f, "line {line} for {topic:?}: {reason}")?,
-                    None => write!(f, "a message to {topic:?}: {reason}")?,
+                    Some(line) => write!(f, " line {line} for {topic:?}: {reason}")?,
+                    None if topic.is_empty() => write!(f, ": {reason}")?,
+                    None => write!(f, " a message to {topic:?}: {reason}")?,
                 }
                 published
             }

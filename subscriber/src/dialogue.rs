@@ -15,8 +15,8 @@ use common::location::Location;
 use common::retry::Outage;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fmt, str, thread};
 
 #[cfg(test)]
 mod tests;
@@ -50,7 +50,7 @@ pub(crate) fn converse(location: &Location, id: &str) -> Result<(), Error> {
         match result {
             Failure::Passing(trouble) => outage.wait(Duration::MAX, || {
                 let address = &location.address;
-                PROGRAM.say(format_args!("cannot read from {address} ({trouble}); trying again"));
+                tell(prompt, format_args!("cannot read from {address} ({trouble}); trying again"));
             }),
             // A reader that has closed standard output has seen enough.
             Failure::Final(Error::Write { cause, .. })
@@ -66,12 +66,12 @@ pub(crate) fn converse(location: &Location, id: &str) -> Result<(), Error> {
 
 /// Takes what is typed, until the end of input.
 fn listen(wishes: &Wishes, prompt: &str) {
-    let mut lines = io::stdin().lock().lines();
+    let mut lines = io::stdin().lock().split(b'\n');
     loop {
-        // Nobody has to see it.
-        let _ = write!(io::stdout(), "{prompt}").and_then(|()| io::stdout().flush());
+        show(prompt);
         let Some(Ok(line)) = lines.next() else { break };
-        let (line, stream) = match parse(&line) {
+        let text = str::from_utf8(&line).map_err(|_| "a line is not UTF-8");
+        let (line, stream) = match text.and_then(parse) {
             Ok(None) => continue,
             Ok(Some(Command::Subscribe(topic))) => wishes.subscribe(topic),
             Ok(Some(Command::Unsubscribe(topic))) => wishes.unsubscribe(topic),
@@ -88,6 +88,21 @@ fn listen(wishes: &Wishes, prompt: &str) {
     if !prompt.is_empty() || !wishes.are_there() {
         wishes.end();
     }
+}
+
+/// Shows that a line can be typed.
+fn show(prompt: &str) {
+    // Nobody has to see it.
+    let _ = write!(io::stdout(), "{prompt}").and_then(|()| io::stdout().flush());
+}
+
+/// Tells something while a line is waited for, in the place of its prompt.
+fn tell(prompt: &str, line: impl fmt::Display) {
+    if !prompt.is_empty() {
+        let _ = write!(io::stdout(), "\r").and_then(|()| io::stdout().flush());
+    }
+    PROGRAM.say(line);
+    show(prompt);
 }
 
 /// What somebody types.
@@ -205,7 +220,7 @@ impl<W: Write> Delivery<W> {
     /// Tells what the broker complained of.
     fn complain(&mut self) {
         if let Some(reason) = self.complaint.take() {
-            PROGRAM.say(format_args!("the broker says: {reason}"));
+            tell(self.prompt, format_args!("the broker says: {reason}"));
         }
     }
 }

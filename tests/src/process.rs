@@ -164,8 +164,17 @@ impl Process {
     ///
     /// When it has none, or no longer reads it.
     pub fn write(&mut self, text: &str) {
+        self.write_bytes(text.as_bytes());
+    }
+
+    /// Writes to its standard input what need not be text.
+    ///
+    /// # Panics
+    ///
+    /// As [`Process::write`].
+    pub fn write_bytes(&mut self, bytes: &[u8]) {
         let input = self.child.stdin.as_mut().expect("started with an input that is still open");
-        input.write_all(text.as_bytes()).expect("the process reads its input");
+        input.write_all(bytes).expect("the process reads its input");
     }
 
     /// Ends its standard input.

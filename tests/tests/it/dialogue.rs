@@ -187,10 +187,12 @@ fn a_subscriber_goes_on_after_its_input_if_there_is_anything_to_go_on_with() {
 fn a_command_that_is_none_is_told() {
     let system = System::start();
     let mut bob = system.run_with_input("subscriber", &["bob"]);
+    bob.write_bytes(b"subscribe \xff\n");
     bob.write(&format!("subscribe\nsubscribe {}\nsubscribe t\n", "x".repeat(256)));
     wait_until_listened_to(&system, "t", 1);
-    wait_until(DEADLINE, "both complaints", || bob.errors().lines().count() == 2);
+    wait_until(DEADLINE, "all complaints", || bob.errors().lines().count() == 3);
     let errors = bob.errors();
+    assert!(errors.contains("a line is not UTF-8"), "{errors}");
     assert!(errors.contains("write subscribe <TOPIC>"), "{errors}");
     assert!(errors.contains("the broker says: 'topic' is longer than 255 bytes"), "{errors}");
     system.publish("t", "heard");
@@ -216,7 +218,8 @@ fn the_token_is_shown_and_a_wrong_one_is_final() {
         let mut stranger = run(name, "eve", "guess", input);
         stranger.end_input();
         assert_eq!(stranger.wait().code(), Some(1), "{name}");
-        assert!(stranger.errors().contains("token"), "{}", stranger.errors());
+        assert!(stranger.errors().contains("BROKER_TOKEN"), "{}", stranger.errors());
+        assert_eq!(stranger.errors().lines().count(), 1, "{}", stranger.errors());
         assert!(!stranger.errors().contains("guess"), "{}", stranger.errors());
     }
     let mut ann = run("publisher", "ann", "a-secret", "");
