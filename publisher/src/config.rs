@@ -150,7 +150,8 @@ impl Form {
                 let owned = |(topic, message): (&str, &str)| (topic.to_owned(), message.to_owned());
                 Ok(Form::Messages(FIVE.map(owned).to_vec()))
             }
-            ([], None, [id]) => Ok(Form::Dialogue { id: id.clone() }),
+            ([], None, [id]) if is_word(id) => Ok(Form::Dialogue { id: id.clone() }),
+            ([], None, [_]) => Err(wrong("an id is one word, and a message needs --topic=<topic>")),
             ([], None, _) => Err(wrong("messages need a topic: --topic=<topic>")),
             ([topic], Some(file), [] | [_]) => {
                 let (topic, id) = (topic.clone(), given.first().cloned());
@@ -165,6 +166,11 @@ impl Form {
             _ => Err(wrong("several topics need --every=<period>")),
         }
     }
+}
+
+/// Whether lines of text can name whoever has this id.
+fn is_word(id: &str) -> bool {
+    !id.is_empty() && !id.contains(|c: char| c.is_whitespace() || c.is_control())
 }
 
 fn wrong(reason: &str) -> Error {
@@ -243,6 +249,8 @@ mod tests {
     fn what_does_not_go_together_is_refused() {
         for arguments in [
             &["one", "two"][..],
+            &[""],
+            &["one two"],
             &["--every=1s"],
             &["--every=1s", "message"],
             &["--every=1s", "--topic=t", "--file=f"],
