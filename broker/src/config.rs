@@ -309,6 +309,10 @@ impl Config {
             (None, Some(_)) => "0.0.0.0".to_owned(),
             (None, None) => "127.0.0.1".to_owned(),
         };
+        let connections_max = arguments.parsed("max-connections")?;
+        if connections_max == Some(0) {
+            return Err(Error::value("max-connections", "0", "nobody could connect"));
+        }
         let message_size_max = arguments.parsed("max-message")?.unwrap_or(MESSAGE_SIZE_MAX);
         if message_size_max > BODY_SIZE_MAX / 2 {
             let reason = format!("a message may have {} bytes at most", BODY_SIZE_MAX / 2);
@@ -335,7 +339,7 @@ impl Config {
             sync_always,
             role: Role::from(arguments)?,
             peer_token: env::var("BROKER_TOKEN").ok().map(|token| token.trim().to_owned()),
-            connections_max: arguments.parsed("max-connections")?,
+            connections_max,
             message_size_max,
             memory_max: arguments.parsed("max-memory")?.unwrap_or_else(memory::default_max),
             token: token(arguments)?,

@@ -76,6 +76,7 @@ fn wrong_usage_is_one_line_and_status_two() {
         ("broker", &["--port", "65536"], "--port"),
         ("broker", &["--port=1", "--port=2"], "--port"),
         ("broker", &["--sync", "sometimes"], "--sync"),
+        ("broker", &["--max-connections", "0"], "--max-connections"),
         ("broker", &["--nonsense"], "--nonsense"),
         ("broker", &["nonsense"], "nonsense"),
         ("publisher", &["--nonsense"], "--nonsense"),
