@@ -147,18 +147,22 @@ impl Broker {
         Ok(place)
     }
 
-    /// Ends a lasting subscription. Returns whether there was one.
+    /// Ends a lasting subscription, whichever connection has it. Returns whether there was one.
     ///
     /// # Errors
     ///
     /// [`Refusal::NotStored`].
     pub(crate) fn end_lasting(&self, name: &str, topic: &str) -> Result<bool, Refusal> {
-        let found = self.names.unsubscribe(name, topic);
-        if found {
-            let (subscriber, topic) = (name.into(), topic.into());
-            self.topics.keep(vec![PlaceChange { subscriber, topic, place: None }])?;
+        let Some(holder) = self.names.unsubscribe(name, topic) else { return Ok(false) };
+        if let Some(session) = holder.upgrade()
+            && session.unsubscribe(topic, Some(name))
+        {
+            self.listeners.remove(topic, &Listener::Session(session));
+            self.log.note("unsubscribed", topic, &Ok(()));
         }
-        Ok(found)
+        let (subscriber, topic) = (name.into(), topic.into());
+        self.topics.keep(vec![PlaceChange { subscriber, topic, place: None }])?;
+        Ok(true)
     }
 
     /// Keeps what lasting subscriptions acknowledged, from time to time and for ever. A crash

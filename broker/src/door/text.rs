@@ -153,7 +153,6 @@ impl Desk<'_> {
             Command::Unsubscribe { topic, id } => {
                 self.append();
                 self.broker.end_lasting(id, topic)?;
-                self.subscriber.unsubscribe(topic);
             }
         }
         Ok(())

@@ -107,18 +107,18 @@ impl Names {
         true
     }
 
-    /// Ends the lasting subscription of a name to a topic. Returns whether there was one.
-    pub(crate) fn unsubscribe(&self, name: &str, topic: &str) -> bool {
+    /// Ends the lasting subscription of a name to a topic. Gives the connection that has the name,
+    /// or had it last; nothing where there was no such subscription.
+    pub(crate) fn unsubscribe(&self, name: &str, topic: &str) -> Option<Weak<Session>> {
         let mut subscribers = self.lock();
-        let Some(subscriber) = subscribers.get_mut(name) else {
-            return false;
-        };
+        let subscriber = subscribers.get_mut(name)?;
+        let holder = subscriber.holder.clone();
         let found = subscriber.places.remove(topic).is_some();
         subscriber.moved.remove(topic);
         if subscriber.places.is_empty() {
             subscribers.remove(name);
         }
-        found
+        found.then_some(holder)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Subscriber>> {
@@ -164,8 +164,8 @@ mod tests {
     fn an_ended_subscription_leaves_nothing_behind() {
         let names = Names::default();
         names.subscribe("ann", "a", at(5));
-        assert!(names.unsubscribe("ann", "a"));
-        assert!(!names.unsubscribe("ann", "a"));
+        assert!(names.unsubscribe("ann", "a").is_some());
+        assert!(names.unsubscribe("ann", "a").is_none());
         assert!(names.places("ann").is_empty());
         assert!(names.lock().is_empty());
     }

@@ -140,6 +140,29 @@ fn a_text_subscription_belongs_to_its_id_and_outlives_the_connection() {
 }
 
 #[test]
+fn a_lasting_subscription_is_ended_by_its_name_on_any_connection() {
+    let system = System::start();
+    let mut text = Raw::connect(&system.address());
+    text.send("SUBSCRIBE a ann\nUNSUBSCRIBE a bob\nPUBLISH a one ann\n");
+    assert!(text.line().starts_with("DELIVER a one ann "), "it is not bob's");
+    let mut json = Raw::connect(&system.address());
+    json.send("{\"command\":\"subscribe\",\"topic\":\"a\",\"subscriber\":\"joe\"}");
+    assert!(json.line().contains("Subscribed to topic 'a'"));
+
+    let mut other = Raw::connect(&system.address());
+    other.send("UNSUBSCRIBE a ann\nHELLO\n");
+    assert!(other.line().starts_with("ERROR "));
+    let mut other = Raw::connect(&system.address());
+    other.send("{\"command\":\"unsubscribe\",\"topic\":\"a\",\"subscriber\":\"joe\"}");
+    assert!(other.line().contains("Unsubscribed from topic 'a'"));
+    system.publish("a", "two");
+    text.send("HELLO\n");
+    assert!(text.line().starts_with("ERROR "));
+    json.send("{\"command\":\"unsubscribe\",\"topic\":\"a\"}");
+    assert!(json.line().contains("Not subscribed to topic 'a'"));
+}
+
+#[test]
 fn a_named_subscription_goes_on_behind_what_it_acknowledged() {
     let system = System::start();
     system.publish("a", "before");

@@ -91,11 +91,11 @@ impl Desk<'_> {
 
     fn unsubscribe(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
         let topic = required_text(arguments, "topic")?;
-        let here = self.subscriber.unsubscribe(topic);
         let lasting = match text(arguments, "subscriber")? {
             Some(name) => self.broker.end_lasting(name, topic)?,
             None => false,
         };
+        let here = self.subscriber.unsubscribe(topic);
         if !here && !lasting {
             return Err(Refusal::NotSubscribed(topic.to_owned()));
         }
