@@ -77,6 +77,11 @@ pub enum Error {
         /// What the system said.
         cause: io::Error,
     },
+    /// Limits leave room for no connection at all.
+    NoRoom {
+        /// The one to raise.
+        bound: &'static str,
+    },
     /// The journal could not be opened, or is not whole.
     Journal(Box<dyn error::Error + Send + std::marker::Sync>),
     /// A leaf would hide topics that it is the home of.
@@ -146,6 +151,9 @@ fn serve(config: Config) -> Result<(), Error> {
     let Config { host, port, message_size_max, .. } = &config;
     let bind = |cause| Error::Bind { address: format!("{host}:{port}"), cause };
     let (connections, bound) = room::capacity(config.connections_max);
+    if connections == 0 {
+        return Err(Error::NoRoom { bound });
+    }
     // Bound before the journal is read, so that a taken port is found first; until then clients
     // are not accepted.
     let listener = TcpListener::bind((host.as_str(), *port)).map_err(bind)?;
@@ -258,6 +266,9 @@ impl fmt::Display for Error {
                 "{address} is taken: is a broker running already? Choose another with --port"
             ),
             Error::Bind { address, .. } => write!(f, "cannot listen on {address}"),
+            Error::NoRoom { bound } => {
+                write!(f, "no room for a single connection: raise {bound}")
+            }
             Error::Journal(cause) => cause.fmt(f),
             Error::OwnTopics { topic } => write!(
                 f,
@@ -286,7 +297,10 @@ impl error::Error for Error {
             Error::Bind { cause, .. } | Error::Thread(cause) => Some(cause),
             Error::Journal(cause) => cause.source(),
             Error::Log { cause, .. } => Some(cause),
-            Error::OwnTopics { .. } | Error::Mirrors { .. } | Error::Advertise => None,
+            Error::NoRoom { .. }
+            | Error::OwnTopics { .. }
+            | Error::Mirrors { .. }
+            | Error::Advertise => None,
             Error::Token { cause, .. } => Some(cause),
         }
     }
