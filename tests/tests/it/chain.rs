@@ -117,8 +117,8 @@ fn publisher(system: &System, folder: &Folder) -> Process {
 
 #[test]
 fn a_file_arrives_byte_for_byte_though_all_three_are_killed_again_and_again() {
-    const LINES: usize = 60_000;
-    const KILLS_MAX: u32 = 50;
+    const LINES: usize = 40_000;
+    const KILLS_MAX: u32 = 40;
     let mut system = System::reserve_with(&["--data", "data"]);
     system.start_broker();
     let mut chain = Chain::start(system, LINES);

@@ -5,6 +5,7 @@
 //! - [`brokers`]: what the tests of several brokers have in common
 //! - [`chain`]: from a file to `received.txt`, whoever is killed on the way
 //! - [`channels`]: clients of the dialect of channels, written in another language
+//! - [`client`]: the client library, across restarts and networks that lose things
 //! - [`deploy`]: what is written about running the broker
 //! - [`dialogue`]: lines that people type, and those that a broker answers with
 //! - [`events`]: event streams
@@ -27,6 +28,7 @@
 //! - [`publish`]: what is stored, what is refused, and what is not stored twice
 //! - [`push`]: messages that are pushed, through every door
 //! - [`qos`]: at most once, at least once, exactly once: publishing and subscribing
+//! - [`restarts`]: readers of every kind, while brokers and topics come and go
 //! - [`shortage`]: too few descriptors, too few threads
 //! - [`tidy`]: the rules that every file keeps
 
@@ -62,5 +64,6 @@ mod programs;
 mod publish;
 mod push;
 mod qos;
+mod restarts;
 mod shortage;
 mod tidy;
