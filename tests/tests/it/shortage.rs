@@ -18,6 +18,8 @@ fn start_limited(limits: &str, folder: &Folder) -> (Process, String) {
     command.env_remove("PORT").env_remove("BROKER_TOKEN");
     let mut broker = Process::start("broker", command, folder);
     let line = broker.first_line();
+    // The second line says for how many there is room.
+    wait_until(DEADLINE, "a second line", || broker.output().matches('\n').count() >= 2);
     let address = line.split([' ', '/']).find(|word| word.starts_with("127.0.0.1:")).unwrap();
     (broker, address.to_owned())
 }
