@@ -14,6 +14,11 @@ pub enum Error {
         /// What the system said.
         cause: io::Error,
     },
+    /// Limits leave room for no connection at all.
+    NoRoom {
+        /// The one to raise.
+        bound: &'static str,
+    },
     /// The journal could not be opened, or is not whole.
     Journal(Box<dyn error::Error + Send + Sync>),
     /// A leaf would hide topics that it is the home of.
@@ -55,6 +60,9 @@ impl fmt::Display for Error {
                 "{address} is taken: is a broker running already? Choose another with --port"
             ),
             Error::Bind { address, .. } => write!(f, "cannot listen on {address}"),
+            Error::NoRoom { bound } => {
+                write!(f, "no room for a single connection: raise {bound}")
+            }
             Error::Journal(cause) => cause.fmt(f),
             Error::OwnTopics { topic } => write!(
                 f,
@@ -83,7 +91,10 @@ impl error::Error for Error {
             Error::Bind { cause, .. } | Error::Thread(cause) => Some(cause),
             Error::Journal(cause) => cause.source(),
             Error::Log { cause, .. } => Some(cause),
-            Error::OwnTopics { .. } | Error::Mirrors { .. } | Error::Advertise => None,
+            Error::NoRoom { .. }
+            | Error::OwnTopics { .. }
+            | Error::Mirrors { .. }
+            | Error::Advertise => None,
             Error::Token { cause, .. } => Some(cause),
         }
     }

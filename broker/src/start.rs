@@ -35,6 +35,9 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
     let Config { host, port, message_size_max, .. } = &config;
     let bind = |cause| Error::Bind { address: format!("{host}:{port}"), cause };
     let (connections, bound) = room::capacity(config.connections_max);
+    if connections == 0 {
+        return Err(Error::NoRoom { bound });
+    }
     // Bound before the journal is read, so that a taken port is found first; until then clients
     // are not accepted.
     let listener = TcpListener::bind((host.as_str(), *port)).map_err(bind)?;

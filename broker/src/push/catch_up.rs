@@ -1,9 +1,9 @@
 //! Threads that bring slow subscribers up to date, so that nobody else waits for them.
 //!
 //! A session is handed over by a thread that is its writer and will not wait: its socket is full,
-//! or the publisher's time was up. One thread serves what is handed over, in order; when it has
+//! or the publisher's time was up. A few threads serve what is handed over, in order; when one has
 //! to wait for a client, another takes its place. So there are about as many threads as there are
-//! sockets that are full, and one more.
+//! sockets that are full, and those few more.
 
 use crate::broker::Broker;
 use crate::push::session::{Progress, Session};
@@ -17,6 +17,11 @@ const STACK_SIZE: usize = 128 << 10;
 
 /// How long a thread without work stays for the next.
 const IDLE_TIME: Duration = Duration::from_secs(5);
+
+/// How many threads take from the queue at once. It takes a few milliseconds to find out that a
+/// socket is full, during which the thread does nothing: one alone would keep those who read
+/// waiting behind all who do not.
+const ACTIVE: usize = 8;
 
 /// How long one session may have a thread before the next one's turn comes.
 const TURN: Duration = Duration::from_millis(10);
@@ -56,10 +61,11 @@ impl CatchUp {
         self.queued.notify_one();
     }
 
-    /// Keeps the invariant. Where it cannot be kept by one more thread, the subscriber that has
-    /// not read for the longest time is closed: its cursor, name or id takes it up again.
+    /// Keeps the invariant, with a few threads where they can be had. Where not even one can, the
+    /// subscriber that has not read for the longest time is closed: its cursor, name or id takes
+    /// it up again.
     fn ensure_progress(&self, crew: &mut Crew, broker: &Arc<Broker>) {
-        if crew.queue.is_empty() || crew.threads > crew.stalled.len() {
+        if crew.queue.is_empty() || crew.threads >= crew.stalled.len() + ACTIVE {
             return;
         }
         if crew.threads < self.threads_max {
@@ -69,6 +75,9 @@ impl CatchUp {
                 crew.threads += 1;
                 return;
             }
+        }
+        if crew.threads > crew.stalled.len() {
+            return;
         }
         match crew.stalled.pop_first() {
             Some((_, oldest)) => oldest.close(),
@@ -119,5 +128,59 @@ impl CatchUp {
     fn crew(&self) -> MutexGuard<'_, Crew> {
         // A panic under this lock would leave sessions without a writer: start anew.
         self.crew.lock().unwrap_or_else(|_| std::process::abort())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::push::format::Format;
+    use crate::push::names::Names;
+    use crate::push::session::Subscription;
+    use crate::store::batch::Batch;
+    use crate::store::memory::Memory;
+    use crate::store::stream::Cursor;
+    use crate::store::topics::Topics;
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Instant;
+
+    /// A session that has subscribed to all of the topic `t`, and its client, who does not read.
+    fn subscribe(broker: &Arc<Broker>) -> (Arc<Session>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let session = Session::new(Arc::new(listener.accept().unwrap().0));
+        let begin = Cursor { next: 0, ..broker.topics.end("t") };
+        let subscription = Subscription::new(begin, Format::Channel, None);
+        assert!(session.subscribe(&"t".into(), subscription, &mut Vec::new()));
+        (session, client)
+    }
+
+    /// F19, where there are fewer threads than there are such sessions.
+    #[test]
+    fn those_who_do_not_read_have_no_more_threads_than_there_may_be() {
+        const THREADS: usize = 3;
+        const SESSIONS: usize = 10;
+        let topics = Topics::new(Memory::new(u64::MAX));
+        let broker = Arc::new(Broker::new(topics, Names::default(), 1 << 20, THREADS));
+        // Together more than a socket takes.
+        let message = "x".repeat(1 << 20);
+        for _ in 0..20 {
+            let mut batch = Batch::default();
+            batch.publish("t", None, [message.as_str()].into_iter(), 1 << 20).unwrap();
+            assert!(broker.topics.append(&mut batch).iter().all(Result::is_ok));
+        }
+        let sessions: Vec<_> = (0..SESSIONS).map(|_| subscribe(&broker)).collect();
+        for (session, _) in &sessions {
+            assert!(session.notify("t"));
+            broker.catch_up.take(Arc::clone(session), &broker);
+        }
+        let open = || sessions.iter().filter(|(session, _)| !session.is_closed()).count();
+        let end = Instant::now() + Duration::from_secs(60);
+        while open() > THREADS && Instant::now() < end {
+            assert!(broker.catch_up.crew().threads <= THREADS);
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(open(), THREADS, "the others made way");
+        sessions.iter().for_each(|(session, _)| session.close());
     }
 }

@@ -204,6 +204,7 @@ mod tests {
         });
     }
 
+    /// F18.
     #[test]
     fn there_are_only_so_many_subscriptions() {
         let listeners = Listeners::default();
@@ -214,6 +215,7 @@ mod tests {
         }
         let refusal = listeners.check_room().unwrap_err();
         assert!(refusal.to_string().contains("1000000"), "{refusal}");
+        assert_eq!(refusal.status(), 503, "which is answered with Retry-After");
         listeners.remove("a", &Listener::Bell(bell));
         assert!(listeners.check_room().is_ok());
     }

@@ -118,6 +118,7 @@ fn turn_away(
 mod tests {
     use super::*;
 
+    /// F14.
     #[test]
     fn a_panic_ends_its_own_connection_and_leaves_its_place() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Descriptors that are not connections: standard streams, listener, data files, one to spare,
 /// and those of clients that are being turned away. Where there are few descriptors at all, half
-/// of them.
+/// of them, but never fewer than a broker needs that works alone.
 const OTHER_DESCRIPTORS: usize = 64;
+const OTHER_DESCRIPTORS_MIN: usize = 16;
 
 /// Threads that are not connections'.
 const OTHER_THREADS: usize = 64;
@@ -111,7 +112,8 @@ pub(crate) fn catch_up_threads(connections: usize) -> usize {
 
 /// How many of so many descriptors are for connections.
 fn connections_of(descriptors: usize) -> usize {
-    descriptors - OTHER_DESCRIPTORS.min(descriptors / 2)
+    let others = OTHER_DESCRIPTORS.min(descriptors / 2).max(OTHER_DESCRIPTORS_MIN);
+    descriptors.saturating_sub(others)
 }
 
 /// How many files this process may have open.
@@ -180,7 +182,9 @@ mod tests {
     fn the_smallest_bound_counts_and_is_named() {
         assert_eq!(capacity(Some(3)), (3, "--max-connections"));
         assert!(capacity(None).0 <= CONNECTIONS_MAX);
-        for (descriptors, connections) in [(1, 1), (20, 10), (64, 32), (128, 64), (1024, 960)] {
+        for (descriptors, connections) in
+            [(1, 0), (16, 0), (17, 1), (40, 20), (64, 32), (128, 64), (1024, 960)]
+        {
             assert_eq!(connections_of(descriptors), connections);
         }
     }

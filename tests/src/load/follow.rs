@@ -6,9 +6,13 @@ use std::io::{self, ErrorKind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// It leaves after one message in so many.
 const LEAVE_EVERY: u64 = 200;
+
+/// It stays for so long: where there is much to read, it would else never come to the end.
+const STAY: Duration = Duration::from_millis(50);
 
 /// How a follower reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,11 +33,14 @@ struct Following<'a> {
     /// The last id of an event.
     last_id: Option<String>,
     chance: u64,
+    /// When it came the last time.
+    came: Instant,
 }
 
 pub(super) fn run(follower: Follower, address: &str, place: &Place, shared: &Arc<Shared>) {
     let chance = random::random() | 1;
-    let mut following = Following { address, place, shared, last_id: None, chance };
+    let came = Instant::now();
+    let mut following = Following { address, place, shared, last_id: None, chance, came };
     while !shared.is_over.load(Ordering::Relaxed) {
         // How it ended does not matter: it comes back, or it is over.
         let _ = match follower {
@@ -46,7 +53,8 @@ pub(super) fn run(follower: Follower, address: &str, place: &Place, shared: &Arc
 }
 
 impl Following<'_> {
-    fn connect(&self) -> io::Result<Link> {
+    fn connect(&mut self) -> io::Result<Link> {
+        self.came = Instant::now();
         Link::connect(self.address, Some(Arc::clone(&self.shared.is_over)))
     }
 
@@ -64,7 +72,7 @@ impl Following<'_> {
         }
         self.shared.checker().seen(topic, offset, message);
         place.insert(topic.to_owned(), offset + 1);
-        if chance(&mut self.chance).is_multiple_of(LEAVE_EVERY) {
+        if chance(&mut self.chance).is_multiple_of(LEAVE_EVERY) && self.came.elapsed() >= STAY {
             return Err(io::Error::other("left on purpose"));
         }
         Ok(())

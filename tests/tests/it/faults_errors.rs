@@ -3,6 +3,7 @@
 //! What takes a tracer, a disk or root is in `tests/faults.sh`.
 
 use crate::faults_kill::{full_load, numbered};
+use std::fs;
 use std::process::Command;
 use std::time::Duration;
 use tests::System;
@@ -94,4 +95,29 @@ fn e17_a_broker_without_descriptors_goes_on_for_those_who_are_connected() {
         count > 0
     });
     assert_eq!(count, 20);
+}
+
+/// It is not noticed, since nothing is opened twice: what was renamed goes on to be the journal,
+/// and what was removed is gone with the process.
+#[test]
+fn e20_a_journal_that_is_renamed_or_removed_under_the_broker_is_served_until_its_end() {
+    let mut system = System::reserve_with(&["--data", "data"]);
+    system.start_broker();
+    let data = system.folder().path().join("data");
+    system.publish("t", "before");
+    fs::rename(data.join("journal"), data.join("elsewhere")).unwrap();
+    system.publish("t", "renamed");
+    assert_eq!(system.messages("t"), ["before", "renamed"]);
+    system.kill_broker();
+    fs::rename(data.join("elsewhere"), data.join("journal")).unwrap();
+    system.start_broker();
+    assert_eq!(system.messages("t"), ["before", "renamed"]);
+
+    fs::remove_file(data.join("journal")).unwrap();
+    system.publish("t", "removed");
+    assert_eq!(system.messages("t"), ["before", "renamed", "removed"]);
+    system.restart_broker();
+    let said = system.broker().errors();
+    assert!(said.contains("there was no data/journal; it is new and empty"), "{said}");
+    assert_eq!(system.messages("t"), [""; 0]);
 }

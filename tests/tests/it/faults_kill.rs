@@ -4,8 +4,9 @@
 //! `broker/ARCHITECTURE.md`. A kill never shows a sync that is missing, since the system keeps
 //! what was written; the journal's own tests cut the power.
 
+use std::fs;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tests::raw::{Raw, request};
 use tests::wait::{DEADLINE, wait_until};
 use tests::{Door, Folder, Follower, Load, Process, System, program};
@@ -83,6 +84,42 @@ fn k02_k06_k07_what_was_seen_before_a_kill_is_there_and_its_retry_is_a_duplicate
         let expected: Vec<_> = (0..COUNT).map(|number| format!("{name} {number}")).collect();
         assert_eq!(system.messages("t")[before..], expected);
     }
+}
+
+/// Megabytes are on their way to the journal, and the kill comes as soon as the first of them are
+/// there.
+#[test]
+fn k03_a_kill_during_a_write_leaves_the_whole_batch_or_nothing_of_it() {
+    const LINES: usize = 1_000;
+    const ROUNDS: usize = 8;
+    let mut system = durable();
+    let journal = system.folder().path().join("data/journal");
+    let size = || fs::metadata(&journal).map_or(0, |metadata| metadata.len());
+    let mut torn = 0;
+    for round in 0..ROUNDS {
+        let before = system.messages("t");
+        let lines: Vec<_> =
+            (0..LINES).map(|line| format!("{round} {line} {}", "~".repeat(1_900))).collect();
+        let mut raw = Raw::connect(&system.address());
+        let size_before = size();
+        raw.request("POST", "/topics/t", lines.join("\n"));
+        let is_written = || size() > size_before;
+        let end = Instant::now() + DEADLINE;
+        while !is_written() && Instant::now() < end {
+            // Not for a moment, in which all of it would be written.
+            std::hint::spin_loop();
+        }
+        system.kill_broker();
+        let is_acknowledged = raw.try_answer().is_some_and(|answer| answer.status == 200);
+        system.start_broker();
+        torn += usize::from(system.broker().errors().contains("torn"));
+        let after = system.messages("t");
+        assert!(after.starts_with(&before), "what was there before is there");
+        let more = &after[before.len()..];
+        assert!(more.is_empty() || more == lines, "{} of {LINES} lines", more.len());
+        assert!(!is_acknowledged || !more.is_empty(), "it was acknowledged");
+    }
+    println!("{torn} of {ROUNDS} batches were torn");
 }
 
 #[test]

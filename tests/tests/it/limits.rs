@@ -95,6 +95,7 @@ fn escapes_do_not_make_a_message_longer() {
     assert_eq!(system.messages("t"), ["A".repeat(100)]);
 }
 
+/// F17; control bytes are in G03 of `http_cases`.
 #[test]
 fn names_have_255_bytes_at_most() {
     let system = System::start();
@@ -206,6 +207,7 @@ fn a_full_broker_says_how_to_make_room_and_deleting_makes_it() {
     }
 }
 
+/// F17.
 #[test]
 fn there_are_100_000_topics_at_most() {
     const TOPICS_MAX: usize = 100_000;

@@ -1,20 +1,20 @@
 //! F: many clients, slow clients, and clients that break off (the rows of `http_cases` that need
-//! more than one connection). Deadlines are in `http_cases/timing.rs`.
+//! more than one connection). Deadlines are in `http_cases/timing.rs`, limits of the system in
+//! `shortage.rs`.
 //!
-//! Not here, because no test can provoke it from outside: an `accept` that fails with
-//! `ECONNABORTED` (Linux reports it to nobody), a panic in a handler (tested in the broker's
-//! `server.rs`), a host that vanishes without a word.
+//! Not here: an `accept` that fails, a host that vanishes without a word, and ten thousand who stop
+//! reading, which take a tracer or root (`tests/faults.sh`); a panic in a handler (F14, in the
+//! broker's `server.rs`).
 
-use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 use tests::raw::{Raw, request};
 use tests::resources::Resources;
 use tests::wait::{DEADLINE, wait_until};
-use tests::{Folder, Process, System, program, publish_body, tools};
+use tests::{System, publish_body, tools};
 
 /// A connection on which a request was answered, so that it is not a silent one.
-fn regular(address: &str) -> Raw {
+pub(crate) fn regular(address: &str) -> Raw {
     let mut raw = Raw::connect(address);
     raw.request("GET", "/livez", "");
     assert_eq!(raw.answer().status, 200);
@@ -22,7 +22,7 @@ fn regular(address: &str) -> Raw {
 }
 
 /// Whether a newcomer is served.
-fn is_served(address: &str) -> bool {
+pub(crate) fn is_served(address: &str) -> bool {
     let mut raw = Raw::connect(address);
     raw.send_as_far_as_taken(&request("GET", "/livez", ""));
     raw.answer().status == 200
@@ -154,78 +154,6 @@ fn a_connection_that_is_reset_ends_alone_wherever_it_is() {
     wait_for_calm(system.broker().id(), before);
     assert!(system.messages("t").is_empty(), "half a publish is none");
     assert_eq!(system.broker().errors(), "");
-}
-
-/// A broker under limits of the shell, and its address.
-fn start_limited(limits: &str, folder: &Folder) -> (Process, String) {
-    let mut command = std::process::Command::new("sh");
-    command.args(["-c", &format!("{limits}; exec \"$0\" --port 0")]).arg(program::path("broker"));
-    command.env_remove("PORT").env_remove("BROKER_TOKEN");
-    let mut broker = Process::start("broker", command, folder);
-    let line = broker.first_line();
-    let address = line.split([' ', '/']).find(|word| word.starts_with("127.0.0.1:")).unwrap();
-    (broker, address.to_owned())
-}
-
-/// F12.
-#[test]
-fn a_broker_without_descriptors_waits_for_them_without_spinning() {
-    let folder = Folder::temporary("broker");
-    let (broker, address) = start_limited("ulimit -n 64", &folder);
-    assert!(broker.output().contains("the open-file limit"), "{}", broker.output());
-    let mut present: Vec<_> = (0..32).map(|_| regular(&address)).collect();
-    // Those who are turned away are kept for a moment, which takes the last descriptors.
-    let mut others: Vec<_> = (0..100).map(|_| Raw::connect(&address)).collect();
-    for raw in &mut others {
-        assert_eq!(raw.answer().status, 503);
-    }
-    let before = Resources::of(broker.id()).processor_time;
-    thread::sleep(Duration::from_millis(500));
-    let spent = Resources::of(broker.id()).processor_time - before;
-    assert!(spent <= 10, "{spent} hundredths of a second while nothing happened");
-    drop(others);
-    present.truncate(16);
-    wait_until(DEADLINE, "room for a newcomer", || is_served(&address));
-}
-
-/// F13: no thread can be had for a connection. The limit binds no administrator.
-#[test]
-fn a_broker_without_threads_turns_newcomers_away_and_lives() {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let user = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap();
-    let user = user.split_whitespace().next().unwrap();
-    if user == "0" {
-        println!("skipped: the thread limit does not bind root");
-        return;
-    }
-    let of_user = |id: &str| {
-        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-        let field = |name| status.lines().find_map(|line| line.strip_prefix(name));
-        let owner = field("Uid:").and_then(|line| line.split_whitespace().next());
-        let threads = field("Threads:").and_then(|line| line.trim().parse::<usize>().ok());
-        threads.filter(|_| owner == Some(user)).unwrap_or_default()
-    };
-    let processes = fs::read_dir("/proc").unwrap();
-    let present: usize =
-        processes.map(|entry| of_user(entry.unwrap().file_name().to_str().unwrap())).sum();
-    let folder = Folder::temporary("broker");
-    // Room enough for what other tests start meanwhile, and far less than is tried.
-    let (broker, address) =
-        start_limited(&format!("prlimit --pid $$ --nproc={}", present + 200), &folder);
-    let mut served = Vec::new();
-    let refused = loop {
-        let mut raw = Raw::connect(&address);
-        raw.send_as_far_as_taken(&request("GET", "/livez", ""));
-        match raw.answer().status {
-            200 => served.push(raw),
-            status => break status,
-        }
-        assert!(served.len() < 500, "the limit was never reached");
-    };
-    assert_eq!(refused, 503);
-    served.clear();
-    wait_until(DEADLINE, "room for a newcomer", || is_served(&address));
-    assert_eq!(broker.errors(), "");
 }
 
 /// F16: sixteen MiB for all, where the limit for messages is small.

@@ -28,6 +28,8 @@
 //! - [`publish`]: what is stored, what is refused, and what is not stored twice
 //! - [`push`]: messages that are pushed, through every door
 //! - [`qos`]: at most once, at least once, exactly once: publishing and subscribing
+//! - [`restarts`]: readers of every kind, while brokers and topics come and go
+//! - [`shortage`]: too few descriptors, too few threads
 //! - [`tidy`]: the rules that every file keeps
 
 #![forbid(unsafe_code)]
@@ -62,4 +64,6 @@ mod programs;
 mod publish;
 mod push;
 mod qos;
+mod restarts;
+mod shortage;
 mod tidy;

@@ -11,8 +11,8 @@
 //! - what is good is good as well when it arrives cut in two, wherever the cut is
 //!
 //! Sections, as letters: A the request line, B header fields, C the framing of bodies, D chunks,
-//! E the connection, G paths, bodies and browsers. F, load, is in `load.rs`; H, event streams, in
-//! `events.rs`.
+//! E the connection, G paths, bodies and browsers. F, load, is in `load.rs` and `shortage.rs`; H,
+//! event streams, in `events.rs`.
 
 mod chunks;
 mod connection;

@@ -1,20 +1,20 @@
-//! Chaos: a broker, eight publishers and four subscribers, killed at random under load.
+//! Chaos: a broker, nine publishers and four subscribers, killed at random under load.
 //!
 //! At the end every topic is read whole and held against what publishers were told and readers
 //! saw. Ends with status 0 if nothing was lost, doubled, moved or made up, else 1.
 
 #![forbid(unsafe_code)]
 
+mod publishers;
+
 use common::flags::{Arguments, Error, Flag, Program};
 use common::random::random;
+use publishers::{FilePublisher, ProgramPublisher};
 use std::fmt;
 use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
-use tests::{
-    Counts, Door, Fate, Folder, Follower, Load, Process, Proxy, Subscriber, System, checker,
-    program,
-};
+use tests::{Counts, Door, Fate, Follower, Load, Proxy, Subscriber, System};
 
 const PROGRAM: Program = Program {
     name: "chaos",
@@ -73,9 +73,6 @@ const PROGRAM: Program = Program {
 
 /// Between two publishes of one publisher.
 const PAUSE: Duration = Duration::from_millis(10);
-
-/// Messages of one run of the program `publisher`.
-const RUN: usize = 50;
 
 fn main() -> ExitCode {
     PROGRAM.main(Config::from, run)
@@ -162,6 +159,7 @@ fn run(config: Config) -> Result<(), Failed> {
     });
     let mut load = start_load(&system, &format!("127.0.0.1:{}", proxy.port()));
     let mut programs = [ProgramPublisher::new("even"), ProgramPublisher::new("odd")];
+    let mut file = FilePublisher::new("even");
     let mut subscriber = system.subscribe("even");
     let mut made = Disturbances::default();
 
@@ -171,16 +169,24 @@ fn run(config: Config) -> Result<(), Failed> {
             publisher.go_on(&system, &load);
         }
         thread::sleep(Duration::from_millis(20 + random() % 200));
+        file.go_on(&system, &load);
+        // A file takes some milliseconds: what happens is to happen while it is under way.
+        thread::sleep(Duration::from_micros(random() % 8000));
         if let Some(power) = &config.power {
             cut_power(&mut system, power, &mut made)?;
         } else if !config.is_calm {
-            disturb(&mut system, &mut subscriber, &mut programs, &mut made);
+            if random().is_multiple_of(4) && file.kill() {
+                made.kills_of_publishers += 1;
+            } else {
+                disturb(&mut system, &mut subscriber, &mut programs, &mut made);
+            }
         }
     }
     load.end_publishing();
     for publisher in &mut programs {
         publisher.end(&load);
     }
+    file.end(&system, &load);
     let refusals = load.refusals();
     let counts = if config.is_loss_wanted { load.count() } else { load.finish() };
     if !config.is_loss_wanted {
@@ -190,7 +196,7 @@ fn run(config: Config) -> Result<(), Failed> {
 }
 
 /// Six publishers that repeat what was not answered, two of them over a network that loses
-/// things, and three followers. The other two publishers and the last subscriber are programs.
+/// things, and three followers. The other three publishers and the last subscriber are programs.
 fn start_load(system: &System, lossy: &str) -> Load {
     let mut load = Load::on(&system.address());
     load.publish("http", "even", Door::Http, PAUSE);
@@ -263,60 +269,6 @@ fn cut_power(system: &mut System, power: &str, made: &mut Disturbances) -> Resul
     system.start_broker();
     made.power_cuts += 1;
     Ok(())
-}
-
-/// The program `publisher`, started again and again. Each run has a name of its own, because what
-/// a killed one sent last may be stored when the next one runs already.
-struct ProgramPublisher {
-    topic: &'static str,
-    runs: u64,
-    values: Vec<String>,
-    process: Option<Process>,
-}
-
-impl ProgramPublisher {
-    fn new(topic: &'static str) -> ProgramPublisher {
-        ProgramPublisher { topic, runs: 0, values: Vec::new(), process: None }
-    }
-
-    /// Begins a new run, if the last one has ended.
-    fn go_on(&mut self, system: &System, load: &Load) {
-        if self.process.as_mut().is_some_and(Process::is_running) {
-            return;
-        }
-        self.end(load);
-        let name = format!("program {} {}", self.topic, self.runs);
-        self.runs += 1;
-        self.values = (0..RUN as u64).map(|number| checker::value(&name, number, 0)).collect();
-        load.with_checker(|checker| {
-            self.values.iter().for_each(|value| checker.sent(self.topic, value));
-        });
-        let mut command = program::command("publisher");
-        command.args(["--wait", "60", "--topic", self.topic]).args(&self.values);
-        system.introduce(&mut command);
-        let folder = Folder::temporary("publisher");
-        self.process = Some(Process::start("publisher", command, &folder));
-    }
-
-    /// Waits for the end of a run. What a run published that did not fail is acknowledged.
-    fn end(&mut self, load: &Load) {
-        let Some(mut process) = self.process.take() else { return };
-        if process.wait().success() {
-            load.with_checker(|checker| {
-                for value in &self.values {
-                    checker.acknowledged(self.topic, value, None);
-                }
-            });
-        }
-    }
-
-    /// Kills it, if it runs.
-    fn kill(&mut self) -> bool {
-        let Some(process) = &mut self.process else { return false };
-        let is_running = process.is_running();
-        process.kill();
-        is_running
-    }
 }
 
 /// Says what happened, and whether it may happen.
