@@ -150,6 +150,7 @@ impl Form {
                 let owned = |(topic, message): (&str, &str)| (topic.to_owned(), message.to_owned());
                 Ok(Form::Messages(FIVE.map(owned).to_vec()))
             }
+            ([], None, [id]) if id.is_empty() => Err(wrong("an id is not empty")),
             ([], None, [id]) => Ok(Form::Dialogue { id: id.clone() }),
             ([], None, _) => Err(wrong("messages need a topic: --topic=<topic>")),
             ([topic], Some(file), [] | [_]) => {
@@ -248,6 +249,7 @@ mod tests {
             &["--every=1s", "--topic=t", "--file=f"],
             &["--every=often", "--topic=t"],
             &["--file=f"],
+            &[""],
             &["--file=f", "ann"],
             &["--topic=t", "--file=f", "ann", "bob"],
             &["--topic=t", "--topic=u"],
