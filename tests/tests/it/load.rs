@@ -195,7 +195,7 @@ fn a_broker_without_threads_turns_newcomers_away_and_lives() {
     let user = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap();
     let user = user.split_whitespace().next().unwrap();
     if user == "0" {
-        println!("skipped: the thread limit does not bind root");
+        tools::say_skipped("the thread limit does not bind root");
         return;
     }
     let of_user = |id: &str| {
