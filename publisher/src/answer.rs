@@ -11,7 +11,7 @@ use common::remote::refusal;
 pub(crate) enum Answer {
     /// The message is in the list.
     Stored,
-    /// The broker expects number 0 in mid-stream: it has forgotten what it was sent before.
+    /// The broker expects a number that it has taken before: it has forgotten what it was sent.
     MemoryLost,
     /// Not now: the same request may succeed later. With what the broker said.
     Later(String),
@@ -27,7 +27,7 @@ impl Answer {
     pub(crate) fn read(status: u16, body: &[u8], sequence: u64) -> Answer {
         match status {
             200..300 => Answer::Stored,
-            409 if sequence > 0 && expected(body) == Some(0) => Answer::MemoryLost,
+            409 if expected(body).is_some_and(|expected| expected < sequence) => Answer::MemoryLost,
             // RFC 9110 §15.5.9 and RFC 6585 §4: these two are no judgement on the request.
             408 | 429 | 500.. => Answer::Later(refusal(status, body)),
             400 | 422 => Answer::NotUnderstood(refusal(status, body)),
@@ -53,11 +53,12 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_down_to_0_in_mid_stream_means_that_memory_was_lost() {
+    fn a_number_that_was_taken_before_means_that_memory_was_lost() {
         let gap = |expected| format!("{{\"status\":409,\"expected\":{expected}}}");
         assert_eq!(Answer::read(409, gap(0).as_bytes(), 2), Answer::MemoryLost);
+        assert_eq!(Answer::read(409, gap(1).as_bytes(), 2), Answer::MemoryLost);
         assert!(matches!(Answer::read(409, gap(0).as_bytes(), 0), Answer::Refused(_)));
-        assert!(matches!(Answer::read(409, gap(1).as_bytes(), 2), Answer::Refused(_)));
+        assert!(matches!(Answer::read(409, gap(3).as_bytes(), 2), Answer::Refused(_)));
         assert!(matches!(Answer::read(409, b"conflict", 2), Answer::Refused(_)));
     }
 

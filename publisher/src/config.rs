@@ -151,6 +151,7 @@ impl Form {
                 Ok(Form::Messages(FIVE.map(owned).to_vec()))
             }
             ([], None, [id]) if is_word(id) => Ok(Form::Dialogue { id: id.clone() }),
+            ([], None, [id]) if id.is_empty() => Err(wrong("an id is not empty")),
             ([], None, [_]) => Err(wrong("an id is one word, and a message needs --topic=<topic>")),
             ([], None, _) => Err(wrong("messages need a topic: --topic=<topic>")),
             ([topic], Some(file), [] | [_]) => {
@@ -256,6 +257,7 @@ mod tests {
             &["--every=1s", "--topic=t", "--file=f"],
             &["--every=often", "--topic=t"],
             &["--file=f"],
+            &[""],
             &["--file=f", "ann"],
             &["--topic=t", "--file=f", "ann", "bob"],
             &["--topic=t", "--topic=u"],

@@ -39,6 +39,8 @@ pub enum Error {
         number: u64,
         /// What is wrong with it.
         reason: &'static str,
+        /// How many messages are in the broker.
+        published: u64,
     },
     /// The input cannot be read.
     Input(io::Error),
@@ -115,7 +117,10 @@ impl fmt::Display for Error {
                 published
             }
             Error::Client(cause) => return f.write_str(&one_line(cause)),
-            Error::Line { number, reason } => return write!(f, "line {number} {reason}"),
+            Error::Line { number, reason, published } => {
+                write!(f, "line {number} {reason}")?;
+                published
+            }
             Error::Input(_) => return f.write_str("the input cannot be read"),
             Error::File { path, .. } => return write!(f, "{} cannot be read", path.display()),
             Error::NotResumable(path) => {

@@ -60,7 +60,15 @@ impl Feed<'_> {
         let mut progress = Progress::new(size);
         let mut blocks = Blocks::new(input, BODY_SIZE_MAX);
         let mut number = 0;
-        while let Some(block) = blocks.next().map_err(|cause| unreadable(cause, number + 1))? {
+        loop {
+            let block = match blocks.next() {
+                Ok(Some(block)) => block,
+                Ok(None) => break,
+                Err(cause) => {
+                    self.flush(there, before)?;
+                    return Err(self.unreadable(cause, number + 1, before));
+                }
+            };
             let (text, is_whole) = whole_lines(block.lines);
             for line in text.lines() {
                 number += 1;
@@ -73,7 +81,7 @@ impl Feed<'_> {
                 self.flush(there, before)?;
             }
             if !is_whole {
-                return Err(Error::Line { number: number + 1, reason: "is not UTF-8" });
+                return Err(self.line(number + 1, "is not UTF-8", before));
             }
             if number <= there {
                 progress.skip_to(blocks.position());
@@ -95,6 +103,19 @@ impl Feed<'_> {
         let published = self.publisher.acknowledged() - before;
         Error::of_client(cause, Some(there + published + 1), published)
     }
+
+    /// Why the line with this number could not be read.
+    fn unreadable(&self, cause: io::Error, number: u64, before: u64) -> Error {
+        match cause.kind() {
+            ErrorKind::FileTooLarge => self.line(number, "is longer than 8 MiB", before),
+            _ => Error::Input(cause),
+        }
+    }
+
+    /// A line that cannot be a message.
+    fn line(&self, number: u64, reason: &'static str, before: u64) -> Error {
+        Error::Line { number, reason, published: self.publisher.acknowledged() - before }
+    }
 }
 
 /// The whole lines of a block that are UTF-8, and whether that is all of them.
@@ -107,14 +128,6 @@ fn whole_lines(block: &[u8]) -> (&str, bool) {
             let end = valid.rfind('\n').map_or(0, |last| last + 1);
             (valid.get(..end).unwrap_or_default(), false)
         }
-    }
-}
-
-/// Why the line with this number could not be read.
-fn unreadable(cause: io::Error, number: u64) -> Error {
-    match cause.kind() {
-        ErrorKind::FileTooLarge => Error::Line { number, reason: "is longer than 8 MiB" },
-        _ => Error::Input(cause),
     }
 }
 

@@ -61,7 +61,8 @@ impl Progress {
     }
 
     /// Leaves how many messages it was in the end.
-    pub(crate) fn end(self, messages: u64) {
+    pub(crate) fn end(mut self, messages: u64) {
+        self.shown = None;
         if self.is_shown {
             let seconds = self.start.elapsed().as_secs_f64();
             let (messages, rate) = (grouped(messages), rate(messages, seconds));
@@ -85,6 +86,16 @@ impl Progress {
             _ => format!(", {} left", time(seconds * ratio(size - position, done))),
         };
         format!("{percent:3} % [{full:<width$}] {messages} messages, {rate}{left}")
+    }
+}
+
+impl Drop for Progress {
+    /// Takes the line away, so that what went wrong does not stand behind it.
+    fn drop(&mut self) {
+        if self.shown.is_some() {
+            // Nobody has to see it.
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
     }
 }
 

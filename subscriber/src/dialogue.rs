@@ -31,6 +31,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// How long after a complaint the broker may close because of it.
 const COMPLAINT_PAUSE: Duration = Duration::from_millis(100);
 
+/// What is said of a line that cannot be understood at all.
+const NOT_TEXT: &str = "a line is not UTF-8";
+
 /// The longest line of a broker, whatever its limit for messages.
 const LINE_SIZE_MAX: usize = BODY_SIZE_MAX + TEXT_LINE_OVERHEAD;
 
@@ -41,7 +44,7 @@ pub(crate) fn converse(location: &Location, id: &str) -> Result<(), Error> {
     let prompt = if is_typed { "> " } else { "" };
     let wishes = Arc::new(Wishes::new(id.to_owned()));
     let typed = Arc::clone(&wishes);
-    thread::spawn(move || listen(&typed, prompt));
+    thread::spawn(move || listen(io::stdin().lock(), &typed, prompt));
     let mut outage = Outage::default();
     while wishes.wait() {
         let mut delivery = Delivery { output: io::stdout(), prompt, complaint: None };
@@ -65,13 +68,12 @@ pub(crate) fn converse(location: &Location, id: &str) -> Result<(), Error> {
 }
 
 /// Takes what is typed, until the end of input.
-fn listen(wishes: &Wishes, prompt: &str) {
-    let mut lines = io::stdin().lock().split(b'\n');
+fn listen(typed: impl BufRead, wishes: &Wishes, prompt: &str) {
+    let mut lines = typed.split(b'\n');
     loop {
         show(prompt);
         let Some(Ok(line)) = lines.next() else { break };
-        let text = str::from_utf8(&line).map_err(|_| "a line is not UTF-8");
-        let (line, stream) = match text.and_then(parse) {
+        let (line, stream) = match str::from_utf8(&line).map_err(|_| NOT_TEXT).and_then(parse) {
             Ok(None) => continue,
             Ok(Some(Command::Subscribe(topic))) => wishes.subscribe(topic),
             Ok(Some(Command::Unsubscribe(topic))) => wishes.unsubscribe(topic),
@@ -85,9 +87,7 @@ fn listen(wishes: &Wishes, prompt: &str) {
             let _ = (&*stream).write_all(line.as_bytes());
         }
     }
-    if !prompt.is_empty() || !wishes.are_there() {
-        wishes.end();
-    }
+    if prompt.is_empty() { wishes.complete() } else { wishes.end() }
 }
 
 /// Shows that a line can be typed.
@@ -161,12 +161,12 @@ impl<W: Write> Delivery<W> {
     ) -> Result<(), Failure> {
         let mut connection =
             connect(&location.address, PATIENCE).map_err(client::Error::Connect)?;
-        let mut lines = match &location.token {
+        let token = match &location.token {
             Some(token) => format!("AUTH {token}\n"),
             None => String::new(),
         };
-        lines.push_str(&wishes.connected(connection.stream()));
-        send(&mut connection, lines.as_bytes())?;
+        let stream = Arc::clone(connection.stream());
+        wishes.connected(stream, |lines| send(&mut connection, (token + lines).as_bytes()))?;
         loop {
             let patience = if self.complaint.is_some() { COMPLAINT_PAUSE } else { SILENCE_MAX };
             match connection.fill(Some(Instant::now() + patience)) {

@@ -8,7 +8,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 pub(crate) struct Wishes {
     /// Who wants them; goes into every line to the broker.
     id: String,
-    /// Held to look and to change, never across I/O.
+    /// Held to look and to change, and while a new connection is told what is wanted: what is
+    /// typed meanwhile waits, and so comes behind.
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -21,6 +22,8 @@ struct State {
     ended: Vec<String>,
     /// The present connection, for those who write to it.
     stream: Option<Arc<TcpStream>>,
+    /// Nothing more will be typed.
+    is_complete: bool,
     is_over: bool,
 }
 
@@ -64,13 +67,26 @@ impl Wishes {
         !state.unwrap_or_else(PoisonError::into_inner).is_over
     }
 
-    /// There is a new connection. Gives the lines that ask for all that is wanted.
-    pub(crate) fn connected(&self, stream: &Arc<TcpStream>) -> String {
+    /// There is a new connection: sends the lines that ask for all that is wanted, before any that
+    /// is typed from now on.
+    ///
+    /// # Errors
+    ///
+    /// What `send` says.
+    pub(crate) fn connected<E>(
+        &self,
+        stream: Arc<TcpStream>,
+        send: impl FnOnce(&str) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut state = self.lock();
-        state.stream = Some(Arc::clone(stream));
         let ended = state.ended.iter().map(|topic| self.line("UNSUBSCRIBE", topic));
         let topics = state.topics.iter().map(|topic| self.line("SUBSCRIBE", topic));
-        ended.chain(topics).collect()
+        send(&ended.chain(topics).collect::<String>())?;
+        state.stream = Some(stream);
+        if state.is_over || (state.is_complete && state.topics.is_empty()) {
+            state.end();
+        }
+        Ok(())
     }
 
     /// There is no connection any more.
@@ -78,19 +94,20 @@ impl Wishes {
         self.lock().stream = None;
     }
 
-    /// Whether there is anything to ask for.
-    pub(crate) fn are_there(&self) -> bool {
-        self.lock().has_something()
+    /// Nothing more will be typed: ends it all where no topic is wanted, as soon as the broker was
+    /// told what is wanted no more.
+    pub(crate) fn complete(&self) {
+        let mut state = self.lock();
+        state.is_complete = true;
+        if state.topics.is_empty() && (state.ended.is_empty() || state.stream.is_some()) {
+            state.end();
+        }
+        self.changed.notify_all();
     }
 
     /// Ends it all.
     pub(crate) fn end(&self) {
-        let mut state = self.lock();
-        state.is_over = true;
-        if let Some(stream) = &state.stream {
-            // The broker takes what it was sent, and closes; that wakes the thread that reads.
-            let _ = stream.shutdown(Shutdown::Write);
-        }
+        self.lock().end();
         self.changed.notify_all();
     }
 
@@ -101,6 +118,14 @@ impl Wishes {
 }
 
 impl State {
+    fn end(&mut self) {
+        self.is_over = true;
+        if let Some(stream) = &self.stream {
+            // The broker takes what it was sent, and closes; that wakes the thread that reads.
+            let _ = stream.shutdown(Shutdown::Write);
+        }
+    }
+
     fn has_something(&self) -> bool {
         !self.topics.is_empty() || !self.ended.is_empty()
     }
@@ -109,27 +134,87 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::TcpListener;
+
+    /// A connection, and its other end.
+    fn pair() -> (Arc<TcpStream>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (Arc::new(stream), listener.accept().unwrap().0)
+    }
+
+    /// What a new connection is told.
+    fn told(wishes: &Wishes, stream: &Arc<TcpStream>) -> String {
+        let mut told = String::new();
+        let send = |lines: &str| {
+            told = lines.to_owned();
+            Ok::<_, ()>(())
+        };
+        wishes.connected(Arc::clone(stream), send).unwrap();
+        told
+    }
 
     #[test]
     fn a_new_connection_asks_for_all_that_is_wanted() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let stream = Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+        let (stream, _peer) = pair();
         let wishes = Wishes::new("ann".to_owned());
-        assert!(!wishes.are_there());
         assert_eq!(wishes.subscribe("a").0, "SUBSCRIBE a ann\n");
         wishes.subscribe("b");
         wishes.subscribe("a");
         assert_eq!(wishes.unsubscribe("c").0, "UNSUBSCRIBE c ann\n");
         assert!(wishes.wait());
         let lines = "UNSUBSCRIBE c ann\nSUBSCRIBE a ann\nSUBSCRIBE b ann\n";
-        assert_eq!(wishes.connected(&stream), lines);
+        assert_eq!(told(&wishes, &stream), lines);
         assert!(wishes.unsubscribe("a").1.is_some());
         assert!(wishes.subscribe("c").1.is_some());
         wishes.disconnected();
         assert!(wishes.unsubscribe("b").1.is_none());
         let lines = "UNSUBSCRIBE a ann\nUNSUBSCRIBE b ann\nSUBSCRIBE c ann\n";
-        assert_eq!(wishes.connected(&stream), lines);
+        assert_eq!(told(&wishes, &stream), lines);
         wishes.end();
         assert!(!wishes.wait());
+    }
+
+    #[test]
+    fn what_is_typed_while_a_connection_is_told_comes_behind() {
+        let (stream, _peer) = pair();
+        let wishes = Wishes::new("ann".to_owned());
+        wishes.subscribe("a");
+        let send = |lines: &str| {
+            assert_eq!(lines, "SUBSCRIBE a ann\n");
+            assert!(wishes.state.try_lock().is_err(), "it would be sent before");
+            Ok::<_, ()>(())
+        };
+        wishes.connected(stream, send).unwrap();
+    }
+
+    #[test]
+    fn after_the_end_nothing_waits_for_a_connection_that_was_on_its_way() {
+        let (stream, mut peer) = pair();
+        let wishes = Wishes::new("ann".to_owned());
+        wishes.subscribe("a");
+        wishes.end();
+        told(&wishes, &stream);
+        assert_eq!(std::io::Read::read(&mut peer, &mut [0]).unwrap(), 0, "it was shut down");
+    }
+
+    #[test]
+    fn what_is_wanted_no_more_is_told_before_the_end() {
+        let (stream, mut peer) = pair();
+        let wishes = Wishes::new("ann".to_owned());
+        wishes.unsubscribe("a");
+        wishes.complete();
+        assert!(wishes.wait(), "the broker was not told yet");
+        assert_eq!(told(&wishes, &stream), "UNSUBSCRIBE a ann\n");
+        assert_eq!(std::io::Read::read(&mut peer, &mut [0]).unwrap(), 0, "it was shut down");
+        assert!(!wishes.wait());
+    }
+
+    #[test]
+    fn where_a_topic_is_wanted_it_goes_on_after_the_last_line() {
+        let wishes = Wishes::new("ann".to_owned());
+        wishes.subscribe("a");
+        wishes.complete();
+        assert!(wishes.wait());
     }
 }

@@ -4,8 +4,9 @@
 //! server (where `CI` is set) it fails instead: nothing may go untested in silence there.
 
 use crate::program;
-use std::env;
+use std::io::{self, Write};
 use std::process::{Command, Stdio};
+use std::{env, thread};
 
 /// Python 3, without buffering, to run a script that follows; nothing where there is none.
 #[must_use]
@@ -55,6 +56,14 @@ fn find(name: &str) -> Option<Command> {
         return Some(command);
     }
     assert!(env::var_os("CI").is_none(), "{name} is missing, and no test may be skipped here");
-    println!("skipped: no {name}");
+    say_skipped(&format!("there is no {name}"));
     None
+}
+
+/// Says that the test that calls this is skipped, and why, also where it counts as passed.
+pub fn say_skipped(why: &str) {
+    let thread = thread::current();
+    let test = thread.name().unwrap_or("a test");
+    // Not with a macro: of what that prints, only tests that fail show anything.
+    let _ = writeln!(io::stderr(), "{test}: skipped, {why}");
 }

@@ -4,12 +4,12 @@
 //!
 //! What has to be sent again over a new connection: only the caller knows.
 
-use super::answer::Answer;
+use super::answer::{Answer, Refusal};
 use super::broker::{Broker, Notice};
 use super::error::{Error, Failure, Trouble};
 use crate::connect::{self, connect};
 use crate::connection::Connection;
-use crate::json;
+use crate::json::{self, Value};
 use crate::limits::{ANSWER_SIZE_MAX, ANSWER_TIMEOUT};
 use crate::retry::Outage;
 use std::io::BufRead;
@@ -67,14 +67,9 @@ impl Link {
 
     /// Reads what the broker says to the token.
     fn authenticate(&mut self) -> Result<(), Failure> {
-        let line = self.answer()?;
-        match json::parse(line).ok().and_then(Answer::read) {
-            Some(Answer::Success(_)) => Ok(()),
-            Some(Answer::Refusal(refusal)) if refusal.is_passing() => {
-                Err(Trouble::Answer(refusal.reason).into())
-            }
-            Some(Answer::Refusal(refusal)) => Err(self.refused("", refusal.code, refusal.reason)),
-            None => Err(INVALID.into()),
+        match self.judgement(|_| Some(()))? {
+            Ok(()) => Ok(()),
+            Err(Refusal { code, reason, .. }) => Err(self.refused("", code, reason)),
         }
     }
 
@@ -85,9 +80,35 @@ impl Link {
         Ok(connection.write_all(bytes, Some(deadline))?)
     }
 
+    /// What the broker says to a command, of which `read` takes what is wanted of a success. Ends
+    /// the outage: a refusal is an answer as well.
+    pub(super) fn answer<T>(
+        &mut self,
+        read: impl Fn(&Value<'_>) -> Option<T>,
+    ) -> Result<Result<T, Refusal>, Trouble> {
+        let answer = self.judgement(read)?;
+        self.succeeded();
+        Ok(answer)
+    }
+
+    /// The same while nothing has succeeded yet. An answer that says "not now" is no judgement.
+    fn judgement<T>(
+        &mut self,
+        read: impl Fn(&Value<'_>) -> Option<T>,
+    ) -> Result<Result<T, Refusal>, Trouble> {
+        match json::parse(self.line()?).ok().and_then(Answer::read) {
+            Some(Answer::Success(value)) => read(&value).map(Ok).ok_or(INVALID),
+            Some(Answer::Refusal(refusal)) if refusal.is_passing() => {
+                Err(Trouble::Answer(refusal.reason))
+            }
+            Some(Answer::Refusal(refusal)) => Ok(Err(refusal)),
+            None => Err(INVALID),
+        }
+    }
+
     /// The next line, with its end, which has to come in the time that an answer may take. After
     /// any error the connection is of no further use.
-    pub(super) fn answer(&mut self) -> Result<&[u8], Trouble> {
+    fn line(&mut self) -> Result<&[u8], Trouble> {
         let deadline = Instant::now() + self.attempt();
         loop {
             if let Some(size) = self.line_size() {

@@ -1,8 +1,8 @@
 //! Messages to a broker, each exactly once and in order.
 
-use super::answer::{Answer, Refusal};
+use super::answer::Refusal;
 use super::broker::{Broker, Notice};
-use super::error::{Error, Failure, Trouble};
+use super::error::{Error, Failure};
 use super::link::{INVALID, Link};
 use super::queue::{BATCH_SIZE, Queue};
 use crate::json::{self, Value};
@@ -215,13 +215,12 @@ impl Publisher {
         let next = self.repeat(|publisher| {
             publisher.open()?;
             publisher.link.send(&command)?;
-            match publisher.answer()? {
+            match publisher.link.answer(Receipt::read)? {
                 Err(Refusal { expected: Some(expected), .. }) => Ok(expected),
                 Err(refusal) => Err(publisher.final_refusal(topic, refusal)),
                 Ok(_) => Err(INVALID.into()),
             }
         })?;
-        self.link.succeeded();
         self.queue.set_next(topic, next);
         Ok(next)
     }
@@ -249,9 +248,8 @@ impl Publisher {
             self.link.send(&self.output)?;
             return Ok(None);
         }
-        match self.answer()? {
+        match self.link.answer(Receipt::read)? {
             Ok(receipt) => {
-                self.link.succeeded();
                 self.acknowledged += self.queue.remove_front();
                 Ok(Some(receipt))
             }
@@ -269,19 +267,6 @@ impl Publisher {
         Ok(())
     }
 
-    /// The next answer. One that says "not now" is a failure in passing.
-    fn answer(&mut self) -> Result<Result<Receipt, Refusal>, Failure> {
-        let line = self.link.answer()?;
-        match json::parse(line).ok().and_then(Answer::read) {
-            Some(Answer::Success(value)) => Ok(Ok(Receipt::read(&value).ok_or(INVALID)?)),
-            Some(Answer::Refusal(refusal)) if refusal.is_passing() => {
-                Err(Trouble::Answer(refusal.reason).into())
-            }
-            Some(Answer::Refusal(refusal)) => Ok(Err(refusal)),
-            None => Err(INVALID.into()),
-        }
-    }
-
     /// The oldest batch was refused: finds out what is to be done about it.
     fn refused(&mut self, refusal: Refusal) -> Result<(), Failure> {
         // What is on its way behind it has numbers that are wrong now, and is refused as well.
@@ -292,7 +277,9 @@ impl Publisher {
                 self.forgotten(&front.topic, expected)
             }
             // An epoch that nothing was published in yet may as well be a newer one.
-            Refusal { epoch: Some(present), .. } if front.sequence == 0 && !self.is_resuming => {
+            Refusal { epoch: Some(present), .. }
+                if front.begins_epoch && !self.is_resuming && present < u64::MAX =>
+            {
                 self.queue.renumber(&front.topic, present);
                 Ok(())
             }

@@ -72,6 +72,8 @@ struct Batch {
     bytes: Vec<u8>,
     /// Whether messages may join it, and leave it.
     is_open: bool,
+    /// Whether it was on its way when a connection ended, so that the broker may have it.
+    may_be_stored: bool,
 }
 
 /// What the next answer is about.
@@ -82,6 +84,8 @@ pub(super) struct Front {
     pub(super) sequence: u64,
     /// Whether there are several messages that need not be appended together.
     pub(super) can_be_split: bool,
+    /// Whether nothing can have been published to the topic in its epoch.
+    pub(super) begins_epoch: bool,
 }
 
 impl Queue {
@@ -126,7 +130,8 @@ impl Queue {
     ) {
         let topic = self.place(topic);
         let bytes = self.spare.pop().unwrap_or_default();
-        let mut batch = Batch { topic, sequence: 0, count: 0, bytes, is_open };
+        let mut batch =
+            Batch { topic, sequence: 0, count: 0, bytes, is_open, may_be_stored: false };
         batch.bytes.extend_from_slice(HEAD);
         messages.for_each(|message| batch.add(message));
         if let Some(known) = self.topics.get_mut(topic) {
@@ -190,7 +195,8 @@ impl Queue {
 
     /// The connection is another one, over which nothing was sent.
     pub(super) fn forget_sent(&mut self) {
-        self.sent = 0;
+        let sent = mem::take(&mut self.sent);
+        self.batches.iter_mut().take(sent).for_each(|batch| batch.may_be_stored = true);
         self.unsent_size += mem::take(&mut self.sent_size);
     }
 
@@ -199,7 +205,8 @@ impl Queue {
         let batch = self.batches.front()?;
         let topic = self.topics.get(batch.topic)?.name.clone();
         let can_be_split = batch.is_open && batch.count > 1;
-        Some(Front { topic, sequence: batch.sequence, can_be_split })
+        let begins_epoch = batch.sequence == 0 && !batch.may_be_stored;
+        Some(Front { topic, sequence: batch.sequence, can_be_split, begins_epoch })
     }
 
     /// Removes the oldest batch. Gives how many messages it had.
@@ -227,8 +234,14 @@ impl Queue {
         let array = json::parse(&array).unwrap_or(Value::Null);
         let messages = array.as_array().unwrap_or_default().iter().filter_map(Value::as_str);
         let singles = messages.zip(batch.sequence..).map(|(message, sequence)| {
-            let bytes = HEAD.to_vec();
-            let mut single = Batch { sequence, count: 0, bytes, is_open: false, ..batch };
+            let mut single = Batch {
+                topic: batch.topic,
+                sequence,
+                count: 0,
+                bytes: HEAD.to_vec(),
+                is_open: false,
+                may_be_stored: false,
+            };
             single.add(message);
             single
         });
@@ -240,15 +253,16 @@ impl Queue {
     }
 
     /// Numbers the topic's messages from 0 on, in an epoch that is newer than the present one and
-    /// newer than `epoch`.
+    /// newer than `epoch`. The broker has none of them.
     pub(super) fn renumber(&mut self, topic: &str, epoch: u64) {
         self.forget_sent();
         let place = self.place(topic);
         let Some(topic) = self.topics.get_mut(place) else { return };
-        topic.epoch = topic.epoch.max(epoch) + 1;
+        topic.epoch = topic.epoch.max(epoch).saturating_add(1);
         topic.next = 0;
         for batch in self.batches.iter_mut().filter(|batch| batch.topic == place) {
             batch.sequence = topic.next;
+            batch.may_be_stored = false;
             topic.next += batch.count;
         }
     }

@@ -1,9 +1,9 @@
 //! Commands that are answered one at a time: reading a piece of a topic, making and deleting it.
 
-use super::answer::{Answer, Refusal};
+use super::answer::Refusal;
 use super::broker::Broker;
-use super::error::{Error, Failure, Trouble};
-use super::link::{INVALID, Link};
+use super::error::{Error, Failure};
+use super::link::Link;
 use crate::json::{self, Value};
 use crate::stream::{Cursor, StreamId};
 
@@ -112,10 +112,7 @@ impl Session {
         text.extend_from_slice(b"}\n");
         loop {
             match self.attempt(&text, topic, &read) {
-                Ok(done) => {
-                    self.link.succeeded();
-                    return Ok(done);
-                }
+                Ok(done) => return Ok(done),
                 Err(Failure::Passing(trouble)) => self.link.failed(trouble)?,
                 Err(Failure::Final(error)) => return Err(error),
             }
@@ -130,16 +127,9 @@ impl Session {
     ) -> Result<T, Failure> {
         self.link.open()?;
         self.link.send(command)?;
-        let line = self.link.answer()?;
-        match json::parse(line).ok().and_then(Answer::read) {
-            Some(Answer::Success(value)) => read(&value).ok_or(INVALID.into()),
-            Some(Answer::Refusal(refusal)) if refusal.is_passing() => {
-                Err(Trouble::Answer(refusal.reason).into())
-            }
-            Some(Answer::Refusal(Refusal { code, reason, .. })) => {
-                Err(self.link.refused(topic, code, reason))
-            }
-            None => Err(INVALID.into()),
+        match self.link.answer(read)? {
+            Ok(done) => Ok(done),
+            Err(Refusal { code, reason, .. }) => Err(self.link.refused(topic, code, reason)),
         }
     }
 }

@@ -72,7 +72,7 @@ pub struct Subscriber {
     session: Session,
     /// How long the broker may be silent before it is asked for a sign.
     silence_max: Duration,
-    /// When the broker was last heard.
+    /// When the broker was last heard, or asked for something.
     heard: Instant,
     is_over: bool,
 }
@@ -200,6 +200,7 @@ impl Subscriber {
         if !commands.is_empty() {
             self.link.send(commands)?;
             commands.clear();
+            self.heard = Instant::now();
         }
         let Some(size) = self.link.line_size() else {
             self.listen(deadline)?;
@@ -207,7 +208,9 @@ impl Subscriber {
         };
         let line = Line::read(self.link.take(size)).ok_or(INVALID)?;
         let result = self.subscriptions.take(line);
-        self.link.succeeded();
+        if !matches!(result, Err(Fault::Trouble(_))) {
+            self.link.succeeded();
+        }
         result.map_err(|fault| match fault {
             Fault::Trouble(trouble) => Failure::Passing(trouble),
             Fault::Refused(topic, Refusal { code, reason, .. }) => {
@@ -227,7 +230,6 @@ impl Subscriber {
             {
                 if Instant::now() >= silence_end {
                     self.subscriptions.ask_for_sign();
-                    self.heard = Instant::now();
                 }
                 Ok(())
             }

@@ -125,6 +125,19 @@ fn a_message_that_no_broker_takes_is_not_bared_for_ever() {
 }
 
 #[test]
+fn a_broker_that_lost_only_the_last_messages_gets_a_new_epoch_too() {
+    let script = vec![
+        Say(200, "{}"),
+        Say(200, "{}"),
+        Say(409, "{\"status\":409,\"expected\":1}"),
+        Say(200, "{}"),
+    ];
+    let (result, seen) = publish(&["a", "b", "c"], script);
+    result.unwrap();
+    assert_eq!(seen, ["\"a\" 0 0", "\"b\" 0 1", "\"c\" 0 2", "\"c\" 1 0"]);
+}
+
+#[test]
 fn a_refusal_ends_it_and_says_how_far_it_came() {
     let script = vec![Say(200, "{}"), Say(413, "{\"detail\":\"too long\"}")];
     let (result, seen) = publish(&["a", "b", "c"], script);

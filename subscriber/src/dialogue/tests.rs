@@ -55,3 +55,10 @@ fn two_commands_are_understood() {
         assert!(parse(line).is_err(), "{line:?}");
     }
 }
+
+#[test]
+fn a_line_that_is_not_text_does_not_end_what_is_typed() {
+    let wishes = Wishes::new("ann".to_owned());
+    listen(&b"subscribe \xFF\nsubscribe a\n"[..], &wishes, "");
+    assert!(wishes.wait(), "there is a topic to go on with");
+}

@@ -102,6 +102,23 @@ fn what_is_published_while_a_subscriber_is_away_is_kept_for_it() {
 }
 
 #[test]
+fn a_subscription_is_ended_through_a_pipe() {
+    let system = System::start();
+    let mut bob = subscriber(&system, "bob", &["t"]);
+    bob.kill();
+    wait_until_listened_to(&system, "t", 0);
+    let mut end = system.run_with_input("subscriber", &["bob"]);
+    end.write("unsubscribe t\n");
+    end.end_input();
+    end.succeed();
+    assert_eq!((end.output(), end.errors()), (String::new(), String::new()));
+    system.publish("t", "unheard");
+    let bob = subscriber(&system, "bob", &["u"]);
+    system.publish("u", "heard");
+    assert_delivered(&bob, &["u heard -"]);
+}
+
+#[test]
 fn a_subscriber_goes_on_after_a_restart_of_the_broker() {
     for arguments in [&["--data", "data"][..], &[]] {
         let mut system = System::reserve_with(arguments);

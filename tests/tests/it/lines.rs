@@ -216,6 +216,20 @@ fn a_line_that_cannot_be_a_message_is_named_and_those_before_it_are_published() 
 }
 
 #[test]
+fn what_stands_before_an_endless_line_is_published() {
+    let system = System::start();
+    let folder = Folder::temporary("file");
+    folder.write("file.txt", [b"one\ntwo\n", "x".repeat(17 << 20).as_bytes()].concat());
+    let mut publisher = publisher(&system, &folder, &[]);
+    assert_eq!(publisher.wait().code(), Some(1));
+    assert_eq!(system.messages("t"), ["one", "two"]);
+    assert_eq!(
+        publisher.errors(),
+        "publisher: line 3 is longer than 8 MiB; 2 messages were published before\n"
+    );
+}
+
+#[test]
 fn what_cannot_be_read_is_named() {
     let system = System::start();
     let folder = Folder::temporary("file");
@@ -238,6 +252,23 @@ fn whoever_watches_sees_how_far_it_is() {
     watched.succeed();
     assert!(watched.output().contains("20,000 messages in"), "{}", watched.output());
     assert_holds(&system, 20_000);
+}
+
+#[test]
+fn what_went_wrong_does_not_stand_behind_how_far_it_is() {
+    let system = System::start();
+    let folder = folder_with_lines(20_000);
+    let file = folder.path().join("file.txt");
+    let lines = std::fs::read(&file).unwrap();
+    std::fs::write(&file, [&lines[..], b"\xff\n"].concat()).unwrap();
+    let program = program::path("publisher");
+    let line = format!("'{}' --topic t --file file.txt", program.display());
+    let Some(mut command) = tools::terminal(&line) else { return };
+    system.introduce(&mut command);
+    let mut watched = Process::start("terminal", command, &folder);
+    assert_eq!(watched.wait().code(), Some(1));
+    let said = "\r\x1b[Kpublisher: line 20001 is not UTF-8; 20000 messages were published before";
+    assert!(watched.output().contains(said), "{:?}", watched.output());
 }
 
 #[test]

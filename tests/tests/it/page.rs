@@ -93,6 +93,57 @@ fn a_message_is_text_whatever_it_says() {
     assert!(complaint.contains("Content Security Policy"), "{complaint}");
 }
 
+/// JavaScript takes U+2028 and U+2029 for line ends, and event streams do not.
+#[test]
+fn a_message_may_hold_what_javascript_takes_for_a_line_end() {
+    let Some(mut browser) = Browser::start() else { return };
+    let system = System::start();
+    let text = "one\u{2028}two\u{2029}three";
+    system.publish("t", text);
+    open(&mut browser, &system, "t");
+    browser.wait_until(&format!("{} === 1", rows(text)));
+    assert_quiet(&mut browser);
+}
+
+/// What `fetch` does instead of failing at the network is put in its place.
+#[test]
+fn a_page_that_got_no_event_before_its_connection_broke_follows_from_the_start() {
+    let Some(mut browser) = Browser::start() else { return };
+    let system = System::start();
+    system.publish("t", "one");
+    browser.go(&page(&system));
+    browser.evaluate(
+        "(() => { const real = fetch; let broken = 2; window.fetch = (path, ...rest) => \
+         String(path).startsWith('/events') && broken-- > 0 \
+         ? Promise.reject(new TypeError('broken')) : real(path, ...rest); })()",
+    );
+    browser.evaluate("location.hash = '#t'");
+    browser.wait_until(&format!("{} === 1", rows("one")));
+    assert_quiet(&mut browser);
+}
+
+#[test]
+fn a_page_that_is_hidden_and_shown_often_asks_no_more_often() {
+    let Some(mut browser) = Browser::start() else { return };
+    let system = System::start();
+    browser.go(&page(&system));
+    browser.wait_until(LIVE);
+    let asked = "performance.getEntriesByType('resource') \
+                 .filter(({ name }) => name.endsWith('/topics')).length";
+    // Each change is told as soon as the answer to the last one is there.
+    for _ in 0..20 {
+        let before = browser.evaluate(asked);
+        browser.evaluate("document.dispatchEvent(new Event('visibilitychange'))");
+        browser.wait_until(&format!("{asked} > {before}"));
+    }
+    browser.evaluate("performance.clearResourceTimings()");
+    browser.evaluate("window.begun = performance.now()");
+    browser.wait_until("performance.now() - begun > 5000");
+    let times: u32 = browser.evaluate(asked).parse().unwrap();
+    let seconds: f64 = browser.evaluate("(performance.now() - begun) / 1000").parse().unwrap();
+    assert!(f64::from(times) <= 2.0 * seconds, "{times} times in {seconds} s");
+}
+
 #[test]
 fn the_page_goes_on_after_the_broker_was_killed() {
     let Some(mut browser) = Browser::start() else { return };

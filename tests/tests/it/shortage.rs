@@ -8,7 +8,7 @@ use std::time::Duration;
 use tests::raw::{Raw, request};
 use tests::resources::Resources;
 use tests::wait::{DEADLINE, wait_until};
-use tests::{Folder, Process, program, publish_body};
+use tests::{Folder, Process, program, publish_body, tools};
 
 /// A broker under limits of the shell, and its address.
 fn start_limited(limits: &str, folder: &Folder) -> (Process, String) {
@@ -89,7 +89,7 @@ fn a_broker_without_threads_turns_newcomers_away_and_lives() {
     let user = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap();
     let user = user.split_whitespace().next().unwrap();
     if user == "0" {
-        println!("skipped: the thread limit does not bind root");
+        tools::say_skipped("the thread limit does not bind root");
         return;
     }
     let of_user = |id: &str| {

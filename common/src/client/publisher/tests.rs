@@ -116,6 +116,35 @@ fn a_name_that_was_used_before_begins_a_newer_epoch() {
 }
 
 #[test]
+fn what_may_be_stored_is_not_published_again_in_a_newer_epoch() {
+    let older = r#"{"status":"error","message":"old","epoch":9000000000000,"code":403}"#;
+    // The first answer is lost, and by the second attempt somebody else has the name.
+    let (broker, thread) = broker(&[&[READ], &[READ, older]]);
+    let mut publisher = Publisher::named(broker.patience(Duration::from_secs(10)), "ann");
+    assert_refused(publisher.publish("t", "a"), 403);
+    assert_eq!(thread.join().unwrap().len(), 2);
+}
+
+#[test]
+fn a_name_at_its_last_epoch_is_refused() {
+    let last = r#"{"status":"error","message":"old","epoch":18446744073709551615,"code":403}"#;
+    let (broker, thread) = broker(&[&[READ, last]]);
+    assert_refused(Publisher::named(broker, "ann").publish("t", "a"), 403);
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_refusal_ends_an_outage() {
+    let (broker, thread) = broker(&[&[READ], &[READ, TOO_LONG], &[READ], &[READ, STORED]]);
+    let patience = Duration::from_millis(200);
+    let mut publisher = Publisher::new(broker.patience(patience));
+    assert_refused(publisher.publish("t", "a"), 413);
+    std::thread::sleep(2 * patience);
+    publisher.publish("t", "b").unwrap();
+    thread.join().unwrap();
+}
+
+#[test]
 fn a_resuming_publisher_asks_for_the_next_number_and_goes_on_there() {
     let at_five = r#"{"status":"error","message":"gap","expected":5,"code":409}"#;
     let at_two = r#"{"status":"error","message":"gap","expected":2,"code":409}"#;

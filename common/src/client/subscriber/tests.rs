@@ -92,6 +92,29 @@ fn a_broker_that_is_silent_for_long_is_asked_for_a_sign() {
 }
 
 #[test]
+fn a_broker_that_cannot_at_present_is_not_waited_for_beyond_patience() {
+    const BUSY: &str = r#"{"status":"error","message":"busy","code":503}"#;
+    let (broker, _) = broker(&[&[READ, BUSY] as &[&str]; 50]);
+    let mut subscriber = Subscriber::new(broker.patience(Duration::from_millis(50)));
+    let result = subscriber.subscribe("t", Start::Now);
+    assert!(
+        matches!(result, Err(Error::GaveUp { trouble: Trouble::Answer(_), .. })),
+        "the pauses began again with every attempt: {result:?}"
+    );
+}
+
+#[test]
+fn an_answer_has_its_time_from_the_question_on() {
+    let (broker, thread) = broker(&[&[READ, CONFIRMED, READ, CONFIRMED]]);
+    let mut subscriber = Subscriber::new(broker.patience(Duration::from_millis(50)));
+    subscriber.subscribe("t", Start::Now).unwrap();
+    // The program was busy with other things for longer than an answer may take.
+    subscriber.heard = Instant::now().checked_sub(2 * ANSWER_TIMEOUT).unwrap();
+    subscriber.subscribe("u", Start::Now).unwrap();
+    thread.join().unwrap();
+}
+
+#[test]
 fn after_a_refusal_the_iteration_is_over() {
     const REFUSED: &str = r#"{"status":"error","message":"Topic 't' not found","code":404}"#;
     let (broker, thread) = broker(&[&[READ, CONFIRMED], &[READ, REFUSED]]);
