@@ -37,6 +37,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use std::{env, error, fs, result};
 use tests::program;
+use tests::resources::raise_open_files_max;
 
 /// What a measurement comes to.
 type Result<T> = result::Result<T, Box<dyn error::Error + Send + Sync>>;
@@ -45,6 +46,7 @@ const PLAN: Plan = Plan { rounds: 3, time: Duration::from_secs(1), divisor: 1 };
 const QUICK: Plan = Plan { rounds: 3, time: Duration::from_millis(400), divisor: 10 };
 
 fn main() -> ExitCode {
+    raise_open_files_max();
     // Cargo adds a flag of its own.
     let arguments: Vec<String> = env::args().skip(1).filter(|word| word != "--bench").collect();
     let (flags, wanted): (Vec<_>, Vec<_>) =

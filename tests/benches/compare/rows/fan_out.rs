@@ -37,7 +37,7 @@ pub(super) fn saturated(setting: &Setting<'_>) -> Table {
             let mut lane = Lane::open(contender, Disk::None, &server)?;
             lane.prepare(&topics)?;
             let mut listeners =
-                Listener::open_many(contender, Disk::None, &server, &topics[0], width)?;
+                Listener::open_many(contender, Disk::None, &server, &topics, width)?;
             let time = setting.plan.time;
             let delivered = driver::deliver(&mut lane, &mut listeners, &topics, ahead, time)?;
             rates.push(delivered.per_second() * width as f64);
@@ -73,7 +73,7 @@ pub(super) fn paced(setting: &Setting<'_>) -> Table {
             let mut lane = Lane::open(contender, Disk::None, &server)?;
             lane.prepare(&topics)?;
             let mut listeners =
-                Listener::open_many(contender, Disk::None, &server, &topics[0], width)?;
+                Listener::open_many(contender, Disk::None, &server, &topics, width)?;
             let pause = Duration::from_millis(50);
             let mut times =
                 driver::deliver_paced(&mut lane, &mut listeners, &topics, count, pause)?;
