@@ -101,6 +101,8 @@ pub(crate) struct Table {
     pub(crate) id: &'static str,
     pub(crate) title: String,
     pub(crate) columns: Vec<Column>,
+    /// The column that stands for the row in the drawing, where it has a place there.
+    pub(crate) headline: Option<usize>,
     pub(crate) lines: Vec<Line>,
     pub(crate) aims: Vec<Aim>,
     /// What went wrong.
@@ -253,6 +255,17 @@ pub(crate) fn medians(rounds: &[Vec<f64>]) -> Option<Vec<f64>> {
         values[values.len() / 2]
     };
     Some((0..columns).map(of).collect())
+}
+
+/// A count as people write it.
+pub(crate) fn thousands(count: u64) -> String {
+    let digits = count.to_string();
+    let first = (digits.len() - 1) % 3 + 1;
+    let mut text = digits[..first].to_owned();
+    for index in (first..digits.len()).step_by(3) {
+        let _ = write!(text, ",{}", &digits[index..index + 3]);
+    }
+    text
 }
 
 /// The time that so many of a thousand did not pass.

@@ -4,7 +4,7 @@ use super::Setting;
 use crate::Result;
 use crate::driver::{self, Lane, Listener};
 use crate::peers::{Disk, Kind, Server};
-use crate::report::{Against, Aim, Column, Table, Unit, alternate, percentile};
+use crate::report::{Against, Aim, Column, Table, Unit, alternate, percentile, thousands};
 use std::time::Duration;
 use tests::resources::{Resources, kernel_memory, open_files_max};
 
@@ -22,13 +22,14 @@ pub(super) fn subscribers(setting: &Setting<'_>) -> Table {
     let divisor = usize::try_from(setting.plan.divisor).expect("small");
     let count = (COUNT / divisor).min(open_files_max().saturating_sub(200));
     let few = (FEW / divisor).min(count);
-    let mut table = Table::new("7", &format!("{count} idle subscribers"));
+    let mut table = Table::new("7", &format!("{} idle subscribers", thousands(count as u64)));
+    table.headline = Some(2);
     table.columns = vec![
         Column::new("memory of each", Unit::Bytes),
         Column::new("without the kernel's", Unit::Bytes),
         Column::new("one message to all", Unit::Seconds),
         Column::new("publish elsewhere, p50", Unit::Seconds),
-        Column::new(format!("beside {few}, p50"), Unit::Seconds),
+        Column::new(format!("beside {}, p50", thousands(few as u64)), Unit::Seconds),
         Column::new("beside none, p50", Unit::Seconds),
     ];
     let kinds = [Kind::Json, Kind::RedisPubSub, Kind::NatsCore, Kind::Mosquitto];

@@ -55,6 +55,7 @@ impl Table {
             id,
             title: title.to_owned(),
             columns: Vec::new(),
+            headline: Some(0),
             lines: Vec::new(),
             aims: Vec::new(),
             failures: Vec::new(),

@@ -6,7 +6,7 @@ use crate::driver::{self, Lane, Listener};
 use crate::floors;
 use crate::payload::Payload;
 use crate::peers::{Contender, Disk, Kind, Server};
-use crate::report::{Against, Aim, Column, Table, Unit, alternate};
+use crate::report::{Against, Aim, Column, Table, Unit, alternate, thousands};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -29,8 +29,9 @@ const OURS: Kind = Kind::HttpLines(1000);
 /// Row 6.
 pub(super) fn whole(setting: &Setting<'_>) -> Table {
     let count = COUNT / setting.plan.divisor;
-    let mut table = Table::new("6", &format!("a topic of {count} messages read whole"));
-    table.columns = vec![Column::new("read", Unit::BytesPerSecond)];
+    let mut table =
+        Table::new("6", &format!("a topic of {} messages read whole", thousands(count)));
+    table.columns = vec![Column::new("bytes of messages", Unit::BytesPerSecond)];
     let redis = [Kind::RedisStreams, Kind::RedisRange];
     let aim = |against, factor| Aim { ours: vec![OURS], column: 0, against, factor };
     table.aims =
@@ -54,8 +55,10 @@ pub(super) fn whole(setting: &Setting<'_>) -> Table {
 /// What publishers notice of somebody who reads all of a long topic, again and again.
 pub(super) fn beside_a_reader(setting: &Setting<'_>) -> Table {
     let count = COUNT / setting.plan.divisor;
-    let name = format!("publishes, 256 in flight, beside one who reads {count} messages");
+    let all = thousands(count);
+    let name = format!("publishes, 256 in flight, beside one who reads {all} messages");
     let mut table = Table::new("reader", &name);
+    table.headline = None;
     table.columns = vec![
         Column::new("beside the reader", Unit::PerSecond),
         Column::new("alone", Unit::PerSecond),

@@ -3,7 +3,7 @@
 use super::Setting;
 use crate::driver::{self, Lane};
 use crate::peers::{Disk, Kind, Server};
-use crate::report::{Against, Aim, Column, Plan, Table, Unit, alternate};
+use crate::report::{Against, Aim, Column, Plan, Table, Unit, alternate, thousands};
 use std::time::Instant;
 use tests::resources::Resources;
 
@@ -13,7 +13,10 @@ const COUNT: u64 = 5_000_000;
 /// Row 8.
 pub(super) fn after_a_kill(setting: &Setting<'_>) -> Table {
     let count = COUNT / setting.plan.divisor;
-    let mut table = Table::new("8", &format!("restart with {count} messages stored, after a kill"));
+    let mut table = Table::new(
+        "8",
+        &format!("restart with {} messages stored, after a kill", thousands(count)),
+    );
     table.columns = vec![
         Column::new("until the first answer", Unit::Seconds),
         Column::new("on disk, each", Unit::Bytes),

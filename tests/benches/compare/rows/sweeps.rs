@@ -23,6 +23,7 @@ const IN_FLIGHT_SIZE: usize = 2 << 20;
 /// Messages of all sizes.
 pub(super) fn sizes(setting: &Setting<'_>) -> Table {
     let mut table = Table::new("sizes", "publishes on one connection, by the size of a message");
+    table.headline = None;
     table.columns =
         SIZES.map(|size| Column::new(format!("{size} B"), Unit::BytesPerSecond)).to_vec();
     let topics = driver::topics(1);
@@ -97,6 +98,7 @@ fn by_topics(
     measure: impl Fn(&Contender, &[String]) -> Result<f64>,
 ) -> Table {
     let mut table = Table::new(id, &format!("{title}, by the number of topics"));
+    table.headline = None;
     table.columns =
         TOPICS.map(|count| Column::new(format!("topics: {count}"), Unit::PerSecond)).to_vec();
     alternate(&setting.plan, &mut table, &setting.of(kinds), Disk::None, |contender| {
