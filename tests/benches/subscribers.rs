@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 use tests::System;
-use tests::raw::Raw;
+use tests::raw::{Raw, metric};
 use tests::resources::{Resources, kernel_memory, open_files_max, raise_open_files_max};
 use tests::wait::DEADLINE;
 
@@ -121,9 +121,10 @@ fn round(is_one_slow: bool) -> Round {
     let count = SUBSCRIBERS - usize::from(is_one_slow);
     let mut others: Vec<_> = (0..count).map(|_| Subscriber::open(&system, "wide")).collect();
     let broker = system.broker().id();
+    let address = system.address();
     let state = || {
         let memory = Resources::of(broker).memory as f64;
-        (memory - metric(&system, "broker_store_size_bytes"), metric(&system, DELIVERED))
+        (memory - metric(&address, "broker_store_size_bytes"), metric(&address, DELIVERED))
     };
     let before = state();
     let elapsed = deliver(&system, &mut others, "wide", MESSAGES);
@@ -148,15 +149,6 @@ fn round(is_one_slow: bool) -> Round {
 
 /// The counter of messages that were written to subscribers.
 const DELIVERED: &str = "broker_messages_delivered_total";
-
-/// What the broker says of itself.
-fn metric(system: &System, name: &str) -> f64 {
-    let mut raw = Raw::connect(&system.address());
-    raw.request("GET", "/metrics", "");
-    let answer = raw.answer();
-    let line = answer.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.and_then(|value| value.parse().ok()).expect("the broker counts this")
-}
 
 /// Many subscribers wait for a message.
 fn all_wait(wanted: usize) -> String {

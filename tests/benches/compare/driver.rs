@@ -97,15 +97,20 @@ impl Lane {
 
     /// Fails unless the server holds as many messages as it should, if it can tell.
     pub(crate) fn check_stored(&mut self, topics: &[String], port: u16, sent: u64) -> Result<()> {
+        match self.stored(topics, port)? {
+            Some(stored) if stored != sent => Err(format!("{stored} of {sent} stored").into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// How many messages the server holds, if it can tell.
+    pub(crate) fn stored(&mut self, topics: &[String], port: u16) -> Result<Option<u64>> {
         let mut stored = Some(0);
         for topic in topics {
             let of_topic = self.adapter.stored(topic, port)?;
             stored = stored.zip(of_topic).map(|(sum, of_topic)| sum + of_topic);
         }
-        match stored {
-            Some(stored) if stored != sent => Err(format!("{stored} of {sent} stored").into()),
-            _ => Ok(()),
-        }
+        Ok(stored)
     }
 }
 

@@ -30,6 +30,7 @@ mod peers;
 mod report;
 mod rows;
 mod wire;
+mod wrk;
 
 use report::{Plan, Table};
 use rows::{ROWS, Setting};
