@@ -72,6 +72,8 @@ fn main() {
 struct Round {
     /// Messages published a second, all of which all that read have at the end.
     rate: f64,
+    /// Processor time of the broker, in seconds.
+    processor: f64,
     /// Bytes that the broker grew by, beyond the messages that it stores.
     grown: f64,
     /// Messages that wait for the slow one, and the time until it has them.
@@ -103,6 +105,7 @@ fn one_does_not_read() -> String {
         let _ = writeln!(text, "| {name} | {all:.decimals$} | {others:.decimals$} |");
     };
     row("Published a second", |round| round.rate, 1.0, 0);
+    row("Processor time of the broker, s", |round| round.processor, 1.0, 2);
     row("Memory of the broker beyond the messages it stores, MB", |round| round.grown, 1e6, 1);
     row("Messages that wait for the slow one", |round| round.behind, 1.0, 0);
     row("Time until it has them, in order, ms", |round| round.catch_up, 1e-3, 0);
@@ -123,8 +126,10 @@ fn round(is_one_slow: bool) -> Round {
     let broker = system.broker().id();
     let address = system.address();
     let state = || {
-        let memory = Resources::of(broker).memory as f64;
-        (memory - metric(&address, "broker_store_size_bytes"), metric(&address, DELIVERED))
+        let resources = Resources::of(broker);
+        let stored = metric(&address, "broker_store_size_bytes");
+        let processor = resources.processor_time as f64 / 100.0;
+        (resources.memory as f64 - stored, metric(&address, DELIVERED), processor)
     };
     let before = state();
     let elapsed = deliver(&system, &mut others, "wide", MESSAGES);
@@ -141,6 +146,7 @@ fn round(is_one_slow: bool) -> Round {
     }
     Round {
         rate: MESSAGES as f64 / elapsed.as_secs_f64(),
+        processor: after.2 - before.2,
         grown: after.0 - before.0,
         behind,
         catch_up: if is_one_slow { begun.elapsed().as_secs_f64() } else { 0.0 },
