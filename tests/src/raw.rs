@@ -324,6 +324,22 @@ impl Raw {
     }
 }
 
+/// What the broker at `HOST:PORT` says of itself: a sample of its metrics that has no labels.
+///
+/// # Panics
+///
+/// When it does not answer, or has no such sample.
+#[must_use]
+#[track_caller]
+pub fn metric(address: &str, name: &str) -> f64 {
+    let mut raw = Raw::connect(address);
+    raw.request("GET", "/metrics", "");
+    let answer = raw.answer();
+    let line = answer.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let value = line.and_then(|value| value.parse().ok());
+    value.unwrap_or_else(|| panic!("no {name} in {answer:?}"))
+}
+
 /// The beginning of a text that may be long.
 pub(crate) fn shorten(text: &str) -> String {
     const SHOWN: usize = 300;

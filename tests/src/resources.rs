@@ -1,6 +1,8 @@
-//! What a process uses of the machine, as Linux counts it.
+//! What processes, and the kernel for them, use of the machine, as Linux counts it.
 
-use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::{env, fs};
 
 /// What a process uses at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,4 +47,44 @@ impl Resources {
             processor_time: times.sum(),
         }
     }
+}
+
+/// How many files this process may have open.
+#[must_use]
+pub fn open_files_max() -> usize {
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let soft = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    soft.unwrap_or(1024)
+}
+
+/// Lets this process, and those that it starts, have as many files open as it may allow itself.
+///
+/// The standard library has no call for that, a shell has: where there is something to gain, this
+/// process becomes a shell that becomes the same program once more. So it is called before
+/// anything else is done.
+pub fn raise_open_files_max() {
+    const RAISED: &str = "OPEN_FILES_RAISED";
+    if env::var_os(RAISED).is_some() {
+        return;
+    }
+    if let Ok(program) = env::current_exe() {
+        let raise = "ulimit -n \"$(ulimit -H -n)\"; exec \"$0\" \"$@\"";
+        let mut shell = Command::new("sh");
+        shell.args(["-c", raise]).arg(program).args(env::args_os().skip(1)).env(RAISED, "1");
+        // It only returns where there is no shell: then the limit stays as it is.
+        let _ = shell.exec();
+    }
+}
+
+/// Bytes that the kernel holds for itself: sockets, threads, page tables. Both ends of a
+/// connection within this machine are in it.
+#[must_use]
+pub fn kernel_memory() -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let of = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0)
+    };
+    (of("Slab:") + of("KernelStack:") + of("PageTables:")) * 1024
 }

@@ -33,6 +33,20 @@ pub(crate) fn ping_pong(time: Duration) -> Result<Vec<Duration>> {
     Ok(times)
 }
 
+/// So many bytes to another thread over loopback, taken in pieces: bytes a second.
+pub(crate) fn loopback(size: usize, piece: usize) -> Result<f64> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let mut client = TcpStream::connect(listener.local_addr()?)?;
+    let (mut server, _) = listener.accept()?;
+    let bytes = vec![b'x'; size];
+    let begun = Instant::now();
+    let sender = thread::spawn(move || server.write_all(&bytes));
+    let mut buffer = vec![0; piece];
+    while client.read(&mut buffer)? > 0 {}
+    sender.join().expect("a sender does not panic")?;
+    Ok(size as f64 / begun.elapsed().as_secs_f64())
+}
+
 /// Messages of 100 bytes written and synced, so many at a time: messages a second.
 pub(crate) fn write_and_sync(at_once: usize, time: Duration) -> Result<f64> {
     let folder = Folder::temporary("floor");

@@ -1,76 +1,215 @@
-//! The tables as one drawing: a panel for each column, a bar for each contender.
+//! The tables as one drawing for people who have never seen them: a panel for each row, with one
+//! of its columns, and a bar for each kind of contender.
+//!
+//! Of the broker, and of each kind of peer, only the best way or version is drawn. What stands
+//! behind a bar says how that contender compares with the broker.
 
-use crate::report::{Column, Line, Table};
+use crate::peers::Promise;
+use crate::report::{Line, Table, Unit};
 use std::fmt::Write as _;
 
-const WIDTH: usize = 860;
-const LABEL_WIDTH: usize = 250;
-const BAR_HEIGHT: usize = 16;
-const STEP: usize = 21;
+const WIDTH: usize = 960;
+const MARGIN: usize = 24;
+const GUTTER: usize = 32;
 
-/// The longest bar; figures stand behind it.
-const BAR_WIDTH: usize = WIDTH - LABEL_WIDTH - 100;
+/// Panels stand in two columns.
+const PANEL_WIDTH: usize = (WIDTH - 2 * MARGIN - GUTTER) / 2;
 
-/// Draws all tables.
-pub(crate) fn svg(tables: &[Table]) -> String {
+/// Names stand before bars, figures behind them, comparisons at the end.
+const NAME_WIDTH: usize = 166;
+const BAR_WIDTH: usize = PANEL_WIDTH - NAME_WIDTH - 142;
+
+/// Where panels begin, below title and legend.
+const TOP: usize = 118;
+const HEAD_HEIGHT: usize = 44;
+const STEP: usize = 20;
+const BAR_HEIGHT: usize = 14;
+const PANEL_GAP: usize = 22;
+
+const STYLE: &str = "\
+    .page { fill: #ffffff } text { fill: #1f2328 } .muted { fill: #59636e } \
+    .title { font-size: 20px; font-weight: 600 } .head { font-size: 13px; font-weight: 600 } \
+    .ours { fill: #1f6feb } text.ours { fill: #0a57c2; font-weight: 600 } \
+    .peer { fill: #8c959f } .less { fill: #ffffff; stroke: #8c959f; stroke-dasharray: 3 2 } \
+    .floor { fill: #d4a72c } .rule { stroke: #d1d9e0 }\n\
+    @media (prefers-color-scheme: dark) { \
+    .page { fill: #0d1117 } text { fill: #e6edf3 } .muted { fill: #9198a1 } \
+    .ours { fill: #4493f8 } text.ours { fill: #79b8ff } \
+    .peer { fill: #656c76 } .less { fill: #0d1117; stroke: #9198a1 } \
+    .floor { fill: #bb8009 } .rule { stroke: #3d444d } }";
+
+/// Draws the tables that have a place in the drawing; `surroundings` says where and when they
+/// were measured.
+pub(crate) fn svg(tables: &[Table], surroundings: &str) -> String {
     let mut body = String::new();
-    let mut top = 10;
-    for table in tables {
-        for (index, column) in table.columns.iter().enumerate() {
-            top = panel(&mut body, table, column, index, top + 20);
-        }
+    let mut bottoms = [TOP; 2];
+    for table in tables.iter().filter(|table| table.headline.is_some()) {
+        // The shorter column has the next one.
+        let column = usize::from(bottoms[1] < bottoms[0]);
+        let left = MARGIN + column * (PANEL_WIDTH + GUTTER);
+        bottoms[column] = panel(&mut body, table, left, bottoms[column]) + PANEL_GAP;
     }
+    let height = bottoms[0].max(bottoms[1]) + MARGIN - PANEL_GAP;
+    let top = TOP - 26;
+    let right = WIDTH - MARGIN;
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
-         viewBox=\"0 0 {WIDTH} {height}\" font-family=\"system-ui, sans-serif\" font-size=\"12\">\n\
-         <style>\n\
-         svg {{ background: #fff }} text {{ fill: #222 }} .title {{ font-weight: 600 }}\n\
-         .ours {{ fill: #2563eb }} .peer {{ fill: #9ca3af }} .floor {{ fill: #e5b95c }}\n\
-         @media (prefers-color-scheme: dark) {{\n\
-         svg {{ background: #111 }} text {{ fill: #ddd }} .peer {{ fill: #6b7280 }} }}\n\
-         </style>\n{body}</svg>\n",
-        height = top + 10,
+         viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"The broker beside its peers\" \
+         font-family=\"system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif\" \
+         font-size=\"12\">\n<style>{STYLE}</style>\n\
+         <rect class=\"page\" width=\"{WIDTH}\" height=\"{height}\" rx=\"8\"/>\n\
+         <text class=\"title\" x=\"{MARGIN}\" y=\"38\">The broker beside its peers</text>\n\
+         <text class=\"muted\" x=\"{MARGIN}\" y=\"58\">{}. Each is \
+         compared with the broker. All figures: results.md</text>\n{}\
+         <line class=\"rule\" x1=\"{MARGIN}\" y1=\"{top}\" x2=\"{right}\" y2=\"{top}\"/>\n\
+         {body}</svg>\n",
+        escape(surroundings),
+        legend(),
     )
 }
 
-/// Draws one column, the best first. Gives where it ends.
-fn panel(body: &mut String, table: &Table, column: &Column, index: usize, top: usize) -> usize {
+/// What the colours mean.
+fn legend() -> String {
+    let mut text = String::new();
+    let mut left = MARGIN;
+    for (class, meaning, width) in [
+        ("ours", "this broker, used in its best way", 232),
+        ("peer", "a peer that promises the same", 212),
+        ("less", "a peer that promises less: no answer, or nothing kept", 332),
+        ("floor", "the machine alone", 0),
+    ] {
+        let _ = writeln!(
+            text,
+            "<rect class=\"{class}\" x=\"{left}.5\" y=\"70.5\" width=\"16\" height=\"9\" rx=\"2\"/>\
+             <text class=\"muted\" x=\"{}\" y=\"79\">{meaning}</text>",
+            left + 23,
+        );
+        left += width;
+    }
+    text
+}
+
+/// Draws one table, the best first. Gives where it ends.
+fn panel(body: &mut String, table: &Table, left: usize, top: usize) -> usize {
+    let index = table.headline.unwrap_or(0);
+    let Some(column) = table.columns.get(index) else { return top };
+    let lines = best_lines(table, index);
     let value = |line: &Line| line.values.get(index).copied().unwrap_or(0.0);
-    let mut lines: Vec<&Line> = table.lines.iter().filter(|line| value(line) > 0.0).collect();
-    lines.sort_unstable_by(|one, other| value(one).total_cmp(&value(other)));
-    let better = if column.unit.more_is_better() {
-        lines.reverse();
-        "more is better"
-    } else {
-        "less is better"
-    };
     let largest = lines.iter().map(|line| value(line)).fold(0.0, f64::max);
-    let Table { id, title, .. } = table;
+    let ours = lines.iter().copied().find(|line| is_ours(line));
+    let (better, name) =
+        (if column.unit.more_is_better() { "longer" } else { "shorter" }, &column.name);
     let _ = writeln!(
         body,
-        "<text class=\"title\" x=\"10\" y=\"{top}\">{id}: {title} ({}; {better})</text>",
-        column.name
+        "<text class=\"head\" x=\"{left}\" y=\"{}\">{}</text>\
+         <text class=\"muted\" x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\
+         <text class=\"muted\" x=\"{left}\" y=\"{}\">{}; {better} is better</text>",
+        top + 12,
+        escape(&capital(&table.title)),
+        left + PANEL_WIDTH,
+        top + 12,
+        table.id,
+        top + 29,
+        escape(&name.replace("p50", "median")),
     );
-    let mut y = top + 10;
+    let mut y = top + HEAD_HEIGHT;
     for line in lines {
-        let class = match line.kind {
-            Some(kind) if kind.is_ours() => "ours",
-            Some(_) => "peer",
-            None => "floor",
+        let class = match (line.kind, ours) {
+            (None, _) => "floor",
+            _ if is_ours(line) => "ours",
+            (_, Some(ours)) if !covers(line.promise, ours.promise) => "less",
+            _ => "peer",
         };
-        let width = value(line) / largest * BAR_WIDTH as f64;
-        let text_y = y + 12;
-        let label_x = LABEL_WIDTH - 8;
-        let figure_x = LABEL_WIDTH as f64 + width + 6.0;
-        let (name, figure) = (&line.name, column.unit.show(value(line)));
+        let (bar, text) = (left + NAME_WIDTH, y + 11);
+        let width = (value(line) / largest * BAR_WIDTH as f64).max(1.0);
+        let figure = bar as f64 + width + 7.0;
+        let emphasis = if is_ours(line) { " class=\"ours\"" } else { "" };
+        let comparison = match ours {
+            Some(ours) if !is_ours(line) => compare(column.unit, value(line) / value(ours)),
+            _ => String::new(),
+        };
         let _ = writeln!(
             body,
-            "<text x=\"{label_x}\" y=\"{text_y}\" text-anchor=\"end\">{name}</text>\
-             <rect class=\"{class}\" x=\"{LABEL_WIDTH}\" y=\"{y}\" width=\"{width:.1}\" \
+            "<text{emphasis} x=\"{}\" y=\"{text}\" text-anchor=\"end\">{}</text>\
+             <rect class=\"{class}\" x=\"{bar}\" y=\"{y}\" width=\"{width:.1}\" \
              height=\"{BAR_HEIGHT}\" rx=\"2\"/>\
-             <text x=\"{figure_x:.1}\" y=\"{text_y}\">{figure}</text>"
+             <text{emphasis} x=\"{figure:.1}\" y=\"{text}\">{}</text>\
+             <text class=\"muted\" x=\"{}\" y=\"{text}\" text-anchor=\"end\">{comparison}</text>",
+            bar - 8,
+            escape(short_name(line)),
+            column.unit.show(value(line)),
+            left + PANEL_WIDTH,
         );
         y += STEP;
     }
-    y + 10
+    y
+}
+
+/// The best line of the broker, of each kind of peer, and each of the machine itself, best first.
+fn best_lines(table: &Table, column: usize) -> Vec<&Line> {
+    let more = table.columns.get(column).is_some_and(|column| column.unit.more_is_better());
+    let value = |line: &Line| line.values.get(column).copied().unwrap_or(f64::NAN);
+    let mut lines: Vec<&Line> = table.lines.iter().filter(|line| value(line) > 0.0).collect();
+    lines.sort_by(|one, other| value(one).total_cmp(&value(other)));
+    if more {
+        lines.reverse();
+    }
+    let mut best: Vec<&Line> = Vec::new();
+    for line in lines {
+        let is_same = |other: &&Line| {
+            is_ours(line) && is_ours(other) || line.kind.is_some() && line.kind == other.kind
+        };
+        if !best.iter().any(is_same) {
+            best.push(line);
+        }
+    }
+    best
+}
+
+fn is_ours(line: &Line) -> bool {
+    line.kind.is_some_and(|kind| kind.is_ours())
+}
+
+/// Whether a promise holds all that another holds.
+fn covers(one: Option<Promise>, other: Option<Promise>) -> bool {
+    one.zip(other).is_none_or(|(one, other)| {
+        one.acknowledged >= other.acknowledged
+            && one.stored >= other.stored
+            && one.synced >= other.synced
+    })
+}
+
+/// A name without the version.
+fn short_name(line: &Line) -> &str {
+    let is_version = |word: &str| word.starts_with(|char: char| char.is_ascii_digit());
+    match line.name.rsplit_once(' ') {
+        Some((name, word)) if is_version(word) && line.kind.is_none_or(|kind| !kind.is_ours()) => {
+            name
+        }
+        _ => &line.name,
+    }
+}
+
+/// How a figure compares with the broker's, `ratio` times which it is.
+fn compare(unit: Unit, ratio: f64) -> String {
+    let (larger, smaller) = match unit {
+        Unit::PerSecond | Unit::BytesPerSecond => ("faster", "slower"),
+        Unit::Seconds => ("slower", "faster"),
+        Unit::Bytes => ("larger", "smaller"),
+    };
+    let (factor, word) = if ratio > 1.0 { (ratio, larger) } else { (1.0 / ratio, smaller) };
+    match factor {
+        ..1.05 => "the same".to_owned(),
+        1.05..9.95 => format!("{factor:.1} × {word}"),
+        _ => format!("{factor:.0} × {word}"),
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;")
 }

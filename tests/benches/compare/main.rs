@@ -1,7 +1,7 @@
 //! The broker beside its peers, in one run on one machine.
 //!
 //! ```text
-//! cargo bench -p tests                                  all rows
+//! cargo bench -p tests --bench compare                  all rows
 //! cargo bench -p tests --bench compare -- 1 2 2c        these rows
 //! cargo bench -p tests --bench compare -- --quick 3     shorter, and less to be trusted
 //! cargo bench -p tests --bench compare -- --only=Redis  those whose name holds this
@@ -11,9 +11,10 @@
 //! (`driver.rs`) drives all of them through an adapter for each protocol (`peers/`). Rounds
 //! alternate, so that whatever else the machine does meets all of them; figures are medians.
 //!
-//! A full run writes `results.md` and `results.svg` beside this program. The program fails when
-//! the broker lost messages or delivered them out of order; an aim that is missed is told, as is a
-//! peer that lost some, and no failure.
+//! A full run writes `results.md` and `results.svg` beside this program, any other run writes them
+//! to `compare` in the folder that Cargo builds into. The program fails when the broker lost
+//! messages or delivered them out of order; an aim that is missed is told, as is a peer that lost
+//! some, and no failure.
 
 #![forbid(unsafe_code)]
 #![expect(
@@ -29,14 +30,16 @@ mod peers;
 mod report;
 mod rows;
 mod wire;
+mod wrk;
 
 use report::{Plan, Table};
 use rows::{ROWS, Setting};
 use std::process::Command;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, error, fs, result};
 use tests::program;
+use tests::resources::raise_open_files_max;
 
 /// What a measurement comes to.
 type Result<T> = result::Result<T, Box<dyn error::Error + Send + Sync>>;
@@ -45,6 +48,7 @@ const PLAN: Plan = Plan { rounds: 3, time: Duration::from_secs(1), divisor: 1 };
 const QUICK: Plan = Plan { rounds: 3, time: Duration::from_millis(400), divisor: 10 };
 
 fn main() -> ExitCode {
+    raise_open_files_max();
     // Cargo adds a flag of its own.
     let arguments: Vec<String> = env::args().skip(1).filter(|word| word != "--bench").collect();
     let (flags, wanted): (Vec<_>, Vec<_>) =
@@ -69,39 +73,44 @@ fn main() -> ExitCode {
     let mut tables: Vec<Table> = Vec::new();
     for (name, measure) in ROWS {
         if wanted.is_empty() || wanted.contains(&name) {
+            let begun = Instant::now();
             let table = measure(&setting);
-            println!("{}", table.markdown());
+            println!("{}\n(measured in {:.0} s)", table.markdown(), begun.elapsed().as_secs_f64());
             tables.push(table);
         }
     }
-    if wanted.is_empty() && only.is_empty() && plan == PLAN {
-        keep(&tables);
-    }
+    let is_full = wanted.is_empty() && only.is_empty() && plan == PLAN;
+    keep(&tables, &plan, is_full);
     let mut failures = tables.iter().flat_map(|table| &table.failures);
     if failures.all(|failure| !failure.is_ours) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Writes what a full run found beside this program.
-fn keep(tables: &[Table]) {
-    let folder = program::workspace().join("tests/benches");
+/// Writes what was found: a full run beside this program, any other among what Cargo builds.
+fn keep(tables: &[Table], plan: &Plan, is_full: bool) {
+    let folder = match is_full {
+        true => program::workspace().join("tests/benches"),
+        false => program::target().join("compare"),
+    };
+    let surroundings = surroundings();
     let mut text = format!(
-        "# The broker beside its peers\n\nMeasured with `cargo bench -p tests`: {}.\n\n\
+        "# The broker beside its peers\n\nMeasured with `cargo bench -p tests`: {surroundings}.\n\n\
          Everything ran on this one machine, over loopback, with messages of 100 bytes; figures \
          are medians of {} rounds that alternated. \"Answers\" says whether a publish is \
          acknowledged, \"stores\" whether it can be read later, \"syncs\" whether it was on disk \
          before it was acknowledged. \"Of the best peer\" divides by the best figure of the \
          column that is not the broker's, whatever that peer promises.\n",
-        surroundings(),
-        PLAN.rounds,
+        plan.rounds,
     );
     for table in tables {
         text.push_str(&table.markdown());
     }
-    let results =
-        [("results.md", format!("{}\n", text.trim_end())), ("results.svg", graph::svg(tables))];
+    let results = [
+        ("results.md", format!("{}\n", text.trim_end())),
+        ("results.svg", graph::svg(tables, &surroundings)),
+    ];
     for (name, text) in results {
         let path = folder.join(name);
-        match fs::write(&path, text) {
+        match fs::create_dir_all(&folder).and_then(|()| fs::write(&path, text)) {
             Ok(()) => println!("written: {}", path.display()),
             Err(error) => println!("not written: {}: {error}", path.display()),
         }

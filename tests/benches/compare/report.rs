@@ -81,6 +81,8 @@ pub(crate) enum Against {
     Peers(Vec<Kind>),
     /// What the machine itself does.
     Floor,
+    /// The line whose name begins so.
+    Line(&'static str),
     /// A figure that was fixed beforehand.
     Figure(f64),
 }
@@ -99,12 +101,16 @@ pub(crate) struct Table {
     pub(crate) id: &'static str,
     pub(crate) title: String,
     pub(crate) columns: Vec<Column>,
+    /// The column that stands for the row in the drawing, where it has a place there.
+    pub(crate) headline: Option<usize>,
     pub(crate) lines: Vec<Line>,
     pub(crate) aims: Vec<Aim>,
     /// What went wrong.
     pub(crate) failures: Vec<Failure>,
     /// Contenders that cannot do what the row asks for.
     pub(crate) left_out: Vec<String>,
+    /// What else is to be said.
+    pub(crate) notes: Vec<String>,
 }
 
 impl Table {
@@ -138,6 +144,9 @@ impl Table {
         for (met, sentence) in self.verdicts() {
             let _ = writeln!(text, "- {}: {sentence}", if met { "met" } else { "missed" });
         }
+        for note in &self.notes {
+            let _ = writeln!(text, "- {note}");
+        }
         for word in &self.left_out {
             let _ = writeln!(text, "- left out: {word}");
         }
@@ -155,6 +164,12 @@ impl Table {
         figures.reduce(|one, other| if (one.0 > other.0) == more { one } else { other })
     }
 
+    /// The figure of the line whose name begins so.
+    fn line(&self, column: usize, name: &str) -> Option<(f64, &str)> {
+        let line = self.lines.iter().find(|line| line.name.starts_with(name))?;
+        Some((*line.values.get(column)?, &line.name))
+    }
+
     /// Whether each aim was met, and by how much.
     pub(crate) fn verdicts(&self) -> Vec<(bool, String)> {
         let verdict = |aim: &Aim| {
@@ -164,6 +179,7 @@ impl Table {
                 Against::Peers(kinds) => {
                     self.best(aim.column, |kind| kind.is_some_and(|kind| kinds.contains(&kind)))?
                 }
+                Against::Line(name) => self.line(aim.column, name)?,
                 Against::Floor => self.best(aim.column, |kind| kind.is_none())?,
                 Against::Figure(figure) => (*figure, "the figure aimed at"),
             };
@@ -222,9 +238,10 @@ pub(crate) fn alternate(
     }
     for (contender, rounds) in contenders.iter().zip(rounds) {
         if let Some(values) = medians(&rounds) {
-            let promise = Some(contender.kind.promise(disk));
-            let (name, kind) = (contender.name.clone(), Some(contender.kind));
-            table.lines.push(Line { name, kind, promise, values });
+            // A file is what the machine itself does.
+            let kind = Some(contender.kind).filter(|kind| *kind != Kind::File);
+            let promise = kind.map(|kind| kind.promise(disk));
+            table.lines.push(Line { name: contender.name.clone(), kind, promise, values });
         }
     }
 }
@@ -238,6 +255,17 @@ pub(crate) fn medians(rounds: &[Vec<f64>]) -> Option<Vec<f64>> {
         values[values.len() / 2]
     };
     Some((0..columns).map(of).collect())
+}
+
+/// A count as people write it.
+pub(crate) fn thousands(count: u64) -> String {
+    let digits = count.to_string();
+    let first = (digits.len() - 1) % 3 + 1;
+    let mut text = digits[..first].to_owned();
+    for index in (first..digits.len()).step_by(3) {
+        let _ = write!(text, ",{}", &digits[index..index + 3]);
+    }
+    text
 }
 
 /// The time that so many of a thousand did not pass.

@@ -1,4 +1,4 @@
-//! HTTP/1.1: the broker's first door, and nginx with nchan.
+//! HTTP/1.1: the broker's first door, nginx with nchan, and a file served by nginx.
 
 use super::{Adapter, Owed, Taken, line, number_behind};
 use crate::wire::Wire;
@@ -9,10 +9,12 @@ use std::io::{self, Write};
 pub(crate) enum Site {
     /// `POST /publish`, `GET /events`.
     Broker,
-    /// `POST /topics/T` with so many lines.
+    /// `POST /topics/T` with so many lines, `GET /messages`.
     Lines(usize),
     /// `POST /pub/T`, `GET /sub/T`.
     Nchan,
+    /// `GET /T`, of a file that was there before.
+    File,
 }
 
 /// Requests, one after another.
@@ -21,11 +23,13 @@ pub(crate) struct Http {
     owed: Owed,
     /// Lines that wait for their request to be full.
     lines: Vec<u8>,
+    /// Whether the head of an answer that is all messages is still to come.
+    in_head: bool,
 }
 
 impl Http {
     pub(crate) fn new(site: Site) -> Http {
-        Http { site, owed: Owed::default(), lines: Vec::new() }
+        Http { site, owed: Owed::default(), lines: Vec::new(), in_head: true }
     }
 }
 
@@ -54,6 +58,7 @@ impl Adapter for Http {
                 out.extend_from_slice(message);
                 self.owed.close();
             }
+            Site::File => unreachable!("nobody publishes to a file"),
         }
     }
 
@@ -76,9 +81,20 @@ impl Adapter for Http {
         Ok(taken)
     }
 
-    fn subscribe(&mut self, topic: &str, wire: &mut Wire) -> io::Result<()> {
-        let path = if self.site == Site::Nchan { "/sub/" } else { "/events?topic=" };
-        let request = format!("GET {path}{topic} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    fn subscribe(&mut self, topics: &[String], wire: &mut Wire) -> io::Result<()> {
+        let path = match self.site {
+            Site::Broker => "/events?topic=",
+            Site::Lines(_) => "/messages?topic=",
+            Site::Nchan => "/sub/",
+            Site::File => "/",
+        };
+        let target = format!("{path}{}", topics.join("&topic="));
+        let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        if matches!(self.site, Site::Lines(_) | Site::File) {
+            // The messages follow at once.
+            wire.output.extend_from_slice(request.as_bytes());
+            return wire.send();
+        }
         // The broker sends a first block of its own; nchan a head alone.
         wire.ask(request.as_bytes(), "\r\n\r\n").map(drop)
     }
@@ -93,9 +109,14 @@ impl Adapter for Http {
         while let Some((line, size)) = line(&input[used..]) {
             used += size;
             let message = match self.site {
+                Site::Lines(_) | Site::File if self.in_head => {
+                    self.in_head = !line.is_empty();
+                    None
+                }
+                Site::Lines(_) | Site::File => Some(line),
                 // The lengths of chunks are short lines.
-                Site::Nchan => Some(line).filter(|line| line.len() >= 10),
-                _ => line.strip_prefix(b"data: ").and_then(|event| {
+                Site::Nchan => Some(line).filter(|line| line.len() > 8),
+                Site::Broker => line.strip_prefix(b"data: ").and_then(|event| {
                     let key = b"\"message\":\"";
                     let at = event.windows(key.len()).position(|window| window == key)?;
                     Some(&event[at + key.len()..])
@@ -110,7 +131,7 @@ impl Adapter for Http {
 
     fn stored(&mut self, topic: &str, port: u16) -> io::Result<Option<u64>> {
         match self.site {
-            Site::Nchan => Ok(None),
+            Site::Nchan | Site::File => Ok(None),
             _ => stored_by_broker(topic, port),
         }
     }

@@ -11,13 +11,11 @@ pub(crate) struct Json {
     /// Whether to be pushed to in the shorter dialect.
     channel: bool,
     owed: Owed,
-    /// What comes before the offset, or before the message, of each message pushed.
-    head: Vec<u8>,
 }
 
 impl Json {
     pub(crate) fn new(batch: usize, channel: bool) -> Json {
-        Json { batch: batch as u64, channel, owed: Owed::default(), head: Vec::new() }
+        Json { batch: batch as u64, channel, owed: Owed::default() }
     }
 }
 
@@ -59,15 +57,13 @@ impl Adapter for Json {
         Ok(taken)
     }
 
-    fn subscribe(&mut self, topic: &str, wire: &mut Wire) -> io::Result<()> {
+    fn subscribe(&mut self, topics: &[String], wire: &mut Wire) -> io::Result<()> {
         let key = if self.channel { "channel" } else { "topic" };
-        self.head = if self.channel {
-            format!("{{\"type\":\"MESSAGE\",\"channel\":\"{topic}\",\"message\":\"").into_bytes()
-        } else {
-            format!("{{\"event\":\"message\",\"topic\":\"{topic}\",\"offset\":").into_bytes()
-        };
-        let command = format!("{{\"command\":\"subscribe\",\"{key}\":\"{topic}\"}}\n");
-        wire.ask(command.as_bytes(), "}\n").map(drop)
+        for topic in topics {
+            let command = format!("{{\"command\":\"subscribe\",\"{key}\":\"{topic}\"}}\n");
+            wire.ask(command.as_bytes(), "}\n")?;
+        }
+        Ok(())
     }
 
     fn received(
@@ -76,14 +72,19 @@ impl Adapter for Json {
         each: &mut dyn FnMut(&[u8]),
         _reply: &mut Vec<u8>,
     ) -> usize {
+        let (head, key): (&[u8], &[u8]) = match self.channel {
+            true => (br#"{"type":"MESSAGE","channel":""#, br#"","message":""#),
+            false => (br#"{"event":"message","topic":""#, br#"","offset":"#),
+        };
         let mut used = 0;
         while let Some((line, size)) = line(&input[used..]) {
             used += size;
-            let Some(mut rest) = line.strip_prefix(self.head.as_slice()) else { continue };
+            let Some(rest) = line.strip_prefix(head) else { continue };
+            let topic_size = rest.iter().take_while(|byte| **byte != b'"').count();
+            let mut rest = rest[topic_size..].strip_prefix(key).unwrap_or_default();
             if !self.channel {
                 let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-                let key = b",\"message\":\"";
-                rest = rest[digits..].strip_prefix(key).unwrap_or_default();
+                rest = rest[digits..].strip_prefix(br#","message":""#).unwrap_or_default();
             }
             each(rest);
         }

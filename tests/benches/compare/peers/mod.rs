@@ -52,20 +52,27 @@ pub(crate) enum Kind {
     JsonBatch(usize),
     /// The broker over HTTP.
     Http,
-    /// Lines over HTTP, so many in each request.
+    /// Lines over HTTP, so many in each request; read with `GET /messages`.
     HttpLines(usize),
     /// `XADD`, `XREAD`.
     RedisStreams,
+    /// `XADD`, `XRANGE`.
+    RedisRange,
     /// `PUBLISH`, `SUBSCRIBE`.
     RedisPubSub,
     /// `PUB`, `SUB`.
     NatsCore,
-    /// Persistent streams of the same server.
+    /// Persistent streams of the same server, and consumers that are pushed to.
     JetStream,
+    /// The same, with a consumer that pulls.
+    JetStreamPull,
     /// MQTT 3.1.1 with quality of service 1.
     Mosquitto,
     /// nginx with the module nchan.
     Nchan,
+    /// nginx with a file that holds the messages: no server of messages, but what one is held
+    /// against.
+    File,
 }
 
 impl Kind {
@@ -96,12 +103,15 @@ impl Contender {
             Kind::JsonBatch(count) => Box::new(json::Json::new(count, false)),
             Kind::Http => Box::new(http::Http::new(http::Site::Broker)),
             Kind::HttpLines(count) => Box::new(http::Http::new(http::Site::Lines(count))),
-            Kind::RedisStreams => Box::new(resp::Resp::streams()),
-            Kind::RedisPubSub => Box::new(resp::Resp::publish_subscribe()),
+            Kind::RedisStreams => Box::new(resp::Resp::new(resp::Mode::Read)),
+            Kind::RedisRange => Box::new(resp::Resp::new(resp::Mode::Range)),
+            Kind::RedisPubSub => Box::new(resp::Resp::new(resp::Mode::PublishSubscribe)),
             Kind::NatsCore => Box::new(nats::Nats::core()),
-            Kind::JetStream => Box::new(nats::Nats::jet_stream(disk != Disk::None)),
+            Kind::JetStream => Box::new(nats::Nats::jet_stream(disk != Disk::None, false)),
+            Kind::JetStreamPull => Box::new(nats::Nats::jet_stream(disk != Disk::None, true)),
             Kind::Mosquitto => Box::new(mqtt::Mqtt::new()),
             Kind::Nchan => Box::new(http::Http::new(http::Site::Nchan)),
+            Kind::File => Box::new(http::Http::new(http::Site::File)),
         }
     }
 }
@@ -144,9 +154,9 @@ pub(crate) trait Adapter: Send {
     /// An answer that is a refusal.
     fn answered(&mut self, input: &[u8]) -> Result<Taken, String>;
 
-    /// Subscribes from now on (to an empty topic, where nothing else can be said), and waits for
-    /// the confirmation.
-    fn subscribe(&mut self, topic: &str, wire: &mut Wire) -> io::Result<()>;
+    /// Subscribes from now on (to empty topics, where nothing else can be said), and waits for the
+    /// confirmation. Those that read what is stored ask for all of it instead.
+    fn subscribe(&mut self, topics: &[String], wire: &mut Wire) -> io::Result<()>;
 
     /// Takes messages from the front of `input`: how many bytes that took. What has to be sent
     /// to get more goes to `reply`.

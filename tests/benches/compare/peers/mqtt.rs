@@ -62,15 +62,18 @@ impl Adapter for Mqtt {
         Ok(taken)
     }
 
-    fn subscribe(&mut self, topic: &str, wire: &mut Wire) -> io::Result<()> {
-        wire.output.push(SUBSCRIBE);
-        length(&mut wire.output, 2 + 2 + topic.len() + 1);
-        let identifier = self.next();
-        wire.output.extend_from_slice(&identifier);
-        text(&mut wire.output, topic);
-        wire.output.push(1);
-        wire.send()?;
-        exactly(wire, &[0x90, 3, identifier[0], identifier[1], 1])
+    fn subscribe(&mut self, topics: &[String], wire: &mut Wire) -> io::Result<()> {
+        for topic in topics {
+            wire.output.push(SUBSCRIBE);
+            length(&mut wire.output, 2 + 2 + topic.len() + 1);
+            let identifier = self.next();
+            wire.output.extend_from_slice(&identifier);
+            text(&mut wire.output, topic);
+            wire.output.push(1);
+            wire.send()?;
+            exactly(wire, &[0x90, 3, identifier[0], identifier[1], 1])?;
+        }
+        Ok(())
     }
 
     fn received(

@@ -4,26 +4,46 @@ use super::{Adapter, Owed, Taken, line, number_behind};
 use crate::wire::Wire;
 use std::io::{self, Write};
 
-/// Subscriptions of a connection, by number.
+/// Subscriptions of a connection, by number: those to messages begin with the second.
 const INBOX: u64 = 1;
 const MESSAGES: u64 = 2;
 
+/// Messages that a consumer that pulls asks for at once; so many more are always on their way.
+const PULL_COUNT: u64 = 5_000;
+
 /// The client protocol of NATS.
 pub(crate) struct Nats {
-    /// Whether messages go through a stream, and whether that is on disk.
-    stream: Option<bool>,
+    /// Whether messages go through a stream.
+    stream: Option<Stream>,
     owed: Owed,
     /// Tells this connection's answers from those of others.
     inbox: String,
+    /// What asks for more messages; nothing where they are pushed.
+    pull: Vec<u8>,
+    /// Messages since it was last asked.
+    pulled: u64,
+}
+
+/// How a stream is kept, and read.
+#[derive(Clone, Copy)]
+struct Stream {
+    on_disk: bool,
+    pull: bool,
 }
 
 impl Nats {
     pub(crate) fn core() -> Nats {
-        Nats { stream: None, owed: Owed::default(), inbox: String::new() }
+        Nats {
+            stream: None,
+            owed: Owed::default(),
+            inbox: String::new(),
+            pull: Vec::new(),
+            pulled: 0,
+        }
     }
 
-    pub(crate) fn jet_stream(on_disk: bool) -> Nats {
-        Nats { stream: Some(on_disk), ..Nats::core() }
+    pub(crate) fn jet_stream(on_disk: bool, pull: bool) -> Nats {
+        Nats { stream: Some(Stream { on_disk, pull }), ..Nats::core() }
     }
 
     /// Asks the stream's keeper.
@@ -49,8 +69,8 @@ impl Adapter for Nats {
     }
 
     fn prepare(&mut self, topic: &str, wire: &mut Wire) -> io::Result<()> {
-        let Some(on_disk) = self.stream else { return Ok(()) };
-        let storage = if on_disk { "file" } else { "memory" };
+        let Some(stream) = self.stream else { return Ok(()) };
+        let storage = if stream.on_disk { "file" } else { "memory" };
         let body = format!(
             "{{\"name\":\"{topic}\",\"subjects\":[\"{topic}\"],\"storage\":\"{storage}\",\
              \"retention\":\"limits\",\"max_msgs\":-1,\"num_replicas\":1}}"
@@ -110,19 +130,38 @@ impl Adapter for Nats {
         Ok(taken)
     }
 
-    fn subscribe(&mut self, topic: &str, wire: &mut Wire) -> io::Result<()> {
-        if self.stream.is_none() {
-            let request = format!("SUB {topic} {MESSAGES}\r\nPING\r\n");
-            return wire.ask(request.as_bytes(), "PONG\r\n").map(drop);
-        }
-        let subject = format!("_PUSH{}", self.inbox.replace("_INBOX", ""));
-        let request = format!("SUB {subject} {MESSAGES}\r\nPING\r\n");
-        wire.ask(request.as_bytes(), "PONG\r\n")?;
+    fn subscribe(&mut self, topics: &[String], wire: &mut Wire) -> io::Result<()> {
+        let Some(Stream { pull, .. }) = self.stream else {
+            let subscribe = |(number, topic)| format!("SUB {topic} {number}\r\n");
+            let requests: String = (MESSAGES..).zip(topics).map(subscribe).collect();
+            return wire.ask(format!("{requests}PING\r\n").as_bytes(), "PONG\r\n").map(drop);
+        };
+        let subject = format!("_DELIVER{}", self.inbox.replace("_INBOX", ""));
+        let to = match pull {
+            true => String::new(),
+            false => format!("\"deliver_subject\":\"{subject}\","),
+        };
         let body = format!(
-            "{{\"stream_name\":\"{topic}\",\"config\":{{\"deliver_subject\":\"{subject}\",\
-             \"ack_policy\":\"none\",\"deliver_policy\":\"all\",\"replay_policy\":\"instant\"}}}}"
+            "\"config\":{{{to}\"ack_policy\":\"none\",\"deliver_policy\":\"all\",\
+             \"replay_policy\":\"instant\"}}"
         );
-        self.request(&format!("CONSUMER.CREATE.{topic}"), &body, wire).map(drop)
+        for topic in topics {
+            let body = format!("{{\"stream_name\":\"{topic}\",{body}}}");
+            let answer = self.request(&format!("CONSUMER.CREATE.{topic}"), &body, wire)?;
+            if pull {
+                let name =
+                    answer.split("\"name\":\"").nth(1).and_then(|rest| rest.split('"').next());
+                let name = name.ok_or_else(|| io::Error::other(answer.clone()))?;
+                let next = format!("$JS.API.CONSUMER.MSG.NEXT.{topic}.{name}");
+                let body = format!("{{\"batch\":{PULL_COUNT}}}");
+                let request = format!("PUB {next} {subject} {}\r\n{body}\r\n", body.len());
+                self.pull = request.into_bytes();
+            }
+        }
+        // Messages follow at once, and are not to be taken for part of an answer.
+        write!(wire.output, "SUB {subject} {MESSAGES}\r\n")?;
+        wire.output.extend_from_slice(&self.pull.repeat(2));
+        wire.send()
     }
 
     fn received(
@@ -141,6 +180,11 @@ impl Adapter for Nats {
                 }
                 each(&input[start..start + body_size]);
                 used = start + body_size + 2;
+                self.pulled += 1;
+                if self.pulled == PULL_COUNT {
+                    self.pulled = 0;
+                    reply.extend_from_slice(&self.pull);
+                }
             } else {
                 if head.starts_with(b"PING") {
                     reply.extend_from_slice(b"PONG\r\n");

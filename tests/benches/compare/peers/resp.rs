@@ -4,36 +4,53 @@ use super::{Adapter, Taken, line, number_behind};
 use crate::wire::Wire;
 use std::io::{self, Write};
 
-/// The most that is asked of one `XREAD`.
+/// The most that is asked of one `XREAD` or `XRANGE`.
 const READ_COUNT: u32 = 1000;
 
 /// The Redis serialisation protocol, version 2.
 pub(crate) struct Resp {
-    streams: bool,
-    topic: String,
-    /// The id of the last message read.
-    last: Vec<u8>,
-    /// Messages of the present reply that are still to come.
+    mode: Mode,
+    topics: Vec<String>,
+    /// The id of the last message read of each topic.
+    last: Vec<Vec<u8>>,
+    /// Topics of the present reply that are still to come.
+    topics_left: u64,
+    /// Messages of the present topic that are still to come, and where it stands in `topics`.
     left: u64,
+    topic: usize,
+}
+
+/// Which commands to use.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// `XADD`, `XREAD`.
+    Read,
+    /// `XADD`, `XRANGE` of one topic.
+    Range,
+    /// `PUBLISH`, `SUBSCRIBE`.
+    PublishSubscribe,
 }
 
 impl Resp {
-    pub(crate) fn streams() -> Resp {
-        Resp { streams: true, topic: String::new(), last: b"0-0".to_vec(), left: 0 }
+    pub(crate) fn new(mode: Mode) -> Resp {
+        Resp { mode, topics: Vec::new(), last: Vec::new(), topics_left: 0, left: 0, topic: 0 }
     }
 
-    pub(crate) fn publish_subscribe() -> Resp {
-        Resp { streams: false, ..Resp::streams() }
-    }
-
+    /// Asks for the messages behind the last ones.
     fn read_on(&self, out: &mut Vec<u8>) {
         let count = READ_COUNT.to_string();
-        let words =
-            [b"XREAD", b"COUNT", count.as_bytes(), b"BLOCK", b"0", b"STREAMS"].map(|word| word);
-        write!(out, "*{}\r\n", words.len() + 2).expect("a vector takes everything");
-        for word in words.into_iter().chain([self.topic.as_bytes(), &self.last]) {
-            bulk(out, word);
+        let count = count.as_bytes();
+        if self.mode == Mode::Range {
+            let from = [b"(", self.last[0].as_slice()].concat();
+            return command(
+                out,
+                &[b"XRANGE", self.topics[0].as_bytes(), &from, b"+", b"COUNT", count],
+            );
         }
+        let mut words: Vec<&[u8]> = vec![b"XREAD", b"COUNT", count, b"BLOCK", b"0", b"STREAMS"];
+        words.extend(self.topics.iter().map(|topic| topic.as_bytes()));
+        words.extend(self.last.iter().map(|last| last.as_slice()));
+        command(out, &words);
     }
 
     /// One message of a stream: its id, its text, and how many bytes both took.
@@ -47,20 +64,33 @@ impl Resp {
         Some((id, message, reader.used))
     }
 
-    /// The beginning of a reply to `XREAD`: how many messages follow, and how many bytes it took.
-    fn beginning(input: &[u8]) -> Option<(u64, usize)> {
+    /// Takes what comes before the next message in the reply to `XREAD` or `XRANGE`: how many
+    /// bytes that is.
+    fn begin(&mut self, input: &[u8]) -> Option<usize> {
         let mut reader = Reader { input, used: 0 };
+        if self.mode == Mode::Range {
+            self.left = reader.number()? as u64;
+            return Some(reader.used);
+        }
+        let topics_left = match self.topics_left {
+            0 => reader.number()? as u64,
+            left => left,
+        };
         reader.line()?;
-        reader.line()?;
-        reader.bulk()?;
-        let count = reader.number()?;
-        Some((count as u64, reader.used))
+        let name = reader.bulk()?;
+        self.left = reader.number()? as u64;
+        self.topics_left = topics_left - 1;
+        // Topics come in the order in which they were named.
+        while self.topics[self.topic].as_bytes() != name {
+            self.topic = (self.topic + 1) % self.topics.len();
+        }
+        Some(reader.used)
     }
 }
 
 impl Adapter for Resp {
     fn publish(&mut self, topic: &str, message: &[u8], out: &mut Vec<u8>) {
-        if self.streams {
+        if self.mode != Mode::PublishSubscribe {
             out.extend_from_slice(b"*5\r\n$4\r\nXADD\r\n");
             bulk(out, topic.as_bytes());
             out.extend_from_slice(b"$1\r\n*\r\n$1\r\nm\r\n");
@@ -89,18 +119,21 @@ impl Adapter for Resp {
         Ok(taken)
     }
 
-    fn subscribe(&mut self, topic: &str, wire: &mut Wire) -> io::Result<()> {
-        self.topic = topic.to_owned();
-        if self.streams {
-            let mut request = Vec::new();
-            self.read_on(&mut request);
-            wire.output.extend_from_slice(&request);
-            // Answered with the first message.
-            wire.send()
-        } else {
-            let request = format!("*2\r\n$9\r\nSUBSCRIBE\r\n${}\r\n{topic}\r\n", topic.len());
-            wire.ask(request.as_bytes(), ":1\r\n").map(drop)
+    fn subscribe(&mut self, topics: &[String], wire: &mut Wire) -> io::Result<()> {
+        if self.mode == Mode::PublishSubscribe {
+            for (number, topic) in (1..).zip(topics) {
+                let request = format!("*2\r\n$9\r\nSUBSCRIBE\r\n${}\r\n{topic}\r\n", topic.len());
+                wire.ask(request.as_bytes(), &format!(":{number}\r\n"))?;
+            }
+            return Ok(());
         }
+        self.topics = topics.to_vec();
+        self.last = vec![b"0-0".to_vec(); topics.len()];
+        let mut request = Vec::new();
+        self.read_on(&mut request);
+        wire.output.append(&mut request);
+        // Answered with the first message.
+        wire.send()
     }
 
     fn received(
@@ -110,7 +143,7 @@ impl Adapter for Resp {
         reply: &mut Vec<u8>,
     ) -> usize {
         let mut used = 0;
-        if !self.streams {
+        if self.mode == Mode::PublishSubscribe {
             loop {
                 let mut reader = Reader { input: &input[used..], used: 0 };
                 let message = (|| {
@@ -126,23 +159,27 @@ impl Adapter for Resp {
         }
         loop {
             if self.left == 0 {
-                let Some((count, size)) = Resp::beginning(&input[used..]) else { return used };
-                self.left = count;
+                let Some(size) = self.begin(&input[used..]) else { return used };
                 used += size;
+                if self.left == 0 {
+                    continue;
+                }
             }
             let Some((id, message, size)) = Resp::entry(&input[used..]) else { return used };
             each(message);
             used += size;
             self.left -= 1;
             if self.left == 0 {
-                self.last = id.to_vec();
-                self.read_on(reply);
+                self.last[self.topic] = id.to_vec();
+                if self.topics_left == 0 {
+                    self.read_on(reply);
+                }
             }
         }
     }
 
     fn stored(&mut self, topic: &str, port: u16) -> io::Result<Option<u64>> {
-        if !self.streams {
+        if self.mode == Mode::PublishSubscribe {
             return Ok(None);
         }
         let mut wire = Wire::connect(port, 4096)?;
@@ -153,6 +190,12 @@ impl Adapter for Resp {
         }
         Ok(number_behind(&answer, ":"))
     }
+}
+
+/// Writes a command.
+fn command(out: &mut Vec<u8>, words: &[&[u8]]) {
+    write!(out, "*{}\r\n", words.len()).expect("a vector takes everything");
+    words.iter().for_each(|word| bulk(out, word));
 }
 
 fn bulk(out: &mut Vec<u8>, text: &[u8]) {

@@ -79,7 +79,7 @@ fn command(contender: &Contender, disk: Disk, port: u16, folder: &Folder) -> Com
         _ => Command::new(&contender.program),
     };
     match contender.kind {
-        Kind::RedisStreams | Kind::RedisPubSub => {
+        Kind::RedisStreams | Kind::RedisRange | Kind::RedisPubSub => {
             let (append_only, sync) = match disk {
                 Disk::None => ("no", "no"),
                 Disk::Lazy => ("yes", "everysec"),
@@ -92,13 +92,13 @@ fn command(contender: &Contender, disk: Disk, port: u16, folder: &Folder) -> Com
             // It would cut subscribers off that are behind.
             command.args(["--client-output-buffer-limit", "pubsub 0 0 0"]);
         }
-        Kind::NatsCore | Kind::JetStream => {
+        Kind::NatsCore | Kind::JetStream | Kind::JetStreamPull => {
             let sync = if disk == Disk::Synced { "sync_interval: always" } else { "" };
             let stream = match contender.kind {
-                Kind::JetStream => format!(
+                Kind::NatsCore => String::new(),
+                _ => format!(
                     "jetstream {{ store_dir: \"store\", max_mem: 8GB, max_file: 32GB\n{sync} }}\n"
                 ),
-                _ => String::new(),
             };
             let text = format!(
                 "listen: \"127.0.0.1:{port}\"\nmax_pending: 1GB\nmax_connections: 20000\nwrite_deadline: \"60s\"\n{stream}"
@@ -115,7 +115,7 @@ fn command(contender: &Contender, disk: Disk, port: u16, folder: &Folder) -> Com
             folder.write("mosquitto.conf", text);
             command.args(["-c", "mosquitto.conf"]);
         }
-        Kind::Nchan => {
+        Kind::Nchan | Kind::File => {
             folder.write("nginx.conf", nginx(port, folder.path()));
             command.arg("-p").arg(folder.path()).args(["-c", "nginx.conf", "-e", "error.log"]);
         }
@@ -189,10 +189,20 @@ pub(crate) fn all() -> (Vec<Contender>, Vec<String>) {
             }
         }
     };
-    let redis = [(" Streams", Kind::RedisStreams), (" pub/sub", Kind::RedisPubSub)];
+    let redis = [
+        (" Streams", Kind::RedisStreams),
+        (" Streams, XRANGE", Kind::RedisRange),
+        (" pub/sub", Kind::RedisPubSub),
+    ];
     peer("Redis", "redis-server", &redis);
-    peer("NATS", "nats-server", &[(" core", Kind::NatsCore), (" JetStream", Kind::JetStream)]);
+    let nats = [
+        (" core", Kind::NatsCore),
+        (" JetStream", Kind::JetStream),
+        (" JetStream, pull", Kind::JetStreamPull),
+    ];
+    peer("NATS", "nats-server", &nats);
     peer("mosquitto", "mosquitto", &[(" QoS 1", Kind::Mosquitto)]);
+    peer("file", "nginx", &[(", nginx", Kind::File)]);
     if Path::new(NCHAN).exists() {
         peer("nchan", "nginx", &[(", nginx", Kind::Nchan)]);
     } else {

@@ -39,7 +39,7 @@ pub(super) fn saturated(setting: &Setting<'_>) -> Table {
         let server = Server::start(contender, Disk::None)?;
         let mut lane = Lane::open(contender, Disk::None, &server)?;
         lane.prepare(&topics)?;
-        let mut listeners = Listener::open_many(contender, Disk::None, &server, &topics[0], 1)?;
+        let mut listeners = Listener::open_many(contender, Disk::None, &server, &topics, 1)?;
         let time = setting.plan.time;
         let delivered = driver::deliver(&mut lane, &mut listeners, &topics, AHEAD, time)?;
         Ok(vec![delivered.per_second()])
@@ -69,7 +69,7 @@ pub(super) fn paced(setting: &Setting<'_>) -> Table {
         let server = Server::start(contender, Disk::None)?;
         let mut lane = Lane::open(contender, Disk::None, &server)?;
         lane.prepare(&topics)?;
-        let mut listeners = Listener::open_many(contender, Disk::None, &server, &topics[0], 1)?;
+        let mut listeners = Listener::open_many(contender, Disk::None, &server, &topics, 1)?;
         let pause = Duration::from_millis(1);
         let mut times = driver::deliver_paced(&mut lane, &mut listeners, &topics, count, pause)?;
         Ok(vec![percentile(&mut times, 500), percentile(&mut times, 990)])

@@ -4,7 +4,7 @@ use super::Setting;
 use super::deliver::PUSHING;
 use crate::driver::{self, Lane, Listener};
 use crate::peers::{Disk, Kind, Server};
-use crate::report::{Against, Aim, Column, Table, Unit, alternate, percentile};
+use crate::report::{Against, Aim, Column, Table, Unit, alternate, percentile, thousands};
 use std::time::Duration;
 
 /// How many subscribers.
@@ -16,8 +16,12 @@ const AHEAD: [u64; 2] = [2_000, 400];
 /// Row 4.
 pub(super) fn saturated(setting: &Setting<'_>) -> Table {
     let mut table = Table::new("4", "fan-out, saturated: messages delivered");
-    table.columns =
-        WIDTHS.map(|width| Column::new(format!("{width} subscribers"), Unit::PerSecond)).to_vec();
+    table.headline = Some(1);
+    table.columns = WIDTHS
+        .map(|width| {
+            Column::new(format!("{} subscribers", thousands(width as u64)), Unit::PerSecond)
+        })
+        .to_vec();
     let peers = PUSHING[2..].to_vec();
     for (column, ours) in [(0, Kind::Json), (0, Kind::Channel), (1, Kind::Json), (1, Kind::Channel)]
     {
@@ -37,7 +41,7 @@ pub(super) fn saturated(setting: &Setting<'_>) -> Table {
             let mut lane = Lane::open(contender, Disk::None, &server)?;
             lane.prepare(&topics)?;
             let mut listeners =
-                Listener::open_many(contender, Disk::None, &server, &topics[0], width)?;
+                Listener::open_many(contender, Disk::None, &server, &topics, width)?;
             let time = setting.plan.time;
             let delivered = driver::deliver(&mut lane, &mut listeners, &topics, ahead, time)?;
             rates.push(delivered.per_second() * width as f64);
@@ -50,9 +54,12 @@ pub(super) fn saturated(setting: &Setting<'_>) -> Table {
 /// Row 4b.
 pub(super) fn paced(setting: &Setting<'_>) -> Table {
     let mut table = Table::new("4b", "fan-out at 20 messages a second, from publish to receipt");
+    table.headline = Some(2);
     table.columns = WIDTHS
         .into_iter()
-        .flat_map(|width| ["p50", "p99"].map(|part| format!("{width} subscribers, {part}")))
+        .flat_map(|width| {
+            ["p50", "p99"].map(|part| format!("{} subscribers, {part}", thousands(width as u64)))
+        })
         .map(|name| Column::new(name, Unit::Seconds))
         .collect();
     for column in 0..4 {
@@ -73,7 +80,7 @@ pub(super) fn paced(setting: &Setting<'_>) -> Table {
             let mut lane = Lane::open(contender, Disk::None, &server)?;
             lane.prepare(&topics)?;
             let mut listeners =
-                Listener::open_many(contender, Disk::None, &server, &topics[0], width)?;
+                Listener::open_many(contender, Disk::None, &server, &topics, width)?;
             let pause = Duration::from_millis(50);
             let mut times =
                 driver::deliver_paced(&mut lane, &mut listeners, &topics, count, pause)?;

@@ -5,6 +5,7 @@ mod durable;
 mod fan_out;
 mod idle;
 mod publish;
+mod read;
 mod restart;
 mod sweeps;
 
@@ -28,7 +29,7 @@ impl Setting<'_> {
 type Row = fn(&Setting<'_>) -> Table;
 
 /// All rows: what each is called, and how it is measured.
-pub(crate) const ROWS: [(&str, Row); 13] = [
+pub(crate) const ROWS: [(&str, Row); 17] = [
     ("1", publish::one_at_a_time),
     ("2", publish::in_flight),
     ("2b", publish::many_connections),
@@ -38,10 +39,14 @@ pub(crate) const ROWS: [(&str, Row); 13] = [
     ("4", fan_out::saturated),
     ("4b", fan_out::paced),
     ("5", durable::cells),
+    ("6", read::whole),
     ("7", idle::subscribers),
     ("8", restart::after_a_kill),
     ("sizes", sweeps::sizes),
     ("topics", sweeps::topics),
+    ("topics-3", sweeps::topics_delivered),
+    ("topics-4", sweeps::topics_fanned_out),
+    ("reader", read::beside_a_reader),
 ];
 
 impl Table {
@@ -50,10 +55,12 @@ impl Table {
             id,
             title: title.to_owned(),
             columns: Vec::new(),
+            headline: Some(0),
             lines: Vec::new(),
             aims: Vec::new(),
             failures: Vec::new(),
             left_out: Vec::new(),
+            notes: Vec::new(),
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::driver::{self, Lane};
 use crate::floors;
 use crate::peers::{Contender, Disk, Kind, Server};
 use crate::report::{Against, Aim, Column, Line, Table, Unit, alternate, medians, percentile};
+use crate::wrk;
 use std::time::Duration;
 
 /// All that answer a publish.
@@ -77,15 +78,27 @@ pub(super) fn in_flight(setting: &Setting<'_>) -> Table {
 pub(super) fn many_connections(setting: &Setting<'_>) -> Table {
     let mut table = Table::new("2b", "publishes over HTTP, one in flight on each connection");
     table.columns = vec![Column::new("64 connections", Unit::PerSecond)];
-    table.aims = vec![Aim {
-        ours: vec![Kind::Http],
-        column: 0,
-        against: Against::Peers(vec![Kind::Nchan]),
-        factor: 1.25,
-    }];
+    let has_wrk = wrk::is_here();
+    if has_wrk {
+        table.columns.push(Column::new("64 connections of wrk", Unit::PerSecond));
+    } else {
+        table.left_out.push("wrk: not installed".to_owned());
+    }
+    for column in 0..table.columns.len() {
+        table.aims.push(Aim {
+            ours: vec![Kind::Http],
+            column,
+            against: Against::Peers(vec![Kind::Nchan]),
+            factor: 1.25,
+        });
+    }
     let kinds = [Kind::Http, Kind::Nchan];
     alternate(&setting.plan, &mut table, &setting.of(&kinds), Disk::None, |contender| {
-        Ok(vec![saturate(contender, 64, 1, setting.plan.time)?])
+        let mut rates = vec![saturate(contender, 64, 1, setting.plan.time)?];
+        if has_wrk {
+            rates.push(wrk::publish(contender, 64, setting.plan.time)?);
+        }
+        Ok(rates)
     });
     table
 }

@@ -1,8 +1,9 @@
 //! How costs grow: with the size of messages, and with the number of topics.
 
 use super::Setting;
-use crate::driver::{self, Lane};
-use crate::peers::{Disk, Kind, Server};
+use crate::Result;
+use crate::driver::{self, Lane, Listener};
+use crate::peers::{Contender, Disk, Kind, Server};
 use crate::report::{Column, Table, Unit, alternate};
 
 /// Bytes of a message.
@@ -10,6 +11,9 @@ const SIZES: [usize; 5] = [10, 100, 1_000, 10_000, 100_000];
 
 /// Topics that are published to in turn.
 const TOPICS: [usize; 4] = [1, 10, 100, 1_000];
+
+/// Subscribers where there are many.
+const WIDTH: usize = 100;
 
 const KINDS: [Kind; 4] = [Kind::Json, Kind::RedisStreams, Kind::RedisPubSub, Kind::NatsCore];
 
@@ -19,6 +23,7 @@ const IN_FLIGHT_SIZE: usize = 2 << 20;
 /// Messages of all sizes.
 pub(super) fn sizes(setting: &Setting<'_>) -> Table {
     let mut table = Table::new("sizes", "publishes on one connection, by the size of a message");
+    table.headline = None;
     table.columns =
         SIZES.map(|size| Column::new(format!("{size} B"), Unit::BytesPerSecond)).to_vec();
     let topics = driver::topics(1);
@@ -40,20 +45,64 @@ pub(super) fn sizes(setting: &Setting<'_>) -> Table {
 
 /// Row 2 with more topics.
 pub(super) fn topics(setting: &Setting<'_>) -> Table {
-    let mut table = Table::new("topics", "publishes, 256 in flight, by the number of topics");
+    by_topics(setting, "topics", "publishes, 256 in flight", &KINDS, |contender, topics| {
+        let server = Server::start(contender, Disk::None)?;
+        let mut lane = Lane::open(contender, Disk::None, &server)?;
+        let lanes = std::slice::from_mut(&mut lane);
+        let published = driver::saturate(lanes, topics, 256, setting.plan.time / 3)?;
+        lane.check_stored(topics, server.port, published.count)?;
+        Ok(published.per_second())
+    })
+}
+
+/// Row 3 with more topics, all of which the subscriber follows.
+pub(super) fn topics_delivered(setting: &Setting<'_>) -> Table {
+    let title = "end to end, one subscriber of all topics";
+    by_topics(setting, "topics-3", title, &KINDS, |contender, topics| {
+        deliver(setting, contender, topics, 1, 50_000)
+    })
+}
+
+/// Row 4 with more topics, all of which every subscriber follows.
+pub(super) fn topics_fanned_out(setting: &Setting<'_>) -> Table {
+    let title = format!("fan-out to {WIDTH} subscribers of all topics: messages delivered");
+    // To wait for a message, a client of Redis Streams names all topics each time.
+    let kinds = [Kind::Json, Kind::RedisPubSub, Kind::NatsCore];
+    by_topics(setting, "topics-4", &title, &kinds, |contender, topics| {
+        deliver(setting, contender, topics, WIDTH, 2_000)
+    })
+}
+
+/// Messages delivered a second to so many subscribers.
+fn deliver(
+    setting: &Setting<'_>,
+    contender: &Contender,
+    topics: &[String],
+    width: usize,
+    ahead: u64,
+) -> Result<f64> {
+    let server = Server::start(contender, Disk::None)?;
+    let mut lane = Lane::open(contender, Disk::None, &server)?;
+    let mut listeners = Listener::open_many(contender, Disk::None, &server, topics, width)?;
+    let time = setting.plan.time / 3;
+    let delivered = driver::deliver(&mut lane, &mut listeners, topics, ahead, time)?;
+    Ok(delivered.per_second() * width as f64)
+}
+
+/// A column for each number of topics.
+fn by_topics(
+    setting: &Setting<'_>,
+    id: &'static str,
+    title: &str,
+    kinds: &[Kind],
+    measure: impl Fn(&Contender, &[String]) -> Result<f64>,
+) -> Table {
+    let mut table = Table::new(id, &format!("{title}, by the number of topics"));
+    table.headline = None;
     table.columns =
         TOPICS.map(|count| Column::new(format!("topics: {count}"), Unit::PerSecond)).to_vec();
-    alternate(&setting.plan, &mut table, &setting.of(&KINDS), Disk::None, |contender| {
-        let measure = |count: usize| {
-            let server = Server::start(contender, Disk::None)?;
-            let mut lane = Lane::open(contender, Disk::None, &server)?;
-            let topics = driver::topics(count);
-            let lanes = std::slice::from_mut(&mut lane);
-            let published = driver::saturate(lanes, &topics, 256, setting.plan.time / 3)?;
-            lane.check_stored(&topics, server.port, published.count)?;
-            Ok(published.per_second())
-        };
-        TOPICS.into_iter().map(measure).collect()
+    alternate(&setting.plan, &mut table, &setting.of(kinds), Disk::None, |contender| {
+        TOPICS.into_iter().map(|count| measure(contender, &driver::topics(count))).collect()
     });
     table
 }
