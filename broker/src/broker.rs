@@ -6,7 +6,7 @@
 
 use crate::access::Access;
 use crate::arrivals::Arrivals;
-use crate::batch::Batch;
+use crate::batch::{Batch, Publish};
 use crate::catch_up::CatchUp;
 use crate::commit::PlaceChange;
 use crate::config::Timeouts;
@@ -18,7 +18,7 @@ use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::names::Names;
 use crate::refusal::Refusal;
-use crate::session::Progress;
+use crate::session::{Progress, Session};
 use crate::stream::{Cursor, StreamId};
 use crate::topics::Topics;
 use crate::work::Work;
@@ -27,7 +27,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a publisher's thread delivers before it leaves the rest to others.
-pub(crate) const DELIVERY_TIME: Duration = Duration::from_millis(10);
+const DELIVERY_TIME: Duration = Duration::from_millis(10);
 
 /// How often acknowledgements of lasting subscriptions are noted on disk.
 const PLACES_TIME: Duration = Duration::from_secs(1);
@@ -91,6 +91,35 @@ impl Broker {
         self.metrics.published(&outcomes, begun.elapsed());
         self.log.publishes(batch, &outcomes, |topic| self.homes().forwards_to(topic, self));
         outcomes
+    }
+
+    /// Whether to use [`Broker::publish_later`] for a batch: it has to wait for this broker's disk,
+    /// and nobody has to be told of its news, which would keep a thread that many wait for.
+    pub(crate) fn can_publish_later(&self, batch: &Batch) -> bool {
+        let is_quiet = |run: &[Publish]| {
+            run.first().is_some_and(|publish| self.listeners.of(&publish.topic).is_none())
+        };
+        // The log tells clients apart by their threads.
+        matches!(self.homes(), Homes::Own)
+            && self.topics.is_durable()
+            && !self.log.is_on()
+            && batch.runs().all(is_quiet)
+    }
+
+    /// Appends a batch that its publisher does not wait for. `answer` is called with what became
+    /// of it, on another thread or on this one, and listeners are told afterwards.
+    pub(crate) fn publish_later(
+        self: &Arc<Broker>,
+        batch: Batch,
+        answer: impl FnOnce(&Batch, &[Result<Receipt, Refusal>]) + Send + 'static,
+    ) {
+        let begun = Instant::now();
+        let broker = Arc::clone(self);
+        self.topics.append_later(batch, move |batch, outcomes| {
+            broker.metrics.published(&outcomes, begun.elapsed());
+            answer(&batch, &outcomes);
+            broker.announce_batch(&batch);
+        });
     }
 
     /// Sees to it that a topic can be read here. Whoever reads a topic calls this first.
@@ -194,6 +223,14 @@ impl Broker {
                     }
                 }
             }
+        }
+    }
+
+    /// Writes what a session has to send. The caller has to be its writer.
+    pub(crate) fn write(self: &Arc<Broker>, session: &Arc<Session>) {
+        let mut work = self.work(Some(DELIVERY_TIME));
+        if session.write(&mut work) != Progress::UpToDate {
+            self.catch_up.take(Arc::clone(session), self);
         }
     }
 

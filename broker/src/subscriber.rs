@@ -5,7 +5,7 @@ use crate::entry;
 use crate::format::Format;
 use crate::listeners::Listener;
 use crate::refusal::Refusal;
-use crate::session::{Progress, Session, Subscription};
+use crate::session::{Session, Subscription};
 use crate::stream::Cursor;
 use common::limits::ANSWER_TIMEOUT;
 use std::net::TcpStream;
@@ -27,10 +27,7 @@ impl Subscriber {
     /// Sends answers, and takes them out of `answers`. False when the session is over.
     pub(crate) fn answer(&self, answers: &mut Vec<u8>) -> bool {
         if self.session.answer(answers) {
-            let mut work = self.broker.work(Some(crate::broker::DELIVERY_TIME));
-            if self.session.write(&mut work) != Progress::UpToDate {
-                self.broker.catch_up.take(Arc::clone(&self.session), &self.broker);
-            }
+            self.broker.write(&self.session);
         }
         !self.session.is_closed()
     }
@@ -118,7 +115,7 @@ impl Subscriber {
     }
 
     /// The connection's session.
-    pub(crate) fn session(&self) -> &Session {
+    pub(crate) fn session(&self) -> &Arc<Session> {
         &self.session
     }
 }
