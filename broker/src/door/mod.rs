@@ -60,6 +60,8 @@ pub(crate) fn attend(stream: Arc<TcpStream>, mut seat: Seat, broker: &Arc<Broker
             None => continue,
         };
         drop(undecided);
+        // Two of them are kept out of line: with room for all doors at once, the stack of each
+        // connection would take a page more (row 7 of the benchmark).
         return match door {
             Door::Http => http.during(|| http::serve(connection, broker, begun)),
             Door::Json => json.during(|| json::serve(connection, broker)),

@@ -24,6 +24,7 @@ const BATCH_MAX: usize = 1024;
 const HOW: &str = "send AUTH <token> first";
 
 /// Serves a connection whose first word is a verb of this door.
+#[inline(never)] // For the stack's sake: see `attend`.
 pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
     let mut desk = Desk {
         broker,

@@ -35,6 +35,7 @@ const ANSWERS_SIZE: usize = 64 << 10;
 const BATCH_MAX: usize = 1024;
 
 /// Serves a connection on which the first bytes of a request arrived at `begun`.
+#[inline(never)] // For the stack's sake: see `attend`.
 pub(crate) fn serve(connection: Connection, broker: &Arc<Broker>, begun: Instant) {
     let answers = Answers::new(broker.access.origins.vary(), &broker.metrics);
     let mut door = Door { connection, broker, used: 0, batch: Batch::default(), answers };
