@@ -12,11 +12,11 @@ use crate::metrics::Metrics;
 use crate::push::catch_up::CatchUp;
 use crate::push::listeners::{Listener, Listeners};
 use crate::push::names::Names;
-use crate::push::session::{Progress, Session};
+use crate::push::session::Progress;
 use crate::push::work::Work;
 use crate::refusal::Refusal;
 use crate::server::arrivals::Arrivals;
-use crate::store::batch::{Batch, Publish};
+use crate::store::batch::Batch;
 use crate::store::commit::PlaceChange;
 use crate::store::entry;
 use crate::store::ledger::Receipt;
@@ -27,7 +27,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a publisher's thread delivers before it leaves the rest to others.
-const DELIVERY_TIME: Duration = Duration::from_millis(10);
+pub(crate) const DELIVERY_TIME: Duration = Duration::from_millis(10);
 
 /// How often acknowledgements of lasting subscriptions are noted on disk.
 const PLACES_TIME: Duration = Duration::from_secs(1);
@@ -88,47 +88,13 @@ impl Broker {
     pub(crate) fn publish(self: &Arc<Broker>, batch: &mut Batch) -> Vec<Result<Receipt, Refusal>> {
         let begun = Instant::now();
         let outcomes = self.homes().publish(batch, self);
-        self.count(&outcomes, begun.elapsed());
-        self.log.publishes(batch, &outcomes, |topic| self.homes().forwards_to(topic, self));
-        outcomes
-    }
-
-    /// Whether to use [`Broker::publish_later`] for a batch: it has to wait for this broker's disk,
-    /// and nobody has to be told of its news, which would keep a thread that many wait for.
-    pub(crate) fn can_publish_later(&self, batch: &Batch) -> bool {
-        let is_quiet = |run: &[Publish]| {
-            run.first().is_some_and(|publish| self.listeners.of(&publish.topic).is_none())
-        };
-        // The log tells clients apart by their threads.
-        matches!(self.homes(), Homes::Own)
-            && self.topics.is_durable()
-            && !self.log.is_on()
-            && batch.runs().all(is_quiet)
-    }
-
-    /// Appends a batch that its publisher does not wait for. `answer` is called with what became
-    /// of it, on another thread or on this one, and listeners are told afterwards.
-    pub(crate) fn publish_later(
-        self: &Arc<Broker>,
-        batch: Batch,
-        answer: impl FnOnce(&Batch, &[Result<Receipt, Refusal>]) + Send + 'static,
-    ) {
-        let begun = Instant::now();
-        let broker = Arc::clone(self);
-        self.topics.append_later(batch, move |batch, outcomes| {
-            broker.count(&outcomes, begun.elapsed());
-            answer(&batch, &outcomes);
-            broker.announce_batch(&batch);
-        });
-    }
-
-    /// Counts publishes that were answered together after `time`.
-    fn count(&self, outcomes: &[Result<Receipt, Refusal>], time: Duration) {
         let messages = outcomes.iter().flatten().map(|receipt| receipt.appended).sum();
-        self.metrics.published(outcomes.len() as u64, messages, time);
+        self.metrics.published(outcomes.len() as u64, messages, begun.elapsed());
         for refusal in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
             self.metrics.refused(refusal.status());
         }
+        self.log.publishes(batch, &outcomes, |topic| self.homes().forwards_to(topic, self));
+        outcomes
     }
 
     /// Sees to it that a topic can be read here. Whoever reads a topic calls this first.
@@ -236,14 +202,6 @@ impl Broker {
                     }
                 }
             }
-        }
-    }
-
-    /// Writes what a session has to send. The caller has to be its writer.
-    pub(crate) fn write(self: &Arc<Broker>, session: &Arc<Session>) {
-        let mut work = self.work(Some(DELIVERY_TIME));
-        if session.write(&mut work) != Progress::UpToDate {
-            self.catch_up.take(Arc::clone(session), self);
         }
     }
 

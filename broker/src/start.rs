@@ -72,9 +72,6 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
         let keeper = Arc::clone(&broker);
         let thread = thread::Builder::new();
         thread.spawn(move || keeper.keep_places()).map_err(Error::Thread)?;
-        let clerk = Arc::clone(&broker);
-        let thread = thread::Builder::new();
-        thread.spawn(move || clerk.topics.attend()).map_err(Error::Thread)?;
     }
     say(&format_args!(
         "Broker running on http://{address} {reach}, {kept}\n\

@@ -53,8 +53,6 @@ struct State {
     /// two for each piece of a fan-out.
     waiting: usize,
     closed: bool,
-    /// Whether another thread is about to leave answers.
-    expects: bool,
     /// What the writer could not send before its socket was full; it goes first.
     unsent: Option<Unsent>,
     /// Answers; they go before messages.
@@ -131,36 +129,6 @@ impl Session {
             state.waiting -= 1;
         }
         state.begin_writing()
-    }
-
-    /// Notes that another thread will leave answers with [`Session::fulfil`], and returns true:
-    /// unless that thread could be kept by it, because messages are pushed here, or the client does
-    /// not read what it was answered before.
-    pub(crate) fn expect(&self) -> bool {
-        let mut state = self.lock();
-        state.expects = state.subscriptions.is_empty() && state.outbox.is_empty();
-        state.expects
-    }
-
-    /// Leaves the answers that are expected. True when the caller is the writer from now on, and
-    /// has to call [`Session::write`].
-    pub(crate) fn fulfil(&self, answers: &mut Vec<u8>) -> bool {
-        let mut state = self.lock();
-        state.outbox.append(answers);
-        state.expects = false;
-        let begins = state.begin_writing();
-        self.tell(state);
-        begins
-    }
-
-    /// Waits until no answers are expected: those to what comes next stand behind them.
-    pub(crate) fn settle(&self) {
-        let mut state = self.lock();
-        while state.expects {
-            state.waiting += 1;
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-            state.waiting -= 1;
-        }
     }
 
     /// Adds a subscription, and answers that go out before its first message. Where the topic has

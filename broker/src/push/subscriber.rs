@@ -3,7 +3,7 @@
 use crate::broker::Broker;
 use crate::push::format::Format;
 use crate::push::listeners::Listener;
-use crate::push::session::{Session, Subscription};
+use crate::push::session::{Progress, Session, Subscription};
 use crate::refusal::Refusal;
 use crate::store::entry;
 use crate::store::stream::Cursor;
@@ -27,7 +27,10 @@ impl Subscriber {
     /// Sends answers, and takes them out of `answers`. False when the session is over.
     pub(crate) fn answer(&self, answers: &mut Vec<u8>) -> bool {
         if self.session.answer(answers) {
-            self.broker.write(&self.session);
+            let mut work = self.broker.work(Some(crate::broker::DELIVERY_TIME));
+            if self.session.write(&mut work) != Progress::UpToDate {
+                self.broker.catch_up.take(Arc::clone(&self.session), &self.broker);
+            }
         }
         !self.session.is_closed()
     }
@@ -115,7 +118,7 @@ impl Subscriber {
     }
 
     /// The connection's session.
-    pub(crate) fn session(&self) -> &Arc<Session> {
+    pub(crate) fn session(&self) -> &Session {
         &self.session
     }
 }

@@ -85,12 +85,6 @@ impl Batch {
         Some(Batch { publishes, entries, ..Batch::default() })
     }
 
-    /// Takes all publishes; the room for further entries stays.
-    pub(crate) fn take(&mut self) -> Batch {
-        let room = std::mem::take(&mut self.room);
-        std::mem::replace(self, Batch { room, ..Batch::default() })
-    }
-
     /// Forgets the publishes; keeps the room that they took.
     pub(crate) fn clear(&mut self) {
         self.publishes.clear();

@@ -1,12 +1,8 @@
 //! Group commit: changes that wait at the same time go to disk together.
 //!
-//! Whoever finds the journal free leads: it takes all changes that are there, writes them as one
-//! frame, syncs once, makes them visible, sees to their answers, and hands the journal to the first
-//! of those that came meanwhile. A thread may leave its change to whoever leads, with a word about
-//! what to do with the outcome, and go on reading; for such changes a clerk leads. Of many
-//! connections each so sleeps once for a publish, not twice, and most of them are back with their
-//! next when the answers are sent: they share a sync instead of taking turns (row 5 of the
-//! benchmark). A single publisher finds the journal free, and waits for no other thread.
+//! There is no thread of its own for the journal. Whoever finds it free leads: it takes all changes
+//! that wait, writes them as one frame, syncs once, makes them visible, and hands the journal to
+//! the first of those that came meanwhile.
 //!
 //! # Guarantee
 //!
@@ -82,18 +78,10 @@ impl Outcome {
 /// The most that goes into one frame, beyond the first change, in bytes.
 const GROUP_SIZE_MAX: usize = 32 << 20;
 
-/// What is done with a change that has its outcome, where no thread waits for it. It may neither
-/// wait for long nor panic: the journal waits as well.
-pub(crate) type Finish = Box<dyn FnOnce(Change, Outcome) + Send>;
-
 /// Changes on their way to disk.
 pub(crate) struct Commits {
     line: Mutex<Line>,
-    /// Told when the clerk is to lead.
-    called: Condvar,
     meter: Meter,
-    /// Whether a change waits for the disk.
-    pub(crate) syncs: bool,
 }
 
 /// What is counted of the journal.
@@ -109,8 +97,6 @@ pub(crate) struct Meter {
 struct Line {
     /// The journal, unless somebody leads.
     scribe: Option<Box<Scribe>>,
-    /// The journal, when the clerk is to lead.
-    clerk: Option<Box<Scribe>>,
     /// In the order in which they came.
     waiting: Vec<Arc<Ticket>>,
 }
@@ -122,7 +108,7 @@ struct Scribe {
 }
 
 /// A change that waits.
-struct Ticket {
+pub(crate) struct Ticket {
     state: Mutex<State>,
     /// Told when the change has its outcome, or is to lead.
     changed: Condvar,
@@ -136,8 +122,6 @@ pub(crate) struct State {
     pub(crate) undo: Vec<Undo>,
     /// Whether a mirror was begun for it.
     pub(crate) created: bool,
-    /// What to do with the outcome, where no thread waits for it.
-    finish: Option<Finish>,
     /// Whether the outcome may be told: the change is on disk and visible.
     told: bool,
     /// Whoever waits for this change leads.
@@ -147,22 +131,7 @@ pub(crate) struct State {
 impl State {
     /// A change that nothing was done about.
     pub(crate) fn of(change: Change) -> State {
-        State {
-            change,
-            outcome: None,
-            undo: Vec::new(),
-            created: false,
-            finish: None,
-            told: false,
-            scribe: None,
-        }
-    }
-
-    /// The change and its outcome.
-    fn take(&mut self) -> (Change, Outcome) {
-        let change = std::mem::replace(&mut self.change, Change::Places(Vec::new()));
-        // Whoever led, this change was among those that it took.
-        (change, self.outcome.take().unwrap_or(Outcome::Other(Ok(()))))
+        State { change, outcome: None, undo: Vec::new(), created: false, told: false, scribe: None }
     }
 }
 
@@ -180,10 +149,8 @@ impl Commits {
     /// Commits to this journal.
     pub(crate) fn new(journal: Journal) -> Commits {
         let meter = Meter { size: AtomicU64::new(journal.size()), time: Histogram::default() };
-        let syncs = journal.syncs();
         let scribe = Some(Box::new(Scribe { journal, frame: Frame::default() }));
-        let line = Mutex::new(Line { scribe, clerk: None, waiting: Vec::new() });
-        Commits { line, called: Condvar::new(), meter, syncs }
+        Commits { line: Mutex::new(Line { scribe, waiting: Vec::new() }), meter }
     }
 
     /// What is counted of the journal.
@@ -193,50 +160,29 @@ impl Commits {
 
     /// Brings a change to disk and makes it visible. Gives it back with its outcome.
     pub(crate) fn commit(&self, change: Change, store: &impl Store) -> (Change, Outcome) {
-        let ticket = Ticket::new(change, None);
-        if let Some(scribe) = self.join(&ticket) {
+        let state = Mutex::new(State::of(change));
+        let ticket = Arc::new(Ticket { state, changed: Condvar::new() });
+        let mut line = lock(&self.line);
+        line.waiting.push(Arc::clone(&ticket));
+        let scribe = line.scribe.take();
+        drop(line);
+        if let Some(scribe) = scribe {
             self.lead(scribe, store);
         } else if let Some(scribe) = ticket.wait() {
-            self.lead_on(scribe, store);
-        }
-        ticket.lock().take()
-    }
-
-    /// The same for a change that the caller does not wait for, unless the journal is free:
-    /// whoever brings it to disk calls `finish`.
-    pub(crate) fn leave(&self, change: Change, store: &impl Store, finish: Finish) {
-        if let Some(scribe) = self.join(&Ticket::new(change, Some(finish))) {
+            // Clients that were just answered come back at about the same time: whoever is ready
+            // to run goes first, and joins this group instead of waiting for the next (row 5 of
+            // the benchmark).
+            thread::yield_now();
             self.lead(scribe, store);
         }
+        let mut state = ticket.lock();
+        let change = std::mem::replace(&mut state.change, Change::Places(Vec::new()));
+        let outcome = state.outcome.take();
+        // Whoever led, this change was among those that it took.
+        (change, outcome.unwrap_or(Outcome::Other(Ok(()))))
     }
 
-    /// Leads for those who do not wait, as long as the process lives.
-    pub(crate) fn clerk(&self, store: &impl Store) -> ! {
-        loop {
-            let is_idle = |line: &mut Line| line.clerk.is_none();
-            let line = self.called.wait_while(lock(&self.line), is_idle);
-            let scribe = line.unwrap_or_else(|_| process::abort()).clerk.take();
-            if let Some(scribe) = scribe {
-                self.lead_on(scribe, store);
-            }
-        }
-    }
-
-    /// Joins the line. Gives the journal where nobody leads.
-    fn join(&self, ticket: &Arc<Ticket>) -> Option<Box<Scribe>> {
-        let mut line = lock(&self.line);
-        line.waiting.push(Arc::clone(ticket));
-        line.scribe.take()
-    }
-
-    /// Leads after another. Clients that were just answered come back at about the same time: who
-    /// is ready to run goes first, and joins this group instead of waiting for the next.
-    fn lead_on(&self, scribe: Box<Scribe>, store: &impl Store) {
-        thread::yield_now();
-        self.lead(scribe, store);
-    }
-
-    /// Commits all changes that are there, and sees to it that somebody leads on.
+    /// Commits all changes that wait, the caller's own among them.
     fn lead(&self, mut scribe: Box<Scribe>, store: &impl Store) {
         let _guard = AbortOnPanic;
         let tickets = std::mem::take(&mut lock(&self.line).waiting);
@@ -247,20 +193,17 @@ impl Commits {
             rest = later;
         }
         // First the answers: whoever has one may be back before the next group is taken (row 5).
-        tickets.iter().for_each(|ticket| ticket.finish());
+        for ticket in tickets {
+            ticket.lock().told = true;
+            ticket.changed.notify_one();
+        }
         let mut line = lock(&self.line);
-        match line.waiting.first().map(Arc::clone) {
-            None => line.scribe = Some(scribe),
-            Some(next) if next.lock().finish.is_some() => {
-                line.clerk = Some(scribe);
-                drop(line);
-                self.called.notify_one();
-            }
+        match line.waiting.first() {
             Some(next) => {
-                drop(line);
                 next.lock().scribe = Some(scribe);
                 next.changed.notify_one();
             }
+            None => line.scribe = Some(scribe),
         }
     }
 }
@@ -315,27 +258,6 @@ impl Scribe {
 }
 
 impl Ticket {
-    fn new(change: Change, finish: Option<Finish>) -> Arc<Ticket> {
-        let state = Mutex::new(State { finish, ..State::of(change) });
-        Arc::new(Ticket { state, changed: Condvar::new() })
-    }
-
-    /// Tells the outcome, or does with it what was asked for.
-    fn finish(&self) {
-        let mut state = self.lock();
-        match state.finish.take() {
-            Some(finish) => {
-                let (change, outcome) = state.take();
-                drop(state);
-                finish(change, outcome);
-            }
-            None => {
-                state.told = true;
-                self.changed.notify_one();
-            }
-        }
-    }
-
     /// Waits for the outcome; or for the journal, when it is this thread's turn to lead.
     fn wait(&self) -> Option<Box<Scribe>> {
         let waits = |state: &mut State| !state.told && state.scribe.is_none();
@@ -399,6 +321,3 @@ impl Drop for AbortOnPanic {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|_| process::abort())
 }
-
-#[cfg(test)]
-mod tests;

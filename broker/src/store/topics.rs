@@ -81,41 +81,13 @@ impl Topics {
             return answers;
         };
         let (change, outcome) = commits.commit(Change::Append(std::mem::take(batch)), self);
-        let (given_back, answers) = appended(change, outcome);
-        *batch = given_back;
-        answers
-    }
-
-    /// The same for a batch that the caller does not wait for: whichever thread brings it to disk
-    /// calls `finish`, which may neither wait for long nor panic.
-    pub(crate) fn append_later(
-        &self,
-        mut batch: Batch,
-        finish: impl FnOnce(Batch, Vec<Result<Receipt, Refusal>>) + Send + 'static,
-    ) {
-        if let Some(commits) = &self.commits {
-            let finish = |change, outcome| {
-                let (batch, answers) = appended(change, outcome);
-                finish(batch, answers);
-            };
-            commits.leave(Change::Append(batch), self, Box::new(finish));
-        } else {
-            let answers = self.append(&mut batch);
-            finish(batch, answers);
+        if let Change::Append(given_back) = change {
+            *batch = given_back;
         }
-    }
-
-    /// Sees to batches that nobody waits for, as long as the process lives; without a journal
-    /// there is nothing to do.
-    pub(crate) fn attend(&self) {
-        if let Some(commits) = &self.commits {
-            commits.clerk(self);
+        match outcome {
+            Outcome::Batch(answers) => answers,
+            Outcome::Other(_) => Vec::new(),
         }
-    }
-
-    /// Whether changes wait for the disk.
-    pub(crate) fn is_durable(&self) -> bool {
-        self.commits.as_ref().is_some_and(|commits| commits.syncs)
     }
 
     /// Creates a topic without messages.
@@ -464,14 +436,6 @@ fn decide(ledger: &mut Ledger, state: &mut State, frame: &mut Frame) {
             Ok(())
         }),
     });
-}
-
-/// A batch and its answers, as a commit gives them back.
-fn appended(change: Change, outcome: Outcome) -> (Batch, Vec<Result<Receipt, Refusal>>) {
-    match (change, outcome) {
-        (Change::Append(batch), Outcome::Batch(answers)) => (batch, answers),
-        _ => (Batch::default(), Vec::new()),
-    }
 }
 
 /// What is left of a topic that was deleted.

@@ -19,7 +19,7 @@ use crate::objects::{Next, Objects};
 use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
 use crate::server::arrivals::DocumentSize;
-use crate::store::batch::{Batch, Publish};
+use crate::store::batch::Batch;
 use crate::store::ledger::Receipt;
 use common::connection::Connection;
 use common::json::{self, Value};
@@ -60,10 +60,7 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
                 Next::Invalid => break None,
             }
         };
-        // What else came, and how the session ends, is answered after the publishes.
-        if unfinished != Some(0) || !desk.defer() {
-            desk.flush();
-        }
+        desk.flush();
         if desk.entrance.is_shut() {
             break None;
         }
@@ -80,9 +77,7 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
             break None;
         }
         connection.consume(used);
-        let filled = connection.fill(desk.patience());
-        desk.subscriber.session().settle();
-        match filled {
+        match connection.fill(desk.patience()) {
             Ok(size) if size > 0 => {}
             Ok(_) if unfinished > 0 => break Some(INVALID),
             _ => break None,
@@ -252,8 +247,18 @@ impl Desk<'_> {
             return;
         }
         let outcomes = self.broker.publish(&mut self.batch);
-        let publishes = self.batch.publishes.iter().zip(self.dialects.drain(..)).zip(&outcomes);
-        write_outcomes(publishes, &mut self.confirmations, &mut self.answers);
+        let publishes = self.batch.publishes.iter().zip(self.dialects.drain(..));
+        for ((publish, dialect), outcome) in publishes.zip(&outcomes) {
+            let answers = &mut self.answers;
+            match (dialect, outcome) {
+                (Dialect::Channel, Ok(Receipt { .. })) => {}
+                (Dialect::Channel, Err(refusal)) => dialect.error(answers, &refusal.to_string()),
+                (Dialect::Topic, Ok(receipt)) => {
+                    self.confirmations.write(answers, &publish.topic, receipt);
+                }
+                (Dialect::Topic, Err(refusal)) => topic::refuse(answers, refusal, None),
+            }
+        }
         self.send();
         self.broker.announce_batch(&self.batch);
         self.batch.clear();
@@ -265,47 +270,8 @@ impl Desk<'_> {
         self.send();
     }
 
-    /// Leaves the batch to whoever brings it to disk, who also sends its answers: so this thread
-    /// sleeps once for a publish, not twice (row 5 of the benchmark). Nothing else may be done for
-    /// the client before [`Session::settle`](crate::push::session::Session::settle). False where that
-    /// will not do, or there is more than the batch.
-    fn defer(&mut self) -> bool {
-        let is_all = self.answers.is_empty() && !self.batch.is_empty();
-        let session = self.subscriber.session();
-        if !is_all || !self.broker.can_publish_later(&self.batch) || !session.expect() {
-            return false;
-        }
-        let dialects = std::mem::take(&mut self.dialects);
-        let (broker, session) = (Arc::clone(self.broker), Arc::clone(session));
-        self.broker.publish_later(self.batch.take(), move |batch, outcomes| {
-            let mut answers = Vec::new();
-            let publishes = batch.publishes.iter().zip(dialects).zip(outcomes);
-            write_outcomes(publishes, &mut Confirmations::default(), &mut answers);
-            if session.fulfil(&mut answers) {
-                broker.write(&session);
-            }
-        });
-        true
-    }
-
     fn send(&mut self) {
         // A session that is over is noticed by its next read.
         self.subscriber.answer(&mut self.answers);
-    }
-}
-
-/// Writes what became of publishes.
-fn write_outcomes<'a>(
-    publishes: impl Iterator<Item = ((&'a Publish, Dialect), &'a Result<Receipt, Refusal>)>,
-    confirmations: &mut Confirmations,
-    answers: &mut Vec<u8>,
-) {
-    for ((publish, dialect), outcome) in publishes {
-        match (dialect, outcome) {
-            (Dialect::Channel, Ok(Receipt { .. })) => {}
-            (Dialect::Channel, Err(refusal)) => dialect.error(answers, &refusal.to_string()),
-            (Dialect::Topic, Ok(receipt)) => confirmations.write(answers, &publish.topic, receipt),
-            (Dialect::Topic, Err(refusal)) => topic::refuse(answers, refusal, None),
-        }
     }
 }

@@ -138,11 +138,6 @@ impl Journal {
         self.size
     }
 
-    /// Whether what is appended is on disk before [`Journal::append`] returns.
-    pub(crate) fn syncs(&self) -> bool {
-        self.sync == Sync::Always
-    }
-
     /// Writes a frame, and under [`Sync::Always`] waits until it is on disk. An empty frame is
     /// not written.
     ///
