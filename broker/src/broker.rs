@@ -17,7 +17,7 @@ use crate::push::work::Work;
 use crate::refusal::Refusal;
 use crate::server::arrivals::Arrivals;
 use crate::store::batch::Batch;
-use crate::store::commit::PlaceChange;
+use crate::store::change::PlaceChange;
 use crate::store::entry;
 use crate::store::ledger::Receipt;
 use crate::store::stream::{Cursor, StreamId};

@@ -11,7 +11,7 @@ use super::wire;
 use crate::broker::Broker;
 use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
-use crate::store::commit::Mirrored;
+use crate::store::change::Mirrored;
 use crate::store::entry;
 use crate::store::stream::{Cursor, StreamId};
 use common::flags;

@@ -10,7 +10,7 @@
 
 use crate::push::session::Session;
 use crate::refusal::Refusal;
-use crate::store::commit::PlaceChange;
+use crate::store::change::PlaceChange;
 use crate::store::replay::Places;
 use crate::store::stream::Cursor;
 use common::limits::SUBSCRIBERS_MAX;

@@ -9,7 +9,7 @@
 
 use crate::refusal::Refusal;
 use crate::store::batch::{Batch, Publish};
-use crate::store::commit::Mirrored;
+use crate::store::change::Mirrored;
 use crate::store::facts::Facts;
 use crate::store::memory::{self, Memory};
 use crate::store::numbers::{Before, Numbers, Verdict};
@@ -244,7 +244,8 @@ impl Open<'_> {
         self.memory.check(undo.size)?;
         let appended = count - skip;
         self.facts.accepted += appended;
-        if let Some((publisher, number)) = &publish.number {
+        // No messages take no number: the journal has nothing to hold it by.
+        if let Some((publisher, number)) = publish.number.as_ref().filter(|_| appended > 0) {
             let numbers = &mut self.facts.numbers;
             if !numbers.contains_key(publisher) {
                 undo.introduced = true;

@@ -10,17 +10,17 @@
 
 use crate::refusal::Refusal;
 use crate::store::batch::Batch;
-use crate::store::commit::{
-    self, Change, Commits, Meter, Mirrored, Outcome, PlaceChange, State, Store,
-};
+use crate::store::change::{self, Change, Mirrored, Outcome, Pending, PlaceChange};
+use crate::store::commit::{Commits, Meter, Store};
 use crate::store::entry;
 use crate::store::facts::{Facts, MARK_EVERY, Summary};
 use crate::store::journal::{Frame, Journal};
 use crate::store::ledger::{Ledger, Receipt};
-use crate::store::memory::{self, Memory};
+use crate::store::memory::Memory;
 use crate::store::replay::Replayed;
 use crate::store::stream::{Cursor, StreamId};
 use common::crc32::Crc32;
+use common::limits::PIECE_SIZE;
 use std::collections::HashMap;
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -77,7 +77,7 @@ impl Topics {
             let mut ledger = lock(&self.facts);
             let mut lists = lock(&self.lists);
             let answers = ledger.accept(batch, None);
-            publish(&mut ledger, &mut lists, batch, &answers);
+            change::append(&mut ledger, &mut lists, batch, &answers);
             return answers;
         };
         let (change, outcome) = commits.commit(Change::Append(std::mem::take(batch)), self);
@@ -170,15 +170,15 @@ impl Topics {
         let outcome = match &self.commits {
             Some(commits) => commits.commit(change, self).1,
             None => {
-                let mut state = State::of(change);
+                let mut pending = Pending::new(change);
                 let mut ledger = lock(&self.facts);
                 let mut lists = lock(&self.lists);
-                decide(&mut ledger, &mut state, &mut Frame::default());
-                let gone = make_visible(&mut ledger, &mut lists, &mut state);
+                pending.decide(&mut ledger, &mut Frame::default());
+                let gone = pending.make_visible(&mut ledger, &mut lists);
                 drop((ledger, lists));
                 // Only now: to free millions of messages takes a while.
                 drop(gone);
-                state.outcome.unwrap_or(Outcome::Other(Ok(())))
+                pending.outcome.expect("it was decided about")
             }
         };
         match outcome {
@@ -315,10 +315,11 @@ impl Topics {
         let mut cursor = Cursor { stream, next: known as u64 };
         let mut text = Vec::new();
         while cursor.next < count {
-            // One mark at a time: the lock is held to copy, the checksum is made without it.
-            let end = count.min(cursor.next + MARK_EVERY as u64);
+            // Up to the next mark, or a piece of that: the lock is held to copy, the checksum is
+            // made without it.
+            let end = count.min((cursor.next / MARK_EVERY as u64 + 1) * MARK_EVERY as u64);
             text.clear();
-            let next = self.copy_messages(topic, cursor, end, usize::MAX, &mut text)?;
+            let next = self.copy_messages(topic, cursor, end, PIECE_SIZE, &mut text)?;
             if next == cursor.next {
                 break;
             }
@@ -356,152 +357,26 @@ impl Topics {
 }
 
 impl Store for Topics {
-    fn accept(&self, state: &mut State, frame: &mut Frame) {
-        decide(&mut lock(&self.facts), state, frame);
+    fn accept(&self, pending: &mut Pending, frame: &mut Frame) {
+        pending.decide(&mut lock(&self.facts), frame);
     }
 
-    fn publish(&self, state: &mut State) {
+    fn publish(&self, pending: &mut Pending) {
         // What was refused, or was there already, was not written: it shows nothing of the disk.
-        if state.outcome.as_ref().is_some_and(Outcome::is_stored) {
+        if pending.outcome.as_ref().is_some_and(Outcome::is_stored) {
             self.healthy.store(true, Ordering::Relaxed);
         }
         let mut ledger = lock(&self.facts);
         let mut lists = lock(&self.lists);
-        let gone = make_visible(&mut ledger, &mut lists, state);
+        let gone = pending.make_visible(&mut ledger, &mut lists);
         drop((ledger, lists));
         // Only now: to free millions of messages takes a while.
         drop(gone);
     }
 
-    fn undo(&self, state: &mut State, reason: &str) {
+    fn undo(&self, pending: &mut Pending, reason: &str) {
         self.healthy.store(false, Ordering::Relaxed);
-        let mut ledger = lock(&self.facts);
-        let refusal = || Refusal::NotStored { reason: reason.to_owned() };
-        match (&state.change, &mut state.outcome) {
-            (Change::Append(batch), Some(Outcome::Batch(answers))) => {
-                ledger.undo(batch, answers, &mut state.undo);
-                for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
-                    *answer = Err(refusal());
-                }
-            }
-            (Change::Create(topic), Some(Outcome::Other(done @ Ok(())))) => {
-                ledger.remove(topic);
-                *done = Err(refusal());
-            }
-            (Change::Mirror(mirrored), Some(Outcome::Other(done @ Ok(())))) => {
-                ledger.undo_mirror(mirrored, state.created);
-                *done = Err(refusal());
-            }
-            (_, Some(Outcome::Other(done @ Ok(())))) => *done = Err(refusal()),
-            _ => {}
-        }
-    }
-}
-
-/// Decides about a change, and puts what is accepted into the frame.
-fn decide(ledger: &mut Ledger, state: &mut State, frame: &mut Frame) {
-    state.outcome = Some(match &state.change {
-        Change::Append(batch) => {
-            let answers = ledger.accept(batch, Some(&mut state.undo));
-            commit::write_batch(frame, batch, &answers);
-            Outcome::Batch(answers)
-        }
-        Change::Create(topic) => Outcome::Other({
-            let stream = StreamId::random();
-            ledger.create(topic, stream).map(|()| frame.create(topic, stream))
-        }),
-        Change::Delete { topic, mirror_only } => Outcome::Other(match ledger.topics.get(topic) {
-            Some(facts) if facts.mirror || !mirror_only => {
-                frame.delete(topic, facts.stream);
-                Ok(())
-            }
-            _ => Err(Refusal::NoTopic),
-        }),
-        Change::Mirror(mirrored) => Outcome::Other(ledger.mirror(mirrored).map(|created| {
-            state.created = created;
-            if created {
-                frame.mirror(&mirrored.topic, mirrored.from.stream);
-            }
-            commit::write_mirrored(frame, mirrored);
-        })),
-        Change::Places(places) => Outcome::Other({
-            for PlaceChange { subscriber, topic, place } in places {
-                match place {
-                    Some(Cursor { stream, next }) => {
-                        frame.acknowledge(subscriber, topic, *stream, *next);
-                    }
-                    None => frame.end(subscriber, topic),
-                }
-            }
-            Ok(())
-        }),
-    });
-}
-
-/// What is left of a topic that was deleted.
-type Gone = (Option<Facts>, Option<Vec<String>>);
-
-/// Makes an accepted change visible. What is deleted is the caller's to free, without locks.
-fn make_visible(
-    ledger: &mut Ledger,
-    lists: &mut HashMap<String, Vec<String>>,
-    state: &mut State,
-) -> Option<Gone> {
-    match (&mut state.change, &state.outcome) {
-        (Change::Append(batch), Some(Outcome::Batch(answers))) => {
-            publish(ledger, lists, batch, answers);
-        }
-        (Change::Create(topic), Some(Outcome::Other(Ok(())))) => {
-            lists.insert(topic.clone(), Vec::new());
-        }
-        (Change::Mirror(mirrored), Some(Outcome::Other(Ok(())))) => {
-            let list = lists.entry(mirrored.topic.clone()).or_default();
-            let count = mirrored.entries.len();
-            memory::reserve(list, count);
-            list.append(&mut mirrored.entries);
-            if let Some(facts) = ledger.topics.get_mut(&mirrored.topic) {
-                facts.appended(list, count);
-            }
-        }
-        (Change::Delete { topic, .. }, Some(Outcome::Other(Ok(())))) => {
-            return Some((ledger.remove(topic), lists.remove(topic)));
-        }
-        _ => {}
-    }
-    None
-}
-
-/// Adds the accepted entries of a batch to their lists.
-fn publish(
-    ledger: &mut Ledger,
-    lists: &mut HashMap<String, Vec<String>>,
-    batch: &mut Batch,
-    answers: &[Result<Receipt, Refusal>],
-) {
-    let mut entries = batch.entries.drain(..);
-    let mut answers = answers.iter();
-    // A list is looked up once for all publishes to it that follow one another (row 2).
-    for run in batch.publishes.chunk_by(|one, other| one.topic == other.topic) {
-        let Some(topic) = run.first().map(|publish| &*publish.topic) else { continue };
-        let facts = ledger.topics.get_mut(topic);
-        let mut list = match (lists.get_mut(topic), &facts) {
-            (None, Some(_)) => Some(lists.entry(topic.to_owned()).or_default()),
-            (list, _) => list,
-        };
-        let before = list.as_ref().map_or(0, |list| list.len());
-        for (publish, answer) in run.iter().zip(&mut answers) {
-            let mut these = entries.by_ref().take(publish.count);
-            let appended = answer.as_ref().map_or(0, |receipt| index(receipt.appended));
-            these.by_ref().take(publish.count - appended).for_each(drop);
-            if let Some(list) = &mut list {
-                memory::reserve(list, appended);
-                list.extend(these);
-            }
-        }
-        if let (Some(facts), Some(list)) = (facts, list) {
-            let count = list.len() - before;
-            facts.appended(list, count);
-        }
+        pending.take_back(&mut lock(&self.facts), reason);
     }
 }
 
