@@ -32,6 +32,9 @@ pub(crate) const DELIVERY_TIME: Duration = Duration::from_millis(10);
 /// How often acknowledgements of lasting subscriptions are noted on disk.
 const PLACES_TIME: Duration = Duration::from_secs(1);
 
+/// How many of them go into one change: a journal's frame has a limit.
+const PLACES_MAX: usize = 10_000;
+
 /// The broker, as a door sees it.
 pub(crate) struct Broker {
     pub(crate) topics: Topics,
@@ -141,8 +144,12 @@ impl Broker {
     ) -> Result<Cursor, Refusal> {
         let (place, first) = self.names.subscribe(name, topic, begin);
         if first {
-            let (subscriber, topic) = (name.into(), topic.into());
-            self.topics.keep(vec![PlaceChange { subscriber, topic, place: Some(place) }])?;
+            let change =
+                PlaceChange { subscriber: name.into(), topic: topic.into(), place: Some(place) };
+            if let Err(refusal) = self.topics.keep(vec![change]) {
+                self.names.unsubscribe(name, topic);
+                return Err(refusal);
+            }
         }
         Ok(place)
     }
@@ -153,15 +160,19 @@ impl Broker {
     ///
     /// [`Refusal::NotStored`].
     pub(crate) fn end_lasting(&self, name: &str, topic: &str) -> Result<bool, Refusal> {
-        let Some(holder) = self.names.unsubscribe(name, topic) else { return Ok(false) };
-        if let Some(session) = holder.upgrade()
+        if !self.names.has(name, topic) {
+            return Ok(false);
+        }
+        // First on disk: what cannot be ended there goes on here.
+        let change = PlaceChange { subscriber: name.into(), topic: topic.into(), place: None };
+        self.topics.keep(vec![change])?;
+        if let Some(holder) = self.names.unsubscribe(name, topic)
+            && let Some(session) = holder.upgrade()
             && session.unsubscribe(topic, Some(name))
         {
             self.listeners.remove(topic, &Listener::Session(session));
             self.log.note("unsubscribed", topic, &Ok(()));
         }
-        let (subscriber, topic) = (name.into(), topic.into());
-        self.topics.keep(vec![PlaceChange { subscriber, topic, place: None }])?;
         Ok(true)
     }
 
@@ -170,10 +181,22 @@ impl Broker {
     pub(crate) fn keep_places(&self) -> ! {
         loop {
             thread::sleep(PLACES_TIME);
-            let moved = self.names.take_moved();
-            if !moved.is_empty() {
-                // A full disk is told to publishers; acknowledgements are tried with the next.
-                let _ = self.topics.keep(moved);
+            self.keep_moved();
+        }
+    }
+
+    fn keep_moved(&self) {
+        for moved in self.names.take_moved().chunks(PLACES_MAX) {
+            if self.topics.keep(moved.to_vec()).is_err() {
+                // A full disk is told to publishers; these are tried again with the next.
+                self.names.put_back(moved);
+                continue;
+            }
+            // What ended meanwhile was on disk before its place was, which brought it back.
+            let ended = self.names.ended(moved);
+            if !ended.is_empty() {
+                // If this fails they are there at the next start, until they are ended once more.
+                let _ = self.topics.keep(ended);
             }
         }
     }
@@ -209,5 +232,55 @@ impl Broker {
     pub(crate) fn work(&self, time: Option<Duration>) -> Work<'_> {
         let deadline = time.map(|time| Instant::now() + time);
         Work::new(&self.topics, &self.names, &self.metrics.delivered, deadline)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::journal::tests::full_at;
+    use crate::store::memory::Memory;
+    use crate::store::replay::Replayed;
+
+    /// A broker whose disk is full at these writes.
+    fn broker(writes: &[usize]) -> Broker {
+        let replayed = Replayed::new(Memory::new(u64::MAX));
+        let topics = Topics::restored(replayed, full_at(writes), true);
+        Broker::new(topics, Names::default(), 1000, 1)
+    }
+
+    fn at(next: u64) -> Cursor {
+        Cursor { stream: StreamId::NONE, next }
+    }
+
+    #[test]
+    fn a_lasting_subscription_that_was_not_stored_has_not_begun() {
+        let broker = broker(&[1]);
+        assert!(broker.lasting("ann", "a", at(5)).is_err());
+        assert!(broker.names.places("ann").is_empty());
+        assert_eq!(broker.lasting("ann", "a", at(7)).unwrap(), at(7));
+    }
+
+    #[test]
+    fn a_lasting_subscription_whose_end_was_not_stored_goes_on() {
+        let broker = broker(&[2]);
+        broker.lasting("ann", "a", at(5)).unwrap();
+        assert!(broker.end_lasting("ann", "a").is_err());
+        assert_eq!(broker.lasting("ann", "a", at(9)).unwrap(), at(5));
+        assert!(broker.end_lasting("ann", "a").unwrap());
+        assert!(!broker.end_lasting("ann", "a").unwrap());
+    }
+
+    #[test]
+    fn acknowledgements_that_were_not_stored_are_tried_again() {
+        let broker = broker(&[2]);
+        broker.lasting("ann", "a", at(5)).unwrap();
+        broker.names.acknowledge("ann", "a", at(6));
+        broker.keep_moved();
+        let moved = broker.names.take_moved();
+        assert_eq!(moved.iter().map(|change| change.place).collect::<Vec<_>>(), [Some(at(6))]);
+        broker.names.put_back(&moved);
+        broker.keep_moved();
+        assert!(broker.names.take_moved().is_empty());
     }
 }

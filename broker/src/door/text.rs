@@ -145,7 +145,6 @@ impl Desk<'_> {
             }
             Command::Subscribe { topic, id } => {
                 self.append();
-                self.subscriber.hold(id)?;
                 self.subscribe(topic, id)?;
                 for (topic, _) in self.broker.names.places(id) {
                     self.subscribe(&topic, id)?;
@@ -160,7 +159,7 @@ impl Desk<'_> {
     }
 
     fn subscribe(&mut self, topic: &str, id: &str) -> Result<(), Refusal> {
-        let begin = |end| self.broker.lasting(id, topic, end);
+        let begin = |end| self.subscriber.lasting(id, topic, end);
         let answers = &mut self.answers;
         self.subscriber.subscribe(topic, Format::Text, Some(id), begin, answers, |_, _| {})
     }

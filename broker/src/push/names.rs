@@ -87,6 +87,39 @@ impl Names {
         moved
     }
 
+    /// Notes once more that these places moved: they could not be kept.
+    pub(crate) fn put_back(&self, places: &[PlaceChange]) {
+        let mut subscribers = self.lock();
+        for PlaceChange { subscriber, topic, .. } in places {
+            if let Some(subscriber) = subscribers.get_mut(subscriber)
+                && subscriber.places.contains_key(topic)
+            {
+                subscriber.moved.insert(Arc::clone(topic));
+            }
+        }
+    }
+
+    /// Which of these subscriptions are there no more.
+    pub(crate) fn ended(&self, places: &[PlaceChange]) -> Vec<PlaceChange> {
+        let subscribers = self.lock();
+        let is_here = |place: &PlaceChange| {
+            let subscriber = subscribers.get(&place.subscriber);
+            subscriber.is_some_and(|subscriber| subscriber.places.contains_key(&place.topic))
+        };
+        let ended = places.iter().filter(|place| !is_here(place));
+        ended.map(|place| PlaceChange { place: None, ..place.clone() }).collect()
+    }
+
+    /// Whether a name has a lasting subscription to a topic.
+    pub(crate) fn has(&self, name: &str, topic: &str) -> bool {
+        self.lock().get(name).is_some_and(|subscriber| subscriber.places.contains_key(topic))
+    }
+
+    /// Whether this session has the name.
+    pub(crate) fn is_held_by(&self, name: &str, session: &Arc<Session>) -> bool {
+        self.lock().get(name).is_some_and(|it| it.holder.ptr_eq(&Arc::downgrade(session)))
+    }
+
     /// The topics of a name, and where it goes on in each.
     pub(crate) fn places(&self, name: &str) -> Vec<(Arc<str>, Cursor)> {
         let subscribers = self.lock();
@@ -158,6 +191,21 @@ mod tests {
         let moved = names.take_moved();
         assert_eq!(moved.iter().map(|change| change.place).collect::<Vec<_>>(), [Some(at(7))]);
         assert!(names.take_moved().is_empty());
+    }
+
+    #[test]
+    fn what_ended_while_its_place_was_kept_is_found() {
+        let names = Names::default();
+        names.subscribe("ann", "a", at(5));
+        names.subscribe("ann", "b", at(5));
+        names.acknowledge("ann", "a", at(6));
+        names.acknowledge("ann", "b", at(6));
+        let moved = names.take_moved();
+        assert!(names.ended(&moved).is_empty());
+        names.unsubscribe("ann", "b");
+        let ended = names.ended(&moved);
+        assert_eq!(ended.len(), 1);
+        assert_eq!((&*ended[0].topic, ended[0].place), ("b", None));
     }
 
     #[test]

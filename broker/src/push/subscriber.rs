@@ -66,8 +66,7 @@ impl Subscriber {
         let cursor = match begin(self.broker.topics.end(&topic)) {
             Ok(cursor) => cursor,
             Err(refusal) => {
-                let listener = Listener::Session(Arc::clone(&self.session));
-                self.broker.listeners.remove(&topic, &listener);
+                self.leave(&self.session, &topic);
                 return Err(refusal);
             }
         };
@@ -75,22 +74,43 @@ impl Subscriber {
         self.broker.log.note("subscribed", &topic, &Ok(()));
         let subscription = Subscription::new(cursor, format, name.map(Arc::from));
         self.session.subscribe(&topic, subscription, answers);
+        // Another connection may have taken the name meanwhile, and not found this subscription.
+        if let Some(name) = name
+            && !self.broker.names.is_held_by(name, &self.session)
+            && self.session.unsubscribe(&topic, Some(name))
+        {
+            self.leave(&self.session, &topic);
+        }
         Ok(())
     }
 
-    /// Gives a name's lasting subscriptions to this connection: whichever had them before has
-    /// them no more.
+    fn leave(&self, session: &Arc<Session>, topic: &str) {
+        self.broker.listeners.remove(topic, &Listener::Session(Arc::clone(session)));
+    }
+
+    /// Where a name's lasting subscription to a topic goes on; the first time at `begin`. All of
+    /// the name's subscriptions are this connection's from now on: whichever had them before has
+    /// them no more, and acknowledges nothing behind the place that is given.
     ///
     /// # Errors
     ///
-    /// A name that cannot be one, or one too many.
-    pub(crate) fn hold(&self, name: &str) -> Result<(), Refusal> {
+    /// A name that cannot be one, or one too many; [`Refusal::NotStored`].
+    pub(crate) fn lasting(
+        &self,
+        name: &str,
+        topic: &str,
+        begin: Cursor,
+    ) -> Result<Cursor, Refusal> {
+        self.hold(name)?;
+        self.broker.lasting(name, topic, begin)
+    }
+
+    fn hold(&self, name: &str) -> Result<(), Refusal> {
         entry::check_peer("subscriber", name)?;
         if let Some(before) = self.broker.names.hold(name, &self.session)? {
             for (topic, _) in self.broker.names.places(name) {
                 if before.unsubscribe(&topic, Some(name)) {
-                    let listener = Listener::Session(Arc::clone(&before));
-                    self.broker.listeners.remove(&topic, &listener);
+                    self.leave(&before, &topic);
                 }
             }
         }
@@ -101,8 +121,7 @@ impl Subscriber {
     pub(crate) fn unsubscribe(&self, topic: &str) -> bool {
         let found = self.session.unsubscribe(topic, None);
         if found {
-            let listener = Listener::Session(Arc::clone(&self.session));
-            self.broker.listeners.remove(topic, &listener);
+            self.leave(&self.session, topic);
             self.broker.log.note("unsubscribed", topic, &Ok(()));
         }
         found

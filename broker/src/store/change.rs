@@ -293,3 +293,46 @@ fn write_mirrored(frame: &mut Frame, mirrored: &Mirrored) {
         frame.append(&mirrored.topic, time, publisher, messages);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::batch::Number;
+    use crate::store::memory::Memory;
+
+    /// Bytes that a change adds to a frame.
+    fn size_in_a_frame(change: Change) -> usize {
+        let mut frame = Frame::default();
+        frame.clear();
+        let before = frame.size();
+        let mut ledger = Ledger::new(Memory::new(u64::MAX));
+        Pending::new(change).decide(&mut ledger, &mut frame);
+        frame.size() - before
+    }
+
+    #[test]
+    fn no_change_takes_more_of_a_frame_than_it_says() {
+        let long = "n".repeat(255);
+        let mut batch = Batch::default();
+        for sequence in 0..100 {
+            let number = Some(Number { epoch: u64::MAX, sequence });
+            let publisher = Some(Publisher { name: &long, number });
+            batch.publish(&long, publisher, [""].into_iter(), 100).unwrap();
+        }
+        let from = Cursor { stream: StreamId::random(), next: 0 };
+        let stamps = (0..100).map(|time| entry::stamp(time, Some(&long)));
+        let entries = stamps.map(|stamp| entry::compose("", &stamp)).collect();
+        let place = Some(Cursor { stream: StreamId::random(), next: u64::MAX });
+        let (subscriber, topic): (Arc<str>, Arc<str>) = (long.as_str().into(), "t".into());
+        for change in [
+            Change::Append(batch),
+            Change::Create(long.clone()),
+            Change::Mirror(Mirrored { topic: long.clone(), from, entries }),
+            Change::Places(vec![PlaceChange { subscriber, topic, place }; 100]),
+        ] {
+            let (said, text) = (change.size(), format!("{change:.0?}"));
+            let taken = size_in_a_frame(change);
+            assert!(taken > 0 && taken <= said, "{taken} bytes, not {said}: {text}");
+        }
+    }
+}

@@ -81,7 +81,9 @@ impl Replayed {
                         facts.numbers.insert(name.to_owned(), Numbers::default());
                     }
                     if let Some(numbers) = facts.numbers.get_mut(name) {
+                        let known = numbers.size();
                         numbers.append(number, count as u64, before as u64);
+                        size += numbers.size().saturating_sub(known) as u64;
                     }
                 }
                 facts.size += size;
@@ -106,5 +108,39 @@ impl Replayed {
     /// How many messages there are.
     pub(crate) fn messages(&self) -> usize {
         self.lists.values().map(Vec::len).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::batch::{Batch, Number, Publisher};
+    use crate::store::journal::{Journal, Sync};
+    use crate::store::topics::Topics;
+    use std::{env, fs, process};
+
+    #[test]
+    fn a_restart_counts_the_memory_that_publishes_counted() {
+        let folder = env::temp_dir().join(format!("replay-{}", process::id()));
+        let open = || {
+            let mut replayed = Replayed::new(Memory::new(u64::MAX));
+            let journal = Journal::open(&folder, Sync::Os, |record| replayed.apply(record));
+            Topics::restored(replayed, journal.unwrap().0, false)
+        };
+        let topics = open();
+        // Publishers that take turns: each message begins a run of its own.
+        for sequence in 0..100 {
+            for name in ["ann", "bob"] {
+                let mut batch = Batch::default();
+                let number = Some(Number { epoch: 0, sequence });
+                let publisher = Some(Publisher { name, number });
+                batch.publish("t", publisher, ["text"].into_iter(), 100).unwrap();
+                assert!(topics.append(&mut batch).iter().all(Result::is_ok));
+            }
+        }
+        let counted = topics.account().1.used;
+        drop(topics);
+        assert_eq!(open().account().1.used, counted);
+        fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -60,14 +60,11 @@ impl Desk<'_> {
         let from = number(arguments, "from")?;
         let stream = stream(arguments)?;
         let name = text(arguments, "subscriber")?;
-        if let Some(name) = name {
-            self.subscriber.hold(name)?;
-        }
         let begin = |end: Cursor| {
             let begin = stream::begin(end, from.unwrap_or(end.next), stream)?;
             match name {
                 // A name that is known goes on at its own place.
-                Some(name) => self.broker.lasting(name, topic, begin),
+                Some(name) => self.subscriber.lasting(name, topic, begin),
                 None => Ok(begin),
             }
         };

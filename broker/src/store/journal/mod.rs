@@ -40,7 +40,7 @@ mod report;
 mod scan;
 mod storage;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use check::{Repaired, Summary, TopicSummary, repair, verify};
 pub(crate) use error::{AppendError, Error};

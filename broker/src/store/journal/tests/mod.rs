@@ -16,6 +16,18 @@ use crate::store::stream::StreamId;
 use disk::{Call, Fault, SimulatedDisk};
 use std::io::ErrorKind;
 
+/// An empty journal, whose n-th write from now on finds the disk full, for each of `numbers`.
+pub(crate) fn full_at(numbers: &[usize]) -> Journal {
+    let disk = SimulatedDisk::default();
+    let (journal, _) =
+        Journal::open_in(Box::new(disk.clone()), Sync::Always, u64::MAX, |_| {}).unwrap();
+    for number in numbers {
+        let fault = Fault::Error(ErrorKind::StorageFull);
+        disk.plan(Some(Call::Write), *number, fault);
+    }
+    journal
+}
+
 /// A journal that was opened, and all that it told.
 struct Opened {
     journal: Journal,
