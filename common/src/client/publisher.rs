@@ -267,7 +267,7 @@ impl Publisher {
     }
 
     fn open(&mut self) -> Result<(), Failure> {
-        if self.link.open()? {
+        if self.link.open(None)? {
             self.queue.forget_sent();
         }
         Ok(())
