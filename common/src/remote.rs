@@ -121,6 +121,13 @@ impl Remote {
     }
 }
 
+/// Whether an answer with this status says "not now": the same request may succeed later.
+#[must_use]
+pub fn is_passing(status: u16) -> bool {
+    // RFC 9110 §15.5.9 and RFC 6585 §4: these two are no judgement on the request.
+    matches!(status, 408 | 429 | 500..)
+}
+
 /// What an answer that is not a success says, in one line: its status, and the detail of an
 /// `application/problem+json` body (RFC 9457) where there is one.
 #[must_use]
@@ -140,6 +147,16 @@ pub fn refusal(status: u16, body: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fault_of_the_broker_passes_and_a_fault_of_the_request_does_not() {
+        for status in [408, 429, 500, 501, 503, 507, 599] {
+            assert!(is_passing(status), "{status}");
+        }
+        for status in [200, 301, 400, 401, 403, 404, 409, 410, 413, 416, 421, 422, 499] {
+            assert!(!is_passing(status), "{status}");
+        }
+    }
 
     #[test]
     fn a_refusal_is_told_in_the_words_of_the_broker() {

@@ -4,7 +4,7 @@
 //! any body, and a duplicate is stored as well as a message that was appended now.
 
 use common::json;
-use common::remote::refusal;
+use common::remote::{is_passing, refusal};
 
 /// An answer, as far as it matters here.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,8 +28,7 @@ impl Answer {
         match status {
             200..300 => Answer::Stored,
             409 if expected(body).is_some_and(|expected| expected < sequence) => Answer::MemoryLost,
-            // RFC 9110 §15.5.9 and RFC 6585 §4: these two are no judgement on the request.
-            408 | 429 | 500.. => Answer::Later(refusal(status, body)),
+            status if is_passing(status) => Answer::Later(refusal(status, body)),
             400 | 422 => Answer::NotUnderstood(refusal(status, body)),
             _ => Answer::Refused(refusal(status, body)),
         }

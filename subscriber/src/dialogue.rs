@@ -52,8 +52,7 @@ pub(crate) fn converse(location: &Location, id: &str) -> Result<(), Error> {
         wishes.disconnected();
         match result {
             Failure::Passing(trouble) => outage.wait(Duration::MAX, || {
-                let address = &location.address;
-                tell(prompt, format_args!("cannot read from {address} ({trouble}); trying again"));
+                tell(prompt, trouble.line(&location.address));
             }),
             // A reader that has closed standard output has seen enough.
             Failure::Final(Error::Write { cause, .. })

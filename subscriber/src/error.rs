@@ -56,6 +56,25 @@ pub enum Trouble {
     Connection(client::Error),
     /// What the broker said instead of giving messages.
     Answer(String),
+    /// There is no room for more messages in the file.
+    DiskFull {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+}
+
+impl Trouble {
+    /// What the user hears of it, where `address` is that of the broker.
+    pub(crate) fn line(&self, address: &str) -> String {
+        match self {
+            Trouble::Connection(_) | Trouble::Answer(_) => {
+                format!("cannot read from {address} ({self}); trying again")
+            }
+            Trouble::DiskFull { .. } => format!("{self}; trying again"),
+        }
+    }
 }
 
 /// How one attempt failed.
@@ -144,6 +163,9 @@ impl fmt::Display for Trouble {
         match self {
             Trouble::Connection(cause) => f.write_str(&one_line(cause)),
             Trouble::Answer(reason) => f.write_str(reason),
+            Trouble::DiskFull { path, cause } => {
+                write!(f, "the disk is full: {} cannot be written ({cause})", path.display())
+            }
         }
     }
 }

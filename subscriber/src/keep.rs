@@ -12,6 +12,7 @@
 //! was missing or cut short.
 
 use crate::PROGRAM;
+use crate::attempts::{self, Pace};
 use crate::comparison::Comparison;
 use crate::error::{Error, Failure, Trouble};
 use crate::lines::WholeLines;
@@ -19,16 +20,12 @@ use crate::question::{Answer, Cursor, PATIENCE, Question};
 use crate::received::Received;
 use common::http::client;
 use common::remote::Remote;
-use common::retry::Outage;
+use std::io::ErrorKind;
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 #[cfg(test)]
 mod tests;
-
-/// Between two requests to a broker that does not wait for messages itself.
-const POLL_PAUSE: Duration = Duration::from_millis(250);
 
 /// How often in a row a list has to differ from the file before the file is begun anew. A list
 /// without a length may have been cut short unnoticed; hardly twice at once.
@@ -36,32 +33,9 @@ const DIFFERENCES_MAX: u32 = 2;
 
 /// Keeps the file equal to the topic. Returns only when it cannot.
 pub(crate) fn keep(remote: Remote, topic: String, path: &Path) -> Result<(), Error> {
+    let address = remote.address().to_owned();
     let mut keeper = Keeper::new(remote, topic, Received::open(path)?);
-    let mut outage = Outage::default();
-    loop {
-        match keeper.round() {
-            Ok(Pace::AtOnce) => outage.end(),
-            Ok(Pace::Later) => {
-                outage.end();
-                thread::sleep(POLL_PAUSE);
-            }
-            Err(Failure::Passing(trouble)) => {
-                let address = keeper.remote.address();
-                outage.wait(Duration::MAX, || {
-                    PROGRAM
-                        .say(format_args!("cannot read from {address} ({trouble}); trying again"));
-                });
-            }
-            Err(Failure::Final(error)) => return Err(error),
-        }
-    }
-}
-
-/// When the next request is due.
-#[derive(Debug, PartialEq, Eq)]
-enum Pace {
-    AtOnce,
-    Later,
+    attempts::repeat(&address, || keeper.round())
 }
 
 /// A file on its way to equal a topic.
@@ -113,9 +87,7 @@ impl Keeper {
             Answer::List(Some(cursor)) => {
                 let before = self.received.size();
                 self.append(cursor)?;
-                // Only a broker that does not wait answers with nothing at once.
-                let is_idle = self.received.size() == before && asked.elapsed() < POLL_PAUSE;
-                Ok(if is_idle { Pace::Later } else { Pace::AtOnce })
+                Ok(Pace::after_wait(asked, self.received.size() > before))
             }
             Answer::List(None) => {
                 // Another broker has taken the place of the one that knew offsets.
@@ -165,7 +137,7 @@ impl Keeper {
         let received = &mut self.received;
         let result =
             self.remote.body(PATIENCE, |piece| lines.take(piece, |batch| received.append(batch)));
-        result.map_err(|error| Failure::of_body(error, Some(self.received.path())))
+        result.map_err(|error| self.failure(error))
     }
 
     /// Appends what of the answer, which is the whole list, is not in the file.
@@ -185,7 +157,7 @@ impl Keeper {
             Ok(()) if last_line_is_open => take(b"\n").map_err(client::Error::Sink),
             result => result,
         };
-        result.map_err(|error| Failure::of_body(error, Some(self.received.path())))?;
+        result.map_err(|error| self.failure(error))?;
 
         if comparison.continues() {
             self.differences = 0;
@@ -197,6 +169,20 @@ impl Keeper {
         }
         self.begin_anew()?;
         Ok(Pace::AtOnce)
+    }
+
+    /// An answer could not be read, or not be written. A full disk is one that somebody will make
+    /// room on: until then the file stays as long as it is.
+    fn failure(&self, error: client::Error) -> Failure {
+        let path = self.received.path();
+        match error {
+            client::Error::Sink(cause)
+                if matches!(cause.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
+            {
+                Failure::Passing(Trouble::DiskFull { path: path.to_owned(), cause })
+            }
+            error => Failure::of_body(error, Some(path)),
+        }
     }
 
     /// Sets the file aside: it is not the beginning of the list.

@@ -4,6 +4,7 @@
 //!
 //! - `config`: the command line
 //! - `topic_file`: the topic's name in `topic.txt`
+//! - `attempts`: one request after another, whatever fails
 //! - `keep`: a file that equals a topic, for ever
 //! - `received`: that file, and how it is found after a crash
 //! - `print`: messages to standard output, as they come
@@ -14,6 +15,7 @@
 
 #![forbid(unsafe_code)]
 
+mod attempts;
 mod comparison;
 mod config;
 mod dialogue;

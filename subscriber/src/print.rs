@@ -6,15 +6,15 @@
 //! the connection is cut. A list that is begun anew is printed from its start, and said so.
 
 use crate::PROGRAM;
+use crate::attempts::{self, Pace};
 use crate::error::{Error, Failure, Trouble};
 use crate::lines::{self, WholeLines};
 use crate::question::{Answer, Cursor, PATIENCE, Question};
 use common::remote::Remote;
-use common::retry::Outage;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::Instant;
 
 #[cfg(test)]
 mod tests;
@@ -37,27 +37,12 @@ pub(crate) fn print(
         None => Box::new(io::stdout()),
     };
     let cursor = from.map(|next| Cursor { next, stream: None });
+    let address = remote.address().to_owned();
     let mut printer = Printer { remote, topic, cursor, left: count, output, path };
-    let mut outage = Outage::default();
-    while printer.left != Some(0) {
-        match printer.round() {
-            Ok(()) => outage.end(),
-            Err(Failure::Passing(trouble)) => {
-                let address = printer.remote.address();
-                outage.wait(Duration::MAX, || {
-                    PROGRAM
-                        .say(format_args!("cannot read from {address} ({trouble}); trying again"));
-                });
-            }
-            Err(Failure::Final(Error::Write { cause, .. }))
-                if cause.kind() == io::ErrorKind::BrokenPipe =>
-            {
-                return Ok(());
-            }
-            Err(Failure::Final(error)) => return Err(error),
-        }
+    match attempts::repeat(&address, || printer.round()) {
+        Err(Error::Write { cause, .. }) if cause.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
     }
-    Ok(())
 }
 
 /// A place in a topic, and where its messages go.
@@ -75,7 +60,10 @@ struct Printer<W> {
 
 impl<W: Write> Printer<W> {
     /// One request and its answer.
-    fn round(&mut self) -> Result<(), Failure> {
+    fn round(&mut self) -> Result<Pace, Failure> {
+        if self.left == Some(0) {
+            return Ok(Pace::Never);
+        }
         let (method, question) = match &self.cursor {
             Some(Cursor { next, stream }) => {
                 let question = Question {
@@ -91,15 +79,17 @@ impl<W: Write> Printer<W> {
             // The head alone tells where the list ends.
             None => ("HEAD", Question { topic: &self.topic, ..Question::default() }),
         };
+        let asked = Instant::now();
         match question.ask(&mut self.remote, method)? {
             Answer::List(Some(cursor)) => match &mut self.cursor {
                 Some(present) => {
                     present.stream = cursor.stream;
-                    self.print()
+                    let has_given = self.print()?;
+                    Ok(Pace::after_wait(asked, has_given))
                 }
                 None => {
                     self.cursor = Some(cursor);
-                    Ok(())
+                    Ok(Pace::AtOnce)
                 }
             },
             Answer::List(None) => {
@@ -112,11 +102,12 @@ impl<W: Write> Printer<W> {
         }
     }
 
-    /// Prints the answer, which begins at the cursor.
-    fn print(&mut self) -> Result<(), Failure> {
+    /// Prints the answer, which begins at the cursor. Gives whether there was anything in it.
+    fn print(&mut self) -> Result<bool, Failure> {
         let Printer { remote, cursor: Some(cursor), left, output, path, .. } = self else {
-            return Ok(());
+            return Ok(false);
         };
+        let before = cursor.next;
         let mut lines = WholeLines::default();
         let mut sink = |batch: &[u8]| {
             let count = lines::count(batch);
@@ -128,23 +119,24 @@ impl<W: Write> Printer<W> {
             Ok(())
         };
         let result = remote.body(PATIENCE, |piece| lines.take(piece, &mut sink));
-        result.map_err(|error| Failure::of_body(error, path.as_deref()))
+        result.map_err(|error| Failure::of_body(error, path.as_deref()))?;
+        Ok(cursor.next > before)
     }
 
     /// The topic is another list than before.
-    fn begin_anew(&mut self, reason: String) -> Result<(), Failure> {
+    fn begin_anew(&mut self, reason: String) -> Result<Pace, Failure> {
         match &mut self.cursor {
             Some(cursor) if cursor.stream.is_some() => {
                 PROGRAM.say("the topic was made anew: here it is from its start");
                 *cursor = Cursor { next: 0, stream: None };
-                Ok(())
+                Ok(Pace::AtOnce)
             }
             // The user has asked for an offset that the list does not have.
             _ => self.refused(reason),
         }
     }
 
-    fn refused(&self, reason: String) -> Result<(), Failure> {
+    fn refused(&self, reason: String) -> Result<Pace, Failure> {
         let address = self.remote.address().to_owned();
         Err(Failure::Final(Error::Refused { address, reason }))
     }

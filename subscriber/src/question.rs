@@ -2,7 +2,7 @@
 
 use common::http::client;
 use common::http::percent;
-use common::remote::{Remote, refusal};
+use common::remote::{Remote, is_passing, refusal};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -96,8 +96,7 @@ impl Answer {
         let reason = refusal(status, body);
         match status {
             410 | 412 | 416 => Answer::OtherList(reason),
-            // RFC 9110 §15.5.9 and RFC 6585 §4: these two are no judgement on the request.
-            408 | 429 | 500.. => Answer::Later(reason),
+            status if is_passing(status) => Answer::Later(reason),
             _ => Answer::Refused(reason),
         }
     }

@@ -89,6 +89,12 @@ impl Received {
         Ok(())
     }
 
+    /// Lets all further writes go to another file.
+    #[cfg(test)]
+    pub(crate) fn write_to(&mut self, file: File) {
+        self.file = file;
+    }
+
     /// Begins an empty file. What it holds now is kept under the name with `.old` added, which
     /// is given back; an empty file is not.
     pub(crate) fn set_aside(&mut self) -> Result<Option<PathBuf>, Error> {

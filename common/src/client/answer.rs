@@ -1,6 +1,7 @@
 //! What the broker says to a command.
 
 use crate::json::Value;
+use crate::remote::is_passing;
 
 /// An answer. What a success says beside that depends on the command.
 pub(super) enum Answer<'a> {
@@ -47,8 +48,7 @@ impl Refusal {
 
     /// Whether the same command may succeed later.
     pub(super) fn is_passing(&self) -> bool {
-        // RFC 9110 §15.5.9 and RFC 6585 §4: these two are no judgement on the request.
-        matches!(self.code, 408 | 429 | 500..)
+        is_passing(self.code)
     }
 }
 
@@ -81,16 +81,5 @@ mod tests {
         assert_eq!(refusal(gap), expected);
         assert_eq!(refusal(r#"{"status":"error","epoch":5,"code":403}"#).epoch, Some(5));
         assert_eq!(refusal(r#"{"status":"error","message":"Invalid JSON format"}"#).code, 400);
-    }
-
-    #[test]
-    fn a_fault_of_the_broker_passes_and_a_fault_of_the_command_does_not() {
-        let coded = |code| refusal(&format!(r#"{{"status":"error","code":{code}}}"#));
-        for code in [408, 429, 500, 503, 507] {
-            assert!(coded(code).is_passing(), "{code}");
-        }
-        for code in [400, 401, 403, 404, 409, 410, 413, 416] {
-            assert!(!coded(code).is_passing(), "{code}");
-        }
     }
 }

@@ -46,12 +46,16 @@ impl Link {
         self.connection.is_some()
     }
 
-    /// Connects, unless there is a connection. True when there is a new one.
-    pub(super) fn open(&mut self) -> Result<bool, Failure> {
+    /// Connects, unless there is a connection: by the deadline, or little later. True when there
+    /// is a new one.
+    pub(super) fn open(&mut self, deadline: Option<Instant>) -> Result<bool, Failure> {
         if self.is_open() {
             return Ok(false);
         }
-        let timeout = CONNECT_TIMEOUT.min(self.attempt());
+        let left = deadline.map_or(Duration::MAX, |deadline| {
+            deadline.saturating_duration_since(Instant::now()).max(ATTEMPT_MIN)
+        });
+        let timeout = CONNECT_TIMEOUT.min(self.attempt()).min(left);
         let connection = connect(&self.broker.address, timeout).map_err(Trouble::Connect)?;
         self.connection = Some(connection);
         self.looked = 0;
@@ -60,14 +64,14 @@ impl Link {
             json::write_string(&mut command, token);
             command.extend_from_slice(b"}\n");
             self.send(&command)?;
-            self.authenticate()?;
+            self.authenticate(left)?;
         }
         Ok(true)
     }
 
     /// Reads what the broker says to the token.
-    fn authenticate(&mut self) -> Result<(), Failure> {
-        match self.judgement(|_| Some(()))? {
+    fn authenticate(&mut self, patience: Duration) -> Result<(), Failure> {
+        match self.judgement(|_| Some(()), patience)? {
             Ok(()) => Ok(()),
             Err(Refusal { code, reason, .. }) => Err(self.refused("", code, reason)),
         }
@@ -86,7 +90,7 @@ impl Link {
         &mut self,
         read: impl Fn(&Value<'_>) -> Option<T>,
     ) -> Result<Result<T, Refusal>, Trouble> {
-        let answer = self.judgement(read)?;
+        let answer = self.judgement(read, Duration::MAX)?;
         self.succeeded();
         Ok(answer)
     }
@@ -95,8 +99,9 @@ impl Link {
     fn judgement<T>(
         &mut self,
         read: impl Fn(&Value<'_>) -> Option<T>,
+        patience: Duration,
     ) -> Result<Result<T, Refusal>, Trouble> {
-        match json::parse(self.line()?).ok().and_then(Answer::read) {
+        match json::parse(self.line(patience)?).ok().and_then(Answer::read) {
             Some(Answer::Success(value)) => read(&value).map(Ok).ok_or(INVALID),
             Some(Answer::Refusal(refusal)) if refusal.is_passing() => {
                 Err(Trouble::Answer(refusal.reason))
@@ -106,10 +111,10 @@ impl Link {
         }
     }
 
-    /// The next line, with its end, which has to come in the time that an answer may take. After
-    /// any error the connection is of no further use.
-    fn line(&mut self) -> Result<&[u8], Trouble> {
-        let deadline = Instant::now() + self.attempt();
+    /// The next line, with its end, which has to come in the time that an answer may take, and
+    /// within `patience`. After any error the connection is of no further use.
+    fn line(&mut self, patience: Duration) -> Result<&[u8], Trouble> {
+        let deadline = Instant::now() + self.attempt().min(patience);
         loop {
             if let Some(size) = self.line_size() {
                 return Ok(self.take(size));

@@ -6,7 +6,7 @@ use super::error::{Error, Failure};
 use super::link::{INVALID, Link};
 use super::queue::{BATCH_SIZE, Queue};
 use crate::json::{self, Value};
-use crate::limits::BODY_SIZE_MAX;
+use crate::limits::{BODY_SIZE_MAX, TOPIC_NAME_SIZE_MAX};
 use crate::stream::StreamId;
 use crate::{clock, random};
 
@@ -149,6 +149,7 @@ impl Publisher {
             let reason = "there are no messages to publish".to_owned();
             return Err(self.link.refused(topic, 400, reason));
         }
+        self.check_topic(topic)?;
         self.check_size(topic, messages.iter().map(AsRef::as_ref))?;
         self.queue.push_together(topic, messages.iter().map(AsRef::as_ref));
         self.repeat(|publisher| {
@@ -163,10 +164,14 @@ impl Publisher {
     /// Sends a message, as soon as some more have come together, and does not wait until it is
     /// acknowledged. An error may be about a message that was sent before.
     ///
+    /// Call [`flush`](Publisher::flush) behind the last one: what is not acknowledged when the
+    /// publisher is dropped may be lost, and nobody hears of it.
+    ///
     /// # Errors
     ///
     /// [`Error`].
     pub fn send(&mut self, topic: &str, message: &str) -> Result<(), Error> {
+        self.check_topic(topic)?;
         if message.len() > BATCH_SIZE {
             self.check_size(topic, [message].into_iter())?;
         }
@@ -204,6 +209,7 @@ impl Publisher {
     ///
     /// [`Error`].
     pub fn next_number(&mut self, topic: &str) -> Result<u64, Error> {
+        self.check_topic(topic)?;
         self.flush()?;
         // A number that leaves a gap is refused, and the answer names the right one.
         let mut command = b"{\"command\":\"publish\",\"message\":\"\",\"topic\":".to_vec();
@@ -261,7 +267,7 @@ impl Publisher {
     }
 
     fn open(&mut self) -> Result<(), Failure> {
-        if self.link.open()? {
+        if self.link.open(None)? {
             self.queue.forget_sent();
         }
         Ok(())
@@ -310,6 +316,17 @@ impl Publisher {
         self.link.broker().notify(&Notice::Forgotten { address, topic });
         self.queue.renumber(topic, 0);
         Ok(())
+    }
+
+    /// Refuses a name that no topic can have. The broker would not even read one that is larger
+    /// than a command, and it would be sent for ever.
+    fn check_topic(&self, topic: &str) -> Result<(), Error> {
+        if topic.len() <= TOPIC_NAME_SIZE_MAX {
+            return Ok(());
+        }
+        let reason = format!("'topic' is longer than {TOPIC_NAME_SIZE_MAX} bytes");
+        // Not in the error as well: it is too long to be shown.
+        Err(self.link.refused("", 400, reason))
     }
 
     /// Refuses what the broker would not even read.

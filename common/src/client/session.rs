@@ -125,7 +125,7 @@ impl Session {
         topic: &str,
         read: impl Fn(&Value<'_>) -> Option<T>,
     ) -> Result<T, Failure> {
-        self.link.open()?;
+        self.link.open(None)?;
         self.link.send(command)?;
         match self.link.answer(read)? {
             Ok(done) => Ok(done),

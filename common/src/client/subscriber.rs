@@ -123,7 +123,7 @@ impl Subscriber {
         self.repeat(|subscriber| {
             // The end of a connection is the end of what has no name.
             if name.is_some() || subscriber.link.is_open() {
-                subscriber.open()?;
+                subscriber.open(None)?;
                 subscriber.subscriptions.ask_for_end(topic, name.as_deref());
                 subscriber.wait()?;
             }
@@ -150,8 +150,8 @@ impl Subscriber {
         }
     }
 
-    /// Waits for the next event as the iterator does, but not much longer than `time`; `None` if
-    /// there was none.
+    /// Waits for the next event as the iterator does, but no longer than `time`; `None` if there
+    /// was none. Where a connection has to be made for it, that may take a second or two more.
     ///
     /// # Errors
     ///
@@ -185,7 +185,7 @@ impl Subscriber {
 
     /// Waits until everything that was asked is answered; keeps what comes meanwhile.
     fn wait(&mut self) -> Result<(), Failure> {
-        self.open()?;
+        self.open(None)?;
         while self.subscriptions.is_waiting() {
             let event = self.step(None)?;
             self.waiting.extend(event);
@@ -195,7 +195,7 @@ impl Subscriber {
 
     /// Sends what is to be sent, and takes one line, or waits for more bytes until the deadline.
     fn step(&mut self, deadline: Option<Instant>) -> Result<Option<Event>, Failure> {
-        self.open()?;
+        self.open(deadline)?;
         let commands = self.subscriptions.commands();
         if !commands.is_empty() {
             self.link.send(commands)?;
@@ -241,8 +241,8 @@ impl Subscriber {
         }
     }
 
-    fn open(&mut self) -> Result<(), Failure> {
-        if self.link.open()? {
+    fn open(&mut self, deadline: Option<Instant>) -> Result<(), Failure> {
+        if self.link.open(deadline)? {
             self.heard = Instant::now();
             self.subscriptions.ask_for_all();
         }

@@ -145,3 +145,31 @@ fn a_file_that_somebody_removed_is_written_again() {
     assert_eq!(fs::read_to_string(folder.file()).unwrap(), "a\nb\n");
     assert_eq!(thread.join().unwrap()[1], "GET /messages?topic=t&from=0&digest=00000000&wait=30");
 }
+
+/// `/dev/full` takes no byte, as a disk without room.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_is_waited_for_and_the_file_goes_on_where_it_was() {
+    let folder = Folder::new();
+    let rest = || list("5", 2, "b\n");
+    let (remote, thread) = broker(vec![list("5", 1, "a\n"), rest(), bare("a\nb\n"), rest()]);
+    let mut keeper = Keeper::new(remote, "t".to_owned(), Received::open(&folder.file()).unwrap());
+    keeper.round().unwrap();
+
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    keeper.received.write_to(full);
+    for knows_offsets in [true, false] {
+        keeper.knows_offsets = knows_offsets;
+        let Err(Failure::Passing(trouble)) = keeper.round() else { panic!("it goes on") };
+        let line = trouble.line("here");
+        assert!(line.starts_with("the disk is full: ") && line.contains("received.txt"), "{line}");
+        assert_eq!(fs::read_to_string(folder.file()).unwrap(), "a\n");
+    }
+
+    let file = fs::OpenOptions::new().append(true).open(folder.file()).unwrap();
+    keeper.received.write_to(file);
+    keeper.knows_offsets = true;
+    keeper.round().unwrap();
+    assert_eq!(fs::read_to_string(folder.file()).unwrap(), "a\nb\n");
+    assert!(thread.join().unwrap()[3].contains("from=1"));
+}

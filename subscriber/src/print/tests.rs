@@ -9,7 +9,7 @@ fn print(
     from: Option<u64>,
     count: Option<u64>,
     answers: Vec<String>,
-) -> (Result<(), Failure>, String, Vec<String>) {
+) -> (Result<Pace, Failure>, String, Vec<String>) {
     let rounds = answers.len();
     let (remote, thread) = broker(answers);
     let mut printer = Printer {
@@ -28,7 +28,7 @@ fn print(
 #[test]
 fn from_now_begins_where_the_list_ends() {
     let (result, printed, asked) = print(None, None, vec![list("5", 7, ""), list("5", 8, "h\n")]);
-    result.unwrap();
+    assert_eq!(result.unwrap(), Pace::AtOnce);
     assert_eq!(printed, "h\n");
     let follow = "GET /messages?topic=t&from=7&stream=5&wait=30";
     assert_eq!(asked, ["HEAD /messages?topic=t", follow]);
@@ -41,6 +41,27 @@ fn a_count_is_asked_for_and_counted_down() {
     assert_eq!(printed, "a\nb\nc\n");
     assert_eq!(asked[0], "GET /messages?topic=t&from=0&limit=3&wait=30");
     assert_eq!(asked[1], "GET /messages?topic=t&from=2&limit=1&stream=5&wait=30");
+}
+
+#[test]
+fn a_broker_that_answers_with_nothing_at_once_is_not_asked_at_once() {
+    // At once is not always soon on a busy machine.
+    let is_later = |_| print(Some(3), None, vec![list("5", 3, "")]).0.unwrap() == Pace::Later;
+    assert!((0..100).any(is_later));
+}
+
+#[test]
+fn nothing_is_asked_when_all_is_printed() {
+    let (remote, _) = broker(Vec::new());
+    let mut printer = Printer {
+        remote,
+        topic: "t".to_owned(),
+        cursor: None,
+        left: Some(0),
+        output: Vec::new(),
+        path: None,
+    };
+    assert_eq!(printer.round().unwrap(), Pace::Never);
 }
 
 #[test]

@@ -104,6 +104,19 @@ fn what_no_command_can_hold_is_refused_before_it_is_sent() {
 }
 
 #[test]
+fn a_name_that_no_topic_can_have_is_refused_before_it_is_sent() {
+    let mut publisher = Publisher::new(nobody());
+    let long = "t".repeat(TOPIC_NAME_SIZE_MAX + 1);
+    assert_refused(publisher.publish(&long, "m"), 400);
+    assert_refused(publisher.publish_together(&long, &["m", "n"]), 400);
+    assert_refused(publisher.send(&long, "m"), 400);
+    assert_refused(publisher.next_number(&long), 400);
+    assert!(publisher.queue.is_empty());
+    publisher.send(&long[1..], "m").unwrap();
+    assert!(!publisher.queue.is_empty());
+}
+
+#[test]
 fn a_name_that_was_used_before_begins_a_newer_epoch() {
     let older = r#"{"status":"error","message":"old","epoch":9000000000000,"code":403}"#;
     let (broker, thread) = broker(&[&[READ, older], &[READ, STORED, READ, older]]);

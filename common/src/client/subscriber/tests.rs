@@ -82,6 +82,17 @@ fn a_wait_for_the_next_event_ends_in_time() {
 }
 
 #[test]
+fn a_wait_for_the_next_event_ends_in_time_with_a_broker_that_does_not_answer() {
+    let (broker, thread) = broker(&[&[READ, DONE, READ, CONFIRMED], &[READ, READ]]);
+    let mut subscriber = Subscriber::new(broker.token("secret"));
+    subscriber.subscribe("t", Start::Now).unwrap();
+    let began = Instant::now();
+    assert!(subscriber.next_within(Duration::from_millis(20)).unwrap().is_none());
+    assert!(began.elapsed() < ANSWER_TIMEOUT / 2, "{:?}", began.elapsed());
+    thread.join().unwrap();
+}
+
+#[test]
 fn a_broker_that_is_silent_for_long_is_asked_for_a_sign() {
     let (broker, thread) = broker(&[&[READ, CONFIRMED, READ, DONE, THREE]]);
     let mut subscriber = Subscriber::new(broker);
