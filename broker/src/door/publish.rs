@@ -4,6 +4,9 @@ use crate::refusal::Refusal;
 use crate::store::batch::{Batch, Number, Publisher};
 use common::json::Value;
 
+/// Publishes that are appended under one lock.
+pub(super) const BATCH_MAX: usize = 1024;
+
 /// Adds the publish that the fields of `object` describe to the batch.
 ///
 /// The topic stands under `topic_key`. `"message"` or `"messages": […]`, and optionally

@@ -11,8 +11,9 @@ mod channel;
 mod index;
 mod topic;
 
+use super::ANSWERS_SIZE;
 use super::entrance::Entrance;
-use super::publish;
+use super::publish::{self, BATCH_MAX};
 use crate::broker::Broker;
 use crate::home::index::Presence;
 use crate::objects::{Next, Objects};
@@ -27,9 +28,6 @@ use common::limits::BODY_SIZE_MAX;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use topic::Confirmations;
-
-/// Publishes that are appended under one lock.
-const BATCH_MAX: usize = 1024;
 
 /// Serves a connection whose first byte, white space aside, is `{`.
 pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
@@ -47,7 +45,7 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
     let mut objects = Objects::new(BODY_SIZE_MAX);
     let mut share = broker.arrivals.share();
     let mut size = DocumentSize::default();
-    let ending = loop {
+    let ending = 'session: loop {
         let input = connection.buffered();
         let mut used = 0;
         let unfinished = loop {
@@ -55,6 +53,9 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
                 Next::Object(object, size) => {
                     used += size;
                     desk.command(&object);
+                    if desk.answers.len() >= ANSWERS_SIZE && !desk.send() {
+                        break 'session None;
+                    }
                 }
                 Next::Partial { size } => break Some(size),
                 Next::Invalid => break None,
@@ -224,7 +225,7 @@ impl Desk<'_> {
         }
         self.append();
         let token = publish::text(arguments, "token").ok().flatten();
-        let token = token.filter(|_| command.eq_ignore_ascii_case("auth"));
+        let token = token.filter(|_| command == "auth");
         match self.entrance.show(&self.broker.access, token, HOW) {
             Ok(()) => dialect.authenticated(&mut self.answers),
             Err(refusal) => self.refuse(dialect, &refusal),
@@ -270,8 +271,9 @@ impl Desk<'_> {
         self.send();
     }
 
-    fn send(&mut self) {
-        // A session that is over is noticed by its next read.
-        self.subscriber.answer(&mut self.answers);
+    /// Sends the answers, and waits while many of them wait to be read. False when the session is
+    /// over, which its next read notices as well.
+    fn send(&mut self) -> bool {
+        self.subscriber.answer(&mut self.answers)
     }
 }
