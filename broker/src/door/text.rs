@@ -74,13 +74,15 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
         }
         connection.consume(used);
         match connection.fill(None) {
-            Ok(size) if size > 0 => {}
-            _ => {
+            Ok(0) => {
                 // A last line may lack its line break.
                 desk.line(connection.buffered());
                 desk.flush();
                 break;
             }
+            Ok(_) => {}
+            // What had come of a line may be a command by chance.
+            Err(_) => break,
         }
     }
     desk.subscriber.finish(&mut desk.answers);

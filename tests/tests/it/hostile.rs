@@ -5,7 +5,7 @@ use std::mem;
 use std::thread;
 use std::time::Duration;
 use tests::System;
-use tests::raw::Raw;
+use tests::raw::{Raw, metric};
 use tests::resources::Resources;
 use tests::wait::{DEADLINE, wait_until};
 
@@ -35,4 +35,25 @@ fn answers_that_nobody_reads_take_little_memory() {
     for _ in 0..PULLS {
         assert!(waiting.line().len() > 1 << 20);
     }
+}
+
+/// Where a connection breaks off in the middle of a line, the line is no command; where the client
+/// ends it, it is.
+#[test]
+fn a_line_that_was_cut_off_is_not_published() {
+    let system = System::start();
+    let mut cut = Raw::connect(&system.address());
+    cut.send("SUBSCRIBE nonsense\nPUBLISH t one two");
+    wait_until(DEADLINE, "an error", || !cut.is_silent());
+    // What was not read makes it a reset.
+    drop(cut);
+    let sessions = "broker_connections{door=\"text\"}";
+    wait_until(DEADLINE, "the session to end", || metric(&system.address(), sessions) == 0.0);
+    assert!(system.messages("t").is_empty());
+
+    let mut whole = Raw::connect(&system.address());
+    whole.send("PUBLISH t one two");
+    whole.end_sending();
+    whole.end();
+    assert_eq!(system.messages("t"), ["one"]);
 }
