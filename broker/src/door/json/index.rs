@@ -2,7 +2,7 @@
 
 use super::Desk;
 use super::topic::success;
-use crate::door::publish::{field, number, required_text, text};
+use crate::door::publish::{field, number, required_text, text, topic};
 use crate::home::Homes;
 use crate::home::index::Address;
 use crate::refusal::Refusal;
@@ -49,16 +49,16 @@ impl Desk<'_> {
                 "Topics known".to_owned()
             }
             "add_topic" => {
-                let topic = required_text(arguments, "topic")?;
+                let topic = topic(arguments, "topic")?;
                 index.add(topic, address(arguments)?)?;
                 format!("Topic '{topic}' added")
             }
             "delete_topic" => {
-                let topic = required_text(arguments, "topic")?;
+                let topic = topic(arguments, "topic")?;
                 index.remove(topic, &address(arguments)?)?;
                 format!("Topic '{topic}' deleted")
             }
-            "query_topic" => return self.query(required_text(arguments, "topic")?),
+            "query_topic" => return self.query(topic(arguments, "topic")?),
             "list_peers" => {
                 self.list_peers();
                 return Ok(());
