@@ -19,6 +19,10 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
 
+/// Answers are sent when so many bytes of them have come together: whoever asks for much at once
+/// and reads little of it is not worked for in advance.
+const ANSWERS_SIZE: usize = 64 << 10;
+
 /// White space that may come before the first bytes that count.
 const BLANK_SIZE_MAX: usize = 256;
 

@@ -2,7 +2,11 @@
 
 use crate::refusal::Refusal;
 use crate::store::batch::{Batch, Number, Publisher};
+use crate::store::entry;
 use common::json::Value;
+
+/// Publishes that are appended under one lock.
+pub(super) const BATCH_MAX: usize = 1024;
 
 /// Adds the publish that the fields of `object` describe to the batch.
 ///
@@ -104,6 +108,14 @@ pub(super) fn text<'a>(object: &'a Value<'_>, name: &str) -> Result<Option<&'a s
 /// A field that holds text, and has to be there.
 pub(super) fn required_text<'a>(object: &'a Value<'_>, name: &str) -> Result<&'a str, Refusal> {
     text(object, name)?.ok_or_else(|| Refusal::field(name, "is missing"))
+}
+
+/// The topic that a command is about. It may be unknown, but is a name that a topic can have, so
+/// it may be kept and passed on.
+pub(super) fn topic<'a>(object: &'a Value<'_>, key: &str) -> Result<&'a str, Refusal> {
+    let topic = required_text(object, key)?;
+    entry::check_topic(topic)?;
+    Ok(topic)
 }
 
 /// A field that holds a whole number, if it is there.

@@ -5,7 +5,9 @@
 //! connection, and the next SUBSCRIBE by that id brings all its topics back, with what was
 //! published meanwhile. Only what does not parse is answered.
 
+use super::ANSWERS_SIZE;
 use super::entrance::Entrance;
+use super::publish::BATCH_MAX;
 use crate::broker::Broker;
 use crate::push::format::Format;
 use crate::push::subscriber::Subscriber;
@@ -16,9 +18,6 @@ use common::limits::TEXT_LINE_OVERHEAD;
 use std::io::Write;
 use std::str;
 use std::sync::Arc;
-
-/// Publishes that are appended under one lock.
-const BATCH_MAX: usize = 1024;
 
 /// How the token is shown in this door.
 const HOW: &str = "send AUTH <token> first";
@@ -37,7 +36,7 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
     let mut share = broker.arrivals.share();
     // Bytes of an unfinished line in which there is no line break.
     let mut scanned = 0;
-    loop {
+    'session: loop {
         let input = connection.buffered();
         let mut used = 0;
         while let Some(size) =
@@ -50,6 +49,9 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
             used += line.len() + 1;
             scanned = 0;
             desk.line(line.strip_suffix(b"\r").unwrap_or(line));
+            if desk.answers.len() >= ANSWERS_SIZE && !desk.send() {
+                break 'session;
+            }
         }
         desk.flush();
         if desk.entrance.is_shut() {
@@ -72,13 +74,15 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
         }
         connection.consume(used);
         match connection.fill(None) {
-            Ok(size) if size > 0 => {}
-            _ => {
+            Ok(0) => {
                 // A last line may lack its line break.
                 desk.line(connection.buffered());
                 desk.flush();
                 break;
             }
+            Ok(_) => {}
+            // What had come of a line may be a command by chance.
+            Err(_) => break,
         }
     }
     desk.subscriber.finish(&mut desk.answers);
@@ -180,8 +184,13 @@ impl Desk<'_> {
 
     fn flush(&mut self) {
         self.append();
-        // A session that is over is noticed by its next read.
-        self.subscriber.answer(&mut self.answers);
+        self.send();
+    }
+
+    /// Sends the answers, and waits while many of them wait to be read. False when the session is
+    /// over, which its next read notices as well.
+    fn send(&mut self) -> bool {
+        self.subscriber.answer(&mut self.answers)
     }
 }
 

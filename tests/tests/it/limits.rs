@@ -120,6 +120,42 @@ fn names_have_255_bytes_at_most() {
     }
 }
 
+/// Whatever is said of a topic: names that cannot be one are neither kept nor passed on.
+#[test]
+fn every_command_about_a_topic_has_the_same_limit_on_its_name() {
+    let system = System::start();
+    let mut json = Raw::connect(&system.address());
+    json.send(r#"{"command":"register_peer","host":"localhost","port":9001}"#);
+    assert_names(&json.line(), &["success"]);
+    let peer = r#","host":"localhost","port":9001"#;
+    let acknowledged = r#","subscriber":"s","offset":0"#;
+    for (command, more) in [
+        ("publish", r#","message":"x""#),
+        ("create_topic", ""),
+        ("pull", ""),
+        ("subscribe", ""),
+        ("ack", acknowledged),
+        ("unsubscribe", ""),
+        ("delete_topic", ""),
+        ("add_topic", peer),
+        ("query_topic", ""),
+        ("delete_topic", peer),
+    ] {
+        let mut say = |size: usize| {
+            let topic = "n".repeat(size);
+            json.send(format!(r#"{{"command":"{command}","topic":"{topic}"{more}}}"#));
+            json.line()
+        };
+        assert!(!say(255).contains("'topic'"), "{command} takes a name of 255 bytes");
+        assert_names(&say(256), &["\"'topic' is longer than 255 bytes\"", "\"code\":400"]);
+    }
+    for command in ["SUBSCRIBE", "UNSUBSCRIBE"] {
+        let channel = "n".repeat(256);
+        json.send(format!(r#"{{"command":"{command}","channel":"{channel}"}}"#));
+        assert_names(&json.line(), &["ERROR", "'topic' is longer than 255 bytes"]);
+    }
+}
+
 #[test]
 fn json_nests_64_deep_at_most() {
     let system = System::start();

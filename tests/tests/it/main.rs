@@ -13,6 +13,7 @@
 //! - [`faults_kill`], [`faults_retry`], [`faults_start`], [`faults_errors`]: what the broker keeps,
 //!   whatever happens to it
 //! - [`four_nodes`]: a broker, a publisher and two subscribers, whatever happens to them
+//! - [`hostile`]: clients and homes that mean harm
 //! - [`http_cases`]: HTTP at its edges, byte by byte
 //! - [`hub`]: a hub, its leaves, and theirs
 //! - [`json_documents`]: JSON as a live broker reads it, and as Python does
@@ -49,6 +50,7 @@ mod faults_kill;
 mod faults_retry;
 mod faults_start;
 mod four_nodes;
+mod hostile;
 mod http_cases;
 mod hub;
 mod json_documents;

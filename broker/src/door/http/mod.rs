@@ -15,7 +15,8 @@ mod topics;
 
 use self::answer::Answers;
 use self::route::Route;
-use super::{linger, publish};
+use super::publish::{self, BATCH_MAX};
+use super::{ANSWERS_SIZE, linger};
 use crate::broker::Broker;
 use crate::refusal::Refusal;
 use crate::server::arrivals::{self, DocumentSize, Share};
@@ -27,12 +28,6 @@ use common::json;
 use common::limits::BODY_SIZE_MAX;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Answers are sent when so many bytes of them have come together.
-const ANSWERS_SIZE: usize = 64 << 10;
-
-/// Publishes that are appended under one lock.
-const BATCH_MAX: usize = 1024;
 
 /// Serves a connection on which the first bytes of a request arrived at `begun`.
 #[inline(never)] // For the stack's sake: see `attend`.

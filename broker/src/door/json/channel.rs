@@ -4,7 +4,7 @@
 //! publish is not answered unless it is refused.
 
 use super::Desk;
-use crate::door::publish::required_text;
+use crate::door::publish::topic;
 use crate::push::format::Format;
 use crate::refusal::Refusal;
 use common::json::{self, Value};
@@ -19,7 +19,7 @@ impl Desk<'_> {
     ) -> Result<(), Refusal> {
         match command {
             "subscribe" => {
-                let channel = required_text(arguments, "channel")?;
+                let channel = topic(arguments, "channel")?;
                 let listeners = &self.broker.listeners;
                 self.subscriber.subscribe(
                     channel,
@@ -33,7 +33,7 @@ impl Desk<'_> {
                 )
             }
             "unsubscribe" => {
-                let channel = required_text(arguments, "channel")?;
+                let channel = topic(arguments, "channel")?;
                 self.subscriber.unsubscribe(channel);
                 let count = self.broker.listeners.sessions(channel);
                 confirm(&mut self.answers, "UNSUBSCRIBE", channel, count);

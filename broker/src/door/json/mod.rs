@@ -11,10 +11,11 @@ mod channel;
 mod index;
 mod topic;
 
+use super::ANSWERS_SIZE;
 use super::entrance::Entrance;
-use super::publish;
+use super::publish::{self, BATCH_MAX};
 use crate::broker::Broker;
-use crate::home::index::Presence;
+use crate::home::index::{Address, Presence};
 use crate::objects::{Next, Objects};
 use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
@@ -24,12 +25,10 @@ use crate::store::ledger::Receipt;
 use common::connection::Connection;
 use common::json::{self, Value};
 use common::limits::BODY_SIZE_MAX;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use topic::Confirmations;
-
-/// Publishes that are appended under one lock.
-const BATCH_MAX: usize = 1024;
 
 /// Serves a connection whose first byte, white space aside, is `{`.
 pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
@@ -37,7 +36,7 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
         broker,
         subscriber: Subscriber::new(Arc::clone(connection.stream()), broker),
         entrance: Entrance::new(&broker.access),
-        presences: Vec::new(),
+        presences: HashMap::new(),
         dialect: Dialect::Topic,
         batch: Batch::default(),
         dialects: Vec::new(),
@@ -47,7 +46,7 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
     let mut objects = Objects::new(BODY_SIZE_MAX);
     let mut share = broker.arrivals.share();
     let mut size = DocumentSize::default();
-    let ending = loop {
+    let ending = 'session: loop {
         let input = connection.buffered();
         let mut used = 0;
         let unfinished = loop {
@@ -55,6 +54,9 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
                 Next::Object(object, size) => {
                     used += size;
                     desk.command(&object);
+                    if desk.answers.len() >= ANSWERS_SIZE && !desk.send() {
+                        break 'session None;
+                    }
                 }
                 Next::Partial { size } => break Some(size),
                 Next::Invalid => break None,
@@ -147,7 +149,7 @@ struct Desk<'a> {
     subscriber: Subscriber,
     entrance: Entrance,
     /// Peers that are registered with this broker's index for as long as the session lasts.
-    presences: Vec<Presence>,
+    presences: HashMap<Address, Presence>,
     /// The dialect of the last command that showed one.
     dialect: Dialect,
     /// Publishes that were read and not yet appended.
@@ -168,8 +170,8 @@ impl Desk<'_> {
 
     /// The peers that were registered for as long as this session lasts are away.
     fn leave(&mut self) {
-        for presence in self.presences.drain(..) {
-            self.broker.log.note("away", &presence.address().to_string(), &Ok(()));
+        for (address, _presence) in self.presences.drain() {
+            self.broker.log.note("away", &address.to_string(), &Ok(()));
         }
     }
 
@@ -224,7 +226,7 @@ impl Desk<'_> {
         }
         self.append();
         let token = publish::text(arguments, "token").ok().flatten();
-        let token = token.filter(|_| command.eq_ignore_ascii_case("auth"));
+        let token = token.filter(|_| command == "auth");
         match self.entrance.show(&self.broker.access, token, HOW) {
             Ok(()) => dialect.authenticated(&mut self.answers),
             Err(refusal) => self.refuse(dialect, &refusal),
@@ -270,8 +272,9 @@ impl Desk<'_> {
         self.send();
     }
 
-    fn send(&mut self) {
-        // A session that is over is noticed by its next read.
-        self.subscriber.answer(&mut self.answers);
+    /// Sends the answers, and waits while many of them wait to be read. False when the session is
+    /// over, which its next read notices as well.
+    fn send(&mut self) -> bool {
+        self.subscriber.answer(&mut self.answers)
     }
 }

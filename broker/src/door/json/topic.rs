@@ -1,7 +1,7 @@
 //! The dialect of topics: every command is answered, in order.
 
 use super::Desk;
-use crate::door::publish::{number, required_text, text};
+use crate::door::publish::{number, required_text, text, topic};
 use crate::push::format::Format;
 use crate::refusal::Refusal;
 use crate::store::ledger::Receipt;
@@ -21,6 +21,7 @@ impl Desk<'_> {
     ) -> Result<(), Refusal> {
         match command {
             "subscribe" => {
+                // Looked at where it is subscribed to, so that the refusal says which one it is.
                 let topic = required_text(arguments, "topic")?;
                 if let Err(refusal) = self.subscribe(topic, arguments) {
                     self.broker.metrics.refused(refusal.status());
@@ -33,7 +34,7 @@ impl Desk<'_> {
             "pull" => self.pull(arguments),
             "ack" => self.acknowledge(arguments),
             "create_topic" => {
-                let topic = required_text(arguments, "topic")?;
+                let topic = topic(arguments, "topic")?;
                 self.broker.create(topic)?;
                 let stream = self.broker.topics.end(topic).stream;
                 success(&mut self.answers, &format!("Topic '{topic}' created"), |out| {
@@ -43,7 +44,7 @@ impl Desk<'_> {
             }
             // With a host it is about a peer: the index's business.
             "delete_topic" if arguments.get("host").is_none() => {
-                let topic = required_text(arguments, "topic")?;
+                let topic = topic(arguments, "topic")?;
                 self.broker.delete(topic)?;
                 success(&mut self.answers, &format!("Topic '{topic}' deleted"), |_| {});
                 // Those who follow the topic are told after whoever deleted it.
@@ -87,7 +88,7 @@ impl Desk<'_> {
     }
 
     fn unsubscribe(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
-        let topic = required_text(arguments, "topic")?;
+        let topic = topic(arguments, "topic")?;
         let lasting = match text(arguments, "subscriber")? {
             Some(name) => self.broker.end_lasting(name, topic)?,
             None => false,
@@ -101,7 +102,7 @@ impl Desk<'_> {
     }
 
     fn pull(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
-        let topic = required_text(arguments, "topic")?;
+        let topic = topic(arguments, "topic")?;
         self.broker.prepare(topic)?;
         let end = self.broker.topics.find(topic)?;
         let begin = stream::begin(end, number(arguments, "from")?.unwrap_or(0), None)?;
@@ -126,7 +127,7 @@ impl Desk<'_> {
     }
 
     fn acknowledge(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
-        let topic = required_text(arguments, "topic")?;
+        let topic = topic(arguments, "topic")?;
         let name = required_text(arguments, "subscriber")?;
         let offset =
             number(arguments, "offset")?.ok_or_else(|| Refusal::field("offset", "is missing"))?;
