@@ -3,6 +3,7 @@
 mod deliver;
 mod durable;
 mod fan_out;
+mod footprint;
 mod idle;
 mod publish;
 mod read;
@@ -29,7 +30,7 @@ impl Setting<'_> {
 type Row = fn(&Setting<'_>) -> Table;
 
 /// All rows: what each is called, and how it is measured.
-pub(crate) const ROWS: [(&str, Row); 17] = [
+pub(crate) const ROWS: [(&str, Row); 18] = [
     ("1", publish::one_at_a_time),
     ("2", publish::in_flight),
     ("2b", publish::many_connections),
@@ -42,6 +43,7 @@ pub(crate) const ROWS: [(&str, Row); 17] = [
     ("6", read::whole),
     ("7", idle::subscribers),
     ("8", restart::after_a_kill),
+    ("9", footprint::of_each),
     ("sizes", sweeps::sizes),
     ("topics", sweeps::topics),
     ("topics-3", sweeps::topics_delivered),
