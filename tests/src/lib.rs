@@ -2,6 +2,7 @@
 //!
 //! - [`System`]: a broker, and the publishers and subscribers that work with it
 //! - [`Process`]: one running program, its output kept in its folder
+//! - [`Stopped`]: one that is held up where it is
 //! - [`Folder`]: a folder of one's own, gone when it is dropped
 //! - [`Browser`]: a real one, without a screen
 //! - [`program`]: where the programs are; they are built once per run
@@ -36,6 +37,7 @@ pub mod program;
 mod proxy;
 pub mod raw;
 pub mod resources;
+mod stopped;
 mod system;
 pub mod tools;
 pub mod wait;
@@ -46,4 +48,5 @@ pub use folder::Folder;
 pub use load::{Door, Follower, Load};
 pub use process::Process;
 pub use proxy::{Fate, Proxy};
+pub use stopped::Stopped;
 pub use system::{Subscriber, System, publish_body};

@@ -144,18 +144,13 @@ impl Process {
         self.child.wait().expect("a killed process ends");
     }
 
-    /// Sends it a signal by name: `TERM`, `STOP`.
+    /// Sends it a signal by name, such as `TERM`; for `STOP` there is [`Stopped`](crate::Stopped).
     ///
     /// # Panics
     ///
-    /// When there is no `kill` to do it.
+    /// When there is no shell to do it.
     pub fn signal(&self, name: &str) {
-        // It may have ended by itself: then there is nobody to send to.
-        let pid = self.id().to_string();
-        let _ = Command::new("sh")
-            .args(["-c", "kill -s \"$0\" \"$1\" 2>/dev/null", name, &pid])
-            .status()
-            .expect("there is a shell");
+        send_signal(self.id(), name);
     }
 
     /// Writes to its standard input.
@@ -192,6 +187,14 @@ impl Drop for Process {
             eprintln!("--- and on standard error:\n{}---", self.errors());
         }
     }
+}
+
+/// Sends a signal to the process `id`. It may have ended: then there is nobody to send to.
+pub(crate) fn send_signal(id: u32, name: &str) {
+    let _ = Command::new("sh")
+        .args(["-c", "kill -s \"$0\" \"$1\" 2>/dev/null", name, &id.to_string()])
+        .status()
+        .expect("there is a shell");
 }
 
 /// What a file holds from `skipped` on.

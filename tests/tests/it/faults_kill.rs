@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tests::raw::{Raw, request};
 use tests::wait::{DEADLINE, wait_until};
-use tests::{Door, Folder, Follower, Load, Process, System, program};
+use tests::{Door, Folder, Follower, Load, Process, Stopped, System, program};
 
 /// A broker that keeps its messages, on a port that stays its own.
 pub(crate) fn durable() -> System {
@@ -197,9 +197,8 @@ fn k14_a_broker_that_was_stopped_goes_on_where_it_was() {
     let load = full_load(&system, Duration::ZERO);
     for _ in 0..3 {
         thread::sleep(Duration::from_millis(50));
-        system.broker().signal("STOP");
+        let _stopped = Stopped::new(system.broker());
         thread::sleep(Duration::from_millis(200));
-        system.broker().signal("CONT");
     }
     let counts = load.finish();
     assert!(counts.is_clean(), "{counts}");

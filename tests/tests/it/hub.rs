@@ -4,33 +4,11 @@ use crate::brokers::{Crowd, Reader, Session, ask, number, succeed, wait_for_succ
 use std::time::{Duration, Instant};
 use tests::raw::Raw;
 use tests::wait::{DEADLINE, wait_until};
-use tests::{System, program};
+use tests::{Stopped, System, program};
 
 /// A broker whose upstream is `hub`.
 fn leaf_of(hub: &System) -> System {
     System::start_with(&["--upstream", &hub.address()])
-}
-
-/// A stopped process: it takes connections, and says nothing.
-struct Stopped(u32);
-
-impl Stopped {
-    fn new(broker: &mut System) -> Stopped {
-        let stopped = Stopped(broker.broker().id());
-        stopped.signal("-STOP");
-        stopped
-    }
-
-    fn signal(&self, signal: &str) {
-        let kill = std::process::Command::new("kill").args([signal, &self.0.to_string()]).status();
-        assert!(kill.unwrap().success());
-    }
-}
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        self.signal("-CONT");
-    }
 }
 
 #[test]
@@ -172,7 +150,7 @@ fn a_hub_that_hangs_keeps_nobody_waiting_for_long() {
     let mut leaf = leaf_of(&hub);
     let below = leaf_of(&leaf);
     below.publish("t", "one");
-    let stopped = Stopped::new(&mut hub);
+    let stopped = Stopped::new(hub.broker());
     let begun = Instant::now();
     let mut raw = Raw::connect(&below.address());
     // All of them have one deadline together.

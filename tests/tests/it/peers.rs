@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tests::raw::Raw;
 use tests::wait::{DEADLINE, holds_within, wait_until};
-use tests::{Folder, Process, System, program};
+use tests::{Folder, Process, Stopped, System, program};
 
 fn peer_of(index: &System) -> System {
     peer_with(index, &[])
@@ -229,17 +229,12 @@ fn a_peer_that_hangs_keeps_nobody_waiting_for_long() {
     let (mut one, two) = (peer_of(&index), peer_of(&index));
     succeed(&one, &command("create_topic", "t"));
     succeed(&two, &publish("t", "one"));
-    let stop = |signal: &str, id: u32| {
-        let kill = std::process::Command::new("kill").args([signal, &id.to_string()]).status();
-        assert!(kill.unwrap().success());
-    };
-    let id = one.broker().id();
-    stop("-STOP", id);
+    let stopped = Stopped::new(one.broker());
     let begun = Instant::now();
     assert_eq!(error(&two, &publish("t", "two")).0, 503);
     assert_eq!(two.messages("t"), ["one"]);
     let waited = begun.elapsed();
-    stop("-CONT", id);
+    drop(stopped);
     assert!(waited < Duration::from_secs(20), "waited {waited:?}");
 }
 

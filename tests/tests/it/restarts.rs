@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 use tests::wait::{DEADLINE, holds_within, wait_until};
-use tests::{Browser, Process, System};
+use tests::{Browser, Process, Stopped, System};
 
 /// What a reader notes where it is told of another list.
 const ANOTHER: &str = "(another list)";
@@ -183,10 +183,10 @@ fn a_topic_that_is_deleted_and_made_again_is_another_list_for_every_reader() {
         system.publish_batch("t", ["old", "older"].iter());
         readers.expect(&["old", "older"]);
         // The program finds out between two of its questions.
-        readers.program.signal("STOP");
+        let stopped = Stopped::new(&readers.program);
         assert_eq!(system.request("DELETE", "/topics/t", "").status, 204);
         system.publish_batch("t", ["new", "newer", "newest"].iter());
-        readers.program.signal("CONT");
+        drop(stopped);
         readers.expect(&["old", "older", ANOTHER, "new", "newer", "newest"]);
     }
 }

@@ -14,7 +14,7 @@ use std::fmt;
 use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
-use tests::{Counts, Door, Fate, Follower, Load, Proxy, Subscriber, System};
+use tests::{Counts, Door, Fate, Follower, Load, Proxy, Stopped, Subscriber, System};
 
 const PROGRAM: Program = Program {
     name: "chaos",
@@ -232,9 +232,8 @@ fn disturb(
             made.kills_of_starts += 1;
         }
         7 => {
-            system.broker().signal("STOP");
+            let _stopped = Stopped::new(system.broker());
             thread::sleep(Duration::from_millis(random() % 500));
-            system.broker().signal("CONT");
             made.stops += 1;
         }
         8 => {
@@ -262,7 +261,7 @@ fn cut_power(system: &mut System, power: &str, made: &mut Disturbances) -> Resul
     // A sync that is under way when a file system is shut down may be called a success although
     // it was none, which no power cut can do. So the broker stops first: it answers nobody after
     // the cut.
-    system.broker().signal("STOP");
+    let _stopped = Stopped::new(system.broker());
     run("cut")?;
     system.kill_broker();
     run("mend")?;
