@@ -42,7 +42,7 @@ pub enum Error {
         /// How many messages are in the broker.
         published: u64,
     },
-    /// The input cannot be read.
+    /// Standard input cannot be read.
     Input(io::Error),
     /// A file cannot be used.
     File {
@@ -121,7 +121,7 @@ impl fmt::Display for Error {
                 write!(f, "line {number} {reason}")?;
                 published
             }
-            Error::Input(_) => return f.write_str("the input cannot be read"),
+            Error::Input(_) => return f.write_str("standard input cannot be read"),
             Error::File { path, .. } => return write!(f, "{} cannot be read", path.display()),
             Error::NotResumable(path) => {
                 let path = path.display();

@@ -16,7 +16,7 @@ use std::str;
 
 /// Publishes all lines of a file, or of standard input.
 pub(crate) fn publish(broker: Broker, topic: &str, path: Option<&Path>) -> Result<(), Error> {
-    let mut feed = Feed { publisher: Publisher::new(broker), topic };
+    let mut feed = Feed { publisher: Publisher::new(broker), topic, path };
     match path {
         Some(path) => {
             let file = file::open(path)?;
@@ -29,7 +29,8 @@ pub(crate) fn publish(broker: Broker, topic: &str, path: Option<&Path>) -> Resul
 /// Publishes the lines of a file that were not published by an earlier run under the same id.
 pub(crate) fn resume(broker: Broker, topic: &str, path: &Path, id: &str) -> Result<(), Error> {
     let file = Resumable::open(path, id)?;
-    let mut feed = Feed { publisher: Publisher::resuming(broker, &file.name), topic };
+    let publisher = Publisher::resuming(broker, &file.name);
+    let mut feed = Feed { publisher, topic, path: Some(path) };
     loop {
         let there = feed.publisher.next_number(topic);
         let there = there.map_err(|cause| Error::of_client(cause, None, 0))?;
@@ -50,6 +51,8 @@ pub(crate) fn resume(broker: Broker, topic: &str, path: &Path, id: &str) -> Resu
 struct Feed<'a> {
     publisher: Publisher,
     topic: &'a str,
+    /// Where the lines are; `None` for standard input.
+    path: Option<&'a Path>,
 }
 
 impl Feed<'_> {
@@ -108,7 +111,10 @@ impl Feed<'_> {
     fn unreadable(&self, cause: io::Error, number: u64, before: u64) -> Error {
         match cause.kind() {
             ErrorKind::FileTooLarge => self.line(number, "is longer than 8 MiB", before),
-            _ => Error::Input(cause),
+            _ => match self.path {
+                Some(path) => Error::file(path, cause),
+                None => Error::Input(cause),
+            },
         }
     }
 
@@ -136,6 +142,15 @@ const _: () = assert!(BODY_SIZE_MAX == 8 << 20);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::env;
+
+    /// Most systems open a folder as if it could be read.
+    #[test]
+    fn a_folder_is_named_when_it_cannot_be_read() {
+        let folder = env::temp_dir();
+        let error = publish(Broker::at("127.0.0.1:1"), "t", Some(&folder)).unwrap_err();
+        assert_eq!(error.to_string(), format!("{} cannot be read", folder.display()));
+    }
 
     #[test]
     fn of_a_block_the_lines_before_the_first_that_is_not_utf8_are_whole() {
