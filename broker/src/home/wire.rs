@@ -23,6 +23,10 @@ const IDLE_MAX: usize = 64;
 /// a body, in which every byte is escaped as six.
 const OBJECT_SIZE_MAX: usize = 4 * BODY_SIZE_MAX;
 
+/// Why another broker cannot be asked that asks for a token.
+const NO_TOKEN: &str = "it asks for a token, and this broker was not started with that in \
+                        BROKER_TOKEN";
+
 /// One connection to another broker.
 pub(super) struct Wire {
     connection: Connection,
@@ -128,7 +132,6 @@ impl Wires {
             let mut refused = None;
             self.exchange(&mut wire, &command, 1, deadline, |answer| refused = refusal(answer))?;
             if let Some(refusal) = refused {
-                // That this broker may not come in there says nothing about its own clients.
                 return Err(self.unreachable(&refusal));
             }
         }
@@ -136,15 +139,32 @@ impl Wires {
     }
 
     /// Sends commands on a connection that is the caller's, and takes as many answers.
+    ///
+    /// # Errors
+    ///
+    /// Also where the other broker asks for a token that this one was not given. That is nothing
+    /// which this one's own clients could mend, so they are not told as if it were asked of them.
     pub(super) fn exchange(
         &self,
         wire: &mut Wire,
         commands: &[u8],
         count: usize,
         deadline: Instant,
-        take: impl FnMut(&Value<'_>),
+        mut take: impl FnMut(&Value<'_>),
     ) -> Result<(), Refusal> {
-        wire.exchange(commands, count, deadline, take).map_err(|error| self.unreachable(&error))
+        let mut is_stranger = false;
+        let exchanged = wire.exchange(commands, count, deadline, |answer| {
+            match answer.get("code").and_then(Value::as_u64) {
+                Some(401) => is_stranger = true,
+                _ => take(answer),
+            }
+        });
+        let reason = match exchanged {
+            _ if is_stranger => NO_TOKEN.to_owned(),
+            Err(error) => flags::one_line(&error),
+            Ok(()) => return Ok(()),
+        };
+        Err(Refusal::Unreachable { broker: self.address.clone(), reason })
     }
 
     /// Sends commands and takes as many answers. Whether an unanswered command was carried out

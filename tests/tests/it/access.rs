@@ -104,6 +104,34 @@ fn where_no_token_is_asked_for_one_may_be_shown() {
     assert_eq!(raw.answer().status, 200);
 }
 
+/// Its clients can do nothing about it, so it is no refusal of them; whoever runs it can.
+#[test]
+fn a_leaf_without_the_token_of_its_upstream_says_what_it_lacks() {
+    let folder = Folder::temporary("token");
+    let hub = guarded(&folder);
+    let address = hub.address();
+    for token in [None, Some("a-guess")] {
+        let mut command = program::command("broker");
+        command.args(["--port", "0", "--upstream", &address]);
+        if let Some(token) = token {
+            command.env("BROKER_TOKEN", token);
+        }
+        let mut leaf = Process::start("broker", command, &Folder::temporary("leaf"));
+        let line = leaf.first_line();
+        let own = line.split_once("http://").unwrap().1.split(' ').next().unwrap();
+        let mut raw = Raw::connect(own);
+        if let Some(token) = token {
+            raw.send(format!("{{\"command\":\"auth\",\"token\":\"{token}\"}}"));
+            raw.line();
+        }
+        raw.send(r#"{"command":"publish","topic":"t","message":"x"}"#);
+        let answer = raw.line();
+        assert!(answer.contains("\"code\":503"), "{answer}");
+        assert!(answer.contains(&address) && answer.contains("BROKER_TOKEN"), "{answer}");
+        assert!(!answer.contains("a-guess"), "{answer}");
+    }
+}
+
 /// Runs a broker that is expected to end at once.
 fn run_broker(arguments: &[&str], token: Option<&str>) -> Output {
     let mut command = program::command("broker");
