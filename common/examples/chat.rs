@@ -45,7 +45,11 @@ fn chat(broker: &Broker, name: &str, topic: &str) -> Result<(), Error> {
     });
     let mut publisher = Publisher::named(broker.clone(), name);
     for line in io::stdin().lock().lines().map_while(Result::ok) {
-        publisher.publish(topic, &line)?;
+        match publisher.publish(topic, &line) {
+            // The next line may be better, unless nobody may come in or the name is taken.
+            Err(error @ Error::Refused { code: 400 | 413, .. }) => drop(fail(&error)),
+            result => drop(result?),
+        }
     }
     Ok(())
 }

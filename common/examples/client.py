@@ -56,6 +56,7 @@ class Broker:
         place = {}
         while True:
             stream = again(lambda: self.open(path, fields=place))
+            opened = time.monotonic()
             event = {}
             try:
                 for line in stream:
@@ -73,6 +74,8 @@ class Broker:
                     event = {}
             except LOST:
                 pass
+            # What opens and ends at once may do so again and again.
+            time.sleep(max(0, opened + 1 - time.monotonic()))
 
 
 def again(attempt):

@@ -365,7 +365,10 @@ fn two_people_chat_and_the_broker_may_go_and_come_back() {
         assert!(!one.output().contains(text), "nobody hears their own words");
     };
     says(&mut ann, &bob, "ann", "hello");
+    ann.write(&format!("{}\n", "x".repeat(2 << 20)));
+    wait_until(DEADLINE, "the refusal of a long line", || ann.errors().contains("413"));
     says(&mut bob, &ann, "bob", "hello yourself");
+    says(&mut ann, &bob, "ann", "as I was saying");
     system.restart_broker();
     says(&mut ann, &bob, "ann", "still there?");
     says(&mut bob, &ann, "bob", "yes");
