@@ -37,7 +37,8 @@ impl Subscriber {
 
     /// Subscribes to a topic. `begin` is told where the topic ends now and says where to begin;
     /// `confirm` writes the answer, given that place. Where the topic is subscribed to already,
-    /// nothing changes but that it is confirmed once more.
+    /// nothing changes for this connection but that it is confirmed once more; the lasting
+    /// subscription of another name begins, for when that has a connection of its own.
     ///
     /// # Errors
     ///
@@ -53,6 +54,10 @@ impl Subscriber {
     ) -> Result<(), Refusal> {
         entry::check_topic(topic)?;
         if let Some(cursor) = self.session.cursor(topic) {
+            if name.is_some() {
+                // One that has begun before stays where it is.
+                begin(self.broker.topics.end(topic))?;
+            }
             confirm(answers, cursor);
             return Ok(());
         }

@@ -139,6 +139,43 @@ fn a_text_subscription_belongs_to_its_id_and_outlives_the_connection() {
     assert!(session.line().starts_with("DELIVER c four - "));
 }
 
+/// A connection has one subscription to a topic, and is sent each message once.
+#[test]
+fn a_second_name_on_a_connection_has_a_lasting_subscription_of_its_own() {
+    let system = System::start();
+    system.publish("a", "before");
+    let mut both = Raw::connect(&system.address());
+    both.send("SUBSCRIBE a ann\nSUBSCRIBE a bob\nHELLO\n");
+    assert!(both.line().starts_with("ERROR "));
+    system.publish("a", "one");
+    assert!(both.line().starts_with("DELIVER a one "));
+    both.end_sending();
+    both.end();
+    system.publish("a", "two");
+    for (id, messages) in [("bob", &["one", "two"][..]), ("ann", &["two"])] {
+        let mut session = Raw::connect(&system.address());
+        session.send(format!("SUBSCRIBE a {id}\n"));
+        for message in messages {
+            let line = session.line();
+            assert!(line.starts_with(&format!("DELIVER a {message} ")), "{id}: {line}");
+        }
+    }
+
+    let mut json = Raw::connect(&system.address());
+    for name in ["joe", "kim"] {
+        json.send(format!(
+            "{{\"command\":\"subscribe\",\"topic\":\"a\",\"subscriber\":\"{name}\"}}"
+        ));
+        assert!(json.line().contains("\"next\":3"));
+    }
+    system.publish("a", "three");
+    assert_eq!(pushed(&json.line()).0, 3);
+    let mut kim = Raw::connect(&system.address());
+    kim.send("{\"command\":\"subscribe\",\"topic\":\"a\",\"subscriber\":\"kim\"}");
+    assert!(kim.line().contains("\"next\":3"));
+    assert_eq!(pushed(&kim.line()), (3, "three".to_owned()));
+}
+
 #[test]
 fn a_lasting_subscription_is_ended_by_its_name_on_any_connection() {
     let system = System::start();
