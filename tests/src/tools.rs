@@ -22,6 +22,12 @@ pub fn curl() -> Option<Command> {
     find("curl")
 }
 
+/// What runs a program as another user; nothing where it is missing.
+#[must_use]
+pub fn setpriv() -> Option<Command> {
+    find("setpriv")
+}
+
 /// What drives a browser; nothing where it or the browser is missing.
 #[must_use]
 pub fn chromedriver() -> Option<Command> {
