@@ -14,7 +14,7 @@ const PAGE: &str = include_str!("page.html");
 /// the broker that it came from. Text that somebody published cannot become code, even if the
 /// page took it for markup. A test compares the digests with the file.
 const POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-Sy+SF8+QNTvDMUuF8jHjmaRGppzeJTk0pqSU9LIEpiQ='; \
+    script-src 'sha256-E+RcETCwKWiTFBuWmAgN7JrXMb2V31xWVLgJJEAN6r0='; \
     style-src 'sha256-QghYnjELukTDggaN1HyeU+QBs0OukMwXzcSAMKpOIyA='; \
     img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
