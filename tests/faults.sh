@@ -93,8 +93,8 @@ fail() {
     exit 1
 }
 
-# What rows need: status 1 where a program or root is missing, which must not be where CI is set, and
-# 2 where the kernel forbids it, or the container. $why says which.
+# What rows need: status 1 where a program or root is missing, which must not be where CI is set,
+# and 2 where the kernel forbids it, or the container. $why says which.
 needs() {
     why="there is no $1"
     command -v "$1" >/dev/null
@@ -528,6 +528,28 @@ e02() {
     echo "$full messages until it was full, and more once it was larger"
 }
 
+# The disk under received.txt.
+e02_received() {
+    local looks=0
+    small_disk 64k
+    data=$dir/data
+    start
+    echo t >"$dir/disk/topic.txt"
+    (cd "$dir/disk" && exec "$programs/subscriber" --broker "${url#http://}" 2>"$dir/told") &
+    head -c 200000 /dev/zero | tr '\0' x | fold -w 99 |
+        curl -s -m 20 -o /dev/null --data-binary @- "$url/topics/t"
+    until grep -q "^subscriber: the disk is full: received.txt" "$dir/told"; do
+        ((looks++ < 500)) || fail "it said: $(cat "$dir/told")"
+        sleep 0.05
+    done
+    mount -o remount,size=1M "$dir/disk"
+    until messages | cmp -s - "$dir/disk/received.txt"; do
+        ((looks++ < 1000)) || fail "it did not go on"
+        sleep 0.05
+    done
+    (($(grep -c . "$dir/told") <= 2)) || fail "it said: $(cat "$dir/told")"
+}
+
 e03() {
     local status=200 count=0 line
     ext4_disk 2M
@@ -794,6 +816,7 @@ row K10 "start killed at every call in a new directory" k10 strace
 row K10p "and the directory is durable all the same" k10_parent strace
 row E01 "no space at the n-th write" e01 strace
 row E02 "a full disk, then a larger one" e02 root
+row E02r "a full disk under received.txt, then a larger one" e02_received root
 row E03 "a full ext4" e03 ext4
 row E05 "kills on a full disk" e05 root
 row E07 "interrupted writes and syncs" e07 strace

@@ -33,7 +33,7 @@ impl Stopped {
         let Ok(mut threads) = fs::read_dir(format!("/proc/{}/task", self.id)) else { return true };
         threads.all(|thread| {
             let stat = thread.and_then(|thread| fs::read_to_string(thread.path().join("stat")));
-            // Behind the name in brackets, which may hold anything. A thread that has gone has none.
+            // Behind the name in brackets, which may hold anything. What has ended has no state.
             stat.ok().is_none_or(|stat| {
                 let rest = stat.rsplit(')').next().unwrap_or_default();
                 rest.trim_start().starts_with(['T', 't', 'Z', 'X'])
