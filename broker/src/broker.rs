@@ -248,6 +248,9 @@ impl Broker {
             }
         }
         let mut work = self.work(Some(DELIVERY_TIME));
+        if sessions.len() > 1 {
+            work = work.shared();
+        }
         for session in sessions {
             if work.is_late() || session.write(&mut work) != Progress::UpToDate {
                 self.catch_up.take(session, self);

@@ -25,6 +25,8 @@ pub(crate) struct Work<'a> {
     pub(crate) delivered: &'a Counter,
     /// When to leave the rest to others.
     deadline: Option<Instant>,
+    /// Whether there are several sessions, for which pieces are kept.
+    is_shared: bool,
     /// The last piece of each topic in each format, and where it begins.
     kept: [HashMap<Arc<str>, (Cursor, Piece)>; Format::COUNT],
     /// Bytes of these pieces.
@@ -57,7 +59,13 @@ impl<'a> Work<'a> {
         deadline: Option<Instant>,
     ) -> Work<'a> {
         let (kept, kept_size, text) = Default::default();
-        Work { topics, listeners, names, delivered, deadline, kept, kept_size, text }
+        let is_shared = false;
+        Work { topics, listeners, names, delivered, deadline, is_shared, kept, kept_size, text }
+    }
+
+    /// The same for several sessions, which may get the same bytes.
+    pub(crate) fn shared(self) -> Work<'a> {
+        Work { is_shared: true, ..self }
     }
 
     /// Whether the time is up.
@@ -77,7 +85,7 @@ impl<'a> Work<'a> {
         place: &Place,
     ) -> Option<Piece> {
         let format = subscription.format;
-        let mut shared = place.is_alone() && !subscription.lost;
+        let mut shared = self.is_shared && place.is_alone() && !subscription.lost;
         if shared
             && let Some((from, piece)) =
                 self.kept.get(format as usize).and_then(|kept| kept.get(topic))
@@ -203,7 +211,7 @@ mod tests {
         broker.topics.create("t").unwrap();
         let (first, second) = (subscribe(&broker), subscribe(&broker));
         publish(&broker, "one");
-        let mut work = broker.work(None);
+        let mut work = broker.work(None).shared();
         let news = || broker.listeners.number_announcement();
         assert!(first.0.notify(&"t".into(), news()));
         assert_eq!(first.0.write(&mut work), Progress::UpToDate);
@@ -246,7 +254,7 @@ mod tests {
         let waiting = Cursor { next: 0, stream: StreamId::NONE };
         publish(&broker, "one");
         let begin = Cursor { next: 0, ..broker.topics.end("t") };
-        let mut work = broker.work(None);
+        let mut work = broker.work(None).shared();
         let mut read = |cursor| {
             let mut subscription = Subscription::new(cursor, Format::Topic, None);
             work.read(&"t".into(), &mut subscription, &Place::default()).unwrap().bytes
@@ -266,7 +274,7 @@ mod tests {
         publish(&broker, "new");
         let new = Cursor { next: 0, ..broker.topics.end("t") };
         for format in [Format::Topic, Format::Event] {
-            let mut work = broker.work(None);
+            let mut work = broker.work(None).shared();
             let mut read = |cursor| {
                 let mut subscription = Subscription::new(cursor, format, None);
                 let piece = work.read(&"t".into(), &mut subscription, &Place::default()).unwrap();
