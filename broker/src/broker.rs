@@ -22,6 +22,8 @@ use crate::store::entry;
 use crate::store::ledger::Receipt;
 use crate::store::stream::{Cursor, StreamId};
 use crate::store::topics::Topics;
+use std::collections::HashSet;
+use std::iter;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -203,27 +205,44 @@ impl Broker {
 
     /// Delivers the news of a batch's topics. Called when its publishers were answered.
     pub(crate) fn announce_batch(self: &Arc<Broker>, batch: &Batch) {
-        for run in batch.runs() {
-            if let Some(publish) = run.first() {
-                self.announce(&publish.topic);
-            }
-        }
+        let topics = batch.runs().filter_map(|run| run.first());
+        self.announce_all(topics.map(|publish| &*publish.topic));
     }
 
     /// Delivers the news of a topic to those who wait for it.
     pub(crate) fn announce(self: &Arc<Broker>, topic: &str) {
-        let Some((topic, listeners)) = self.listeners.of(topic) else { return };
-        let mut work = self.work(Some(DELIVERY_TIME));
-        for listener in listeners.iter() {
-            match listener {
-                Listener::Bell(bell) => bell.ring(),
-                Listener::Session(session) => {
-                    let writer = session.notify(&topic);
-                    if writer && (work.is_late() || session.write(&mut work) != Progress::UpToDate)
-                    {
-                        self.catch_up.take(Arc::clone(session), self);
+        self.announce_all(iter::once(topic));
+    }
+
+    /// First tells all of everything, then writes: so a session is written to once for all of its
+    /// topics.
+    fn announce_all<'t>(self: &Arc<Broker>, topics: impl Iterator<Item = &'t str>) {
+        if self.listeners.is_empty() {
+            return;
+        }
+        let news = self.listeners.number_announcement();
+        let mut announced = HashSet::new();
+        // Those whose writer this thread is.
+        let mut sessions = Vec::new();
+        for topic in topics.filter(|topic| announced.insert(*topic)) {
+            let Some((topic, listeners)) = self.listeners.of(topic) else { continue };
+            for listener in listeners.iter() {
+                match listener {
+                    Listener::Bell(bell) => bell.ring(),
+                    Listener::Session(session) if session.notify(&topic, news) => {
+                        sessions.push(Arc::clone(session));
                     }
+                    Listener::Session(_) => {}
                 }
+            }
+        }
+        let mut work = self.work(Some(DELIVERY_TIME));
+        if sessions.len() > 1 {
+            work = work.shared();
+        }
+        for session in sessions {
+            if work.is_late() || session.write(&mut work) != Progress::UpToDate {
+                self.catch_up.take(session, self);
             }
         }
     }
@@ -231,7 +250,8 @@ impl Broker {
     /// Work on sessions, for so long.
     pub(crate) fn work(&self, time: Option<Duration>) -> Work<'_> {
         let deadline = time.map(|time| Instant::now() + time);
-        Work::new(&self.topics, &self.names, &self.metrics.delivered, deadline)
+        let Broker { topics, listeners, names, metrics, .. } = self;
+        Work::new(topics, listeners, names, &metrics.delivered, deadline)
     }
 }
 

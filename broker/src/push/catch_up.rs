@@ -171,7 +171,7 @@ mod tests {
         }
         let sessions: Vec<_> = (0..SESSIONS).map(|_| subscribe(&broker)).collect();
         for (session, _) in &sessions {
-            assert!(session.notify("t"));
+            assert!(session.notify(&"t".into(), broker.listeners.number_announcement()));
             broker.catch_up.take(Arc::clone(session), &broker);
         }
         let open = || sessions.iter().filter(|(session, _)| !session.is_closed()).count();

@@ -7,7 +7,7 @@ use crate::push::session::Session;
 use crate::refusal::Refusal;
 use common::limits::SUBSCRIPTIONS_MAX;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -19,6 +19,7 @@ pub(crate) struct Listeners {
     topics: Mutex<HashMap<Arc<str>, Arc<Vec<Listener>>>>,
     /// How many listeners there are: where there is none, a publish takes no lock.
     count: AtomicUsize,
+    announcements: AtomicU64,
 }
 
 /// Whoever is told that a topic has news.
@@ -45,19 +46,19 @@ pub(crate) struct Place<'a> {
 }
 
 impl Listeners {
-    /// Adds a session to the listeners of a topic.
+    /// Adds a session to the listeners of a topic. Gives the topic's name as they share it: with a
+    /// name of its own, each subscription would be one more place in memory for a publisher to see.
     ///
     /// # Errors
     ///
     /// [`Refusal::TooManySubscriptions`].
     pub(crate) fn subscribe(
         &self,
-        topic: &Arc<str>,
+        topic: &str,
         session: &Arc<Session>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Arc<str>, Refusal> {
         self.check_room()?;
-        self.add(topic, Listener::Session(Arc::clone(session)));
-        Ok(())
+        Ok(self.add(topic, Listener::Session(Arc::clone(session))))
     }
 
     /// Whether there is room for a session more. Those that come at the same moment may together
@@ -73,10 +74,13 @@ impl Listeners {
         }
     }
 
-    fn add(&self, topic: &Arc<str>, listener: Listener) {
+    fn add(&self, topic: &str, listener: Listener) -> Arc<str> {
         let mut topics = lock(&self.topics);
-        Arc::make_mut(topics.entry(Arc::clone(topic)).or_default()).push(listener);
+        let known = topics.get_key_value(topic).map(|(topic, _)| Arc::clone(topic));
+        let topic = known.unwrap_or_else(|| Arc::from(topic));
+        Arc::make_mut(topics.entry(Arc::clone(&topic)).or_default()).push(listener);
         self.count.fetch_add(1, Ordering::SeqCst);
+        topic
     }
 
     /// Removes a listener from a topic.
@@ -96,19 +100,34 @@ impl Listeners {
 
     /// Registers the calling thread with a topic.
     pub(crate) fn join(&self, topic: &str) -> Place<'_> {
-        let (topic, bell) = (Arc::from(topic), Arc::new(Bell::default()));
-        self.add(&topic, Listener::Bell(Arc::clone(&bell)));
+        let bell = Arc::new(Bell::default());
+        let topic = self.add(topic, Listener::Bell(Arc::clone(&bell)));
         Place { listeners: self, topic, bell }
     }
 
     /// The listeners of a topic, and the topic's name as they share it.
     pub(crate) fn of(&self, topic: &str) -> Option<(Arc<str>, Arc<Vec<Listener>>)> {
-        if self.count.load(Ordering::SeqCst) == 0 {
+        if self.is_empty() {
             return None;
         }
         let topics = lock(&self.topics);
         let (topic, listeners) = topics.get_key_value(topic)?;
         Some((Arc::clone(topic), Arc::clone(listeners)))
+    }
+
+    /// Whether nobody listens to anything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count.load(Ordering::SeqCst) == 0
+    }
+
+    /// The number of a new announcement, of news that are in the lists.
+    pub(crate) fn number_announcement(&self) -> u64 {
+        self.announcements.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// The last announcement: whoever reads a list from now on finds its news.
+    pub(crate) fn last_announcement(&self) -> u64 {
+        self.announcements.load(Ordering::SeqCst)
     }
 
     /// How many listeners there are, each counted for each of its topics.
@@ -208,10 +227,10 @@ mod tests {
     #[test]
     fn there_are_only_so_many_subscriptions() {
         let listeners = Listeners::default();
-        let (topic, bell) = (Arc::from("a"), Arc::new(Bell::default()));
+        let bell = Arc::new(Bell::default());
         for _ in 0..SUBSCRIPTIONS_MAX {
             assert!(listeners.check_room().is_ok());
-            listeners.add(&topic, Listener::Bell(Arc::clone(&bell)));
+            listeners.add("a", Listener::Bell(Arc::clone(&bell)));
         }
         let refusal = listeners.check_room().unwrap_err();
         assert!(refusal.to_string().contains("1000000"), "{refusal}");

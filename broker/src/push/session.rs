@@ -11,8 +11,9 @@
 //! the answer to the command that subscribed.
 
 use crate::push::format::{Format, Place};
-use crate::push::work::Work;
+use crate::push::work::{Piece, Work};
 use crate::store::stream::Cursor;
+use common::limits::PIECE_SIZE;
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Write};
@@ -72,24 +73,40 @@ pub(crate) struct Subscription {
     pub(crate) name: Option<Arc<str>>,
     /// The topic was deleted under the subscriber, who was not told of a new list yet.
     pub(crate) lost: bool,
+    /// The newest announcement that it has not been read since. The first is not known: one may
+    /// have been made before the session had the subscription.
+    news: u64,
     ready: bool,
 }
 
 impl Subscription {
     /// A subscription that goes on at `cursor`.
     pub(crate) fn new(cursor: Cursor, format: Format, name: Option<Arc<str>>) -> Subscription {
-        Subscription { cursor, format, name, lost: false, ready: false }
+        Subscription { cursor, format, name, lost: false, news: u64::MAX, ready: false }
     }
 }
 
 /// Bytes on their way to one socket.
+#[derive(Default)]
 struct Unsent {
     bytes: Arc<Vec<u8>>,
     written: usize,
     /// How many messages they are.
     count: u64,
-    /// What is acknowledged once all of it is written: the lasting subscription and its place.
-    receipt: Option<(Arc<str>, Arc<str>, Cursor)>,
+    /// What is acknowledged once all of it is written: lasting subscriptions and their places.
+    receipts: Vec<(Arc<str>, Arc<str>, Cursor)>,
+}
+
+impl Unsent {
+    /// Adds messages. The first that come are shared with other sessions, until more follow.
+    fn add(&mut self, piece: Piece) {
+        self.count += piece.count;
+        if self.bytes.is_empty() {
+            self.bytes = piece.bytes;
+        } else {
+            Arc::make_mut(&mut self.bytes).extend_from_slice(&piece.bytes);
+        }
+    }
 }
 
 /// What a writer came to.
@@ -148,7 +165,7 @@ impl Session {
             state.order.push(Arc::clone(topic));
         }
         state.subscriptions.insert(Arc::clone(topic), subscription);
-        state.note(topic);
+        state.note(topic, u64::MAX);
         true
     }
 
@@ -175,11 +192,11 @@ impl Session {
         self.lock().subscriptions.keys().cloned().collect()
     }
 
-    /// Notes that a topic has news. True when the caller is the writer from now on, and has to
-    /// call [`Session::write`].
-    pub(crate) fn notify(&self, topic: &str) -> bool {
+    /// Notes that a topic has the news of this announcement. True when the caller is the writer
+    /// from now on, and has to call [`Session::write`].
+    pub(crate) fn notify(&self, topic: &Arc<str>, news: u64) -> bool {
         let mut state = self.lock();
-        state.note(topic);
+        state.note(topic, news);
         state.begin_writing()
     }
 
@@ -206,7 +223,7 @@ impl Session {
                 return Progress::Full;
             }
             work.delivered.add(unsent.count);
-            if let Some((name, topic, cursor)) = unsent.receipt {
+            for (name, topic, cursor) in unsent.receipts {
                 work.names.acknowledge(&name, &topic, cursor);
             }
             if work.is_late() {
@@ -232,7 +249,7 @@ impl Session {
                 }
                 _ => {
                     // Not acknowledged: the client never got it whole.
-                    unsent.receipt = None;
+                    unsent.receipts.clear();
                     unsent.count = 0;
                     self.close();
                     return true;
@@ -311,23 +328,16 @@ impl State {
         begins
     }
 
-    fn note(&mut self, topic: &str) {
-        if let Some((topic, subscription)) = self.subscriptions.get_key_value(topic)
-            && !subscription.ready
-        {
-            let topic = Arc::clone(topic);
-            self.set_ready(&topic, true);
-            self.ready.push_back(topic);
+    fn note(&mut self, topic: &Arc<str>, news: u64) {
+        let Some(subscription) = self.subscriptions.get_mut(topic) else { return };
+        subscription.news = subscription.news.max(news);
+        if !subscription.ready {
+            subscription.ready = true;
+            self.ready.push_back(Arc::clone(topic));
         }
     }
 
-    fn set_ready(&mut self, topic: &str, ready: bool) {
-        if let Some(subscription) = self.subscriptions.get_mut(topic) {
-            subscription.ready = ready;
-        }
-    }
-
-    /// What to write next, if anything.
+    /// What to write next, if anything: of messages, those of as many topics as fill a piece.
     fn next(&mut self, work: &mut Work<'_>) -> Option<Unsent> {
         if self.closed {
             return None;
@@ -337,33 +347,35 @@ impl State {
         }
         if !self.outbox.is_empty() {
             let bytes = Arc::new(std::mem::take(&mut self.outbox));
-            return Some(Unsent { bytes, written: 0, count: 0, receipt: None });
+            return Some(Unsent { bytes, written: 0, count: 0, receipts: Vec::new() });
         }
-        while let Some(topic) = self.ready.pop_front() {
-            self.set_ready(&topic, false);
-            if let Some(unsent) = self.messages(&topic, work) {
-                return Some(unsent);
-            }
+        let mut gathered = Unsent::default();
+        while gathered.bytes.len() < PIECE_SIZE
+            && let Some(topic) = self.ready.pop_front()
+        {
+            self.gather(&topic, work, &mut gathered);
         }
-        None
+        (!gathered.bytes.is_empty()).then_some(gathered)
     }
 
-    /// The next messages of a topic, if there are any. Its cursor moves behind them.
-    fn messages(&mut self, topic: &Arc<str>, work: &mut Work<'_>) -> Option<Unsent> {
+    /// Takes the next messages of a topic, if there are any. Its cursor moves behind them.
+    fn gather(&mut self, topic: &Arc<str>, work: &mut Work<'_>, gathered: &mut Unsent) {
         let place = self.place(topic);
-        let subscription = self.subscriptions.get_mut(topic)?;
-        let piece = work.read(topic, subscription, &place)?;
+        let Some(subscription) = self.subscriptions.get_mut(topic) else { return };
+        subscription.ready = false;
+        let news = std::mem::take(&mut subscription.news);
+        let Some(piece) = work.read(topic, subscription, &place) else { return };
         subscription.cursor = piece.end;
-        let name = subscription.name.clone().filter(|_| subscription.format == Format::Text);
-        if piece.more {
-            self.note(topic);
+        if let Some(name) = &subscription.name
+            && subscription.format == Format::Text
+        {
+            gathered.receipts.push((Arc::clone(name), Arc::clone(topic), piece.end));
         }
-        Some(Unsent {
-            bytes: piece.bytes,
-            written: 0,
-            count: piece.count,
-            receipt: name.map(|name| (name, Arc::clone(topic), piece.end)),
-        })
+        // A piece that was read for another session may be older than the last announcement.
+        if piece.more || piece.news < news {
+            self.note(topic, news);
+        }
+        gathered.add(piece);
     }
 
     /// What the ids of an event stream say before and after this topic's own place.

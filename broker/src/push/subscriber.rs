@@ -65,9 +65,8 @@ impl Subscriber {
             self.broker.log.note("subscribed", topic, &Err(refusal.clone()));
             return Err(refusal);
         }
-        let topic: Arc<str> = topic.into();
         // First listen, then look: what is published between the two is found either way.
-        self.broker.listeners.subscribe(&topic, &self.session)?;
+        let topic = self.broker.listeners.subscribe(topic, &self.session)?;
         let cursor = match begin(self.broker.topics.end(&topic)) {
             Ok(cursor) => cursor,
             Err(refusal) => {

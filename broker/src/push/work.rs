@@ -1,26 +1,36 @@
 //! What a writer of sessions works with: the store, a time by which it stops, and the bytes that
-//! it encoded last, which fit every other subscriber at the same place.
+//! it encoded, which fit every other subscriber at the same place.
 
 use crate::metrics::Counter;
 use crate::push::format::{Format, Place};
+use crate::push::listeners::Listeners;
 use crate::push::names::Names;
 use crate::push::session::Subscription;
 use crate::store::stream::{Cursor, StreamId};
 use crate::store::topics::Topics;
 use common::limits::PIECE_SIZE;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
+
+/// How much is kept of what was encoded, in bytes.
+const KEPT_SIZE_MAX: usize = 8 * PIECE_SIZE;
 
 /// One thread's work on any number of sessions.
 pub(crate) struct Work<'a> {
     topics: &'a Topics,
+    listeners: &'a Listeners,
     pub(crate) names: &'a Names,
     /// Messages that were written to sessions.
     pub(crate) delivered: &'a Counter,
     /// When to leave the rest to others.
     deadline: Option<Instant>,
-    /// The last piece in each format.
-    last: [Option<(Arc<str>, Cursor, Piece)>; Format::COUNT],
+    /// Whether there are several sessions, for which pieces are kept.
+    is_shared: bool,
+    /// The last piece of each topic in each format, and where it begins.
+    kept: [HashMap<Arc<str>, (Cursor, Piece)>; Format::COUNT],
+    /// Bytes of these pieces.
+    kept_size: usize,
     /// Entries before they are encoded.
     text: Vec<u8>,
 }
@@ -35,18 +45,27 @@ pub(crate) struct Piece {
     pub(crate) end: Cursor,
     /// Whether there were more than fit.
     pub(crate) more: bool,
+    /// The last announcement whose news it holds.
+    pub(crate) news: u64,
 }
 
 impl<'a> Work<'a> {
     /// Work that goes on until `deadline`, or for ever.
     pub(crate) fn new(
         topics: &'a Topics,
+        listeners: &'a Listeners,
         names: &'a Names,
         delivered: &'a Counter,
         deadline: Option<Instant>,
     ) -> Work<'a> {
-        let last = [const { None }; Format::COUNT];
-        Work { topics, names, delivered, deadline, last, text: Vec::new() }
+        let (kept, kept_size, text) = Default::default();
+        let is_shared = false;
+        Work { topics, listeners, names, delivered, deadline, is_shared, kept, kept_size, text }
+    }
+
+    /// The same for several sessions, which may get the same bytes.
+    pub(crate) fn shared(self) -> Work<'a> {
+        Work { is_shared: true, ..self }
     }
 
     /// Whether the time is up.
@@ -66,16 +85,16 @@ impl<'a> Work<'a> {
         place: &Place,
     ) -> Option<Piece> {
         let format = subscription.format;
-        let mut shared = place.is_alone() && !subscription.lost;
-        if let Some(Some((last_topic, from, piece))) = self.last.get(format as usize)
-            && shared
-            && last_topic == topic
-            && *from == subscription.cursor
+        let mut shared = self.is_shared && place.is_alone() && !subscription.lost;
+        if shared
+            && let Some((from, piece)) =
+                self.kept.get(format as usize).and_then(|kept| kept.get(topic))
+            && fits(*from, subscription.cursor)
         {
-            // Since it was encoded, another publisher may have appended more, and have left it
-            // to this writer.
-            return Some(Piece { more: true, ..piece.clone() });
+            return Some(piece.clone());
         }
+        // First this, then the list: it may hold more than was announced, and never less.
+        let news = self.listeners.last_announcement();
         let mut bytes = Vec::new();
         self.text.clear();
         let mut from = subscription.cursor;
@@ -107,14 +126,38 @@ impl<'a> Work<'a> {
         if bytes.is_empty() {
             return None;
         }
-        let end_cursor = Cursor { next, ..from };
-        let count = next - from.next;
-        let piece = Piece { bytes: Arc::new(bytes), count, end: end_cursor, more: next < end };
-        if shared && let Some(last) = self.last.get_mut(format as usize) {
-            *last = Some((Arc::clone(topic), from, piece.clone()));
+        let piece = Piece {
+            bytes: Arc::new(bytes),
+            count: next - from.next,
+            end: Cursor { next, ..from },
+            more: next < end,
+            news,
+        };
+        if shared {
+            self.keep(format, topic, from, piece.clone());
         }
         Some(piece)
     }
+
+    /// Keeps a piece for other subscribers.
+    fn keep(&mut self, format: Format, topic: &Arc<str>, from: Cursor, piece: Piece) {
+        self.kept_size += piece.bytes.len();
+        if self.kept_size > KEPT_SIZE_MAX {
+            self.kept.iter_mut().for_each(HashMap::clear);
+            self.kept_size = piece.bytes.len();
+        }
+        if let Some(kept) = self.kept.get_mut(format as usize)
+            && let Some((_, before)) = kept.insert(Arc::clone(topic), (from, piece))
+        {
+            self.kept_size -= before.bytes.len();
+        }
+    }
+}
+
+/// Whether what begins at `from` is next for a subscriber at `cursor`. Those who wait for a topic
+/// to be there stand at the beginning of any list.
+fn fits(from: Cursor, cursor: Cursor) -> bool {
+    from == cursor || cursor.stream == StreamId::NONE && from.next == 0
 }
 
 #[cfg(test)]
@@ -126,6 +169,7 @@ mod tests {
     use crate::store::memory::Memory;
     use std::io::Read;
     use std::net::{TcpListener, TcpStream};
+    use std::time::Duration;
 
     fn broker() -> Arc<Broker> {
         let topics = Topics::new(Memory::new(u64::MAX));
@@ -133,8 +177,12 @@ mod tests {
     }
 
     fn publish(broker: &Broker, message: &str) {
+        publish_to(broker, "t", message);
+    }
+
+    fn publish_to(broker: &Broker, topic: &str, message: &str) {
         let mut batch = Batch::default();
-        batch.publish("t", None, [message].into_iter(), 1000).unwrap();
+        batch.publish(topic, None, [message].into_iter(), 1000).unwrap();
         assert!(broker.topics.append(&mut batch).iter().all(Result::is_ok));
     }
 
@@ -163,19 +211,57 @@ mod tests {
         broker.topics.create("t").unwrap();
         let (first, second) = (subscribe(&broker), subscribe(&broker));
         publish(&broker, "one");
-        let mut work = broker.work(None);
-        assert!(first.0.notify("t"));
+        let mut work = broker.work(None).shared();
+        let news = || broker.listeners.number_announcement();
+        assert!(first.0.notify(&"t".into(), news()));
         assert_eq!(first.0.write(&mut work), Progress::UpToDate);
         // The same writer is about to serve the second, when somebody else publishes and leaves
         // that message to it too.
-        assert!(second.0.notify("t"));
+        assert!(second.0.notify(&"t".into(), news()));
         publish(&broker, "two");
-        assert!(!second.0.notify("t"));
+        assert!(!second.0.notify(&"t".into(), news()));
         assert_eq!(second.0.write(&mut work), Progress::UpToDate);
 
         let one = "{\"type\":\"MESSAGE\",\"channel\":\"t\",\"message\":\"one\"}\n";
         assert_eq!(sent(&first.0, first.1), one);
         assert_eq!(sent(&second.0, second.1), format!("{one}{}", one.replace("one", "two")));
+    }
+
+    #[test]
+    fn what_is_new_in_several_topics_is_written_at_once() {
+        let broker = broker();
+        let (session, client) = subscribe(&broker);
+        for topic in ["u", "v"] {
+            let waiting = Cursor { next: 0, stream: StreamId::NONE };
+            let subscription = Subscription::new(waiting, Format::Text, None);
+            session.subscribe(&topic.into(), subscription, &mut Vec::new());
+            publish_to(&broker, topic, "one");
+        }
+        publish(&broker, "one");
+        assert!(session.notify(&"t".into(), broker.listeners.number_announcement()));
+        let mut no_time = broker.work(Some(Duration::ZERO));
+        assert_eq!(session.write(&mut no_time), Progress::Late, "after the first piece");
+        let text = sent(&session, client);
+        for part in ["\"channel\":\"t\",\"message\":\"one\"}\n", "DELIVER u one", "DELIVER v one"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    /// Who waits for a topic to be there is given what others read from its beginning.
+    #[test]
+    fn what_was_encoded_for_one_is_shared_with_the_next() {
+        let broker = broker();
+        let waiting = Cursor { next: 0, stream: StreamId::NONE };
+        publish(&broker, "one");
+        let begin = Cursor { next: 0, ..broker.topics.end("t") };
+        let mut work = broker.work(None).shared();
+        let mut read = |cursor| {
+            let mut subscription = Subscription::new(cursor, Format::Topic, None);
+            work.read(&"t".into(), &mut subscription, &Place::default()).unwrap().bytes
+        };
+        let bytes = read(begin);
+        assert!(Arc::ptr_eq(&bytes, &read(begin)));
+        assert!(Arc::ptr_eq(&bytes, &read(waiting)));
     }
 
     /// The end of the old list is told to those who have read from it, and to nobody else.
@@ -188,7 +274,7 @@ mod tests {
         publish(&broker, "new");
         let new = Cursor { next: 0, ..broker.topics.end("t") };
         for format in [Format::Topic, Format::Event] {
-            let mut work = broker.work(None);
+            let mut work = broker.work(None).shared();
             let mut read = |cursor| {
                 let mut subscription = Subscription::new(cursor, format, None);
                 let piece = work.read(&"t".into(), &mut subscription, &Place::default()).unwrap();
