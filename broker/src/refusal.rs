@@ -67,6 +67,8 @@ pub(crate) enum Refusal {
     Ring,
     /// There are as many topics as there may be.
     TooManyTopics { topics_max: usize },
+    /// An event stream of more topics than one may have.
+    TooManyEventTopics { topics_max: usize },
     /// There are as many lasting subscriptions as there may be.
     TooManySubscribers { subscribers_max: usize },
     /// The name by which the broker was called is not one of its own.
@@ -96,7 +98,10 @@ impl Refusal {
         match self {
             Refusal::Http(cause) => cause.status(),
             Refusal::Chunked(cause) => cause.status(),
-            Refusal::Json(_) | Refusal::Field { .. } | Refusal::UnknownCommand => 400,
+            Refusal::Json(_)
+            | Refusal::Field { .. }
+            | Refusal::TooManyEventTopics { .. }
+            | Refusal::UnknownCommand => 400,
             Refusal::MessageSize { .. } | Refusal::BodySize { .. } => 413,
             Refusal::Line { cause, .. } => cause.status(),
             Refusal::UnknownPath
@@ -144,7 +149,10 @@ impl fmt::Display for Refusal {
                 write!(f, "the body is larger than the limit of {size_max} bytes")
             }
             Refusal::Line { number, cause } => write!(f, "line {number}: {cause}"),
-            Refusal::UnknownPath => f.write_str("nothing is served under this path"),
+            Refusal::UnknownPath => f.write_str(
+                "nothing is served under this path; there are /publish, /messages, /events, \
+                 /topics, /metrics, /livez, /readyz, and / for people",
+            ),
             Refusal::Method { allow } => write!(f, "this path takes {allow}"),
             Refusal::UnknownMethod => f.write_str("no path takes this method"),
             Refusal::ContentEncoding => f.write_str("send the body without a content coding"),
@@ -184,11 +192,15 @@ impl fmt::Display for Refusal {
                  start one of them without --upstream",
             ),
             Refusal::NotStored { reason } => {
-                write!(f, "not stored: {reason}; make room on the disk, or delete a topic")
+                write!(f, "not stored: {reason}; make room on the disk")
             }
             Refusal::TooManyTopics { topics_max } => {
                 write!(f, "there are {topics_max} topics, as many as there may be: delete one")
             }
+            Refusal::TooManyEventTopics { topics_max } => write!(
+                f,
+                "an event stream has {topics_max} topics at most: open another for the others"
+            ),
             Refusal::TooManySubscribers { subscribers_max } => write!(
                 f,
                 "there are {subscribers_max} named subscribers, as many as there may be: \
@@ -213,7 +225,7 @@ impl fmt::Display for Refusal {
             }
             Refusal::Busy { bytes_max } => write!(
                 f,
-                "all clients together are sending more than {bytes_max} bytes: try again, or \
+                "clients are sending more than {bytes_max} bytes at once: try again, or \
                  start the broker with a larger --max-memory"
             ),
             Refusal::TooSlow { what, seconds, flag } => {
