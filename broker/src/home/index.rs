@@ -2,11 +2,12 @@
 //!
 //! Any broker can be one. It keeps nothing on disk: after its restart every peer tells it again.
 //! A peer that registered for as long as its connection lasts is away when that ends: its topics
-//! are not found, and stay its own.
+//! are not found, and stay its own. Where room is short, one that is away and has none is
+//! forgotten.
 
 use crate::refusal::Refusal;
 use common::limits::{PEERS_MAX, TOPICS_MAX};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -69,10 +70,14 @@ impl Index {
     ///
     /// # Errors
     ///
-    /// Where there are as many peers as there may be.
+    /// Where there are as many peers as there may be, each of which is there or has topics.
     pub(crate) fn register(&self, address: Address) -> Result<u64, Refusal> {
         let mut state = self.lock();
-        if state.peers.len() >= PEERS_MAX && !state.peers.contains_key(&address) {
+        let is_new = !state.peers.contains_key(&address);
+        if is_new && state.peers.len() >= PEERS_MAX {
+            state.forget_idle();
+        }
+        if is_new && state.peers.len() >= PEERS_MAX {
             return Err(Refusal::Home { status: 507, text: "too many peers".to_owned() });
         }
         let registration = state.next;
@@ -184,10 +189,19 @@ impl Index {
     }
 }
 
+impl State {
+    /// Forgets the peers that are away and have no topics.
+    fn forget_idle(&mut self) {
+        let homes: HashSet<&Address> = self.topics.values().map(|listing| &listing.home).collect();
+        self.peers.retain(|address, peer| !peer.is_away || homes.contains(address));
+    }
+}
+
 impl Presence {
-    /// Where the peer is reached.
-    pub(crate) fn address(&self) -> &Address {
-        &self.address
+    /// Whether this is the newest registration of its peer, which was not unregistered since.
+    pub(crate) fn counts(&self) -> bool {
+        let state = self.index.lock();
+        state.peers.get(&self.address).is_some_and(|peer| peer.registration == self.registration)
     }
 }
 
@@ -274,6 +288,26 @@ mod tests {
         let _new = index.attend(address(1)).unwrap();
         drop(old);
         assert_eq!(index.peers(), [address(1)]);
+    }
+
+    #[test]
+    fn peers_that_are_away_and_have_no_topics_make_way() {
+        let index = Arc::new(Index::default());
+        let ports = 1..=u16::try_from(PEERS_MAX).unwrap();
+        let mut presences: Vec<_> =
+            ports.map(|port| index.attend(address(port)).unwrap()).collect();
+        for port in [1, 2] {
+            index.add(&port.to_string(), address(port)).unwrap();
+        }
+        let newcomer = address(u16::MAX);
+        assert!(index.register(newcomer.clone()).is_err(), "all of them are there");
+        // Away, with a topic and without one.
+        drop(presences.drain(1..=2));
+        index.register(newcomer.clone()).unwrap();
+        assert!(index.register(address(u16::MAX - 1)).is_err());
+        assert!(matches!(index.home("2"), Err(Refusal::NotIndexed { is_away: true })));
+        assert!(index.unregister(&address(3)).is_err(), "it was forgotten");
+        assert!(index.unregister(&address(2)).is_ok(), "it keeps its topic");
     }
 
     #[test]

@@ -53,6 +53,30 @@ fn every_action_is_a_line_that_nobody_can_forge() {
 }
 
 #[test]
+fn a_peer_that_registers_again_and_again_goes_away_once() {
+    let mut broker = System::start_with(&["--log", "log.txt"]);
+    let mut raw = Raw::connect(&broker.address());
+    let register =
+        |port| format!(r#"{{"command":"register_peer","host":"a","port":{port},"present":true}}"#);
+    raw.send(register(1).repeat(3) + &register(2));
+    raw.send(r#"{"command":"unregister_peer","host":"a","port":2}"#);
+    raw.end_sending();
+    while !raw.line().contains("unregistered") {}
+    raw.end();
+    let registered = r#"registered "a:1" ok"#;
+    let expected = [
+        registered,
+        registered,
+        registered,
+        r#"registered "a:2" ok"#,
+        r#"unregistered "a:2" ok"#,
+        r#"away "a:1" ok"#,
+    ];
+    wait_until(DEADLINE, "the log", || lines(&mut broker).len() >= expected.len());
+    assert_eq!(lines(&mut broker), expected);
+}
+
+#[test]
 fn what_is_forwarded_says_where_to() {
     let hub = System::start();
     let mut leaf = System::start_with(&["--upstream", &hub.address(), "--log", "-"]);

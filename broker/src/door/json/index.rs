@@ -8,6 +8,7 @@ use crate::home::index::Address;
 use crate::refusal::Refusal;
 use crate::store::entry;
 use common::json::{self, Value};
+use common::limits::PEERS_MAX;
 use std::io::Write;
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ impl Desk<'_> {
                 let text = format!("Peer {address} registered");
                 let present = field(arguments, "present")?.and_then(Value::as_bool);
                 let done = if present == Some(true) {
-                    index.attend(address.clone()).map(|presence| self.presences.push(presence))
+                    self.attend(&address)
                 } else {
                     index.register(address.clone()).map(drop)
                 };
@@ -40,6 +41,7 @@ impl Desk<'_> {
             "unregister_peer" => {
                 let address = address(arguments)?;
                 let done = index.unregister(&address);
+                self.presences.remove(&address);
                 self.broker.log.note("unregistered", &address.to_string(), &done);
                 done?;
                 format!("Peer {address} unregistered")
@@ -66,6 +68,17 @@ impl Desk<'_> {
             _ => return Err(Refusal::UnknownCommand),
         };
         success(&mut self.answers, &text, |_| {});
+        Ok(())
+    }
+
+    /// Registers a peer for as long as this session lasts.
+    fn attend(&mut self, address: &Address) -> Result<(), Refusal> {
+        if self.presences.len() >= PEERS_MAX {
+            // Other sessions may have registered or unregistered the same peers.
+            self.presences.retain(|_, presence| presence.counts());
+        }
+        let presence = self.broker.index.attend(address.clone())?;
+        self.presences.insert(address.clone(), presence);
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use super::ANSWERS_SIZE;
 use super::entrance::Entrance;
 use super::publish::{self, BATCH_MAX};
 use crate::broker::Broker;
-use crate::home::index::Presence;
+use crate::home::index::{Address, Presence};
 use crate::objects::{Next, Objects};
 use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
@@ -25,6 +25,7 @@ use crate::store::ledger::Receipt;
 use common::connection::Connection;
 use common::json::{self, Value};
 use common::limits::BODY_SIZE_MAX;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use topic::Confirmations;
@@ -35,7 +36,7 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
         broker,
         subscriber: Subscriber::new(Arc::clone(connection.stream()), broker),
         entrance: Entrance::new(&broker.access),
-        presences: Vec::new(),
+        presences: HashMap::new(),
         dialect: Dialect::Topic,
         batch: Batch::default(),
         dialects: Vec::new(),
@@ -148,7 +149,7 @@ struct Desk<'a> {
     subscriber: Subscriber,
     entrance: Entrance,
     /// Peers that are registered with this broker's index for as long as the session lasts.
-    presences: Vec<Presence>,
+    presences: HashMap<Address, Presence>,
     /// The dialect of the last command that showed one.
     dialect: Dialect,
     /// Publishes that were read and not yet appended.
@@ -169,8 +170,8 @@ impl Desk<'_> {
 
     /// The peers that were registered for as long as this session lasts are away.
     fn leave(&mut self) {
-        for presence in self.presences.drain(..) {
-            self.broker.log.note("away", &presence.address().to_string(), &Ok(()));
+        for (address, _presence) in self.presences.drain() {
+            self.broker.log.note("away", &address.to_string(), &Ok(()));
         }
     }
 
