@@ -206,12 +206,38 @@ pub(super) fn refusal(answer: &Value<'_>) -> Option<Refusal> {
     }
     let number = |key| answer.get(key).and_then(Value::as_u64);
     let text = answer.get("message").and_then(Value::as_str).unwrap_or("no reason given");
+    let status = number("code").and_then(|code| u16::try_from(code).ok());
+    // This broker's clients are told the same, so it has to be a refusal.
+    let status = status.filter(|status| (400..=599).contains(status)).unwrap_or(502);
     Some(match (number("expected"), number("epoch"), number("code")) {
         (Some(expected), _, Some(409)) => Refusal::Gap { expected },
         (_, Some(present), Some(403)) => Refusal::OldEpoch { present },
-        (_, _, code) => Refusal::Home {
-            status: code.and_then(|code| u16::try_from(code).ok()).unwrap_or(502),
-            text: text.to_owned(),
-        },
+        _ => Refusal::Home { status, text: text.to_owned() },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_has_the_status_of_one() {
+        for (code, status) in [
+            ("400", 400),
+            ("599", 599),
+            ("0", 502),
+            ("200", 502),
+            ("399", 502),
+            ("600", 502),
+            ("65936", 502),
+            ("-1", 502),
+            ("\"404\"", 502),
+        ] {
+            let answer = format!("{{\"status\":\"error\",\"message\":\"no\",\"code\":{code}}}");
+            let answer = json::parse(answer.as_bytes()).unwrap();
+            assert_eq!(refusal(&answer).unwrap().status(), status, "{code}");
+        }
+        let answer = json::parse(b"{\"status\":\"success\",\"code\":500}").unwrap();
+        assert!(refusal(&answer).is_none());
+    }
 }
