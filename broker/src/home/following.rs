@@ -60,6 +60,11 @@ impl Following {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether a topic is followed.
+    pub(super) fn has(&self, topic: &str) -> bool {
+        self.lock().topics.contains_key(topic)
+    }
+
     /// Whether what the home sends of a topic is wanted.
     pub(super) fn wants(&self, topic: &str) -> bool {
         let state = self.lock();

@@ -2,7 +2,9 @@
 //!
 //! Messages are appended to the mirror and delivered to this broker's own subscribers, in the
 //! follower's thread. What arrives of a topic that is not followed, or not yet confirmed, is left
-//! alone: it belongs to an earlier subscription.
+//! alone: it belongs to an earlier subscription. So the names of topics are those that clients
+//! here have asked for, and were looked at then; messages and publishers are looked at here, for a
+//! mirror is kept on disk like any other list.
 
 use super::command::{ring_or, subscribe};
 use super::following::Phase;
@@ -16,7 +18,9 @@ use crate::store::entry;
 use crate::store::stream::{Cursor, StreamId};
 use common::flags;
 use common::json::Value;
+use common::limits::BODY_SIZE_MAX;
 use std::io::{self, Write};
+use std::mem;
 use std::sync::Arc;
 
 /// The mirrors, as one connection to their home brings them up to date.
@@ -27,6 +31,8 @@ pub(super) struct Mirror<'a> {
     /// Messages of one topic that follow one another.
     pending: Option<Mirrored>,
     is_ring: bool,
+    /// Whether the user was told that the home sends what is no message.
+    is_distrusted: bool,
 }
 
 impl Mirror<'_> {
@@ -36,7 +42,7 @@ impl Mirror<'_> {
         broker: &'a Arc<Broker>,
         subscriber: &'a Subscriber,
     ) -> Mirror<'a> {
-        Mirror { link, broker, subscriber, pending: None, is_ring: false }
+        Mirror { link, broker, subscriber, pending: None, is_ring: false, is_distrusted: false }
     }
 
     /// Whether the home said that the path leads back here.
@@ -59,9 +65,14 @@ impl Mirror<'_> {
                 let (Some(next), Some(message)) = (number("offset"), text("message")) else {
                     return;
                 };
-                let stamp = entry::stamp(number("time").unwrap_or(0), text("publisher"));
+                let publisher = text("publisher");
+                if let Err(refusal) = check(message, publisher) {
+                    return self.distrust(topic, &refusal);
+                }
+                let stamp = entry::stamp(number("time").unwrap_or(0), publisher);
                 self.push(topic, stream, next, entry::compose(message, &stamp));
             }
+            _ if !self.link.following.has(topic) => {}
             (Some("deleted"), _) => {
                 self.drop_list(topic, None);
                 // Among peers it may be created elsewhere.
@@ -143,6 +154,20 @@ impl Mirror<'_> {
         }
     }
 
+    /// The home sends what no broker stores. Its other topics are not to suffer from that.
+    fn distrust(&mut self, topic: &str, refusal: &Refusal) {
+        self.flush();
+        if !self.link.following.wants(topic) {
+            return;
+        }
+        let text =
+            format!("the broker {} sends what is no message: {refusal}", self.link.address());
+        if !mem::replace(&mut self.is_distrusted, true) {
+            let _ = writeln!(io::stderr(), "broker: the mirror of {topic:?} stops: {text}");
+        }
+        self.stop(topic, Refusal::Home { status: 502, text });
+    }
+
     /// A mirror could not be changed as the home says.
     fn fail(&self, topic: &str, refusal: Refusal) {
         match refusal {
@@ -154,13 +179,18 @@ impl Mirror<'_> {
         }
         // There is no room for it.
         let line = flags::one_line(&refusal);
-        self.link.unsubscribe(topic);
-        let before = self.link.following.set(topic, Phase::Stopped(refusal));
-        if matches!(before, Some(Phase::Live)) {
+        if matches!(self.stop(topic, refusal), Some(Phase::Live)) {
             let _ = writeln!(io::stderr(), "broker: the mirror of {topic:?} stops: {line}");
         }
+    }
+
+    /// Takes no more of a topic until it is asked for anew; says how far it was.
+    fn stop(&self, topic: &str, refusal: Refusal) -> Option<Phase> {
+        self.link.unsubscribe(topic);
+        let before = self.link.following.set(topic, Phase::Stopped(refusal));
         // Publishers may be waiting for it.
         self.broker.announce(topic);
+        before
     }
 
     /// The list of a topic is gone; the one that takes its place, if there is one yet, is
@@ -182,4 +212,10 @@ impl Mirror<'_> {
         }
         self.broker.announce(topic);
     }
+}
+
+/// Whether this is a message that a broker may have stored, whatever its `--max-message`.
+fn check(message: &str, publisher: Option<&str>) -> Result<(), Refusal> {
+    entry::check_message(message, BODY_SIZE_MAX / 2)?;
+    publisher.map_or(Ok(()), |publisher| entry::check_peer("publisher", publisher))
 }

@@ -1,7 +1,9 @@
-//! Clients that mean harm: what one of them sends costs the broker little, and is never taken for
-//! what it is not.
+//! Clients and homes that mean harm: what one of them sends costs the broker little, and is never
+//! taken for what it is not.
 
+use std::io::{BufRead, BufReader, Write};
 use std::mem;
+use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 use tests::System;
@@ -56,4 +58,64 @@ fn a_line_that_was_cut_off_is_not_published() {
     whole.end_sending();
     whole.end();
     assert_eq!(system.messages("t"), ["one"]);
+}
+
+/// Messages as no broker stores them, each under its topic; and one that is a message.
+const SENT: [(&str, &str); 5] = [
+    ("a", r#""message":"x","publisher":"p\tq""#),
+    ("b", r#""message":"x\ny""#),
+    ("c", r#""message":"x\u0000""#),
+    ("d", r#""message":"x","publisher":"""#),
+    ("good", r#""message":"x","publisher":"p""#),
+];
+
+/// A home that sends what stands in [`SENT`].
+fn lie(stream: TcpStream) -> std::io::Result<()> {
+    let mut out = stream.try_clone()?;
+    for line in BufReader::new(stream).lines() {
+        let line = line?;
+        if line.contains("\"path\"") {
+            out.write_all(b"{\"status\":\"success\"}\n")?;
+        }
+        let asked = |topic: &str| line.contains(&format!("\"topic\":\"{topic}\""));
+        let found = SENT.iter().find(|(topic, _)| line.contains("\"subscribe\"") && asked(topic));
+        if let Some((topic, message)) = found {
+            let stream = r#""stream":"00000000000000aa""#;
+            let mut text =
+                format!("{{\"status\":\"success\",\"topic\":\"{topic}\",\"end\":1,{stream}}}\n");
+            // Nobody has asked for this one.
+            text += &format!("{{\"event\":\"reset\",\"topic\":\"e\\tf\",{stream}}}\n");
+            text += "{\"event\":\"message\",\"offset\":0,\"time\":1,";
+            text += &format!("\"topic\":\"{topic}\",{message},{stream}}}\n");
+            out.write_all(text.as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+/// What is no message would make records of the journal that cannot be read back.
+#[test]
+fn a_home_that_sends_what_is_no_message_is_not_believed() {
+    let home = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = home.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        for stream in home.incoming().flatten() {
+            thread::spawn(|| lie(stream));
+        }
+    });
+    let mut leaf = System::reserve_with(&["--data", "data", "--upstream", &address]);
+    leaf.start_broker();
+    for (topic, _) in SENT {
+        let answer = leaf.get(&format!("/messages?topic={topic}"));
+        if topic == "good" {
+            assert_eq!(answer.text(), "x\n");
+        } else {
+            assert_eq!(answer.status, 502, "{topic}: {answer:?}");
+            assert!(answer.text().contains(&address), "{answer:?}");
+        }
+    }
+    let told = leaf.broker().errors();
+    assert_eq!(told.matches("what is no message").count(), 1, "{told}");
+    leaf.restart_broker();
+    assert_eq!(leaf.get("/messages?topic=good").text(), "x\n");
 }

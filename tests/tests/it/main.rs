@@ -13,7 +13,7 @@
 //! - [`faults_kill`], [`faults_retry`], [`faults_start`], [`faults_errors`]: what the broker keeps,
 //!   whatever happens to it
 //! - [`four_nodes`]: a broker, a publisher and two subscribers, whatever happens to them
-//! - [`hostile`]: clients that mean harm
+//! - [`hostile`]: clients and homes that mean harm
 //! - [`http_cases`]: HTTP at its edges, byte by byte
 //! - [`hub`]: a hub, its leaves, and theirs
 //! - [`json_documents`]: JSON as a live broker reads it, and as Python does
