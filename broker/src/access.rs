@@ -208,6 +208,11 @@ impl Token {
         Token::new(&String::from_utf8_lossy(&bytes))
     }
 
+    /// The secret itself, for a broker that asks for it.
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+
     /// Compares every byte, whatever the first ones are: the time tells the length of what was
     /// given, which whoever gave it knows.
     fn equals(&self, given: &str) -> bool {

@@ -243,7 +243,7 @@ pub struct Config {
     /// With which other brokers it works.
     pub role: Role,
     /// The token that those ask for.
-    pub peer_token: Option<String>,
+    pub peer_token: Option<Token>,
     /// The most connections, where that was said.
     pub connections_max: Option<usize>,
     /// The longest message, in bytes.
@@ -338,7 +338,7 @@ impl Config {
             data,
             sync_always,
             role: Role::from(arguments)?,
-            peer_token: env::var("BROKER_TOKEN").ok().map(|token| token.trim().to_owned()),
+            peer_token: environment_token()?,
             connections_max,
             message_size_max,
             memory_max: arguments.parsed("max-memory")?.unwrap_or_else(memory::default_max),
@@ -356,10 +356,14 @@ fn token(arguments: &Arguments) -> Result<Option<TokenSource>, Error> {
     if let Some(path) = arguments.value("token-file") {
         return Ok(Some(TokenSource::File(path.into())));
     }
+    Ok(environment_token()?.map(TokenSource::Given))
+}
+
+fn environment_token() -> Result<Option<Token>, Error> {
     let Some(text) = env::var_os("BROKER_TOKEN") else { return Ok(None) };
     let token = Token::new(&text.to_string_lossy());
     let wrong = |why| Error::Combination(format!("BROKER_TOKEN cannot be used: {why}"));
-    Ok(Some(TokenSource::Given(token.map_err(wrong)?)))
+    token.map(Some).map_err(wrong)
 }
 
 impl Timeouts {

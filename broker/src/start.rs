@@ -83,7 +83,7 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
 
 /// Lets the broker work with others, as its role says.
 fn join(config: &Config, broker: &Arc<Broker>, own: SocketAddr) -> Result<(), Error> {
-    let token = config.peer_token.clone();
+    let token = config.peer_token.as_ref().map(|token| token.text().to_owned());
     let mirrors = broker.topics.names(true);
     let homes = match &config.role {
         Role::Alone => match mirrors.into_iter().next() {
