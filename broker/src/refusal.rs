@@ -67,6 +67,8 @@ pub(crate) enum Refusal {
     Ring,
     /// There are as many topics as there may be.
     TooManyTopics { topics_max: usize },
+    /// An event stream of more topics than one may have.
+    TooManyEventTopics { topics_max: usize },
     /// There are as many lasting subscriptions as there may be.
     TooManySubscribers { subscribers_max: usize },
     /// The name by which the broker was called is not one of its own.
@@ -96,7 +98,10 @@ impl Refusal {
         match self {
             Refusal::Http(cause) => cause.status(),
             Refusal::Chunked(cause) => cause.status(),
-            Refusal::Json(_) | Refusal::Field { .. } | Refusal::UnknownCommand => 400,
+            Refusal::Json(_)
+            | Refusal::Field { .. }
+            | Refusal::TooManyEventTopics { .. }
+            | Refusal::UnknownCommand => 400,
             Refusal::MessageSize { .. } | Refusal::BodySize { .. } => 413,
             Refusal::Line { cause, .. } => cause.status(),
             Refusal::UnknownPath
@@ -189,6 +194,10 @@ impl fmt::Display for Refusal {
             Refusal::TooManyTopics { topics_max } => {
                 write!(f, "there are {topics_max} topics, as many as there may be: delete one")
             }
+            Refusal::TooManyEventTopics { topics_max } => write!(
+                f,
+                "an event stream has {topics_max} topics at most: open another for the others"
+            ),
             Refusal::TooManySubscribers { subscribers_max } => write!(
                 f,
                 "there are {subscribers_max} named subscribers, as many as there may be: \

@@ -72,6 +72,13 @@ pub const TOPICS_MAX: usize = 100_000;
 /// Peers that one index knows.
 pub const PEERS_MAX: usize = 10_000;
 
+/// Topics of one event stream. The id of an event is a place in each of them, and has to come back
+/// in one header line.
+pub const EVENT_TOPICS_MAX: usize = 200;
+
+/// A place in a topic as an event's id gives it, in bytes: an offset, `@` and a stream id.
+pub const EVENT_PLACE_SIZE_MAX: usize = 20 + 1 + 16;
+
 /// Names of lasting subscriptions.
 pub const SUBSCRIBERS_MAX: usize = 100_000;
 
@@ -98,3 +105,7 @@ pub const PIECE_SIZE: usize = 256 << 10;
 const _: () = assert!(MESSAGE_SIZE_MAX < BODY_SIZE_MAX);
 const _: () = assert!(REQUEST_LINE_SIZE_MAX >= 8_000);
 const _: () = assert!(HEADER_LINE_SIZE_MAX <= HEADERS_SIZE_MAX);
+const _: () = assert!(
+    "Last-Event-ID: \r\n".len() + EVENT_TOPICS_MAX * (EVENT_PLACE_SIZE_MAX + ",".len())
+        <= HEADER_LINE_SIZE_MAX
+);

@@ -156,6 +156,28 @@ fn every_command_about_a_topic_has_the_same_limit_on_its_name() {
     }
 }
 
+/// At the limit, the longest id of a stream still fits into the header line that gives it back.
+#[test]
+fn an_event_stream_has_200_topics_at_most() {
+    let system = System::start();
+    let query = |count: usize| {
+        let topics: Vec<_> = (0..count).map(|number| format!("topic={number}")).collect();
+        topics.join("&")
+    };
+    let answer = system.get(&format!("/events?{}", query(201)));
+    assert_names(&detail(&answer, 400), &["event stream", "200 topics"]);
+
+    let place = format!("{}@{}", u64::MAX, "f".repeat(16));
+    let mut raw = Raw::connect(&system.address());
+    raw.send(format!(
+        "GET /events?{} HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: {}\r\n\r\n",
+        query(200),
+        vec![place; 200].join(",")
+    ));
+    assert_eq!(raw.answer_to_head().status, 200);
+    assert_eq!(raw.line(), "retry: 1000");
+}
+
 #[test]
 fn json_nests_64_deep_at_most() {
     let system = System::start();

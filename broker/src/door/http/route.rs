@@ -5,7 +5,7 @@ use crate::store::entry;
 use crate::store::stream::{Cursor, StreamId};
 use common::http::parse::Request;
 use common::http::percent;
-use common::limits::{BODY_SIZE_MAX, WAIT_SECONDS_MAX};
+use common::limits::{BODY_SIZE_MAX, EVENT_TOPICS_MAX, WAIT_SECONDS_MAX};
 use std::time::Duration;
 
 /// What a request asks for, nothing borrowed from it.
@@ -143,6 +143,9 @@ fn events_query(request: &Request<'_>) -> Result<EventsQuery, Refusal> {
                 entry::check_topic(&value)?;
                 if found.topics.iter().any(|topic| *topic == value) {
                     return Err(Refusal::field("topic", "is given twice"));
+                }
+                if found.topics.len() >= EVENT_TOPICS_MAX {
+                    return Err(Refusal::TooManyEventTopics { topics_max: EVENT_TOPICS_MAX });
                 }
                 found.topics.push(value.into_owned());
             }
