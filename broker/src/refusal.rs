@@ -149,7 +149,10 @@ impl fmt::Display for Refusal {
                 write!(f, "the body is larger than the limit of {size_max} bytes")
             }
             Refusal::Line { number, cause } => write!(f, "line {number}: {cause}"),
-            Refusal::UnknownPath => f.write_str("nothing is served under this path"),
+            Refusal::UnknownPath => f.write_str(
+                "nothing is served under this path; there are /publish, /messages, /events, \
+                 /topics, /metrics, /livez, /readyz, and / for people",
+            ),
             Refusal::Method { allow } => write!(f, "this path takes {allow}"),
             Refusal::UnknownMethod => f.write_str("no path takes this method"),
             Refusal::ContentEncoding => f.write_str("send the body without a content coding"),
@@ -189,7 +192,7 @@ impl fmt::Display for Refusal {
                  start one of them without --upstream",
             ),
             Refusal::NotStored { reason } => {
-                write!(f, "not stored: {reason}; make room on the disk, or delete a topic")
+                write!(f, "not stored: {reason}; make room on the disk")
             }
             Refusal::TooManyTopics { topics_max } => {
                 write!(f, "there are {topics_max} topics, as many as there may be: delete one")
@@ -222,7 +225,7 @@ impl fmt::Display for Refusal {
             }
             Refusal::Busy { bytes_max } => write!(
                 f,
-                "all clients together are sending more than {bytes_max} bytes: try again, or \
+                "clients are sending more than {bytes_max} bytes at once: try again, or \
                  start the broker with a larger --max-memory"
             ),
             Refusal::TooSlow { what, seconds, flag } => {

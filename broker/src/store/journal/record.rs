@@ -6,7 +6,6 @@
 //! ```text
 //! *  topic  stream                                        the topic was created
 //! =  topic  stream                                        a copy of another broker's topic began
-//! =  topic  stream                                        a copy of another broker's was begun
 //! +  topic  bytes  time [publisher [epoch  sequence]]     messages were appended
 //! -  topic  stream                                        the topic was deleted
 //! @  subscriber  topic  stream  next                      all before `next` was acknowledged
