@@ -1,8 +1,8 @@
 //! Starts: two brokers and one directory, copies, stray files, and journals of older versions.
 
 use crate::faults_kill::{durable, full_load, numbered};
-use std::fs;
-use std::os::unix::fs::symlink;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -196,6 +196,22 @@ fn verify_says_what_is_there() {
     let (is_good, said) = look("verify", &format!("{data}/nowhere"));
     assert!(!is_good && said.contains("nowhere"), "{said}");
     assert!(!Path::new(&format!("{data}/nowhere")).exists(), "it makes nothing");
+}
+
+/// A copy that is handed on, or a disk that was mounted to be looked at.
+#[test]
+fn verify_needs_to_write_nothing() {
+    let (_system, data) = three_messages();
+    fs::remove_file(format!("{data}/LOCK")).unwrap();
+    let allow = |name: &str, mode| {
+        fs::set_permissions(format!("{data}/{name}"), Permissions::from_mode(mode)).unwrap();
+    };
+    allow("journal", 0o444);
+    allow("", 0o555);
+    let (is_good, said) = look("verify", &data);
+    allow("", 0o755);
+    assert!(is_good && said.contains("3 messages"), "{said}");
+    assert!(!Path::new(&format!("{data}/LOCK")).exists(), "it makes nothing");
 }
 
 #[test]

@@ -68,7 +68,7 @@ pub(crate) enum Repaired {
 ///
 /// What would keep the broker from starting.
 pub(crate) fn verify(directory: &Path) -> Result<Summary, Error> {
-    verify_in(&Disk::lock(directory, false)?)
+    verify_in(&Disk::look_at(directory)?)
 }
 
 pub(super) fn verify_in(directory: &dyn Directory) -> Result<Summary, Error> {

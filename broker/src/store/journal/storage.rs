@@ -87,7 +87,9 @@ pub(super) struct Disk {
     directory: PathBuf,
     /// The lock is on the open file, so the kernel drops it however the process ends. The file is
     /// never removed: whoever made a new one would hold another lock.
-    _lock: fs::File,
+    _lock: Option<fs::File>,
+    /// Whether files are opened to be read and nothing else.
+    reads_only: bool,
 }
 
 impl Disk {
@@ -106,10 +108,25 @@ impl Disk {
         options.read(true).write(true).create(true).truncate(false);
         let lock = options.open(&path).map_err(|cause| Error::io("open", path.clone(), cause))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Disk { directory: directory.to_owned(), _lock: lock }),
+            Ok(()) => {
+                Ok(Disk { directory: directory.to_owned(), _lock: Some(lock), reads_only: false })
+            }
             Err(TryLockError::WouldBlock) => Err(Error::InUse { directory: directory.to_owned() }),
             Err(TryLockError::Error(cause)) => Err(Error::io("lock", path, cause)),
         }
+    }
+
+    /// A directory to be looked at, where nothing can be made or changed: it may be a copy, or
+    /// mounted to be read only. The lock of a broker that is at work counts nevertheless.
+    pub(super) fn look_at(directory: &Path) -> Result<Disk, Error> {
+        let path = directory.join("LOCK");
+        // Not there, or not for this user to read: then the journal's own lock has to do.
+        let is_file = fs::symlink_metadata(&path).is_ok_and(|lock| lock.is_file());
+        let lock = if is_file { fs::File::open(&path).ok() } else { None };
+        if let Some(Err(TryLockError::WouldBlock)) = lock.as_ref().map(fs::File::try_lock_shared) {
+            return Err(Error::InUse { directory: directory.to_owned() });
+        }
+        Ok(Disk { directory: directory.to_owned(), _lock: lock, reads_only: true })
     }
 }
 
@@ -139,8 +156,11 @@ fn sync_directory(directory: &Path) -> io::Result<()> {
 }
 
 /// Locks an open file as well: whoever removed `LOCK` has not made room for a second broker.
-fn own(file: fs::File) -> io::Result<Box<dyn File>> {
-    match file.try_lock() {
+fn own(
+    file: fs::File,
+    lock: impl Fn(&fs::File) -> Result<(), TryLockError>,
+) -> io::Result<Box<dyn File>> {
+    match lock(&file) {
         Ok(()) => Ok(Box::new(file)),
         Err(TryLockError::WouldBlock) => {
             Err(io::Error::new(io::ErrorKind::ResourceBusy, "another broker has it open"))
@@ -170,11 +190,14 @@ impl Directory for Disk {
             let problem = "it is a directory, a link, a pipe or a device";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
         }
-        own(OpenOptions::new().read(true).write(true).open(path)?)
+        match self.reads_only {
+            true => own(fs::File::open(&path)?, fs::File::try_lock_shared),
+            false => own(OpenOptions::new().read(true).write(true).open(path)?, fs::File::try_lock),
+        }
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn File>> {
-        own(fs::File::create_new(self.path(name))?)
+        own(fs::File::create_new(self.path(name))?, fs::File::try_lock)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
