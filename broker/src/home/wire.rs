@@ -10,14 +10,15 @@ use common::limits::BODY_SIZE_MAX;
 use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::net::TcpStream;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a broker may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Connections that are kept for the next command.
-const IDLE_MAX: usize = 64;
+/// Connections to one broker on which commands are sent, in use or kept for the next. Enough to
+/// keep it busy: what waits for one of its syncs shares it.
+const WIRES_MAX: usize = 64;
 
 /// The largest object that another broker sends: a message of the greatest `--max-message`, half
 /// a body, in which every byte is escaped as six.
@@ -100,14 +101,37 @@ pub(super) struct Wires {
     /// `HOST:PORT`.
     address: String,
     token: Option<String>,
+    state: Mutex<State>,
+    /// Told when a turn ends.
+    freed: Condvar,
+}
+
+/// Held to take or to give back; never across I/O.
+///
+/// Invariant: a connection is opened by whoever has a turn and finds none idle, so there are never
+/// more connections than turns.
+#[derive(Default)]
+struct State {
     /// Nobody uses these now.
-    idle: Mutex<Vec<Wire>>,
+    idle: Vec<Wire>,
+    /// How many commands are under way.
+    turns: usize,
+}
+
+/// The right to use a connection; it ends when it is dropped.
+struct Turn<'a>(&'a Wires);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.state().turns -= 1;
+        self.0.freed.notify_one();
+    }
 }
 
 impl Wires {
     /// No connections yet.
     pub(super) fn new(address: String, token: Option<String>) -> Wires {
-        Wires { address, token, idle: Mutex::default() }
+        Wires { address, token, state: Mutex::default(), freed: Condvar::new() }
     }
 
     /// `HOST:PORT`.
@@ -156,20 +180,34 @@ impl Wires {
         deadline: Instant,
         take: impl FnMut(&Value<'_>),
     ) -> Result<(), Refusal> {
+        // Ends after the connection was kept or closed.
+        let _turn = self.turn(deadline)?;
         let mut wire = match self.take_idle() {
             Some(wire) => wire,
             None => self.open(deadline)?,
         };
         let asked = self.exchange(&mut wire, commands, count, deadline, take);
-        let mut idle = self.idle();
+        let mut state = self.state();
         match asked {
-            Ok(()) if idle.len() < IDLE_MAX => idle.push(wire),
-            Ok(()) => {}
+            Ok(()) => state.idle.push(wire),
             // What befell this one has most likely befallen the others.
-            Err(_) => drop(std::mem::take(&mut *idle)),
+            Err(_) => state.idle.clear(),
         }
-        drop(idle);
+        drop(state);
         asked
+    }
+
+    /// Waits until another command may be under way.
+    fn turn(&self, deadline: Instant) -> Result<Turn<'_>, Refusal> {
+        let time = deadline.saturating_duration_since(Instant::now());
+        let is_full = |state: &mut State| state.turns >= WIRES_MAX;
+        let waited = self.freed.wait_timeout_while(self.state(), time, is_full);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        if state.turns >= WIRES_MAX {
+            return Err(self.unreachable(&io::Error::from(ErrorKind::TimedOut)));
+        }
+        state.turns += 1;
+        Ok(Turn(self))
     }
 
     /// Sends one command; its refusal is this one's.
@@ -182,7 +220,7 @@ impl Wires {
     /// A connection that was used before and can be used again.
     fn take_idle(&self) -> Option<Wire> {
         loop {
-            let wire = self.idle().pop()?;
+            let wire = self.state().idle.pop()?;
             if wire.is_quiet() {
                 return Some(wire);
             }
@@ -194,8 +232,9 @@ impl Wires {
         Refusal::Unreachable { broker: self.address.clone(), reason: flags::one_line(error) }
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Wire>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A list and a count are whole after any panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -219,6 +258,27 @@ pub(super) fn refusal(answer: &Value<'_>) -> Option<Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::TcpListener;
+    use std::thread;
+
+    #[test]
+    fn commands_to_one_broker_have_so_many_connections_and_the_rest_wait() {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let wires = Wires::new(silent.local_addr().unwrap().to_string(), None);
+        let deadline = Instant::now() + Duration::from_secs(1);
+        thread::scope(|scope| {
+            for _ in 0..WIRES_MAX + 8 {
+                scope.spawn(|| {
+                    assert_eq!(wires.command(b"{}", deadline).unwrap_err().status(), 503)
+                });
+            }
+        });
+        silent.set_nonblocking(true).unwrap();
+        let accepted = std::iter::from_fn(|| silent.accept().ok()).count();
+        assert!(accepted <= WIRES_MAX, "{accepted} connections");
+        assert_eq!(wires.state().turns, 0);
+        assert!(wires.turn(Instant::now()).is_ok());
+    }
 
     #[test]
     fn a_refusal_has_the_status_of_one() {
