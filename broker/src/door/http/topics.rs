@@ -6,23 +6,18 @@ use crate::refusal::Refusal;
 use crate::store::batch::Batch;
 use crate::store::facts::Summary;
 use common::json;
+use common::limits::BODY_SIZE_MAX;
 use std::io::Write;
 use std::str;
+
+/// What a topic takes in a list beside its name, in bytes, about.
+const SUMMARY_SIZE: usize = 96;
 
 impl Door<'_> {
     /// Answers a request about one topic, or all.
     pub(super) fn topics(&mut self, call: &TopicsCall, manner: Manner<'_>) -> Result<(), End> {
         let done = match call {
-            TopicsCall::List => {
-                let mut body = b"[".to_vec();
-                for (index, (topic, summary)) in self.broker.topics.list().iter().enumerate() {
-                    body.extend_from_slice(if index > 0 { b",\n" } else { b"" });
-                    write_summary(&mut body, topic, summary, None);
-                }
-                body.extend_from_slice(b"]\n");
-                self.answers.json(200, &body, manner);
-                return Ok(());
-            }
+            TopicsCall::List => return self.list(manner),
             TopicsCall::Show(topic) => self.show(topic, manner),
             TopicsCall::Create(topic) => self.create(topic, manner),
             TopicsCall::Delete(topic) => {
@@ -42,6 +37,28 @@ impl Door<'_> {
             self.answers.refusal(&refusal, &[], manner);
         }
         Ok(())
+    }
+
+    /// All topics. The list can be long, and its reader slow: it is on the account of what is on
+    /// its way, like the largest body at most, so that it can always be had alone.
+    fn list(&mut self, manner: Manner<'_>) -> Result<(), End> {
+        let mut share = self.broker.arrivals.share();
+        let topics = self.broker.topics.list();
+        let size: usize = topics.iter().map(|(topic, _)| topic.len() + SUMMARY_SIZE).sum();
+        if let Err(refusal) = share.grow(size.min(BODY_SIZE_MAX)) {
+            self.answers.refusal(&refusal, &[], manner);
+            return Ok(());
+        }
+        let mut body = b"[".to_vec();
+        for (index, (topic, summary)) in topics.iter().enumerate() {
+            body.extend_from_slice(if index > 0 { b",\n" } else { b"" });
+            write_summary(&mut body, topic, summary, None);
+        }
+        body.extend_from_slice(b"]\n");
+        drop(topics);
+        self.answers.json(200, &body, manner);
+        drop(body);
+        self.send()
     }
 
     fn show(&mut self, topic: &str, manner: Manner<'_>) -> Result<(), Refusal> {
