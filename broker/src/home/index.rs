@@ -2,7 +2,8 @@
 //!
 //! Any broker can be one. It keeps nothing on disk: after its restart every peer tells it again.
 //! A peer that registered for as long as its connection lasts is away when that ends: its topics
-//! are not found, and stay its own. Where room is short, one that is away and has none is forgotten.
+//! are not found, and stay its own. Where room is short, one that is away and has none is
+//! forgotten.
 
 use crate::refusal::Refusal;
 use common::limits::{PEERS_MAX, TOPICS_MAX};
