@@ -139,6 +139,10 @@ impl Session {
     /// caller is the writer from now on, and has to call [`Session::write`].
     pub(crate) fn answer(&self, answers: &mut Vec<u8>) -> bool {
         let mut state = self.lock();
+        if state.closed {
+            answers.clear();
+            return false;
+        }
         state.outbox.append(answers);
         while state.writing && !state.closed && state.outbox.len() > OUTBOX_SIZE_MAX {
             state.waiting += 1;

@@ -167,7 +167,8 @@ impl Pending {
         });
     }
 
-    /// Makes the change visible as far as it was accepted. What is deleted is the caller's to free, without locks.
+    /// Makes the change visible as far as it was accepted. What is deleted is the caller's to
+    /// free, without locks.
     pub(crate) fn make_visible(
         &mut self,
         ledger: &mut Ledger,
