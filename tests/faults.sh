@@ -570,7 +570,12 @@ e03() {
 
 e05() {
     small_disk 200k
-    (sleep 2 && exec mount -o remount,size=64M "$dir/disk") &
+    # It becomes larger a second after it was full.
+    (
+        until [[ $(stat --file-system --format=%a "$dir/disk") == 0 ]]; do sleep 0.05; done
+        sleep 1
+        exec mount -o remount,size=64M "$dir/disk"
+    ) &
     "$chaos" --seconds 5 --data "$data" --markdown | tee "$dir/counts"
     grep -q "refusals" "$dir/counts" || fail "the disk was never full"
 }

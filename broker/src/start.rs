@@ -11,15 +11,21 @@ use crate::push::names::Names;
 use crate::server;
 use crate::server::arrivals::Arrivals;
 use crate::server::room::{self, Room};
-use crate::store::journal::{Journal, Sync};
+use crate::store::journal::{self, Journal, Sync};
 use crate::store::memory::Memory;
 use crate::store::replay::Replayed;
 use crate::store::topics::Topics;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a broker that was just killed may hold what this one needs: to give back gigabytes
+/// takes the system a second or so.
+const HANDOVER_TIME: Duration = Duration::from_secs(3);
+const HANDOVER_PAUSE: Duration = Duration::from_millis(10);
 
 /// Binds the address, restores what was kept, says so on standard output, and serves until the
 /// process ends.
@@ -40,7 +46,9 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
     }
     // Bound before the journal is read, so that a taken port is found first; until then clients
     // are not accepted.
-    let listener = TcpListener::bind((host.as_str(), *port)).map_err(bind)?;
+    let is_taken = |error: &io::Error| error.kind() == ErrorKind::AddrInUse;
+    let listener = patiently(is_taken, || TcpListener::bind((host.as_str(), *port)));
+    let listener = listener.map_err(bind)?;
     let address = listener.local_addr().map_err(bind)?;
     let memory = Memory::new(config.memory_max);
     let (topics, names, kept) = match &config.data {
@@ -113,6 +121,23 @@ fn join(config: &Config, broker: &Arc<Broker>, own: SocketAddr) -> Result<(), Er
     thread::Builder::new().spawn(attend).map(drop).map_err(Error::Thread)
 }
 
+/// Tries for a moment to get what another process holds: a broker that was just killed keeps its
+/// port and its directory until the system has taken it down.
+fn patiently<T, E>(
+    is_held: impl Fn(&E) -> bool,
+    mut attempt: impl FnMut() -> Result<T, E>,
+) -> Result<T, E> {
+    let deadline = Instant::now() + HANDOVER_TIME;
+    loop {
+        match attempt() {
+            Err(error) if is_held(&error) && Instant::now() < deadline => {
+                thread::sleep(HANDOVER_PAUSE);
+            }
+            result => return result,
+        }
+    }
+}
+
 /// The topics and lasting subscriptions that a directory holds, and a word about them.
 fn restore(
     directory: &Path,
@@ -121,7 +146,10 @@ fn restore(
 ) -> Result<(Topics, Names, String), Error> {
     let sync = if sync_always { Sync::Always } else { Sync::Os };
     let mut replayed = Replayed::new(memory);
-    let opened = Journal::open(directory, sync, |record| replayed.apply(record));
+    // Whether it is in use is found out before the first record is read.
+    let is_in_use = |error: &journal::Error| matches!(error, journal::Error::InUse { .. });
+    let opened =
+        patiently(is_in_use, || Journal::open(directory, sync, |record| replayed.apply(record)));
     let (journal, notices) = opened.map_err(|error| Error::Journal(Box::new(error)))?;
     for notice in notices {
         let _ = writeln!(io::stderr(), "broker: {notice}");

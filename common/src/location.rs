@@ -24,7 +24,7 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
 ];
 
 /// What the user is told where a broker answers 401: its own words are for programs.
-pub const WRONG_TOKEN: &str = "BROKER_TOKEN does not hold the token that the broker asks for";
+pub const WRONG_TOKEN: &str = "the broker asks for a token: set BROKER_TOKEN to it";
 
 /// A broker that was named.
 #[derive(Clone, PartialEq, Eq)]

@@ -25,7 +25,7 @@ pub const PROGRAM: Program = Program {
                    'unsubscribe <TOPIC>' are read from standard input, and what comes is printed \
                    as '>> DELIVER <topic> <message> <publisher> <date>'. The broker keeps what is \
                    published while the id is away. The end of what is typed ends it; after the \
-                   end of a pipe or a file it goes on.",
+                   end of a pipe or a file that subscribed to a topic it goes on.",
         },
         Flag {
             name: "from",

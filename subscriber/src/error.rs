@@ -133,7 +133,7 @@ impl fmt::Display for Error {
                 write!(f, "the broker at {address} refused: {reason}")
             }
             Error::Token(reason) => {
-                write!(f, "BROKER_TOKEN does not hold the broker's token: {reason}")
+                write!(f, "set BROKER_TOKEN to the token that the broker asks for: {reason}")
             }
             Error::NoOffsets { address } => write!(
                 f,

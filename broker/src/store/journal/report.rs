@@ -8,11 +8,12 @@ impl fmt::Display for Summary {
         let messages: u64 = self.topics.values().map(|topic| topic.messages).sum();
         write!(
             f,
-            "good: {} bytes, {} frames, {} topics, {messages} messages, {} lasting subscriptions",
-            self.size,
-            self.frames,
-            self.topics.len(),
-            self.subscriptions.len()
+            "good: {}, {}, {}, {}, {}",
+            Count(self.size, "byte"),
+            Count(self.frames, "frame"),
+            Count(self.topics.len() as u64, "topic"),
+            Count(messages, "message"),
+            Count(self.subscriptions.len() as u64, "lasting subscription"),
         )?;
         for (topic, TopicSummary { stream, messages, size }) in &self.topics {
             write!(f, "\n{messages:>12} messages {size:>14} bytes  stream {stream}  {topic}")?;
@@ -20,9 +21,9 @@ impl fmt::Display for Summary {
         if self.torn > 0 {
             write!(
                 f,
-                "\n{} bytes after that are an append that was cut short and never acknowledged; \
-                 the next start cuts them off",
-                self.torn
+                "\nafter that {} of an append that was cut short and never acknowledged; the next \
+                 start cuts it off",
+                Count(self.torn, "byte")
             )?;
         }
         Ok(())
@@ -37,10 +38,23 @@ impl fmt::Display for Repaired {
             Repaired::Torn(torn) => write!(f, "an append that was never acknowledged: {torn}"),
             Repaired::Cut { offset, frames_kept, frames_cut, size, kept } => write!(
                 f,
-                "{frames_kept} frames are kept; from byte {offset} on, {size} bytes were cut off, \
-                 at least {frames_cut} frames of acknowledged messages among them; they are in {}",
+                "kept: {}; cut off from byte {offset} on: {}, with at least {} of acknowledged \
+                 messages; that is in {}",
+                Count(*frames_kept, "frame"),
+                Count(*size, "byte"),
+                Count(*frames_cut, "frame"),
                 kept.display()
             ),
         }
+    }
+}
+
+/// So many of something.
+struct Count(u64, &'static str);
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Count(count, name) = self;
+        write!(f, "{count} {name}{}", if *count == 1 { "" } else { "s" })
     }
 }
