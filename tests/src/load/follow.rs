@@ -72,7 +72,10 @@ impl Following<'_> {
         }
         self.shared.checker().seen(topic, offset, message);
         place.insert(topic.to_owned(), offset + 1);
-        if chance(&mut self.chance).is_multiple_of(LEAVE_EVERY) && self.came.elapsed() >= STAY {
+        // In the end it stays, and so comes to the end.
+        let may_leave = !self.shared.publishing_is_over.load(Ordering::Relaxed);
+        let leaves = chance(&mut self.chance).is_multiple_of(LEAVE_EVERY);
+        if may_leave && leaves && self.came.elapsed() >= STAY {
             return Err(io::Error::other("left on purpose"));
         }
         Ok(())
