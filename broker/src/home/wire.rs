@@ -145,8 +145,12 @@ impl Wires {
 
     /// A connection on which commands may be sent.
     pub(super) fn open(&self, deadline: Instant) -> Result<Wire, Refusal> {
-        let time = deadline.saturating_duration_since(Instant::now()).min(CONNECT_TIMEOUT);
-        let connection = connect::connect(&self.address, time);
+        let time = deadline.saturating_duration_since(Instant::now());
+        if time.is_zero() {
+            // Those who waited for a turn until now would each connect in vain.
+            return Err(self.unreachable(&io::Error::from(ErrorKind::TimedOut)));
+        }
+        let connection = connect::connect(&self.address, time.min(CONNECT_TIMEOUT));
         let connection = connection.map_err(|error| self.unreachable(&error))?;
         let mut wire = Wire { connection, objects: Objects::new(OBJECT_SIZE_MAX) };
         if let Some(token) = &self.token {
