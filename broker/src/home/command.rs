@@ -7,6 +7,14 @@ use common::json;
 use std::io::Write;
 use std::time::Duration;
 
+/// A command about a topic.
+pub(super) fn about(command: &str, topic: &str) -> Vec<u8> {
+    let mut text = format!("{{\"command\":\"{command}\",\"topic\":").into_bytes();
+    json::write_string_ascii(&mut text, topic);
+    text.extend_from_slice(b"}\n");
+    text
+}
+
 /// What another broker says of a path: most likely that it closes a ring.
 pub(super) fn ring_or(refusal: Refusal) -> Refusal {
     match refusal {

@@ -2,6 +2,7 @@
 //!
 //! This is the seam: whatever can do these three may be a home.
 
+use super::command::about;
 use super::following::Following;
 use super::wire::{self, Wires};
 use crate::broker::Broker;
@@ -64,7 +65,7 @@ impl Link {
         let mut commands = Vec::new();
         let mut answers = Vec::with_capacity(batch.publishes.len());
         let mut entries = batch.entries.as_slice();
-        for group in batch.publishes.chunk_by(|one, other| one.topic == other.topic) {
+        for group in batch.runs() {
             let ready = group.first().map(|publish| self.ready(&publish.topic, deadline, broker));
             let ready = ready.unwrap_or(Ok(()));
             for publish in group {
@@ -113,7 +114,7 @@ impl Link {
         }
         let mut stream = StreamId::NONE;
         let mut refused = None;
-        self.wires.ask(&command("create_topic", topic), 1, deadline, |answer| {
+        self.wires.ask(&about("create_topic", topic), 1, deadline, |answer| {
             refused = wire::refusal(answer);
             stream = stream_of(answer);
         })?;
@@ -137,7 +138,7 @@ impl Link {
     ) -> Result<(), Refusal> {
         self.reach(deadline)?;
         let before = broker.topics.end(topic).stream;
-        let deleted = self.wires.command(&command("delete_topic", topic), deadline);
+        let deleted = self.wires.command(&about("delete_topic", topic), deadline);
         deleted.map_err(|refusal| match refusal {
             Refusal::Home { status: 404, .. } => Refusal::NoTopic,
             other => other,
@@ -154,14 +155,6 @@ impl Link {
         {}
         Ok(())
     }
-}
-
-/// A command about a topic.
-fn command(command: &str, topic: &str) -> Vec<u8> {
-    let mut text = format!("{{\"command\":\"{command}\",\"topic\":").into_bytes();
-    json::write_string_ascii(&mut text, topic);
-    text.extend_from_slice(b"}\n");
-    text
 }
 
 /// Writes a publish as a command of the JSON door.

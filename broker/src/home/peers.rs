@@ -6,6 +6,7 @@
 //!
 //! The index itself (`index.rs`): any broker can be one.
 
+use super::command::about;
 use super::index::Address;
 use super::wire::{self, Wire, Wires};
 use super::{HOME_TIMEOUT, Home, Link};
@@ -312,11 +313,8 @@ impl Peers {
 
     /// Asks the index for the home of a topic.
     fn ask(&self, topic: &str, deadline: Instant) -> Result<Address, Refusal> {
-        let mut command = b"{\"command\":\"query_topic\",\"topic\":".to_vec();
-        json::write_string_ascii(&mut command, topic);
-        command.extend_from_slice(b"}\n");
         let mut found = Err(Refusal::UnknownTopic(topic.to_owned()));
-        self.index.ask(&command, 1, deadline, |answer| {
+        self.index.ask(&about("query_topic", topic), 1, deadline, |answer| {
             let host = answer.get("host").and_then(Value::as_str);
             let port = answer.get("port").and_then(Value::as_u64);
             let port = port.and_then(|port| u16::try_from(port).ok());

@@ -134,26 +134,12 @@ impl CatchUp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::push::format::Format;
+    use crate::push::fixture::subscribe;
     use crate::push::names::Names;
-    use crate::push::session::Subscription;
     use crate::store::batch::Batch;
     use crate::store::memory::Memory;
-    use crate::store::stream::Cursor;
     use crate::store::topics::Topics;
-    use std::net::{TcpListener, TcpStream};
     use std::time::Instant;
-
-    /// A session that has subscribed to all of the topic `t`, and its client, who does not read.
-    fn subscribe(broker: &Arc<Broker>) -> (Arc<Session>, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let session = Session::new(Arc::new(listener.accept().unwrap().0));
-        let begin = Cursor { next: 0, ..broker.topics.end("t") };
-        let subscription = Subscription::new(begin, Format::Channel, None);
-        assert!(session.subscribe(&"t".into(), subscription, &mut Vec::new()));
-        (session, client)
-    }
 
     /// F19, where there are fewer threads than there are such sessions.
     #[test]

@@ -12,6 +12,8 @@
 //! - `catch_up`: threads for sessions that are behind
 
 pub(crate) mod catch_up;
+#[cfg(test)]
+mod fixture;
 pub(crate) mod format;
 pub(crate) mod listeners;
 pub(crate) mod names;

@@ -164,11 +164,12 @@ fn fits(from: Cursor, cursor: Cursor) -> bool {
 mod tests {
     use super::*;
     use crate::broker::Broker;
+    use crate::push::fixture::subscribe;
     use crate::push::session::{Progress, Session};
     use crate::store::batch::Batch;
     use crate::store::memory::Memory;
     use std::io::Read;
-    use std::net::{TcpListener, TcpStream};
+    use std::net::TcpStream;
     use std::time::Duration;
 
     fn broker() -> Arc<Broker> {
@@ -184,17 +185,6 @@ mod tests {
         let mut batch = Batch::default();
         batch.publish(topic, None, [message].into_iter(), 1000).unwrap();
         assert!(broker.topics.append(&mut batch).iter().all(Result::is_ok));
-    }
-
-    /// A session that has subscribed to all of the topic `t`, and its client.
-    fn subscribe(broker: &Broker) -> (Arc<Session>, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let session = Session::new(Arc::new(listener.accept().unwrap().0));
-        let begin = Cursor { next: 0, ..broker.topics.end("t") };
-        let subscription = Subscription::new(begin, Format::Channel, None);
-        assert!(session.subscribe(&"t".into(), subscription, &mut Vec::new()));
-        (session, client)
     }
 
     /// What a client was sent, once its session is over.
