@@ -22,11 +22,14 @@ use std::{error, fmt, str};
 /// # Ok::<(), common::json::Error>(())
 /// ```
 pub fn parse(input: &[u8]) -> Result<Value<'_>, Error> {
-    let mut parser = Parser { input, offset: 0 };
-    let value = parser.value(JSON_DEPTH_MAX)?;
+    let mut parser = Parser::new(input);
+    let value = parser.value(JSON_DEPTH_MAX).map_err(|Stop| parser.error)?;
     match parser.token() {
-        Err(_) => Ok(value), // Nothing follows.
-        Ok(_) => Err(parser.invalid("more after the value")),
+        Err(Stop) => Ok(value), // Nothing follows.
+        Ok(_) => {
+            let Stop = parser.invalid("more after the value");
+            Err(parser.error)
+        }
     }
 }
 
@@ -47,8 +50,8 @@ pub fn parse(input: &[u8]) -> Result<Value<'_>, Error> {
 /// # Ok::<(), Error>(())
 /// ```
 pub fn parse_prefix(input: &[u8]) -> Result<(Value<'_>, usize), Error> {
-    let mut parser = Parser { input, offset: 0 };
-    let value = parser.value(JSON_DEPTH_MAX)?;
+    let mut parser = Parser::new(input);
+    let value = parser.value(JSON_DEPTH_MAX).map_err(|Stop| parser.error)?;
     match value {
         Value::Number(_) if parser.offset == input.len() => Err(Error::Partial),
         _ => Ok((value, parser.offset)),
@@ -85,11 +88,21 @@ struct Parser<'a> {
     input: &'a [u8],
     /// How many bytes were taken, never more than there are.
     offset: usize,
+    /// What a [`Stop`] is about: the end of the input, unless something else was said.
+    error: Error,
 }
 
+/// The parser's `error` says why. Apart from it, because what fails seldom should not make what
+/// succeeds larger than two registers (row 2c of the benchmark).
+struct Stop;
+
 impl<'a> Parser<'a> {
+    fn new(input: &'a [u8]) -> Parser<'a> {
+        Parser { input, offset: 0, error: Error::Partial }
+    }
+
     /// A value, with white space before it, in which brackets may nest `levels` deep.
-    fn value(&mut self, levels: usize) -> Result<Value<'a>, Error> {
+    fn value(&mut self, levels: usize) -> Result<Value<'a>, Stop> {
         match self.token()? {
             b'"' => self.string().map(Value::String),
             first => self.other_value(first, levels),
@@ -98,10 +111,10 @@ impl<'a> Parser<'a> {
 
     /// A value that is no string, of which the first character was taken. Apart, because most
     /// values are strings, and need less of the stack (row 2 of the benchmark).
-    fn other_value(&mut self, first: u8, levels: usize) -> Result<Value<'a>, Error> {
+    fn other_value(&mut self, first: u8, levels: usize) -> Result<Value<'a>, Stop> {
         match first {
-            b'{' => self.object(self.descend(levels)?),
-            b'[' => self.array(self.descend(levels)?),
+            b'{' => self.object(levels),
+            b'[' => self.array(levels),
             first @ (b'-' | b'0'..=b'9') => self.number(first).map(Value::Number),
             b't' => self.rest_of_word(b"rue", Value::Bool(true)),
             b'f' => self.rest_of_word(b"alse", Value::Bool(false)),
@@ -113,13 +126,14 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// One level less. Called before the stack grows.
-    fn descend(&self, levels: usize) -> Result<usize, Error> {
+    /// One level less, at the beginning of a bracket.
+    fn descend(&mut self, levels: usize) -> Result<usize, Stop> {
         const _: () = assert!(JSON_DEPTH_MAX == 64, "the reason below names it");
         levels.checked_sub(1).ok_or_else(|| self.invalid("nested more than 64 deep"))
     }
 
-    fn object(&mut self, levels: usize) -> Result<Value<'a>, Error> {
+    fn object(&mut self, levels: usize) -> Result<Value<'a>, Stop> {
+        let levels = self.descend(levels)?;
         let mut token = self.token()?;
         if token == b'}' {
             return Ok(Value::Object(Vec::new()));
@@ -145,7 +159,8 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn array(&mut self, levels: usize) -> Result<Value<'a>, Error> {
+    fn array(&mut self, levels: usize) -> Result<Value<'a>, Stop> {
+        let levels = self.descend(levels)?;
         self.skip_white_space();
         if self.take(|byte| byte == b']') {
             return Ok(Value::Array(Vec::new()));
@@ -163,7 +178,7 @@ impl<'a> Parser<'a> {
     }
 
     /// `true`, `false` or `null`, of which the first letter was taken.
-    fn rest_of_word(&mut self, letters: &[u8], value: Value<'a>) -> Result<Value<'a>, Error> {
+    fn rest_of_word(&mut self, letters: &[u8], value: Value<'a>) -> Result<Value<'a>, Stop> {
         for letter in letters {
             if self.next()? != *letter {
                 return Err(self.invalid("expected true, false or null"));
@@ -173,7 +188,7 @@ impl<'a> Parser<'a> {
     }
 
     /// A number, of which the first character was taken.
-    fn number(&mut self, first: u8) -> Result<&'a str, Error> {
+    fn number(&mut self, first: u8) -> Result<&'a str, Stop> {
         let start = self.offset - 1;
         let first_digit = if first == b'-' { self.digit()? } else { first };
         if first_digit != b'0' {
@@ -193,7 +208,7 @@ impl<'a> Parser<'a> {
         self.text(start)
     }
 
-    fn digit(&mut self) -> Result<u8, Error> {
+    fn digit(&mut self) -> Result<u8, Stop> {
         match self.next()? {
             digit @ b'0'..=b'9' => Ok(digit),
             _ => Err(self.invalid("expected a digit")),
@@ -206,13 +221,13 @@ impl<'a> Parser<'a> {
 
     /// A string, of which the opening quote was taken.
     #[inline]
-    fn string(&mut self) -> Result<Cow<'a, str>, Error> {
+    fn string(&mut self) -> Result<Cow<'a, str>, Stop> {
         let run = self.run()?;
         if self.take(|byte| byte == b'"') { Ok(Cow::Borrowed(run)) } else { self.escaped(run) }
     }
 
     /// The rest of a string that begins with `run` and goes on with something else.
-    fn escaped(&mut self, run: &str) -> Result<Cow<'a, str>, Error> {
+    fn escaped(&mut self, run: &str) -> Result<Cow<'a, str>, Stop> {
         let mut text = run.to_owned();
         loop {
             match self.next()? {
@@ -228,15 +243,17 @@ impl<'a> Parser<'a> {
 
     /// The part of a string that stands for itself: up to a quote, an escape or an error.
     #[inline]
-    fn run(&mut self) -> Result<&'a str, Error> {
+    fn run(&mut self) -> Result<&'a str, Stop> {
         let start = self.offset;
-        self.offset += scan::ordinary(self.rest());
+        let rest = self.rest();
+        let size = scan::ordinary(rest);
+        self.offset += size;
         // The end of the input may have cut a character in two.
-        if self.rest().is_empty() { Err(Error::Partial) } else { self.text(start) }
+        if size == rest.len() { Err(Stop) } else { self.text(start) }
     }
 
     /// The character that an escape stands for, of which the backslash was taken.
-    fn escape(&mut self) -> Result<char, Error> {
+    fn escape(&mut self) -> Result<char, Stop> {
         match self.next()? {
             b'u' => self.unicode_escape(),
             b'n' => Ok('\n'),
@@ -252,7 +269,7 @@ impl<'a> Parser<'a> {
     }
 
     /// One `\uXXXX`, or the two that a character above U+FFFF takes. The first `\u` was taken.
-    fn unicode_escape(&mut self) -> Result<char, Error> {
+    fn unicode_escape(&mut self) -> Result<char, Stop> {
         let mut units = [self.utf16_unit()?, 0];
         if let [0xD800..=0xDBFF, second] = &mut units {
             if self.next()? != b'\\' || self.next()? != b'u' {
@@ -266,7 +283,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn utf16_unit(&mut self) -> Result<u16, Error> {
+    fn utf16_unit(&mut self) -> Result<u16, Stop> {
         let mut unit = 0;
         for _ in 0..4 {
             let digit = char::from(self.next()?).to_digit(16);
@@ -277,7 +294,7 @@ impl<'a> Parser<'a> {
     }
 
     /// The next byte that is not white space.
-    fn token(&mut self) -> Result<u8, Error> {
+    fn token(&mut self) -> Result<u8, Stop> {
         self.skip_white_space();
         self.next()
     }
@@ -286,8 +303,8 @@ impl<'a> Parser<'a> {
         while self.take(|byte| matches!(byte, b' ' | b'\n' | b'\r' | b'\t')) {}
     }
 
-    fn next(&mut self) -> Result<u8, Error> {
-        let byte = self.rest().first().ok_or(Error::Partial)?;
+    fn next(&mut self) -> Result<u8, Stop> {
+        let byte = self.rest().first().ok_or(Stop)?;
         self.offset += 1;
         Ok(*byte)
     }
@@ -306,16 +323,18 @@ impl<'a> Parser<'a> {
 
     /// The bytes since `start`, if they are UTF-8.
     #[expect(clippy::indexing_slicing, reason = "the offset never passes the end")]
-    fn text(&self, start: usize) -> Result<&'a str, Error> {
-        str::from_utf8(&self.input[start..self.offset]).map_err(|error| Error::Invalid {
-            offset: start + error.valid_up_to(),
-            reason: "invalid UTF-8",
+    fn text(&mut self, start: usize) -> Result<&'a str, Stop> {
+        str::from_utf8(&self.input[start..self.offset]).map_err(|error| {
+            let offset = start + error.valid_up_to();
+            self.error = Error::Invalid { offset, reason: "invalid UTF-8" };
+            Stop
         })
     }
 
     /// The byte taken last is wrong.
     #[cold]
-    fn invalid(&self, reason: &'static str) -> Error {
-        Error::Invalid { offset: self.offset - 1, reason }
+    fn invalid(&mut self, reason: &'static str) -> Stop {
+        self.error = Error::Invalid { offset: self.offset - 1, reason };
+        Stop
     }
 }
