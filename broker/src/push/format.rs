@@ -76,9 +76,10 @@ impl Format {
             Format::Text => {
                 let (mut second, mut date) = (u64::MAX, String::new());
                 for entry in Entry::all(text) {
-                    if entry.time / 1000 != second {
-                        second = entry.time / 1000;
-                        date = clock::plain_date(entry.time);
+                    let time = entry.milliseconds();
+                    if time / 1000 != second {
+                        second = time / 1000;
+                        date = clock::plain_date(time);
                     }
                     let Entry { message, publisher, .. } = entry;
                     for part in ["DELIVER ", topic, " ", message, " ", publisher.unwrap_or("-")] {
@@ -154,7 +155,7 @@ fn write_fields(
     out.extend_from_slice(b",\"message\":");
     write_string(out, entry.message);
     out.extend_from_slice(b",\"time\":");
-    digits::write_decimal(out, entry.time);
+    out.extend_from_slice(entry.time.as_bytes());
     out.extend_from_slice(b",\"publisher\":");
     match entry.publisher {
         Some(publisher) => write_string(out, publisher),

@@ -271,11 +271,11 @@ fn write_batch(frame: &mut Frame, batch: &Batch, answers: &[Result<Receipt, Refu
         }
         let skip = publish.count - usize::try_from(*appended).unwrap_or(publish.count);
         let new = these.get(skip..).unwrap_or_default();
-        let Some(first) = new.first() else { continue };
-        let Entry { time, publisher, .. } = Entry::of(first);
+        let Some(first) = new.first().map(|entry| Entry::of(entry)) else { continue };
         let number = publish.number.as_ref().map(|(_, number)| number.later(skip as u64));
-        let publisher = publisher.map(|name| Publisher { name, number });
-        frame.append(&publish.topic, time, publisher, new.iter().map(|it| entry::message(it)));
+        let publisher = first.publisher.map(|name| Publisher { name, number });
+        let messages = new.iter().map(|entry| entry::message(entry));
+        frame.append(&publish.topic, first.milliseconds(), publisher, messages);
     }
 }
 
@@ -286,12 +286,10 @@ fn write_mirrored(frame: &mut Frame, mirrored: &Mirrored) {
         (one.time, one.publisher) == (other.time, other.publisher)
     };
     for run in mirrored.entries.chunk_by(same_stamp) {
-        let Some(Entry { time, publisher, .. }) = run.first().map(|entry| Entry::of(entry)) else {
-            continue;
-        };
-        let publisher = publisher.map(|name| Publisher { name, number: None });
+        let Some(first) = run.first().map(|entry| Entry::of(entry)) else { continue };
+        let publisher = first.publisher.map(|name| Publisher { name, number: None });
         let messages = run.iter().map(|entry| entry::message(entry));
-        frame.append(&mirrored.topic, time, publisher, messages);
+        frame.append(&mirrored.topic, first.milliseconds(), publisher, messages);
     }
 }
 
