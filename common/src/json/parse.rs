@@ -23,7 +23,8 @@ use std::{error, fmt, str};
 /// ```
 pub fn parse(input: &[u8]) -> Result<Value<'_>, Error> {
     let mut parser = Parser::new(input);
-    let value = parser.value(JSON_DEPTH_MAX).map_err(|Stop| parser.error)?;
+    let mut value = Value::Null;
+    parser.value(JSON_DEPTH_MAX, &mut value).map_err(|Stop| parser.error)?;
     match parser.token() {
         Err(Stop) => Ok(value), // Nothing follows.
         Ok(_) => {
@@ -51,7 +52,8 @@ pub fn parse(input: &[u8]) -> Result<Value<'_>, Error> {
 /// ```
 pub fn parse_prefix(input: &[u8]) -> Result<(Value<'_>, usize), Error> {
     let mut parser = Parser::new(input);
-    let value = parser.value(JSON_DEPTH_MAX).map_err(|Stop| parser.error)?;
+    let mut value = Value::Null;
+    parser.value(JSON_DEPTH_MAX, &mut value).map_err(|Stop| parser.error)?;
     match value {
         Value::Number(_) if parser.offset == input.len() => Err(Error::Partial),
         _ => Ok((value, parser.offset)),
@@ -101,12 +103,14 @@ impl<'a> Parser<'a> {
         Parser { input, offset: 0, error: Error::Partial }
     }
 
-    /// A value, with white space before it, in which brackets may nest `levels` deep.
-    fn value(&mut self, levels: usize) -> Result<Value<'a>, Stop> {
-        match self.token()? {
-            b'"' => self.string().map(Value::String),
-            first => self.other_value(first, levels),
-        }
+    /// A value, with white space before it, in which brackets may nest `levels` deep. It is made
+    /// in its place: to move it there costs a fifth of the time (see [`Value`]).
+    fn value(&mut self, levels: usize, place: &mut Value<'a>) -> Result<(), Stop> {
+        *place = match self.token()? {
+            b'"' => Value::String(self.string()?),
+            first => self.other_value(first, levels)?,
+        };
+        Ok(())
     }
 
     /// A value that is no string, of which the first character was taken. Apart, because most
@@ -150,7 +154,10 @@ impl<'a> Parser<'a> {
             if self.token()? != b':' {
                 return Err(self.invalid("expected ':'"));
             }
-            members.push((key, self.value(levels)?));
+            members.push((key, Value::Null));
+            if let Some((_, value)) = members.last_mut() {
+                self.value(levels, value)?;
+            }
             match self.token()? {
                 b',' => token = self.token()?,
                 b'}' => return Ok(Value::Object(members)),
@@ -168,7 +175,10 @@ impl<'a> Parser<'a> {
         // Room for one, for the same reason: the worst of documents is `[[[[…`.
         let mut elements = Vec::with_capacity(1);
         loop {
-            elements.push(self.value(levels)?);
+            elements.push(Value::Null);
+            if let Some(element) = elements.last_mut() {
+                self.value(levels, element)?;
+            }
             match self.token()? {
                 b',' => {}
                 b']' => return Ok(Value::Array(elements)),
@@ -219,8 +229,8 @@ impl<'a> Parser<'a> {
         while self.take(|byte| byte.is_ascii_digit()) {}
     }
 
-    /// A string, of which the opening quote was taken.
-    #[inline]
+    /// A string, of which the opening quote was taken. Inline, so that it is made in its place.
+    #[inline(always)]
     fn string(&mut self) -> Result<Cow<'a, str>, Stop> {
         let run = self.run()?;
         if self.take(|byte| byte == b'"') { Ok(Cow::Borrowed(run)) } else { self.escaped(run) }
@@ -242,7 +252,7 @@ impl<'a> Parser<'a> {
     }
 
     /// The part of a string that stands for itself: up to a quote, an escape or an error.
-    #[inline]
+    #[inline(always)]
     fn run(&mut self) -> Result<&'a str, Stop> {
         let start = self.offset;
         let rest = self.rest();
