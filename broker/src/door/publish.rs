@@ -1,8 +1,10 @@
-//! A publish as a JSON object describes it: the same fields in every door.
+//! A publish as a JSON object describes it, and what became of it: the same fields in every door.
 
 use crate::refusal::Refusal;
 use crate::store::batch::{Batch, Number, Publisher};
 use crate::store::entry;
+use crate::store::ledger::Receipt;
+use common::digits;
 use common::json::Value;
 
 /// Publishes that are appended under one lock.
@@ -90,6 +92,23 @@ impl<'v, 'a> Fields<'v, 'a> {
             (None, None) => Ok(None),
         }
     }
+}
+
+/// Writes what became of a publish, behind its topic and offset: the rest of the object.
+pub(super) fn write_rest_of_receipt(out: &mut Vec<u8>, receipt: &Receipt) {
+    let Receipt { stream, appended, duplicate, durable, .. } = receipt;
+    out.extend_from_slice(b",\"appended\":");
+    digits::write_decimal(out, *appended);
+    out.extend_from_slice(b",\"stream\":\"");
+    stream.write(out);
+    out.extend_from_slice(match durable {
+        true => b"\",\"durable\":true",
+        false => b"\",\"durable\":false",
+    });
+    if *duplicate {
+        out.extend_from_slice(b",\"duplicate\":true");
+    }
+    out.extend_from_slice(b"}\n");
 }
 
 /// A field of an object, which may not stand there twice.

@@ -96,11 +96,16 @@ pub(crate) struct DocumentSize {
 }
 
 impl DocumentSize {
-    /// What the document takes, so much of which is there. Each byte is looked at once.
+    /// What the document takes at most, so much of which is there. Each byte is looked at once.
     ///
     /// A value begins a container, or follows a comma, or is the first of its container; so
     /// there are no more values than these. Commas in text count too.
     pub(crate) fn of(&mut self, document: &[u8]) -> usize {
+        // A short one is not counted anyway, even if all of it is commas (row 2b).
+        let most = (document.len() + 1).saturating_mul(1 + VALUE_SIZE);
+        if most <= UNCOUNTED_SIZE {
+            return most;
+        }
         let new = document.get(self.counted..).unwrap_or_default();
         self.marks += new.iter().filter(|&&byte| matches!(byte, b',' | b'[' | b'{')).count();
         self.counted = document.len();
@@ -120,12 +125,13 @@ mod tests {
 
     #[test]
     fn a_document_is_counted_with_all_its_values() {
-        let document = b"[[1,2],{\"a\":3}]";
-        assert_eq!(DocumentSize::default().of(b"7"), 1 + VALUE_SIZE);
-        assert_eq!(DocumentSize::default().of(document), 15 + 6 * VALUE_SIZE);
+        let document = b"[[1,2],{\"a\":3}]".repeat(100);
+        assert_eq!(DocumentSize::default().of(&document), 1500 + 501 * VALUE_SIZE);
         let mut pieces = DocumentSize::default();
-        assert_eq!(pieces.of(&document[..3]), 3 + 3 * VALUE_SIZE);
-        assert_eq!(pieces.of(document), 15 + 6 * VALUE_SIZE);
+        let size = pieces.of(&document[..1]);
+        assert!((1 + VALUE_SIZE..=UNCOUNTED_SIZE).contains(&size), "not worth to be counted");
+        assert_eq!(pieces.of(&document[..1203]), 1203 + 403 * VALUE_SIZE);
+        assert_eq!(pieces.of(&document), 1500 + 501 * VALUE_SIZE);
         assert_eq!(lines_size(b"a\nb\n"), 8 + 3 * LINE_SIZE);
     }
 

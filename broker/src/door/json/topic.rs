@@ -1,7 +1,7 @@
 //! The dialect of topics: every command is answered, in order.
 
 use super::Desk;
-use crate::door::publish::{number, required_text, text, topic};
+use crate::door::publish::{number, required_text, text, topic, write_rest_of_receipt};
 use crate::push::format::Format;
 use crate::refusal::Refusal;
 use crate::store::ledger::Receipt;
@@ -184,15 +184,10 @@ impl Confirmations {
         let out = &mut self.before_offset;
         out.clear();
         out.extend_from_slice(b"{\"status\":\"success\",\"message\":");
-        json::write_string_ascii(out, &format!("Message published on topic '{topic}'"));
+        json::write_string_ascii(out, &["Message published on topic '", topic, "'"].concat());
         out.extend_from_slice(b",\"offset\":");
-        let Receipt { stream, appended, duplicate, durable, .. } = receipt;
-        let duplicate = if *duplicate { ",\"duplicate\":true" } else { "" };
         self.after_offset.clear();
-        let _ = writeln!(
-            self.after_offset,
-            ",\"appended\":{appended},\"stream\":\"{stream}\",\"durable\":{durable}{duplicate}}}"
-        );
+        write_rest_of_receipt(&mut self.after_offset, receipt);
     }
 }
 
