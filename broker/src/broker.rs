@@ -170,9 +170,9 @@ impl Broker {
         self.topics.keep(vec![change])?;
         if let Some(holder) = self.names.unsubscribe(name, topic)
             && let Some(session) = holder.upgrade()
-            && session.unsubscribe(topic, Some(name))
+            && let Some(index) = session.unsubscribe(topic, Some(name))
         {
-            self.listeners.remove(topic, &Listener::Session(session));
+            self.listeners.remove(topic, &Listener::Session(session, index));
             self.log.note("unsubscribed", topic, &Ok(()));
         }
         Ok(true)
@@ -225,14 +225,14 @@ impl Broker {
         // Those whose writer this thread is.
         let mut sessions = Vec::new();
         for topic in topics.filter(|topic| announced.insert(*topic)) {
-            let Some((topic, listeners)) = self.listeners.of(topic) else { continue };
+            let Some(listeners) = self.listeners.of(topic) else { continue };
             for listener in listeners.iter() {
                 match listener {
                     Listener::Bell(bell) => bell.ring(),
-                    Listener::Session(session) if session.notify(&topic, news) => {
+                    Listener::Session(session, index) if session.notify(*index, news) => {
                         sessions.push(Arc::clone(session));
                     }
-                    Listener::Session(_) => {}
+                    Listener::Session(..) => {}
                 }
             }
         }

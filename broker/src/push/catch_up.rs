@@ -134,7 +134,7 @@ impl CatchUp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::push::fixture::subscribe;
+    use crate::push::fixture::{FIRST, subscribe};
     use crate::push::names::Names;
     use crate::store::batch::Batch;
     use crate::store::memory::Memory;
@@ -157,7 +157,7 @@ mod tests {
         }
         let sessions: Vec<_> = (0..SESSIONS).map(|_| subscribe(&broker)).collect();
         for (session, _) in &sessions {
-            assert!(session.notify(&"t".into(), broker.listeners.number_announcement()));
+            assert!(session.notify(FIRST, broker.listeners.number_announcement()));
             broker.catch_up.take(Arc::clone(session), &broker);
         }
         let open = || sessions.iter().filter(|(session, _)| !session.is_closed()).count();

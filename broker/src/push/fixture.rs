@@ -2,10 +2,14 @@
 
 use crate::broker::Broker;
 use crate::push::format::Format;
-use crate::push::session::{Session, Subscription};
+use crate::push::session::Session;
+use crate::push::subscriptions::Subscription;
 use crate::store::stream::Cursor;
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
+
+/// The index of a session's first subscription.
+pub(super) const FIRST: usize = 0;
 
 /// A session that has subscribed to all of the topic `t`, and its client, who reads only if the
 /// test does.
@@ -14,7 +18,8 @@ pub(super) fn subscribe(broker: &Broker) -> (Arc<Session>, TcpStream) {
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let session = Session::new(Arc::new(listener.accept().unwrap().0));
     let begin = Cursor { next: 0, ..broker.topics.end("t") };
-    let subscription = Subscription::new(begin, Format::Channel, None);
-    assert!(session.subscribe(&"t".into(), subscription, &mut Vec::new()));
+    let subscription = Subscription::new("t".into(), begin, Format::Channel, None);
+    assert_eq!(session.reserve(), FIRST);
+    session.subscribe(FIRST, subscription, &mut Vec::new());
     (session, client)
 }

@@ -25,8 +25,8 @@ pub(crate) struct Listeners {
 /// Whoever is told that a topic has news.
 #[derive(Clone)]
 pub(crate) enum Listener {
-    /// A connection that messages are pushed to.
-    Session(Arc<Session>),
+    /// A connection that messages are pushed to, and the index of its subscription.
+    Session(Arc<Session>, usize),
     /// A thread that waits for one answer.
     Bell(Arc<Bell>),
 }
@@ -46,8 +46,9 @@ pub(crate) struct Place<'a> {
 }
 
 impl Listeners {
-    /// Adds a session to the listeners of a topic. Gives the topic's name as they share it: with a
-    /// name of its own, each subscription would be one more place in memory for a publisher to see.
+    /// Adds a session, and the index of its subscription, to the listeners of a topic. Gives the
+    /// topic's name as they share it: with a name of its own, each subscription would be one more
+    /// place in memory for a publisher to see.
     ///
     /// # Errors
     ///
@@ -56,9 +57,10 @@ impl Listeners {
         &self,
         topic: &str,
         session: &Arc<Session>,
+        index: usize,
     ) -> Result<Arc<str>, Refusal> {
         self.check_room()?;
-        Ok(self.add(topic, Listener::Session(Arc::clone(session))))
+        Ok(self.add(topic, Listener::Session(Arc::clone(session), index)))
     }
 
     /// Whether there is room for a session more. Those that come at the same moment may together
@@ -105,14 +107,12 @@ impl Listeners {
         Place { listeners: self, topic, bell }
     }
 
-    /// The listeners of a topic, and the topic's name as they share it.
-    pub(crate) fn of(&self, topic: &str) -> Option<(Arc<str>, Arc<Vec<Listener>>)> {
+    /// The listeners of a topic.
+    pub(crate) fn of(&self, topic: &str) -> Option<Arc<Vec<Listener>>> {
         if self.is_empty() {
             return None;
         }
-        let topics = lock(&self.topics);
-        let (topic, listeners) = topics.get_key_value(topic)?;
-        Some((Arc::clone(topic), Arc::clone(listeners)))
+        lock(&self.topics).get(topic).cloned()
     }
 
     /// Whether nobody listens to anything.
@@ -137,15 +137,17 @@ impl Listeners {
 
     /// How many connections a topic's messages are pushed to.
     pub(crate) fn sessions(&self, topic: &str) -> usize {
-        let of = self.of(topic).map(|(_, listeners)| listeners).unwrap_or_default();
-        of.iter().filter(|listener| matches!(listener, Listener::Session(_))).count()
+        let of = self.of(topic).unwrap_or_default();
+        of.iter().filter(|listener| matches!(listener, Listener::Session(..))).count()
     }
 }
 
 impl Listener {
     fn is(&self, other: &Listener) -> bool {
         match (self, other) {
-            (Listener::Session(one), Listener::Session(other)) => Arc::ptr_eq(one, other),
+            (Listener::Session(one, index), Listener::Session(other, other_index)) => {
+                Arc::ptr_eq(one, other) && index == other_index
+            }
             (Listener::Bell(one), Listener::Bell(other)) => Arc::ptr_eq(one, other),
             _ => false,
         }
@@ -196,7 +198,7 @@ mod tests {
     use std::time::Duration;
 
     fn ring(listeners: &Listeners, topic: &str) {
-        for listener in listeners.of(topic).unwrap_or_default().1.iter() {
+        for listener in listeners.of(topic).unwrap_or_default().iter() {
             let Listener::Bell(bell) = listener else { panic!("nobody subscribed") };
             bell.ring();
         }

@@ -7,7 +7,7 @@
 //!
 //! - `listeners`: who waits for which topic
 //! - `subscriber`: what a connection follows; `names`: subscriptions that outlive a connection
-//! - `session`: the one writer of a socket, and what it has to write
+//! - `session`: the one writer of a socket, and what it has to write; `subscriptions`: its topics
 //! - `work`: what a thread that writes to many sessions shares among them; `format`: the bytes
 //! - `catch_up`: threads for sessions that are behind
 
@@ -19,4 +19,5 @@ pub(crate) mod listeners;
 pub(crate) mod names;
 pub(crate) mod session;
 pub(crate) mod subscriber;
+pub(crate) mod subscriptions;
 pub(crate) mod work;

@@ -10,12 +10,11 @@
 //! Each message after the beginning of a subscription is written exactly once, in order, behind
 //! the answer to the command that subscribed.
 
-use crate::push::format::{Format, Place};
+use crate::push::format::Format;
+use crate::push::subscriptions::{Subscription, Subscriptions};
 use crate::push::work::{Piece, Work};
 use crate::store::stream::Cursor;
 use common::limits::PIECE_SIZE;
-use std::collections::{HashMap, VecDeque};
-use std::fmt::Write as _;
 use std::io::{ErrorKind, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -58,32 +57,7 @@ struct State {
     unsent: Option<Unsent>,
     /// Answers; they go before messages.
     outbox: Vec<u8>,
-    subscriptions: HashMap<Arc<str>, Subscription>,
-    /// Topics that may have news. Invariant: exactly those whose `ready` is set.
-    ready: VecDeque<Arc<str>>,
-    /// The topics of an event stream, in the order in which its ids name them.
-    order: Vec<Arc<str>>,
-}
-
-/// One topic of a session.
-pub(crate) struct Subscription {
-    pub(crate) cursor: Cursor,
-    pub(crate) format: Format,
-    /// The lasting subscription that this one goes on with.
-    pub(crate) name: Option<Arc<str>>,
-    /// The topic was deleted under the subscriber, who was not told of a new list yet.
-    pub(crate) lost: bool,
-    /// The newest announcement that it has not been read since. The first is not known: one may
-    /// have been made before the session had the subscription.
-    news: u64,
-    ready: bool,
-}
-
-impl Subscription {
-    /// A subscription that goes on at `cursor`.
-    pub(crate) fn new(cursor: Cursor, format: Format, name: Option<Arc<str>>) -> Subscription {
-        Subscription { cursor, format, name, lost: false, news: u64::MAX, ready: false }
-    }
+    subscriptions: Subscriptions,
 }
 
 /// Bytes on their way to one socket.
@@ -152,55 +126,59 @@ impl Session {
         state.begin_writing()
     }
 
-    /// Adds a subscription, and answers that go out before its first message. Where the topic has
-    /// one already, that one stays. Returns whether it was added.
+    /// An index for a subscription that is about to be added.
+    pub(crate) fn reserve(&self) -> usize {
+        self.lock().subscriptions.reserve()
+    }
+
+    /// Gives back an index that was reserved, and is not needed.
+    pub(crate) fn release(&self, index: usize) {
+        self.lock().subscriptions.release(index);
+    }
+
+    /// Adds a subscription to a topic that has none, at an index that was reserved; and answers
+    /// that go out before its first message.
     pub(crate) fn subscribe(
         &self,
-        topic: &Arc<str>,
+        index: usize,
         subscription: Subscription,
         answers: &mut Vec<u8>,
-    ) -> bool {
+    ) {
         let mut state = self.lock();
         state.outbox.append(answers);
-        if state.subscriptions.contains_key(topic) {
-            return false;
-        }
-        if subscription.format == Format::Event {
-            state.order.push(Arc::clone(topic));
-        }
-        state.subscriptions.insert(Arc::clone(topic), subscription);
-        state.note(topic, u64::MAX);
-        true
+        state.subscriptions.add(index, subscription);
     }
 
     /// Where a subscription stands.
     pub(crate) fn cursor(&self, topic: &str) -> Option<Cursor> {
-        self.lock().subscriptions.get(topic).map(|subscription| subscription.cursor)
+        self.lock().subscriptions.find(topic).map(|(_, subscription)| subscription.cursor)
     }
 
     /// Ends a subscription: what is written from now on holds none of its messages. With a name,
-    /// only the subscription that goes on with that name. Returns whether there was one.
-    pub(crate) fn unsubscribe(&self, topic: &str, name: Option<&str>) -> bool {
+    /// only the subscription that goes on with that name. Returns its index, if there was one.
+    pub(crate) fn unsubscribe(&self, topic: &str, name: Option<&str>) -> Option<usize> {
         let mut state = self.lock();
-        let found = state.subscriptions.get(topic);
-        if found.is_none_or(|found| name.is_some() && found.name.as_deref() != name) {
-            return false;
+        let (index, found) = state.subscriptions.find(topic)?;
+        if name.is_some() && found.name.as_deref() != name {
+            return None;
         }
-        state.subscriptions.remove(topic);
-        state.ready.retain(|ready| &**ready != topic);
-        true
+        state.subscriptions.remove(index);
+        Some(index)
     }
 
     /// The topics subscribed to.
     pub(crate) fn topics(&self) -> Vec<Arc<str>> {
-        self.lock().subscriptions.keys().cloned().collect()
+        self.lock().subscriptions.topics()
     }
 
-    /// Notes that a topic has the news of this announcement. True when the caller is the writer
-    /// from now on, and has to call [`Session::write`].
-    pub(crate) fn notify(&self, topic: &Arc<str>, news: u64) -> bool {
+    /// Notes that a subscription's topic has the news of this announcement. True when the caller is
+    /// the writer from now on, and has to call [`Session::write`].
+    ///
+    /// A publisher may be late, and the index another subscription's by now: that one then looks
+    /// for news in vain.
+    pub(crate) fn notify(&self, index: usize, news: u64) -> bool {
         let mut state = self.lock();
-        state.note(topic, news);
+        state.subscriptions.note(index, news);
         state.begin_writing()
     }
 
@@ -326,19 +304,11 @@ impl Session {
 impl State {
     /// Makes the caller the writer, if there is something to write and nobody does.
     fn begin_writing(&mut self) -> bool {
-        let has_work = self.unsent.is_some() || !self.outbox.is_empty() || !self.ready.is_empty();
+        let has_work =
+            self.unsent.is_some() || !self.outbox.is_empty() || self.subscriptions.have_news();
         let begins = has_work && !self.writing && !self.closed;
         self.writing |= begins;
         begins
-    }
-
-    fn note(&mut self, topic: &Arc<str>, news: u64) {
-        let Some(subscription) = self.subscriptions.get_mut(topic) else { return };
-        subscription.news = subscription.news.max(news);
-        if !subscription.ready {
-            subscription.ready = true;
-            self.ready.push_back(Arc::clone(topic));
-        }
     }
 
     /// What to write next, if anything: of messages, those of as many topics as fill a piece.
@@ -355,47 +325,30 @@ impl State {
         }
         let mut gathered = Unsent::default();
         while gathered.bytes.len() < PIECE_SIZE
-            && let Some(topic) = self.ready.pop_front()
+            && let Some((index, news)) = self.subscriptions.take_ready()
         {
-            self.gather(&topic, work, &mut gathered);
+            self.gather(index, news, work, &mut gathered);
         }
         (!gathered.bytes.is_empty()).then_some(gathered)
     }
 
-    /// Takes the next messages of a topic, if there are any. Its cursor moves behind them.
-    fn gather(&mut self, topic: &Arc<str>, work: &mut Work<'_>, gathered: &mut Unsent) {
-        let place = self.place(topic);
-        let Some(subscription) = self.subscriptions.get_mut(topic) else { return };
-        subscription.ready = false;
-        let news = std::mem::take(&mut subscription.news);
-        let Some(piece) = work.read(topic, subscription, &place) else { return };
+    /// Takes the next messages of a subscription, if there are any: `news` and what came since. Its
+    /// cursor moves behind them.
+    fn gather(&mut self, index: usize, news: u64, work: &mut Work<'_>, gathered: &mut Unsent) {
+        let place = self.subscriptions.place(index);
+        let Some(subscription) = self.subscriptions.get_mut(index) else { return };
+        let Some(piece) = work.read(subscription, &place) else { return };
         subscription.cursor = piece.end;
         if let Some(name) = &subscription.name
             && subscription.format == Format::Text
         {
-            gathered.receipts.push((Arc::clone(name), Arc::clone(topic), piece.end));
+            let topic = Arc::clone(&subscription.topic);
+            gathered.receipts.push((Arc::clone(name), topic, piece.end));
         }
         // A piece that was read for another session may be older than the last announcement.
         if piece.more || piece.news < news {
-            self.note(topic, news);
+            self.subscriptions.note(index, news);
         }
         gathered.add(piece);
-    }
-
-    /// What the ids of an event stream say before and after this topic's own place.
-    fn place(&self, topic: &str) -> Place {
-        let mut place = Place::default();
-        let mut passed = false;
-        for other in &self.order {
-            let Some(subscription) = self.subscriptions.get(other) else { continue };
-            if **other == *topic {
-                passed = true;
-            } else if passed {
-                let _ = write!(place.after, ",{}", subscription.cursor);
-            } else {
-                let _ = write!(place.before, "{},", subscription.cursor);
-            }
-        }
-        place
     }
 }

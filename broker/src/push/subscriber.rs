@@ -3,7 +3,8 @@
 use crate::broker::Broker;
 use crate::push::format::Format;
 use crate::push::listeners::Listener;
-use crate::push::session::{Progress, Session, Subscription};
+use crate::push::session::{Progress, Session};
+use crate::push::subscriptions::Subscription;
 use crate::refusal::Refusal;
 use crate::store::entry;
 use crate::store::stream::Cursor;
@@ -66,30 +67,39 @@ impl Subscriber {
             return Err(refusal);
         }
         // First listen, then look: what is published between the two is found either way.
-        let topic = self.broker.listeners.subscribe(topic, &self.session)?;
+        let index = self.session.reserve();
+        let topic = match self.broker.listeners.subscribe(topic, &self.session, index) {
+            Ok(topic) => topic,
+            Err(refusal) => {
+                self.session.release(index);
+                return Err(refusal);
+            }
+        };
         let cursor = match begin(self.broker.topics.end(&topic)) {
             Ok(cursor) => cursor,
             Err(refusal) => {
-                self.leave(&self.session, &topic);
+                self.leave(&self.session, &topic, index);
+                self.session.release(index);
                 return Err(refusal);
             }
         };
         confirm(answers, cursor);
         self.broker.log.note("subscribed", &topic, &Ok(()));
-        let subscription = Subscription::new(cursor, format, name.map(Arc::from));
-        self.session.subscribe(&topic, subscription, answers);
+        let subscription =
+            Subscription::new(Arc::clone(&topic), cursor, format, name.map(Arc::from));
+        self.session.subscribe(index, subscription, answers);
         // Another connection may have taken the name meanwhile, and not found this subscription.
         if let Some(name) = name
             && !self.broker.names.is_held_by(name, &self.session)
-            && self.session.unsubscribe(&topic, Some(name))
+            && let Some(index) = self.session.unsubscribe(&topic, Some(name))
         {
-            self.leave(&self.session, &topic);
+            self.leave(&self.session, &topic, index);
         }
         Ok(())
     }
 
-    fn leave(&self, session: &Arc<Session>, topic: &str) {
-        self.broker.listeners.remove(topic, &Listener::Session(Arc::clone(session)));
+    fn leave(&self, session: &Arc<Session>, topic: &str, index: usize) {
+        self.broker.listeners.remove(topic, &Listener::Session(Arc::clone(session), index));
     }
 
     /// Where a name's lasting subscription to a topic goes on; the first time at `begin`. All of
@@ -113,8 +123,8 @@ impl Subscriber {
         entry::check_peer("subscriber", name)?;
         if let Some(before) = self.broker.names.hold(name, &self.session)? {
             for (topic, _) in self.broker.names.places(name) {
-                if before.unsubscribe(&topic, Some(name)) {
-                    self.leave(&before, &topic);
+                if let Some(index) = before.unsubscribe(&topic, Some(name)) {
+                    self.leave(&before, &topic, index);
                 }
             }
         }
@@ -123,12 +133,10 @@ impl Subscriber {
 
     /// Ends a subscription. Returns whether there was one.
     pub(crate) fn unsubscribe(&self, topic: &str) -> bool {
-        let found = self.session.unsubscribe(topic, None);
-        if found {
-            self.leave(&self.session, topic);
-            self.broker.log.note("unsubscribed", topic, &Ok(()));
-        }
-        found
+        let Some(index) = self.session.unsubscribe(topic, None) else { return false };
+        self.leave(&self.session, topic, index);
+        self.broker.log.note("unsubscribed", topic, &Ok(()));
+        true
     }
 
     /// Ends all subscriptions, and waits until the client has taken what it was answered.

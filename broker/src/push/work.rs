@@ -5,7 +5,7 @@ use crate::metrics::Counter;
 use crate::push::format::{Format, Place};
 use crate::push::listeners::Listeners;
 use crate::push::names::Names;
-use crate::push::session::Subscription;
+use crate::push::subscriptions::Subscription;
 use crate::store::stream::{Cursor, StreamId};
 use crate::store::topics::Topics;
 use common::limits::PIECE_SIZE;
@@ -78,12 +78,8 @@ impl<'a> Work<'a> {
     /// Where the topic is another list than the one that the cursor belongs to, the subscription
     /// goes on with that list from its start, and a subscriber that has read from the old one is
     /// told so, if its format has words for it.
-    pub(crate) fn read(
-        &mut self,
-        topic: &Arc<str>,
-        subscription: &mut Subscription,
-        place: &Place,
-    ) -> Option<Piece> {
+    pub(crate) fn read(&mut self, subscription: &mut Subscription, place: &Place) -> Option<Piece> {
+        let topic = &Arc::clone(&subscription.topic);
         let format = subscription.format;
         let mut shared = self.is_shared && place.is_alone() && !subscription.lost;
         if shared
@@ -164,7 +160,7 @@ fn fits(from: Cursor, cursor: Cursor) -> bool {
 mod tests {
     use super::*;
     use crate::broker::Broker;
-    use crate::push::fixture::subscribe;
+    use crate::push::fixture::{FIRST, subscribe};
     use crate::push::session::{Progress, Session};
     use crate::store::batch::Batch;
     use crate::store::memory::Memory;
@@ -203,13 +199,13 @@ mod tests {
         publish(&broker, "one");
         let mut work = broker.work(None).shared();
         let news = || broker.listeners.number_announcement();
-        assert!(first.0.notify(&"t".into(), news()));
+        assert!(first.0.notify(FIRST, news()));
         assert_eq!(first.0.write(&mut work), Progress::UpToDate);
         // The same writer is about to serve the second, when somebody else publishes and leaves
         // that message to it too.
-        assert!(second.0.notify(&"t".into(), news()));
+        assert!(second.0.notify(FIRST, news()));
         publish(&broker, "two");
-        assert!(!second.0.notify(&"t".into(), news()));
+        assert!(!second.0.notify(FIRST, news()));
         assert_eq!(second.0.write(&mut work), Progress::UpToDate);
 
         let one = "{\"type\":\"MESSAGE\",\"channel\":\"t\",\"message\":\"one\"}\n";
@@ -223,12 +219,12 @@ mod tests {
         let (session, client) = subscribe(&broker);
         for topic in ["u", "v"] {
             let waiting = Cursor { next: 0, stream: StreamId::NONE };
-            let subscription = Subscription::new(waiting, Format::Text, None);
-            session.subscribe(&topic.into(), subscription, &mut Vec::new());
+            let subscription = Subscription::new(topic.into(), waiting, Format::Text, None);
+            session.subscribe(session.reserve(), subscription, &mut Vec::new());
             publish_to(&broker, topic, "one");
         }
         publish(&broker, "one");
-        assert!(session.notify(&"t".into(), broker.listeners.number_announcement()));
+        assert!(session.notify(FIRST, broker.listeners.number_announcement()));
         let mut no_time = broker.work(Some(Duration::ZERO));
         assert_eq!(session.write(&mut no_time), Progress::Late, "after the first piece");
         let text = sent(&session, client);
@@ -246,8 +242,8 @@ mod tests {
         let begin = Cursor { next: 0, ..broker.topics.end("t") };
         let mut work = broker.work(None).shared();
         let mut read = |cursor| {
-            let mut subscription = Subscription::new(cursor, Format::Topic, None);
-            work.read(&"t".into(), &mut subscription, &Place::default()).unwrap().bytes
+            let mut subscription = Subscription::new("t".into(), cursor, Format::Topic, None);
+            work.read(&mut subscription, &Place::default()).unwrap().bytes
         };
         let bytes = read(begin);
         assert!(Arc::ptr_eq(&bytes, &read(begin)));
@@ -266,8 +262,8 @@ mod tests {
         for format in [Format::Topic, Format::Event] {
             let mut work = broker.work(None).shared();
             let mut read = |cursor| {
-                let mut subscription = Subscription::new(cursor, format, None);
-                let piece = work.read(&"t".into(), &mut subscription, &Place::default()).unwrap();
+                let mut subscription = Subscription::new("t".into(), cursor, format, None);
+                let piece = work.read(&mut subscription, &Place::default()).unwrap();
                 String::from_utf8_lossy(&piece.bytes).into_owned()
             };
             let (told, not_told) = (read(old), read(new));

@@ -1,0 +1,221 @@
+//! The subscriptions of one session.
+//!
+//! A publisher knows a subscription by its index: to look for the topic in every session would
+//! take most of the time of a fan-out of many topics (row topics-4 of the benchmark).
+//!
+//! # Not here
+//!
+//! Locks and sockets (`session.rs`), and what is read for a subscription (`work.rs`).
+
+use crate::push::format::{Format, Place};
+use crate::store::stream::Cursor;
+use std::collections::{HashMap, VecDeque};
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// One topic of a session.
+pub(crate) struct Subscription {
+    /// The name, as all subscriptions to the topic share it.
+    pub(crate) topic: Arc<str>,
+    pub(crate) cursor: Cursor,
+    pub(crate) format: Format,
+    /// The lasting subscription that this one goes on with.
+    pub(crate) name: Option<Arc<str>>,
+    /// The topic was deleted under the subscriber, who was not told of a new list yet.
+    pub(crate) lost: bool,
+    /// The newest announcement that it has not been read since. The first is not known: one may
+    /// have been made before the session had the subscription.
+    news: u64,
+    ready: bool,
+}
+
+impl Subscription {
+    /// A subscription that goes on at `cursor`.
+    pub(crate) fn new(
+        topic: Arc<str>,
+        cursor: Cursor,
+        format: Format,
+        name: Option<Arc<str>>,
+    ) -> Subscription {
+        Subscription { topic, cursor, format, name, lost: false, news: u64::MAX, ready: false }
+    }
+}
+
+/// All subscriptions of a session.
+#[derive(Default)]
+pub(super) struct Subscriptions {
+    /// Each at its index.
+    places: Vec<Option<Subscription>>,
+    /// Indexes that nobody has.
+    gaps: Vec<usize>,
+    /// The index of each topic's.
+    topics: HashMap<Arc<str>, usize>,
+    /// Those that may have news. Invariant: exactly those whose `ready` is set.
+    ready: VecDeque<usize>,
+    /// Those of an event stream, in the order in which its ids name their topics.
+    order: Vec<usize>,
+}
+
+impl Subscriptions {
+    /// An index for a subscription that is about to be added.
+    pub(super) fn reserve(&mut self) -> usize {
+        self.gaps.pop().unwrap_or_else(|| {
+            self.places.push(None);
+            self.places.len() - 1
+        })
+    }
+
+    /// Gives back an index that was reserved, and is not needed.
+    pub(super) fn release(&mut self, index: usize) {
+        self.gaps.push(index);
+    }
+
+    /// Adds a subscription to a topic that has none, at an index that was reserved.
+    pub(super) fn add(&mut self, index: usize, subscription: Subscription) {
+        if subscription.format == Format::Event {
+            self.order.push(index);
+        }
+        self.topics.insert(Arc::clone(&subscription.topic), index);
+        if let Some(place) = self.places.get_mut(index) {
+            *place = Some(subscription);
+        }
+        self.note(index, u64::MAX);
+    }
+
+    /// The subscription to a topic, and its index.
+    pub(super) fn find(&self, topic: &str) -> Option<(usize, &Subscription)> {
+        let index = *self.topics.get(topic)?;
+        self.get(index).map(|subscription| (index, subscription))
+    }
+
+    /// Removes a subscription; its index is free for another.
+    pub(super) fn remove(&mut self, index: usize) {
+        let Some(removed) = self.places.get_mut(index).and_then(Option::take) else { return };
+        self.topics.remove(&removed.topic);
+        self.ready.retain(|ready| *ready != index);
+        self.order.retain(|other| *other != index);
+        self.gaps.push(index);
+    }
+
+    /// The topics subscribed to.
+    pub(super) fn topics(&self) -> Vec<Arc<str>> {
+        self.topics.keys().cloned().collect()
+    }
+
+    /// Notes that a subscription may have the news of this announcement.
+    pub(super) fn note(&mut self, index: usize, news: u64) {
+        let Some(subscription) = self.get_mut(index) else { return };
+        subscription.news = subscription.news.max(news);
+        if !subscription.ready {
+            subscription.ready = true;
+            self.ready.push_back(index);
+        }
+    }
+
+    /// Whether there may be news in any.
+    pub(super) fn have_news(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// The next subscription that may have news, and the last announcement of them. It is about to
+    /// be read.
+    pub(super) fn take_ready(&mut self) -> Option<(usize, u64)> {
+        let index = self.ready.pop_front()?;
+        let subscription = self.get_mut(index)?;
+        subscription.ready = false;
+        Some((index, std::mem::take(&mut subscription.news)))
+    }
+
+    fn get(&self, index: usize) -> Option<&Subscription> {
+        self.places.get(index)?.as_ref()
+    }
+
+    /// The subscription at an index.
+    pub(super) fn get_mut(&mut self, index: usize) -> Option<&mut Subscription> {
+        self.places.get_mut(index)?.as_mut()
+    }
+
+    /// What the ids of an event stream say before and after this subscription's own place.
+    pub(super) fn place(&self, index: usize) -> Place {
+        let mut place = Place::default();
+        let mut passed = false;
+        for &other in &self.order {
+            let Some(subscription) = self.get(other) else { continue };
+            // Writing to a string cannot fail.
+            let _ = if other == index {
+                passed = true;
+                Ok(())
+            } else if passed {
+                write!(place.after, ",{}", subscription.cursor)
+            } else {
+                write!(place.before, "{},", subscription.cursor)
+            };
+        }
+        place
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::stream::StreamId;
+
+    fn add(subscriptions: &mut Subscriptions, topic: &str, format: Format) -> usize {
+        let index = subscriptions.reserve();
+        let cursor = Cursor { next: index as u64, stream: StreamId::NONE };
+        subscriptions.add(index, Subscription::new(topic.into(), cursor, format, None));
+        index
+    }
+
+    #[test]
+    fn an_index_that_is_free_again_is_used_again() {
+        let mut subscriptions = Subscriptions::default();
+        let [a, b] = ["a", "b"].map(|topic| add(&mut subscriptions, topic, Format::Topic));
+        subscriptions.remove(a);
+        assert!(subscriptions.find("a").is_none());
+        assert_eq!(add(&mut subscriptions, "c", Format::Topic), a);
+        assert_eq!(subscriptions.find("c").map(|(index, _)| index), Some(a));
+        assert_eq!(subscriptions.find("b").map(|(index, _)| index), Some(b));
+        let reserved = subscriptions.reserve();
+        subscriptions.release(reserved);
+        assert_eq!(subscriptions.reserve(), reserved);
+        assert_eq!(subscriptions.places.len(), 3);
+    }
+
+    #[test]
+    fn each_is_ready_once_however_often_it_is_noted() {
+        let mut subscriptions = Subscriptions::default();
+        let [a, b] = ["a", "b"].map(|topic| add(&mut subscriptions, topic, Format::Topic));
+        assert_eq!(subscriptions.take_ready(), Some((a, u64::MAX)), "whatever was there before it");
+        subscriptions.note(a, 7);
+        subscriptions.note(a, 9);
+        subscriptions.note(a, 8);
+        assert_eq!(subscriptions.take_ready(), Some((b, u64::MAX)));
+        assert_eq!(subscriptions.take_ready(), Some((a, 9)));
+        assert!(!subscriptions.have_news());
+    }
+
+    #[test]
+    fn what_was_removed_is_no_longer_ready() {
+        let mut subscriptions = Subscriptions::default();
+        let [a, b] = ["a", "b"].map(|topic| add(&mut subscriptions, topic, Format::Topic));
+        subscriptions.remove(a);
+        subscriptions.note(a, 7);
+        assert_eq!(subscriptions.take_ready().map(|(index, _)| index), Some(b));
+        assert_eq!(subscriptions.take_ready(), None);
+    }
+
+    #[test]
+    fn an_event_names_the_places_in_the_order_of_the_topics() {
+        let mut subscriptions = Subscriptions::default();
+        let [a, b, c] = ["a", "b", "c"].map(|topic| add(&mut subscriptions, topic, Format::Event));
+        let place = |subscriptions: &Subscriptions, index| {
+            let Place { before, after } = subscriptions.place(index);
+            (before.replace("@0000000000000000", ""), after.replace("@0000000000000000", ""))
+        };
+        assert_eq!(place(&subscriptions, b), ("0,".to_owned(), ",2".to_owned()));
+        assert_eq!(place(&subscriptions, a), (String::new(), ",1,2".to_owned()));
+        subscriptions.remove(a);
+        assert_eq!(place(&subscriptions, c), ("1,".to_owned(), String::new()));
+    }
+}
