@@ -292,6 +292,53 @@ fn subscribing_while_others_publish_gives_each_message_exactly_once() {
     }
 }
 
+/// Publishers know a subscription by its index, which is another's when it has ended.
+#[test]
+fn a_subscription_beside_others_that_come_and_go_gets_each_message_exactly_once() {
+    const ROUNDS: u64 = 5_000;
+    let system = System::start();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut publisher = Raw::connect(&system.address());
+            for round in 0..ROUNDS {
+                for topic in ["kept".to_owned(), format!("passing-{}", round % 3)] {
+                    publisher.send(format!(
+                        "{{\"command\":\"publish\",\"topic\":\"{topic}\",\"message\":\"x\"}}"
+                    ));
+                    publisher.line();
+                }
+            }
+        });
+        for first in 0..2 {
+            let system = &system;
+            scope.spawn(move || {
+                let mut session = follow(system, "kept", 0);
+                let mut next = 0;
+                let mut commands = (first..).flat_map(|round| {
+                    [("subscribe", 0), ("subscribe", 1), ("unsubscribe", 0), ("unsubscribe", 1)]
+                        .map(|(command, index)| (command, (round + index) % 3))
+                });
+                while next < ROUNDS {
+                    let (command, index) = commands.next().unwrap();
+                    session.send(format!(
+                        "{{\"command\":\"{command}\",\"topic\":\"passing-{index}\"}}"
+                    ));
+                    loop {
+                        let line = session.line();
+                        if line.contains("\"status\":\"success\"") {
+                            break;
+                        }
+                        if line.contains("\"topic\":\"kept\"") {
+                            assert_eq!(pushed(&line).0, next);
+                            next += 1;
+                        }
+                    }
+                }
+            });
+        }
+    });
+}
+
 #[test]
 fn a_subscriber_that_stops_reading_is_kept_and_delays_nobody() {
     const MESSAGES: u64 = 20_000;
