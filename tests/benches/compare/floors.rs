@@ -8,8 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tests::Folder;
 
-/// One message to another thread and back over loopback, again and again.
-pub(crate) fn ping_pong(time: Duration) -> Result<Vec<Duration>> {
+/// One message to another thread and back over loopback, again and again, with a pause between
+/// two: both threads then sleep before they are woken.
+pub(crate) fn ping_pong(time: Duration, pause: Duration) -> Result<Vec<Duration>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let mut client = TcpStream::connect(listener.local_addr()?)?;
     let (mut server, _) = listener.accept()?;
@@ -23,6 +24,9 @@ pub(crate) fn ping_pong(time: Duration) -> Result<Vec<Duration>> {
     let mut message = [b'x'; 100];
     let begun = Instant::now();
     while begun.elapsed() < time {
+        if !pause.is_zero() {
+            thread::sleep(pause);
+        }
         let sent = Instant::now();
         client.write_all(&message)?;
         client.read_exact(&mut message)?;

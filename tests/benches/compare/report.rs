@@ -83,6 +83,8 @@ pub(crate) enum Against {
     Floor,
     /// The line whose name begins so.
     Line(&'static str),
+    /// Its own figure in this column.
+    Own(usize),
     /// A figure that was fixed beforehand.
     Figure(f64),
 }
@@ -181,6 +183,9 @@ impl Table {
                 }
                 Against::Line(name) => self.line(aim.column, name)?,
                 Against::Floor => self.best(aim.column, |kind| kind.is_none())?,
+                Against::Own(column) => {
+                    (self.best(*column, is_ours)?.0, &*self.columns.get(*column)?.name)
+                }
                 Against::Figure(figure) => (*figure, "the figure aimed at"),
             };
             let column = self.columns.get(aim.column)?;

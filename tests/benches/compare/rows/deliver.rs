@@ -2,6 +2,7 @@
 
 use super::Setting;
 use crate::driver::{self, Lane, Listener};
+use crate::floors;
 use crate::peers::{Disk, Kind, Server};
 use crate::report::{Against, Aim, Column, Table, Unit, alternate, percentile};
 use std::time::Duration;
@@ -63,16 +64,24 @@ pub(super) fn paced(setting: &Setting<'_>) -> Table {
             factor: 0.9,
         });
     }
+    let pause = Duration::from_millis(1);
+    let mut floor = Vec::new();
     let topics = driver::topics(1);
     let count = u64::try_from(setting.plan.time.as_millis()).expect("seconds");
-    alternate(&setting.plan, &mut table, &setting.of(&PUSHING), Disk::None, |contender| {
+    let contenders = setting.of(&PUSHING);
+    let last = contenders.last().map(|contender| contender.name.clone());
+    alternate(&setting.plan, &mut table, &contenders, Disk::None, |contender| {
         let server = Server::start(contender, Disk::None)?;
         let mut lane = Lane::open(contender, Disk::None, &server)?;
         lane.prepare(&topics)?;
         let mut listeners = Listener::open_many(contender, Disk::None, &server, &topics, 1)?;
-        let pause = Duration::from_millis(1);
         let mut times = driver::deliver_paced(&mut lane, &mut listeners, &topics, count, pause)?;
+        if Some(&contender.name) == last.as_ref() {
+            let mut times = floors::ping_pong(setting.plan.time, pause)?;
+            floor.push(vec![percentile(&mut times, 500), percentile(&mut times, 990)]);
+        }
         Ok(vec![percentile(&mut times, 500), percentile(&mut times, 990)])
     });
+    table.floor("TCP ping-pong, two hops as well", &floor);
     table
 }

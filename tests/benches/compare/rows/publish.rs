@@ -41,7 +41,7 @@ pub(super) fn one_at_a_time(setting: &Setting<'_>) -> Table {
         let mut times = driver::one_at_a_time(&mut lane, &topics, setting.plan.time)?;
         lane.check_stored(&topics, server.port, times.len() as u64)?;
         if Some(&contender.name) == last.as_ref() {
-            let mut times = floors::ping_pong(setting.plan.time)?;
+            let mut times = floors::ping_pong(setting.plan.time, Duration::ZERO)?;
             floor.push(vec![percentile(&mut times, 500), percentile(&mut times, 990)]);
         }
         Ok(vec![percentile(&mut times, 500), percentile(&mut times, 990)])
