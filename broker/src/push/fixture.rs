@@ -20,6 +20,6 @@ pub(super) fn subscribe(broker: &Broker) -> (Arc<Session>, TcpStream) {
     let begin = Cursor { next: 0, ..broker.topics.end("t") };
     let subscription = Subscription::new("t".into(), begin, Format::Channel, None);
     assert_eq!(session.reserve(), FIRST);
-    session.subscribe(FIRST, subscription, &mut Vec::new());
+    session.subscribe([(FIRST, subscription)], &mut Vec::new());
     (session, client)
 }

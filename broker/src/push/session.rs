@@ -136,17 +136,18 @@ impl Session {
         self.lock().subscriptions.release(index);
     }
 
-    /// Adds a subscription to a topic that has none, at an index that was reserved; and answers
-    /// that go out before its first message.
+    /// Adds subscriptions to topics that have none, at indexes that were reserved, before any of
+    /// them is read; and answers that go out before their first message.
     pub(crate) fn subscribe(
         &self,
-        index: usize,
-        subscription: Subscription,
+        subscriptions: impl IntoIterator<Item = (usize, Subscription)>,
         answers: &mut Vec<u8>,
     ) {
         let mut state = self.lock();
         state.outbox.append(answers);
-        state.subscriptions.add(index, subscription);
+        for (index, subscription) in subscriptions {
+            state.subscriptions.add(index, subscription);
+        }
     }
 
     /// Where a subscription stands.

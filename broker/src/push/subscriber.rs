@@ -67,14 +67,7 @@ impl Subscriber {
             return Err(refusal);
         }
         // First listen, then look: what is published between the two is found either way.
-        let index = self.session.reserve();
-        let topic = match self.broker.listeners.subscribe(topic, &self.session, index) {
-            Ok(topic) => topic,
-            Err(refusal) => {
-                self.session.release(index);
-                return Err(refusal);
-            }
-        };
+        let (index, topic) = self.listen(topic)?;
         let cursor = match begin(self.broker.topics.end(&topic)) {
             Ok(cursor) => cursor,
             Err(refusal) => {
@@ -87,7 +80,7 @@ impl Subscriber {
         self.broker.log.note("subscribed", &topic, &Ok(()));
         let subscription =
             Subscription::new(Arc::clone(&topic), cursor, format, name.map(Arc::from));
-        self.session.subscribe(index, subscription, answers);
+        self.session.subscribe([(index, subscription)], answers);
         // Another connection may have taken the name meanwhile, and not found this subscription.
         if let Some(name) = name
             && !self.broker.names.is_held_by(name, &self.session)
@@ -96,6 +89,52 @@ impl Subscriber {
             self.leave(&self.session, &topic, index);
         }
         Ok(())
+    }
+
+    /// Subscribes to all topics of an event stream. Each event names a place in all of them, so none
+    /// is written before the session has all.
+    ///
+    /// # Errors
+    ///
+    /// One subscription too many.
+    pub(crate) fn stream<'t>(
+        &self,
+        topics: impl Iterator<Item = (&'t str, Cursor)>,
+        answers: &mut Vec<u8>,
+    ) -> Result<(), Refusal> {
+        let mut begun = Vec::new();
+        for (topic, cursor) in topics {
+            match self.listen(topic) {
+                Ok((index, topic)) => {
+                    begun.push((index, Subscription::new(topic, cursor, Format::Event, None)));
+                }
+                Err(refusal) => {
+                    for (index, subscription) in begun {
+                        self.leave(&self.session, &subscription.topic, index);
+                        self.session.release(index);
+                    }
+                    return Err(refusal);
+                }
+            }
+        }
+        for (_, subscription) in &begun {
+            self.broker.log.note("subscribed", &subscription.topic, &Ok(()));
+        }
+        self.session.subscribe(begun, answers);
+        Ok(())
+    }
+
+    /// Is told of a topic's news from now on, for a subscription that is about to be added: its
+    /// index, and the topic's name.
+    fn listen(&self, topic: &str) -> Result<(usize, Arc<str>), Refusal> {
+        let index = self.session.reserve();
+        match self.broker.listeners.subscribe(topic, &self.session, index) {
+            Ok(topic) => Ok((index, topic)),
+            Err(refusal) => {
+                self.session.release(index);
+                Err(refusal)
+            }
+        }
     }
 
     fn leave(&self, session: &Arc<Session>, topic: &str, index: usize) {

@@ -120,10 +120,13 @@ impl Subscriptions {
     /// The next subscription that may have news, and the last announcement of them. It is about to
     /// be read.
     pub(super) fn take_ready(&mut self) -> Option<(usize, u64)> {
-        let index = self.ready.pop_front()?;
-        let subscription = self.get_mut(index)?;
-        subscription.ready = false;
-        Some((index, std::mem::take(&mut subscription.news)))
+        loop {
+            let index = self.ready.pop_front()?;
+            if let Some(subscription) = self.get_mut(index) {
+                subscription.ready = false;
+                return Some((index, std::mem::take(&mut subscription.news)));
+            }
+        }
     }
 
     fn get(&self, index: usize) -> Option<&Subscription> {

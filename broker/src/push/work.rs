@@ -220,7 +220,7 @@ mod tests {
         for topic in ["u", "v"] {
             let waiting = Cursor { next: 0, stream: StreamId::NONE };
             let subscription = Subscription::new(topic.into(), waiting, Format::Text, None);
-            session.subscribe(session.reserve(), subscription, &mut Vec::new());
+            session.subscribe([(session.reserve(), subscription)], &mut Vec::new());
             publish_to(&broker, topic, "one");
         }
         publish(&broker, "one");

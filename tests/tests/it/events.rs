@@ -353,6 +353,38 @@ fn a_message_that_races_with_a_subscription_comes_once_or_was_before_it() {
     });
 }
 
+/// H10: an event that comes while a stream still begins names a place in all of its topics, or
+/// its id would be refused for ever after.
+#[test]
+fn the_first_events_of_a_stream_name_all_of_its_topics() {
+    const ROUNDS: usize = 1_000;
+    const TOPICS: usize = 60;
+    let system = System::start();
+    let stop = AtomicBool::new(false);
+    let topics: Vec<_> = (0..TOPICS).map(|index| format!("topic=t{index}")).collect();
+    let query = topics.join("&");
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut raw = Raw::connect(&system.address());
+                while !stop.load(Ordering::Relaxed) {
+                    raw.request("POST", "/publish", publish_body("t0", "x"));
+                    assert_eq!(raw.answer().status, 200);
+                }
+            });
+        }
+        let _stop = OnDrop(&stop);
+        for round in 0..ROUNDS {
+            let mut events = Events::open(&system, &query);
+            for _ in 0..2 {
+                events.next();
+                let places = events.last_id.split(',').count();
+                assert_eq!(places, TOPICS, "in round {round}: {}", events.last_id);
+            }
+        }
+    });
+}
+
 /// Sets a flag when it is dropped, also by a test that fails.
 struct OnDrop<'a>(&'a AtomicBool);
 

@@ -6,7 +6,6 @@
 use super::route::EventsQuery;
 use super::{Door, End, Manner};
 use crate::broker::Broker;
-use crate::push::format::Format;
 use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
 use crate::store::stream::{self, Cursor};
@@ -48,18 +47,9 @@ impl Door<'_> {
         });
         // Before anything else, so that a client that has seen no event can come back as well.
         let _ = write!(first, "retry: {RETRY_MILLISECONDS}\nid: {id}\n\n");
-        for (topic, place) in query.topics.iter().zip(begin) {
-            let begun = subscriber.subscribe(
-                topic,
-                Format::Event,
-                None,
-                |_| Ok(place),
-                &mut first,
-                |_, _| {},
-            );
-            // Names were checked with the query; the last room may be gone since.
-            begun.map_err(|_| End)?;
-        }
+        let topics = query.topics.iter().map(String::as_str).zip(begin);
+        // The last room may be gone since.
+        subscriber.stream(topics, &mut first).map_err(|_| End)?;
         let mut alive = subscriber.answer(&mut first);
         let mut reads = true;
         let mut heartbeat = Instant::now() + HEARTBEAT_TIME;
