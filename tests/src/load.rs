@@ -123,13 +123,15 @@ impl Load {
         self.end_publishing();
         let lists = self.lists();
         for (_, place) in &self.followers {
-            let is_behind = || {
-                let place = place.lock().unwrap_or_else(PoisonError::into_inner);
-                place.iter().any(|(topic, next)| {
-                    *next < lists.get(topic).map_or(0, |list| list.len() as u64)
-                })
-            };
-            assert!(holds_within(DEADLINE, || !is_behind()), "a follower stays behind: {place:?}");
+            let now = || place.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let end = |topic: &str| lists.get(topic).map_or(0, |list| list.len() as u64);
+            // However far behind it is: what counts is that it comes on.
+            let mut before = now();
+            while before.iter().any(|(topic, next)| *next < end(topic)) {
+                let comes_on = holds_within(DEADLINE, || now() != before);
+                assert!(comes_on, "a follower stands still: {before:?}");
+                before = now();
+            }
         }
         self.check(&lists)
     }

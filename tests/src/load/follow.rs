@@ -112,17 +112,19 @@ impl Following<'_> {
         if !head.starts_with("HTTP/1.1 200 ") {
             return self.refused(&head);
         }
-        let mut data = None;
+        let (mut data, mut new_id) = (None, None);
         loop {
             let line = link.line()?;
             if let Some(text) = line.strip_prefix("data: ") {
                 data = Some(text.to_owned());
             } else if let Some(id) = line.strip_prefix("id: ") {
-                self.last_id = Some(id.to_owned());
-            } else if line.is_empty()
-                && let Some(data) = data.take()
-            {
-                self.message(&data)?;
+                new_id = Some(id.to_owned());
+            } else if line.is_empty() {
+                // Only now: of what is cut off before, nothing counts.
+                self.last_id = new_id.take().or(self.last_id.take());
+                if let Some(data) = data.take() {
+                    self.message(&data)?;
+                }
             }
         }
     }
