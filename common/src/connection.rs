@@ -15,7 +15,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use std::{error, fmt, thread};
+use std::{error, fmt};
 
 /// The buffer of a connection that waits; most requests fit.
 const BUFFER_SIZE_MIN: usize = 2 << 10;
@@ -132,10 +132,6 @@ impl Connection {
     /// [`Error::TimedOut`] if nothing came in time, after which it may be called again.
     pub fn fill(&mut self, deadline: Option<Instant>) -> Result<usize, Error> {
         self.make_room();
-        // Others that are ready go first. What this thread reads next is then more often there
-        // already, and it need not fall asleep and be woken, which costs more than the read (rows
-        // 2b, 3b and 5 of the benchmark).
-        thread::yield_now();
         loop {
             let timeout = timeout(deadline)?;
             if timeout != self.read_timeout {
@@ -232,6 +228,7 @@ mod tests {
     use super::*;
     use std::net::{Shutdown, TcpListener};
     use std::sync::mpsc::{self, RecvTimeoutError};
+    use std::thread;
 
     /// A connection and the socket at its other end.
     fn pair() -> (Connection, TcpStream) {
