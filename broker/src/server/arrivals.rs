@@ -97,7 +97,8 @@ pub(crate) struct DocumentSize {
 }
 
 impl DocumentSize {
-    /// What the document takes at most, so much of which is there. Each byte is looked at once.
+    /// What the document takes at most, so much of which is there. Each byte is looked at at
+    /// most once.
     ///
     /// A value begins a container, or follows a comma, or is the first of its container; so
     /// there are no more values than these. Commas in text count too.
@@ -130,7 +131,7 @@ mod tests {
         assert_eq!(DocumentSize::default().of(&document), 1500 + 501 * VALUE_SIZE);
         let mut pieces = DocumentSize::default();
         let size = pieces.of(&document[..1]);
-        assert!((1 + VALUE_SIZE..=UNCOUNTED_SIZE).contains(&size), "not worth to be counted");
+        assert!((1 + VALUE_SIZE..=UNCOUNTED_SIZE).contains(&size), "not worth counting");
         assert_eq!(pieces.of(&document[..1203]), 1203 + 403 * VALUE_SIZE);
         assert_eq!(pieces.of(&document), 1500 + 501 * VALUE_SIZE);
         assert_eq!(lines_size(b"a\nb\n"), 8 + 3 * LINE_SIZE);

@@ -42,6 +42,7 @@ pub(super) fn subscribers(setting: &Setting<'_>) -> Table {
     table.aims = vec![
         aim(0, vec![Kind::NatsCore], 1.0),
         aim(2, kinds[1..].to_vec(), 0.9),
+        aim(3, kinds[1..].to_vec(), 1.0),
         // As with none idle, give or take what differs from one run to the next.
         Aim { ours: vec![Kind::Json], column: 3, against: Against::Own(5), factor: 1.1 },
     ];

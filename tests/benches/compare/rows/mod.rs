@@ -30,7 +30,7 @@ impl Setting<'_> {
 type Row = fn(&Setting<'_>) -> Table;
 
 /// All rows: what each is called, and how it is measured.
-pub(crate) const ROWS: [(&str, Row); 18] = [
+pub(crate) const ROWS: [(&str, Row); 19] = [
     ("1", publish::one_at_a_time),
     ("2", publish::in_flight),
     ("2b", publish::many_connections),
@@ -49,6 +49,7 @@ pub(crate) const ROWS: [(&str, Row); 18] = [
     ("topics-3", sweeps::topics_delivered),
     ("topics-4", sweeps::topics_fanned_out),
     ("reader", read::beside_a_reader),
+    ("busy", durable::beside_busy_programs),
 ];
 
 impl Table {
