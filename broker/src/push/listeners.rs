@@ -194,6 +194,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::Broker;
+    use crate::push::fixture::subscribe;
+    use crate::push::names::Names;
+    use crate::store::memory::Memory;
+    use crate::store::topics::Topics;
     use std::thread;
     use std::time::Duration;
 
@@ -239,6 +244,25 @@ mod tests {
         assert_eq!(refusal.status(), 503, "which is answered with Retry-After");
         listeners.remove("a", &Listener::Bell(bell));
         assert!(listeners.check_room().is_ok());
+    }
+
+    /// A subscription may be made anew before the one that another connection ended has left.
+    #[test]
+    fn of_two_subscriptions_of_a_session_the_one_leaves_that_has_ended() {
+        let topics = Topics::new(Memory::new(u64::MAX));
+        let (session, _client) = subscribe(&Broker::new(topics, Names::default(), 1000, 1));
+        let listeners = Listeners::default();
+        for ended in [0, 1] {
+            for index in [0, 1] {
+                listeners.subscribe("a", &session, index).unwrap();
+            }
+            let at = |index| Listener::Session(Arc::clone(&session), index);
+            listeners.remove("a", &at(ended));
+            let left = listeners.of("a").unwrap();
+            assert!(matches!(&left[..], [one] if one.is(&at(1 - ended))));
+            listeners.remove("a", &at(1 - ended));
+        }
+        assert!(listeners.is_empty());
     }
 
     #[test]

@@ -91,8 +91,8 @@ impl Subscriber {
         Ok(())
     }
 
-    /// Subscribes to all topics of an event stream. Each event names a place in all of them, so none
-    /// is written before the session has all.
+    /// Subscribes to all topics of an event stream. Each event names a place in all of them, so
+    /// none is written before the session has all.
     ///
     /// # Errors
     ///

@@ -13,8 +13,8 @@ use common::limits::{PEER_NAME_SIZE_MAX, TOPIC_NAME_SIZE_MAX};
 pub(crate) struct Entry<'a> {
     /// The text that was published.
     pub(crate) message: &'a str,
-    /// When, in Unix milliseconds: the digits, as [`stamp`] wrote them, which most readers are given
-    /// as they are (rows 3 and 4 of the benchmark).
+    /// When, in Unix milliseconds: the digits, as [`stamp`] wrote them, which most readers are
+    /// given as they are (rows 3 and 4 of the benchmark).
     pub(crate) time: &'a str,
     /// By whom, where that was said.
     pub(crate) publisher: Option<&'a str>,
