@@ -99,9 +99,9 @@ impl Commits {
         line.waiting.push(Arc::clone(&ticket));
         let scribe = line.scribe.take();
         drop(line);
-        // Nobody steps aside for those who may come, and could join the group: beside programs that
-        // compute, a thread that yields waits for all of their time slices (row 5 of the benchmark,
-        // a quarter as fast then).
+        // Nobody steps aside for those who may come and could join the group: beside programs that
+        // compute, a thread that yields waits for all of their time slices (row busy of the
+        // benchmark: a quarter as fast).
         if let Some(scribe) = scribe.or_else(|| ticket.wait()) {
             self.lead(scribe, store);
         }
