@@ -170,9 +170,8 @@ impl Broker {
         self.topics.keep(vec![change])?;
         if let Some(holder) = self.names.unsubscribe(name, topic)
             && let Some(session) = holder.upgrade()
-            && let Some(index) = session.unsubscribe(topic, Some(name))
+            && self.listeners.unsubscribe(topic, &session, Some(name))
         {
-            self.listeners.remove(topic, &Listener::Session(session, index));
             self.log.note("unsubscribed", topic, &Ok(()));
         }
         Ok(true)

@@ -46,9 +46,9 @@ pub(crate) struct Place<'a> {
 }
 
 impl Listeners {
-    /// Adds a session, and the index of its subscription, to the listeners of a topic. Gives the
-    /// topic's name as they share it: with a name of its own, each subscription would be one more
-    /// place in memory for a publisher to see.
+    /// Adds a session to the listeners of a topic. Gives the index of the subscription that is
+    /// about to be added, and the topic's name as they share it: with a name of its own, each
+    /// subscription would be one more place in memory for a publisher to see.
     ///
     /// # Errors
     ///
@@ -57,10 +57,29 @@ impl Listeners {
         &self,
         topic: &str,
         session: &Arc<Session>,
-        index: usize,
-    ) -> Result<Arc<str>, Refusal> {
+    ) -> Result<(usize, Arc<str>), Refusal> {
         self.check_room()?;
-        Ok(self.add(topic, Listener::Session(Arc::clone(session), index)))
+        let index = session.reserve();
+        Ok((index, self.add(topic, Listener::Session(Arc::clone(session), index))))
+    }
+
+    /// Takes a session back that has got no subscription at its index.
+    pub(crate) fn withdraw(&self, topic: &str, session: &Arc<Session>, index: usize) {
+        self.remove(topic, &Listener::Session(Arc::clone(session), index));
+        session.release(index);
+    }
+
+    /// Ends a session's subscription; with a name, only one that goes on with that name. Returns
+    /// whether there was one.
+    pub(crate) fn unsubscribe(
+        &self,
+        topic: &str,
+        session: &Arc<Session>,
+        name: Option<&str>,
+    ) -> bool {
+        let Some(index) = session.unsubscribe(topic, name) else { return false };
+        self.remove(topic, &Listener::Session(Arc::clone(session), index));
+        true
     }
 
     /// Whether there is room for a session more. Those that come at the same moment may together
@@ -86,7 +105,7 @@ impl Listeners {
     }
 
     /// Removes a listener from a topic.
-    pub(crate) fn remove(&self, topic: &str, listener: &Listener) {
+    fn remove(&self, topic: &str, listener: &Listener) {
         let mut topics = lock(&self.topics);
         let Some(listeners) = topics.get_mut(topic) else { return };
         let listeners = Arc::make_mut(listeners);
@@ -253,10 +272,10 @@ mod tests {
         let (session, _client) = subscribe(&Broker::new(topics, Names::default(), 1000, 1));
         let listeners = Listeners::default();
         for ended in [0, 1] {
-            for index in [0, 1] {
-                listeners.subscribe("a", &session, index).unwrap();
-            }
             let at = |index| Listener::Session(Arc::clone(&session), index);
+            for index in [0, 1] {
+                listeners.add("a", at(index));
+            }
             listeners.remove("a", &at(ended));
             let left = listeners.of("a").unwrap();
             assert!(matches!(&left[..], [one] if one.is(&at(1 - ended))));

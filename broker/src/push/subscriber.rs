@@ -2,7 +2,6 @@
 
 use crate::broker::Broker;
 use crate::push::format::Format;
-use crate::push::listeners::Listener;
 use crate::push::session::{Progress, Session};
 use crate::push::subscriptions::Subscription;
 use crate::refusal::Refusal;
@@ -67,12 +66,11 @@ impl Subscriber {
             return Err(refusal);
         }
         // First listen, then look: what is published between the two is found either way.
-        let (index, topic) = self.listen(topic)?;
+        let (index, topic) = self.broker.listeners.subscribe(topic, &self.session)?;
         let cursor = match begin(self.broker.topics.end(&topic)) {
             Ok(cursor) => cursor,
             Err(refusal) => {
-                self.leave(&self.session, &topic, index);
-                self.session.release(index);
+                self.broker.listeners.withdraw(&topic, &self.session, index);
                 return Err(refusal);
             }
         };
@@ -84,9 +82,8 @@ impl Subscriber {
         // Another connection may have taken the name meanwhile, and not found this subscription.
         if let Some(name) = name
             && !self.broker.names.is_held_by(name, &self.session)
-            && let Some(index) = self.session.unsubscribe(&topic, Some(name))
         {
-            self.leave(&self.session, &topic, index);
+            self.broker.listeners.unsubscribe(&topic, &self.session, Some(name));
         }
         Ok(())
     }
@@ -104,14 +101,14 @@ impl Subscriber {
     ) -> Result<(), Refusal> {
         let mut begun = Vec::new();
         for (topic, cursor) in topics {
-            match self.listen(topic) {
+            match self.broker.listeners.subscribe(topic, &self.session) {
                 Ok((index, topic)) => {
                     begun.push((index, Subscription::new(topic, cursor, Format::Event, None)));
                 }
                 Err(refusal) => {
                     for (index, subscription) in begun {
-                        self.leave(&self.session, &subscription.topic, index);
-                        self.session.release(index);
+                        let topic = &subscription.topic;
+                        self.broker.listeners.withdraw(topic, &self.session, index);
                     }
                     return Err(refusal);
                 }
@@ -122,23 +119,6 @@ impl Subscriber {
         }
         self.session.subscribe(begun, answers);
         Ok(())
-    }
-
-    /// Is told of a topic's news from now on, for a subscription that is about to be added: its
-    /// index, and the topic's name.
-    fn listen(&self, topic: &str) -> Result<(usize, Arc<str>), Refusal> {
-        let index = self.session.reserve();
-        match self.broker.listeners.subscribe(topic, &self.session, index) {
-            Ok(topic) => Ok((index, topic)),
-            Err(refusal) => {
-                self.session.release(index);
-                Err(refusal)
-            }
-        }
-    }
-
-    fn leave(&self, session: &Arc<Session>, topic: &str, index: usize) {
-        self.broker.listeners.remove(topic, &Listener::Session(Arc::clone(session), index));
     }
 
     /// Where a name's lasting subscription to a topic goes on; the first time at `begin`. All of
@@ -162,9 +142,7 @@ impl Subscriber {
         entry::check_peer("subscriber", name)?;
         if let Some(before) = self.broker.names.hold(name, &self.session)? {
             for (topic, _) in self.broker.names.places(name) {
-                if let Some(index) = before.unsubscribe(&topic, Some(name)) {
-                    self.leave(&before, &topic, index);
-                }
+                self.broker.listeners.unsubscribe(&topic, &before, Some(name));
             }
         }
         Ok(())
@@ -172,10 +150,11 @@ impl Subscriber {
 
     /// Ends a subscription. Returns whether there was one.
     pub(crate) fn unsubscribe(&self, topic: &str) -> bool {
-        let Some(index) = self.session.unsubscribe(topic, None) else { return false };
-        self.leave(&self.session, topic, index);
-        self.broker.log.note("unsubscribed", topic, &Ok(()));
-        true
+        let found = self.broker.listeners.unsubscribe(topic, &self.session, None);
+        if found {
+            self.broker.log.note("unsubscribed", topic, &Ok(()));
+        }
+        found
     }
 
     /// Ends all subscriptions, and waits until the client has taken what it was answered.
