@@ -279,3 +279,8 @@ pub(crate) fn percentile(times: &mut [Duration], per_thousand: usize) -> f64 {
     let index = (times.len() * per_thousand / 1000).min(times.len().saturating_sub(1));
     times.get(index).map_or(f64::NAN, Duration::as_secs_f64)
 }
+
+/// The median time, and the one that 99 of 100 did not pass.
+pub(crate) fn p50_and_p99(times: &mut [Duration]) -> [f64; 2] {
+    [percentile(times, 500), percentile(times, 990)]
+}

@@ -337,13 +337,7 @@ fn a_message_that_races_with_a_subscription_comes_once_or_was_before_it() {
     let system = System::start();
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut raw = Raw::connect(&system.address());
-            while !stop.load(Ordering::Relaxed) {
-                raw.request("POST", "/publish", publish_body("t", "x"));
-                assert_eq!(raw.answer().status, 200);
-            }
-        });
+        scope.spawn(|| publish_until(&stop, &system, "t"));
         let _stop = OnDrop(&stop);
         thread::scope(|scope| {
             for _ in 0..WORKERS {
@@ -365,13 +359,7 @@ fn the_first_events_of_a_stream_name_all_of_its_topics() {
     let query = topics.join("&");
     thread::scope(|scope| {
         for _ in 0..2 {
-            scope.spawn(|| {
-                let mut raw = Raw::connect(&system.address());
-                while !stop.load(Ordering::Relaxed) {
-                    raw.request("POST", "/publish", publish_body("t0", "x"));
-                    assert_eq!(raw.answer().status, 200);
-                }
-            });
+            scope.spawn(|| publish_until(&stop, &system, "t0"));
         }
         let _stop = OnDrop(&stop);
         for round in 0..ROUNDS {
@@ -383,6 +371,14 @@ fn the_first_events_of_a_stream_name_all_of_its_topics() {
             }
         }
     });
+}
+
+fn publish_until(stop: &AtomicBool, system: &System, topic: &str) {
+    let mut raw = Raw::connect(&system.address());
+    while !stop.load(Ordering::Relaxed) {
+        raw.request("POST", "/publish", publish_body(topic, "x"));
+        assert_eq!(raw.answer().status, 200);
+    }
 }
 
 /// Sets a flag when it is dropped, also by a test that fails.

@@ -4,7 +4,7 @@ use super::Setting;
 use crate::driver::{self, Lane, Listener};
 use crate::floors;
 use crate::peers::{Disk, Kind, Server};
-use crate::report::{Against, Aim, Column, Table, Unit, alternate, percentile};
+use crate::report::{Against, Aim, Column, Table, Unit, alternate, p50_and_p99};
 use std::time::Duration;
 
 /// All that push messages.
@@ -78,9 +78,9 @@ pub(super) fn paced(setting: &Setting<'_>) -> Table {
         let mut times = driver::deliver_paced(&mut lane, &mut listeners, &topics, count, pause)?;
         if Some(&contender.name) == last.as_ref() {
             let mut times = floors::ping_pong(setting.plan.time, pause)?;
-            floor.push(vec![percentile(&mut times, 500), percentile(&mut times, 990)]);
+            floor.push(p50_and_p99(&mut times).to_vec());
         }
-        Ok(vec![percentile(&mut times, 500), percentile(&mut times, 990)])
+        Ok(p50_and_p99(&mut times).to_vec())
     });
     table.floor("TCP ping-pong, two hops as well", &floor);
     table

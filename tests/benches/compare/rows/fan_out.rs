@@ -4,7 +4,7 @@ use super::Setting;
 use super::deliver::PUSHING;
 use crate::driver::{self, Lane, Listener};
 use crate::peers::{Disk, Kind, Server};
-use crate::report::{Against, Aim, Column, Table, Unit, alternate, percentile, thousands};
+use crate::report::{Against, Aim, Column, Table, Unit, alternate, p50_and_p99, thousands};
 use std::time::Duration;
 
 /// How many subscribers.
@@ -84,7 +84,7 @@ pub(super) fn paced(setting: &Setting<'_>) -> Table {
             let pause = Duration::from_millis(50);
             let mut times =
                 driver::deliver_paced(&mut lane, &mut listeners, &topics, count, pause)?;
-            values.extend([percentile(&mut times, 500), percentile(&mut times, 990)]);
+            values.extend(p50_and_p99(&mut times));
         }
         Ok(values)
     });

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::driver::{self, Lane};
 use crate::floors;
 use crate::peers::{Contender, Disk, Kind, Server};
-use crate::report::{Against, Aim, Column, Line, Table, Unit, alternate, medians, percentile};
+use crate::report::{Against, Aim, Column, Line, Table, Unit, alternate, medians, p50_and_p99};
 use crate::wrk;
 use std::time::Duration;
 
@@ -42,9 +42,9 @@ pub(super) fn one_at_a_time(setting: &Setting<'_>) -> Table {
         lane.check_stored(&topics, server.port, times.len() as u64)?;
         if Some(&contender.name) == last.as_ref() {
             let mut times = floors::ping_pong(setting.plan.time, Duration::ZERO)?;
-            floor.push(vec![percentile(&mut times, 500), percentile(&mut times, 990)]);
+            floor.push(p50_and_p99(&mut times).to_vec());
         }
-        Ok(vec![percentile(&mut times, 500), percentile(&mut times, 990)])
+        Ok(p50_and_p99(&mut times).to_vec())
     });
     table.floor("TCP ping-pong", &floor);
     table
