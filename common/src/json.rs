@@ -10,8 +10,8 @@
 //! - [`parse_prefix`]: the bytes are a stream of documents that may end inside one
 //! - [`Boundary`]: a large object comes in many pieces; finds its end, looking at each byte once
 //!
-//! And two ways out: the [`Display`](std::fmt::Display) of a value, and [`write_string`] for those
-//! who know the shape of their answer and fill in the texts alone.
+//! And two ways out: the [`Display`](std::fmt::Display) of a value, and [`Object`], which writes
+//! members one after another into bytes.
 //!
 //! # Guarantee
 //!
@@ -26,6 +26,7 @@
 //! and any mapping onto structs.
 
 mod boundary;
+mod object;
 mod parse;
 mod scan;
 #[cfg(test)]
@@ -34,6 +35,7 @@ mod value;
 mod write;
 
 pub use boundary::Boundary;
+pub use object::{Array, Charset, Json, Object};
 pub use parse::{Error, parse, parse_prefix};
 pub use value::{Repeated, Value};
 pub use write::{write_string, write_string_ascii};

@@ -1,6 +1,7 @@
 //! Which list an offset belongs to, and a place in it.
 
 use crate::digits;
+use crate::json::{Charset, Json};
 use crate::random::random;
 use std::fmt;
 use std::str::FromStr;
@@ -27,6 +28,14 @@ impl StreamId {
     /// Writes the id as `Display` does.
     pub fn write(self, out: &mut Vec<u8>) {
         digits::write_hexadecimal(out, self.0);
+    }
+}
+
+impl Json for StreamId {
+    fn write(&self, out: &mut Vec<u8>, _: Charset) {
+        out.push(b'"');
+        digits::write_hexadecimal(out, self.0);
+        out.push(b'"');
     }
 }
 
