@@ -2,6 +2,7 @@
 //!
 //! Every door shows the same text; [`Refusal::status`] is the one place that gives it a number.
 
+use common::json::Object;
 use common::{http, json};
 use std::{error, fmt};
 
@@ -91,6 +92,15 @@ impl Refusal {
     /// A refusal of one field.
     pub(crate) fn field(field: &str, reason: &'static str) -> Refusal {
         Refusal::Field { field: field.to_owned(), reason }
+    }
+
+    /// Writes what a program may want to know of it, beside the text.
+    pub(crate) fn write_details(&self, answer: &mut Object<'_>) {
+        match self {
+            Refusal::Gap { expected } => answer.field("expected", *expected),
+            Refusal::OldEpoch { present } => answer.field("epoch", *present),
+            _ => answer,
+        };
     }
 
     /// The HTTP status. No `_` arm: a new variant has to choose.

@@ -24,11 +24,6 @@ impl StreamId {
     pub fn random() -> StreamId {
         StreamId(random().max(1))
     }
-
-    /// Writes the id as `Display` does.
-    pub fn write(self, out: &mut Vec<u8>) {
-        digits::write_hexadecimal(out, self.0);
-    }
 }
 
 impl Json for StreamId {
@@ -114,8 +109,8 @@ mod tests {
     fn a_stream_id_is_16_hexadecimal_digits() {
         let stream = StreamId::random();
         let mut written = Vec::new();
-        stream.write(&mut written);
-        assert_eq!(String::from_utf8(written).unwrap(), stream.to_string());
+        stream.write(&mut written, Charset::Ascii);
+        assert_eq!(String::from_utf8(written).unwrap(), format!("\"{stream}\""));
         assert_ne!(stream, StreamId::random());
         assert_eq!(StreamId::NONE.to_string(), "0000000000000000");
         for text in ["0000000000000000", "00c0ffee00c0ffee", "ffffffffffffffff"] {

@@ -4,8 +4,7 @@ use crate::refusal::Refusal;
 use crate::store::batch::{Batch, Number, Publisher};
 use crate::store::entry;
 use crate::store::ledger::Receipt;
-use common::digits;
-use common::json::Value;
+use common::json::{Object, Value};
 
 /// Publishes that are appended under one lock.
 pub(super) const BATCH_MAX: usize = 1024;
@@ -95,20 +94,11 @@ impl<'v, 'a> Fields<'v, 'a> {
 }
 
 /// Writes what became of a publish, behind its topic and offset: the rest of the object.
-pub(super) fn write_rest_of_receipt(out: &mut Vec<u8>, receipt: &Receipt) {
-    let Receipt { stream, appended, duplicate, durable, .. } = receipt;
-    out.extend_from_slice(b",\"appended\":");
-    digits::write_decimal(out, *appended);
-    out.extend_from_slice(b",\"stream\":\"");
-    stream.write(out);
-    out.extend_from_slice(match durable {
-        true => b"\",\"durable\":true",
-        false => b"\",\"durable\":false",
-    });
-    if *duplicate {
-        out.extend_from_slice(b",\"duplicate\":true");
-    }
-    out.extend_from_slice(b"}\n");
+pub(super) fn write_rest_of_receipt(object: &mut Object<'_>, receipt: &Receipt) {
+    let Receipt { stream, appended, duplicate, durable, .. } = *receipt;
+    object.field("appended", appended).field("stream", stream).field("durable", durable);
+    object.optional("duplicate", duplicate.then_some(true));
+    object.end_line();
 }
 
 /// A field of an object, which may not stand there twice.

@@ -85,6 +85,12 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// Writes a member whose value is JSON already; nothing, where the value is still to come.
+    pub fn raw(&mut self, key: &'static str, value: &[u8]) -> &mut Self {
+        self.key(key).extend_from_slice(value);
+        self
+    }
+
     /// Writes a member that is an object.
     pub fn object(
         &mut self,
@@ -178,6 +184,11 @@ impl<'a> Array<'a> {
         self.out.push(b']');
     }
 
+    /// Ends the array and its line.
+    pub fn end_line(&mut self) {
+        self.out.extend_from_slice(b"]\n");
+    }
+
     fn separate(&mut self) {
         separate(self.out, b"[", self.separator);
     }
@@ -191,7 +202,7 @@ fn separate(out: &mut Vec<u8>, bracket: &[u8], separator: &[u8]) {
     }
 }
 
-impl Json for &str {
+impl Json for str {
     #[inline]
     fn write(&self, out: &mut Vec<u8>, charset: Charset) {
         match charset {
@@ -201,7 +212,7 @@ impl Json for &str {
     }
 }
 
-impl Json for &String {
+impl Json for String {
     #[inline]
     fn write(&self, out: &mut Vec<u8>, charset: Charset) {
         self.as_str().write(out, charset);
@@ -232,6 +243,13 @@ impl Json for bool {
     #[inline]
     fn write(&self, out: &mut Vec<u8>, _: Charset) {
         out.extend_from_slice(if *self { b"true" } else { b"false" });
+    }
+}
+
+impl<T: Json + ?Sized> Json for &T {
+    #[inline]
+    fn write(&self, out: &mut Vec<u8>, charset: Charset) {
+        (**self).write(out, charset);
     }
 }
 
@@ -266,7 +284,7 @@ mod tests {
                 inner.field("b", true);
             });
             object.array("c", |_| {}).object("d", |_| {}).field("e", "{").field("f", u64::MAX);
-            object.field("g", &"[".to_owned()).end();
+            object.field("g", "[".to_owned()).end();
         });
         assert_eq!(
             text,

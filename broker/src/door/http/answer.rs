@@ -10,8 +10,8 @@ use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::store::ledger::Receipt;
 use crate::store::stream::Cursor;
-use common::{clock, digits, json};
-use std::io::Write;
+use common::json::Object;
+use common::{clock, digits};
 
 /// How long a browser may remember what a path takes: the longest that any does.
 const PREFLIGHT_SECONDS: &str = "7200";
@@ -152,11 +152,11 @@ impl<'a> Answers<'a> {
             Err(refusal) => return self.problem(refusal, &[], manner),
         };
         let mut body = std::mem::take(&mut self.body);
-        body.extend_from_slice(b"{\"topic\":");
-        json::write_string(&mut body, topic);
-        body.extend_from_slice(b",\"offset\":");
-        digits::write_decimal(&mut body, receipt.offset);
-        write_rest_of_receipt(&mut body, receipt);
+        let mut object = Object::new(&mut body);
+        write_rest_of_receipt(
+            object.field("topic", topic).field("offset", receipt.offset),
+            receipt,
+        );
         self.head(200, Some((Type::Json, body.len() as u64)), &[], manner);
         self.body(&body, manner);
         body.clear();
@@ -173,14 +173,10 @@ impl<'a> Answers<'a> {
     fn problem(&mut self, refusal: &Refusal, more: &[(&str, &str)], manner: Manner<'_>) {
         let status = refusal.status();
         let mut body = Vec::new();
-        let _ = write!(body, "{{\"status\":{status},\"title\":\"{}\",\"detail\":", title(status));
-        json::write_string(&mut body, &refusal.to_string());
-        let _ = match refusal {
-            Refusal::Gap { expected } => write!(body, ",\"expected\":{expected}"),
-            Refusal::OldEpoch { present } => write!(body, ",\"epoch\":{present}"),
-            _ => Ok(()),
-        };
-        body.extend_from_slice(b"}\n");
+        let mut problem = Object::new(&mut body);
+        problem.field("status", status).field("title", title(status));
+        refusal.write_details(problem.field("detail", refusal.to_string()));
+        problem.end_line();
         let mut fields = more.to_vec();
         match refusal {
             Refusal::Method { allow } => fields.push(("Allow", allow)),

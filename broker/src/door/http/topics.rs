@@ -5,9 +5,9 @@ use super::{Door, End, Manner};
 use crate::refusal::Refusal;
 use crate::store::batch::Batch;
 use crate::store::facts::Summary;
+use common::digits;
+use common::json::{Array, Charset, Object};
 use common::limits::BODY_SIZE_MAX;
-use common::{digits, json};
-use std::io::Write;
 use std::str;
 
 /// What a topic takes in a list beside its name, in bytes, about.
@@ -49,12 +49,12 @@ impl Door<'_> {
             self.answers.refusal(&refusal, &[], manner);
             return Ok(());
         }
-        let mut body = b"[".to_vec();
-        for (index, (topic, summary)) in topics.iter().enumerate() {
-            body.extend_from_slice(if index > 0 { b",\n" } else { b"" });
-            write_summary(&mut body, topic, summary, None);
+        let mut body = Vec::new();
+        let mut list = Array::begin(&mut body, Charset::Utf8).of_lines();
+        for (topic, summary) in &topics {
+            list.object(|object| write_summary(object, topic, summary, None));
         }
-        body.extend_from_slice(b"]\n");
+        list.end_line();
         drop(topics);
         self.answers.json(200, &body, manner);
         drop(body);
@@ -66,8 +66,9 @@ impl Door<'_> {
         let summary = self.broker.topics.summary(topic)?;
         let digest = self.broker.topics.digest(topic, summary.stream, summary.messages)?;
         let mut body = Vec::new();
-        write_summary(&mut body, topic, &summary, Some(digest));
-        body.push(b'\n');
+        let mut object = Object::new(&mut body);
+        write_summary(&mut object, topic, &summary, Some(digest));
+        object.end_line();
         self.answers.json(200, &body, manner);
         Ok(())
     }
@@ -82,8 +83,9 @@ impl Door<'_> {
         self.broker.prepare(topic)?;
         // A topic without messages has no mirror yet.
         let summary = self.broker.topics.summary(topic).unwrap_or(Summary::EMPTY);
-        write_summary(&mut body, topic, &summary, None);
-        body.push(b'\n');
+        let mut object = Object::new(&mut body);
+        write_summary(&mut object, topic, &summary, None);
+        object.end_line();
         self.answers.json(status, &body, manner);
         Ok(())
     }
@@ -114,16 +116,11 @@ pub(super) fn read_lines(
     })
 }
 
-fn write_summary(out: &mut Vec<u8>, topic: &str, summary: &Summary, digest: Option<u32>) {
-    out.extend_from_slice(b"{\"topic\":");
-    json::write_string(out, topic);
-    let Summary { stream, messages, bytes } = summary;
-    // Writing to a vector cannot fail.
-    let _ = write!(out, ",\"stream\":\"{stream}\",\"messages\":{messages},\"bytes\":{bytes}");
-    if let Some(digest) = digest {
-        let _ = write!(out, ",\"digest\":\"{digest:08x}\"");
-    }
-    out.push(b'}');
+fn write_summary(object: &mut Object<'_>, topic: &str, summary: &Summary, digest: Option<u32>) {
+    let Summary { stream, messages, bytes } = *summary;
+    object.field("topic", topic).field("stream", stream);
+    object.field("messages", messages).field("bytes", bytes);
+    object.optional("digest", digest.map(|digest| format!("{digest:08x}")));
 }
 
 #[cfg(test)]

@@ -7,8 +7,7 @@ use super::Desk;
 use crate::door::publish::topic;
 use crate::push::format::Format;
 use crate::refusal::Refusal;
-use common::json::{self, Value};
-use std::io::Write;
+use common::json::{Object, Value};
 
 impl Desk<'_> {
     /// Handles a command of this dialect that is not a publish.
@@ -45,9 +44,6 @@ impl Desk<'_> {
 }
 
 fn confirm(out: &mut Vec<u8>, command: &str, channel: &str, count: usize) {
-    // Writing to a vector cannot fail.
-    let _ = write!(out, "{{\"type\":\"{command}\",\"channel\":");
-    json::write_string_ascii(out, channel);
-    let _ = write!(out, ",\"count\":{count}}}");
-    out.push(b'\n');
+    let mut answer = Object::ascii(out);
+    answer.field("type", command).field("channel", channel).field("count", count).end_line();
 }

@@ -7,9 +7,8 @@ use crate::home::Homes;
 use crate::home::index::Address;
 use crate::refusal::Refusal;
 use crate::store::entry;
-use common::json::{self, Value};
+use common::json::{Object, Value};
 use common::limits::PEERS_MAX;
-use std::io::Write;
 use std::time::Duration;
 
 /// How long a path may take to be followed, and by how much less from one broker to the next.
@@ -84,25 +83,20 @@ impl Desk<'_> {
 
     fn query(&mut self, topic: &str) -> Result<(), Refusal> {
         let home = self.broker.index.home(topic)?;
-        success(&mut self.answers, &format!("Topic '{topic}' found"), |out| {
-            write_address(out, &home);
+        success(&mut self.answers, &format!("Topic '{topic}' found"), |answer| {
+            write_address(answer, &home);
         });
         Ok(())
     }
 
     fn list_peers(&mut self) {
         let peers = self.broker.index.peers();
-        success(&mut self.answers, &format!("Peers: {}", peers.len()), |out| {
-            out.extend_from_slice(b",\"peers\":[");
-            for (place, peer) in peers.iter().enumerate() {
-                out.extend_from_slice(if place > 0 { b",{" } else { b"{" });
-                let mut fields = Vec::new();
-                write_address(&mut fields, peer);
-                // Without the comma that comes before further fields.
-                out.extend_from_slice(fields.get(1..).unwrap_or_default());
-                out.push(b'}');
-            }
-            out.push(b']');
+        success(&mut self.answers, &format!("Peers: {}", peers.len()), |answer| {
+            answer.array("peers", |list| {
+                for peer in &peers {
+                    list.object(|answer| write_address(answer, peer));
+                }
+            });
         });
     }
 
@@ -138,9 +132,6 @@ fn address(arguments: &Value<'_>) -> Result<Address, Refusal> {
     }
 }
 
-fn write_address(out: &mut Vec<u8>, address: &Address) {
-    out.extend_from_slice(b",\"host\":");
-    json::write_string_ascii(out, &address.host);
-    // Writing to a vector cannot fail.
-    let _ = write!(out, ",\"port\":{}", address.port);
+fn write_address(answer: &mut Object<'_>, address: &Address) {
+    answer.field("host", &address.host).field("port", address.port);
 }

@@ -23,7 +23,7 @@ use crate::server::arrivals::DocumentSize;
 use crate::store::batch::Batch;
 use crate::store::ledger::Receipt;
 use common::connection::Connection;
-use common::json::{self, Value};
+use common::json::{Object, Value};
 use common::limits::BODY_SIZE_MAX;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -126,20 +126,21 @@ impl Dialect {
 
     /// Writes that the token was right.
     fn authenticated(self, out: &mut Vec<u8>) {
-        out.extend_from_slice(match self {
-            Dialect::Channel => b"{\"type\":\"AUTH\",\"message\":\"Authenticated\"}\n",
-            Dialect::Topic => b"{\"status\":\"success\",\"message\":\"Authenticated\"}\n",
-        });
+        let (key, value) = match self {
+            Dialect::Channel => ("type", "AUTH"),
+            Dialect::Topic => ("status", "success"),
+        };
+        Object::ascii(out).field(key, value).field("message", "Authenticated").end_line();
     }
 
     /// Writes an error.
     fn error(self, out: &mut Vec<u8>, text: &str) {
-        out.extend_from_slice(match self {
-            Dialect::Channel => b"{\"type\":\"ERROR\",\"error\":",
-            Dialect::Topic => b"{\"status\":\"error\",\"message\":",
-        });
-        json::write_string_ascii(out, text);
-        out.extend_from_slice(b"}\n");
+        let mut answer = Object::ascii(out);
+        match self {
+            Dialect::Channel => answer.field("type", "ERROR").field("error", text),
+            Dialect::Topic => answer.field("status", "error").field("message", text),
+        }
+        .end_line();
     }
 }
 

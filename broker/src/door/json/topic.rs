@@ -7,9 +7,8 @@ use crate::refusal::Refusal;
 use crate::store::ledger::Receipt;
 use crate::store::stream::{self, Cursor, StreamId};
 use common::digits;
-use common::json::{self, Value};
+use common::json::{Charset, Object, Value};
 use common::limits::PULL_SIZE;
-use std::io::Write;
 use std::sync::Arc;
 
 impl Desk<'_> {
@@ -37,8 +36,8 @@ impl Desk<'_> {
                 let topic = topic(arguments, "topic")?;
                 self.broker.create(topic)?;
                 let stream = self.broker.topics.end(topic).stream;
-                success(&mut self.answers, &format!("Topic '{topic}' created"), |out| {
-                    let _ = write!(out, ",\"stream\":\"{stream}\"");
+                success(&mut self.answers, &format!("Topic '{topic}' created"), |answer| {
+                    answer.field("stream", stream);
                 });
                 Ok(())
             }
@@ -76,12 +75,10 @@ impl Desk<'_> {
             begin,
             &mut self.answers,
             |answers, cursor| {
-                success(answers, &format!("Subscribed to topic '{topic}'"), |out| {
-                    let Cursor { next, stream } = cursor;
+                success(answers, &format!("Subscribed to topic '{topic}'"), |answer| {
                     let end = self.broker.topics.end(topic).next;
-                    let _ = write!(out, ",\"next\":{next},\"stream\":\"{stream}\"");
-                    let _ = write!(out, ",\"end\":{end},\"topic\":");
-                    json::write_string_ascii(out, topic);
+                    answer.field("next", cursor.next).field("stream", cursor.stream);
+                    answer.field("end", end).field("topic", topic);
                 });
             },
         )
@@ -111,17 +108,15 @@ impl Desk<'_> {
         let mut text = Vec::new();
         let next = self.broker.topics.copy_messages(topic, begin, last, PULL_SIZE, &mut text)?;
         self.broker.metrics.delivered.add(next - begin.next);
-        success(&mut self.answers, &format!("Pulled from topic '{topic}'"), |out| {
-            out.extend_from_slice(b",\"messages\":[");
+        success(&mut self.answers, &format!("Pulled from topic '{topic}'"), |answer| {
             // Messages are text, and were copied whole.
             let text = std::str::from_utf8(&text).unwrap_or_default();
-            for (index, message) in text.split_terminator('\n').enumerate() {
-                if index > 0 {
-                    out.push(b',');
+            answer.array("messages", |messages| {
+                for message in text.split_terminator('\n') {
+                    messages.element(message);
                 }
-                json::write_string_ascii(out, message);
-            }
-            let _ = write!(out, "],\"next\":{next},\"stream\":\"{}\"", begin.stream);
+            });
+            answer.field("next", next).field("stream", begin.stream);
         });
         Ok(())
     }
@@ -181,37 +176,27 @@ impl Confirmations {
     }
 
     fn prepare(&mut self, topic: &str, receipt: &Receipt) {
-        let out = &mut self.before_offset;
-        out.clear();
-        out.extend_from_slice(b"{\"status\":\"success\",\"message\":");
-        json::write_string_ascii(out, &["Message published on topic '", topic, "'"].concat());
-        out.extend_from_slice(b",\"offset\":");
+        let text = ["Message published on topic '", topic, "'"].concat();
+        self.before_offset.clear();
+        let mut object = Object::ascii(&mut self.before_offset);
+        object.field("status", "success").field("message", text).raw("offset", b"");
         self.after_offset.clear();
-        write_rest_of_receipt(&mut self.after_offset, receipt);
+        write_rest_of_receipt(&mut Object::resume(&mut self.after_offset, Charset::Ascii), receipt);
     }
 }
 
 /// Writes a refusal, with what a program may want to know of it.
 pub(super) fn refuse(out: &mut Vec<u8>, refusal: &Refusal, topic: Option<&str>) {
-    out.extend_from_slice(b"{\"status\":\"error\",\"message\":");
-    json::write_string_ascii(out, &refusal.to_string());
-    let _ = match refusal {
-        Refusal::Gap { expected } => write!(out, ",\"expected\":{expected}"),
-        Refusal::OldEpoch { present } => write!(out, ",\"epoch\":{present}"),
-        _ => Ok(()),
-    };
-    if let Some(topic) = topic {
-        out.extend_from_slice(b",\"topic\":");
-        json::write_string_ascii(out, topic);
-    }
-    let _ = write!(out, ",\"code\":{}}}", refusal.status());
-    out.push(b'\n');
+    let mut answer = Object::ascii(out);
+    answer.field("status", "error").field("message", refusal.to_string());
+    refusal.write_details(&mut answer);
+    answer.optional("topic", topic).field("code", refusal.status()).end_line();
 }
 
 /// Writes that a command was carried out, and what else `more` has to say.
-pub(super) fn success(out: &mut Vec<u8>, text: &str, more: impl FnOnce(&mut Vec<u8>)) {
-    out.extend_from_slice(b"{\"status\":\"success\",\"message\":");
-    json::write_string_ascii(out, text);
-    more(out);
-    out.extend_from_slice(b"}\n");
+pub(super) fn success(out: &mut Vec<u8>, text: &str, more: impl FnOnce(&mut Object<'_>)) {
+    let mut answer = Object::ascii(out);
+    answer.field("status", "success").field("message", text);
+    more(&mut answer);
+    answer.end_line();
 }
