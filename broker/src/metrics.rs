@@ -109,8 +109,6 @@ pub(crate) struct Metrics {
     pub(crate) started: u64,
     pub(crate) connections: Connections,
     pub(crate) published: Counter,
-    /// Messages that were written to clients, whether pushed or asked for.
-    pub(crate) delivered: Counter,
     pub(crate) publish_time: Histogram,
     /// By status, from [`STATUS_MIN`] on.
     pub(crate) refusals: [Counter; STATUSES],
@@ -123,7 +121,6 @@ impl Metrics {
             started: clock::unix_milliseconds(),
             connections: Connections::default(),
             published: Counter::default(),
-            delivered: Counter::default(),
             publish_time: Histogram::default(),
             refusals: [const { Counter(AtomicU64::new(0)) }; STATUSES],
         }

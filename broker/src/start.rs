@@ -7,13 +7,15 @@ use crate::error::Error;
 use crate::home::index::Address;
 use crate::home::{Homes, Link, Peers};
 use crate::log::Log;
-use crate::push::names::Names;
+use crate::metrics::Metrics;
+use crate::push::{LastingSubscriptions, Push};
 use crate::server;
 use crate::server::arrivals::Arrivals;
 use crate::server::room::{self, Room};
 use crate::store::journal::{self, Journal, Sync};
 use crate::store::memory::Memory;
 use crate::store::replay::Replayed;
+use crate::store::stream::StreamId;
 use crate::store::topics::Topics;
 use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -51,10 +53,10 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
     let listener = listener.map_err(bind)?;
     let address = listener.local_addr().map_err(bind)?;
     let memory = Memory::new(config.memory_max);
-    let (topics, names, kept) = match &config.data {
+    let (topics, lasting, kept) = match &config.data {
         None => {
             let kept = "in memory: a restart forgets all messages".to_owned();
-            (Topics::new(memory), Names::default(), kept)
+            (Topics::new(memory), LastingSubscriptions::default(), kept)
         }
         Some(directory) => restore(directory, config.sync_always, memory)?,
     };
@@ -65,21 +67,34 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
         (false, None) => "for everybody who can reach this machine, without a token",
         (false, Some(_)) => "for everybody who can reach this machine and sends the token",
     };
-    let catch_up_threads = room::catch_up_threads(connections);
-    let broker = Broker::new(topics, names, *message_size_max, catch_up_threads);
     let access = Access { loopback_only, origins: config.origins.clone(), token };
     let log = match &config.log {
         Some(path) => Log::open(path).map_err(|cause| Error::Log { path: path.clone(), cause })?,
         None => Log::default(),
     };
-    let arrivals = Arrivals::new(config.memory_max);
-    let timeouts = config.timeouts;
-    let broker = Arc::new(Broker { access, arrivals, timeouts, log, ..broker });
-    join(&config, &broker, address)?;
+    let log = Arc::new(log);
+    let catch_up_threads = room::catch_up_threads(connections);
+    let push = Arc::new(Push::new(topics, lasting, catch_up_threads, Arc::clone(&log)));
+    let id = StreamId::random().to_string();
+    // They are followed again, whoever asks for them.
+    let mirrors = push.topics.names(true);
+    let broker = Arc::new(Broker {
+        homes: homes(&config, &push, address, &id)?,
+        push,
+        index: Arc::default(),
+        id,
+        message_size_max: *message_size_max,
+        access,
+        timeouts: config.timeouts,
+        log,
+        arrivals: Arrivals::new(config.memory_max),
+        metrics: Metrics::new(),
+    });
+    let joined = Arc::clone(&broker);
+    spawn(move || joined.homes.attend(mirrors, &joined.push))?;
     if config.data.is_some() {
-        let keeper = Arc::clone(&broker);
-        let thread = thread::Builder::new();
-        thread.spawn(move || keeper.keep_places()).map_err(Error::Thread)?;
+        let push = Arc::clone(&broker.push);
+        spawn(move || push.keep_acknowledged())?;
     }
     say(&format_args!(
         "Broker running on http://{address} {reach}, {kept}\n\
@@ -89,36 +104,34 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
     server::serve(&listener, &broker, &Arc::new(Room::new(connections)))
 }
 
-/// Lets the broker work with others, as its role says.
-fn join(config: &Config, broker: &Arc<Broker>, own: SocketAddr) -> Result<(), Error> {
+/// Who orders which topic, as the broker's role says.
+fn homes(config: &Config, push: &Arc<Push>, own: SocketAddr, id: &str) -> Result<Homes, Error> {
     let token = config.peer_token.as_ref().map(|token| token.text().to_owned());
-    let mirrors = broker.topics.names(true);
-    let homes = match &config.role {
-        Role::Alone => match mirrors.into_iter().next() {
-            Some(topic) => return Err(Error::Mirrors { topic }),
-            None => return Ok(()),
+    let first = |mirrors| push.topics.names(mirrors).into_iter().next();
+    match &config.role {
+        Role::Alone => match first(true) {
+            Some(topic) => Err(Error::Mirrors { topic }),
+            None => Ok(Homes::Own),
         },
-        Role::Leaf(upstream) => {
-            if let Some(topic) = broker.topics.names(false).into_iter().next() {
-                return Err(Error::OwnTopics { topic });
-            }
-            let link = Link::new(upstream.clone(), token, true, broker).map_err(Error::Thread)?;
-            Homes::Upstream(link)
-        }
-        Role::Peer { advertise: None, .. } if own.ip().is_unspecified() => {
-            return Err(Error::Advertise);
-        }
+        Role::Leaf(upstream) => match first(false) {
+            Some(topic) => Err(Error::OwnTopics { topic }),
+            None => Link::new(upstream.clone(), token, id.to_owned(), None, push)
+                .map(Homes::Upstream)
+                .map_err(Error::Thread),
+        },
+        Role::Peer { advertise: None, .. } if own.ip().is_unspecified() => Err(Error::Advertise),
         Role::Peer { index, advertise } => {
             let (host, port) =
                 advertise.clone().unwrap_or_else(|| (own.ip().to_string(), own.port()));
-            Homes::Peers(Box::new(Peers::new(index.clone(), Address { host, port }, token)))
+            let own = Address { host, port };
+            Ok(Homes::Peers(Box::new(Peers::new(index.clone(), own, token, id.to_owned()))))
         }
-    };
-    // It is set here alone.
-    let _ = broker.homes.set(homes);
-    let joined = Arc::clone(broker);
-    let attend = move || joined.homes().attend(mirrors, &joined);
-    thread::Builder::new().spawn(attend).map(drop).map_err(Error::Thread)
+    }
+}
+
+/// Runs something in a thread of its own for as long as it likes.
+fn spawn(run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    thread::Builder::new().spawn(run).map(drop).map_err(Error::Thread)
 }
 
 /// Tries for a moment to get what another process holds: a broker that was just killed keeps its
@@ -143,7 +156,7 @@ fn restore(
     directory: &Path,
     sync_always: bool,
     memory: Memory,
-) -> Result<(Topics, Names, String), Error> {
+) -> Result<(Topics, LastingSubscriptions, String), Error> {
     let sync = if sync_always { Sync::Always } else { Sync::Os };
     let mut replayed = Replayed::new(memory);
     // Whether it is in use is found out before the first record is read.
@@ -160,8 +173,8 @@ fn restore(
         if sync_always { "synced before they are acknowledged" } else { "synced by the system" },
         replayed.messages()
     );
-    let names = Names::restored(std::mem::take(&mut replayed.places));
-    Ok((Topics::restored(replayed, journal, sync_always), names, kept))
+    let lasting = LastingSubscriptions::restored(std::mem::take(&mut replayed.places));
+    Ok((Topics::restored(replayed, journal, sync_always), lasting, kept))
 }
 
 /// Prints a line. Nobody has to read it: a closed standard output does not keep a broker from

@@ -27,7 +27,7 @@ const HOW: &str = "send AUTH <token> first";
 pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
     let mut desk = Desk {
         broker,
-        subscriber: Subscriber::new(Arc::clone(connection.stream()), broker),
+        subscriber: Subscriber::new(Arc::clone(connection.stream()), &broker.push),
         entrance: Entrance::new(&broker.access),
         batch: Batch::default(),
         answers: Vec::new(),
@@ -150,19 +150,20 @@ impl Desk<'_> {
             Command::Subscribe { topic, id } => {
                 self.append();
                 self.subscribe(topic, id)?;
-                for (topic, _) in self.broker.names.places(id) {
+                for topic in self.broker.push.lasting.topics(id) {
                     self.subscribe(&topic, id)?;
                 }
             }
             Command::Unsubscribe { topic, id } => {
                 self.append();
-                self.broker.end_lasting(id, topic)?;
+                self.broker.push.end_lasting(id, topic)?;
             }
         }
         Ok(())
     }
 
     fn subscribe(&mut self, topic: &str, id: &str) -> Result<(), Refusal> {
+        self.broker.prepare_for(&self.subscriber, topic)?;
         let begin = |end| self.subscriber.lasting(id, topic, end);
         let answers = &mut self.answers;
         self.subscriber.subscribe(topic, Format::Text, Some(id), begin, answers, |_, _| {})
@@ -178,7 +179,7 @@ impl Desk<'_> {
                 let _ = writeln!(self.answers, "ERROR {refusal}");
             }
         }
-        self.broker.announce_batch(&self.batch);
+        self.broker.push.announce_batch(&self.batch);
         self.batch.clear();
     }
 

@@ -1,6 +1,6 @@
 //! What one broker says to another, as bytes: the dialect of topics, and what it has for rings.
 
-use crate::broker::Broker;
+use crate::push::Push;
 use crate::refusal::Refusal;
 use crate::store::stream::{Cursor, StreamId};
 use common::json;
@@ -37,14 +37,11 @@ pub(super) fn path(seen: &[String], time: Duration) -> Vec<u8> {
 }
 
 /// The command that takes a topic up at the end of its mirror.
-pub(super) fn subscribe(topic: &str, broker: &Broker) -> Vec<u8> {
+pub(super) fn subscribe(topic: &str, push: &Push) -> Vec<u8> {
     // What is not a mirror is of no concern to the home.
-    let end = broker.topics.end(topic);
-    let Cursor { stream, next } = if broker.topics.is_mirror(topic) {
-        end
-    } else {
-        Cursor { stream: StreamId::NONE, next: 0 }
-    };
+    let end = push.topics.end(topic);
+    let Cursor { stream, next } =
+        if push.topics.is_mirror(topic) { end } else { Cursor { stream: StreamId::NONE, next: 0 } };
     let mut command = b"{\"command\":\"subscribe\",\"topic\":".to_vec();
     json::write_string_ascii(&mut command, topic);
     let _ = writeln!(command, ",\"from\":{next},\"stream\":\"{stream}\"}}");

@@ -14,7 +14,7 @@ use super::following::{Followed, Phase};
 use super::link::Link;
 use super::mirror::Mirror;
 use super::wire;
-use crate::broker::Broker;
+use crate::push::Push;
 use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
 use crate::store::stream::Cursor;
@@ -51,7 +51,7 @@ impl Link {
     /// # Errors
     ///
     /// As many topics are followed as there may be, or the link is no longer in use.
-    pub(super) fn ask_for(&self, topic: &str, broker: &Broker) -> Result<(), Refusal> {
+    pub(super) fn ask_for(&self, topic: &str, push: &Push) -> Result<(), Refusal> {
         let used = Instant::now();
         let mut state = self.following.lock();
         if let Some(followed) = state.topics.get_mut(topic) {
@@ -64,12 +64,12 @@ impl Link {
         if state.topics.len() >= TOPICS_MAX {
             return Err(Refusal::TooManyTopics { topics_max: TOPICS_MAX });
         }
-        let is_whole = broker.topics.is_mirror(topic);
+        let is_whole = push.topics.is_mirror(topic);
         state.topics.insert(topic.to_owned(), Followed { phase: Phase::Asked, is_whole, used });
         let connection = state.connection.clone();
         drop(state);
         if let Some(connection) = connection {
-            connection.answer(&mut subscribe(topic, broker));
+            connection.answer(&mut subscribe(topic, push));
         }
         Ok(())
     }
@@ -80,13 +80,8 @@ impl Link {
     ///
     /// [`Refusal::UnknownTopic`] where the home says so. Any other refusal means that the home
     /// cannot be asked now, and how far the mirror is cannot be said.
-    pub(super) fn ready(
-        &self,
-        topic: &str,
-        deadline: Instant,
-        broker: &Broker,
-    ) -> Result<(), Refusal> {
-        self.ask_for(topic, broker)?;
+    pub(super) fn ready(&self, topic: &str, deadline: Instant, push: &Push) -> Result<(), Refusal> {
+        self.ask_for(topic, push)?;
         let mut state = self.following.lock();
         loop {
             let Some(followed) = state.topics.get(topic) else {
@@ -136,22 +131,22 @@ impl Link {
         topic: &str,
         place: Cursor,
         deadline: Instant,
-        broker: &Broker,
+        push: &Push,
     ) -> bool {
         let is_there = || {
-            let end = broker.topics.end(topic);
+            let end = push.topics.end(topic);
             end.stream == place.stream && end.next >= place.next
         };
         if is_there() {
             return true;
         }
-        let bell = broker.listeners.join(topic);
+        let waiting = push.wait_for(topic);
         loop {
             if is_there() {
                 return true;
             }
             let patience = deadline.max(Instant::now() + STANDSTILL);
-            if !self.follows(topic) || !bell.wait(patience) {
+            if !self.follows(topic) || !waiting.wait(patience) {
                 return false;
             }
         }
@@ -170,17 +165,12 @@ impl Link {
     /// # Errors
     ///
     /// As [`Link::ready`], where there is no such mirror.
-    pub(super) fn serve(
-        &self,
-        topic: &str,
-        deadline: Instant,
-        broker: &Broker,
-    ) -> Result<(), Refusal> {
-        let Err(refusal) = self.ready(topic, deadline, broker) else { return Ok(()) };
+    pub(super) fn serve(&self, topic: &str, deadline: Instant, push: &Push) -> Result<(), Refusal> {
+        let Err(refusal) = self.ready(topic, deadline, push) else { return Ok(()) };
         let state = self.following.lock();
         let is_whole = state.topics.get(topic).is_some_and(|followed| followed.is_whole);
         drop(state);
-        if is_whole && broker.topics.is_mirror(topic) { Ok(()) } else { Err(refusal) }
+        if is_whole && push.topics.is_mirror(topic) { Ok(()) } else { Err(refusal) }
     }
 
     /// Whether there is a connection, or may be one in a moment.
@@ -221,12 +211,12 @@ impl Link {
     }
 
     /// The life of the thread that follows this home.
-    pub(super) fn follow(&self, broker: &Arc<Broker>) {
+    pub(super) fn follow(&self, push: &Arc<Push>) {
         let mut pauses = Pauses::default();
         // Whether the user was told that the home is lost, and whether it was ever there.
         let (mut told, mut was_there) = (false, false);
         loop {
-            let Err(lost) = self.follow_once(broker, || {
+            let Err(lost) = self.follow_once(push, || {
                 pauses.reset();
                 was_there = true;
                 if std::mem::take(&mut told) {
@@ -239,10 +229,10 @@ impl Link {
                 let _ = writeln!(io::stderr(), "broker: {lost}{more}");
             }
             // The broker that came last gives way; one that has clients stays, and refuses.
-            if is_ring && self.is_upstream && !was_there {
+            if is_ring && self.is_upstream() && !was_there {
                 process::exit(1);
             }
-            if self.lose(lost, broker) {
+            if self.lose(lost, push) {
                 return;
             }
             thread::sleep(pauses.next());
@@ -250,11 +240,11 @@ impl Link {
     }
 
     /// Notes that there is no connection. True where nothing is left to follow.
-    fn lose(&self, lost: Refusal, broker: &Arc<Broker>) -> bool {
+    fn lose(&self, lost: Refusal, push: &Arc<Push>) -> bool {
         let mut state = self.following.lock();
         state.connection = None;
         state.lost = Some(lost);
-        state.is_over = state.topics.is_empty() && !self.is_upstream;
+        state.is_over = state.topics.is_empty() && !self.is_upstream();
         let is_over = state.is_over;
         for followed in state.topics.values_mut() {
             followed.phase = Phase::Asked;
@@ -263,19 +253,15 @@ impl Link {
         drop(state);
         self.following.changed.notify_all();
         // Publishers may be waiting for the mirror.
-        topics.iter().for_each(|topic| broker.announce(topic));
+        topics.iter().for_each(|topic| push.announce(topic));
         is_over
     }
 
     /// Follows the home until the connection ends; says why it did.
-    fn follow_once(
-        &self,
-        broker: &Arc<Broker>,
-        begun: impl FnOnce(),
-    ) -> Result<Infallible, Refusal> {
+    fn follow_once(&self, push: &Arc<Push>, begun: impl FnOnce()) -> Result<Infallible, Refusal> {
         let deadline = Instant::now() + HOME_TIMEOUT;
         let mut wire = self.wires.open(deadline)?;
-        let path = path(std::slice::from_ref(&broker.id), HOME_TIMEOUT);
+        let path = path(std::slice::from_ref(&self.own_id), HOME_TIMEOUT);
         let mut refused = None;
         self.wires.exchange(&mut wire, &path, 1, deadline, |answer| {
             refused = wire::refusal(answer);
@@ -283,11 +269,11 @@ impl Link {
         if let Some(refusal) = refused {
             return Err(ring_or(refusal));
         }
-        let subscriber = Arc::new(Subscriber::new(Arc::clone(wire.stream()), broker));
+        let subscriber = Arc::new(Subscriber::new(Arc::clone(wire.stream()), push));
         let mut commands = Vec::new();
         let mut state = self.following.lock();
         for topic in state.topics.keys() {
-            commands.append(&mut subscribe(topic, broker));
+            commands.append(&mut subscribe(topic, push));
         }
         state.connection = Some(Arc::clone(&subscriber));
         state.lost = None;
@@ -295,7 +281,7 @@ impl Link {
         self.following.changed.notify_all();
         subscriber.answer(&mut commands);
         begun();
-        let mut mirror = Mirror::new(self, broker, &subscriber);
+        let mut mirror = Mirror::new(self, push, &subscriber);
         let (mut heard, mut looked, mut tidied) = (Instant::now(), Instant::now(), Instant::now());
         loop {
             match wire.receive(Instant::now() + TICK, |object| mirror.take(object)) {
@@ -319,22 +305,22 @@ impl Link {
             if heard.elapsed() >= SILENCE {
                 subscriber.answer(&mut path.clone());
             }
-            self.retry_stopped(broker, &subscriber);
+            self.retry_stopped(push, &subscriber);
             if tidied.elapsed() >= UNUSED_TIME {
                 tidied = Instant::now();
-                self.leave_unused(broker);
+                self.leave_unused(push);
             }
         }
     }
 
     /// Asks once more for the topics whose mirrors stopped.
-    fn retry_stopped(&self, broker: &Broker, subscriber: &Subscriber) {
+    fn retry_stopped(&self, push: &Push, subscriber: &Subscriber) {
         let mut commands = Vec::new();
         let mut state = self.following.lock();
         for (topic, followed) in &mut state.topics {
             // Publishers go on being refused as before until the answer is here.
             if matches!(followed.phase, Phase::Stopped(_)) {
-                commands.append(&mut subscribe(topic, broker));
+                commands.append(&mut subscribe(topic, push));
             }
         }
         drop(state);
@@ -343,12 +329,12 @@ impl Link {
 
     /// Leaves the topics that do not exist and that nobody has asked for in a while: whoever asks
     /// for one name after another must not make the home remember them all.
-    fn leave_unused(&self, broker: &Broker) {
+    fn leave_unused(&self, push: &Push) {
         let state = self.following.lock();
         let unused = state.topics.iter().filter(|(topic, followed)| {
             followed.used.elapsed() >= UNUSED_TIME
-                && broker.topics.find(topic).is_err()
-                && broker.listeners.of(topic).is_none()
+                && push.topics.find(topic).is_err()
+                && !push.is_awaited(topic)
         });
         let unused: Vec<String> = unused.map(|(topic, _)| topic.clone()).collect();
         drop(state);

@@ -4,8 +4,9 @@
 
 use super::command::about;
 use super::following::Following;
+use super::peers::KnownHomes;
 use super::wire::{self, Wires};
-use crate::broker::Broker;
+use crate::push::Push;
 use crate::refusal::Refusal;
 use crate::store::batch::{Batch, Publish};
 use crate::store::entry::{self, Entry};
@@ -22,9 +23,10 @@ use std::time::Instant;
 pub(crate) struct Link {
     pub(super) wires: Wires,
     pub(super) following: Following,
-    /// Whether this is the home of all topics, without which the broker is none: it is followed
-    /// as long as the process lives, and must not be the process itself.
-    pub(super) is_upstream: bool,
+    /// The id of this broker, by which a ring is found.
+    pub(super) own_id: String,
+    /// What is known of the homes of topics, where this is the home of some of them only.
+    known: Option<Arc<KnownHomes>>,
 }
 
 impl Link {
@@ -36,14 +38,28 @@ impl Link {
     pub(crate) fn new(
         address: String,
         token: Option<String>,
-        is_upstream: bool,
-        broker: &Arc<Broker>,
+        own_id: String,
+        known: Option<Arc<KnownHomes>>,
+        push: &Arc<Push>,
     ) -> io::Result<Arc<Link>> {
         let wires = Wires::new(address, token);
-        let link = Arc::new(Link { wires, following: Following::default(), is_upstream });
-        let (follower, broker) = (Arc::clone(&link), Arc::clone(broker));
-        thread::Builder::new().spawn(move || follower.follow(&broker))?;
+        let link = Arc::new(Link { wires, following: Following::default(), own_id, known });
+        let (follower, push) = (Arc::clone(&link), Arc::clone(push));
+        thread::Builder::new().spawn(move || follower.follow(&push))?;
         Ok(link)
+    }
+
+    /// Whether this is the home of all topics, without which the broker is none: it is followed
+    /// as long as the process lives, and must not be the process itself.
+    pub(super) fn is_upstream(&self) -> bool {
+        self.known.is_none()
+    }
+
+    /// Notes that a topic is no longer here: among peers it may be created elsewhere.
+    pub(super) fn moved(&self, topic: &str) {
+        if let Some(known) = &self.known {
+            known.moved(topic);
+        }
     }
 
     /// `HOST:PORT`.
@@ -60,13 +76,13 @@ impl Link {
         &self,
         batch: &mut Batch,
         deadline: Instant,
-        broker: &Arc<Broker>,
+        push: &Arc<Push>,
     ) -> Vec<Result<Receipt, Refusal>> {
         let mut commands = Vec::new();
         let mut answers = Vec::with_capacity(batch.publishes.len());
         let mut entries = batch.entries.as_slice();
         for group in batch.runs() {
-            let ready = group.first().map(|publish| self.ready(&publish.topic, deadline, broker));
+            let ready = group.first().map(|publish| self.ready(&publish.topic, deadline, push));
             let ready = ready.unwrap_or(Ok(()));
             for publish in group {
                 let (these, rest) = entries.split_at_checked(publish.count).unwrap_or_default();
@@ -92,7 +108,7 @@ impl Link {
         for (publish, answer) in batch.publishes.iter().zip(&mut answers) {
             if let Ok(receipt) = answer
                 && let Some(place) = place_after(publish, receipt)
-                && !self.wait_for(&publish.topic, place, deadline, broker)
+                && !self.wait_for(&publish.topic, place, deadline, push)
             {
                 *answer = Err(self.behind());
             }
@@ -106,9 +122,9 @@ impl Link {
         &self,
         topic: &str,
         deadline: Instant,
-        broker: &Arc<Broker>,
+        push: &Arc<Push>,
     ) -> Result<(), Refusal> {
-        match self.ready(topic, deadline, broker) {
+        match self.ready(topic, deadline, push) {
             Ok(()) | Err(Refusal::UnknownTopic(_)) => {}
             Err(refusal) => return Err(refusal),
         }
@@ -125,7 +141,7 @@ impl Link {
         }
         // An empty list has no message that would tell the mirror of it. Where the mirror has it
         // already, that is as well.
-        let _ = broker.topics.begin_mirror(topic, stream);
+        let _ = push.topics.begin_mirror(topic, stream);
         Ok(())
     }
 
@@ -134,10 +150,10 @@ impl Link {
         &self,
         topic: &str,
         deadline: Instant,
-        broker: &Arc<Broker>,
+        push: &Arc<Push>,
     ) -> Result<(), Refusal> {
         self.reach(deadline)?;
-        let before = broker.topics.end(topic).stream;
+        let before = push.topics.end(topic).stream;
         let deleted = self.wires.command(&about("delete_topic", topic), deadline);
         deleted.map_err(|refusal| match refusal {
             Refusal::Home { status: 404, .. } => Refusal::NoTopic,
@@ -145,13 +161,13 @@ impl Link {
         })?;
         if !self.follows(topic) {
             // Nobody says so where the mirror has stopped.
-            let _ = broker.topics.drop_mirror(topic);
+            let _ = push.topics.drop_mirror(topic);
         }
-        let bell = broker.listeners.join(topic);
+        let waiting = push.wait_for(topic);
         while before != StreamId::NONE
-            && broker.topics.end(topic).stream == before
+            && push.topics.end(topic).stream == before
             && self.follows(topic)
-            && bell.wait(deadline)
+            && waiting.wait(deadline)
         {}
         Ok(())
     }

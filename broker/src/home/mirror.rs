@@ -10,7 +10,7 @@ use super::command::{ring_or, subscribe};
 use super::following::Phase;
 use super::link::Link;
 use super::wire;
-use crate::broker::Broker;
+use crate::push::Push;
 use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
 use crate::store::change::Mirrored;
@@ -26,7 +26,7 @@ use std::sync::Arc;
 /// The mirrors, as one connection to their home brings them up to date.
 pub(super) struct Mirror<'a> {
     link: &'a Link,
-    broker: &'a Arc<Broker>,
+    push: &'a Arc<Push>,
     subscriber: &'a Subscriber,
     /// Messages of one topic that follow one another.
     pending: Option<Mirrored>,
@@ -39,10 +39,10 @@ impl Mirror<'_> {
     /// Nothing has arrived yet.
     pub(super) fn new<'a>(
         link: &'a Link,
-        broker: &'a Arc<Broker>,
+        push: &'a Arc<Push>,
         subscriber: &'a Subscriber,
     ) -> Mirror<'a> {
-        Mirror { link, broker, subscriber, pending: None, is_ring: false, is_distrusted: false }
+        Mirror { link, push, subscriber, pending: None, is_ring: false, is_distrusted: false }
     }
 
     /// Whether the home said that the path leads back here.
@@ -76,7 +76,7 @@ impl Mirror<'_> {
             (Some("deleted"), _) => {
                 self.drop_list(topic, None);
                 // Among peers it may be created elsewhere.
-                self.broker.homes().moved(topic);
+                self.link.moved(topic);
             }
             (Some("reset"), _) => self.drop_list(topic, stream),
             (None, Some("success")) => {
@@ -92,13 +92,13 @@ impl Mirror<'_> {
     fn confirmed(&mut self, topic: &str, end: Cursor) {
         self.flush();
         if end.stream != StreamId::NONE
-            && let Err(refusal) = self.broker.topics.begin_mirror(topic, end.stream)
+            && let Err(refusal) = self.push.topics.begin_mirror(topic, end.stream)
         {
             return self.fail(topic, refusal);
         }
         let following = &self.link.following;
         if following.set(topic, Phase::Behind(end)).is_some() {
-            following.reached(topic, self.broker.topics.end(topic));
+            following.reached(topic, self.push.topics.end(topic));
         }
     }
 
@@ -110,11 +110,11 @@ impl Mirror<'_> {
                 let asked = self.link.following.set(topic, Phase::Asked);
                 if asked.is_some() {
                     self.drop_list(topic, None);
-                    self.subscriber.answer(&mut subscribe(topic, self.broker));
+                    self.subscriber.answer(&mut subscribe(topic, self.push));
                 }
             }
             Some(Refusal::Home { status: 404, .. }) if self.link.following.forget(topic) => {
-                self.broker.homes().moved(topic);
+                self.link.moved(topic);
                 self.give_up(topic);
             }
             Some(refusal) => {
@@ -134,7 +134,7 @@ impl Mirror<'_> {
         }
         self.flush();
         if self.link.following.wants(topic) {
-            let stream = stream.unwrap_or_else(|| self.broker.topics.end(topic).stream);
+            let stream = stream.unwrap_or_else(|| self.push.topics.end(topic).stream);
             let from = Cursor { stream, next };
             self.pending = Some(Mirrored { topic: topic.to_owned(), from, entries: vec![entry] });
         }
@@ -144,10 +144,10 @@ impl Mirror<'_> {
     pub(super) fn flush(&mut self) {
         let Some(mirrored) = self.pending.take() else { return };
         let topic = mirrored.topic.clone();
-        match self.broker.topics.mirror(mirrored) {
+        match self.push.topics.mirror(mirrored) {
             Ok(()) => {
-                let end = self.broker.topics.end(&topic);
-                self.broker.announce(&topic);
+                let end = self.push.topics.end(&topic);
+                self.push.announce(&topic);
                 self.link.following.reached(&topic, end);
             }
             Err(refusal) => self.fail(&topic, refusal),
@@ -189,7 +189,7 @@ impl Mirror<'_> {
         self.link.unsubscribe(topic);
         let before = self.link.following.set(topic, Phase::Stopped(refusal));
         // Publishers may be waiting for it.
-        self.broker.announce(topic);
+        self.push.announce(topic);
         before
     }
 
@@ -199,7 +199,7 @@ impl Mirror<'_> {
         self.flush();
         self.give_up(topic);
         if let Some(stream) = stream
-            && let Err(refusal) = self.broker.topics.begin_mirror(topic, stream)
+            && let Err(refusal) = self.push.topics.begin_mirror(topic, stream)
         {
             self.fail(topic, refusal);
         }
@@ -207,10 +207,10 @@ impl Mirror<'_> {
 
     /// Deletes a mirror, and tells those who read it.
     fn give_up(&self, topic: &str) {
-        if let Err(refusal @ Refusal::NotStored { .. }) = self.broker.topics.drop_mirror(topic) {
+        if let Err(refusal @ Refusal::NotStored { .. }) = self.push.topics.drop_mirror(topic) {
             self.fail(topic, refusal);
         }
-        self.broker.announce(topic);
+        self.push.announce(topic);
     }
 }
 

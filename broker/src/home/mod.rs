@@ -36,7 +36,7 @@ pub(crate) use index::Index;
 pub(crate) use link::Link;
 pub(crate) use peers::Peers;
 
-use crate::broker::Broker;
+use crate::push::Push;
 use crate::refusal::Refusal;
 use crate::store::batch::Batch;
 use crate::store::ledger::Receipt;
@@ -67,17 +67,17 @@ impl Homes {
     pub(crate) fn publish(
         &self,
         batch: &mut Batch,
-        broker: &Arc<Broker>,
+        push: &Arc<Push>,
     ) -> Vec<Result<Receipt, Refusal>> {
         let deadline = Instant::now() + HOME_TIMEOUT;
         match self {
-            Homes::Own => broker.topics.append(batch),
-            Homes::Upstream(link) => link.publish(batch, deadline, broker),
+            Homes::Own => push.topics.append(batch),
+            Homes::Upstream(link) => link.publish(batch, deadline, push),
             Homes::Peers(peers) => {
                 let mut answers = Vec::with_capacity(batch.publishes.len());
                 let mut done = Batch::default();
                 while let Some(mut run) = batch.take_run() {
-                    answers.append(&mut peers.publish(&mut run, deadline, broker));
+                    answers.append(&mut peers.publish(&mut run, deadline, push));
                     done.publishes.append(&mut run.publishes);
                 }
                 *batch = done;
@@ -87,22 +87,22 @@ impl Homes {
     }
 
     /// Creates a topic at its home.
-    pub(crate) fn create(&self, topic: &str, broker: &Arc<Broker>) -> Result<(), Refusal> {
+    pub(crate) fn create(&self, topic: &str, push: &Arc<Push>) -> Result<(), Refusal> {
         let deadline = Instant::now() + HOME_TIMEOUT;
         match self {
-            Homes::Own => broker.topics.create(topic),
-            Homes::Upstream(link) => link.create(topic, deadline, broker),
-            Homes::Peers(peers) => peers.create(topic, deadline, broker),
+            Homes::Own => push.topics.create(topic),
+            Homes::Upstream(link) => link.create(topic, deadline, push),
+            Homes::Peers(peers) => peers.create(topic, deadline, push),
         }
     }
 
     /// Deletes a topic at its home.
-    pub(crate) fn delete(&self, topic: &str, broker: &Arc<Broker>) -> Result<(), Refusal> {
+    pub(crate) fn delete(&self, topic: &str, push: &Arc<Push>) -> Result<(), Refusal> {
         let deadline = Instant::now() + HOME_TIMEOUT;
         match self {
-            Homes::Own => broker.topics.delete(topic),
-            Homes::Upstream(link) => link.delete(topic, deadline, broker),
-            Homes::Peers(peers) => peers.delete(topic, deadline, broker),
+            Homes::Own => push.topics.delete(topic),
+            Homes::Upstream(link) => link.delete(topic, deadline, push),
+            Homes::Peers(peers) => peers.delete(topic, deadline, push),
         }
     }
 
@@ -112,52 +112,45 @@ impl Homes {
     /// # Errors
     ///
     /// No such topic, or neither mirror nor home.
-    pub(crate) fn prepare(&self, topic: &str, broker: &Arc<Broker>) -> Result<(), Refusal> {
+    pub(crate) fn prepare(&self, topic: &str, push: &Arc<Push>) -> Result<(), Refusal> {
         let deadline = Instant::now() + HOME_TIMEOUT;
         match self {
             Homes::Own => Ok(()),
-            Homes::Upstream(link) => link.serve(topic, deadline, broker),
-            Homes::Peers(peers) => match peers.home(topic, deadline, broker) {
+            Homes::Upstream(link) => link.serve(topic, deadline, push),
+            Homes::Peers(peers) => match peers.home(topic, deadline, push) {
                 Ok(Home::Here) => Ok(()),
-                Ok(Home::At(link)) => link.serve(topic, deadline, broker),
+                Ok(Home::At(link)) => link.serve(topic, deadline, push),
                 // Nobody knows where its home is now.
-                Err(refusal) if refusal.status() == 503 && broker.topics.is_mirror(topic) => Ok(()),
+                Err(refusal) if refusal.status() == 503 && push.topics.is_mirror(topic) => Ok(()),
                 Err(refusal) => Err(refusal),
             },
         }
     }
 
     /// The broker that a publish goes to, where that is not this one.
-    pub(crate) fn forwards_to(&self, topic: &str, broker: &Broker) -> Option<String> {
+    pub(crate) fn forwards_to(&self, topic: &str, push: &Push) -> Option<String> {
         match self {
             Homes::Own => None,
             Homes::Upstream(link) => Some(link.address().to_owned()),
-            Homes::Peers(_) if broker.topics.is_own(topic) => None,
+            Homes::Peers(_) if push.topics.is_own(topic) => None,
             Homes::Peers(peers) => peers.known_home(topic),
-        }
-    }
-
-    /// Notes that a topic is no longer where it was.
-    fn moved(&self, topic: &str) {
-        if let Homes::Peers(peers) = self {
-            peers.moved(topic);
         }
     }
 
     /// Works with the other brokers for as long as the process lives. `mirrors` are the topics
     /// that were mirrored before its start: they are followed again, whoever asks for them.
-    pub(crate) fn attend(&self, mirrors: Vec<String>, broker: &Arc<Broker>) {
+    pub(crate) fn attend(&self, mirrors: Vec<String>, push: &Arc<Push>) {
         match self {
             Homes::Own => {}
             Homes::Upstream(link) => {
                 for topic in mirrors {
                     // There are no more of them than there may be topics.
-                    let _ = link.ask_for(&topic, broker);
+                    let _ = link.ask_for(&topic, push);
                 }
             }
             Homes::Peers(peers) => {
-                mirrors.iter().for_each(|topic| peers.moved(topic));
-                peers.attend(broker);
+                mirrors.iter().for_each(|topic| peers.known.moved(topic));
+                peers.attend(push);
             }
         }
     }

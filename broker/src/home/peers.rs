@@ -10,7 +10,7 @@ use super::command::about;
 use super::index::Address;
 use super::wire::{self, Wire, Wires};
 use super::{HOME_TIMEOUT, Home, Link};
-use crate::broker::Broker;
+use crate::push::Push;
 use crate::refusal::Refusal;
 use crate::store::batch::Batch;
 use crate::store::ledger::Receipt;
@@ -37,7 +37,27 @@ pub(crate) struct Peers {
     /// Where the others reach this one.
     own: Address,
     token: Option<String>,
-    state: Mutex<State>,
+    /// This broker's id.
+    id: String,
+    pub(super) known: Arc<KnownHomes>,
+}
+
+/// What is known of the homes of topics.
+#[derive(Default)]
+pub(crate) struct KnownHomes(Mutex<State>);
+
+impl KnownHomes {
+    /// Notes that a topic is no longer where it was: its home is to be asked for.
+    pub(super) fn moved(&self, topic: &str) {
+        let mut state = self.lock();
+        state.homes.remove(topic);
+        state.moved.insert(topic.to_owned());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // What was learnt can be learnt again.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What was learnt; held to look or to note, never across I/O.
@@ -54,18 +74,18 @@ struct State {
 
 impl Peers {
     /// A peer that is reached at `own`, and asks the index at `HOST:PORT`.
-    pub(crate) fn new(index: String, own: Address, token: Option<String>) -> Peers {
+    pub(crate) fn new(index: String, own: Address, token: Option<String>, id: String) -> Peers {
         let index = Wires::new(index, token.clone());
-        Peers { index, own, token, state: Mutex::default() }
+        Peers { index, own, token, id, known: Arc::default() }
     }
 
     /// Registers with the index, tells it the topics that live here, and does so again whenever
     /// the index was lost. Does not return.
-    pub(super) fn attend(&self, broker: &Arc<Broker>) -> ! {
+    pub(super) fn attend(&self, push: &Arc<Push>) -> ! {
         let mut pauses = Pauses::default();
         let mut told = false;
         loop {
-            let Err(lost) = self.attend_once(broker, || {
+            let Err(lost) = self.attend_once(push, || {
                 pauses.reset();
                 if std::mem::take(&mut told) {
                     let _ = writeln!(io::stderr(), "broker: the index is back");
@@ -86,14 +106,14 @@ impl Peers {
     /// Registers and stays registered until the connection ends.
     fn attend_once(
         &self,
-        broker: &Arc<Broker>,
+        push: &Arc<Push>,
         registered: impl FnOnce(),
     ) -> Result<Infallible, Refusal> {
         let mut wire = self.index.open(Instant::now() + HOME_TIMEOUT)?;
-        self.introduce(&mut wire, broker)?;
+        self.introduce(&mut wire, push)?;
         registered();
         loop {
-            self.follow_moved(broker);
+            self.follow_moved(push);
             // Nothing is said unasked on this connection; it only has to end when either side
             // does, and show that both are there.
             match wire.receive(Instant::now() + HEARTBEAT, |_| {}) {
@@ -110,9 +130,9 @@ impl Peers {
 
     /// Registers, for as long as the connection lasts, with the topics that live here and no
     /// others.
-    fn introduce(&self, wire: &mut Wire, broker: &Arc<Broker>) -> Result<(), Refusal> {
+    fn introduce(&self, wire: &mut Wire, push: &Arc<Push>) -> Result<(), Refusal> {
         self.say(wire, &self.command("register_peer", None, ",\"present\":true"))?;
-        let topics = broker.topics.names(false);
+        let topics = push.topics.names(false);
         let mut contested = HashSet::new();
         for topics in topics.chunks(TOLD_AT_ONCE) {
             let command = |topic: &String| self.command("add_topic", Some(topic), "");
@@ -133,7 +153,7 @@ impl Peers {
         self.lock().contested = contested;
         self.say(wire, &self.command("told_topics", None, ""))?;
         // Deleted while the index was being told of them.
-        for topic in topics.iter().filter(|topic| !broker.topics.is_own(topic)) {
+        for topic in topics.iter().filter(|topic| !push.topics.is_own(topic)) {
             let _ = self.say(wire, &self.command("delete_topic", Some(topic), ""));
         }
         Ok(())
@@ -150,7 +170,7 @@ impl Peers {
     }
 
     /// Follows topics that are waited for here, and whose home was not known.
-    fn follow_moved(&self, broker: &Arc<Broker>) {
+    fn follow_moved(&self, push: &Arc<Push>) {
         let moved: Vec<String> = self.lock().moved.iter().cloned().collect();
         let deadline = Instant::now() + HOME_TIMEOUT;
         for topic in moved {
@@ -158,9 +178,9 @@ impl Peers {
                 // The index is to hear of this peer in time; the rest follows.
                 return;
             }
-            let waits = broker.topics.is_mirror(&topic) || broker.listeners.of(&topic).is_some();
-            let found = match self.home(&topic, deadline, broker) {
-                Ok(Home::At(link)) => link.ask_for(&topic, broker).is_ok(),
+            let waits = push.topics.is_mirror(&topic) || push.is_awaited(&topic);
+            let found = match self.home(&topic, deadline, push) {
+                Ok(Home::At(link)) => link.ask_for(&topic, push).is_ok(),
                 Ok(Home::Here) => true,
                 Err(_) => false,
             };
@@ -175,13 +195,13 @@ impl Peers {
         &self,
         topic: &str,
         deadline: Instant,
-        broker: &Arc<Broker>,
+        push: &Arc<Push>,
     ) -> Result<Home, Refusal> {
         let state = self.lock();
         let (known, is_contested) =
             (state.homes.get(topic).cloned(), state.contested.contains(topic));
         drop(state);
-        if broker.topics.is_own(topic) {
+        if push.topics.is_own(topic) {
             return if is_contested { Err(contested()) } else { Ok(Home::Here) };
         }
         if let Some(link) = &known
@@ -192,24 +212,21 @@ impl Peers {
         match (self.ask(topic, deadline), known) {
             // The index says so, but there is no such list: it was deleted just now.
             (Ok(address), _) if address == self.own => Err(Refusal::UnknownTopic(topic.to_owned())),
-            (Ok(address), _) => self.link(topic, address, broker).map(Home::At),
+            (Ok(address), _) => self.link(topic, address, push).map(Home::At),
             (Err(Refusal::Unreachable { .. }), Some(link)) if !link.is_over() => Ok(Home::At(link)),
             (Err(refusal), _) => Err(refusal),
         }
     }
 
     /// The link to a topic's home, which is at this address.
-    fn link(
-        &self,
-        topic: &str,
-        address: Address,
-        broker: &Arc<Broker>,
-    ) -> Result<Arc<Link>, Refusal> {
+    fn link(&self, topic: &str, address: Address, push: &Arc<Push>) -> Result<Arc<Link>, Refusal> {
         let mut state = self.lock();
         let link = match state.links.get(&address) {
             Some(link) if !link.is_over() => Arc::clone(link),
             _ => {
-                let link = Link::new(address.to_string(), self.token.clone(), false, broker);
+                let (token, id) = (self.token.clone(), self.id.clone());
+                let known = Some(Arc::clone(&self.known));
+                let link = Link::new(address.to_string(), token, id, known, push);
                 let link = link.map_err(|error| self.index.unreachable(&error))?;
                 state.links.insert(address, Arc::clone(&link));
                 link
@@ -229,27 +246,20 @@ impl Peers {
         self.lock().homes.get(topic).map(|link| link.address().to_owned())
     }
 
-    /// Notes that a topic is no longer where it was: its home is to be asked for.
-    pub(super) fn moved(&self, topic: &str) {
-        let mut state = self.lock();
-        state.homes.remove(topic);
-        state.moved.insert(topic.to_owned());
-    }
-
     /// Appends a batch that is all of one topic at its home.
     pub(super) fn publish(
         &self,
         batch: &mut Batch,
         deadline: Instant,
-        broker: &Arc<Broker>,
+        push: &Arc<Push>,
     ) -> Vec<Result<Receipt, Refusal>> {
         let topic = batch.publishes.first().map(|publish| publish.topic.clone());
-        match self.home(&topic.unwrap_or_default(), deadline, broker) {
+        match self.home(&topic.unwrap_or_default(), deadline, push) {
             Ok(Home::Here) => {
                 batch.own_only = true;
-                broker.topics.append(batch)
+                push.topics.append(batch)
             }
-            Ok(Home::At(link)) => link.publish(batch, deadline, broker),
+            Ok(Home::At(link)) => link.publish(batch, deadline, push),
             Err(refusal) => batch.publishes.iter().map(|_| Err(refusal.clone())).collect(),
         }
     }
@@ -259,11 +269,11 @@ impl Peers {
         &self,
         topic: &str,
         deadline: Instant,
-        broker: &Arc<Broker>,
+        push: &Arc<Push>,
     ) -> Result<(), Refusal> {
         let known = self.lock().homes.get(topic).cloned();
         let is_followed = known.as_ref().is_some_and(|link| link.follows(topic));
-        if broker.topics.is_own(topic) || (is_followed && broker.topics.is_mirror(topic)) {
+        if push.topics.is_own(topic) || (is_followed && push.topics.is_mirror(topic)) {
             return Err(Refusal::TopicExists);
         }
         self.tell("add_topic", topic, deadline).map_err(|refusal| match refusal {
@@ -274,13 +284,13 @@ impl Peers {
         if let Some(link) = known {
             link.leave(topic);
         }
-        let _ = broker.topics.drop_mirror(topic);
+        let _ = push.topics.drop_mirror(topic);
         let mut state = self.lock();
         state.homes.remove(topic);
         state.moved.remove(topic);
         state.contested.remove(topic);
         drop(state);
-        let created = broker.topics.create(topic);
+        let created = push.topics.create(topic);
         if !matches!(created, Ok(()) | Err(Refusal::TopicExists)) {
             // Nobody else may have the name before the index hears that it is free again.
             let _ = self.tell("delete_topic", topic, deadline);
@@ -293,20 +303,20 @@ impl Peers {
         &self,
         topic: &str,
         deadline: Instant,
-        broker: &Arc<Broker>,
+        push: &Arc<Push>,
     ) -> Result<(), Refusal> {
-        if broker.topics.is_own(topic) {
-            broker.topics.delete(topic)?;
+        if push.topics.is_own(topic) {
+            push.topics.delete(topic)?;
             if !self.lock().contested.remove(topic) {
                 // An index that is not there is told what lives here when it is back.
                 let _ = self.tell("delete_topic", topic, deadline);
             }
             return Ok(());
         }
-        match self.home(topic, deadline, broker) {
-            Ok(Home::At(link)) => link.delete(topic, deadline, broker),
+        match self.home(topic, deadline, push) {
+            Ok(Home::At(link)) => link.delete(topic, deadline, push),
             // What is left of a topic that is gone elsewhere.
-            Ok(Home::Here) | Err(Refusal::UnknownTopic(_)) => broker.topics.drop_mirror(topic),
+            Ok(Home::Here) | Err(Refusal::UnknownTopic(_)) => push.topics.drop_mirror(topic),
             Err(refusal) => Err(refusal),
         }
     }
@@ -349,8 +359,7 @@ impl Peers {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // What was learnt can be learnt again.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 }
 

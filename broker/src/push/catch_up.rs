@@ -5,7 +5,7 @@
 //! to wait for a client, another takes its place. So there are about as many threads as there are
 //! sockets that are full, and those few more.
 
-use crate::broker::Broker;
+use crate::push::Push;
 use crate::push::session::{Progress, Session};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -29,7 +29,7 @@ const TURN: Duration = Duration::from_millis(10);
 /// The sessions that were handed over.
 pub(crate) struct CatchUp {
     threads_max: usize,
-    crew: Mutex<Crew>,
+    state: Mutex<State>,
     /// Told when a session joins the queue.
     queued: Condvar,
 }
@@ -37,7 +37,7 @@ pub(crate) struct CatchUp {
 /// Invariant: while `queue` holds a session, some thread waits for no client, or there are as many
 /// threads as there may be.
 #[derive(Default)]
-struct Crew {
+struct State {
     /// Sessions whose writer will be the thread that takes them.
     queue: VecDeque<Arc<Session>>,
     threads: usize,
@@ -50,92 +50,91 @@ struct Crew {
 impl CatchUp {
     /// At most so many threads.
     pub(crate) fn new(threads_max: usize) -> CatchUp {
-        CatchUp { threads_max, crew: Mutex::default(), queued: Condvar::new() }
+        CatchUp { threads_max, state: Mutex::default(), queued: Condvar::new() }
     }
 
     /// Takes over a session whose writer the caller is.
-    pub(crate) fn take(&self, session: Arc<Session>, broker: &Arc<Broker>) {
-        let mut crew = self.crew();
-        crew.queue.push_back(session);
-        self.ensure_progress(&mut crew, broker);
+    pub(crate) fn take(&self, session: Arc<Session>, push: &Arc<Push>) {
+        let mut state = self.lock();
+        state.queue.push_back(session);
+        self.ensure_progress(&mut state, push);
         self.queued.notify_one();
     }
 
     /// Keeps the invariant, with a few threads where they can be had. Where not even one can, the
     /// subscriber that has not read for the longest time is closed: its cursor, name or id takes
     /// it up again.
-    fn ensure_progress(&self, crew: &mut Crew, broker: &Arc<Broker>) {
-        if crew.queue.is_empty() || crew.threads >= crew.stalled.len() + ACTIVE {
+    fn ensure_progress(&self, state: &mut State, push: &Arc<Push>) {
+        if state.queue.is_empty() || state.threads >= state.stalled.len() + ACTIVE {
             return;
         }
-        if crew.threads < self.threads_max {
-            let broker = Arc::clone(broker);
+        if state.threads < self.threads_max {
+            let push = Arc::clone(push);
             let thread = thread::Builder::new().stack_size(STACK_SIZE);
-            if thread.spawn(move || broker.catch_up.serve(&broker)).is_ok() {
-                crew.threads += 1;
+            if thread.spawn(move || push.catch_up.serve(&push)).is_ok() {
+                state.threads += 1;
                 return;
             }
         }
-        if crew.threads > crew.stalled.len() {
+        if state.threads > state.stalled.len() {
             return;
         }
-        match crew.stalled.pop_first() {
+        match state.stalled.pop_first() {
             Some((_, oldest)) => oldest.close(),
             // There is not even one thread: what waits is closed instead of forgotten.
-            None => crew.queue.drain(..).for_each(|session| session.close()),
+            None => state.queue.drain(..).for_each(|session| session.close()),
         }
     }
 
     /// The life of a thread.
-    fn serve(&self, broker: &Arc<Broker>) {
+    fn serve(&self, push: &Arc<Push>) {
         loop {
-            let crew = self.crew();
+            let state = self.lock();
             let waited =
-                self.queued.wait_timeout_while(crew, IDLE_TIME, |crew| crew.queue.is_empty());
-            let mut crew = waited.unwrap_or_else(PoisonError::into_inner).0;
-            let Some(session) = crew.queue.pop_front() else {
-                crew.threads -= 1;
+                self.queued.wait_timeout_while(state, IDLE_TIME, |state| state.queue.is_empty());
+            let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let Some(session) = state.queue.pop_front() else {
+                state.threads -= 1;
                 return;
             };
-            drop(crew);
-            self.bring_up_to_date(&session, broker);
+            drop(state);
+            self.bring_up_to_date(&session, push);
         }
     }
 
-    fn bring_up_to_date(&self, session: &Arc<Session>, broker: &Arc<Broker>) {
-        let mut work = broker.work(Some(TURN));
-        match session.write(&mut work) {
+    fn bring_up_to_date(&self, session: &Arc<Session>, push: &Arc<Push>) {
+        let mut pass = push.pass(Some(TURN));
+        match session.write(&mut pass) {
             Progress::UpToDate => {}
-            Progress::Late => self.take(Arc::clone(session), broker),
-            Progress::Full => self.wait_for(session, broker),
+            Progress::Late => self.take(Arc::clone(session), push),
+            Progress::Full => self.wait_for(session, push),
         }
     }
 
     /// Serves one session until it is up to date, however long its client takes.
-    fn wait_for(&self, session: &Arc<Session>, broker: &Arc<Broker>) {
-        let mut crew = self.crew();
-        let number = crew.next;
-        crew.next += 1;
-        crew.stalled.insert(number, Arc::clone(session));
-        self.ensure_progress(&mut crew, broker);
-        drop(crew);
+    fn wait_for(&self, session: &Arc<Session>, push: &Arc<Push>) {
+        let mut state = self.lock();
+        let number = state.next;
+        state.next += 1;
+        state.stalled.insert(number, Arc::clone(session));
+        self.ensure_progress(&mut state, push);
+        drop(state);
         session.set_patient(true);
-        let mut work = broker.work(None);
-        while session.write(&mut work) != Progress::UpToDate {}
-        self.crew().stalled.remove(&number);
+        let mut pass = push.pass(None);
+        while session.write(&mut pass) != Progress::UpToDate {}
+        self.lock().stalled.remove(&number);
     }
 
-    fn crew(&self) -> MutexGuard<'_, Crew> {
-        // A panic under this lock would leave sessions without a writer: start anew.
-        self.crew.lock().unwrap_or_else(|_| std::process::abort())
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic under this lock would leave sessions without a writer: a restart is whole.
+        self.state.lock().unwrap_or_else(|_| std::process::abort())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::push::fixture::{FIRST, subscribe};
-    use crate::push::names::Names;
+    use crate::push::fixture::{FIRST, push_of, subscribe};
     use crate::store::batch::Batch;
     use crate::store::memory::Memory;
     use crate::store::topics::Topics;
@@ -147,23 +146,23 @@ mod tests {
         const THREADS: usize = 3;
         const SESSIONS: usize = 10;
         let topics = Topics::new(Memory::new(u64::MAX));
-        let broker = Arc::new(Broker::new(topics, Names::default(), 1 << 20, THREADS));
+        let push = Arc::new(push_of(topics, THREADS));
         // Together more than a socket takes.
         let message = "x".repeat(1 << 20);
         for _ in 0..20 {
             let mut batch = Batch::default();
             batch.publish("t", None, [message.as_str()].into_iter(), 1 << 20).unwrap();
-            assert!(broker.topics.append(&mut batch).iter().all(Result::is_ok));
+            assert!(push.topics.append(&mut batch).iter().all(Result::is_ok));
         }
-        let sessions: Vec<_> = (0..SESSIONS).map(|_| subscribe(&broker)).collect();
+        let sessions: Vec<_> = (0..SESSIONS).map(|_| subscribe(&push)).collect();
         for (session, _) in &sessions {
-            assert!(session.notify(FIRST, broker.listeners.number_announcement()));
-            broker.catch_up.take(Arc::clone(session), &broker);
+            assert!(session.notify(FIRST, push.announcements.begin()));
+            push.catch_up.take(Arc::clone(session), &push);
         }
         let open = || sessions.iter().filter(|(session, _)| !session.is_closed()).count();
         let end = Instant::now() + Duration::from_secs(60);
         while open() > THREADS && Instant::now() < end {
-            assert!(broker.catch_up.crew().threads <= THREADS);
+            assert!(push.catch_up.lock().threads <= THREADS);
             thread::sleep(Duration::from_millis(1));
         }
         assert_eq!(open(), THREADS, "the others made way");

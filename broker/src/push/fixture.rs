@@ -1,23 +1,31 @@
 //! What the tests of push have in common.
 
-use crate::broker::Broker;
+use crate::log::Log;
+use crate::push::Push;
 use crate::push::format::Format;
+use crate::push::lasting::LastingSubscriptions;
 use crate::push::session::Session;
 use crate::push::subscriptions::Subscription;
 use crate::store::stream::Cursor;
+use crate::store::topics::Topics;
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 
 /// The index of a session's first subscription.
 pub(super) const FIRST: usize = 0;
 
+/// These topics, with so many threads to catch up.
+pub(super) fn push_of(topics: Topics, threads_max: usize) -> Push {
+    Push::new(topics, LastingSubscriptions::default(), threads_max, Arc::new(Log::default()))
+}
+
 /// A session that has subscribed to all of the topic `t`, and its client, who reads only if the
 /// test does.
-pub(super) fn subscribe(broker: &Broker) -> (Arc<Session>, TcpStream) {
+pub(super) fn subscribe(push: &Push) -> (Arc<Session>, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let session = Session::new(Arc::new(listener.accept().unwrap().0));
-    let begin = Cursor { next: 0, ..broker.topics.end("t") };
+    let begin = Cursor { next: 0, ..push.topics.end("t") };
     let subscription = Subscription::new("t".into(), begin, Format::Channel, None);
     assert_eq!(session.reserve(), FIRST);
     session.subscribe([(FIRST, subscription)], &mut Vec::new());

@@ -7,7 +7,7 @@ use crate::push::session::Session;
 use crate::refusal::Refusal;
 use common::limits::SUBSCRIPTIONS_MAX;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -19,30 +19,29 @@ pub(crate) struct Listeners {
     topics: Mutex<HashMap<Arc<str>, Arc<Vec<Listener>>>>,
     /// How many listeners there are: where there is none, a publish takes no lock.
     count: AtomicUsize,
-    announcements: AtomicU64,
 }
 
-/// Whoever is told that a topic has news.
+/// Whoever is told that a topic has new messages.
 #[derive(Clone)]
 pub(crate) enum Listener {
     /// A connection that messages are pushed to, and the index of its subscription.
     Session(Arc<Session>, usize),
     /// A thread that waits for one answer.
-    Bell(Arc<Bell>),
+    Waiter(Arc<Waiter>),
 }
 
 /// Wakes one waiting thread.
 #[derive(Default)]
-pub(crate) struct Bell {
-    rung: Mutex<bool>,
+pub(crate) struct Waiter {
+    woken: Mutex<bool>,
     changed: Condvar,
 }
 
-/// A thread's place among the listeners of a topic; leaving is dropping it.
-pub(crate) struct Place<'a> {
+/// A thread that is registered with a topic; leaving is dropping it.
+pub(crate) struct Waiting<'a> {
     listeners: &'a Listeners,
     topic: Arc<str>,
-    bell: Arc<Bell>,
+    waiter: Arc<Waiter>,
 }
 
 impl Listeners {
@@ -120,10 +119,10 @@ impl Listeners {
     }
 
     /// Registers the calling thread with a topic.
-    pub(crate) fn join(&self, topic: &str) -> Place<'_> {
-        let bell = Arc::new(Bell::default());
-        let topic = self.add(topic, Listener::Bell(Arc::clone(&bell)));
-        Place { listeners: self, topic, bell }
+    pub(crate) fn join(&self, topic: &str) -> Waiting<'_> {
+        let waiter = Arc::new(Waiter::default());
+        let topic = self.add(topic, Listener::Waiter(Arc::clone(&waiter)));
+        Waiting { listeners: self, topic, waiter }
     }
 
     /// The listeners of a topic.
@@ -139,19 +138,18 @@ impl Listeners {
         self.count.load(Ordering::SeqCst) == 0
     }
 
-    /// The number of a new announcement, of news that are in the lists.
-    pub(crate) fn number_announcement(&self) -> u64 {
-        self.announcements.fetch_add(1, Ordering::SeqCst) + 1
-    }
-
-    /// The last announcement: whoever reads a list from now on finds its news.
-    pub(crate) fn last_announcement(&self) -> u64 {
-        self.announcements.load(Ordering::SeqCst)
-    }
-
     /// How many listeners there are, each counted for each of its topics.
     pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
+    }
+
+    /// The session of this number, if it listens to a topic.
+    pub(super) fn session(&self, topic: &str, number: u64) -> Option<Arc<Session>> {
+        let of = self.of(topic)?;
+        of.iter().find_map(|listener| match listener {
+            Listener::Session(session, _) if session.number == number => Some(Arc::clone(session)),
+            _ => None,
+        })
     }
 
     /// How many connections a topic's messages are pushed to.
@@ -167,41 +165,41 @@ impl Listener {
             (Listener::Session(one, index), Listener::Session(other, other_index)) => {
                 Arc::ptr_eq(one, other) && index == other_index
             }
-            (Listener::Bell(one), Listener::Bell(other)) => Arc::ptr_eq(one, other),
+            (Listener::Waiter(one), Listener::Waiter(other)) => Arc::ptr_eq(one, other),
             _ => false,
         }
     }
 }
 
-impl Bell {
+impl Waiter {
     /// Wakes the thread that waits, or makes its next wait short.
-    pub(crate) fn ring(&self) {
-        *lock(&self.rung) = true;
+    pub(super) fn wake(&self) {
+        *lock(&self.woken) = true;
         self.changed.notify_all();
     }
 }
 
-impl Place<'_> {
+impl Waiting<'_> {
     /// Sleeps until the topic was published to since the last call, or until the deadline.
     /// Returns whether it was.
     pub(crate) fn wait(&self, deadline: Instant) -> bool {
-        let mut rung = lock(&self.bell.rung);
-        while !*rung {
+        let mut woken = lock(&self.waiter.woken);
+        while !*woken {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
             }
-            let woken = self.bell.changed.wait_timeout(rung, left);
-            rung = woken.unwrap_or_else(PoisonError::into_inner).0;
+            let waited = self.waiter.changed.wait_timeout(woken, left);
+            woken = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        *rung = false;
+        *woken = false;
         true
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.listeners.remove(&self.topic, &Listener::Bell(Arc::clone(&self.bell)));
+        self.listeners.remove(&self.topic, &Listener::Waiter(Arc::clone(&self.waiter)));
     }
 }
 
@@ -213,39 +211,37 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::Broker;
-    use crate::push::fixture::subscribe;
-    use crate::push::names::Names;
+    use crate::push::fixture::{push_of, subscribe};
     use crate::store::memory::Memory;
     use crate::store::topics::Topics;
     use std::thread;
     use std::time::Duration;
 
-    fn ring(listeners: &Listeners, topic: &str) {
+    fn wake(listeners: &Listeners, topic: &str) {
         for listener in listeners.of(topic).unwrap_or_default().iter() {
-            let Listener::Bell(bell) = listener else { panic!("nobody subscribed") };
-            bell.ring();
+            let Listener::Waiter(waiter) = listener else { panic!("nobody subscribed") };
+            waiter.wake();
         }
     }
 
     #[test]
     fn a_listener_is_woken_by_its_own_topic_only() {
         let listeners = Listeners::default();
-        let place = listeners.join("a");
-        ring(&listeners, "b");
-        assert!(!place.wait(Instant::now()));
-        ring(&listeners, "a");
-        assert!(place.wait(Instant::now()));
-        assert!(!place.wait(Instant::now()));
+        let waiting = listeners.join("a");
+        wake(&listeners, "b");
+        assert!(!waiting.wait(Instant::now()));
+        wake(&listeners, "a");
+        assert!(waiting.wait(Instant::now()));
+        assert!(!waiting.wait(Instant::now()));
     }
 
     #[test]
     fn a_sleeping_listener_wakes_up() {
         let listeners = Listeners::default();
-        let place = listeners.join("a");
+        let waiting = listeners.join("a");
         thread::scope(|scope| {
-            scope.spawn(|| ring(&listeners, "a"));
-            assert!(place.wait(Instant::now() + Duration::from_secs(60)));
+            scope.spawn(|| wake(&listeners, "a"));
+            assert!(waiting.wait(Instant::now() + Duration::from_secs(60)));
         });
     }
 
@@ -253,23 +249,23 @@ mod tests {
     #[test]
     fn there_are_only_so_many_subscriptions() {
         let listeners = Listeners::default();
-        let bell = Arc::new(Bell::default());
+        let waiter = Arc::new(Waiter::default());
         for _ in 0..SUBSCRIPTIONS_MAX {
             assert!(listeners.check_room().is_ok());
-            listeners.add("a", Listener::Bell(Arc::clone(&bell)));
+            listeners.add("a", Listener::Waiter(Arc::clone(&waiter)));
         }
         let refusal = listeners.check_room().unwrap_err();
         assert!(refusal.to_string().contains("1000000"), "{refusal}");
         assert_eq!(refusal.status(), 503, "which is answered with Retry-After");
-        listeners.remove("a", &Listener::Bell(bell));
+        listeners.remove("a", &Listener::Waiter(waiter));
         assert!(listeners.check_room().is_ok());
     }
 
-    /// A subscription may be made anew before the one that another connection ended has left.
+    /// A topic may be subscribed to again before the one that another connection ended has left.
     #[test]
     fn of_two_subscriptions_of_a_session_the_one_leaves_that_has_ended() {
         let topics = Topics::new(Memory::new(u64::MAX));
-        let (session, _client) = subscribe(&Broker::new(topics, Names::default(), 1000, 1));
+        let (session, _client) = subscribe(&push_of(topics, 1));
         let listeners = Listeners::default();
         for ended in [0, 1] {
             let at = |index| Listener::Session(Arc::clone(&session), index);

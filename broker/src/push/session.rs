@@ -11,13 +11,14 @@
 //! the answer to the command that subscribed.
 
 use crate::push::format::Format;
+use crate::push::pass::{DeliveryPass, Piece};
 use crate::push::subscriptions::{Subscription, Subscriptions};
-use crate::push::work::{Piece, Work};
 use crate::store::stream::Cursor;
 use common::limits::PIECE_SIZE;
+use std::collections::HashSet;
 use std::io::{ErrorKind, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,8 +33,13 @@ const PATIENT: Duration = Duration::from_secs(60);
 /// too, in bytes.
 const OUTBOX_SIZE_MAX: usize = 1 << 20;
 
+/// Numbers are given once in the life of the process.
+static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
+
 /// The write side of a connection.
 pub(crate) struct Session {
+    /// Tells it from all other sessions.
+    pub(super) number: u64,
     stream: Arc<TcpStream>,
     /// Changed by the writer only.
     patient: AtomicBool,
@@ -44,7 +50,7 @@ pub(crate) struct Session {
     ended: Condvar,
 }
 
-/// Lock order: this, then those of `names.rs` or `store/topics.rs`. Never held across I/O.
+/// Lock order: this, then those of `lasting.rs` or `store/topics.rs`. Never held across I/O.
 #[derive(Default)]
 struct State {
     /// Whether some thread is the writer. Only it takes from `unsent` and `outbox`.
@@ -58,6 +64,8 @@ struct State {
     /// Answers; they go before messages.
     outbox: Vec<u8>,
     subscriptions: Subscriptions,
+    /// The names of lasting subscriptions that this session has asked for.
+    names: HashSet<Arc<str>>,
 }
 
 /// Bytes on their way to one socket.
@@ -67,7 +75,7 @@ struct Unsent {
     written: usize,
     /// How many messages they are.
     count: u64,
-    /// What is acknowledged once all of it is written: lasting subscriptions and their places.
+    /// What is acknowledged once all of it is written: lasting subscriptions and their positions.
     receipts: Vec<(Arc<str>, Arc<str>, Cursor)>,
 }
 
@@ -88,7 +96,7 @@ impl Unsent {
 pub(crate) enum Progress {
     /// Nothing is left to write; the session has no writer now.
     UpToDate,
-    /// The work's time was up. The caller is still the writer, and has to find another.
+    /// The pass's time was up. The caller is still the writer, and has to find another.
     Late,
     /// The socket is full. The caller is still the writer, and has to find another.
     Full,
@@ -100,6 +108,7 @@ impl Session {
         // A socket that refuses this is about to fail anyway.
         let _ = stream.set_write_timeout(Some(IMPATIENT));
         Arc::new(Session {
+            number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
             stream,
             patient: AtomicBool::new(false),
             state: Mutex::default(),
@@ -172,6 +181,16 @@ impl Session {
         self.lock().subscriptions.topics()
     }
 
+    /// Notes that the session has asked for a name.
+    pub(super) fn add_name(&self, name: &str) {
+        self.lock().names.insert(name.into());
+    }
+
+    /// The names that the session has asked for, which it gives up.
+    pub(super) fn take_names(&self) -> HashSet<Arc<str>> {
+        std::mem::take(&mut self.lock().names)
+    }
+
     /// Notes that a subscription's topic has the news of this announcement. True when the caller is
     /// the writer from now on, and has to call [`Session::write`].
     ///
@@ -183,12 +202,12 @@ impl Session {
         state.begin_writing()
     }
 
-    /// Writes until nothing is left, the socket is full, or the work's time is up. The caller has
+    /// Writes until nothing is left, the socket is full, or the pass's time is up. The caller has
     /// to be the writer.
-    pub(crate) fn write(&self, work: &mut Work<'_>) -> Progress {
+    pub(super) fn write(&self, pass: &mut DeliveryPass<'_>) -> Progress {
         loop {
             let mut state = self.lock();
-            let Some(mut unsent) = state.next(work) else {
+            let Some(mut unsent) = state.next(pass) else {
                 if self.is_patient() {
                     // Before the role is given up: the next writer may be a publisher.
                     drop(state);
@@ -205,11 +224,11 @@ impl Session {
                 self.lock().unsent = Some(unsent);
                 return Progress::Full;
             }
-            work.delivered.add(unsent.count);
+            pass.delivered.add(unsent.count);
             for (name, topic, cursor) in unsent.receipts {
-                work.names.acknowledge(&name, &topic, cursor);
+                pass.lasting.acknowledge(&name, &topic, cursor);
             }
-            if work.is_late() {
+            if pass.is_late() {
                 return Progress::Late;
             }
         }
@@ -313,7 +332,7 @@ impl State {
     }
 
     /// What to write next, if anything: of messages, those of as many topics as fill a piece.
-    fn next(&mut self, work: &mut Work<'_>) -> Option<Unsent> {
+    fn next(&mut self, pass: &mut DeliveryPass<'_>) -> Option<Unsent> {
         if self.closed {
             return None;
         }
@@ -328,17 +347,23 @@ impl State {
         while gathered.bytes.len() < PIECE_SIZE
             && let Some((index, news)) = self.subscriptions.take_ready()
         {
-            self.gather(index, news, work, &mut gathered);
+            self.gather(index, news, pass, &mut gathered);
         }
         (!gathered.bytes.is_empty()).then_some(gathered)
     }
 
     /// Takes the next messages of a subscription, if there are any: `news` and what came since. Its
     /// cursor moves behind them.
-    fn gather(&mut self, index: usize, news: u64, work: &mut Work<'_>, gathered: &mut Unsent) {
+    fn gather(
+        &mut self,
+        index: usize,
+        news: u64,
+        pass: &mut DeliveryPass<'_>,
+        gathered: &mut Unsent,
+    ) {
         let place = self.subscriptions.place(index);
         let Some(subscription) = self.subscriptions.get_mut(index) else { return };
-        let Some(piece) = work.read(subscription, &place) else { return };
+        let Some(piece) = pass.read(subscription, &place) else { return };
         subscription.cursor = piece.end;
         if let Some(name) = &subscription.name
             && subscription.format == Format::Text

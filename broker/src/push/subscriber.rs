@@ -1,6 +1,7 @@
 //! A connection in its role as subscriber: its session, and its place among the listeners.
 
-use crate::broker::Broker;
+use crate::push::DELIVERY_TIME;
+use crate::push::Push;
 use crate::push::format::Format;
 use crate::push::session::{Progress, Session};
 use crate::push::subscriptions::Subscription;
@@ -14,31 +15,37 @@ use std::time::Instant;
 
 /// A subscriber; its subscriptions end when it is dropped, those with a name outlive it.
 pub(crate) struct Subscriber {
-    broker: Arc<Broker>,
+    push: Arc<Push>,
     session: Arc<Session>,
 }
 
 impl Subscriber {
     /// A subscriber of nothing yet. From now on only it writes to the socket.
-    pub(crate) fn new(stream: Arc<TcpStream>, broker: &Arc<Broker>) -> Subscriber {
-        Subscriber { broker: Arc::clone(broker), session: Session::new(stream) }
+    pub(crate) fn new(stream: Arc<TcpStream>, push: &Arc<Push>) -> Subscriber {
+        Subscriber { push: Arc::clone(push), session: Session::new(stream) }
     }
 
     /// Sends answers, and takes them out of `answers`. False when the session is over.
     pub(crate) fn answer(&self, answers: &mut Vec<u8>) -> bool {
         if self.session.answer(answers) {
-            let mut work = self.broker.work(Some(crate::broker::DELIVERY_TIME));
-            if self.session.write(&mut work) != Progress::UpToDate {
-                self.broker.catch_up.take(Arc::clone(&self.session), &self.broker);
+            let mut pass = self.push.pass(Some(DELIVERY_TIME));
+            if self.session.write(&mut pass) != Progress::UpToDate {
+                self.push.catch_up.take(Arc::clone(&self.session), &self.push);
             }
         }
         !self.session.is_closed()
     }
 
-    /// Subscribes to a topic. `begin` is told where the topic ends now and says where to begin;
-    /// `confirm` writes the answer, given that place. Where the topic is subscribed to already,
-    /// nothing changes for this connection but that it is confirmed once more; the lasting
-    /// subscription of another name begins, for when that has a connection of its own.
+    /// Whether a topic is subscribed to.
+    pub(crate) fn follows(&self, topic: &str) -> bool {
+        self.session.cursor(topic).is_some()
+    }
+
+    /// Subscribes to a topic that can be read here. `begin` is told where the topic ends now and
+    /// says where to begin; `confirm` writes the answer, given that place. Where the topic is
+    /// subscribed to already, nothing changes for this connection but that it is confirmed once
+    /// more; the lasting subscription of another name begins, for when that has a connection of its
+    /// own.
     ///
     /// # Errors
     ///
@@ -56,34 +63,30 @@ impl Subscriber {
         if let Some(cursor) = self.session.cursor(topic) {
             if name.is_some() {
                 // One that has begun before stays where it is.
-                begin(self.broker.topics.end(topic))?;
+                begin(self.push.topics.end(topic))?;
             }
             confirm(answers, cursor);
             return Ok(());
         }
-        if let Err(refusal) = self.broker.prepare(topic) {
-            self.broker.log.note("subscribed", topic, &Err(refusal.clone()));
-            return Err(refusal);
-        }
         // First listen, then look: what is published between the two is found either way.
-        let (index, topic) = self.broker.listeners.subscribe(topic, &self.session)?;
-        let cursor = match begin(self.broker.topics.end(&topic)) {
+        let (index, topic) = self.push.listeners.subscribe(topic, &self.session)?;
+        let cursor = match begin(self.push.topics.end(&topic)) {
             Ok(cursor) => cursor,
             Err(refusal) => {
-                self.broker.listeners.withdraw(&topic, &self.session, index);
+                self.push.listeners.withdraw(&topic, &self.session, index);
                 return Err(refusal);
             }
         };
         confirm(answers, cursor);
-        self.broker.log.note("subscribed", &topic, &Ok(()));
+        self.push.log.note("subscribed", &topic, &Ok(()));
         let subscription =
             Subscription::new(Arc::clone(&topic), cursor, format, name.map(Arc::from));
         self.session.subscribe([(index, subscription)], answers);
         // Another connection may have taken the name meanwhile, and not found this subscription.
         if let Some(name) = name
-            && !self.broker.names.is_held_by(name, &self.session)
+            && !self.push.lasting.is_held_by(name, self.session.number)
         {
-            self.broker.listeners.unsubscribe(&topic, &self.session, Some(name));
+            self.push.listeners.unsubscribe(&topic, &self.session, Some(name));
         }
         Ok(())
     }
@@ -101,21 +104,21 @@ impl Subscriber {
     ) -> Result<(), Refusal> {
         let mut begun = Vec::new();
         for (topic, cursor) in topics {
-            match self.broker.listeners.subscribe(topic, &self.session) {
+            match self.push.listeners.subscribe(topic, &self.session) {
                 Ok((index, topic)) => {
                     begun.push((index, Subscription::new(topic, cursor, Format::Event, None)));
                 }
                 Err(refusal) => {
                     for (index, subscription) in begun {
                         let topic = &subscription.topic;
-                        self.broker.listeners.withdraw(topic, &self.session, index);
+                        self.push.listeners.withdraw(topic, &self.session, index);
                     }
                     return Err(refusal);
                 }
             }
         }
         for (_, subscription) in &begun {
-            self.broker.log.note("subscribed", &subscription.topic, &Ok(()));
+            self.push.log.note("subscribed", &subscription.topic, &Ok(()));
         }
         self.session.subscribe(begun, answers);
         Ok(())
@@ -134,25 +137,17 @@ impl Subscriber {
         topic: &str,
         begin: Cursor,
     ) -> Result<Cursor, Refusal> {
-        self.hold(name)?;
-        self.broker.lasting(name, topic, begin)
-    }
-
-    fn hold(&self, name: &str) -> Result<(), Refusal> {
         entry::check_peer("subscriber", name)?;
-        if let Some(before) = self.broker.names.hold(name, &self.session)? {
-            for (topic, _) in self.broker.names.places(name) {
-                self.broker.listeners.unsubscribe(&topic, &before, Some(name));
-            }
-        }
-        Ok(())
+        self.session.add_name(name);
+        self.push.hold(name, &self.session)?;
+        self.push.lasting(name, topic, begin)
     }
 
     /// Ends a subscription. Returns whether there was one.
     pub(crate) fn unsubscribe(&self, topic: &str) -> bool {
-        let found = self.broker.listeners.unsubscribe(topic, &self.session, None);
+        let found = self.push.listeners.unsubscribe(topic, &self.session, None);
         if found {
-            self.broker.log.note("unsubscribed", topic, &Ok(()));
+            self.push.log.note("unsubscribed", topic, &Ok(()));
         }
         found
     }
@@ -177,6 +172,9 @@ impl Drop for Subscriber {
         self.session.close();
         for topic in self.session.topics() {
             self.unsubscribe(&topic);
+        }
+        for name in self.session.take_names() {
+            self.push.lasting.release(&name, self.session.number);
         }
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! # Not here
 //!
-//! Locks and sockets (`session.rs`), and what is read for a subscription (`work.rs`).
+//! Locks and sockets (`session.rs`), and what is read for a subscription (`pass.rs`).
 
 use crate::push::format::{Format, Place};
 use crate::store::stream::Cursor;

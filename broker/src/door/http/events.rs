@@ -25,7 +25,7 @@ const RETRY_MILLISECONDS: u64 = 1000;
 impl Door<'_> {
     /// Answers `GET /events`; does not return before the stream ends, if one is begun.
     pub(super) fn events(&mut self, query: &EventsQuery, manner: Manner<'_>) -> Result<(), End> {
-        let room = self.broker.listeners.check_room();
+        let room = self.broker.push.check_room();
         let begin = match room.and_then(|()| places(self.broker, query)) {
             Ok(begin) => begin,
             Err(refusal) => {
@@ -38,7 +38,7 @@ impl Door<'_> {
             return Ok(());
         }
         self.send()?;
-        let subscriber = Subscriber::new(Arc::clone(self.connection.stream()), self.broker);
+        let subscriber = Subscriber::new(Arc::clone(self.connection.stream()), &self.broker.push);
         let mut first = Vec::new();
         let id = begin.iter().fold(String::new(), |mut id, cursor| {
             let comma = if id.is_empty() { "" } else { "," };
@@ -79,7 +79,7 @@ fn places(broker: &Arc<Broker>, query: &EventsQuery) -> Result<Vec<Cursor>, Refu
     query.topics.iter().try_for_each(|topic| broker.prepare(topic))?;
     let Some(last) = &query.last else {
         let begin = |topic: &String| {
-            let end = broker.topics.end(topic);
+            let end = broker.push.topics.end(topic);
             stream::begin(end, query.from.unwrap_or(end.next), None)
         };
         return query.topics.iter().map(begin).collect();
@@ -89,7 +89,7 @@ fn places(broker: &Arc<Broker>, query: &EventsQuery) -> Result<Vec<Cursor>, Refu
     }
     // A place in a list that is gone is not refused: the stream says `reset` and goes on.
     for (topic, place) in query.topics.iter().zip(last) {
-        let end = broker.topics.end(topic);
+        let end = broker.push.topics.end(topic);
         if place.stream == end.stream && place.next > end.next {
             return Err(Refusal::PastEnd { from: place.next, next: end.next });
         }

@@ -26,12 +26,12 @@ impl Door<'_> {
         let (begin, end) = match range(self.broker, query) {
             Ok(range) => range,
             Err(refusal) => {
-                let end = self.broker.topics.end(&query.topic);
+                let end = self.broker.push.topics.end(&query.topic);
                 self.answers.refusal_with_cursor(&refusal, end, manner);
                 return Ok(());
             }
         };
-        let topics = &self.broker.topics;
+        let topics = &self.broker.push.topics;
         let Ok(size) = topics.text_size(&query.topic, begin.stream, begin.next, end) else {
             // Deleted since: nothing is sent yet, but what the head would say is wrong now.
             let end = topics.end(&query.topic);
@@ -52,7 +52,7 @@ impl Door<'_> {
                 self.send()?;
             }
         }
-        self.broker.metrics.delivered.add(end - begin.next);
+        self.broker.push.delivered.add(end - begin.next);
         Ok(())
     }
 }
@@ -61,16 +61,16 @@ impl Door<'_> {
 fn range(broker: &Arc<Broker>, query: &MessagesQuery) -> Result<(Cursor, u64), Refusal> {
     broker.prepare(&query.topic)?;
     let from = query.from.unwrap_or(0);
-    let mut end = broker.topics.end(&query.topic);
+    let mut end = broker.push.topics.end(&query.topic);
     check(broker, query, end)?;
     if let Some(wait) = query.wait
         && from == end.next
         && query.limit != Some(0)
     {
-        let place = broker.listeners.join(&query.topic);
+        let place = broker.push.wait_for(&query.topic);
         let deadline = Instant::now() + wait;
         loop {
-            let now = broker.topics.end(&query.topic);
+            let now = broker.push.topics.end(&query.topic);
             if now.stream != end.stream && end.stream != StreamId::NONE {
                 return Err(Refusal::OtherStream);
             }
@@ -89,7 +89,7 @@ fn check(broker: &Arc<Broker>, query: &MessagesQuery, end: Cursor) -> Result<(),
     let from = query.from.unwrap_or(0);
     stream::begin(end, from, query.stream)?;
     match query.digest {
-        Some(digest) if broker.topics.digest(&query.topic, end.stream, from)? != digest => {
+        Some(digest) if broker.push.topics.digest(&query.topic, end.stream, from)? != digest => {
             Err(Refusal::OtherDigest)
         }
         _ => Ok(()),

@@ -36,14 +36,14 @@ pub(super) fn text(broker: &Broker) -> String {
     }
     let help = "Places where somebody waits for a topic's messages: subscriptions and long reads.";
     page.family("broker_subscriptions", "gauge", help);
-    page.sample("", &[], broker.listeners.count());
+    page.sample("", &[], broker.push.count());
 
     let help = "Messages that publishes through this broker added to topics.";
     page.family("broker_messages_published_total", "counter", help);
     page.sample("", &[], metrics.published.value());
     let help = "Messages that were written to clients, pushed or asked for.";
     page.family("broker_messages_delivered_total", "counter", help);
-    page.sample("", &[], metrics.delivered.value());
+    page.sample("", &[], broker.push.delivered.value());
     let help = "Requests and commands that were refused, by the status that HTTP has for it.";
     page.family("broker_refusals_total", "counter", help);
     for (status, counter) in (STATUS_MIN..).zip(&metrics.refusals) {
@@ -54,7 +54,7 @@ pub(super) fn text(broker: &Broker) -> String {
     let help = "From a publish that was read to its answer, each of a batch.";
     page.histogram("broker_publish_duration_seconds", help, &metrics.publish_time);
 
-    let (topics, memory) = broker.topics.account();
+    let (topics, memory) = broker.push.topics.account();
     page.family("broker_topics", "gauge", "Topics.");
     page.sample("", &[], topics);
     page.family("broker_store_size_bytes", "gauge", "Memory that all topics take.");
@@ -63,12 +63,12 @@ pub(super) fn text(broker: &Broker) -> String {
     page.family("broker_store_limit_bytes", "gauge", help);
     page.sample("", &[], memory.max);
 
-    if let Some(meter) = broker.topics.meter() {
+    if let Some(meter) = broker.push.topics.meter() {
         page.family("broker_journal_size_bytes", "gauge", "The size of the journal on disk.");
         page.sample("", &[], meter.size.load(Ordering::Relaxed));
         let help = "1 if the last write to the journal succeeded, else 0.";
         page.family("broker_journal_healthy", "gauge", help);
-        page.sample("", &[], u8::from(broker.topics.is_healthy()));
+        page.sample("", &[], u8::from(broker.push.topics.is_healthy()));
         let help = "To write a group of changes to the journal, and sync it where that is asked.";
         page.histogram("broker_journal_commit_duration_seconds", help, &meter.time);
     }

@@ -289,7 +289,7 @@ impl<'a> Door<'a> {
     fn act(&mut self, route: Route, manner: Manner<'_>) -> Result<(), End> {
         match route {
             Route::Refuse(refusal) => self.answers.refusal(&refusal, &[], manner),
-            Route::Ready if !self.broker.topics.is_healthy() => {
+            Route::Ready if !self.broker.push.topics.is_healthy() => {
                 self.answers.refusal(&Refusal::NotReady, &[], manner);
             }
             Route::Page => self.page(manner),
@@ -318,7 +318,7 @@ impl<'a> Door<'a> {
             self.answers.publish(&publish.topic, outcome, manner);
         }
         let sent = self.send();
-        self.broker.announce_batch(&self.batch);
+        self.broker.push.announce_batch(&self.batch);
         self.batch.clear();
         sent
     }

@@ -28,7 +28,7 @@ impl Door<'_> {
                 if deleted.is_ok() {
                     self.answers.empty(manner);
                     self.send()?;
-                    self.broker.announce(topic);
+                    self.broker.push.announce(topic);
                 }
                 deleted
             }
@@ -43,7 +43,7 @@ impl Door<'_> {
     /// its way, like the largest body at most, so that it can always be had alone.
     fn list(&mut self, manner: Manner<'_>) -> Result<(), End> {
         let mut share = self.broker.arrivals.share();
-        let topics = self.broker.topics.list();
+        let topics = self.broker.push.topics.list();
         let size: usize = topics.iter().map(|(topic, _)| topic.len() + SUMMARY_SIZE).sum();
         if let Err(refusal) = share.grow(size.min(BODY_SIZE_MAX)) {
             self.answers.refusal(&refusal, &[], manner);
@@ -63,8 +63,8 @@ impl Door<'_> {
 
     fn show(&mut self, topic: &str, manner: Manner<'_>) -> Result<(), Refusal> {
         self.broker.prepare(topic)?;
-        let summary = self.broker.topics.summary(topic)?;
-        let digest = self.broker.topics.digest(topic, summary.stream, summary.messages)?;
+        let summary = self.broker.push.topics.summary(topic)?;
+        let digest = self.broker.push.topics.digest(topic, summary.stream, summary.messages)?;
         let mut body = Vec::new();
         let mut object = Object::new(&mut body);
         write_summary(&mut object, topic, &summary, Some(digest));
@@ -82,7 +82,7 @@ impl Door<'_> {
         let mut body = Vec::new();
         self.broker.prepare(topic)?;
         // A topic without messages has no mirror yet.
-        let summary = self.broker.topics.summary(topic).unwrap_or(Summary::EMPTY);
+        let summary = self.broker.push.topics.summary(topic).unwrap_or(Summary::EMPTY);
         let mut object = Object::new(&mut body);
         write_summary(&mut object, topic, &summary, None);
         object.end_line();

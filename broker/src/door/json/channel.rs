@@ -19,7 +19,8 @@ impl Desk<'_> {
         match command {
             "subscribe" => {
                 let channel = topic(arguments, "channel")?;
-                let listeners = &self.broker.listeners;
+                let push = &self.broker.push;
+                self.broker.prepare_for(&self.subscriber, channel)?;
                 self.subscriber.subscribe(
                     channel,
                     Format::Channel,
@@ -27,14 +28,14 @@ impl Desk<'_> {
                     Ok,
                     &mut self.answers,
                     |answers, _| {
-                        confirm(answers, "SUBSCRIBE", channel, listeners.sessions(channel))
+                        confirm(answers, "SUBSCRIBE", channel, push.subscribers_of(channel))
                     },
                 )
             }
             "unsubscribe" => {
                 let channel = topic(arguments, "channel")?;
                 self.subscriber.unsubscribe(channel);
-                let count = self.broker.listeners.sessions(channel);
+                let count = self.broker.push.subscribers_of(channel);
                 confirm(&mut self.answers, "UNSUBSCRIBE", channel, count);
                 Ok(())
             }

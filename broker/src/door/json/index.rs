@@ -108,7 +108,7 @@ impl Desk<'_> {
         if seen.contains(&self.broker.id) {
             return Err(Refusal::Ring);
         }
-        if let Homes::Upstream(link) = self.broker.homes() {
+        if let Homes::Upstream(link) = &self.broker.homes {
             seen.push(self.broker.id.clone());
             let time =
                 number(arguments, "milliseconds")?.map_or(PATH_TIME_MAX, Duration::from_millis);

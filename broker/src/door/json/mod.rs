@@ -34,7 +34,7 @@ use topic::Confirmations;
 pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
     let mut desk = Desk {
         broker,
-        subscriber: Subscriber::new(Arc::clone(connection.stream()), broker),
+        subscriber: Subscriber::new(Arc::clone(connection.stream()), &broker.push),
         entrance: Entrance::new(&broker.access),
         presences: HashMap::new(),
         dialect: Dialect::Topic,
@@ -263,7 +263,7 @@ impl Desk<'_> {
             }
         }
         self.send();
-        self.broker.announce_batch(&self.batch);
+        self.broker.push.announce_batch(&self.batch);
         self.batch.clear();
     }
 

@@ -35,7 +35,7 @@ impl Desk<'_> {
             "create_topic" => {
                 let topic = topic(arguments, "topic")?;
                 self.broker.create(topic)?;
-                let stream = self.broker.topics.end(topic).stream;
+                let stream = self.broker.push.topics.end(topic).stream;
                 success(&mut self.answers, &format!("Topic '{topic}' created"), |answer| {
                     answer.field("stream", stream);
                 });
@@ -48,7 +48,7 @@ impl Desk<'_> {
                 success(&mut self.answers, &format!("Topic '{topic}' deleted"), |_| {});
                 // Those who follow the topic are told after whoever deleted it.
                 self.send();
-                self.broker.announce(topic);
+                self.broker.push.announce(topic);
                 Ok(())
             }
             "path" => self.path(arguments),
@@ -60,6 +60,7 @@ impl Desk<'_> {
         let from = number(arguments, "from")?;
         let stream = stream(arguments)?;
         let name = text(arguments, "subscriber")?;
+        self.broker.prepare_for(&self.subscriber, topic)?;
         let begin = |end: Cursor| {
             let begin = stream::begin(end, from.unwrap_or(end.next), stream)?;
             match name {
@@ -76,7 +77,7 @@ impl Desk<'_> {
             &mut self.answers,
             |answers, cursor| {
                 success(answers, &format!("Subscribed to topic '{topic}'"), |answer| {
-                    let end = self.broker.topics.end(topic).next;
+                    let end = self.broker.push.topics.end(topic).next;
                     answer.field("next", cursor.next).field("stream", cursor.stream);
                     answer.field("end", end).field("topic", topic);
                 });
@@ -87,7 +88,7 @@ impl Desk<'_> {
     fn unsubscribe(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
         let topic = topic(arguments, "topic")?;
         let lasting = match text(arguments, "subscriber")? {
-            Some(name) => self.broker.end_lasting(name, topic)?,
+            Some(name) => self.broker.push.end_lasting(name, topic)?,
             None => false,
         };
         let here = self.subscriber.unsubscribe(topic);
@@ -101,13 +102,14 @@ impl Desk<'_> {
     fn pull(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
         let topic = topic(arguments, "topic")?;
         self.broker.prepare(topic)?;
-        let end = self.broker.topics.find(topic)?;
+        let end = self.broker.push.topics.find(topic)?;
         let begin = stream::begin(end, number(arguments, "from")?.unwrap_or(0), None)?;
         let limit = number(arguments, "limit")?.unwrap_or(u64::MAX);
         let last = end.next.min(begin.next.saturating_add(limit));
         let mut text = Vec::new();
-        let next = self.broker.topics.copy_messages(topic, begin, last, PULL_SIZE, &mut text)?;
-        self.broker.metrics.delivered.add(next - begin.next);
+        let next =
+            self.broker.push.topics.copy_messages(topic, begin, last, PULL_SIZE, &mut text)?;
+        self.broker.push.delivered.add(next - begin.next);
         success(&mut self.answers, &format!("Pulled from topic '{topic}'"), |answer| {
             // Messages are text, and were copied whole.
             let text = std::str::from_utf8(&text).unwrap_or_default();
@@ -126,7 +128,7 @@ impl Desk<'_> {
         let name = required_text(arguments, "subscriber")?;
         let offset =
             number(arguments, "offset")?.ok_or_else(|| Refusal::field("offset", "is missing"))?;
-        let end = self.broker.topics.end(topic);
+        let end = self.broker.push.topics.end(topic);
         if stream(arguments)?.is_some_and(|stream| stream != end.stream) {
             return Err(Refusal::OtherStream);
         }
@@ -134,7 +136,7 @@ impl Desk<'_> {
             return Err(Refusal::PastEnd { from: offset, next: end.next });
         }
         let place = Cursor { next: offset + 1, ..end };
-        if !self.broker.names.acknowledge(name, topic, place) {
+        if !self.broker.push.lasting.acknowledge(name, topic, place) {
             return Err(Refusal::NotSubscribed(topic.to_owned()));
         }
         success(&mut self.answers, "Acknowledged", |_| {});

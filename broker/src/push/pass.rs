@@ -1,28 +1,45 @@
-//! What a writer of sessions works with: the store, a time by which it stops, and the bytes that
-//! it encoded, which fit every other subscriber at the same place.
+//! A delivery pass: one thread writes to sessions. It has the store, a time by which it stops, and
+//! the bytes that it encoded, which fit every other subscriber at the same position.
 
 use crate::metrics::Counter;
 use crate::push::format::{Format, Place};
-use crate::push::listeners::Listeners;
-use crate::push::names::Names;
+use crate::push::lasting::LastingSubscriptions;
 use crate::push::subscriptions::Subscription;
 use crate::store::stream::{Cursor, StreamId};
 use crate::store::topics::Topics;
 use common::limits::PIECE_SIZE;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// How much is kept of what was encoded, in bytes.
 const KEPT_SIZE_MAX: usize = 8 * PIECE_SIZE;
 
+/// Announcements are numbered, so that a writer knows which of them a piece that was encoded
+/// earlier has the messages of.
+#[derive(Default)]
+pub(super) struct Announcements(AtomicU64);
+
+impl Announcements {
+    /// The number of a new announcement, of messages that are in the lists.
+    pub(super) fn begin(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// The last announcement: whoever reads a list from now on finds its messages.
+    fn last(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
 /// One thread's work on any number of sessions.
-pub(crate) struct Work<'a> {
+pub(super) struct DeliveryPass<'a> {
     topics: &'a Topics,
-    listeners: &'a Listeners,
-    pub(crate) names: &'a Names,
+    announcements: &'a Announcements,
+    pub(super) lasting: &'a LastingSubscriptions,
     /// Messages that were written to sessions.
-    pub(crate) delivered: &'a Counter,
+    pub(super) delivered: &'a Counter,
     /// When to leave the rest to others.
     deadline: Option<Instant>,
     /// Whether there are several sessions, for which pieces are kept.
@@ -37,39 +54,47 @@ pub(crate) struct Work<'a> {
 
 /// Messages of one topic as bytes.
 #[derive(Clone)]
-pub(crate) struct Piece {
-    pub(crate) bytes: Arc<Vec<u8>>,
+pub(super) struct Piece {
+    pub(super) bytes: Arc<Vec<u8>>,
     /// How many they are.
-    pub(crate) count: u64,
+    pub(super) count: u64,
     /// The place behind them.
-    pub(crate) end: Cursor,
+    pub(super) end: Cursor,
     /// Whether there were more than fit.
-    pub(crate) more: bool,
+    pub(super) more: bool,
     /// The last announcement whose news it holds.
-    pub(crate) news: u64,
+    pub(super) news: u64,
 }
 
-impl<'a> Work<'a> {
-    /// Work that goes on until `deadline`, or for ever.
-    pub(crate) fn new(
+impl<'a> DeliveryPass<'a> {
+    /// A pass that goes on until `deadline`, or for ever.
+    pub(super) fn new(
         topics: &'a Topics,
-        listeners: &'a Listeners,
-        names: &'a Names,
+        announcements: &'a Announcements,
+        lasting: &'a LastingSubscriptions,
         delivered: &'a Counter,
         deadline: Option<Instant>,
-    ) -> Work<'a> {
-        let (kept, kept_size, text) = Default::default();
-        let is_shared = false;
-        Work { topics, listeners, names, delivered, deadline, is_shared, kept, kept_size, text }
+    ) -> DeliveryPass<'a> {
+        DeliveryPass {
+            topics,
+            announcements,
+            lasting,
+            delivered,
+            deadline,
+            is_shared: false,
+            kept: Default::default(),
+            kept_size: 0,
+            text: Vec::new(),
+        }
     }
 
     /// The same for several sessions, which may get the same bytes.
-    pub(crate) fn shared(self) -> Work<'a> {
-        Work { is_shared: true, ..self }
+    pub(super) fn shared(self) -> DeliveryPass<'a> {
+        DeliveryPass { is_shared: true, ..self }
     }
 
     /// Whether the time is up.
-    pub(crate) fn is_late(&self) -> bool {
+    pub(super) fn is_late(&self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
@@ -78,7 +103,7 @@ impl<'a> Work<'a> {
     /// Where the topic is another list than the one that the cursor belongs to, the subscription
     /// goes on with that list from its start, and a subscriber that has read from the old one is
     /// told so, if its format has words for it.
-    pub(crate) fn read(&mut self, subscription: &mut Subscription, place: &Place) -> Option<Piece> {
+    pub(super) fn read(&mut self, subscription: &mut Subscription, place: &Place) -> Option<Piece> {
         let topic = &Arc::clone(&subscription.topic);
         let format = subscription.format;
         let mut shared = self.is_shared && place.is_alone() && !subscription.lost;
@@ -90,7 +115,7 @@ impl<'a> Work<'a> {
             return Some(piece.clone());
         }
         // First this, then the list: it may hold more than was announced, and never less.
-        let news = self.listeners.last_announcement();
+        let news = self.announcements.last();
         let mut bytes = Vec::new();
         self.text.clear();
         let mut from = subscription.cursor;
@@ -159,8 +184,8 @@ fn fits(from: Cursor, cursor: Cursor) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::Broker;
-    use crate::push::fixture::{FIRST, subscribe};
+    use crate::push::Push;
+    use crate::push::fixture::{FIRST, push_of, subscribe};
     use crate::push::session::{Progress, Session};
     use crate::store::batch::Batch;
     use crate::store::memory::Memory;
@@ -168,19 +193,18 @@ mod tests {
     use std::net::TcpStream;
     use std::time::Duration;
 
-    fn broker() -> Arc<Broker> {
-        let topics = Topics::new(Memory::new(u64::MAX));
-        Arc::new(Broker::new(topics, Names::default(), 1000, 1))
+    fn push() -> Push {
+        push_of(Topics::new(Memory::new(u64::MAX)), 1)
     }
 
-    fn publish(broker: &Broker, message: &str) {
-        publish_to(broker, "t", message);
+    fn publish(push: &Push, message: &str) {
+        publish_to(push, "t", message);
     }
 
-    fn publish_to(broker: &Broker, topic: &str, message: &str) {
+    fn publish_to(push: &Push, topic: &str, message: &str) {
         let mut batch = Batch::default();
         batch.publish(topic, None, [message].into_iter(), 1000).unwrap();
-        assert!(broker.topics.append(&mut batch).iter().all(Result::is_ok));
+        assert!(push.topics.append(&mut batch).iter().all(Result::is_ok));
     }
 
     /// What a client was sent, once its session is over.
@@ -193,20 +217,20 @@ mod tests {
 
     #[test]
     fn what_was_encoded_for_one_hides_nothing_newer_from_the_next() {
-        let broker = broker();
-        broker.topics.create("t").unwrap();
-        let (first, second) = (subscribe(&broker), subscribe(&broker));
-        publish(&broker, "one");
-        let mut work = broker.work(None).shared();
-        let news = || broker.listeners.number_announcement();
+        let push = push();
+        push.topics.create("t").unwrap();
+        let (first, second) = (subscribe(&push), subscribe(&push));
+        publish(&push, "one");
+        let mut pass = push.pass(None).shared();
+        let news = || push.announcements.begin();
         assert!(first.0.notify(FIRST, news()));
-        assert_eq!(first.0.write(&mut work), Progress::UpToDate);
+        assert_eq!(first.0.write(&mut pass), Progress::UpToDate);
         // The same writer is about to serve the second, when somebody else publishes and leaves
         // that message to it too.
         assert!(second.0.notify(FIRST, news()));
-        publish(&broker, "two");
+        publish(&push, "two");
         assert!(!second.0.notify(FIRST, news()));
-        assert_eq!(second.0.write(&mut work), Progress::UpToDate);
+        assert_eq!(second.0.write(&mut pass), Progress::UpToDate);
 
         let one = "{\"type\":\"MESSAGE\",\"channel\":\"t\",\"message\":\"one\"}\n";
         assert_eq!(sent(&first.0, first.1), one);
@@ -215,17 +239,17 @@ mod tests {
 
     #[test]
     fn what_is_new_in_several_topics_is_written_at_once() {
-        let broker = broker();
-        let (session, client) = subscribe(&broker);
+        let push = push();
+        let (session, client) = subscribe(&push);
         for topic in ["u", "v"] {
             let waiting = Cursor { next: 0, stream: StreamId::NONE };
             let subscription = Subscription::new(topic.into(), waiting, Format::Text, None);
             session.subscribe([(session.reserve(), subscription)], &mut Vec::new());
-            publish_to(&broker, topic, "one");
+            publish_to(&push, topic, "one");
         }
-        publish(&broker, "one");
-        assert!(session.notify(FIRST, broker.listeners.number_announcement()));
-        let mut no_time = broker.work(Some(Duration::ZERO));
+        publish(&push, "one");
+        assert!(session.notify(FIRST, push.announcements.begin()));
+        let mut no_time = push.pass(Some(Duration::ZERO));
         assert_eq!(session.write(&mut no_time), Progress::Late, "after the first piece");
         let text = sent(&session, client);
         for part in ["\"channel\":\"t\",\"message\":\"one\"}\n", "DELIVER u one", "DELIVER v one"] {
@@ -236,14 +260,14 @@ mod tests {
     /// Who waits for a topic to be there is given what others read from its beginning.
     #[test]
     fn what_was_encoded_for_one_is_shared_with_the_next() {
-        let broker = broker();
+        let push = push();
         let waiting = Cursor { next: 0, stream: StreamId::NONE };
-        publish(&broker, "one");
-        let begin = Cursor { next: 0, ..broker.topics.end("t") };
-        let mut work = broker.work(None).shared();
+        publish(&push, "one");
+        let begin = Cursor { next: 0, ..push.topics.end("t") };
+        let mut pass = push.pass(None).shared();
         let mut read = |cursor| {
             let mut subscription = Subscription::new("t".into(), cursor, Format::Topic, None);
-            work.read(&mut subscription, &Place::default()).unwrap().bytes
+            pass.read(&mut subscription, &Place::default()).unwrap().bytes
         };
         let bytes = read(begin);
         assert!(Arc::ptr_eq(&bytes, &read(begin)));
@@ -253,17 +277,17 @@ mod tests {
     /// The end of the old list is told to those who have read from it, and to nobody else.
     #[test]
     fn what_one_is_told_of_a_list_that_was_lost_is_not_told_to_the_next() {
-        let broker = broker();
-        publish(&broker, "old");
-        let old = broker.topics.end("t");
-        broker.topics.delete("t").unwrap();
-        publish(&broker, "new");
-        let new = Cursor { next: 0, ..broker.topics.end("t") };
+        let push = push();
+        publish(&push, "old");
+        let old = push.topics.end("t");
+        push.topics.delete("t").unwrap();
+        publish(&push, "new");
+        let new = Cursor { next: 0, ..push.topics.end("t") };
         for format in [Format::Topic, Format::Event] {
-            let mut work = broker.work(None).shared();
+            let mut pass = push.pass(None).shared();
             let mut read = |cursor| {
                 let mut subscription = Subscription::new("t".into(), cursor, format, None);
-                let piece = work.read(&mut subscription, &Place::default()).unwrap();
+                let piece = pass.read(&mut subscription, &Place::default()).unwrap();
                 String::from_utf8_lossy(&piece.bytes).into_owned()
             };
             let (told, not_told) = (read(old), read(new));
