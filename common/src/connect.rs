@@ -7,6 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{error, fmt, io};
 
+/// How long a program waits for a host to answer a connection attempt.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Why there is no connection.
 #[derive(Debug)]
 pub enum Error {

@@ -13,9 +13,8 @@
 //! - [`stream`]: which list an offset belongs to
 //! - [`flags`]: `--name value` for all three programs, and their help
 //! - [`random`]: numbers that nobody else draws
-//! - [`retry`]: growing pauses between attempts
+//! - [`retry`]: repeating what failed, with growing pauses
 //! - [`location`]: where the broker is, as flags and environment say
-//! - [`remote`]: the broker over HTTP, on a connection that is made as needed
 //! - [`client`]: the client library: publishing to a broker, and reading from it
 
 #![forbid(unsafe_code)]
@@ -32,6 +31,5 @@ pub mod json;
 pub mod limits;
 pub mod location;
 pub mod random;
-pub mod remote;
 pub mod retry;
 pub mod stream;

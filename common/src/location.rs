@@ -23,9 +23,6 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("BROKER_TOKEN", "The token that the broker asks for, if it does."),
 ];
 
-/// What the user is told where a broker answers 401: its own words are for programs.
-pub const WRONG_TOKEN: &str = "the broker asks for a token: set BROKER_TOKEN to it";
-
 /// A broker that was named.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Location {

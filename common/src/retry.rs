@@ -1,11 +1,14 @@
-//! Growing pauses between attempts, and when to tell the user about them.
+//! What is tried again: the loop, growing pauses between attempts, and when the user hears of it.
 //!
 //! [`Pauses`] alone does not sleep, for those who wait for other things too.
 
+use crate::limits::ANSWER_TIMEOUT;
+use crate::random::random;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::random::random;
+/// The shortest time in which an attempt can be expected to succeed, however little is left.
+pub const ATTEMPT_MIN: Duration = Duration::from_secs(1);
 
 /// The first pause: a broker that is just starting is up within a few of these.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
@@ -48,22 +51,98 @@ impl Pauses {
     }
 }
 
+/// How one attempt failed.
+#[derive(Debug)]
+pub enum Failure<T, E> {
+    /// It may succeed later.
+    Passing(T),
+    /// It never will.
+    Final(E),
+}
+
+impl<T, E> From<T> for Failure<T, E> {
+    fn from(trouble: T) -> Failure<T, E> {
+        Failure::Passing(trouble)
+    }
+}
+
+/// Whoever repeats what failed in passing.
+pub trait Retry {
+    /// Why an attempt failed that may succeed later.
+    type Trouble;
+    /// Why there are no more attempts.
+    type Error;
+
+    /// An attempt failed: waits until the next one is due.
+    ///
+    /// # Errors
+    ///
+    /// When there is to be no next one.
+    fn failed(&mut self, trouble: Self::Trouble) -> Result<(), Self::Error>;
+
+    /// Calls `attempt` until it does not fail in passing.
+    ///
+    /// # Errors
+    ///
+    /// What can get no better by trying again.
+    fn repeat<R>(
+        &mut self,
+        mut attempt: impl FnMut(&mut Self) -> Result<R, Failure<Self::Trouble, Self::Error>>,
+    ) -> Result<R, Self::Error> {
+        loop {
+            match attempt(self) {
+                Ok(done) => return Ok(done),
+                Err(Failure::Passing(trouble)) => self.failed(trouble)?,
+                Err(Failure::Final(error)) => return Err(error),
+            }
+        }
+    }
+}
+
 /// One stretch of failed attempts: a pause after each, and a line to the user now and then.
 #[derive(Debug, Default)]
 pub struct Outage {
+    /// How long attempts may fail; `None` for as long as it takes.
+    patience: Option<Duration>,
     pauses: Pauses,
-    /// When the user is to hear of it (again); `None` while all is well.
+    /// When the first attempt began that has not succeeded; `None` while all is well.
+    since: Option<Instant>,
+    /// When the user is to hear of it (again).
     line_due: Option<Instant>,
 }
 
 impl Outage {
-    /// Sleeps before the next attempt, for `pause_max` at most. Calls `tell` before that when the
-    /// user should hear that attempts fail: after a second, and then every 30.
-    pub fn wait(&mut self, pause_max: Duration, tell: impl FnOnce()) {
+    /// No outage yet. Attempts may fail for so long; without `patience`, for as long as it takes.
+    #[must_use]
+    pub fn new(patience: Option<Duration>) -> Outage {
+        Outage { patience, ..Outage::default() }
+    }
+
+    /// An attempt failed: sleeps before the next one. Calls `tell` before that when the user
+    /// should hear that attempts fail: after a second, and then every 30. False when patience is
+    /// at its end.
+    #[must_use]
+    pub fn wait(&mut self, tell: impl FnOnce()) -> bool {
+        let left = self.patience_left();
+        if left.is_zero() {
+            return false;
+        }
         if self.is_worth_a_line(Instant::now()) {
             tell();
         }
-        thread::sleep(self.pauses.next().min(pause_max));
+        thread::sleep(self.pauses.next().min(left));
+        true
+    }
+
+    /// An attempt begins, or goes on: how long it may take.
+    #[must_use]
+    pub fn attempt(&mut self) -> Duration {
+        self.patience_left().clamp(ATTEMPT_MIN, ANSWER_TIMEOUT)
+    }
+
+    fn patience_left(&mut self) -> Duration {
+        let failing = self.since.get_or_insert_with(Instant::now).elapsed();
+        self.patience.map_or(Duration::MAX, |patience| patience.saturating_sub(failing))
     }
 
     fn is_worth_a_line(&mut self, now: Instant) -> bool {
@@ -77,7 +156,9 @@ impl Outage {
 
     /// An attempt succeeded: the next failure is a new outage.
     pub fn end(&mut self) {
-        *self = Outage::default();
+        if self.since.is_some() {
+            *self = Outage::new(self.patience);
+        }
     }
 }
 
@@ -100,7 +181,7 @@ mod tests {
     #[test]
     fn an_outage_is_told_after_a_second_and_then_every_thirty() {
         let start = Instant::now();
-        let mut outage = Outage::default();
+        let mut outage = Outage { since: Some(start), ..Outage::default() };
         let told: Vec<u64> = (0..70_000)
             .step_by(500)
             .filter(|&elapsed| outage.is_worth_a_line(start + Duration::from_millis(elapsed)))
@@ -110,5 +191,16 @@ mod tests {
         outage.end();
         assert!(!outage.is_worth_a_line(start + Duration::from_secs(70)));
         assert!(outage.is_worth_a_line(start + Duration::from_secs(71)));
+    }
+
+    #[test]
+    fn patience_ends_after_so_long_without_success() {
+        let mut outage = Outage::new(Some(Duration::from_millis(20)));
+        let begin = Instant::now();
+        while outage.wait(|| {}) {}
+        assert!(begin.elapsed() >= Duration::from_millis(20));
+        assert_eq!(outage.attempt(), ATTEMPT_MIN);
+        outage.end();
+        assert!(outage.wait(|| {}), "this is another outage");
     }
 }

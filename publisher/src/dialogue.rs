@@ -83,7 +83,10 @@ impl Dialogue {
                 PROGRAM.say(error);
                 Ok(false)
             }
-            Err(error) => Err(Error::of_client(error, None, self.publisher.acknowledged())),
+            Err(cause) => {
+                let published = self.publisher.acknowledged();
+                Err(Error::Client { cause, line: None, published })
+            }
         }
     }
 }

@@ -3,8 +3,8 @@
 //! Modules in reading order:
 //!
 //! - `config`: the command line; `period`: a length of time in it
-//! - `sender`: the messages of the command line, one after another, over HTTP; `numbers`: what
-//!   makes repeating them safe; `answer`: what the broker says to one
+//! - `sender`: the messages of the command line, one after another, over HTTP; `sequences`: what
+//!   makes repeating them safe
 //! - `dialogue`: lines that name their topics
 //! - `lines`: every line of a file or of standard input; `file`: one that is published in several
 //!   runs; `blocks`: whole lines in large pieces; `progress`: how far it is
@@ -13,21 +13,20 @@
 
 #![forbid(unsafe_code)]
 
-mod answer;
 mod blocks;
 mod config;
 mod dialogue;
 mod error;
 mod file;
 mod lines;
-mod numbers;
 mod period;
 mod progress;
 mod repeat;
 mod sender;
+mod sequences;
 
 pub use config::{Config, Form, PROGRAM};
-pub use error::{Error, Trouble};
+pub use error::Error;
 
 use common::client::Broker;
 use common::location::Location;
@@ -42,20 +41,19 @@ use std::time::Duration;
 /// The first message that could not be published, and why.
 pub fn run(config: Config) -> Result<(), Error> {
     let Config { location, form, wait } = config;
+    let broker = broker(location, wait);
     match form {
         Form::Messages(messages) => {
-            let mut sender = Sender::new(location.into(), wait);
+            let mut sender = Sender::new(broker);
             messages.iter().try_for_each(|(topic, message)| sender.publish(topic, message))
         }
-        Form::Dialogue { id } => dialogue::converse(broker(location, wait), &id),
+        Form::Dialogue { id } => dialogue::converse(broker, &id),
         Form::Lines { topic, file: Some(file), id: Some(id) } => {
-            lines::resume(broker(location, wait), &topic, &file, &id)
+            lines::resume(broker, &topic, &file, &id)
         }
-        Form::Lines { topic, file, .. } => {
-            lines::publish(broker(location, wait), &topic, file.as_deref())
-        }
+        Form::Lines { topic, file, .. } => lines::publish(broker, &topic, file.as_deref()),
         Form::Repeat { topics, messages, period } => {
-            repeat::repeat(broker(location, wait), &topics, &messages, period)
+            repeat::repeat(broker, &topics, &messages, period)
         }
     }
 }

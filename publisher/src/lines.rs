@@ -33,9 +33,9 @@ pub(crate) fn resume(broker: Broker, topic: &str, path: &Path, id: &str) -> Resu
     let mut feed = Feed { publisher, topic, path: Some(path) };
     loop {
         let there = feed.publisher.next_number(topic);
-        let there = there.map_err(|cause| Error::of_client(cause, None, 0))?;
+        let there = there.map_err(|cause| Error::Client { cause, line: None, published: 0 })?;
         match feed.publish(file.rewound()?, Some(file.size()), there) {
-            Err(Error::Client(client::Error::Forgotten { expected, .. })) => {
+            Err(Error::Client { cause: client::Error::Forgotten { expected, .. }, .. }) => {
                 PROGRAM.say(format_args!(
                     "the broker has lost what was published; going on with line {}",
                     expected + 1
@@ -104,7 +104,7 @@ impl Feed<'_> {
     /// What a failure means to the user. A message is refused when all before it are acknowledged.
     fn failed(&self, cause: client::Error, there: u64, before: u64) -> Error {
         let published = self.publisher.acknowledged() - before;
-        Error::of_client(cause, Some(there + published + 1), published)
+        Error::Client { cause, line: Some(there + published + 1), published }
     }
 
     /// Why the line with this number could not be read.

@@ -21,7 +21,8 @@ pub(crate) fn repeat(
         } else {
             publish(&mut publisher, topics, messages)
         };
-        result.map_err(|cause| Error::of_client(cause, None, publisher.acknowledged()))?;
+        let published = publisher.acknowledged();
+        result.map_err(|cause| Error::Client { cause, line: None, published })?;
         due = next(due, period, Instant::now());
         thread::sleep(due.saturating_duration_since(Instant::now()));
     }

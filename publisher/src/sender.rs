@@ -1,45 +1,44 @@
-//! One message after another, each repeated until the broker has it.
+//! One message after another over HTTP, each repeated until the broker has it.
 //!
 //! # Guarantee
 //!
 //! Once [`Sender::publish`] returns `Ok`, the message is in the broker, behind those before it.
-//! With a broker that knows numbers it is there once, whatever was lost on the way. One that
-//! refuses a request for its numbers gets the bare request: topic and message.
+//! With a broker that knows sequences it is there once, whatever was lost on the way. One that
+//! refuses a request for its sequence gets the bare request: topic and message. Any 2xx with any
+//! body is a success.
 
-use crate::PROGRAM;
-use crate::answer::Answer;
-use crate::error::{Error, Trouble};
-use crate::numbers::{Number, Numbers};
-use common::flags::one_line;
-use common::http::client;
+use crate::error::Error;
+use crate::sequences::{Sequence, Sequences};
+use common::client::{self, Broker, Failure, Refusal, Remote, Trouble};
 use common::json;
-use common::limits::ANSWER_TIMEOUT;
-use common::remote::Remote;
-use common::retry::Outage;
-use std::time::{Duration, Instant};
+use common::retry::{Outage, Retry};
 
 #[cfg(test)]
 mod tests;
 
-/// The shortest time in which an attempt can be expected to succeed, however little is left.
-const ATTEMPT_MIN: Duration = Duration::from_secs(1);
-
 /// The way to one broker.
 #[derive(Debug)]
 pub(crate) struct Sender {
+    broker: Broker,
     remote: Remote,
-    /// How long each message is tried; `None` for as long as it takes.
-    wait: Option<Duration>,
-    numbers: Numbers,
-    /// Whether the broker has taken none but bare messages.
+    outage: Outage,
+    sequences: Sequences,
+    /// Whether messages are sent without their sequences.
     is_bare: bool,
     published: u64,
 }
 
 impl Sender {
     /// A sender under a name of its own.
-    pub(crate) fn new(remote: Remote, wait: Option<Duration>) -> Sender {
-        Sender { remote, wait, numbers: Numbers::new(), is_bare: false, published: 0 }
+    pub(crate) fn new(broker: Broker) -> Sender {
+        Sender {
+            remote: Remote::new(&broker),
+            outage: broker.outage(),
+            broker,
+            sequences: Sequences::new(),
+            is_bare: false,
+            published: 0,
+        }
     }
 
     /// Publishes one message and returns when the broker has it.
@@ -48,83 +47,73 @@ impl Sender {
     ///
     /// When the broker refuses it, or did not take it in the time that was given.
     pub(crate) fn publish(&mut self, topic: &str, message: &str) -> Result<(), Error> {
-        let deadline = self.wait.and_then(|wait| Instant::now().checked_add(wait));
-        let mut outage = Outage::default();
-        let mut is_bare = self.is_bare;
-        loop {
-            let number = (!is_bare).then(|| self.numbers.next(topic));
-            let trouble = match self.attempt(topic, message, number, time_left(deadline)) {
-                Ok(Answer::Stored) => {
-                    self.is_bare = is_bare;
-                    self.numbers.advance(topic);
-                    self.published += 1;
-                    return Ok(());
-                }
-                Ok(Answer::MemoryLost) => {
-                    PROGRAM.say("the broker has lost what it held; publishing to it goes on");
-                    self.numbers.begin_epoch();
-                    continue;
-                }
-                // Perhaps it is the numbers that are not understood. A broker that has taken one
-                // message with them means this message.
-                Ok(Answer::NotUnderstood(_)) if !is_bare && self.published == 0 => {
-                    is_bare = true;
-                    continue;
-                }
-                Ok(Answer::NotUnderstood(reason) | Answer::Refused(reason)) => {
-                    return Err(Error::Refused {
-                        address: self.remote.address().to_owned(),
-                        topic: topic.to_owned(),
-                        line: None,
-                        reason,
-                        published: self.published,
-                    });
-                }
-                Ok(Answer::Later(reason)) => Trouble::Answer(reason),
-                Err(cause) => Trouble::Connection(one_line(&cause)),
-            };
-            let left = time_left(deadline);
-            let address = self.remote.address();
-            if left.is_zero() {
-                let address = address.to_owned();
-                return Err(Error::GaveUp { trouble, address, published: self.published });
+        let result = self.repeat(|sender| {
+            while let Err(refusal) = sender.attempt(topic, message)? {
+                sender.refused(topic, refusal)?;
             }
-            outage.wait(left, || {
-                PROGRAM.say(format_args!("cannot publish to {address} ({trouble}); trying again"));
-            });
-        }
+            Ok(())
+        });
+        self.outage.end();
+        result.map_err(|cause| Error::Client { cause, line: None, published: self.published })?;
+        self.sequences.advance(topic);
+        self.published += 1;
+        Ok(())
     }
 
     /// Sends the message once.
-    fn attempt(
-        &mut self,
-        topic: &str,
-        message: &str,
-        number: Option<Number>,
-        left: Duration,
-    ) -> Result<Answer, client::Error> {
-        let patience = left.clamp(ATTEMPT_MIN, ANSWER_TIMEOUT);
-        let body = body(topic, message, self.numbers.publisher(), number);
-        let head = self.remote.ask("POST", "/publish", &body, patience)?;
+    fn attempt(&mut self, topic: &str, message: &str) -> Result<Result<(), Refusal>, Trouble> {
+        let patience = self.outage.attempt();
+        let sequence = (!self.is_bare).then(|| self.sequences.next(topic));
+        let body = body(topic, message, self.sequences.publisher(), sequence);
+        let head = self.remote.request("POST", "/publish", &body, patience)?;
         let answer = self.remote.short_body(patience);
-        Ok(Answer::read(head.status, &answer, number.map_or(0, |number| number.sequence)))
+        match head.status {
+            200..300 => Ok(Ok(())),
+            status => Ok(Err(Refusal::of_http(status, &answer))),
+        }
+    }
+
+    /// The broker did not take the message: finds out whether to send it once more at once.
+    fn refused(&mut self, topic: &str, refusal: Refusal) -> Result<(), Failure> {
+        let sequence = self.sequences.next(topic).sequence;
+        match refusal {
+            // It expects a message that it has had: it has forgotten what it was sent.
+            Refusal { code: 409, expected: Some(expected), .. }
+                if expected < sequence && !self.is_bare =>
+            {
+                self.broker.forgotten(topic);
+                self.sequences.begin_epoch();
+                Ok(())
+            }
+            refusal if refusal.is_passing() => Err(Trouble::from(refusal).into()),
+            // Perhaps it is the sequences that are not understood. A broker that has taken one
+            // message with them means this message.
+            Refusal { code: 400 | 422, .. } if !self.is_bare && self.published == 0 => {
+                self.is_bare = true;
+                Ok(())
+            }
+            refusal => Err(self.broker.refused(topic, refusal).into()),
+        }
     }
 }
 
-/// How long the message may still be tried.
-fn time_left(deadline: Option<Instant>) -> Duration {
-    let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
-    deadline.map_or(Duration::MAX, left)
+impl Retry for Sender {
+    type Trouble = Trouble;
+    type Error = client::Error;
+
+    fn failed(&mut self, trouble: Trouble) -> Result<(), client::Error> {
+        self.broker.wait(&mut self.outage, trouble)
+    }
 }
 
-/// The body of a publish, numbered or bare.
-fn body(topic: &str, message: &str, publisher: &str, number: Option<Number>) -> Vec<u8> {
+/// The body of a publish, with its sequence or bare.
+fn body(topic: &str, message: &str, publisher: &str, sequence: Option<Sequence>) -> Vec<u8> {
     let mut body = Vec::with_capacity(topic.len() + message.len() + 128);
     body.extend_from_slice(b"{\"topic\":");
     json::write_string(&mut body, topic);
     body.extend_from_slice(b",\"message\":");
     json::write_string(&mut body, message);
-    if let Some(Number { epoch, sequence }) = number {
+    if let Some(Sequence { epoch, sequence }) = sequence {
         body.extend_from_slice(b",\"publisher\":");
         json::write_string(&mut body, publisher);
         body.extend_from_slice(format!(",\"epoch\":{epoch},\"sequence\":{sequence}").as_bytes());

@@ -5,14 +5,14 @@
 //! they go on when the id is back.
 
 use crate::PROGRAM;
-use crate::error::{Error, Failure, Trouble};
-use crate::wishes::Wishes;
-use common::connect::connect;
+use crate::desired_topics::DesiredTopics;
+use crate::error::Error;
+use common::client::{Broker, Trouble};
+use common::connect::{CONNECT_TIMEOUT, connect};
 use common::connection::{self, Connection};
 use common::http::client;
 use common::limits::{BODY_SIZE_MAX, TEXT_LINE_OVERHEAD};
-use common::location::Location;
-use common::retry::Outage;
+use common::retry::{self, Outage, Retry};
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,8 +21,8 @@ use std::{fmt, str, thread};
 #[cfg(test)]
 mod tests;
 
-/// How long a host may take to answer a connection attempt, or to take what it is sent.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a host may take to take what it is sent.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the broker may be silent before something is sent, by which a connection that is no
 /// longer one is found out.
@@ -37,45 +37,75 @@ const NOT_TEXT: &str = "a line is not UTF-8";
 /// The longest line of a broker, whatever its limit for messages.
 const LINE_SIZE_MAX: usize = BODY_SIZE_MAX + TEXT_LINE_OVERHEAD;
 
+/// How a connection failed.
+type Failure = retry::Failure<Trouble, Error>;
+
 /// Subscribes to what is typed, and prints what is delivered. Without a terminal it goes on after
 /// the end of standard input, for ever, if there is anything to go on with.
-pub(crate) fn converse(location: &Location, id: &str) -> Result<(), Error> {
+pub(crate) fn converse(broker: Broker, id: &str) -> Result<(), Error> {
     let is_typed = io::stdin().is_terminal() && io::stdout().is_terminal();
     let prompt = if is_typed { "> " } else { "" };
-    let wishes = Arc::new(Wishes::new(id.to_owned()));
-    let typed = Arc::clone(&wishes);
+    let topics = Arc::new(DesiredTopics::new(id.to_owned()));
+    let typed = Arc::clone(&topics);
     thread::spawn(move || listen(io::stdin().lock(), &typed, prompt));
-    let mut outage = Outage::default();
-    while wishes.wait() {
-        let mut delivery = Delivery { output: io::stdout(), prompt, complaint: None };
-        let result = delivery.session(location, &wishes, &mut outage);
-        wishes.disconnected();
-        match result {
-            Failure::Passing(trouble) => outage.wait(Duration::MAX, || {
-                tell(prompt, trouble.line(&location.address));
-            }),
-            // A reader that has closed standard output has seen enough.
-            Failure::Final(Error::Write { cause, .. })
-                if cause.kind() == io::ErrorKind::BrokenPipe =>
-            {
-                return Ok(());
-            }
-            Failure::Final(error) => return Err(error),
-        }
+    let broker = broker.on_notice(move |notice| tell(prompt, notice));
+    let outage = broker.outage();
+    match (Dialogue { broker, outage, topics, prompt }).repeat(Dialogue::run) {
+        // A reader that has closed standard output has seen enough.
+        Err(Error::Write { cause, .. }) if cause.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
     }
-    Ok(())
+}
+
+/// What is delivered of the topics that somebody types.
+struct Dialogue {
+    broker: Broker,
+    outage: Outage,
+    topics: Arc<DesiredTopics>,
+    prompt: &'static str,
+}
+
+impl Dialogue {
+    /// One connection, unless there is nothing more to ask for.
+    fn run(&mut self) -> Result<(), Failure> {
+        if !self.topics.wait() {
+            return Ok(());
+        }
+        let output = io::stdout();
+        let mut delivery = Delivery { output, prompt: self.prompt, complaint: None };
+        let received = delivery.receive(&self.broker, &self.topics, &mut self.outage);
+        self.topics.disconnected();
+        received?;
+        Err(match delivery.complaint {
+            // The broker closes after a complaint where nothing that follows could be better.
+            Some(reason) => {
+                let address = self.broker.address().to_owned();
+                Failure::Final(Error::Refused { address, reason })
+            }
+            None => Trouble::from(client::Error::Closed).into(),
+        })
+    }
+}
+
+impl Retry for Dialogue {
+    type Trouble = Trouble;
+    type Error = Error;
+
+    fn failed(&mut self, trouble: Trouble) -> Result<(), Error> {
+        Ok(self.broker.wait(&mut self.outage, trouble)?)
+    }
 }
 
 /// Takes what is typed, until the end of input.
-fn listen(typed: impl BufRead, wishes: &Wishes, prompt: &str) {
+fn listen(typed: impl BufRead, topics: &DesiredTopics, prompt: &str) {
     let mut lines = typed.split(b'\n');
     loop {
         show(prompt);
         let Some(Ok(line)) = lines.next() else { break };
         let (line, stream) = match str::from_utf8(&line).map_err(|_| NOT_TEXT).and_then(parse) {
             Ok(None) => continue,
-            Ok(Some(Command::Subscribe(topic))) => wishes.subscribe(topic),
-            Ok(Some(Command::Unsubscribe(topic))) => wishes.unsubscribe(topic),
+            Ok(Some(Command::Subscribe(topic))) => topics.subscribe(topic),
+            Ok(Some(Command::Unsubscribe(topic))) => topics.unsubscribe(topic),
             Err(reason) => {
                 PROGRAM.say(reason);
                 continue;
@@ -86,7 +116,7 @@ fn listen(typed: impl BufRead, wishes: &Wishes, prompt: &str) {
             let _ = (&*stream).write_all(line.as_bytes());
         }
     }
-    if prompt.is_empty() { wishes.complete() } else { wishes.end() }
+    if prompt.is_empty() { topics.complete() } else { topics.end() }
 }
 
 /// Shows that a line can be typed.
@@ -136,36 +166,20 @@ struct Delivery<W> {
 }
 
 impl<W: Write> Delivery<W> {
-    /// One connection, until it ends: why it did.
-    fn session(&mut self, location: &Location, wishes: &Wishes, outage: &mut Outage) -> Failure {
-        match self.receive(location, wishes, outage) {
-            Err(failure) => failure,
-            Ok(()) => match self.complaint.take() {
-                // The broker closes after a complaint where nothing that follows could be better.
-                Some(reason) => {
-                    let address = location.address.clone();
-                    Failure::Final(Error::Refused { address, reason })
-                }
-                None => Failure::Passing(Trouble::Connection(client::Error::Closed)),
-            },
-        }
-    }
-
     /// Prints what is delivered over a new connection until the broker closes it.
     fn receive(
         &mut self,
-        location: &Location,
-        wishes: &Wishes,
+        broker: &Broker,
+        topics: &DesiredTopics,
         outage: &mut Outage,
     ) -> Result<(), Failure> {
-        let mut connection =
-            connect(&location.address, PATIENCE).map_err(client::Error::Connect)?;
-        let token = match &location.token {
+        let mut connection = connect(broker.address(), CONNECT_TIMEOUT).map_err(Trouble::from)?;
+        let token = match broker.shown_token() {
             Some(token) => format!("AUTH {token}\n"),
             None => String::new(),
         };
         let stream = Arc::clone(connection.stream());
-        wishes.connected(stream, |lines| send(&mut connection, (token + lines).as_bytes()))?;
+        topics.connected(stream, |lines| send(&mut connection, (token + lines).as_bytes()))?;
         loop {
             let patience = if self.complaint.is_some() { COMPLAINT_PAUSE } else { SILENCE_MAX };
             match connection.fill(Some(Instant::now() + patience)) {
@@ -182,7 +196,7 @@ impl<W: Write> Delivery<W> {
                 Err(connection::Error::TimedOut) if self.complaint.is_some() => self.complain(),
                 // An empty line means nothing, and has to arrive.
                 Err(connection::Error::TimedOut) => send(&mut connection, b"\n")?,
-                Err(error) => return Err(client::Error::from(error).into()),
+                Err(error) => return Err(Trouble::from(error).into()),
             }
         }
     }
@@ -199,7 +213,7 @@ impl<W: Write> Delivery<W> {
                 let reason = String::from_utf8_lossy(reason).trim_end().to_owned();
                 if reason.contains(" AUTH ") {
                     // Nothing will be delivered, however often it is asked for.
-                    return Err(Error::Token(reason).into());
+                    return Err(Failure::Final(Error::Token(reason)));
                 }
                 self.complaint = Some(reason);
             }
@@ -212,7 +226,7 @@ impl<W: Write> Delivery<W> {
             text.extend_from_slice(self.prompt.as_bytes());
         }
         let written = self.output.write_all(&text).and_then(|()| self.output.flush());
-        written.map_err(|cause| Error::Write { path: None, cause })?;
+        written.map_err(|cause| Failure::Final(Error::Write { path: None, cause }))?;
         Ok(true)
     }
 
@@ -224,6 +238,6 @@ impl<W: Write> Delivery<W> {
     }
 }
 
-fn send(connection: &mut Connection, bytes: &[u8]) -> Result<(), client::Error> {
-    Ok(connection.write_all(bytes, Some(Instant::now() + PATIENCE))?)
+fn send(connection: &mut Connection, bytes: &[u8]) -> Result<(), Trouble> {
+    Ok(connection.write_all(bytes, Some(Instant::now() + SEND_TIMEOUT))?)
 }

@@ -1,7 +1,7 @@
 //! What the tests of this crate stand on: a folder that goes away, a broker that follows a script.
 
+use common::client::Broker;
 use common::random::random;
-use common::remote::Remote;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -35,9 +35,9 @@ impl Drop for Folder {
 
 /// A broker that gives these answers, one to each request, and then nothing more. What was asked
 /// is given back. It keeps a connection open after an answer that has a length.
-pub(crate) fn broker(answers: Vec<String>) -> (Remote, JoinHandle<Vec<String>>) {
+pub(crate) fn broker(answers: Vec<String>) -> (Broker, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let remote = Remote::new(listener.local_addr().unwrap().to_string());
+    let broker = Broker::at(listener.local_addr().unwrap().to_string());
     let thread = thread::spawn(move || {
         let mut asked = Vec::new();
         let mut connection: Option<BufReader<TcpStream>> = None;
@@ -58,7 +58,7 @@ pub(crate) fn broker(answers: Vec<String>) -> (Remote, JoinHandle<Vec<String>>) 
         }
         asked
     });
-    (remote, thread)
+    (broker, thread)
 }
 
 /// Method and target of the next request; `None` where the connection ends instead.

@@ -12,17 +12,18 @@
 //! was missing or cut short.
 
 use crate::PROGRAM;
-use crate::attempts::{self, Pace};
 use crate::comparison::Comparison;
-use crate::error::{Error, Failure, Trouble};
+use crate::error::Error;
 use crate::lines::WholeLines;
-use crate::question::{Answer, Cursor, PATIENCE, Question};
 use crate::received::Received;
+use crate::request::{self, Cursor, PATIENCE, Position};
+use common::client::{Broker, Refusal, Remote, Trouble};
 use common::http::client;
-use common::remote::Remote;
-use std::io::ErrorKind;
+use common::retry::{self, Outage, Retry};
+use std::io::{self, ErrorKind};
 use std::path::Path;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 #[cfg(test)]
 mod tests;
@@ -31,16 +32,46 @@ mod tests;
 /// without a length may have been cut short unnoticed; hardly twice at once.
 const DIFFERENCES_MAX: u32 = 2;
 
+/// Between two requests to a broker that does not wait for messages itself.
+const POLL_PAUSE: Duration = Duration::from_millis(250);
+
 /// Keeps the file equal to the topic. Returns only when it cannot.
-pub(crate) fn keep(remote: Remote, topic: String, path: &Path) -> Result<(), Error> {
-    let address = remote.address().to_owned();
-    let mut keeper = Keeper::new(remote, topic, Received::open(path)?);
-    attempts::repeat(&address, || keeper.round())
+pub(crate) fn keep(broker: Broker, topic: String, path: &Path) -> Result<(), Error> {
+    Keeper::new(broker, topic, Received::open(path)?).repeat(|keeper| {
+        loop {
+            let pace = keeper.round()?;
+            keeper.outage.end();
+            if pace == Pace::Later {
+                thread::sleep(POLL_PAUSE);
+            }
+        }
+    })
+}
+
+/// When the next request is due.
+#[derive(Debug, PartialEq, Eq)]
+enum Pace {
+    AtOnce,
+    Later,
+}
+
+/// How a round failed.
+type Failure = retry::Failure<Obstacle, Error>;
+
+/// Why a round failed of which the next may succeed.
+#[derive(Debug)]
+enum Obstacle {
+    /// There was no answer, or not all of it, or not the one that was hoped for.
+    Broker(Trouble),
+    /// There is no room for more messages in the file.
+    DiskFull(io::Error),
 }
 
 /// A file on its way to equal a topic.
 #[derive(Debug)]
 struct Keeper {
+    broker: Broker,
+    outage: Outage,
     remote: Remote,
     topic: String,
     received: Received,
@@ -53,8 +84,17 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(remote: Remote, topic: String, received: Received) -> Keeper {
-        Keeper { remote, topic, received, knows_offsets: false, stream: None, differences: 0 }
+    fn new(broker: Broker, topic: String, received: Received) -> Keeper {
+        Keeper {
+            outage: broker.outage(),
+            remote: Remote::new(&broker),
+            broker,
+            topic,
+            received,
+            knows_offsets: false,
+            stream: None,
+            differences: 0,
+        }
     }
 
     /// One request and its answer.
@@ -74,46 +114,43 @@ impl Keeper {
         // The digest proves that the file is the beginning of the list. On a connection that has
         // given part of the list already, the stream alone says that it is still the same.
         let is_proved = self.stream.is_some() && self.remote.is_connected();
-        let question = Question {
-            topic: &self.topic,
-            from: Some(self.received.lines()),
+        let position = Position {
+            from: self.received.lines(),
             stream: self.stream.as_deref(),
             digest: (!is_proved).then(|| self.received.digest()),
-            wait: true,
-            ..Question::default()
         };
         let asked = Instant::now();
-        match question.ask(&mut self.remote, "GET")? {
-            Answer::List(Some(cursor)) => {
+        match request::ask(&mut self.remote, &self.topic, Some(&position)).map_err(passing)? {
+            Ok(Some(cursor)) => {
                 let before = self.received.size();
                 self.append(cursor)?;
-                Ok(Pace::after_wait(asked, self.received.size() > before))
+                // Only a broker that does not wait answers with nothing at once.
+                let has_waited = asked.elapsed() >= POLL_PAUSE;
+                let has_given = self.received.size() > before;
+                Ok(if has_given || has_waited { Pace::AtOnce } else { Pace::Later })
             }
-            Answer::List(None) => {
+            Ok(None) => {
                 // Another broker has taken the place of the one that knew offsets.
                 self.remote.hang_up();
                 self.knows_offsets = false;
                 Ok(Pace::AtOnce)
             }
-            Answer::OtherList(reason) if self.received.size() == 0 && self.stream.is_none() => {
-                // Nothing was asked that could be wrong.
-                Err(Failure::Passing(Trouble::Answer(reason)))
-            }
-            Answer::OtherList(_) => {
+            // The list is another one: another stream, another digest, or shorter. With an empty
+            // file nothing was asked that could be wrong.
+            Err(Refusal { code: 410 | 412 | 416, .. })
+                if self.received.size() > 0 || self.stream.is_some() =>
+            {
                 self.begin_anew()?;
                 Ok(Pace::AtOnce)
             }
-            Answer::Refused(reason) | Answer::Later(reason) => {
-                Err(Failure::Passing(Trouble::Answer(reason)))
-            }
+            Err(refusal) => Err(passing(refusal)),
         }
     }
 
     /// Asks for the whole list, as every broker understands it.
     fn compare(&mut self) -> Result<Pace, Failure> {
-        let question = Question { topic: &self.topic, ..Question::default() };
-        match question.ask(&mut self.remote, "GET")? {
-            Answer::List(Some(cursor)) => {
+        match request::ask(&mut self.remote, &self.topic, None).map_err(passing)? {
+            Ok(Some(cursor)) => {
                 self.knows_offsets = true;
                 if self.received.size() == 0 {
                     self.append(cursor)?;
@@ -123,10 +160,8 @@ impl Keeper {
                 }
                 Ok(Pace::AtOnce)
             }
-            Answer::List(None) => self.append_new_part(),
-            Answer::OtherList(reason) | Answer::Refused(reason) | Answer::Later(reason) => {
-                Err(Failure::Passing(Trouble::Answer(reason)))
-            }
+            Ok(None) => self.append_new_part(),
+            Err(refusal) => Err(passing(refusal)),
         }
     }
 
@@ -174,14 +209,17 @@ impl Keeper {
     /// An answer could not be read, or not be written. A full disk is one that somebody will make
     /// room on: until then the file stays as long as it is.
     fn failure(&self, error: client::Error) -> Failure {
-        let path = self.received.path();
         match error {
             client::Error::Sink(cause)
                 if matches!(cause.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
             {
-                Failure::Passing(Trouble::DiskFull { path: path.to_owned(), cause })
+                Failure::Passing(Obstacle::DiskFull(cause))
             }
-            error => Failure::of_body(error, Some(path)),
+            client::Error::Sink(cause) => {
+                let path = Some(self.received.path().to_owned());
+                Failure::Final(Error::Write { path, cause })
+            }
+            error => passing(error),
         }
     }
 
@@ -197,5 +235,39 @@ impl Keeper {
             ));
         }
         Ok(())
+    }
+}
+
+impl Retry for Keeper {
+    type Trouble = Obstacle;
+    type Error = Error;
+
+    fn failed(&mut self, obstacle: Obstacle) -> Result<(), Error> {
+        match obstacle {
+            Obstacle::Broker(trouble) => self.broker.wait(&mut self.outage, trouble)?,
+            Obstacle::DiskFull(cause) => {
+                let path = self.received.path();
+                if !self.outage.wait(|| PROGRAM.say(disk_full(path, &cause))) {
+                    return Err(Error::Write { path: Some(path.to_owned()), cause });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the user hears of a full disk.
+fn disk_full(path: &Path, cause: &io::Error) -> String {
+    format!("the disk is full: {} cannot be written ({cause}); trying again", path.display())
+}
+
+/// The broker did not give what it was asked for.
+fn passing(trouble: impl Into<Trouble>) -> Failure {
+    Failure::Passing(Obstacle::Broker(trouble.into()))
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Final(error)
     }
 }

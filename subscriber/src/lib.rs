@@ -4,20 +4,20 @@
 //!
 //! - `config`: the command line
 //! - `topic_file`: the topic's name in `topic.txt`
-//! - `attempts`: one request after another, whatever fails
 //! - `keep`: a file that equals a topic, for ever
 //! - `received`: that file, and how it is found after a crash
+//! - `request`: what is asked of the broker for it; `lines`: whole lines out of the pieces of an
+//!   answer; `comparison`: what of them is new
 //! - `print`: messages to standard output, as they come
-//! - `dialogue`: topics that somebody types, and what is delivered; `wishes`: which they are
-//! - `question`: what is asked of the broker, and what it answers
-//! - `lines`: whole lines out of the pieces of a body; `comparison`: what of them is new
-//! - `error`: why the subscriber ends, or tries again
+//! - `dialogue`: topics that somebody types, and what is delivered; `desired_topics`: which they
+//!   are
+//! - `error`: why the subscriber ends
 
 #![forbid(unsafe_code)]
 
-mod attempts;
 mod comparison;
 mod config;
+mod desired_topics;
 mod dialogue;
 mod error;
 #[cfg(test)]
@@ -25,14 +25,14 @@ mod fixture;
 mod keep;
 mod lines;
 mod print;
-mod question;
 mod received;
+mod request;
 mod topic_file;
-mod wishes;
 
 pub use config::{Config, Form, PROGRAM};
-pub use error::{Error, Trouble};
+pub use error::Error;
 
+use common::client::Broker;
 use std::path::Path;
 
 /// The file that names the topic, in the working directory.
@@ -48,14 +48,15 @@ const RECEIVED_FILE: &str = "received.txt";
 /// What cannot get better by trying again.
 pub fn run(config: Config) -> Result<(), Error> {
     let Config { location, form } = config;
+    let broker = Broker::from(location).on_notice(|notice| PROGRAM.say(notice));
     match form {
         Form::Keep => {
             let topic = topic_file::read(Path::new(TOPIC_FILE))?;
-            keep::keep(location.into(), topic, Path::new(RECEIVED_FILE))
+            keep::keep(broker, topic, Path::new(RECEIVED_FILE))
         }
-        Form::Dialogue { id } => dialogue::converse(&location, &id),
+        Form::Dialogue { id } => dialogue::converse(broker, &id),
         Form::Print { topic, from, count, output } => {
-            print::print(location.into(), topic, from, count, output)
+            print::print(broker, &topic, from, count, output)
         }
     }
 }

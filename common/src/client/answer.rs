@@ -1,25 +1,25 @@
-//! What the broker says to a command.
+//! What the broker says to a command, or to a request over HTTP.
 
-use crate::json::Value;
-use crate::remote::is_passing;
+use crate::json::{self, Value};
+use std::fmt;
 
-/// An answer. What a success says beside that depends on the command.
+/// An answer to a command. What a success says beside that depends on the command.
 pub(super) enum Answer<'a> {
     Success(Value<'a>),
     Refusal(Refusal),
 }
 
-/// Why the broker did not do what a command asks.
+/// Why the broker did not do what it was asked to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub struct Refusal {
     /// An HTTP status.
-    pub(super) code: u16,
-    /// In the broker's words.
-    pub(super) reason: String,
+    pub code: u16,
+    /// In the broker's words; empty where it said nothing.
+    pub reason: String,
     /// The number that should have come.
-    pub(super) expected: Option<u64>,
+    pub expected: Option<u64>,
     /// The epoch that the publisher's name is at.
-    pub(super) epoch: Option<u64>,
+    pub epoch: Option<u64>,
 }
 
 impl<'a> Answer<'a> {
@@ -27,35 +27,67 @@ impl<'a> Answer<'a> {
     pub(super) fn read(object: Value<'a>) -> Option<Answer<'a>> {
         match object.get("status")?.as_str()? {
             "success" => Some(Answer::Success(object)),
-            _ => Some(Answer::Refusal(Refusal::read(&object))),
+            _ => {
+                let code = object.get("code").and_then(Value::as_u64);
+                // An error that is no judgement on a command says that the session is over.
+                let code = code.and_then(|code| code.try_into().ok()).unwrap_or(400);
+                Some(Answer::Refusal(Refusal::read(code, &object)))
+            }
         }
     }
 }
 
 impl Refusal {
-    fn read(object: &Value<'_>) -> Refusal {
+    /// A refusal that no broker has to be asked for.
+    pub(super) fn new(code: u16, reason: impl Into<String>) -> Refusal {
+        Refusal { code, reason: reason.into(), expected: None, epoch: None }
+    }
+
+    /// Reads an HTTP answer that is not a success. Its body may be `application/problem+json`
+    /// (RFC 9457).
+    #[must_use]
+    pub fn of_http(status: u16, body: &[u8]) -> Refusal {
+        Refusal::read(status, &json::parse(body).unwrap_or(Value::Null))
+    }
+
+    fn read(code: u16, object: &Value<'_>) -> Refusal {
         let number = |key| object.get(key).and_then(Value::as_u64);
-        let reason = object.get("message").and_then(Value::as_str).unwrap_or("no reason given");
+        let said = ["message", "detail", "title"].iter().find_map(|key| object.get(key)?.as_str());
         Refusal {
-            // An error that is no judgement on a command says that the session is over.
-            code: number("code").and_then(|code| code.try_into().ok()).unwrap_or(400),
+            code,
             // Another program's words: nothing in them may move the cursor of the terminal.
-            reason: reason.replace(char::is_control, " "),
+            reason: said.unwrap_or_default().replace(char::is_control, " "),
             expected: number("expected"),
             epoch: number("epoch"),
         }
     }
 
-    /// Whether the same command may succeed later.
-    pub(super) fn is_passing(&self) -> bool {
-        is_passing(self.code)
+    /// Whether the same command may succeed later: the broker's fault, or one of the two statuses
+    /// that are no judgement on a request (RFC 9110 §15.5.9, RFC 6585 §4).
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self.code, 408 | 429 | 500..)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        display_refusal(f, self.code, &self.reason)
+    }
+}
+
+/// A refusal as the user reads it. What a broker says of tokens is for programs.
+pub(super) fn display_refusal(f: &mut fmt::Formatter<'_>, code: u16, reason: &str) -> fmt::Result {
+    match (code, reason) {
+        (401, _) => f.write_str("the broker asks for a token: set BROKER_TOKEN to it"),
+        (code, "") => write!(f, "status {code}"),
+        (code, reason) => write!(f, "{code}, {reason}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json;
 
     fn refusal(line: &str) -> Refusal {
         match Answer::read(json::parse(line.as_bytes()).unwrap()) {
@@ -81,5 +113,26 @@ mod tests {
         assert_eq!(refusal(gap), expected);
         assert_eq!(refusal(r#"{"status":"error","epoch":5,"code":403}"#).epoch, Some(5));
         assert_eq!(refusal(r#"{"status":"error","message":"Invalid JSON format"}"#).code, 400);
+    }
+
+    #[test]
+    fn a_fault_of_the_broker_passes_and_a_fault_of_the_request_does_not() {
+        for status in [408, 429, 500, 501, 503, 507, 599] {
+            assert!(Refusal::of_http(status, b"").is_passing(), "{status}");
+        }
+        for status in [200, 301, 400, 401, 403, 404, 409, 410, 413, 416, 421, 422, 499] {
+            assert!(!Refusal::of_http(status, b"").is_passing(), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_the_words_of_the_broker() {
+        let refusal = |status, body| Refusal::of_http(status, body).to_string();
+        let body = br#"{"status":413,"title":"Too Large","detail":"too\nlong"}"#;
+        assert_eq!(refusal(413, body), "413, too long");
+        assert_eq!(refusal(404, br#"{"title":"Not Found"}"#), "404, Not Found");
+        assert_eq!(refusal(500, b"<html>"), "status 500");
+        assert_eq!(refusal(502, b""), "status 502");
+        assert!(refusal(401, body).contains("BROKER_TOKEN"));
     }
 }

@@ -1,7 +1,9 @@
 //! Which broker, how patiently, and what its user hears of it.
 
-use super::error::Trouble;
+use super::answer::Refusal;
+use super::error::{Error, Trouble};
 use crate::location::Location;
+use crate::retry::Outage;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,7 +86,45 @@ impl Broker {
         &self.address
     }
 
-    pub(super) fn notify(&self, notice: &Notice<'_>) {
+    /// The token that is shown to it, for those who speak to it themselves.
+    #[must_use]
+    pub fn shown_token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
+    /// An outage with the patience that was given.
+    #[must_use]
+    pub fn outage(&self) -> Outage {
+        Outage::new(self.patience)
+    }
+
+    /// Tells the user that the broker no longer has what was published to this topic before.
+    pub fn forgotten(&self, topic: &str) {
+        self.notify(&Notice::Forgotten { address: &self.address, topic });
+    }
+
+    /// An attempt failed: sleeps before the next one, and tells the user now and then.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::GaveUp`] when patience is at its end.
+    pub fn wait(&self, outage: &mut Outage, trouble: Trouble) -> Result<(), Error> {
+        let notice = Notice::Trouble { address: &self.address, trouble: &trouble };
+        if !trouble.is_hopeless() && outage.wait(|| self.notify(&notice)) {
+            return Ok(());
+        }
+        Err(Error::GaveUp { address: self.address.clone(), trouble })
+    }
+
+    /// The error that says that the broker will not.
+    #[must_use]
+    pub fn refused(&self, topic: &str, refusal: Refusal) -> Error {
+        let (address, topic) = (self.address.clone(), topic.to_owned());
+        let Refusal { code, reason, .. } = refusal;
+        Error::Refused { address, topic, code, reason }
+    }
+
+    fn notify(&self, notice: &Notice<'_>) {
         if let Some(listener) = &self.listener {
             listener(notice);
         }

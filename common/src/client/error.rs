@@ -1,6 +1,9 @@
 //! Why a call fails, and why an attempt does.
 
+use super::answer::{Refusal, display_refusal};
 use crate::flags::one_line;
+use crate::http::client;
+use crate::retry;
 use crate::{connect, connection};
 use std::{error, fmt};
 
@@ -42,28 +45,25 @@ pub enum Error {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Trouble {
-    /// There is no connection.
-    Connect(connect::Error),
-    /// The connection failed, or the broker did not answer in time.
-    Connection(connection::Error),
-    /// The broker closed the connection.
-    Closed,
+    /// There is no connection, or it failed, or the broker did not answer in time.
+    Connection(client::Error),
     /// The broker said that it cannot at present.
     Answer(String),
     /// The broker said what it should not have.
     Invalid(&'static str),
+    /// What listens there knows HTTP alone.
+    NoSessions,
 }
 
 /// How one attempt failed.
-#[derive(Debug)]
-pub(super) enum Failure {
-    Passing(Trouble),
-    Final(Error),
-}
+pub type Failure = retry::Failure<Trouble, Error>;
 
-impl From<Trouble> for Failure {
-    fn from(trouble: Trouble) -> Failure {
-        Failure::Passing(trouble)
+impl Trouble {
+    /// Whether trying again cannot help.
+    pub(super) fn is_hopeless(&self) -> bool {
+        let is_no_address =
+            matches!(self, Trouble::Connection(client::Error::Connect(connect::Error::Address)));
+        is_no_address || matches!(self, Trouble::NoSessions)
     }
 }
 
@@ -73,9 +73,28 @@ impl From<Error> for Failure {
     }
 }
 
+impl From<client::Error> for Trouble {
+    fn from(cause: client::Error) -> Trouble {
+        Trouble::Connection(cause)
+    }
+}
+
+impl From<connect::Error> for Trouble {
+    fn from(cause: connect::Error) -> Trouble {
+        Trouble::Connection(cause.into())
+    }
+}
+
 impl From<connection::Error> for Trouble {
     fn from(cause: connection::Error) -> Trouble {
-        Trouble::Connection(cause)
+        Trouble::Connection(cause.into())
+    }
+}
+
+impl From<Refusal> for Trouble {
+    /// For one that [is passing](Refusal::is_passing).
+    fn from(refusal: Refusal) -> Trouble {
+        Trouble::Answer(refusal.to_string())
     }
 }
 
@@ -87,7 +106,8 @@ impl fmt::Display for Error {
                 if !topic.is_empty() {
                     write!(f, " topic {topic:?}")?;
                 }
-                write!(f, ": {code}, {reason}")
+                f.write_str(": ")?;
+                display_refusal(f, *code, reason)
             }
             Error::GaveUp { address, trouble: Trouble::Answer(reason) } => {
                 write!(f, "the broker at {address} cannot at present: {reason}")
@@ -117,11 +137,12 @@ impl fmt::Display for Trouble {
     /// With its causes, since it mostly stands within a sentence.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Trouble::Connect(cause) => f.write_str(&one_line(cause)),
             Trouble::Connection(cause) => f.write_str(&one_line(cause)),
-            Trouble::Closed => f.write_str("the broker closed the connection"),
             Trouble::Answer(reason) => f.write_str(reason),
             Trouble::Invalid(what) => f.write_str(what),
+            Trouble::NoSessions => f.write_str(
+                "it understands HTTP alone: publisher and subscriber without --topic work with it",
+            ),
         }
     }
 }

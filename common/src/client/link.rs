@@ -5,21 +5,16 @@
 //! What has to be sent again over a new connection: only the caller knows.
 
 use super::answer::{Answer, Refusal};
-use super::broker::{Broker, Notice};
+use super::broker::Broker;
 use super::error::{Error, Failure, Trouble};
-use crate::connect::{self, connect};
+use crate::connect::{CONNECT_TIMEOUT, connect};
 use crate::connection::Connection;
+use crate::http::client;
 use crate::json::{self, Value};
-use crate::limits::{ANSWER_SIZE_MAX, ANSWER_TIMEOUT};
-use crate::retry::Outage;
+use crate::limits::ANSWER_SIZE_MAX;
+use crate::retry::{ATTEMPT_MIN, Outage};
 use std::io::BufRead;
 use std::time::{Duration, Instant};
-
-/// How long a host may take to answer a connection attempt.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The shortest time in which an attempt can be expected to succeed, however little is left.
-const ATTEMPT_MIN: Duration = Duration::from_secs(1);
 
 /// The way to one broker.
 #[derive(Debug)]
@@ -29,13 +24,11 @@ pub(super) struct Link {
     /// Bytes of an unfinished line in which there is no line end.
     looked: usize,
     outage: Outage,
-    /// Since when nothing has succeeded; `None` while all is well.
-    failing_since: Option<Instant>,
 }
 
 impl Link {
     pub(super) fn new(broker: Broker) -> Link {
-        Link { broker, connection: None, looked: 0, outage: Outage::default(), failing_since: None }
+        Link { outage: broker.outage(), broker, connection: None, looked: 0 }
     }
 
     pub(super) fn broker(&self) -> &Broker {
@@ -55,8 +48,8 @@ impl Link {
         let left = deadline.map_or(Duration::MAX, |deadline| {
             deadline.saturating_duration_since(Instant::now()).max(ATTEMPT_MIN)
         });
-        let timeout = CONNECT_TIMEOUT.min(self.attempt()).min(left);
-        let connection = connect(&self.broker.address, timeout).map_err(Trouble::Connect)?;
+        let timeout = CONNECT_TIMEOUT.min(self.outage.attempt()).min(left);
+        let connection = connect(&self.broker.address, timeout).map_err(Trouble::from)?;
         self.connection = Some(connection);
         self.looked = 0;
         if let Some(token) = &self.broker.token {
@@ -73,14 +66,14 @@ impl Link {
     fn authenticate(&mut self, patience: Duration) -> Result<(), Failure> {
         match self.judgement(|_| Some(()), patience)? {
             Ok(()) => Ok(()),
-            Err(Refusal { code, reason, .. }) => Err(self.refused("", code, reason)),
+            Err(refusal) => Err(self.broker.refused("", refusal).into()),
         }
     }
 
     /// Sends bytes. After any error the connection is of no further use.
     pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
-        let deadline = Instant::now() + self.attempt();
-        let connection = self.connection.as_mut().ok_or(Trouble::Closed)?;
+        let deadline = Instant::now() + self.outage.attempt();
+        let connection = self.connection.as_mut().ok_or(client::Error::Closed)?;
         Ok(connection.write_all(bytes, Some(deadline))?)
     }
 
@@ -101,20 +94,21 @@ impl Link {
         read: impl Fn(&Value<'_>) -> Option<T>,
         patience: Duration,
     ) -> Result<Result<T, Refusal>, Trouble> {
-        match json::parse(self.line(patience)?).ok().and_then(Answer::read) {
+        let line = self.line(patience)?;
+        match json::parse(line).ok().and_then(Answer::read) {
             Some(Answer::Success(value)) => read(&value).map(Ok).ok_or(INVALID),
             Some(Answer::Refusal(refusal)) if refusal.is_passing() => {
                 Err(Trouble::Answer(refusal.reason))
             }
             Some(Answer::Refusal(refusal)) => Ok(Err(refusal)),
-            None => Err(INVALID),
+            None => Err(invalid(line)),
         }
     }
 
     /// The next line, with its end, which has to come in the time that an answer may take, and
     /// within `patience`. After any error the connection is of no further use.
     fn line(&mut self, patience: Duration) -> Result<&[u8], Trouble> {
-        let deadline = Instant::now() + self.attempt().min(patience);
+        let deadline = Instant::now() + self.outage.attempt().min(patience);
         loop {
             if let Some(size) = self.line_size() {
                 return Ok(self.take(size));
@@ -140,21 +134,19 @@ impl Link {
     /// Waits for bytes until the deadline. After any error but a deadline that passed, the
     /// connection is of no further use.
     pub(super) fn fill(&mut self, deadline: Instant) -> Result<(), Trouble> {
-        let connection = self.connection.as_mut().ok_or(Trouble::Closed)?;
+        let connection = self.connection.as_mut().ok_or(client::Error::Closed)?;
         if connection.buffered().len() > ANSWER_SIZE_MAX {
             return Err(INVALID);
         }
         match connection.fill(Some(deadline))? {
-            0 => Err(Trouble::Closed),
+            0 => Err(client::Error::Closed.into()),
             _ => Ok(()),
         }
     }
 
     /// Something succeeded: the next failure begins a new outage.
     pub(super) fn succeeded(&mut self) {
-        if self.failing_since.take().is_some() {
-            self.outage.end();
-        }
+        self.outage.end();
     }
 
     /// Ends the connection, and with it whatever is still to come of answers.
@@ -169,38 +161,18 @@ impl Link {
     /// [`Error::GaveUp`] when patience is at its end.
     pub(super) fn failed(&mut self, trouble: Trouble) -> Result<(), Error> {
         self.hang_up();
-        self.failing_since.get_or_insert_with(Instant::now);
-        let left = self.patience_left();
-        let hopeless = matches!(trouble, Trouble::Connect(connect::Error::Address));
-        let address = &self.broker.address;
-        if left.is_zero() || hopeless {
-            return Err(Error::GaveUp { address: address.clone(), trouble });
-        }
-        let notice = Notice::Trouble { address, trouble: &trouble };
-        self.outage.wait(left, || self.broker.notify(&notice));
-        Ok(())
-    }
-
-    /// The error that says that the broker will not.
-    pub(super) fn refused<E: From<Error>>(&self, topic: &str, code: u16, reason: String) -> E {
-        let (address, topic) = (self.broker.address.clone(), topic.to_owned());
-        Error::Refused { address, topic, code, reason }.into()
-    }
-
-    /// How long one attempt may take.
-    fn attempt(&self) -> Duration {
-        self.patience_left().clamp(ATTEMPT_MIN, ANSWER_TIMEOUT)
-    }
-
-    fn patience_left(&self) -> Duration {
-        let Some(patience) = self.broker.patience else { return Duration::MAX };
-        let failing = self.failing_since.map_or(Duration::ZERO, |since| since.elapsed());
-        patience.saturating_sub(failing)
+        self.broker.wait(&mut self.outage, trouble)
     }
 }
 
 /// What is said of a broker that says what it should not.
 pub(super) const INVALID: Trouble = Trouble::Invalid("the answer is not one of a broker");
+
+/// What is wrong with a line that no broker would write.
+pub(super) fn invalid(line: &[u8]) -> Trouble {
+    // The head of an HTTP answer, or a page that says what was wrong with the request.
+    if line.starts_with(b"HTTP/") || line.starts_with(b"<") { Trouble::NoSessions } else { INVALID }
+}
 
 /// Bytes of the first line, with its end.
 fn line_size(bytes: &[u8]) -> Option<usize> {

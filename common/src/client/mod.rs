@@ -3,9 +3,10 @@
 //! - [`Broker`]: which broker, and how patiently
 //! - [`Publisher`]: messages to a broker, each exactly once and in order
 //! - [`Subscriber`]: messages from a broker, as they come
-//! - [`Session`]: pieces of a topic; topics made and deleted
+//! - [`Session`]: pieces of a topic; topics created and deleted
+//! - [`Remote`]: one request over HTTP after another, for brokers that know no more
 //!
-//! Each of the last three has a connection of its own, which it makes when it is needed and makes
+//! Each of these but the first has a connection of its own, which it makes when it is needed and makes
 //! again when it was lost. None of them starts a thread: whoever calls does the work.
 //!
 //! A whole chat, with one thread that writes and one that reads, is in `examples/chat.rs`:
@@ -51,14 +52,17 @@ mod fixture;
 mod link;
 mod publisher;
 mod queue;
+mod remote;
 mod session;
 mod subscriber;
 mod subscriptions;
 
+pub use answer::Refusal;
 pub use broker::{Broker, Notice};
-pub use error::{Error, Trouble};
+pub use error::{Error, Failure, Trouble};
 pub use event::{Event, Message};
 pub use publisher::{Publisher, Receipt};
+pub use remote::Remote;
 pub use session::{Piece, Session};
 pub use subscriber::Subscriber;
 pub use subscriptions::Start;

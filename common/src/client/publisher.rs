@@ -1,12 +1,13 @@
 //! Messages to a broker, each exactly once and in order.
 
 use super::answer::Refusal;
-use super::broker::{Broker, Notice};
-use super::error::{Error, Failure};
+use super::broker::Broker;
+use super::error::{Error, Failure, Trouble};
 use super::link::{INVALID, Link};
 use super::queue::{BATCH_SIZE, Queue};
 use crate::json::{self, Value};
 use crate::limits::{BODY_SIZE_MAX, TOPIC_NAME_SIZE_MAX};
+use crate::retry::Retry;
 use crate::stream::StreamId;
 use crate::{clock, random};
 
@@ -146,8 +147,8 @@ impl Publisher {
     ) -> Result<Receipt, Error> {
         self.flush()?;
         if messages.is_empty() {
-            let reason = "there are no messages to publish".to_owned();
-            return Err(self.link.refused(topic, 400, reason));
+            let refusal = Refusal::new(400, "there are no messages to publish");
+            return Err(self.link.broker().refused(topic, refusal));
         }
         self.check_topic(topic)?;
         self.check_size(topic, messages.iter().map(AsRef::as_ref))?;
@@ -231,20 +232,6 @@ impl Publisher {
         Ok(next)
     }
 
-    /// Calls `work` until it does not fail in passing.
-    fn repeat<T>(
-        &mut self,
-        mut work: impl FnMut(&mut Publisher) -> Result<T, Failure>,
-    ) -> Result<T, Error> {
-        loop {
-            match work(self) {
-                Ok(done) => return Ok(done),
-                Err(Failure::Passing(trouble)) => self.link.failed(trouble)?,
-                Err(Failure::Final(error)) => return Err(error),
-            }
-        }
-    }
-
     /// Sends what may be sent, or else takes one answer.
     fn step(&mut self) -> Result<Option<Receipt>, Failure> {
         self.open()?;
@@ -307,13 +294,12 @@ impl Publisher {
 
     /// The broker has lost messages that it had acknowledged.
     fn forgotten(&mut self, topic: &str, expected: u64) -> Result<(), Failure> {
-        let address = self.link.broker().address();
         if self.is_resuming {
             self.queue.clear();
-            let (address, topic) = (address.to_owned(), topic.to_owned());
+            let (address, topic) = (self.link.broker().address().to_owned(), topic.to_owned());
             return Err(Error::Forgotten { address, topic, expected }.into());
         }
-        self.link.broker().notify(&Notice::Forgotten { address, topic });
+        self.link.broker().forgotten(topic);
         self.queue.renumber(topic, 0);
         Ok(())
     }
@@ -326,7 +312,7 @@ impl Publisher {
         }
         let reason = format!("'topic' is longer than {TOPIC_NAME_SIZE_MAX} bytes");
         // Not in the error as well: it is too long to be shown.
-        Err(self.link.refused("", 400, reason))
+        Err(self.link.broker().refused("", Refusal::new(400, reason)))
     }
 
     /// Refuses what the broker would not even read.
@@ -343,14 +329,23 @@ impl Publisher {
             size += encoded.len() + 1;
             if size > BODY_SIZE_MAX {
                 let reason = format!("more than a command of {BODY_SIZE_MAX} bytes can hold");
-                return Err(self.link.refused(topic, 413, reason));
+                return Err(self.link.broker().refused(topic, Refusal::new(413, reason)));
             }
         }
         Ok(())
     }
 
     fn final_refusal(&self, topic: &str, refusal: Refusal) -> Failure {
-        Failure::Final(self.link.refused(topic, refusal.code, refusal.reason))
+        Failure::Final(self.link.broker().refused(topic, refusal))
+    }
+}
+
+impl Retry for Publisher {
+    type Trouble = Trouble;
+    type Error = Error;
+
+    fn failed(&mut self, trouble: Trouble) -> Result<(), Error> {
+        self.link.failed(trouble)
     }
 }
 

@@ -1,10 +1,10 @@
 //! Commands that are answered one at a time: reading a piece of a topic, making and deleting it.
 
-use super::answer::Refusal;
 use super::broker::Broker;
-use super::error::{Error, Failure};
+use super::error::{Error, Trouble};
 use super::link::Link;
 use crate::json::{self, Value};
+use crate::retry::Retry;
 use crate::stream::{Cursor, StreamId};
 
 /// Asks a broker one thing at a time. What fails in passing is asked again.
@@ -110,26 +110,22 @@ impl Session {
         let mut text = format!("{{\"command\":\"{command}\"{more},\"topic\":").into_bytes();
         json::write_string(&mut text, topic);
         text.extend_from_slice(b"}\n");
-        loop {
-            match self.attempt(&text, topic, &read) {
-                Ok(done) => return Ok(done),
-                Err(Failure::Passing(trouble)) => self.link.failed(trouble)?,
-                Err(Failure::Final(error)) => return Err(error),
+        self.repeat(|session| {
+            session.link.open(None)?;
+            session.link.send(&text)?;
+            match session.link.answer(&read)? {
+                Ok(done) => Ok(done),
+                Err(refusal) => Err(session.link.broker().refused(topic, refusal).into()),
             }
-        }
+        })
     }
+}
 
-    fn attempt<T>(
-        &mut self,
-        command: &[u8],
-        topic: &str,
-        read: impl Fn(&Value<'_>) -> Option<T>,
-    ) -> Result<T, Failure> {
-        self.link.open(None)?;
-        self.link.send(command)?;
-        match self.link.answer(read)? {
-            Ok(done) => Ok(done),
-            Err(Refusal { code, reason, .. }) => Err(self.link.refused(topic, code, reason)),
-        }
+impl Retry for Session {
+    type Trouble = Trouble;
+    type Error = Error;
+
+    fn failed(&mut self, trouble: Trouble) -> Result<(), Error> {
+        self.link.failed(trouble)
     }
 }

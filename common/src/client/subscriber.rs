@@ -4,11 +4,12 @@ use super::answer::Refusal;
 use super::broker::Broker;
 use super::error::{Error, Failure, Trouble};
 use super::event::{Event, Line, Message};
-use super::link::{INVALID, Link};
+use super::link::{Link, invalid};
 use super::session::Session;
 use super::subscriptions::{Fault, Start, Subscriptions};
-use crate::connection;
+use crate::http::client;
 use crate::limits::ANSWER_TIMEOUT;
+use crate::retry::Retry;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -144,8 +145,8 @@ impl Subscriber {
         match self.subscriptions.name(topic) {
             Some(name) => self.session.acknowledge(name, topic, *offset, *stream),
             None => {
-                let reason = "it is not subscribed to under a name".to_owned();
-                Err(self.link.refused(topic, 400, reason))
+                let refusal = Refusal::new(400, "it is not subscribed to under a name");
+                Err(self.link.broker().refused(topic, refusal))
             }
         }
     }
@@ -206,16 +207,15 @@ impl Subscriber {
             self.listen(deadline)?;
             return Ok(None);
         };
-        let line = Line::read(self.link.take(size)).ok_or(INVALID)?;
+        let line = self.link.take(size);
+        let line = Line::read(line).ok_or_else(|| invalid(line))?;
         let result = self.subscriptions.take(line);
         if !matches!(result, Err(Fault::Trouble(_))) {
             self.link.succeeded();
         }
         result.map_err(|fault| match fault {
             Fault::Trouble(trouble) => Failure::Passing(trouble),
-            Fault::Refused(topic, Refusal { code, reason, .. }) => {
-                self.link.refused(&topic, code, reason)
-            }
+            Fault::Refused(topic, refusal) => self.link.broker().refused(&topic, refusal).into(),
         })
     }
 
@@ -225,7 +225,7 @@ impl Subscriber {
         let patience = if is_asked { ANSWER_TIMEOUT } else { self.silence_max };
         let silence_end = self.heard + patience;
         match self.link.fill(deadline.map_or(silence_end, |deadline| deadline.min(silence_end))) {
-            Err(Trouble::Connection(connection::Error::TimedOut))
+            Err(Trouble::Connection(client::Error::TimedOut))
                 if !is_asked || Instant::now() < silence_end =>
             {
                 if Instant::now() >= silence_end {
@@ -248,19 +248,14 @@ impl Subscriber {
         }
         Ok(())
     }
+}
 
-    /// Calls `work` until it does not fail in passing.
-    fn repeat<T>(
-        &mut self,
-        mut work: impl FnMut(&mut Subscriber) -> Result<T, Failure>,
-    ) -> Result<T, Error> {
-        loop {
-            match work(self) {
-                Ok(done) => return Ok(done),
-                Err(Failure::Passing(trouble)) => self.link.failed(trouble)?,
-                Err(Failure::Final(error)) => return Err(error),
-            }
-        }
+impl Retry for Subscriber {
+    type Trouble = Trouble;
+    type Error = Error;
+
+    fn failed(&mut self, trouble: Trouble) -> Result<(), Error> {
+        self.link.failed(trouble)
     }
 }
 

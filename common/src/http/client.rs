@@ -80,6 +80,12 @@ impl error::Error for Error {
     }
 }
 
+impl From<connect::Error> for Error {
+    fn from(cause: connect::Error) -> Error {
+        Error::Connect(cause)
+    }
+}
+
 impl From<connection::Error> for Error {
     fn from(cause: connection::Error) -> Error {
         match cause {
@@ -148,7 +154,7 @@ impl Client {
     /// [`Error::Connect`].
     pub fn connect(address: &str, timeout: Duration) -> Result<Client, Error> {
         Ok(Client {
-            connection: connect(address, timeout).map_err(Error::Connect)?,
+            connection: connect(address, timeout)?,
             host: address.to_owned(),
             unread: Unread::NOTHING,
             piece: Vec::new(),

@@ -4,6 +4,7 @@ use super::*;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 /// What the scripted broker does with one request.
 enum Act {
@@ -63,7 +64,7 @@ fn read_body(open: &mut BufReader<TcpStream>) -> String {
 /// epoch and sequence of each request that the broker saw.
 fn publish(messages: &[&str], script: Vec<Act>) -> (Result<(), Error>, Vec<String>) {
     let (address, thread) = broker(script);
-    let mut sender = Sender::new(Remote::new(address), Some(Duration::from_secs(60)));
+    let mut sender = Sender::new(Broker::at(address).patience(Duration::from_secs(60)));
     let result = messages.iter().try_for_each(|message| sender.publish("t", message));
     let requests = thread.join().unwrap();
     let seen = requests.iter().map(|body| {
@@ -76,7 +77,7 @@ fn publish(messages: &[&str], script: Vec<Act>) -> (Result<(), Error>, Vec<Strin
 
 #[test]
 fn a_publish_is_one_json_object_with_its_number() {
-    let number = Some(Number { epoch: 1, sequence: 2 });
+    let number = Some(Sequence { epoch: 1, sequence: 2 });
     let numbered = r#"{"topic":"a\"b","message":"x\\y","publisher":"me","epoch":1,"sequence":2}"#;
     let bare = r#"{"topic":"a\"b","message":"x\\y"}"#;
     for (number, expected) in [(number, numbered), (None, bare)] {
@@ -157,7 +158,7 @@ fn an_http_1_0_server_that_says_nothing_but_2xx_is_enough() {
             open.get_mut().write_all(answer.as_bytes()).unwrap();
         }
     });
-    let mut sender = Sender::new(Remote::new(address), None);
+    let mut sender = Sender::new(Broker::at(address));
     sender.publish("t", "a").unwrap();
     sender.publish("t", "b").unwrap();
     thread.join().unwrap();
@@ -166,7 +167,27 @@ fn an_http_1_0_server_that_says_nothing_but_2xx_is_enough() {
 #[test]
 fn without_a_broker_it_gives_up_in_time_and_says_what_to_do() {
     let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let mut sender = Sender::new(Remote::new(unused), Some(Duration::from_millis(50)));
+    let mut sender = Sender::new(Broker::at(unused).patience(Duration::from_millis(50)));
     let line = sender.publish("t", "a").unwrap_err().to_string();
     assert!(line.contains("start it"), "{line}");
+}
+
+#[test]
+fn a_fault_of_the_broker_passes_and_a_fault_of_the_request_does_not() {
+    for status in [408, 429, 500, 501, 502, 503, 504, 507] {
+        let (result, seen) = publish(&["a"], vec![Say(status, ""), Say(204, "")]);
+        result.unwrap();
+        assert_eq!(seen.len(), 2, "{status}");
+    }
+    for status in [301, 401, 403, 404, 405, 413, 421] {
+        let (result, seen) = publish(&["a"], vec![Say(status, "")]);
+        assert!(result.is_err() && seen.len() == 1, "{status}");
+    }
+}
+
+#[test]
+fn a_conflict_that_does_not_name_an_earlier_sequence_is_a_refusal() {
+    for body in ["{\"expected\":0}", "{\"expected\":3}", "conflict"] {
+        assert!(publish(&["a"], vec![Say(409, body)]).0.is_err(), "{body}");
+    }
 }

@@ -58,7 +58,7 @@ fn two_commands_are_understood() {
 
 #[test]
 fn a_line_that_is_not_text_does_not_end_what_is_typed() {
-    let wishes = Wishes::new("ann".to_owned());
-    listen(&b"subscribe \xFF\nsubscribe a\n"[..], &wishes, "");
-    assert!(wishes.wait(), "there is a topic to go on with");
+    let topics = DesiredTopics::new("ann".to_owned());
+    listen(&b"subscribe \xFF\nsubscribe a\n"[..], &topics, "");
+    assert!(topics.wait(), "there is a topic to go on with");
 }

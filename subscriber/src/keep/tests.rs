@@ -10,9 +10,9 @@ fn keep(before: &str, answers: Vec<String>) -> (String, Option<String>, Vec<Stri
     let folder = Folder::new();
     fs::write(folder.file(), before).unwrap();
     let rounds = answers.len();
-    let (remote, thread) = broker(answers);
+    let (broker, thread) = broker(answers);
     let received = Received::open(&folder.file()).unwrap();
-    let mut keeper = Keeper::new(remote, "t".to_owned(), received);
+    let mut keeper = Keeper::new(broker, "t".to_owned(), received);
     for _ in 0..rounds {
         match keeper.round() {
             Ok(_) | Err(Failure::Passing(_)) => {}
@@ -40,9 +40,9 @@ fn an_empty_file_takes_the_first_answer_and_goes_on_from_there() {
 #[test]
 fn a_file_that_is_the_beginning_of_the_list_is_proved_by_its_digest_and_goes_on() {
     // The CRC-32 of "a\nb\n".
-    let question = "GET /messages?topic=t&from=2&digest=18572a97&wait=30";
+    let request = "GET /messages?topic=t&from=2&digest=18572a97&wait=30";
     let (after, old, asked) = keep("a\nb\nc", vec![list("5", 3, "a\nb\nc\n"), list("5", 3, "c\n")]);
-    assert_eq!(asked, [BARE, question]);
+    assert_eq!(asked, [BARE, request]);
     assert_eq!(after, "a\nb\nc\n");
     assert_eq!(old, None);
 }
@@ -136,9 +136,9 @@ fn a_broker_that_takes_the_place_of_another_is_asked_what_it_knows() {
 #[test]
 fn a_file_that_somebody_removed_is_written_again() {
     let folder = Folder::new();
-    let (remote, thread) = broker(vec![list("5", 1, "a\n"), list("5", 2, "a\nb\n")]);
+    let (broker, thread) = broker(vec![list("5", 1, "a\n"), list("5", 2, "a\nb\n")]);
     let received = Received::open(&folder.file()).unwrap();
-    let mut keeper = Keeper::new(remote, "t".to_owned(), received);
+    let mut keeper = Keeper::new(broker, "t".to_owned(), received);
     keeper.round().unwrap();
     fs::remove_file(folder.file()).unwrap();
     keeper.round().unwrap();
@@ -152,16 +152,18 @@ fn a_file_that_somebody_removed_is_written_again() {
 fn a_full_disk_is_waited_for_and_the_file_goes_on_where_it_was() {
     let folder = Folder::new();
     let rest = || list("5", 2, "b\n");
-    let (remote, thread) = broker(vec![list("5", 1, "a\n"), rest(), bare("a\nb\n"), rest()]);
-    let mut keeper = Keeper::new(remote, "t".to_owned(), Received::open(&folder.file()).unwrap());
+    let (broker, thread) = broker(vec![list("5", 1, "a\n"), rest(), bare("a\nb\n"), rest()]);
+    let mut keeper = Keeper::new(broker, "t".to_owned(), Received::open(&folder.file()).unwrap());
     keeper.round().unwrap();
 
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     keeper.received.write_to(full);
     for knows_offsets in [true, false] {
         keeper.knows_offsets = knows_offsets;
-        let Err(Failure::Passing(trouble)) = keeper.round() else { panic!("it goes on") };
-        let line = trouble.line("here");
+        let Err(Failure::Passing(Obstacle::DiskFull(cause))) = keeper.round() else {
+            panic!("it goes on")
+        };
+        let line = disk_full(keeper.received.path(), &cause);
         assert!(line.starts_with("the disk is full: ") && line.contains("received.txt"), "{line}");
         assert_eq!(fs::read_to_string(folder.file()).unwrap(), "a\n");
     }

@@ -58,7 +58,7 @@ impl Readers {
         let _ = holds_within(DEADLINE, || self.program.output().lines().count() >= messages.len());
         assert_eq!(self.program.output().lines().collect::<Vec<_>>(), messages);
         let errors = self.program.errors();
-        assert_eq!(errors.matches("the topic was made anew").count(), others.len(), "{errors}");
+        assert_eq!(errors.matches("deleted and created again").count(), others.len(), "{errors}");
     }
 }
 

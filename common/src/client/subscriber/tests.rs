@@ -135,3 +135,13 @@ fn after_a_refusal_the_iteration_is_over() {
     assert!(subscriber.next().is_none());
     thread.join().unwrap();
 }
+
+#[test]
+fn a_server_that_knows_http_alone_is_not_asked_for_ever() {
+    for line in ["HTTP/1.1 400 Bad Request", "<!DOCTYPE HTML>"] {
+        let (broker, thread) = broker(&[&[READ, line]]);
+        let error = Subscriber::new(broker).subscribe("t", Start::Now).unwrap_err();
+        assert!(crate::flags::one_line(&error).contains("without --topic"), "{error:?}");
+        thread.join().unwrap();
+    }
+}

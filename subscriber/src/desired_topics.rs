@@ -1,11 +1,12 @@
-//! What somebody wants to be subscribed to: typed on one thread, carried out on another.
+//! The topics that somebody wants to be subscribed to: typed on one thread, subscribed to on
+//! another.
 
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Topics that are wanted, and the connection that they are asked for on.
+/// Topics that are wanted, and the connection over which they are subscribed to.
 #[derive(Debug)]
-pub(crate) struct Wishes {
+pub(crate) struct DesiredTopics {
     /// Who wants them; goes into every line to the broker.
     id: String,
     /// Held to look and to change, and while a new connection is told what is wanted: what is
@@ -27,10 +28,10 @@ struct State {
     is_over: bool,
 }
 
-impl Wishes {
+impl DesiredTopics {
     /// None yet, of this subscriber.
-    pub(crate) fn new(id: String) -> Wishes {
-        Wishes { id, state: Mutex::default(), changed: Condvar::new() }
+    pub(crate) fn new(id: String) -> DesiredTopics {
+        DesiredTopics { id, state: Mutex::default(), changed: Condvar::new() }
     }
 
     /// Wants a topic. Gives the line that asks for it, and the connection to send it on; without
@@ -144,77 +145,77 @@ mod tests {
     }
 
     /// What a new connection is told.
-    fn told(wishes: &Wishes, stream: &Arc<TcpStream>) -> String {
+    fn told(topics: &DesiredTopics, stream: &Arc<TcpStream>) -> String {
         let mut told = String::new();
         let send = |lines: &str| {
             told = lines.to_owned();
             Ok::<_, ()>(())
         };
-        wishes.connected(Arc::clone(stream), send).unwrap();
+        topics.connected(Arc::clone(stream), send).unwrap();
         told
     }
 
     #[test]
     fn a_new_connection_asks_for_all_that_is_wanted() {
         let (stream, _peer) = pair();
-        let wishes = Wishes::new("ann".to_owned());
-        assert_eq!(wishes.subscribe("a").0, "SUBSCRIBE a ann\n");
-        wishes.subscribe("b");
-        wishes.subscribe("a");
-        assert_eq!(wishes.unsubscribe("c").0, "UNSUBSCRIBE c ann\n");
-        assert!(wishes.wait());
+        let topics = DesiredTopics::new("ann".to_owned());
+        assert_eq!(topics.subscribe("a").0, "SUBSCRIBE a ann\n");
+        topics.subscribe("b");
+        topics.subscribe("a");
+        assert_eq!(topics.unsubscribe("c").0, "UNSUBSCRIBE c ann\n");
+        assert!(topics.wait());
         let lines = "UNSUBSCRIBE c ann\nSUBSCRIBE a ann\nSUBSCRIBE b ann\n";
-        assert_eq!(told(&wishes, &stream), lines);
-        assert!(wishes.unsubscribe("a").1.is_some());
-        assert!(wishes.subscribe("c").1.is_some());
-        wishes.disconnected();
-        assert!(wishes.unsubscribe("b").1.is_none());
+        assert_eq!(told(&topics, &stream), lines);
+        assert!(topics.unsubscribe("a").1.is_some());
+        assert!(topics.subscribe("c").1.is_some());
+        topics.disconnected();
+        assert!(topics.unsubscribe("b").1.is_none());
         let lines = "UNSUBSCRIBE a ann\nUNSUBSCRIBE b ann\nSUBSCRIBE c ann\n";
-        assert_eq!(told(&wishes, &stream), lines);
-        wishes.end();
-        assert!(!wishes.wait());
+        assert_eq!(told(&topics, &stream), lines);
+        topics.end();
+        assert!(!topics.wait());
     }
 
     #[test]
     fn what_is_typed_while_a_connection_is_told_comes_behind() {
         let (stream, _peer) = pair();
-        let wishes = Wishes::new("ann".to_owned());
-        wishes.subscribe("a");
+        let topics = DesiredTopics::new("ann".to_owned());
+        topics.subscribe("a");
         let send = |lines: &str| {
             assert_eq!(lines, "SUBSCRIBE a ann\n");
-            assert!(wishes.state.try_lock().is_err(), "it would be sent before");
+            assert!(topics.state.try_lock().is_err(), "it would be sent before");
             Ok::<_, ()>(())
         };
-        wishes.connected(stream, send).unwrap();
+        topics.connected(stream, send).unwrap();
     }
 
     #[test]
     fn after_the_end_nothing_waits_for_a_connection_that_was_on_its_way() {
         let (stream, mut peer) = pair();
-        let wishes = Wishes::new("ann".to_owned());
-        wishes.subscribe("a");
-        wishes.end();
-        told(&wishes, &stream);
+        let topics = DesiredTopics::new("ann".to_owned());
+        topics.subscribe("a");
+        topics.end();
+        told(&topics, &stream);
         assert_eq!(std::io::Read::read(&mut peer, &mut [0]).unwrap(), 0, "it was shut down");
     }
 
     #[test]
     fn what_is_wanted_no_more_is_told_before_the_end() {
         let (stream, mut peer) = pair();
-        let wishes = Wishes::new("ann".to_owned());
-        wishes.unsubscribe("a");
-        wishes.complete();
-        assert!(wishes.wait(), "the broker was not told yet");
-        assert_eq!(told(&wishes, &stream), "UNSUBSCRIBE a ann\n");
+        let topics = DesiredTopics::new("ann".to_owned());
+        topics.unsubscribe("a");
+        topics.complete();
+        assert!(topics.wait(), "the broker was not told yet");
+        assert_eq!(told(&topics, &stream), "UNSUBSCRIBE a ann\n");
         assert_eq!(std::io::Read::read(&mut peer, &mut [0]).unwrap(), 0, "it was shut down");
-        assert!(!wishes.wait());
+        assert!(!topics.wait());
     }
 
     #[test]
     fn where_a_topic_is_wanted_it_goes_on_after_the_last_line() {
-        let wishes = Wishes::new("ann".to_owned());
-        wishes.subscribe("a");
-        wishes.complete();
-        assert!(wishes.wait());
+        let topics = DesiredTopics::new("ann".to_owned());
+        topics.subscribe("a");
+        topics.complete();
+        assert!(topics.wait());
     }
 }
