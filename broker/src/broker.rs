@@ -14,7 +14,7 @@ use crate::metrics::Metrics;
 use crate::push::Push;
 use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
-use crate::server::arrivals::Arrivals;
+use crate::server::input_budget::InputBudget;
 use crate::store::batch::Batch;
 use crate::store::entry;
 use crate::store::ledger::Receipt;
@@ -39,7 +39,7 @@ pub(crate) struct Broker {
     /// Who did what; nothing is noted unless asked for.
     pub(crate) log: Arc<Log>,
     /// Memory for what has not wholly arrived.
-    pub(crate) arrivals: Arrivals,
+    pub(crate) input_budget: InputBudget,
     /// What is counted.
     pub(crate) metrics: Metrics,
 }

@@ -29,39 +29,40 @@ impl Counter {
     }
 }
 
-/// How many came and left.
+/// How many there have been, and how many there are.
 #[derive(Debug, Default)]
-pub(crate) struct Presence {
-    pub(crate) came: Counter,
-    left: Counter,
+pub(crate) struct Gauge {
+    pub(crate) total: Counter,
+    ended: Counter,
 }
 
-/// One that came, until this is dropped.
-pub(crate) struct Visit<'a>(&'a Presence);
+/// One that is counted, until this is dropped.
+pub(crate) struct Counted<'a>(&'a Gauge);
 
-impl Presence {
-    /// Counts one that comes, and leaves when the visit is dropped.
-    pub(crate) fn enter(&self) -> Visit<'_> {
-        self.came.add(1);
-        Visit(self)
+impl Gauge {
+    /// Counts one more, until the result is dropped.
+    pub(crate) fn count(&self) -> Counted<'_> {
+        self.total.add(1);
+        Counted(self)
     }
 
-    /// Counts one that leaves when `visit` is over.
-    pub(crate) fn during<T>(&self, visit: impl FnOnce() -> T) -> T {
-        let _visit = self.enter();
-        visit()
+    /// Counts one more while `run` runs.
+    pub(crate) fn during<T>(&self, run: impl FnOnce() -> T) -> T {
+        let _counted = self.count();
+        run()
     }
 
-    pub(crate) fn present(&self) -> u64 {
-        // Whoever comes between the two lines must not make it negative.
-        let left = self.left.value();
-        self.came.value().saturating_sub(left)
+    /// How many there are now.
+    pub(crate) fn value(&self) -> u64 {
+        // Read first: one that begins and ends between the two lines must not make it negative.
+        let ended = self.ended.value();
+        self.total.value().saturating_sub(ended)
     }
 }
 
-impl Drop for Visit<'_> {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.0.left.add(1);
+        self.0.ended.add(1);
     }
 }
 
@@ -96,10 +97,10 @@ impl Histogram {
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
     /// Those that have not chosen yet.
-    pub(crate) undecided: Presence,
-    pub(crate) http: Presence,
-    pub(crate) json: Presence,
-    pub(crate) text: Presence,
+    pub(crate) undecided: Gauge,
+    pub(crate) http: Gauge,
+    pub(crate) json: Gauge,
+    pub(crate) text: Gauge,
 }
 
 /// What is counted in one broker and is not known anywhere else.
@@ -147,17 +148,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_left_is_not_counted() {
-        let presence = Presence::default();
-        let visit = presence.enter();
-        drop(presence.enter());
-        assert_eq!((presence.came.value(), presence.present()), (2, 1));
-        drop(visit);
-        assert_eq!(presence.present(), 0);
+    fn what_has_ended_is_not_counted() {
+        let gauge = Gauge::default();
+        let counted = gauge.count();
+        drop(gauge.count());
+        assert_eq!((gauge.total.value(), gauge.value()), (2, 1));
+        drop(counted);
+        assert_eq!(gauge.value(), 0);
     }
 
     #[test]
-    fn every_status_has_its_place() {
+    fn every_status_has_its_counter() {
         let metrics = Metrics::new();
         for status in [0, 399, 400, 599, 600, u16::MAX] {
             metrics.refused(status);

@@ -10,8 +10,8 @@ use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::push::{LastingSubscriptions, Push};
 use crate::server;
-use crate::server::arrivals::Arrivals;
-use crate::server::room::{self, Room};
+use crate::server::connection_limit::{self, ConnectionLimit};
+use crate::server::input_budget::InputBudget;
 use crate::store::journal::{self, Journal, Sync};
 use crate::store::memory::Memory;
 use crate::store::replay::Replayed;
@@ -42,7 +42,7 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
     };
     let Config { host, port, message_size_max, .. } = &config;
     let bind = |cause| Error::Bind { address: format!("{host}:{port}"), cause };
-    let (connections, bound) = room::capacity(config.connections_max);
+    let (connections, bound) = connection_limit::capacity(config.connections_max);
     if connections == 0 {
         return Err(Error::NoRoom { bound });
     }
@@ -73,7 +73,7 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
         None => Log::default(),
     };
     let log = Arc::new(log);
-    let catch_up_threads = room::catch_up_threads(connections);
+    let catch_up_threads = connection_limit::catch_up_threads(connections);
     let push = Arc::new(Push::new(topics, lasting, catch_up_threads, Arc::clone(&log)));
     let id = StreamId::random().to_string();
     // They are followed again, whoever asks for them.
@@ -87,7 +87,7 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
         access,
         timeouts: config.timeouts,
         log,
-        arrivals: Arrivals::new(config.memory_max),
+        input_budget: InputBudget::new(config.memory_max),
         metrics: Metrics::new(),
     });
     let joined = Arc::clone(&broker);
@@ -101,7 +101,7 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
          Room for {connections} connections ({bound}) and {} MiB of messages",
         config.memory_max >> 20
     ));
-    server::serve(&listener, &broker, &Arc::new(Room::new(connections)))
+    server::serve(&listener, &broker, &Arc::new(ConnectionLimit::new(connections)))
 }
 
 /// Who orders which topic, as the broker's role says.

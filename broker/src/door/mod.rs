@@ -12,7 +12,7 @@ mod text;
 use crate::broker::Broker;
 use crate::log;
 use crate::metrics::Connections;
-use crate::server::room::Seat;
+use crate::server::connection_limit::Slot;
 use common::connection::Connection;
 use common::limits::{LINGER_SIZE_MAX, LINGER_TIMEOUT};
 use std::net::{Shutdown, TcpStream};
@@ -35,13 +35,13 @@ enum Door {
 }
 
 /// Serves a connection until it ends. One that ends without a byte leaves no trace.
-pub(crate) fn attend(stream: Arc<TcpStream>, mut seat: Seat, broker: &Arc<Broker>) {
+pub(crate) fn attend(stream: Arc<TcpStream>, mut slot: Slot, broker: &Arc<Broker>) {
     if broker.log.is_on() {
         log::work_for(&stream);
     }
     let mut connection = Connection::new(stream);
     let Connections { undecided, http, json, text } = &broker.metrics.connections;
-    let undecided = undecided.enter();
+    let undecided = undecided.count();
     let mut begun = None;
     loop {
         match connection.fill(begun.map(|begun| begun + broker.timeouts.head)) {
@@ -54,7 +54,7 @@ pub(crate) fn attend(stream: Arc<TcpStream>, mut seat: Seat, broker: &Arc<Broker
         }
         let begun = match begun {
             Some(begun) => begun,
-            None if seat.spoke() => *begun.insert(Instant::now()),
+            None if slot.spoke() => *begun.insert(Instant::now()),
             None => return,
         };
         let door = match choose(connection.buffered()) {

@@ -33,7 +33,7 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
         answers: Vec::new(),
     };
     let line_size_max = broker.message_size_max + TEXT_LINE_OVERHEAD;
-    let mut share = broker.arrivals.share();
+    let mut share = broker.input_budget.share();
     // Bytes of an unfinished line in which there is no line break.
     let mut scanned = 0;
     'session: loop {

@@ -19,19 +19,19 @@ pub(crate) enum Format {
     Event,
 }
 
-/// What the id of an event says beside the place in the event's own topic.
+/// The rest of an event's id: the cursors in all topics of the stream but the event's own.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// The places in the topics before it, each with a comma behind it.
+pub(crate) struct OtherCursors {
+    /// Those of the topics before it, each with a comma behind it.
     pub(crate) before: String,
-    /// The places in the topics after it, each with a comma before it.
+    /// Those of the topics after it, each with a comma before it.
     pub(crate) after: String,
 }
 
-impl Place {
+impl OtherCursors {
     /// Whether the subscriber follows no other topic: then all that stand at the same offset get
     /// the same bytes.
-    pub(crate) fn is_alone(&self) -> bool {
+    pub(crate) fn are_none(&self) -> bool {
         self.before.is_empty() && self.after.is_empty()
     }
 }
@@ -47,7 +47,7 @@ impl Format {
         topic: &str,
         text: &str,
         from: Cursor,
-        place: &Place,
+        others: &OtherCursors,
         out: &mut Vec<u8>,
     ) {
         match self {
@@ -93,7 +93,7 @@ impl Format {
             Format::Event => {
                 let mut head = b"data: {\"topic\":".to_vec();
                 json::write_string(&mut head, topic);
-                let Place { before, after } = place;
+                let OtherCursors { before, after } = others;
                 for (entry, offset) in Entry::all(text).zip(from.next..) {
                     out.extend_from_slice(&head);
                     write_fields(out, json::write_string, entry, offset);
@@ -120,7 +120,7 @@ impl Format {
         self,
         topic: &str,
         cursor: Cursor,
-        place: &Place,
+        others: &OtherCursors,
         out: &mut Vec<u8>,
     ) {
         let Cursor { stream, next } = cursor;
@@ -136,7 +136,7 @@ impl Format {
                 out.extend_from_slice(b"event: reset\ndata: {\"topic\":");
                 json::write_string(out, topic);
                 let _ = write!(out, ",\"next\":{next},\"stream\":\"{stream}\"}}");
-                let Place { before, after } = place;
+                let OtherCursors { before, after } = others;
                 let _ = write!(out, "\nid: {before}{cursor}{after}\n\n");
             }
         }
@@ -174,9 +174,9 @@ mod tests {
 
     fn encoded_from(next: u64, format: Format) -> String {
         let from = Cursor { next, stream: StreamId::NONE };
-        let place = Place { before: "1@a,".into(), after: ",2@b".into() };
+        let others = OtherCursors { before: "1@a,".into(), after: ",2@b".into() };
         let mut out = Vec::new();
-        format.encode("t\u{e9}", "h\u{e9}\"\n0 ann\n\n86400000\n", from, &place, &mut out);
+        format.encode("t\u{e9}", "h\u{e9}\"\n0 ann\n\n86400000\n", from, &others, &mut out);
         String::from_utf8(out).unwrap()
     }
 

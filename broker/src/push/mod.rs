@@ -102,16 +102,16 @@ impl Push {
         if self.listeners.is_empty() {
             return;
         }
-        let news = self.announcements.begin();
-        let mut announced = HashSet::new();
+        let announced = self.announcements.begin();
+        let mut told = HashSet::new();
         // Those whose writer this thread is.
         let mut sessions = Vec::new();
-        for topic in topics.filter(|topic| announced.insert(*topic)) {
+        for topic in topics.filter(|topic| told.insert(*topic)) {
             let Some(listeners) = self.listeners.of(topic) else { continue };
             for listener in listeners.iter() {
                 match listener {
                     Listener::Waiter(waiter) => waiter.wake(),
-                    Listener::Session(session, index) if session.notify(*index, news) => {
+                    Listener::Session(session, index) if session.notify(*index, announced) => {
                         sessions.push(Arc::clone(session));
                     }
                     Listener::Session(..) => {}

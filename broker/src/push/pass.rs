@@ -2,7 +2,7 @@
 //! the bytes that it encoded, which fit every other subscriber at the same position.
 
 use crate::metrics::Counter;
-use crate::push::format::{Format, Place};
+use crate::push::format::{Format, OtherCursors};
 use crate::push::lasting::LastingSubscriptions;
 use crate::push::subscriptions::Subscription;
 use crate::store::stream::{Cursor, StreamId};
@@ -58,12 +58,12 @@ pub(super) struct Piece {
     pub(super) bytes: Arc<Vec<u8>>,
     /// How many they are.
     pub(super) count: u64,
-    /// The place behind them.
+    /// The cursor behind them.
     pub(super) end: Cursor,
     /// Whether there were more than fit.
     pub(super) more: bool,
-    /// The last announcement whose news it holds.
-    pub(super) news: u64,
+    /// The last announcement whose messages it holds.
+    pub(super) announced: u64,
 }
 
 impl<'a> DeliveryPass<'a> {
@@ -103,10 +103,14 @@ impl<'a> DeliveryPass<'a> {
     /// Where the topic is another list than the one that the cursor belongs to, the subscription
     /// goes on with that list from its start, and a subscriber that has read from the old one is
     /// told so, if its format has words for it.
-    pub(super) fn read(&mut self, subscription: &mut Subscription, place: &Place) -> Option<Piece> {
+    pub(super) fn read(
+        &mut self,
+        subscription: &mut Subscription,
+        others: &OtherCursors,
+    ) -> Option<Piece> {
         let topic = &Arc::clone(&subscription.topic);
         let format = subscription.format;
-        let mut shared = self.is_shared && place.is_alone() && !subscription.lost;
+        let mut shared = self.is_shared && others.are_none() && !subscription.lost;
         if shared
             && let Some((from, piece)) =
                 self.kept.get(format as usize).and_then(|kept| kept.get(topic))
@@ -115,7 +119,7 @@ impl<'a> DeliveryPass<'a> {
             return Some(piece.clone());
         }
         // First this, then the list: it may hold more than was announced, and never less.
-        let news = self.announcements.last();
+        let announced = self.announcements.last();
         let mut bytes = Vec::new();
         self.text.clear();
         let mut from = subscription.cursor;
@@ -139,11 +143,11 @@ impl<'a> DeliveryPass<'a> {
         bytes.reserve(self.text.len() * 2);
         if subscription.lost && from.stream != StreamId::NONE {
             subscription.lost = false;
-            format.encode_reset(topic, from, place, &mut bytes);
+            format.encode_reset(topic, from, others, &mut bytes);
         }
         // Entries are text, and were copied whole.
         let text = std::str::from_utf8(&self.text).unwrap_or_default();
-        format.encode(topic, text, from, place, &mut bytes);
+        format.encode(topic, text, from, others, &mut bytes);
         if bytes.is_empty() {
             return None;
         }
@@ -152,7 +156,7 @@ impl<'a> DeliveryPass<'a> {
             count: next - from.next,
             end: Cursor { next, ..from },
             more: next < end,
-            news,
+            announced,
         };
         if shared {
             self.keep(format, topic, from, piece.clone());
@@ -222,14 +226,14 @@ mod tests {
         let (first, second) = (subscribe(&push), subscribe(&push));
         publish(&push, "one");
         let mut pass = push.pass(None).shared();
-        let news = || push.announcements.begin();
-        assert!(first.0.notify(FIRST, news()));
+        let announced = || push.announcements.begin();
+        assert!(first.0.notify(FIRST, announced()));
         assert_eq!(first.0.write(&mut pass), Progress::UpToDate);
         // The same writer is about to serve the second, when somebody else publishes and leaves
         // that message to it too.
-        assert!(second.0.notify(FIRST, news()));
+        assert!(second.0.notify(FIRST, announced()));
         publish(&push, "two");
-        assert!(!second.0.notify(FIRST, news()));
+        assert!(!second.0.notify(FIRST, announced()));
         assert_eq!(second.0.write(&mut pass), Progress::UpToDate);
 
         let one = "{\"type\":\"MESSAGE\",\"channel\":\"t\",\"message\":\"one\"}\n";
@@ -267,7 +271,7 @@ mod tests {
         let mut pass = push.pass(None).shared();
         let mut read = |cursor| {
             let mut subscription = Subscription::new("t".into(), cursor, Format::Topic, None);
-            pass.read(&mut subscription, &Place::default()).unwrap().bytes
+            pass.read(&mut subscription, &OtherCursors::default()).unwrap().bytes
         };
         let bytes = read(begin);
         assert!(Arc::ptr_eq(&bytes, &read(begin)));
@@ -287,7 +291,7 @@ mod tests {
             let mut pass = push.pass(None).shared();
             let mut read = |cursor| {
                 let mut subscription = Subscription::new("t".into(), cursor, format, None);
-                let piece = pass.read(&mut subscription, &Place::default()).unwrap();
+                let piece = pass.read(&mut subscription, &OtherCursors::default()).unwrap();
                 String::from_utf8_lossy(&piece.bytes).into_owned()
             };
             let (told, not_told) = (read(old), read(new));

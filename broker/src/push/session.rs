@@ -191,14 +191,14 @@ impl Session {
         std::mem::take(&mut self.lock().names)
     }
 
-    /// Notes that a subscription's topic has the news of this announcement. True when the caller is
+    /// Notes that a subscription's topic has the messages of this announcement. True when the caller is
     /// the writer from now on, and has to call [`Session::write`].
     ///
     /// A publisher may be late, and the index another subscription's by now: that one then looks
-    /// for news in vain.
-    pub(crate) fn notify(&self, index: usize, news: u64) -> bool {
+    /// for messages in vain.
+    pub(crate) fn notify(&self, index: usize, announced: u64) -> bool {
         let mut state = self.lock();
-        state.subscriptions.note(index, news);
+        state.subscriptions.note(index, announced);
         state.begin_writing()
     }
 
@@ -325,7 +325,7 @@ impl State {
     /// Makes the caller the writer, if there is something to write and nobody does.
     fn begin_writing(&mut self) -> bool {
         let has_work =
-            self.unsent.is_some() || !self.outbox.is_empty() || self.subscriptions.have_news();
+            self.unsent.is_some() || !self.outbox.is_empty() || self.subscriptions.are_ready();
         let begins = has_work && !self.writing && !self.closed;
         self.writing |= begins;
         begins
@@ -345,25 +345,25 @@ impl State {
         }
         let mut gathered = Unsent::default();
         while gathered.bytes.len() < PIECE_SIZE
-            && let Some((index, news)) = self.subscriptions.take_ready()
+            && let Some((index, announced)) = self.subscriptions.take_ready()
         {
-            self.gather(index, news, pass, &mut gathered);
+            self.gather(index, announced, pass, &mut gathered);
         }
         (!gathered.bytes.is_empty()).then_some(gathered)
     }
 
-    /// Takes the next messages of a subscription, if there are any: `news` and what came since. Its
-    /// cursor moves behind them.
+    /// Takes the next messages of a subscription, if there are any: those of this announcement
+    /// and what came since. Its cursor moves behind them.
     fn gather(
         &mut self,
         index: usize,
-        news: u64,
+        announced: u64,
         pass: &mut DeliveryPass<'_>,
         gathered: &mut Unsent,
     ) {
-        let place = self.subscriptions.place(index);
+        let others = self.subscriptions.other_cursors(index);
         let Some(subscription) = self.subscriptions.get_mut(index) else { return };
-        let Some(piece) = pass.read(subscription, &place) else { return };
+        let Some(piece) = pass.read(subscription, &others) else { return };
         subscription.cursor = piece.end;
         if let Some(name) = &subscription.name
             && subscription.format == Format::Text
@@ -372,8 +372,8 @@ impl State {
             gathered.receipts.push((Arc::clone(name), topic, piece.end));
         }
         // A piece that was read for another session may be older than the last announcement.
-        if piece.more || piece.news < news {
-            self.subscriptions.note(index, news);
+        if piece.more || piece.announced < announced {
+            self.subscriptions.note(index, announced);
         }
         gathered.add(piece);
     }

@@ -42,7 +42,7 @@ impl Subscriber {
     }
 
     /// Subscribes to a topic that can be read here. `begin` is told where the topic ends now and
-    /// says where to begin; `confirm` writes the answer, given that place. Where the topic is
+    /// says where to begin; `confirm` writes the answer, given that cursor. Where the topic is
     /// subscribed to already, nothing changes for this connection but that it is confirmed once
     /// more; the lasting subscription of another name begins, for when that has a connection of its
     /// own.
@@ -91,7 +91,7 @@ impl Subscriber {
         Ok(())
     }
 
-    /// Subscribes to all topics of an event stream. Each event names a place in all of them, so
+    /// Subscribes to all topics of an event stream. Each event names a cursor in all of them, so
     /// none is written before the session has all.
     ///
     /// # Errors
@@ -126,7 +126,7 @@ impl Subscriber {
 
     /// Where a name's lasting subscription to a topic goes on; the first time at `begin`. All of
     /// the name's subscriptions are this connection's from now on: whichever had them before has
-    /// them no more, and acknowledges nothing behind the place that is given.
+    /// them no more, and acknowledges nothing behind the cursor that is given.
     ///
     /// # Errors
     ///

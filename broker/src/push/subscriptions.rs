@@ -1,13 +1,14 @@
 //! The subscriptions of one session.
 //!
 //! A publisher knows a subscription by its index: to look for the topic in every session would
-//! take most of the time of a fan-out of many topics (row topics-4 of the benchmark).
+//! take most of the time of a fan-out of many topics
+//! (the benchmark's row of many topics).
 //!
 //! # Not here
 //!
 //! Locks and sockets (`session.rs`), and what is read for a subscription (`pass.rs`).
 
-use crate::push::format::{Format, Place};
+use crate::push::format::{Format, OtherCursors};
 use crate::store::stream::Cursor;
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write;
@@ -25,7 +26,7 @@ pub(crate) struct Subscription {
     pub(crate) lost: bool,
     /// The newest announcement that it has not been read since. The first is not known: one may
     /// have been made before the session had the subscription.
-    news: u64,
+    announced: u64,
     ready: bool,
 }
 
@@ -37,7 +38,7 @@ impl Subscription {
         format: Format,
         name: Option<Arc<str>>,
     ) -> Subscription {
-        Subscription { topic, cursor, format, name, lost: false, news: u64::MAX, ready: false }
+        Subscription { topic, cursor, format, name, lost: false, announced: u64::MAX, ready: false }
     }
 }
 
@@ -45,12 +46,12 @@ impl Subscription {
 #[derive(Default)]
 pub(super) struct Subscriptions {
     /// Each at its index.
-    places: Vec<Option<Subscription>>,
+    slots: Vec<Option<Subscription>>,
     /// Indexes that nobody has.
     gaps: Vec<usize>,
     /// The index of each topic's.
     topics: HashMap<Arc<str>, usize>,
-    /// Those that may have news. Invariant: exactly those whose `ready` is set.
+    /// Those that may have new messages. Invariant: exactly those whose `ready` is set.
     ready: VecDeque<usize>,
     /// Those of an event stream, in the order in which its ids name their topics.
     order: Vec<usize>,
@@ -60,8 +61,8 @@ impl Subscriptions {
     /// An index for a subscription that is about to be added.
     pub(super) fn reserve(&mut self) -> usize {
         self.gaps.pop().unwrap_or_else(|| {
-            self.places.push(None);
-            self.places.len() - 1
+            self.slots.push(None);
+            self.slots.len() - 1
         })
     }
 
@@ -76,8 +77,8 @@ impl Subscriptions {
             self.order.push(index);
         }
         self.topics.insert(Arc::clone(&subscription.topic), index);
-        if let Some(place) = self.places.get_mut(index) {
-            *place = Some(subscription);
+        if let Some(slot) = self.slots.get_mut(index) {
+            *slot = Some(subscription);
         }
         self.note(index, u64::MAX);
     }
@@ -90,7 +91,7 @@ impl Subscriptions {
 
     /// Removes a subscription; its index is free for another.
     pub(super) fn remove(&mut self, index: usize) {
-        let Some(removed) = self.places.get_mut(index).and_then(Option::take) else { return };
+        let Some(removed) = self.slots.get_mut(index).and_then(Option::take) else { return };
         self.topics.remove(&removed.topic);
         self.ready.retain(|ready| *ready != index);
         self.order.retain(|other| *other != index);
@@ -102,45 +103,45 @@ impl Subscriptions {
         self.topics.keys().cloned().collect()
     }
 
-    /// Notes that a subscription may have the news of this announcement.
-    pub(super) fn note(&mut self, index: usize, news: u64) {
+    /// Notes that a subscription may have the messages of this announcement.
+    pub(super) fn note(&mut self, index: usize, announced: u64) {
         let Some(subscription) = self.get_mut(index) else { return };
-        subscription.news = subscription.news.max(news);
+        subscription.announced = subscription.announced.max(announced);
         if !subscription.ready {
             subscription.ready = true;
             self.ready.push_back(index);
         }
     }
 
-    /// Whether there may be news in any.
-    pub(super) fn have_news(&self) -> bool {
+    /// Whether any may have new messages.
+    pub(super) fn are_ready(&self) -> bool {
         !self.ready.is_empty()
     }
 
-    /// The next subscription that may have news, and the last announcement of them. It is about to
+    /// The next subscription that may have new messages, and the last announcement of them. It is about to
     /// be read.
     pub(super) fn take_ready(&mut self) -> Option<(usize, u64)> {
         loop {
             let index = self.ready.pop_front()?;
             if let Some(subscription) = self.get_mut(index) {
                 subscription.ready = false;
-                return Some((index, std::mem::take(&mut subscription.news)));
+                return Some((index, std::mem::take(&mut subscription.announced)));
             }
         }
     }
 
     fn get(&self, index: usize) -> Option<&Subscription> {
-        self.places.get(index)?.as_ref()
+        self.slots.get(index)?.as_ref()
     }
 
     /// The subscription at an index.
     pub(super) fn get_mut(&mut self, index: usize) -> Option<&mut Subscription> {
-        self.places.get_mut(index)?.as_mut()
+        self.slots.get_mut(index)?.as_mut()
     }
 
-    /// What the ids of an event stream say before and after this subscription's own place.
-    pub(super) fn place(&self, index: usize) -> Place {
-        let mut place = Place::default();
+    /// What the ids of an event stream say before and after this subscription's own cursor.
+    pub(super) fn other_cursors(&self, index: usize) -> OtherCursors {
+        let mut others = OtherCursors::default();
         let mut passed = false;
         for &other in &self.order {
             let Some(subscription) = self.get(other) else { continue };
@@ -149,12 +150,12 @@ impl Subscriptions {
                 passed = true;
                 Ok(())
             } else if passed {
-                write!(place.after, ",{}", subscription.cursor)
+                write!(others.after, ",{}", subscription.cursor)
             } else {
-                write!(place.before, "{},", subscription.cursor)
+                write!(others.before, "{},", subscription.cursor)
             };
         }
-        place
+        others
     }
 }
 
@@ -182,7 +183,7 @@ mod tests {
         let reserved = subscriptions.reserve();
         subscriptions.release(reserved);
         assert_eq!(subscriptions.reserve(), reserved);
-        assert_eq!(subscriptions.places.len(), 3);
+        assert_eq!(subscriptions.slots.len(), 3);
     }
 
     #[test]
@@ -195,7 +196,7 @@ mod tests {
         subscriptions.note(a, 8);
         assert_eq!(subscriptions.take_ready(), Some((b, u64::MAX)));
         assert_eq!(subscriptions.take_ready(), Some((a, 9)));
-        assert!(!subscriptions.have_news());
+        assert!(!subscriptions.are_ready());
     }
 
     #[test]
@@ -209,16 +210,16 @@ mod tests {
     }
 
     #[test]
-    fn an_event_names_the_places_in_the_order_of_the_topics() {
+    fn an_event_names_the_cursors_in_the_order_of_the_topics() {
         let mut subscriptions = Subscriptions::default();
         let [a, b, c] = ["a", "b", "c"].map(|topic| add(&mut subscriptions, topic, Format::Event));
-        let place = |subscriptions: &Subscriptions, index| {
-            let Place { before, after } = subscriptions.place(index);
+        let others = |subscriptions: &Subscriptions, index| {
+            let OtherCursors { before, after } = subscriptions.other_cursors(index);
             (before.replace("@0000000000000000", ""), after.replace("@0000000000000000", ""))
         };
-        assert_eq!(place(&subscriptions, b), ("0,".to_owned(), ",2".to_owned()));
-        assert_eq!(place(&subscriptions, a), (String::new(), ",1,2".to_owned()));
+        assert_eq!(others(&subscriptions, b), ("0,".to_owned(), ",2".to_owned()));
+        assert_eq!(others(&subscriptions, a), (String::new(), ",1,2".to_owned()));
         subscriptions.remove(a);
-        assert_eq!(place(&subscriptions, c), ("1,".to_owned(), String::new()));
+        assert_eq!(others(&subscriptions, c), ("1,".to_owned(), String::new()));
     }
 }

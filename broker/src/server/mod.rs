@@ -1,14 +1,14 @@
-//! The accept loop: a thread for each connection, and a word for those that find no room.
+//! The accept loop: a thread for each connection, and an answer for those past the limit.
 //!
-//! - `room`: how many connections there may be
-//! - `arrivals`: memory for what they have sent in part
+//! - `connection_limit`: how many connections there may be
+//! - `input_budget`: memory for what they have sent in part
 
-pub(crate) mod arrivals;
-pub(crate) mod room;
+pub(crate) mod connection_limit;
+pub(crate) mod input_budget;
 
 use crate::broker::Broker;
 use crate::door;
-use room::Room;
+use connection_limit::ConnectionLimit;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
@@ -29,20 +29,24 @@ const TURNED_AWAY_MAX: usize = 32;
 /// How long to wait where the system has no descriptor or no memory for a new connection.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(50);
 
-/// What a client is told that finds no room.
+/// What a client past the limit is told.
 const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\
     Content-Type: application/problem+json\r\nContent-Length: 88\r\nConnection: close\r\n\r\n\
     {\"status\":503,\"title\":\"Service Unavailable\",\"detail\":\"no room for more connections now\"}";
 
 /// Serves the connections of `listener` for ever.
-pub(crate) fn serve(listener: &TcpListener, broker: &Arc<Broker>, room: &Arc<Room>) -> ! {
+pub(crate) fn serve(
+    listener: &TcpListener,
+    broker: &Arc<Broker>,
+    limit: &Arc<ConnectionLimit>,
+) -> ! {
     let mut turned_away = VecDeque::new();
     // Given up for a moment where descriptors run out, so that a client can still be told.
     let mut spare = File::open("/dev/null").ok();
     loop {
         match listener.accept() {
             Ok((stream, _)) => {
-                if let Err(stream) = welcome(stream, broker, room) {
+                if let Err(stream) = welcome(stream, broker, limit) {
                     turn_away(stream, &mut turned_away, broker);
                 }
             }
@@ -66,19 +70,19 @@ pub(crate) fn serve(listener: &TcpListener, broker: &Arc<Broker>, room: &Arc<Roo
     }
 }
 
-/// Starts a thread for a connection; gives the connection back where there is no room for it.
+/// Starts a thread for a connection; gives the connection back where there may be no more.
 fn welcome(
     stream: TcpStream,
     broker: &Arc<Broker>,
-    room: &Arc<Room>,
+    limit: &Arc<ConnectionLimit>,
 ) -> Result<(), Arc<TcpStream>> {
     let stream = Arc::new(stream);
-    let Some(seat) = room.enter(&stream) else {
+    let Some(slot) = limit.enter(&stream) else {
         return Err(stream);
     };
-    let (broker, guest) = (Arc::clone(broker), Arc::clone(&stream));
+    let (broker, accepted) = (Arc::clone(broker), Arc::clone(&stream));
     let thread = thread::Builder::new().stack_size(STACK_SIZE);
-    let attend = move || attend(&guest, || door::attend(Arc::clone(&guest), seat, &broker));
+    let attend = move || attend(&accepted, || door::attend(Arc::clone(&accepted), slot, &broker));
     thread.spawn(attend).map(drop).map_err(|_| stream)
 }
 
@@ -93,8 +97,8 @@ fn attend(stream: &TcpStream, serve: impl FnOnce()) {
     let _ = stream.shutdown(Shutdown::Both);
 }
 
-/// Says what became of a panic, of which the text is on standard error already. Apart, so that no
-/// connection that waits has room for it on its stack (row 7 of the benchmark).
+/// Reports a panic, whose text is on standard error already. Not inlined, so that the stack of a
+/// connection that waits has no room for it (the benchmark's row on idle connections).
 #[cold]
 #[inline(never)]
 fn report_defect(stream: &TcpStream) {
@@ -102,7 +106,7 @@ fn report_defect(stream: &TcpStream) {
     let _ = writeln!(io::stderr(), "broker: the connection of {peer} ended by a defect");
 }
 
-/// Tells a client that there is no room, without ever waiting for it.
+/// Tells a client that there are too many connections, without ever waiting for it.
 fn turn_away(
     stream: impl Into<Arc<TcpStream>>,
     turned_away: &mut VecDeque<Arc<TcpStream>>,
@@ -127,20 +131,20 @@ mod tests {
 
     /// F14.
     #[test]
-    fn a_panic_ends_its_own_connection_and_leaves_its_place() {
+    fn a_panic_ends_its_own_connection_and_no_other() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let stream = Arc::new(listener.accept().unwrap().0);
-        let room = Arc::new(Room::new(1));
-        let mut seat = room.enter(&stream).unwrap();
-        assert!(seat.spoke());
-        assert!(room.enter(&stream).is_none());
+        let limit = Arc::new(ConnectionLimit::new(1));
+        let mut slot = limit.enter(&stream).unwrap();
+        assert!(slot.spoke());
+        assert!(limit.enter(&stream).is_none());
         attend(&stream, || {
-            let _seat = seat;
+            let _slot = slot;
             panic!("on purpose");
         });
         assert_eq!(client.read(&mut [0]).unwrap(), 0, "the connection has ended");
-        assert!(room.enter(&stream).is_some(), "its place is free");
+        assert!(limit.enter(&stream).is_some(), "it is not counted any more");
     }
 
     #[test]

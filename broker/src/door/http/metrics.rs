@@ -27,12 +27,12 @@ pub(super) fn text(broker: &Broker) -> String {
     let help = "Connections that are open, by the door that they chose.";
     page.family("broker_connections", "gauge", help);
     for (door, presence) in doors {
-        page.sample("", &[("door", door)], presence.present());
+        page.sample("", &[("door", door)], presence.value());
     }
     let help = "Connections that were opened, by the door that they chose.";
     page.family("broker_connections_opened_total", "counter", help);
     for (door, presence) in doors {
-        page.sample("", &[("door", door)], presence.came.value());
+        page.sample("", &[("door", door)], presence.total.value());
     }
     let help = "Places where somebody waits for a topic's messages: subscriptions and long reads.";
     page.family("broker_subscriptions", "gauge", help);

@@ -19,7 +19,7 @@ use super::publish::{self, BATCH_MAX};
 use super::{ANSWERS_SIZE, linger};
 use crate::broker::Broker;
 use crate::refusal::Refusal;
-use crate::server::arrivals::{self, DocumentSize, Share};
+use crate::server::input_budget::{self, DocumentSize, Share};
 use crate::store::batch::Batch;
 use common::connection::{Connection, Error};
 use common::http::chunked::Decoder;
@@ -173,7 +173,7 @@ impl<'a> Door<'a> {
                 self.used += head_size + body.len();
                 match admitted {
                     Ok(()) => {
-                        let mut share = broker.arrivals.share();
+                        let mut share = broker.input_budget.share();
                         take(&request, body, manner, &mut self.batch, broker, &mut share)
                     }
                     Err(refusal) => Next::Request(Route::Refuse(refusal), manner),
@@ -196,7 +196,7 @@ impl<'a> Door<'a> {
         let &Awaited { head_size, body, expects_continue, manner } = awaited;
         let head = self.connection.buffered().get(..head_size).unwrap_or_default().to_vec();
         self.connection.consume(head_size);
-        let mut share = self.broker.arrivals.share();
+        let mut share = self.broker.input_budget.share();
         if let Body::Sized(size) = body
             && let Err(refusal) = share.grow(usize::try_from(size).unwrap_or(usize::MAX))
         {
@@ -377,7 +377,7 @@ fn take<'a>(
                 publish::add(&object, "topic", batch, size_max)?;
             }
             Route::Lines { topic } => {
-                share.grow(arrivals::lines_size(body))?;
+                share.grow(input_budget::lines_size(body))?;
                 topics::read_lines(topic, body, batch, size_max)?;
             }
             _ => {}

@@ -42,7 +42,7 @@ impl Door<'_> {
     /// All topics. The list can be long, and its reader slow: it is on the account of what is on
     /// its way, like the largest body at most, so that it can always be had alone.
     fn list(&mut self, manner: Manner<'_>) -> Result<(), End> {
-        let mut share = self.broker.arrivals.share();
+        let mut share = self.broker.input_budget.share();
         let topics = self.broker.push.topics.list();
         let size: usize = topics.iter().map(|(topic, _)| topic.len() + SUMMARY_SIZE).sum();
         if let Err(refusal) = share.grow(size.min(BODY_SIZE_MAX)) {

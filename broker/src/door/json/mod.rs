@@ -19,7 +19,7 @@ use crate::home::index::{Address, Presence};
 use crate::objects::{Next, Objects};
 use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
-use crate::server::arrivals::DocumentSize;
+use crate::server::input_budget::DocumentSize;
 use crate::store::batch::Batch;
 use crate::store::ledger::Receipt;
 use common::connection::Connection;
@@ -44,7 +44,7 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
         answers: Vec::new(),
     };
     let mut objects = Objects::new(BODY_SIZE_MAX);
-    let mut share = broker.arrivals.share();
+    let mut share = broker.input_budget.share();
     let mut size = DocumentSize::default();
     let ending = 'session: loop {
         let input = connection.buffered();

@@ -1,9 +1,9 @@
-//! Memory for what is on its way in: bodies, objects and lines that come in pieces, and what they
+//! The input budget: memory for bodies, objects and lines that arrive in pieces, and for what they
 //! become before they are messages.
 //!
 //! Each is bounded by itself, but a thousand clients could send a large one at the same time, and
 //! eight MiB of JSON that is all brackets become twenty times as much when they are parsed. So
-//! all of it is on one account; who finds it used up is refused, and may try again.
+//! all connections share one budget; over it, requests get 503 and may be sent again.
 //!
 //! # Guarantee
 //!
@@ -24,9 +24,9 @@ const VALUE_SIZE: usize = 64;
 /// Memory that a short message takes in a batch.
 const LINE_SIZE: usize = 96;
 
-/// The account that all connections share.
+/// The budget that all connections share.
 #[derive(Debug)]
-pub(crate) struct Arrivals {
+pub(crate) struct InputBudget {
     max: u64,
     used: AtomicU64,
 }
@@ -34,20 +34,20 @@ pub(crate) struct Arrivals {
 /// What one connection has taken; given back when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Share<'a> {
-    arrivals: &'a Arrivals,
+    budget: &'a InputBudget,
     taken: u64,
 }
 
-impl Arrivals {
-    /// An account for a broker whose messages may take `memory_max` bytes: a quarter of that on
+impl InputBudget {
+    /// The budget of a broker whose messages may take `memory_max` bytes: a quarter of that on
     /// top, and in any case room for one body and what it usually becomes.
-    pub(crate) fn new(memory_max: u64) -> Arrivals {
-        Arrivals { max: (memory_max / 4).max(2 * BODY_SIZE_MAX as u64), used: AtomicU64::new(0) }
+    pub(crate) fn new(memory_max: u64) -> InputBudget {
+        InputBudget { max: (memory_max / 4).max(2 * BODY_SIZE_MAX as u64), used: AtomicU64::new(0) }
     }
 
     /// The share of a connection that has taken nothing yet.
     pub(crate) fn share(&self) -> Share<'_> {
-        Share { arrivals: self, taken: 0 }
+        Share { budget: self, taken: 0 }
     }
 }
 
@@ -62,7 +62,7 @@ impl Share<'_> {
         if size <= UNCOUNTED_SIZE || more == 0 {
             return Ok(());
         }
-        let Arrivals { max, used } = self.arrivals;
+        let InputBudget { max, used } = self.budget;
         let take = |used: u64| used.checked_add(more).filter(|used| used <= max);
         match used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
             Ok(_) => {
@@ -77,7 +77,7 @@ impl Share<'_> {
     pub(crate) fn give_back(&mut self) {
         // Most have taken nothing, and need not touch what all share.
         if self.taken > 0 {
-            self.arrivals.used.fetch_sub(self.taken, Ordering::Relaxed);
+            self.budget.used.fetch_sub(self.taken, Ordering::Relaxed);
             self.taken = 0;
         }
     }
@@ -103,7 +103,7 @@ impl DocumentSize {
     /// A value begins a container, or follows a comma, or is the first of its container; so
     /// there are no more values than these. Commas in text count too.
     pub(crate) fn of(&mut self, document: &[u8]) -> usize {
-        // A short one is not counted anyway, even if all of it is commas (row 2b).
+        // A short one is not counted anyway, even if all of it is commas (HTTP publishes on 64 connections).
         let most = (document.len() + 1).saturating_mul(1 + VALUE_SIZE);
         if most <= UNCOUNTED_SIZE {
             return most;
@@ -138,10 +138,10 @@ mod tests {
     }
 
     #[test]
-    fn newcomers_are_refused_while_others_have_it_all() {
-        let arrivals = Arrivals::new(0);
-        let mut first = arrivals.share();
-        let mut second = arrivals.share();
+    fn requests_are_refused_while_others_have_the_whole_budget() {
+        let budget = InputBudget::new(0);
+        let mut first = budget.share();
+        let mut second = budget.share();
         let all = 2 * BODY_SIZE_MAX;
         assert!(first.grow(all).is_ok(), "there is room for one and what it becomes");
         assert!(first.grow(all).is_ok(), "and it is not counted twice");
@@ -152,13 +152,13 @@ mod tests {
         assert!(second.grow(all).is_ok());
         assert!(second.grow(all + 1).is_err());
         second.give_back();
-        assert_eq!(arrivals.used.load(Ordering::Relaxed), 0);
+        assert_eq!(budget.used.load(Ordering::Relaxed), 0);
     }
 
     #[test]
-    fn the_account_is_a_share_of_the_memory_for_messages() {
-        let arrivals = Arrivals::new(1 << 30);
-        let mut share = arrivals.share();
+    fn the_budget_is_a_share_of_the_memory_for_messages() {
+        let budget = InputBudget::new(1 << 30);
+        let mut share = budget.share();
         assert!(share.grow(1 << 28).is_ok());
         assert!(share.grow((1 << 28) + 1).is_err());
     }

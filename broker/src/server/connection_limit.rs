@@ -1,4 +1,5 @@
-//! Room for connections: how many there may be, what bounds them, and who makes way.
+//! The limit of connections: how many there may be, what bounds them, and which is closed for a new
+//! one.
 
 use common::limits::CONNECTIONS_MAX;
 use std::collections::BTreeMap;
@@ -15,83 +16,83 @@ const OTHER_DESCRIPTORS_MIN: usize = 16;
 /// Threads that are not connections'.
 const OTHER_THREADS: usize = 64;
 
-/// The connections that are open.
-pub(crate) struct Room {
+/// How many connections may be open, and which are.
+pub(crate) struct ConnectionLimit {
     max: usize,
-    guests: Mutex<Guests>,
+    state: Mutex<State>,
 }
 
-/// Invariant: `silent` holds connections that are counted in `present`.
+/// Invariant: `silent` holds connections that are counted in `open`.
 #[derive(Default)]
-struct Guests {
-    present: usize,
+struct State {
+    open: usize,
     /// Connections that have sent nothing yet, oldest first.
     silent: BTreeMap<u64, Arc<TcpStream>>,
     /// The number of the next connection.
     next: u64,
 }
 
-/// A connection's place; giving it up is dropping it.
-pub(crate) struct Seat {
-    room: Arc<Room>,
+/// A connection that is counted; it is no longer when this is dropped.
+pub(crate) struct Slot {
+    limit: Arc<ConnectionLimit>,
     number: u64,
-    /// Whether the connection has sent something, and so can no longer be asked to make way.
+    /// Whether the connection has sent something, and so is not closed for another.
     spoke: bool,
 }
 
-impl Room {
-    /// Room for `max` connections.
-    pub(crate) fn new(max: usize) -> Room {
-        Room { max, guests: Mutex::default() }
+impl ConnectionLimit {
+    /// At most `max` connections.
+    pub(crate) fn new(max: usize) -> ConnectionLimit {
+        ConnectionLimit { max, state: Mutex::default() }
     }
 
-    /// A place for a connection. Where there is none, the oldest connection that has sent nothing
-    /// yet is closed for it; where there is no such connection either, nobody enters.
-    pub(crate) fn enter(self: &Arc<Room>, stream: &Arc<TcpStream>) -> Option<Seat> {
-        let mut guests = self.guests();
+    /// Counts a connection. At the limit, the oldest connection that has sent nothing yet is closed
+    /// for it; where there is no such connection, there is no slot.
+    pub(crate) fn enter(self: &Arc<ConnectionLimit>, stream: &Arc<TcpStream>) -> Option<Slot> {
+        let mut state = self.lock();
         let mut evicted = None;
-        if guests.present >= self.max {
-            evicted = Some(guests.silent.pop_first()?.1);
-            guests.present -= 1;
+        if state.open >= self.max {
+            evicted = Some(state.silent.pop_first()?.1);
+            state.open -= 1;
         }
-        let number = guests.next;
-        guests.next += 1;
-        guests.present += 1;
-        guests.silent.insert(number, Arc::clone(stream));
-        drop(guests);
+        let number = state.next;
+        state.next += 1;
+        state.open += 1;
+        state.silent.insert(number, Arc::clone(stream));
+        drop(state);
         if let Some(evicted) = evicted {
             // Its thread wakes up with the end of input; if it is gone already, so much the better.
             let _ = evicted.shutdown(Shutdown::Both);
         }
-        Some(Seat { room: Arc::clone(self), number, spoke: false })
+        Some(Slot { limit: Arc::clone(self), number, spoke: false })
     }
 
-    fn guests(&self) -> MutexGuard<'_, Guests> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         // A count and a map are whole after any panic of a thread that held them.
-        self.guests.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Seat {
-    /// Says that the connection has sent something: it will not be closed for a newcomer. False
-    /// where it was asked to make way just before.
+impl Slot {
+    /// Notes that the connection has sent something: it will not be closed for a new one. False
+    /// where it was closed just before.
     pub(crate) fn spoke(&mut self) -> bool {
-        self.spoke = self.room.guests().silent.remove(&self.number).is_some();
+        self.spoke = self.limit.lock().silent.remove(&self.number).is_some();
         self.spoke
     }
 }
 
-impl Drop for Seat {
+impl Drop for Slot {
     fn drop(&mut self) {
-        let mut guests = self.room.guests();
-        // Whoever is neither among the silent nor has spoken made way, and is counted no more.
-        if guests.silent.remove(&self.number).is_some() || self.spoke {
-            guests.present -= 1;
+        let mut state = self.limit.lock();
+        // What is neither silent nor has spoken was closed for another, and is not counted any more.
+        if state.silent.remove(&self.number).is_some() || self.spoke {
+            state.open -= 1;
         }
     }
 }
 
-/// How many connections there is room for, and what bounds them.
+/// How many connections there may be, and what bounds them.
 pub(crate) fn capacity(wanted: Option<usize>) -> (usize, &'static str) {
     let bounds = [
         match wanted {
@@ -152,30 +153,30 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_silent_connection_makes_way() {
-        let room = Arc::new(Room::new(2));
+    fn the_oldest_silent_connection_is_closed_for_a_new_one() {
+        let limit = Arc::new(ConnectionLimit::new(2));
         let (first, mut first_client) = pair();
         let (other, _other_client) = pair();
-        let mut first_seat = room.enter(&first).unwrap();
-        let mut second_seat = room.enter(&other).unwrap();
-        let mut third_seat = room.enter(&other).unwrap();
+        let mut first_slot = limit.enter(&first).unwrap();
+        let mut second_slot = limit.enter(&other).unwrap();
+        let mut third_slot = limit.enter(&other).unwrap();
         assert_eq!(first_client.read(&mut [0]).unwrap(), 0, "the first was closed");
-        assert!(!first_seat.spoke());
-        assert!(second_seat.spoke() && third_seat.spoke());
-        assert!(room.enter(&other).is_none(), "nobody is silent any more");
-        drop(first_seat);
-        assert!(room.enter(&other).is_none(), "the first was counted no more");
-        drop(second_seat);
-        assert!(room.enter(&other).is_some());
+        assert!(!first_slot.spoke());
+        assert!(second_slot.spoke() && third_slot.spoke());
+        assert!(limit.enter(&other).is_none(), "nobody is silent any more");
+        drop(first_slot);
+        assert!(limit.enter(&other).is_none(), "the first was not counted any more");
+        drop(second_slot);
+        assert!(limit.enter(&other).is_some());
     }
 
     #[test]
-    fn a_silent_connection_that_ends_leaves_its_place() {
-        let room = Arc::new(Room::new(1));
+    fn a_silent_connection_that_ends_is_not_counted_any_more() {
+        let limit = Arc::new(ConnectionLimit::new(1));
         let (stream, _client) = pair();
-        drop(room.enter(&stream).unwrap());
-        let guests = room.guests();
-        assert_eq!((guests.present, guests.silent.len()), (0, 0));
+        drop(limit.enter(&stream).unwrap());
+        let state = limit.lock();
+        assert_eq!((state.open, state.silent.len()), (0, 0));
     }
 
     #[test]
