@@ -49,13 +49,13 @@ impl Broker {
     /// [`Push::announce_batch`].
     pub(crate) fn publish(&self, batch: &mut Batch) -> Vec<Result<Receipt, Refusal>> {
         let begun = Instant::now();
-        let outcomes = self.homes.publish(batch, &self.push);
+        let outcomes = self.homes.publish(batch);
         let messages = outcomes.iter().flatten().map(|receipt| receipt.appended).sum();
         self.metrics.published(outcomes.len() as u64, messages, begun.elapsed());
         for refusal in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
             self.metrics.refused(refusal.status());
         }
-        self.log.publishes(batch, &outcomes, |topic| self.homes.forwards_to(topic, &self.push));
+        self.log.publishes(batch, &outcomes, |topic| self.homes.forwards_to(topic));
         outcomes
     }
 
@@ -65,7 +65,7 @@ impl Broker {
     ///
     /// No such topic, where topics have to be created; or its home is out of reach.
     pub(crate) fn prepare(&self, topic: &str) -> Result<(), Refusal> {
-        self.homes.prepare(topic, &self.push)
+        self.homes.prepare(topic)
     }
 
     /// The same for a connection that is about to subscribe to the topic.
@@ -88,7 +88,7 @@ impl Broker {
     /// Creates a topic.
     pub(crate) fn create(&self, topic: &str) -> Result<(), Refusal> {
         entry::check_topic(topic)?;
-        let created = self.homes.create(topic, &self.push);
+        let created = self.homes.create(topic);
         self.log.note("created", topic, &created);
         created
     }
@@ -96,7 +96,7 @@ impl Broker {
     /// Deletes a topic and all its messages. Those who follow it are not told yet; see
     /// [`Push::announce`].
     pub(crate) fn delete(&self, topic: &str) -> Result<(), Refusal> {
-        let deleted = self.homes.delete(topic, &self.push);
+        let deleted = self.homes.delete(topic);
         self.log.note("deleted", topic, &deleted);
         deleted
     }

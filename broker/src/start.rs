@@ -5,7 +5,7 @@ use crate::broker::Broker;
 use crate::config::{Config, Role, TokenSource};
 use crate::error::Error;
 use crate::home::index::Address;
-use crate::home::{Homes, Link, Peers};
+use crate::home::{Homes, Identity};
 use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::push::{LastingSubscriptions, Push};
@@ -76,8 +76,6 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
     let catch_up_threads = connection_limit::catch_up_threads(connections);
     let push = Arc::new(Push::new(topics, lasting, catch_up_threads, Arc::clone(&log)));
     let id = StreamId::random().to_string();
-    // They are followed again, whoever asks for them.
-    let mirrors = push.topics.names(true);
     let broker = Arc::new(Broker {
         homes: homes(&config, &push, address, &id)?,
         push,
@@ -90,8 +88,6 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
         input_budget: InputBudget::new(config.memory_max),
         metrics: Metrics::new(),
     });
-    let joined = Arc::clone(&broker);
-    spawn(move || joined.homes.attend(mirrors, &joined.push))?;
     if config.data.is_some() {
         let push = Arc::clone(&broker.push);
         spawn(move || push.keep_acknowledged())?;
@@ -107,24 +103,24 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
 /// Who orders which topic, as the broker's role says.
 fn homes(config: &Config, push: &Arc<Push>, own: SocketAddr, id: &str) -> Result<Homes, Error> {
     let token = config.peer_token.as_ref().map(|token| token.text().to_owned());
+    let identity = Identity { token, id: id.to_owned() };
     let first = |mirrors| push.topics.names(mirrors).into_iter().next();
+    let push = Arc::clone(push);
     match &config.role {
         Role::Alone => match first(true) {
             Some(topic) => Err(Error::Mirrors { topic }),
-            None => Ok(Homes::Own),
+            None => Ok(Homes::alone(push)),
         },
-        Role::Leaf(upstream) => match first(false) {
+        Role::Leaf(hub) => match first(false) {
             Some(topic) => Err(Error::OwnTopics { topic }),
-            None => Link::new(upstream.clone(), token, id.to_owned(), None, push)
-                .map(Homes::Upstream)
-                .map_err(Error::Thread),
+            None => Homes::hub(hub.clone(), identity, push).map_err(Error::Thread),
         },
         Role::Peer { advertise: None, .. } if own.ip().is_unspecified() => Err(Error::Advertise),
         Role::Peer { index, advertise } => {
             let (host, port) =
                 advertise.clone().unwrap_or_else(|| (own.ip().to_string(), own.port()));
             let own = Address { host, port };
-            Ok(Homes::Peers(Box::new(Peers::new(index.clone(), own, token, id.to_owned()))))
+            Homes::peers(index.clone(), own, identity, push).map_err(Error::Thread)
         }
     }
 }

@@ -2,13 +2,12 @@
 //!
 //! # Not here
 //!
-//! How it gets there (`follow.rs`, `mirror.rs`).
+//! How it gets there (`follow.rs`).
 
-use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
 use crate::store::stream::Cursor;
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// What is followed at one home.
@@ -23,8 +22,7 @@ pub(super) struct Following {
 #[derive(Default)]
 pub(super) struct State {
     pub(super) topics: HashMap<String, Followed>,
-    /// The write side of the connection, while there is one.
-    pub(super) connection: Option<Arc<Subscriber>>,
+    pub(super) is_connected: bool,
     /// Why there is no connection; nothing while the first one is being made.
     pub(super) lost: Option<Refusal>,
     /// The thread that follows has ended: there was nothing to follow.
@@ -54,22 +52,18 @@ pub(super) enum Phase {
     Stopped(Refusal),
 }
 
+impl State {
+    /// Whether what the home sends of a topic is wanted.
+    pub(super) fn wants(&self, topic: &str) -> bool {
+        let phase = self.topics.get(topic).map(|followed| &followed.phase);
+        matches!(phase, Some(Phase::Behind(_) | Phase::Live))
+    }
+}
+
 impl Following {
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         // A map of small values is whole after any panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether a topic is followed.
-    pub(super) fn has(&self, topic: &str) -> bool {
-        self.lock().topics.contains_key(topic)
-    }
-
-    /// Whether what the home sends of a topic is wanted.
-    pub(super) fn wants(&self, topic: &str) -> bool {
-        let state = self.lock();
-        let phase = state.topics.get(topic).map(|followed| &followed.phase);
-        matches!(phase, Some(Phase::Behind(_) | Phase::Live))
     }
 
     /// Notes how far a topic is, if it is followed; says how far it was.

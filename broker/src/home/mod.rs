@@ -1,10 +1,15 @@
-//! Where topics are ordered: each topic has one home, and other brokers keep a mirror of it.
+//! Brokers that work together: each topic has one home, which orders its messages.
 //!
-//! A broker on its own is the home of all its topics. One with an upstream is the home of none;
-//! among peers, the home of a topic is the peer on which it was created, and an index knows which
-//! one that is. Publishes are forwarded to the home, whose answer is given back; reads are served
-//! from the mirror, a copy of the first part of the home's list, which is followed with a cursor
-//! like any subscriber's.
+//! - The **home** of a topic is the one broker that appends to it and gives offsets.
+//! - A **mirror** is another broker's copy of a topic: a first part of the home's list, which is
+//!   followed with a cursor like any subscriber's. Reads are served from it.
+//! - A **hub** is a broker that others name as their `--upstream`; they are its **leaves**. It is
+//!   the home of all their topics. A leaf may have leaves of its own.
+//! - **Peers** share an `--index`. The home of a topic is the peer on which it was created, and
+//!   the index knows which one that is.
+//!
+//! A broker on its own is the home of all its topics. Everybody else forwards publishes to the
+//! home, whose answer is given back.
 //!
 //! # Guarantee
 //!
@@ -18,66 +23,119 @@
 //!
 //! # Modules in reading order
 //!
-//! - `link`: a home, as a broker that is not one sees it; `wire`: connections to it
-//! - `follow`: keeps the connection by which mirrors are kept up; `following`: what it follows;
-//!   `command`: what it says; `mirror`: what becomes of what arrives
-//! - `index`: tells who is the home of what; `peers`: asks it
+//! - `remote`: what a home elsewhere can be asked, and what comes from it; `broker`: a broker in
+//!   this role
+//! - `mirrors`: one home elsewhere, and mirrors of its topics; `following`: how far each of them
+//!   is; `follow`: keeps them up to date
+//! - `index`: tells who is the home of what; `peers`: asks it; `locations`: what it answered
 
-mod command;
+mod broker;
 mod follow;
 mod following;
 pub(crate) mod index;
-mod link;
-mod mirror;
+mod locations;
+mod mirrors;
 mod peers;
-mod wire;
+mod remote;
 
 pub(crate) use index::Index;
-pub(crate) use link::Link;
-pub(crate) use peers::Peers;
 
 use crate::push::Push;
 use crate::refusal::Refusal;
 use crate::store::batch::Batch;
 use crate::store::ledger::Receipt;
+use broker::BrokerHome;
+use index::Address;
+use mirrors::Mirrors;
+use peers::Peers;
+use std::io;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long homes and the index may take, all together, before a client is answered without them.
 const HOME_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// How a broker finds the home of a topic.
-pub(crate) enum Homes {
-    /// It is the home of all topics.
-    Own,
+/// How a broker finds the homes of topics, and works with them.
+pub(crate) struct Homes {
+    push: Arc<Push>,
+    others: Others,
+}
+
+/// The other brokers.
+enum Others {
+    /// There are none: this broker is the home of all topics.
+    None,
     /// Another broker is.
-    Upstream(Arc<Link>),
+    Hub(Arc<Mirrors>),
     /// An index tells.
-    Peers(Box<Peers>),
+    Peers(Arc<Peers>),
 }
 
 /// Who orders a topic.
-pub(crate) enum Home {
+enum Home {
     Here,
-    At(Arc<Link>),
+    Elsewhere(Arc<Mirrors>),
+}
+
+/// What a broker shows to others.
+#[derive(Clone)]
+pub(crate) struct Identity {
+    pub(crate) token: Option<String>,
+    /// Tells it from all others, so that a ring is found.
+    pub(crate) id: String,
 }
 
 impl Homes {
+    /// All topics live here.
+    pub(crate) fn alone(push: Arc<Push>) -> Homes {
+        Homes { push, others: Others::None }
+    }
+
+    /// All topics live at the hub at `HOST:PORT`, which is followed from now on.
+    ///
+    /// # Errors
+    ///
+    /// Where the system has no thread for it.
+    pub(crate) fn hub(address: String, identity: Identity, push: Arc<Push>) -> io::Result<Homes> {
+        let home = BrokerHome::new(address, identity, Arc::clone(&push));
+        let mirrors = Mirrors::new(Box::new(home), None, Arc::clone(&push))?;
+        // What was mirrored before is followed again, whoever asks for it.
+        for topic in push.topics.names(true) {
+            // There are no more of them than there may be topics.
+            let _ = mirrors.ask_for(&topic);
+        }
+        Ok(Homes { push, others: Others::Hub(mirrors) })
+    }
+
+    /// Topics live at peers; the index at `HOST:PORT` tells at which. This one is reached at `own`.
+    ///
+    /// # Errors
+    ///
+    /// Where the system has no thread for it.
+    pub(crate) fn peers(
+        index: String,
+        own: Address,
+        identity: Identity,
+        push: Arc<Push>,
+    ) -> io::Result<Homes> {
+        let peers = Arc::new(Peers::new(index, own, identity, Arc::clone(&push)));
+        let registered = Arc::clone(&peers);
+        thread::Builder::new().spawn(move || registered.run())?;
+        Ok(Homes { push, others: Others::Peers(peers) })
+    }
+
     /// Appends a batch at the homes of its topics.
-    pub(crate) fn publish(
-        &self,
-        batch: &mut Batch,
-        push: &Arc<Push>,
-    ) -> Vec<Result<Receipt, Refusal>> {
+    pub(crate) fn publish(&self, batch: &mut Batch) -> Vec<Result<Receipt, Refusal>> {
         let deadline = Instant::now() + HOME_TIMEOUT;
-        match self {
-            Homes::Own => push.topics.append(batch),
-            Homes::Upstream(link) => link.publish(batch, deadline, push),
-            Homes::Peers(peers) => {
+        match &self.others {
+            Others::None => self.push.topics.append(batch),
+            Others::Hub(mirrors) => mirrors.publish(batch, deadline),
+            Others::Peers(peers) => {
                 let mut answers = Vec::with_capacity(batch.publishes.len());
                 let mut done = Batch::default();
                 while let Some(mut run) = batch.take_run() {
-                    answers.append(&mut peers.publish(&mut run, deadline, push));
+                    answers.append(&mut peers.publish(&mut run, deadline));
                     done.publishes.append(&mut run.publishes);
                 }
                 *batch = done;
@@ -87,22 +145,22 @@ impl Homes {
     }
 
     /// Creates a topic at its home.
-    pub(crate) fn create(&self, topic: &str, push: &Arc<Push>) -> Result<(), Refusal> {
+    pub(crate) fn create(&self, topic: &str) -> Result<(), Refusal> {
         let deadline = Instant::now() + HOME_TIMEOUT;
-        match self {
-            Homes::Own => push.topics.create(topic),
-            Homes::Upstream(link) => link.create(topic, deadline, push),
-            Homes::Peers(peers) => peers.create(topic, deadline, push),
+        match &self.others {
+            Others::None => self.push.topics.create(topic),
+            Others::Hub(mirrors) => mirrors.create(topic, deadline),
+            Others::Peers(peers) => peers.create(topic, deadline),
         }
     }
 
     /// Deletes a topic at its home.
-    pub(crate) fn delete(&self, topic: &str, push: &Arc<Push>) -> Result<(), Refusal> {
+    pub(crate) fn delete(&self, topic: &str) -> Result<(), Refusal> {
         let deadline = Instant::now() + HOME_TIMEOUT;
-        match self {
-            Homes::Own => push.topics.delete(topic),
-            Homes::Upstream(link) => link.delete(topic, deadline, push),
-            Homes::Peers(peers) => peers.delete(topic, deadline, push),
+        match &self.others {
+            Others::None => self.push.topics.delete(topic),
+            Others::Hub(mirrors) => mirrors.delete(topic, deadline),
+            Others::Peers(peers) => peers.delete(topic, deadline),
         }
     }
 
@@ -112,46 +170,44 @@ impl Homes {
     /// # Errors
     ///
     /// No such topic, or neither mirror nor home.
-    pub(crate) fn prepare(&self, topic: &str, push: &Arc<Push>) -> Result<(), Refusal> {
+    pub(crate) fn prepare(&self, topic: &str) -> Result<(), Refusal> {
         let deadline = Instant::now() + HOME_TIMEOUT;
-        match self {
-            Homes::Own => Ok(()),
-            Homes::Upstream(link) => link.serve(topic, deadline, push),
-            Homes::Peers(peers) => match peers.home(topic, deadline, push) {
+        match &self.others {
+            Others::None => Ok(()),
+            Others::Hub(mirrors) => mirrors.serve(topic, deadline),
+            Others::Peers(peers) => match peers.home(topic, deadline) {
                 Ok(Home::Here) => Ok(()),
-                Ok(Home::At(link)) => link.serve(topic, deadline, push),
+                Ok(Home::Elsewhere(mirrors)) => mirrors.serve(topic, deadline),
                 // Nobody knows where its home is now.
-                Err(refusal) if refusal.status() == 503 && push.topics.is_mirror(topic) => Ok(()),
+                Err(Refusal::Unreachable { .. } | Refusal::Away(_))
+                    if self.push.topics.is_mirror(topic) =>
+                {
+                    Ok(())
+                }
                 Err(refusal) => Err(refusal),
             },
         }
     }
 
     /// The broker that a publish goes to, where that is not this one.
-    pub(crate) fn forwards_to(&self, topic: &str, push: &Push) -> Option<String> {
-        match self {
-            Homes::Own => None,
-            Homes::Upstream(link) => Some(link.address().to_owned()),
-            Homes::Peers(_) if push.topics.is_own(topic) => None,
-            Homes::Peers(peers) => peers.known_home(topic),
+    pub(crate) fn forwards_to(&self, topic: &str) -> Option<String> {
+        match &self.others {
+            Others::None => None,
+            Others::Hub(mirrors) => Some(mirrors.home.address().to_owned()),
+            Others::Peers(_) if self.push.topics.is_own(topic) => None,
+            Others::Peers(peers) => peers.known_home(topic),
         }
     }
 
-    /// Works with the other brokers for as long as the process lives. `mirrors` are the topics
-    /// that were mirrored before its start: they are followed again, whoever asks for them.
-    pub(crate) fn attend(&self, mirrors: Vec<String>, push: &Arc<Push>) {
-        match self {
-            Homes::Own => {}
-            Homes::Upstream(link) => {
-                for topic in mirrors {
-                    // There are no more of them than there may be topics.
-                    let _ = link.ask_for(&topic, push);
-                }
-            }
-            Homes::Peers(peers) => {
-                mirrors.iter().for_each(|topic| peers.known.moved(topic));
-                peers.attend(push);
-            }
+    /// Asks the hub, and its own, and so on, whether one of them is in `seen`.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Ring`].
+    pub(crate) fn check_path(&self, seen: &[String], time: Duration) -> Result<(), Refusal> {
+        match &self.others {
+            Others::Hub(mirrors) => mirrors.home.check_path(seen, time),
+            Others::None | Others::Peers(_) => Ok(()),
         }
     }
 }

@@ -3,7 +3,6 @@
 use super::Desk;
 use super::topic::success;
 use crate::door::publish::{field, number, required_text, text, topic};
-use crate::home::Homes;
 use crate::home::index::Address;
 use crate::refusal::Refusal;
 use crate::store::entry;
@@ -108,12 +107,10 @@ impl Desk<'_> {
         if seen.contains(&self.broker.id) {
             return Err(Refusal::Ring);
         }
-        if let Homes::Upstream(link) = &self.broker.homes {
-            seen.push(self.broker.id.clone());
-            let time =
-                number(arguments, "milliseconds")?.map_or(PATH_TIME_MAX, Duration::from_millis);
-            link.check_path(&seen, time.min(PATH_TIME_MAX).saturating_sub(PATH_STEP))?;
-        }
+        seen.push(self.broker.id.clone());
+        let time = number(arguments, "milliseconds")?.map_or(PATH_TIME_MAX, Duration::from_millis);
+        let time = time.min(PATH_TIME_MAX).saturating_sub(PATH_STEP);
+        self.broker.homes.check_path(&seen, time)?;
         success(&mut self.answers, "No ring", |_| {});
         Ok(())
     }

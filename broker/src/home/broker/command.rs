@@ -1,0 +1,102 @@
+//! What one broker says to another, as bytes: commands of the dialect of topics.
+
+use super::super::index::Address;
+use super::super::remote::Forwarded;
+use crate::refusal::Refusal;
+use crate::store::entry::{self, Entry};
+use crate::store::stream::Cursor;
+use common::json::Object;
+use common::limits::BODY_SIZE_MAX;
+use std::time::Duration;
+
+/// A command about a topic.
+pub(super) fn about(command: &str, topic: &str) -> Vec<u8> {
+    write(command, |object| {
+        object.field("topic", topic);
+    })
+}
+
+/// The command that shows a token.
+pub(super) fn authenticate(token: &str) -> Vec<u8> {
+    write("auth", |object| {
+        object.field("token", token);
+    })
+}
+
+/// The command that asks whether the path from here leads back to a broker in `seen`, and how
+/// long the answer may take.
+pub(super) fn path(seen: &[String], time: Duration) -> Vec<u8> {
+    let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    write("path", |object| {
+        object.array("seen", |array| {
+            for id in seen {
+                array.element(id);
+            }
+        });
+        object.field("milliseconds", milliseconds);
+    })
+}
+
+/// The command that takes a topic up at the end of its mirror.
+pub(super) fn subscribe(topic: &str, Cursor { stream, next }: Cursor) -> Vec<u8> {
+    write("subscribe", |object| {
+        object.field("topic", topic).field("from", next).field("stream", stream);
+    })
+}
+
+/// A command to an index that names a peer.
+pub(super) fn of_peer(command: &str, peer: &Address, topic: Option<&str>) -> Vec<u8> {
+    write(command, |object| peer_fields(object, peer, topic))
+}
+
+/// The command that registers a peer for as long as its connection lasts.
+pub(super) fn register(peer: &Address) -> Vec<u8> {
+    write("register_peer", |object| {
+        peer_fields(object, peer, None);
+        object.field("present", true);
+    })
+}
+
+/// Writes a publish.
+///
+/// # Errors
+///
+/// Where the home would not take an object of this size; nothing is written then.
+pub(super) fn publish(
+    (publish, entries): &Forwarded<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Refusal> {
+    let begin = out.len();
+    let stamped = entries.first().and_then(|entry| Entry::of(entry).publisher);
+    let numbered = publish.number.as_ref().map(|(publisher, _)| publisher.as_str());
+    let number = publish.number.as_ref().map(|(_, number)| number);
+    let mut object = Object::new(out);
+    object.field("command", "publish").field("topic", &*publish.topic);
+    object.array("messages", |array| {
+        for entry in *entries {
+            array.element(entry::message(entry));
+        }
+    });
+    object.optional("publisher", numbered.or(stamped));
+    object.optional("epoch", number.map(|number| number.epoch));
+    object.optional("sequence", number.map(|number| number.sequence));
+    object.end_line();
+    if out.len() - begin > BODY_SIZE_MAX {
+        out.truncate(begin);
+        return Err(Refusal::BodySize { size_max: BODY_SIZE_MAX });
+    }
+    Ok(())
+}
+
+fn peer_fields(object: &mut Object<'_>, peer: &Address, topic: Option<&str>) {
+    object.field("host", &peer.host).field("port", peer.port).optional("topic", topic);
+}
+
+fn write(command: &str, fields: impl FnOnce(&mut Object<'_>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut object = Object::ascii(&mut out);
+    object.field("command", command);
+    fields(&mut object);
+    object.end_line();
+    out
+}

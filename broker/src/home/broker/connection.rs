@@ -1,0 +1,164 @@
+//! One connection to another broker: commands out, answers and events in.
+
+use crate::home::broker::answer::{self, Reason};
+use crate::objects::{Next, Objects};
+use crate::refusal::Refusal;
+use common::connect;
+use common::connection::{self, Connection};
+use common::flags;
+use common::json::Value;
+use common::limits::BODY_SIZE_MAX;
+use std::error::Error;
+use std::io::{self, ErrorKind};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a broker may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The largest object that another broker sends: a message of the greatest `--max-message`, half
+/// a body, in which every byte is escaped as six.
+const OBJECT_SIZE_MAX: usize = 4 * BODY_SIZE_MAX;
+
+/// Why another broker cannot be asked that asks for a token.
+const NO_TOKEN: &str = "it asks for a token, and this broker was not started with that in \
+                        BROKER_TOKEN";
+
+/// Where another broker is reached, and what it is told first.
+pub(super) struct Target {
+    /// `HOST:PORT`.
+    pub(super) address: String,
+    pub(super) token: Option<String>,
+}
+
+/// A connection to another broker.
+pub(super) struct BrokerConnection {
+    connection: Connection,
+    objects: Objects,
+}
+
+impl Target {
+    /// A new connection on which commands may be sent.
+    pub(super) fn connect(&self, deadline: Instant) -> Result<BrokerConnection, Refusal> {
+        let time = deadline.saturating_duration_since(Instant::now());
+        if time.is_zero() {
+            // Those who waited for a permit until now would each connect in vain.
+            return Err(self.unreachable(&io::Error::from(ErrorKind::TimedOut)));
+        }
+        let connection = connect::connect(&self.address, time.min(CONNECT_TIMEOUT));
+        let connection = connection.map_err(|error| self.unreachable(&error))?;
+        let objects = Objects::new(OBJECT_SIZE_MAX);
+        let mut connection = BrokerConnection { connection, objects };
+        if let Some(token) = &self.token {
+            let mut refused = None;
+            let command = super::command::authenticate(token);
+            self.exchange(&mut connection, &command, 1, deadline, |answer| {
+                refused = answer::rejection(answer);
+            })?;
+            if let Some(rejection) = refused {
+                return Err(self.unreachable(&rejection.refusal));
+            }
+        }
+        Ok(connection)
+    }
+
+    /// Sends commands and takes as many answers.
+    ///
+    /// # Errors
+    ///
+    /// Also where the other broker asks for a token that this one was not given. That is nothing
+    /// which this one's own clients could mend, so they are not told as if it were asked of them.
+    pub(super) fn exchange(
+        &self,
+        connection: &mut BrokerConnection,
+        commands: &[u8],
+        count: usize,
+        deadline: Instant,
+        mut take: impl FnMut(&Value<'_>),
+    ) -> Result<(), Refusal> {
+        let mut lacks_token = false;
+        let exchanged = connection.exchange(commands, count, deadline, |answer| {
+            match answer::rejection(answer).map(|rejection| rejection.reason) {
+                Some(Reason::Token) => lacks_token = true,
+                _ => take(answer),
+            }
+        });
+        let reason = match exchanged {
+            _ if lacks_token => NO_TOKEN.to_owned(),
+            Err(error) => flags::one_line(&error),
+            Ok(()) => return Ok(()),
+        };
+        Err(Refusal::Unreachable { broker: self.address.clone(), reason })
+    }
+
+    /// What a client is told when the broker cannot be asked.
+    pub(super) fn unreachable(&self, error: &dyn Error) -> Refusal {
+        Refusal::Unreachable { broker: self.address.clone(), reason: flags::one_line(error) }
+    }
+}
+
+impl BrokerConnection {
+    /// The socket.
+    pub(super) fn stream(&self) -> &Arc<TcpStream> {
+        self.connection.stream()
+    }
+
+    /// Waits for bytes, and hands on every object that is whole.
+    ///
+    /// # Errors
+    ///
+    /// After [`connection::Error::TimedOut`] it may be called again.
+    pub(super) fn receive(
+        &mut self,
+        deadline: Instant,
+        mut take: impl FnMut(&Value<'_>),
+    ) -> Result<(), connection::Error> {
+        if self.connection.fill(Some(deadline))? == 0 {
+            return Err(io::Error::from(ErrorKind::UnexpectedEof).into());
+        }
+        let input = self.connection.buffered();
+        let mut used = 0;
+        let unfinished = loop {
+            match self.objects.next(input.get(used..).unwrap_or_default()) {
+                Next::Object(object, size) => {
+                    used += size;
+                    take(&object);
+                }
+                Next::Partial { size } => break size,
+                Next::Invalid => return Err(io::Error::from(ErrorKind::InvalidData).into()),
+            }
+        };
+        if unfinished > OBJECT_SIZE_MAX {
+            return Err(io::Error::from(ErrorKind::InvalidData).into());
+        }
+        self.connection.consume(used);
+        Ok(())
+    }
+
+    fn exchange(
+        &mut self,
+        commands: &[u8],
+        count: usize,
+        deadline: Instant,
+        mut take: impl FnMut(&Value<'_>),
+    ) -> Result<(), connection::Error> {
+        self.connection.write_all(commands, Some(deadline))?;
+        let mut answers = 0;
+        while answers < count {
+            self.receive(deadline, |answer| {
+                answers += 1;
+                take(answer);
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Whether the other side has neither closed the connection nor said anything unasked.
+    pub(super) fn is_quiet(&self) -> bool {
+        let stream = self.stream();
+        let peeked = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
+        let waits = peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+        stream.set_nonblocking(false).is_ok() && waits
+    }
+}

@@ -1,0 +1,168 @@
+//! The connection on which topics are followed, and the events that come on it.
+//!
+//! A home that says nothing for a while is asked something, and is lost if it does not answer: a
+//! machine that is gone does not say so.
+
+use super::super::HOME_TIMEOUT;
+use super::super::remote::{self, Event};
+use super::answer::{self, Reason, number, text};
+use super::{BrokerHome, command};
+use crate::push::subscriber::Subscriber;
+use crate::refusal::Refusal;
+use crate::store::entry;
+use crate::store::stream::{Cursor, StreamId};
+use common::connection;
+use common::json::Value;
+use common::limits::BODY_SIZE_MAX;
+use std::convert::Infallible;
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long nothing may come before [`Event::Pause`].
+const TICK: Duration = Duration::from_secs(2);
+
+/// After how long a silence the home is asked something. It answers at once, unless it waits for
+/// a home of its own.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// After how long a silence the home is lost.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
+
+impl BrokerHome {
+    /// Follows the home until the connection ends; says why it did.
+    pub(super) fn listen_until_lost(
+        &self,
+        handle: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Infallible, Refusal> {
+        let target = &self.pool.target;
+        let deadline = Instant::now() + HOME_TIMEOUT;
+        let mut connection = target.connect(deadline)?;
+        let path = command::path(std::slice::from_ref(&self.own_id), HOME_TIMEOUT);
+        let mut rejected = None;
+        target.exchange(&mut connection, &path, 1, deadline, |answer| {
+            rejected = answer::rejection(answer);
+        })?;
+        if let Some(rejection) = rejected {
+            return Err(rejection.refusal);
+        }
+        let subscriber = Arc::new(Subscriber::new(Arc::clone(connection.stream()), &self.push));
+        *self.follower() = Some(Arc::clone(&subscriber));
+        handle(Event::Connected);
+        let (mut heard, mut looked) = (Instant::now(), Instant::now());
+        loop {
+            let mut events = Events { handle: &mut *handle, run: None, is_ring: false };
+            match connection.receive(Instant::now() + TICK, |object| events.take(object)) {
+                Ok(()) => heard = Instant::now(),
+                Err(connection::Error::TimedOut) => {}
+                Err(error) => return Err(target.unreachable(&error)),
+            }
+            events.flush();
+            if events.is_ring {
+                return Err(Refusal::Ring);
+            }
+            handle(Event::Pause);
+            if looked.elapsed() < TICK {
+                continue;
+            }
+            looked = Instant::now();
+            if heard.elapsed() >= SILENCE_MAX {
+                return Err(target.unreachable(&io::Error::from(ErrorKind::TimedOut)));
+            }
+            if heard.elapsed() >= SILENCE {
+                subscriber.answer(&mut path.clone());
+            }
+        }
+    }
+}
+
+/// Turns objects into events.
+struct Events<'a> {
+    handle: &'a mut dyn FnMut(Event<'_>),
+    /// Messages of one topic that follow one another.
+    run: Option<Run>,
+    /// Whether the home said that the path leads back here.
+    is_ring: bool,
+}
+
+struct Run {
+    topic: String,
+    stream: Option<StreamId>,
+    first: u64,
+    entries: Vec<String>,
+}
+
+impl Events<'_> {
+    /// Handles one object.
+    fn take(&mut self, object: &Value<'_>) {
+        let Some(topic) = text(object, "topic") else {
+            let reason = answer::rejection(object).map(|rejection| rejection.reason);
+            self.is_ring |= reason == Some(Reason::Ring);
+            return;
+        };
+        let stream = answer::stream(object);
+        match (text(object, "event"), text(object, "status")) {
+            (Some("message"), _) => self.message(topic, stream, object),
+            (Some("deleted"), _) => self.hand_on(Event::Deleted { topic }),
+            (Some("reset"), _) => self.hand_on(Event::Reset { topic, stream }),
+            (None, Some("success")) => {
+                if let Some(next) = number(object, "end") {
+                    let end = Cursor { stream: stream.unwrap_or(StreamId::NONE), next };
+                    self.hand_on(Event::Confirmed { topic, end });
+                }
+            }
+            (None, Some("error")) => {
+                if let Some(rejection) = answer::rejection(object) {
+                    let reason = match rejection.reason {
+                        Reason::NotFound => remote::Reason::NotFound,
+                        Reason::OtherList => remote::Reason::OtherList,
+                        _ => remote::Reason::Other(rejection.refusal),
+                    };
+                    self.hand_on(Event::Refused { topic, reason });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn message(&mut self, topic: &str, stream: Option<StreamId>, object: &Value<'_>) {
+        let (Some(offset), Some(message)) = (number(object, "offset"), text(object, "message"))
+        else {
+            return;
+        };
+        let publisher = text(object, "publisher");
+        if let Err(refusal) = check(message, publisher) {
+            return self
+                .hand_on(Event::Refused { topic, reason: remote::Reason::Nonsense(refusal) });
+        }
+        let stamp = entry::stamp(number(object, "time").unwrap_or(0), publisher);
+        let entry = entry::compose(message, &stamp);
+        if let Some(run) = &mut self.run
+            && run.topic == topic
+            && run.first + run.entries.len() as u64 == offset
+        {
+            return run.entries.push(entry);
+        }
+        self.flush();
+        let entries = vec![entry];
+        self.run = Some(Run { topic: topic.to_owned(), stream, first: offset, entries });
+    }
+
+    fn hand_on(&mut self, event: Event<'_>) {
+        self.flush();
+        (self.handle)(event);
+    }
+
+    /// Hands on the messages that have come together.
+    fn flush(&mut self) {
+        if let Some(Run { topic, stream, first, entries }) = self.run.take() {
+            (self.handle)(Event::Messages { topic: &topic, stream, first, entries });
+        }
+    }
+}
+
+/// Whether this is a message that a broker may have stored, whatever its `--max-message`.
+fn check(message: &str, publisher: Option<&str>) -> Result<(), Refusal> {
+    entry::check_message(message, BODY_SIZE_MAX / 2)?;
+    publisher.map_or(Ok(()), |publisher| entry::check_peer("publisher", publisher))
+}

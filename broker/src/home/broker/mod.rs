@@ -1,0 +1,145 @@
+//! Another broker as a home or as an index, over its JSON door.
+//!
+//! # Guarantee
+//!
+//! JSON, the numbers of its errors and connections do not leave this folder.
+//!
+//! # Modules in reading order
+//!
+//! - `command`, `answer`: what is said, and what is answered
+//! - `connection`, `pool`: connections, and commands on them
+//! - `events`: the connection on which topics are followed
+//! - `index_client`: what a peer says to its index
+
+mod answer;
+mod command;
+mod connection;
+mod events;
+mod index_client;
+mod pool;
+
+pub(super) use index_client::IndexClient;
+
+use super::Identity;
+use super::remote::{Event, Forwarded, RemoteHome};
+use crate::push::Push;
+use crate::push::subscriber::Subscriber;
+use crate::refusal::Refusal;
+use crate::store::ledger::Receipt;
+use crate::store::stream::{Cursor, StreamId};
+use answer::Reason;
+use connection::Target;
+use pool::ConnectionPool;
+use std::io::{self, ErrorKind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A broker that is the home of topics.
+pub(super) struct BrokerHome {
+    pool: ConnectionPool,
+    push: Arc<Push>,
+    /// Tells this broker, not the home, from all others.
+    own_id: String,
+    /// The write side of the connection on which topics are followed, while there is one.
+    follower: Mutex<Option<Arc<Subscriber>>>,
+}
+
+impl BrokerHome {
+    /// The broker at `HOST:PORT`.
+    pub(super) fn new(address: String, identity: Identity, push: Arc<Push>) -> BrokerHome {
+        let Identity { token, id: own_id } = identity;
+        let pool = ConnectionPool::new(Target { address, token });
+        BrokerHome { pool, push, own_id, follower: Mutex::default() }
+    }
+
+    fn follower(&self) -> MutexGuard<'_, Option<Arc<Subscriber>>> {
+        // It holds one value, which is whole after any panic.
+        self.follower.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends commands on the connection on which topics are followed, if there is one.
+    fn send(&self, commands: &mut Vec<u8>) {
+        let follower = self.follower().clone();
+        if let Some(follower) = follower {
+            follower.answer(commands);
+        }
+    }
+}
+
+impl RemoteHome for BrokerHome {
+    fn address(&self) -> &str {
+        &self.pool.target.address
+    }
+
+    fn append(
+        &self,
+        publishes: &[Forwarded<'_>],
+        deadline: Instant,
+    ) -> Vec<Result<Receipt, Refusal>> {
+        let mut commands = Vec::new();
+        let written: Vec<_> =
+            publishes.iter().map(|forwarded| command::publish(forwarded, &mut commands)).collect();
+        let count = written.iter().filter(|written| written.is_ok()).count();
+        let mut told = Vec::with_capacity(count);
+        let asked = match count {
+            0 => Ok(()),
+            _ => self.pool.ask(&commands, count, deadline, |answer| {
+                let rejection = answer::rejection(answer);
+                told.push(match rejection {
+                    Some(rejection) => Err(rejection.refusal),
+                    None => Ok(answer::receipt(answer)),
+                });
+            }),
+        };
+        let mut told = told.into_iter();
+        let timed_out = || self.pool.target.unreachable(&io::Error::from(ErrorKind::TimedOut));
+        let mut answer = |()| {
+            let unanswered = || asked.clone().err().unwrap_or_else(timed_out);
+            told.next().unwrap_or_else(|| Err(unanswered()))
+        };
+        written.into_iter().map(|written| written.and_then(&mut answer)).collect()
+    }
+
+    fn create(&self, topic: &str, deadline: Instant) -> Result<StreamId, Refusal> {
+        let mut stream = StreamId::NONE;
+        let created =
+            self.pool.command(&command::about("create_topic", topic), deadline, |answer| {
+                stream = answer::stream(answer).unwrap_or(StreamId::NONE);
+            });
+        match created {
+            Ok(()) => Ok(stream),
+            Err(rejection) if rejection.reason == Reason::Exists => Err(Refusal::TopicExists),
+            Err(rejection) => Err(rejection.refusal),
+        }
+    }
+
+    fn delete(&self, topic: &str, deadline: Instant) -> Result<(), Refusal> {
+        match self.pool.command(&command::about("delete_topic", topic), deadline, |_| {}) {
+            Err(rejection) if rejection.reason == Reason::NotFound => Err(Refusal::NoTopic),
+            deleted => deleted.map_err(|rejection| rejection.refusal),
+        }
+    }
+
+    fn follow(&self, topics: &[(String, Cursor)]) {
+        let subscribe = |(topic, cursor): &(String, Cursor)| command::subscribe(topic, *cursor);
+        self.send(&mut topics.iter().flat_map(subscribe).collect());
+    }
+
+    fn leave(&self, topic: &str) {
+        self.send(&mut command::about("unsubscribe", topic));
+    }
+
+    fn listen(&self, handle: &mut dyn FnMut(Event<'_>)) -> Refusal {
+        let Err(lost) = self.listen_until_lost(handle);
+        *self.follower() = None;
+        lost
+    }
+
+    fn check_path(&self, seen: &[String], time: Duration) -> Result<(), Refusal> {
+        let path = command::path(seen, time);
+        match self.pool.command(&path, Instant::now() + time, |_| {}) {
+            Err(rejection) if rejection.reason == Reason::Ring => Err(Refusal::Ring),
+            _ => Ok(()),
+        }
+    }
+}

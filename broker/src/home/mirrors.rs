@@ -1,0 +1,282 @@
+//! One home elsewhere, and mirrors of its topics: what this broker's clients ask for is forwarded
+//! to the home or read from the mirror.
+//!
+//! # Not here
+//!
+//! How mirrors are kept up to date (`follow.rs`).
+
+use super::following::{Followed, Following, Phase, State};
+use super::locations::Locations;
+use super::remote::RemoteHome;
+use crate::push::Push;
+use crate::refusal::Refusal;
+use crate::store::batch::{Batch, Publish};
+use crate::store::ledger::Receipt;
+use crate::store::stream::{Cursor, StreamId};
+use common::limits::TOPICS_MAX;
+use std::io;
+use std::sync::{Arc, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a mirror may stand still before whoever waits for it is told, even where the deadline
+/// has passed: the home has answered, and what it has appended is on its way.
+const STANDSTILL: Duration = Duration::from_millis(500);
+
+/// A home, and the mirrors of its topics.
+pub(crate) struct Mirrors {
+    pub(super) home: Box<dyn RemoteHome>,
+    pub(super) following: Following,
+    pub(super) push: Arc<Push>,
+    /// Among peers: where topics live. Nothing where this home has all of them: then it is followed
+    /// as long as the process lives, and must not be the process itself.
+    pub(super) locations: Option<Arc<Locations>>,
+}
+
+impl Mirrors {
+    /// Mirrors of the topics of a home, which is followed from now on.
+    ///
+    /// # Errors
+    ///
+    /// Where the system has no thread for it.
+    pub(super) fn new(
+        home: Box<dyn RemoteHome>,
+        locations: Option<Arc<Locations>>,
+        push: Arc<Push>,
+    ) -> io::Result<Arc<Mirrors>> {
+        let following = Following::default();
+        let mirrors = Arc::new(Mirrors { home, following, push, locations });
+        let follower = Arc::clone(&mirrors);
+        thread::Builder::new().spawn(move || follower.run())?;
+        Ok(mirrors)
+    }
+
+    /// Appends a batch at the home, and waits until the mirror holds what was appended.
+    ///
+    /// Nothing is forwarded before the mirror is up to date: what the home then appends is seen
+    /// here at once, so an acknowledged message can be read here, and a mirror that has a long way
+    /// to go does not keep an answer from whoever has published already.
+    pub(super) fn publish(
+        &self,
+        batch: &mut Batch,
+        deadline: Instant,
+    ) -> Vec<Result<Receipt, Refusal>> {
+        let mut forwarded = Vec::with_capacity(batch.publishes.len());
+        let mut readiness = Vec::with_capacity(batch.publishes.len());
+        let mut entries = batch.entries.as_slice();
+        for run in batch.runs() {
+            let Some(topic) = run.first().map(|publish| &publish.topic) else { continue };
+            let ready = self.ready(topic, deadline);
+            for publish in run {
+                let (these, rest) = entries.split_at_checked(publish.count).unwrap_or_default();
+                entries = rest;
+                if ready.is_ok() {
+                    forwarded.push((publish, these));
+                }
+                readiness.push(ready.clone());
+            }
+        }
+        let mut answers = self.home.append(&forwarded, deadline).into_iter();
+        let mut answer = |publish: &Publish, ready: Result<(), Refusal>| {
+            ready?;
+            let receipt = answers.next().unwrap_or_else(|| Err(self.behind()))?;
+            match end_after(publish, &receipt) {
+                Some(end) if !self.wait_for(&publish.topic, end, deadline) => Err(self.behind()),
+                _ => Ok(receipt),
+            }
+        };
+        let ready = batch.publishes.iter().zip(readiness);
+        let answers = ready.map(|(publish, ready)| answer(publish, ready)).collect();
+        batch.entries.clear();
+        answers
+    }
+
+    /// Creates a topic at the home.
+    pub(super) fn create(&self, topic: &str, deadline: Instant) -> Result<(), Refusal> {
+        match self.ready(topic, deadline) {
+            Ok(()) | Err(Refusal::UnknownTopic(_)) => {}
+            Err(refusal) => return Err(refusal),
+        }
+        let stream = self.home.create(topic, deadline)?;
+        // An empty list has no message that would tell the mirror of it. Where the mirror has it
+        // already, that is as well.
+        let _ = self.push.topics.begin_mirror(topic, stream);
+        Ok(())
+    }
+
+    /// Deletes a topic at the home, and waits until the mirror is gone as well.
+    pub(super) fn delete(&self, topic: &str, deadline: Instant) -> Result<(), Refusal> {
+        self.reach(deadline)?;
+        let topics = &self.push.topics;
+        let before = topics.end(topic).stream;
+        self.home.delete(topic, deadline)?;
+        if !self.follows(topic) {
+            // Nobody says so where the mirror has stopped.
+            let _ = topics.drop_mirror(topic);
+        }
+        let waiting = self.push.wait_for(topic);
+        while before != StreamId::NONE
+            && topics.end(topic).stream == before
+            && self.follows(topic)
+            && waiting.wait(deadline)
+        {}
+        Ok(())
+    }
+
+    /// Sees to it that the mirror of a topic can be read: up to date, or as it was when its home
+    /// could be asked last.
+    ///
+    /// # Errors
+    ///
+    /// As [`Mirrors::ready`], where there is no such mirror.
+    pub(super) fn serve(&self, topic: &str, deadline: Instant) -> Result<(), Refusal> {
+        let Err(refusal) = self.ready(topic, deadline) else { return Ok(()) };
+        let state = self.following.lock();
+        let is_whole = state.topics.get(topic).is_some_and(|followed| followed.is_whole);
+        drop(state);
+        if is_whole && self.push.topics.is_mirror(topic) { Ok(()) } else { Err(refusal) }
+    }
+
+    /// Follows a topic from now on, if it is not followed yet.
+    ///
+    /// # Errors
+    ///
+    /// As many topics are followed as there may be, or the home is followed no longer.
+    pub(super) fn ask_for(&self, topic: &str) -> Result<(), Refusal> {
+        let used = Instant::now();
+        let mut state = self.following.lock();
+        if let Some(followed) = state.topics.get_mut(topic) {
+            followed.used = used;
+            return Ok(());
+        }
+        if state.is_over {
+            return Err(state.lost.clone().unwrap_or_else(|| self.behind()));
+        }
+        if state.topics.len() >= TOPICS_MAX {
+            return Err(Refusal::TooManyTopics { topics_max: TOPICS_MAX });
+        }
+        let is_whole = self.push.topics.is_mirror(topic);
+        state.topics.insert(topic.to_owned(), Followed { phase: Phase::Asked, is_whole, used });
+        let is_connected = state.is_connected;
+        drop(state);
+        if is_connected {
+            self.follow([topic.to_owned()]);
+        }
+        Ok(())
+    }
+
+    /// Follows a topic and waits until its mirror is up to date.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::UnknownTopic`] where the home says so. Any other refusal means that the home
+    /// cannot be asked now, and how far the mirror is cannot be said.
+    fn ready(&self, topic: &str, deadline: Instant) -> Result<(), Refusal> {
+        self.ask_for(topic)?;
+        self.wait_until(deadline, |state| {
+            let Some(followed) = state.topics.get(topic) else {
+                return Some(Err(Refusal::UnknownTopic(topic.to_owned())));
+            };
+            match (state.is_connected, &state.lost, &followed.phase) {
+                (false, Some(lost), _) => Some(Err(lost.clone())),
+                (true, _, Phase::Stopped(refusal)) => Some(Err(refusal.clone())),
+                (true, _, Phase::Live) => Some(Ok(())),
+                _ => None,
+            }
+        })
+    }
+
+    /// Waits until there is a connection.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    fn reach(&self, deadline: Instant) -> Result<(), Refusal> {
+        self.wait_until(deadline, |state| match &state.lost {
+            _ if state.is_connected => Some(Ok(())),
+            lost => lost.clone().map(Err),
+        })
+    }
+
+    /// Waits until `decide` decides.
+    fn wait_until(
+        &self,
+        deadline: Instant,
+        decide: impl Fn(&State) -> Option<Result<(), Refusal>>,
+    ) -> Result<(), Refusal> {
+        let mut state = self.following.lock();
+        loop {
+            if let Some(decided) = decide(&state) {
+                return decided;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(self.behind());
+            }
+            let waited = self.following.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Waits until the mirror of a topic has come to `end`. False where the home was lost before,
+    /// or the mirror stands still when the deadline has passed.
+    fn wait_for(&self, topic: &str, end: Cursor, deadline: Instant) -> bool {
+        let is_there = || {
+            let here = self.push.topics.end(topic);
+            here.stream == end.stream && here.next >= end.next
+        };
+        if is_there() {
+            return true;
+        }
+        let waiting = self.push.wait_for(topic);
+        loop {
+            if is_there() {
+                return true;
+            }
+            let patience = deadline.max(Instant::now() + STANDSTILL);
+            if !self.follows(topic) || !waiting.wait(patience) {
+                return false;
+            }
+        }
+    }
+
+    /// Whether what happens to a topic at the home is heard of here.
+    pub(super) fn follows(&self, topic: &str) -> bool {
+        let state = self.following.lock();
+        state.is_connected && state.wants(topic)
+    }
+
+    /// Whether there is a connection, or may be one in a moment.
+    pub(super) fn is_in_reach(&self) -> bool {
+        let state = self.following.lock();
+        state.is_connected || (state.lost.is_none() && !state.is_over)
+    }
+
+    /// Whether the home is followed no longer, and never will be.
+    pub(super) fn is_over(&self) -> bool {
+        self.following.lock().is_over
+    }
+
+    /// Follows a topic no longer.
+    pub(super) fn leave(&self, topic: &str) {
+        if self.following.forget(topic) {
+            self.home.leave(topic);
+        }
+    }
+
+    /// What a client is told when the mirror is not where it should be.
+    pub(super) fn behind(&self) -> Refusal {
+        Refusal::Unreachable {
+            broker: self.home.address().to_owned(),
+            reason: "the mirror of the topic is behind".to_owned(),
+        }
+    }
+}
+
+/// How far the mirror has to be to show what was published; nothing where there is nothing to
+/// show.
+fn end_after(publish: &Publish, receipt: &Receipt) -> Option<Cursor> {
+    let Receipt { stream, offset, appended, duplicate, .. } = *receipt;
+    let count = if duplicate { publish.count as u64 } else { appended };
+    (count > 0).then_some(Cursor { stream, next: offset + count })
+}

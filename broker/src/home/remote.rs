@@ -1,0 +1,89 @@
+//! A home elsewhere: what it can be asked, and what comes from it.
+//!
+//! This is the seam between mirrors and the system that orders their topics. Nothing on this side
+//! of it knows JSON or connections.
+
+use crate::refusal::Refusal;
+use crate::store::batch::Publish;
+use crate::store::ledger::Receipt;
+use crate::store::stream::{Cursor, StreamId};
+use std::time::{Duration, Instant};
+
+/// A system that is the home of topics.
+pub(super) trait RemoteHome: Send + Sync {
+    /// What users call it: `HOST:PORT`.
+    fn address(&self) -> &str;
+
+    /// Appends publishes: one answer for each.
+    fn append(
+        &self,
+        publishes: &[Forwarded<'_>],
+        deadline: Instant,
+    ) -> Vec<Result<Receipt, Refusal>>;
+
+    /// Creates a topic.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::TopicExists`], or what else the home says.
+    fn create(&self, topic: &str, deadline: Instant) -> Result<StreamId, Refusal>;
+
+    /// Deletes a topic.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NoTopic`], or what else the home says.
+    fn delete(&self, topic: &str, deadline: Instant) -> Result<(), Refusal>;
+
+    /// Asks for everything from these positions on. The answers are events. Where there is no
+    /// connection, nothing is asked: see [`Event::Connected`].
+    fn follow(&self, topics: &[(String, Cursor)]);
+
+    /// Asks for no more of a topic.
+    fn leave(&self, topic: &str);
+
+    /// Connects, and hands on what comes until the connection ends. Returns why it ended.
+    fn listen(&self, handle: &mut dyn FnMut(Event<'_>)) -> Refusal;
+
+    /// Asks whether this home, or its own home, and so on, is one of the brokers in `seen`.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Ring`]. A broker that cannot be asked closes no ring now: it asks the same when
+    /// it is back.
+    fn check_path(&self, seen: &[String], time: Duration) -> Result<(), Refusal>;
+}
+
+/// A publish on its way to its home, and its entries.
+pub(super) type Forwarded<'a> = (&'a Publish, &'a [String]);
+
+/// What comes from a home.
+pub(super) enum Event<'a> {
+    /// There is a connection. Nothing is followed on it yet.
+    Connected,
+    /// The topic is sent from now on; its list ends at `end`.
+    Confirmed { topic: &'a str, end: Cursor },
+    /// Entries of a topic, the first of which stands at offset `first`. The stream id is given at
+    /// offset 0 only.
+    Messages { topic: &'a str, stream: Option<StreamId>, first: u64, entries: Vec<String> },
+    /// The topic's list was replaced by another.
+    Reset { topic: &'a str, stream: Option<StreamId> },
+    /// The topic was deleted.
+    Deleted { topic: &'a str },
+    /// The topic is not sent.
+    Refused { topic: &'a str, reason: Reason },
+    /// All that has arrived was handed on. Comes every two seconds at least.
+    Pause,
+}
+
+/// Why a home does not send a topic.
+pub(super) enum Reason {
+    /// There is no such topic.
+    NotFound,
+    /// The list does not begin with what the mirror holds.
+    OtherList,
+    /// The home sends what no broker stores.
+    Nonsense(Refusal),
+    /// Anything else, as the home says it.
+    Other(Refusal),
+}
