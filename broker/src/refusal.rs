@@ -45,6 +45,14 @@ pub(crate) enum Refusal {
     NotSubscribed(String),
     /// No such command.
     UnknownCommand,
+    /// A line of text is no command: what was expected.
+    Command(&'static str),
+    /// What a JSON connection sends is not JSON.
+    InvalidJson,
+    /// A text line is longer than `--max-message` allows.
+    LineSize { size_max: usize },
+    /// A JSON object is longer than the limit.
+    ObjectSize { size_max: usize },
     /// The offset lies past the end of the list.
     PastEnd { from: u64, next: u64 },
     /// The topic is not the one that the cursor was given for: it was deleted and made again,
@@ -111,8 +119,13 @@ impl Refusal {
             Refusal::Json(_)
             | Refusal::Field { .. }
             | Refusal::TooManyEventTopics { .. }
-            | Refusal::UnknownCommand => 400,
-            Refusal::MessageSize { .. } | Refusal::BodySize { .. } => 413,
+            | Refusal::UnknownCommand
+            | Refusal::Command(_)
+            | Refusal::InvalidJson => 400,
+            Refusal::MessageSize { .. }
+            | Refusal::BodySize { .. }
+            | Refusal::LineSize { .. }
+            | Refusal::ObjectSize { .. } => 413,
             Refusal::Line { cause, .. } => cause.status(),
             Refusal::UnknownPath
             | Refusal::UnknownTopic(_)
@@ -173,6 +186,14 @@ impl fmt::Display for Refusal {
             Refusal::Away(topic) => write!(f, "Topic '{topic}' not found: its home is away"),
             Refusal::NotSubscribed(topic) => write!(f, "Not subscribed to topic '{topic}'"),
             Refusal::UnknownCommand => f.write_str("Unknown command"),
+            Refusal::Command(expected) => f.write_str(expected),
+            Refusal::InvalidJson => f.write_str("Invalid JSON format"),
+            Refusal::LineSize { size_max } => {
+                write!(f, "the line is longer than {size_max} bytes (--max-message)")
+            }
+            Refusal::ObjectSize { size_max } => {
+                write!(f, "the object is larger than the limit of {size_max} bytes")
+            }
             Refusal::PastEnd { from, next } => {
                 write!(f, "offset {from} is past the end: the next offset is {next}")
             }

@@ -3,7 +3,9 @@
 //! There is one port. The first bytes of a connection choose its door; white space before them
 //! does not count.
 
-mod entrance;
+mod authentication;
+mod commands;
+mod fields;
 mod http;
 mod json;
 mod publish;
@@ -35,7 +37,7 @@ enum Door {
 }
 
 /// Serves a connection until it ends. One that ends without a byte leaves no trace.
-pub(crate) fn attend(stream: Arc<TcpStream>, mut slot: Slot, broker: &Arc<Broker>) {
+pub(crate) fn serve(stream: Arc<TcpStream>, mut slot: Slot, broker: &Arc<Broker>) {
     if broker.log.is_on() {
         log::work_for(&stream);
     }

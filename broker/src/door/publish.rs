@@ -1,8 +1,8 @@
-//! A publish as a JSON object describes it, and what became of it: the same fields in every door.
+//! A publish as a JSON object, and the receipt that answers it: the same fields in every door.
 
+use super::fields;
 use crate::refusal::Refusal;
 use crate::store::batch::{Batch, Number, Publisher};
-use crate::store::entry;
 use crate::store::ledger::Receipt;
 use common::json::{Object, Value};
 
@@ -25,10 +25,10 @@ pub(super) fn add(
     size_max: usize,
 ) -> Result<(), Refusal> {
     let fields = Fields::of(object, topic_key)?;
-    let topic = as_text(topic_key, fields.topic)?;
+    let topic = fields::as_text(topic_key, fields.topic)?;
     let topic = topic.ok_or_else(|| Refusal::field(topic_key, "is missing"))?;
     let publisher = fields.publisher()?;
-    match (as_text("message", fields.message)?, fields.messages) {
+    match (fields::as_text("message", fields.message)?, fields.messages) {
         (Some(message), None) => batch.publish(topic, publisher, [message].into_iter(), size_max),
         (None, Some(messages)) => {
             let texts = messages.as_array().and_then(|messages| {
@@ -77,9 +77,9 @@ impl<'v, 'a> Fields<'v, 'a> {
     }
 
     fn publisher(&self) -> Result<Option<Publisher<'v>>, Refusal> {
-        let name = as_text("publisher", self.publisher)?;
-        let epoch = as_number("epoch", self.epoch)?;
-        let number = match (epoch, as_number("sequence", self.sequence)?) {
+        let name = fields::as_text("publisher", self.publisher)?;
+        let epoch = fields::as_number("epoch", self.epoch)?;
+        let number = match (epoch, fields::as_number("sequence", self.sequence)?) {
             (Some(epoch), Some(sequence)) => Some(Number { epoch, sequence }),
             (None, None) => None,
             (Some(_), None) => return Err(Refusal::field("sequence", "is missing beside 'epoch'")),
@@ -99,50 +99,4 @@ pub(super) fn write_rest_of_receipt(object: &mut Object<'_>, receipt: &Receipt) 
     object.field("appended", appended).field("stream", stream).field("durable", durable);
     object.optional("duplicate", duplicate.then_some(true));
     object.end_line();
-}
-
-/// A field of an object, which may not stand there twice.
-pub(super) fn field<'a, 'b>(
-    object: &'a Value<'b>,
-    name: &str,
-) -> Result<Option<&'a Value<'b>>, Refusal> {
-    object.get_unique(name).map_err(|_| Refusal::field(name, "is given twice"))
-}
-
-/// A field that holds text, if it is there.
-pub(super) fn text<'a>(object: &'a Value<'_>, name: &str) -> Result<Option<&'a str>, Refusal> {
-    as_text(name, field(object, name)?)
-}
-
-/// A field that holds text, and has to be there.
-pub(super) fn required_text<'a>(object: &'a Value<'_>, name: &str) -> Result<&'a str, Refusal> {
-    text(object, name)?.ok_or_else(|| Refusal::field(name, "is missing"))
-}
-
-/// The topic that a command is about. It may be unknown, but is a name that a topic can have, so
-/// it may be kept and passed on.
-pub(super) fn topic<'a>(object: &'a Value<'_>, key: &str) -> Result<&'a str, Refusal> {
-    let topic = required_text(object, key)?;
-    entry::check_topic(topic)?;
-    Ok(topic)
-}
-
-/// A field that holds a whole number, if it is there.
-pub(super) fn number(object: &Value<'_>, name: &str) -> Result<Option<u64>, Refusal> {
-    as_number(name, field(object, name)?)
-}
-
-fn as_text<'v>(name: &str, value: Option<&'v Value<'_>>) -> Result<Option<&'v str>, Refusal> {
-    let text = |value: &'v Value<'_>| {
-        value.as_str().ok_or_else(|| Refusal::field(name, "is not a string"))
-    };
-    value.map(text).transpose()
-}
-
-fn as_number(name: &str, value: Option<&Value<'_>>) -> Result<Option<u64>, Refusal> {
-    let number = |value: &Value<'_>| {
-        let wrong = || Refusal::field(name, "is not a whole number below 2^64");
-        value.as_u64().ok_or_else(wrong)
-    };
-    value.map(number).transpose()
 }

@@ -5,98 +5,80 @@
 //! connection, and the next SUBSCRIBE by that id brings all its topics back, with what was
 //! published meanwhile. Only what does not parse is answered.
 
-use super::ANSWERS_SIZE;
-use super::entrance::Entrance;
-use super::publish::BATCH_MAX;
+use super::commands::{Commands, Next, Protocol};
 use crate::broker::Broker;
 use crate::push::format::Format;
-use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
 use crate::store::batch::{Batch, Publisher};
+use crate::store::ledger::Receipt;
 use common::connection::Connection;
 use common::limits::TEXT_LINE_OVERHEAD;
 use std::io::Write;
 use std::str;
 use std::sync::Arc;
 
-/// How the token is shown in this door.
-const HOW: &str = "send AUTH <token> first";
-
 /// Serves a connection whose first word is a verb of this door.
-#[inline(never)] // For the stack's sake: see `attend`.
+#[inline(never)] // For the stack's sake: see `door::serve`.
 pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
-    let mut desk = Desk {
-        broker,
-        subscriber: Subscriber::new(Arc::clone(connection.stream()), &broker.push),
-        entrance: Entrance::new(&broker.access),
-        batch: Batch::default(),
-        answers: Vec::new(),
-    };
-    let line_size_max = broker.message_size_max + TEXT_LINE_OVERHEAD;
-    let mut share = broker.input_budget.share();
-    // Bytes of an unfinished line in which there is no line break.
-    let mut scanned = 0;
-    'session: loop {
-        let input = connection.buffered();
-        let mut used = 0;
-        while let Some(size) =
-            input.get(used + scanned..).and_then(|rest| rest.iter().position(|&it| it == b'\n'))
-        {
-            let line = input.get(used..used + scanned + size).unwrap_or_default();
-            if line.len() > line_size_max {
-                break;
-            }
-            used += line.len() + 1;
-            scanned = 0;
-            desk.line(line.strip_suffix(b"\r").unwrap_or(line));
-            if desk.answers.len() >= ANSWERS_SIZE && !desk.send() {
-                break 'session;
-            }
-        }
-        desk.flush();
-        if desk.entrance.is_shut() {
-            break;
-        }
-        scanned = input.len() - used;
-        if scanned > line_size_max {
-            let _ = writeln!(
-                desk.answers,
-                "ERROR the line is longer than {line_size_max} bytes (--max-message)"
-            );
-            break;
-        }
-        if used > 0 {
-            share.give_back();
-        }
-        if let Err(refusal) = share.grow(scanned) {
-            let _ = writeln!(desk.answers, "ERROR {refusal}");
-            break;
-        }
-        connection.consume(used);
-        match connection.fill(None) {
-            Ok(0) => {
-                // A last line may lack its line break.
-                desk.line(connection.buffered());
-                desk.flush();
-                break;
-            }
-            Ok(_) => {}
-            // What had come of a line may be a command by chance.
-            Err(_) => break,
-        }
-    }
-    desk.subscriber.finish(&mut desk.answers);
-    super::linger(&mut connection);
+    let mut commands = Commands::new(&connection, broker, Text::default());
+    commands.run(&mut connection);
+    commands.end(connection);
 }
 
-/// What a session has on hand between two reads.
-struct Desk<'a> {
-    broker: &'a Arc<Broker>,
-    subscriber: Subscriber,
-    entrance: Entrance,
-    /// Publishes that were read and not yet appended.
-    batch: Batch,
-    answers: Vec<u8>,
+/// What a connection of this door keeps.
+#[derive(Default)]
+struct Text {
+    /// Bytes of an unfinished line in which there is no line break.
+    scanned: usize,
+}
+
+impl Protocol for Text {
+    const HOW_TO_AUTHENTICATE: &'static str = "send AUTH <token> first";
+
+    fn next(commands: &mut Commands<'_, Text>, input: &[u8]) -> Next {
+        let scanned = commands.protocol.scanned;
+        let rest = input.get(scanned..).unwrap_or_default();
+        let end = rest.iter().position(|&byte| byte == b'\n').map(|end| scanned + end);
+        let line = input.get(..end.unwrap_or(input.len())).unwrap_or_default();
+        let size_max = commands.broker.message_size_max + TEXT_LINE_OVERHEAD;
+        if line.len() > size_max {
+            commands.refuse(&Refusal::LineSize { size_max });
+            return Next::End;
+        }
+        if end.is_none() {
+            commands.protocol.scanned = line.len();
+            return Next::Unfinished;
+        }
+        commands.protocol.scanned = 0;
+        commands.line(line.strip_suffix(b"\r").unwrap_or(line));
+        Next::Handled { size: line.len() + 1 }
+    }
+
+    /// A last line may lack its line break.
+    fn finish(commands: &mut Commands<'_, Text>, rest: &[u8]) {
+        commands.line(rest);
+    }
+
+    fn memory(&mut self, unfinished: &[u8]) -> usize {
+        unfinished.len()
+    }
+
+    /// Only refusals are answered.
+    fn write_outcomes(
+        &mut self,
+        out: &mut Vec<u8>,
+        _: &Batch,
+        outcomes: &[Result<Receipt, Refusal>],
+    ) {
+        for refusal in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
+            self.write_refusal(out, refusal);
+        }
+    }
+
+    fn write_refusal(&self, out: &mut Vec<u8>, refusal: &Refusal) {
+        // Writing to a vector cannot fail.
+        let _ = writeln!(out, "ERROR {refusal}");
+    }
 }
 
 /// A line that was understood.
@@ -108,44 +90,30 @@ enum Command<'a> {
     Publish { topic: &'a str, message: &'a str, id: &'a str },
 }
 
-impl Desk<'_> {
+impl Commands<'_, Text> {
     fn line(&mut self, line: &[u8]) {
-        if self.entrance.is_shut() {
-            return;
-        }
-        let told = |refusal: Refusal| (refusal.status(), refusal.to_string());
         let text = str::from_utf8(line).map_err(|_| "the line is not UTF-8");
         let done = match text.map(|text| (text, parse(text))) {
             Ok((text, _)) if text.trim().is_empty() => return,
-            Ok((_, Ok(command))) => self.command(&command).map_err(told),
-            _ if !self.entrance.is_open() => {
-                let shown = self.entrance.show(&self.broker.access, None, HOW);
-                shown.map_err(told)
-            }
-            Ok((_, Err(reason))) | Err(reason) => Err((400, reason.to_owned())),
+            Ok((_, Ok(command))) => self.command(&command),
+            _ if !self.authentication.is_done() => self.authenticate(None),
+            Ok((_, Err(reason))) | Err(reason) => Err(Refusal::Command(reason)),
         };
-        if let Err((status, reason)) = done {
-            self.broker.metrics.refused(status);
-            self.append();
-            let _ = writeln!(self.answers, "ERROR {reason}");
+        if let Err(refusal) = done {
+            self.refuse(&refusal);
         }
     }
 
     fn command(&mut self, command: &Command<'_>) -> Result<(), Refusal> {
         match *command {
-            Command::Authenticate { token } => {
-                self.entrance.show(&self.broker.access, Some(token), HOW)?;
-            }
-            _ if !self.entrance.is_open() => {
-                self.entrance.show(&self.broker.access, None, HOW)?;
-            }
+            Command::Authenticate { token } => self.authenticate(Some(token)),
+            _ if !self.authentication.is_done() => self.authenticate(None),
             Command::Publish { topic, message, id } => {
                 let publisher = Publisher { name: id, number: None };
                 let size_max = self.broker.message_size_max;
                 self.batch.publish(topic, Some(publisher), [message].into_iter(), size_max)?;
-                if self.batch.publishes.len() >= BATCH_MAX {
-                    self.append();
-                }
+                self.bound_batch();
+                Ok(())
             }
             Command::Subscribe { topic, id } => {
                 self.append();
@@ -153,13 +121,13 @@ impl Desk<'_> {
                 for topic in self.broker.push.lasting.topics(id) {
                     self.subscribe(&topic, id)?;
                 }
+                Ok(())
             }
             Command::Unsubscribe { topic, id } => {
                 self.append();
-                self.broker.push.end_lasting(id, topic)?;
+                self.broker.push.end_lasting(id, topic).map(drop)
             }
         }
-        Ok(())
     }
 
     fn subscribe(&mut self, topic: &str, id: &str) -> Result<(), Refusal> {
@@ -167,31 +135,6 @@ impl Desk<'_> {
         let begin = |end| self.subscriber.lasting(id, topic, end);
         let answers = &mut self.answers;
         self.subscriber.subscribe(topic, Format::Text, Some(id), begin, answers, |_, _| {})
-    }
-
-    /// Appends what is in the batch and delivers it; only refusals are answered.
-    fn append(&mut self) {
-        if self.batch.is_empty() {
-            return;
-        }
-        for outcome in self.broker.publish(&mut self.batch) {
-            if let Err(refusal) = outcome {
-                let _ = writeln!(self.answers, "ERROR {refusal}");
-            }
-        }
-        self.broker.push.announce_batch(&self.batch);
-        self.batch.clear();
-    }
-
-    fn flush(&mut self) {
-        self.append();
-        self.send();
-    }
-
-    /// Sends the answers, and waits while many of them wait to be read. False when the session is
-    /// over, which its next read notices as well.
-    fn send(&mut self) -> bool {
-        self.subscriber.answer(&mut self.answers)
     }
 }
 

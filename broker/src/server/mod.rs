@@ -82,7 +82,7 @@ fn welcome(
     };
     let (broker, accepted) = (Arc::clone(broker), Arc::clone(&stream));
     let thread = thread::Builder::new().stack_size(STACK_SIZE);
-    let attend = move || attend(&accepted, || door::attend(Arc::clone(&accepted), slot, &broker));
+    let attend = move || attend(&accepted, || door::serve(Arc::clone(&accepted), slot, &broker));
     thread.spawn(attend).map(drop).map_err(|_| stream)
 }
 

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Serves a connection on which the first bytes of a request arrived at `begun`.
-#[inline(never)] // For the stack's sake: see `attend`.
+#[inline(never)] // For the stack's sake: see `door::serve`.
 pub(crate) fn serve(connection: Connection, broker: &Arc<Broker>, begun: Instant) {
     let answers = Answers::new(broker.access.origins.vary(), &broker.metrics);
     let mut door = Door { connection, broker, used: 0, batch: Batch::default(), answers };

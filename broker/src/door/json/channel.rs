@@ -3,13 +3,14 @@
 //! Live only: nothing from before a subscription is sent, and it ends with the connection. A
 //! publish is not answered unless it is refused.
 
-use super::Desk;
-use crate::door::publish::topic;
+use super::Json;
+use crate::door::commands::Commands;
+use crate::door::fields::topic;
 use crate::push::format::Format;
 use crate::refusal::Refusal;
 use common::json::{Object, Value};
 
-impl Desk<'_> {
+impl Commands<'_, Json> {
     /// Handles a command of this dialect that is not a publish.
     pub(super) fn channel_command(
         &mut self,

@@ -1,8 +1,9 @@
 //! The commands of an index, and of brokers that look for a ring: the dialect of topics.
 
-use super::Desk;
+use super::Json;
 use super::topic::success;
-use crate::door::publish::{field, number, required_text, text, topic};
+use crate::door::commands::Commands;
+use crate::door::fields::{field, number, required_text, text, topic};
 use crate::home::index::Address;
 use crate::refusal::Refusal;
 use crate::store::entry;
@@ -14,7 +15,7 @@ use std::time::Duration;
 const PATH_TIME_MAX: Duration = Duration::from_secs(4);
 const PATH_STEP: Duration = Duration::from_millis(500);
 
-impl Desk<'_> {
+impl Commands<'_, Json> {
     /// Handles a command about peers.
     pub(super) fn index_command(
         &mut self,
@@ -28,7 +29,7 @@ impl Desk<'_> {
                 let text = format!("Peer {address} registered");
                 let present = field(arguments, "present")?.and_then(Value::as_bool);
                 let done = if present == Some(true) {
-                    self.attend(&address)
+                    self.register_present(&address)
                 } else {
                     index.register(address.clone()).map(drop)
                 };
@@ -39,7 +40,7 @@ impl Desk<'_> {
             "unregister_peer" => {
                 let address = address(arguments)?;
                 let done = index.unregister(&address);
-                self.presences.remove(&address);
+                self.protocol.presences.remove(&address);
                 self.broker.log.note("unregistered", &address.to_string(), &done);
                 done?;
                 format!("Peer {address} unregistered")
@@ -70,13 +71,13 @@ impl Desk<'_> {
     }
 
     /// Registers a peer for as long as this session lasts.
-    fn attend(&mut self, address: &Address) -> Result<(), Refusal> {
-        if self.presences.len() >= PEERS_MAX {
+    fn register_present(&mut self, address: &Address) -> Result<(), Refusal> {
+        if self.protocol.presences.len() >= PEERS_MAX {
             // Other sessions may have registered or unregistered the same peers.
-            self.presences.retain(|_, presence| presence.counts());
+            self.protocol.presences.retain(|_, presence| presence.counts());
         }
         let presence = self.broker.index.attend(address.clone())?;
-        self.presences.insert(address.clone(), presence);
+        self.protocol.presences.insert(address.clone(), presence);
         Ok(())
     }
 

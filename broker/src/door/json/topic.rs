@@ -1,7 +1,9 @@
 //! The dialect of topics: every command is answered, in order.
 
-use super::Desk;
-use crate::door::publish::{number, required_text, text, topic, write_rest_of_receipt};
+use super::{Dialect, Json};
+use crate::door::commands::Commands;
+use crate::door::fields::{number, required_text, text, topic};
+use crate::door::publish::write_rest_of_receipt;
 use crate::push::format::Format;
 use crate::refusal::Refusal;
 use crate::store::ledger::Receipt;
@@ -11,7 +13,7 @@ use common::json::{Charset, Object, Value};
 use common::limits::PULL_SIZE;
 use std::sync::Arc;
 
-impl Desk<'_> {
+impl Commands<'_, Json> {
     /// Handles a command of this dialect that is not a publish.
     pub(super) fn topic_command(
         &mut self,
@@ -25,7 +27,7 @@ impl Desk<'_> {
                 if let Err(refusal) = self.subscribe(topic, arguments) {
                     self.broker.metrics.refused(refusal.status());
                     // Whoever subscribes to many topics at once has to know which one this is.
-                    refuse(&mut self.answers, &refusal, Some(topic));
+                    Dialect::Topic.refuse(&mut self.answers, &refusal, Some(topic));
                 }
                 Ok(())
             }
@@ -185,14 +187,6 @@ impl Confirmations {
         self.after_offset.clear();
         write_rest_of_receipt(&mut Object::resume(&mut self.after_offset, Charset::Ascii), receipt);
     }
-}
-
-/// Writes a refusal, with what a program may want to know of it.
-pub(super) fn refuse(out: &mut Vec<u8>, refusal: &Refusal, topic: Option<&str>) {
-    let mut answer = Object::ascii(out);
-    answer.field("status", "error").field("message", refusal.to_string());
-    refusal.write_details(&mut answer);
-    answer.optional("topic", topic).field("code", refusal.status()).end_line();
 }
 
 /// Writes that a command was carried out, and what else `more` has to say.

@@ -1,0 +1,184 @@
+//! What the JSON and the text door share: a connection whose client sends one command after
+//! another.
+//!
+//! All complete commands of the read buffer are handled together: publishes that follow one
+//! another become one batch, and all answers leave with one write. Answers come in the order of
+//! their commands.
+//!
+//! # Not here
+//!
+//! What a command looks like, and what it does: a [`Protocol`] each.
+
+use super::ANSWERS_SIZE;
+use super::authentication::Authentication;
+use super::publish::BATCH_MAX;
+use crate::broker::Broker;
+use crate::push::subscriber::Subscriber;
+use crate::refusal::Refusal;
+use crate::store::batch::Batch;
+use crate::store::ledger::Receipt;
+use common::connection::Connection;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A language of commands, and what a connection keeps for it.
+pub(super) trait Protocol: Sized {
+    /// How a client is told to send the token.
+    const HOW_TO_AUTHENTICATE: &'static str;
+
+    /// Handles the command at the front of `input`.
+    fn next(commands: &mut Commands<'_, Self>, input: &[u8]) -> Next;
+
+    /// Handles what the client left unfinished when it ended its input.
+    fn finish(commands: &mut Commands<'_, Self>, rest: &[u8]);
+
+    /// Memory that an unfinished command takes.
+    fn memory(&mut self, unfinished: &[u8]) -> usize;
+
+    /// Until when the client has to say something; by default it may be silent for ever.
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Writes the answers of a batch.
+    fn write_outcomes(
+        &mut self,
+        out: &mut Vec<u8>,
+        batch: &Batch,
+        outcomes: &[Result<Receipt, Refusal>],
+    );
+
+    /// Writes a refusal.
+    fn write_refusal(&self, out: &mut Vec<u8>, refusal: &Refusal);
+}
+
+/// What stood at the front of the input.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// A command of so many bytes.
+    Handled { size: usize },
+    /// The beginning of one, or nothing.
+    Unfinished,
+    /// What ends the connection; the client was told.
+    End,
+}
+
+/// A connection, and what it has on hand between two reads.
+pub(super) struct Commands<'a, P> {
+    pub(super) broker: &'a Arc<Broker>,
+    pub(super) subscriber: Subscriber,
+    pub(super) authentication: Authentication,
+    /// Publishes that were read and not yet appended.
+    pub(super) batch: Batch,
+    /// What was not yet sent; the answers of the batch come after it.
+    pub(super) answers: Vec<u8>,
+    pub(super) protocol: P,
+}
+
+impl<'a, P: Protocol> Commands<'a, P> {
+    /// A connection that has said nothing yet.
+    pub(super) fn new(connection: &Connection, broker: &'a Arc<Broker>, protocol: P) -> Self {
+        Commands {
+            broker,
+            subscriber: Subscriber::new(Arc::clone(connection.stream()), &broker.push),
+            authentication: Authentication::new(&broker.access),
+            batch: Batch::default(),
+            answers: Vec::new(),
+            protocol,
+        }
+    }
+
+    /// Handles all commands, until there are no more.
+    pub(super) fn run(&mut self, connection: &mut Connection) {
+        let mut share = self.broker.input_budget.share();
+        loop {
+            let input = connection.buffered();
+            let mut used = 0;
+            let next = loop {
+                let next = P::next(self, input.get(used..).unwrap_or_default());
+                let Next::Handled { size } = next else { break next };
+                used += size;
+                if self.authentication.has_failed() {
+                    break Next::End;
+                }
+                if self.answers.len() >= ANSWERS_SIZE && !self.send() {
+                    return;
+                }
+            };
+            self.flush();
+            if next == Next::End {
+                return;
+            }
+            if used > 0 {
+                share.give_back();
+            }
+            let unfinished = input.get(used..).unwrap_or_default();
+            if let Err(refusal) = share.grow(self.protocol.memory(unfinished)) {
+                return self.refuse(&refusal);
+            }
+            connection.consume(used);
+            match connection.fill(self.protocol.deadline()) {
+                Ok(0) => {
+                    P::finish(self, connection.buffered());
+                    return self.flush();
+                }
+                Ok(_) => {}
+                // What had come of a command may be another by chance.
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Ends the connection, once the client has taken what it was answered.
+    pub(super) fn end(mut self, mut connection: Connection) {
+        self.subscriber.finish(&mut self.answers);
+        super::linger(&mut connection);
+    }
+
+    /// Answers with a refusal, behind the answers of what came before.
+    pub(super) fn refuse(&mut self, refusal: &Refusal) {
+        self.append();
+        self.broker.metrics.refused(refusal.status());
+        self.protocol.write_refusal(&mut self.answers, refusal);
+    }
+
+    /// Lets the client in if `token` is right.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Token`].
+    pub(super) fn authenticate(&mut self, token: Option<&str>) -> Result<(), Refusal> {
+        self.authentication.check(&self.broker.access, token, P::HOW_TO_AUTHENTICATE)
+    }
+
+    /// Appends the batch where it is full.
+    pub(super) fn bound_batch(&mut self) {
+        if self.batch.publishes.len() >= BATCH_MAX {
+            self.append();
+        }
+    }
+
+    /// Appends what is in the batch, sends its answers, and then delivers it.
+    pub(super) fn append(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let outcomes = self.broker.publish(&mut self.batch);
+        self.protocol.write_outcomes(&mut self.answers, &self.batch, &outcomes);
+        self.send();
+        self.broker.push.announce_batch(&self.batch);
+        self.batch.clear();
+    }
+
+    /// Appends and sends all there is.
+    pub(super) fn flush(&mut self) {
+        self.append();
+        self.send();
+    }
+
+    /// Sends the answers, and waits while many of them wait to be read. False when the connection
+    /// is over, which its next read notices as well.
+    pub(super) fn send(&mut self) -> bool {
+        self.subscriber.answer(&mut self.answers)
+    }
+}

@@ -1,0 +1,59 @@
+//! The fields of a command: JSON values that have to be text, numbers, topics.
+//!
+//! A field that does not stand there is not wrong by itself; one of another type, or one that
+//! stands there twice, is.
+
+use crate::refusal::Refusal;
+use crate::store::entry;
+use common::json::Value;
+
+/// A field of an object, which may not stand there twice.
+pub(super) fn field<'a, 'b>(
+    object: &'a Value<'b>,
+    name: &str,
+) -> Result<Option<&'a Value<'b>>, Refusal> {
+    object.get_unique(name).map_err(|_| Refusal::field(name, "is given twice"))
+}
+
+/// A field that holds text, if it is there.
+pub(super) fn text<'a>(object: &'a Value<'_>, name: &str) -> Result<Option<&'a str>, Refusal> {
+    as_text(name, field(object, name)?)
+}
+
+/// A field that holds text, and has to be there.
+pub(super) fn required_text<'a>(object: &'a Value<'_>, name: &str) -> Result<&'a str, Refusal> {
+    text(object, name)?.ok_or_else(|| Refusal::field(name, "is missing"))
+}
+
+/// The topic that a command is about. It may be unknown, but is a name that a topic can have, so
+/// it may be kept and passed on.
+pub(super) fn topic<'a>(object: &'a Value<'_>, key: &str) -> Result<&'a str, Refusal> {
+    let topic = required_text(object, key)?;
+    entry::check_topic(topic)?;
+    Ok(topic)
+}
+
+/// A field that holds a whole number, if it is there.
+pub(super) fn number(object: &Value<'_>, name: &str) -> Result<Option<u64>, Refusal> {
+    as_number(name, field(object, name)?)
+}
+
+/// This value as text; `name` is its field.
+pub(super) fn as_text<'v>(
+    name: &str,
+    value: Option<&'v Value<'_>>,
+) -> Result<Option<&'v str>, Refusal> {
+    let text = |value: &'v Value<'_>| {
+        value.as_str().ok_or_else(|| Refusal::field(name, "is not a string"))
+    };
+    value.map(text).transpose()
+}
+
+/// This value as a whole number; `name` is its field.
+pub(super) fn as_number(name: &str, value: Option<&Value<'_>>) -> Result<Option<u64>, Refusal> {
+    let number = |value: &Value<'_>| {
+        let wrong = || Refusal::field(name, "is not a whole number below 2^64");
+        value.as_u64().ok_or_else(wrong)
+    };
+    value.map(number).transpose()
+}
