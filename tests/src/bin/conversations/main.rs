@@ -1,0 +1,130 @@
+//! Conversations: holds the answers of two brokers against each other, byte for byte.
+//!
+//! The same conversations, made from a seed, are had with either broker, over all doors and in
+//! several set-ups. Stream ids, times and ports are made alike; every line that still differs is
+//! listed. Ends with status 0 if nothing differs, else 1.
+//!
+//! # Not here
+//!
+//! What an answer has to be: the tests know that. This finds what changed and should not have.
+
+#![forbid(unsafe_code)]
+
+mod alike;
+mod channels;
+mod dice;
+mod differences;
+mod http;
+mod malformed;
+mod play;
+mod script;
+mod setup;
+mod topics;
+
+use common::flags::{Arguments, Error, Flag, Program};
+use dice::Dice;
+use differences::Differences;
+use script::Script;
+use setup::{Kind, Setup};
+use std::fmt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const PROGRAM: Program = Program {
+    name: "conversations",
+    purpose: "Have the same conversations with two brokers, and list every answer that differs.",
+    usage: &["conversations [--count <number>] [--seed <number>] BEFORE AFTER"],
+    takes_arguments: true,
+    flags: &[
+        Flag {
+            name: "count",
+            value: "<number>",
+            repeats: false,
+            help: "Have so many conversations with each broker. Default: 6000.",
+        },
+        Flag {
+            name: "seed",
+            value: "<number>",
+            repeats: false,
+            help: "Make them from this number. Default: 1.",
+        },
+        Flag {
+            name: "show",
+            value: "<number>",
+            repeats: false,
+            help: "Print what was sent and answered in this conversation.",
+        },
+    ],
+    environment: &[],
+    examples: &[
+        "conversations /tmp/before/broker target/release/broker",
+        "conversations --count 100 --seed 7 /tmp/before/broker target/release/broker",
+    ],
+};
+
+fn main() -> ExitCode {
+    PROGRAM.main(Config::from, run)
+}
+
+struct Config {
+    brokers: [PathBuf; 2],
+    count: u64,
+    seed: u64,
+    shown: Option<u64>,
+}
+
+impl Config {
+    fn from(arguments: &Arguments) -> Result<Config, Error> {
+        let [before, after] = arguments.ordinary() else {
+            let usage = "give two brokers: conversations BEFORE AFTER";
+            return Err(Error::Combination(usage.to_owned()));
+        };
+        Ok(Config {
+            brokers: [PathBuf::from(before), PathBuf::from(after)],
+            count: arguments.parsed("count")?.unwrap_or(6000),
+            seed: arguments.parsed("seed")?.unwrap_or(1),
+            shown: arguments.parsed("show")?,
+        })
+    }
+}
+
+/// Some answers differ.
+#[derive(Debug)]
+struct Failed(u64);
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} conversations differ", self.0)
+    }
+}
+
+impl std::error::Error for Failed {}
+
+fn run(config: Config) -> Result<(), Failed> {
+    let mut differences = Differences::default();
+    let mut first = 0;
+    for kind in Kind::ALL {
+        let count = config.count * kind.share() / 100;
+        let scripts: Vec<Script> = (first..first + count)
+            .map(|index| kind.script(index, &mut Dice::new(config.seed, index)))
+            .collect();
+        first += count;
+        let [before, after] = config.brokers.each_ref().map(|broker| {
+            let mut setup = Setup::start(kind, broker);
+            scripts.iter().map(|script| setup.play(script)).collect::<Vec<_>>()
+        });
+        for ((script, before), after) in scripts.iter().zip(&before).zip(&after) {
+            if config.shown == Some(script.index) {
+                println!("{script}\n--- before\n{before}\n--- after\n{after}");
+            }
+            differences.compare(kind.name(), script, before, after);
+        }
+        let in_vain = before.iter().filter(|text| text.contains(play::IN_VAIN)).count();
+        println!("{count} conversations: {}; {in_vain} with waits in vain", kind.name());
+    }
+    println!("{differences}");
+    match differences.conversations() {
+        0 => Ok(()),
+        count => Err(Failed(count)),
+    }
+}
