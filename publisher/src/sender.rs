@@ -10,7 +10,7 @@
 use crate::error::Error;
 use crate::sequences::{Sequence, Sequences};
 use common::client::{self, Broker, Failure, Refusal, Remote, Trouble};
-use common::json;
+use common::json::Object;
 use common::retry::{Outage, Retry};
 
 #[cfg(test)]
@@ -109,15 +109,11 @@ impl Retry for Sender {
 /// The body of a publish, with its sequence or bare.
 fn body(topic: &str, message: &str, publisher: &str, sequence: Option<Sequence>) -> Vec<u8> {
     let mut body = Vec::with_capacity(topic.len() + message.len() + 128);
-    body.extend_from_slice(b"{\"topic\":");
-    json::write_string(&mut body, topic);
-    body.extend_from_slice(b",\"message\":");
-    json::write_string(&mut body, message);
+    let mut object = Object::new(&mut body);
+    object.field("topic", topic).field("message", message);
     if let Some(Sequence { epoch, sequence }) = sequence {
-        body.extend_from_slice(b",\"publisher\":");
-        json::write_string(&mut body, publisher);
-        body.extend_from_slice(format!(",\"epoch\":{epoch},\"sequence\":{sequence}").as_bytes());
+        object.field("publisher", publisher).field("epoch", epoch).field("sequence", sequence);
     }
-    body.push(b'}');
+    object.end();
     body
 }

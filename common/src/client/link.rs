@@ -10,7 +10,7 @@ use super::error::{Error, Failure, Trouble};
 use crate::connect::{CONNECT_TIMEOUT, connect};
 use crate::connection::Connection;
 use crate::http::client;
-use crate::json::{self, Value};
+use crate::json::{self, Object, Value};
 use crate::limits::ANSWER_SIZE_MAX;
 use crate::retry::{ATTEMPT_MIN, Outage};
 use std::io::BufRead;
@@ -53,9 +53,8 @@ impl Link {
         self.connection = Some(connection);
         self.looked = 0;
         if let Some(token) = &self.broker.token {
-            let mut command = b"{\"command\":\"auth\",\"token\":".to_vec();
-            json::write_string(&mut command, token);
-            command.extend_from_slice(b"}\n");
+            let mut command = Vec::new();
+            Object::new(&mut command).field("command", "auth").field("token", token).end_line();
             self.send(&command)?;
             self.authenticate(left)?;
         }

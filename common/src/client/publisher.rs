@@ -5,7 +5,7 @@ use super::broker::Broker;
 use super::error::{Error, Failure, Trouble};
 use super::link::{INVALID, Link};
 use super::queue::{BATCH_SIZE, Queue};
-use crate::json::{self, Value};
+use crate::json::{self, Object, Value};
 use crate::limits::{BODY_SIZE_MAX, TOPIC_NAME_SIZE_MAX};
 use crate::retry::Retry;
 use crate::stream::StreamId;
@@ -213,12 +213,11 @@ impl Publisher {
         self.check_topic(topic)?;
         self.flush()?;
         // A number that leaves a gap is refused, and the answer names the right one.
-        let mut command = b"{\"command\":\"publish\",\"message\":\"\",\"topic\":".to_vec();
-        json::write_string(&mut command, topic);
-        command.extend_from_slice(b",\"publisher\":");
-        json::write_string(&mut command, &self.name);
-        let number = format!(",\"epoch\":0,\"sequence\":{}}}\n", u64::MAX);
-        command.extend_from_slice(number.as_bytes());
+        let mut command = Vec::new();
+        let mut object = Object::new(&mut command);
+        object.field("command", "publish").field("topic", topic).field("message", "");
+        object.field("publisher", &self.name).field("epoch", 0_u64).field("sequence", u64::MAX);
+        object.end_line();
         let next = self.repeat(|publisher| {
             publisher.open()?;
             publisher.link.send(&command)?;

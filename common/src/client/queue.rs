@@ -7,9 +7,8 @@
 //!
 //! The numbers of a topic's messages are consecutive, in the order in which the messages came.
 
-use crate::json::{self, Value};
+use crate::json::{self, Array, Charset, Object, Value};
 use std::collections::{HashMap, VecDeque};
-use std::io::Write;
 use std::mem;
 
 #[cfg(test)]
@@ -180,13 +179,11 @@ impl Queue {
             && let Some(topic) = self.topics.get(batch.topic)
         {
             out.extend_from_slice(&batch.bytes);
-            out.extend_from_slice(b"],\"command\":\"publish\",\"topic\":");
-            json::write_string(out, &topic.name);
-            out.extend_from_slice(b",\"publisher\":");
-            json::write_string(out, publisher);
-            let (epoch, sequence) = (topic.epoch, batch.sequence);
-            // Writing to a vector cannot fail.
-            let _ = writeln!(out, ",\"epoch\":{epoch},\"sequence\":{sequence}}}");
+            Array::resume(out, Charset::Utf8).end();
+            let mut command = Object::resume(out, Charset::Utf8);
+            command.field("command", "publish").field("topic", &topic.name);
+            command.field("publisher", publisher).field("epoch", topic.epoch);
+            command.field("sequence", batch.sequence).end_line();
             self.sent += 1;
             self.sent_size += batch.bytes.len();
             self.unsent_size -= batch.bytes.len();
@@ -230,9 +227,10 @@ impl Queue {
         self.forget_sent();
         let Some(batch) = self.batches.pop_front() else { return };
         self.unsent_size -= batch.bytes.len();
-        let array = [b"[", batch.bytes.get(HEAD.len()..).unwrap_or_default(), b"]"].concat();
-        let array = json::parse(&array).unwrap_or(Value::Null);
-        let messages = array.as_array().unwrap_or_default().iter().filter_map(Value::as_str);
+        let command = [&batch.bytes, &b"]}"[..]].concat();
+        let command = json::parse(&command).unwrap_or(Value::Null);
+        let messages = command.get("messages").and_then(Value::as_array).unwrap_or_default();
+        let messages = messages.iter().filter_map(Value::as_str);
         let singles = messages.zip(batch.sequence..).map(|(message, sequence)| {
             let mut single = Batch {
                 topic: batch.topic,
@@ -280,10 +278,7 @@ impl Queue {
 
 impl Batch {
     fn add(&mut self, message: &str) {
-        if self.count > 0 {
-            self.bytes.push(b',');
-        }
-        json::write_string(&mut self.bytes, message);
+        Array::resume(&mut self.bytes, Charset::Utf8).element(message);
         self.count += 1;
     }
 }

@@ -3,7 +3,7 @@
 use super::broker::Broker;
 use super::error::{Error, Trouble};
 use super::link::Link;
-use crate::json::{self, Value};
+use crate::json::{Object, Value};
 use crate::retry::Retry;
 use crate::stream::{Cursor, StreamId};
 
@@ -47,8 +47,10 @@ impl Session {
     /// [`Error::Refused`] with code 404 where there is no such topic, and with 416 where it has
     /// fewer messages; [`Error::GaveUp`].
     pub fn pull(&mut self, topic: &str, from: u64, limit: u64) -> Result<Piece, Error> {
-        let more = format!(",\"from\":{from},\"limit\":{limit}");
-        self.ask("pull", topic, &more, |value| {
+        let fields = |command: &mut Object<'_>| {
+            command.field("from", from).field("limit", limit);
+        };
+        self.ask("pull", topic, fields, |value| {
             let texts = value.get("messages")?.as_array()?.iter();
             let messages: Option<_> = texts.map(|text| text.as_str().map(str::to_owned)).collect();
             let stream = value.get("stream")?.as_str()?.parse().ok()?;
@@ -83,9 +85,10 @@ impl Session {
         offset: u64,
         stream: StreamId,
     ) -> Result<(), Error> {
-        let mut more = format!(",\"offset\":{offset},\"stream\":\"{stream}\",\"subscriber\":");
-        more.push_str(&Value::String(subscriber.into()).to_string());
-        match self.ask("ack", topic, &more, |_| Some(())) {
+        let fields = |command: &mut Object<'_>| {
+            command.field("subscriber", subscriber).field("offset", offset).field("stream", stream);
+        };
+        match self.ask("ack", topic, fields, |_| Some(())) {
             Err(Error::Refused { code: 404 | 410 | 416, .. }) => Ok(()),
             result => result,
         }
@@ -93,7 +96,7 @@ impl Session {
 
     /// Gives a command whose refusal with `code` says that there was nothing to do.
     fn change(&mut self, command: &str, topic: &str, code: u16) -> Result<bool, Error> {
-        match self.ask(command, topic, "", |_| Some(true)) {
+        match self.ask(command, topic, |_| {}, |_| Some(true)) {
             Err(Error::Refused { code: refused, .. }) if refused == code => Ok(false),
             result => result,
         }
@@ -104,12 +107,14 @@ impl Session {
         &mut self,
         command: &str,
         topic: &str,
-        more: &str,
+        fields: impl FnOnce(&mut Object<'_>),
         read: impl Fn(&Value<'_>) -> Option<T>,
     ) -> Result<T, Error> {
-        let mut text = format!("{{\"command\":\"{command}\"{more},\"topic\":").into_bytes();
-        json::write_string(&mut text, topic);
-        text.extend_from_slice(b"}\n");
+        let mut text = Vec::new();
+        let mut object = Object::new(&mut text);
+        object.field("command", command).field("topic", topic);
+        fields(&mut object);
+        object.end_line();
         self.repeat(|session| {
             session.link.open(None)?;
             session.link.send(&text)?;

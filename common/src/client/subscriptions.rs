@@ -13,10 +13,9 @@ use super::answer::{Answer, Refusal};
 use super::error::Trouble;
 use super::event::{Event, Line, Message, Pushed};
 use super::link::INVALID;
-use crate::json::{self, Value};
+use crate::json::{Object, Value};
 use crate::stream::{Cursor, StreamId};
 use std::collections::{HashMap, VecDeque};
-use std::io::Write as _;
 use std::sync::Arc;
 
 #[cfg(test)]
@@ -121,19 +120,14 @@ impl Subscriptions {
 
     /// Asks for the end of a subscription that was removed.
     pub(super) fn ask_for_end(&mut self, topic: &str, name: Option<&str>) {
-        self.command("unsubscribe", topic);
-        if let Some(name) = name {
-            self.field("subscriber", name);
-        }
-        self.commands.extend_from_slice(b"}\n");
+        self.command("unsubscribe", topic).optional("subscriber", name).end_line();
         self.asked.push_back(Asked::Other);
     }
 
     /// Asks for anything that is answered and changes nothing.
     pub(super) fn ask_for_sign(&mut self) {
         let topic = self.topics.keys().next().cloned().unwrap_or_default();
-        self.command("pull", &topic);
-        self.commands.extend_from_slice(b",\"limit\":0}\n");
+        self.command("pull", &topic).field("limit", 0_u64).end_line();
         self.asked.push_back(Asked::Other);
     }
 
@@ -157,39 +151,25 @@ impl Subscriptions {
 
     fn ask_for(&mut self, topic: Arc<str>) {
         let Some(subscription) = self.topics.get(&topic) else { return };
-        let (name, from, cursor) =
-            (subscription.name.clone(), subscription.from, subscription.cursor);
-        self.command("subscribe", &topic);
-        // Writing to a vector cannot fail.
-        let _ = match (&name, cursor, from) {
-            (None, Some(Cursor { stream, next }), _) => {
-                write!(self.commands, ",\"from\":{next},\"stream\":\"{stream}\"")
-            }
+        let Subscription { name, from, cursor, .. } = subscription;
+        let (from, stream) = match (name, cursor) {
+            (None, Some(Cursor { stream, next })) => (Some(*next), Some(*stream)),
             // A broker that knows the name knows where to go on. One that has forgotten it would
             // begin at the end, and leave out what was published since it was started again.
-            (Some(_), Some(_), _) => write!(self.commands, ",\"from\":0"),
-            (_, None, Some(from)) => write!(self.commands, ",\"from\":{from}"),
-            (_, None, None) => Ok(()),
+            (Some(_), Some(_)) => (Some(0), None),
+            (_, None) => (*from, None),
         };
-        if let Some(name) = &name {
-            self.field("subscriber", name);
-        }
-        self.commands.extend_from_slice(b"}\n");
+        let name = name.clone();
+        let mut command = self.command("subscribe", &topic);
+        command.optional("from", from).optional("stream", stream);
+        command.optional("subscriber", name).end_line();
         self.asked.push_back(Asked::Subscribe(topic));
     }
 
-    fn command(&mut self, command: &str, topic: &str) {
-        self.commands.extend_from_slice(b"{\"command\":\"");
-        self.commands.extend_from_slice(command.as_bytes());
-        self.commands.push(b'"');
-        self.field("topic", topic);
-    }
-
-    fn field(&mut self, key: &str, value: &str) {
-        self.commands.push(b',');
-        json::write_string(&mut self.commands, key);
-        self.commands.push(b':');
-        json::write_string(&mut self.commands, value);
+    fn command(&mut self, command: &str, topic: &str) -> Object<'_> {
+        let mut object = Object::new(&mut self.commands);
+        object.field("command", command).field("topic", topic);
+        object
     }
 
     /// Takes the next line of the present connection.

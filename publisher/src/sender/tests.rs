@@ -68,7 +68,7 @@ fn publish(messages: &[&str], script: Vec<Act>) -> (Result<(), Error>, Vec<Strin
     let result = messages.iter().try_for_each(|message| sender.publish("t", message));
     let requests = thread.join().unwrap();
     let seen = requests.iter().map(|body| {
-        let request = json::parse(body.as_bytes()).unwrap();
+        let request = common::json::parse(body.as_bytes()).unwrap();
         let field = |key| request.get(key).map_or("-".to_owned(), ToString::to_string);
         format!("{} {} {}", field("message"), field("epoch"), field("sequence"))
     });
