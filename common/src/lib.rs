@@ -5,7 +5,7 @@
 //! - [`limits`]: every size, count and timeout, each with its reason
 //! - [`clock`]: Unix milliseconds, and the two ways in which they are written for people
 //! - [`crc32`]: the checksum of digests and of the journal
-//! - [`digits`]: numbers and lines as bytes, quickly
+//! - [`bytes`]: numbers and lines as bytes, quickly
 //! - [`json`]: RFC 8259, parsed without copying and written in one go
 //! - [`http`]: HTTP/1.1, a pure parser and the client side over it
 //! - [`connect`]: how a connection is made
@@ -19,12 +19,12 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bytes;
 pub mod client;
 pub mod clock;
 pub mod connect;
 pub mod connection;
 pub mod crc32;
-pub mod digits;
 pub mod flags;
 pub mod http;
 pub mod json;

@@ -1,6 +1,6 @@
 //! Which list an offset belongs to, and a place in it.
 
-use crate::digits;
+use crate::bytes;
 use crate::json::{Charset, Json};
 use crate::random::random;
 use std::fmt;
@@ -29,7 +29,7 @@ impl StreamId {
 impl Json for StreamId {
     fn write(&self, out: &mut Vec<u8>, _: Charset) {
         out.push(b'"');
-        digits::write_hexadecimal(out, self.0);
+        bytes::write_hexadecimal(out, self.0);
         out.push(b'"');
     }
 }

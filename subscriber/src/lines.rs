@@ -37,11 +37,6 @@ impl WholeLines {
     }
 }
 
-/// How many lines end in `bytes`.
-pub(crate) fn count(bytes: &[u8]) -> u64 {
-    bytes.iter().map(|&byte| u64::from(byte == b'\n')).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,11 +67,5 @@ mod tests {
         let mut lines = WholeLines::default();
         lines.take(&vec![b'x'; BODY_SIZE_MAX], |_| unreachable!()).unwrap();
         assert!(lines.take(b"x", |_| unreachable!()).is_err());
-    }
-
-    #[test]
-    fn lines_are_counted_by_their_ends() {
-        assert_eq!(count(b""), 0);
-        assert_eq!(count(b"a\n\nb"), 2);
     }
 }

@@ -7,7 +7,7 @@
 //! out to belong to another list is kept beside the new one, under the name with `.old` added.
 
 use crate::error::Error;
-use crate::lines;
+use common::bytes;
 use common::crc32::Crc32;
 use common::limits::PIECE_SIZE;
 use std::ffi::OsString;
@@ -33,7 +33,7 @@ struct Contents {
 
 impl Contents {
     fn add(&mut self, whole_lines: &[u8]) {
-        self.lines += lines::count(whole_lines);
+        self.lines += bytes::count(whole_lines, |byte| byte == b'\n') as u64;
         self.size += whole_lines.len() as u64;
         self.crc.update(whole_lines);
     }

@@ -2,7 +2,7 @@
 
 use crate::store::entry::Entry;
 use crate::store::stream::Cursor;
-use common::{clock, digits, json};
+use common::{bytes, clock, json};
 use std::io::Write;
 
 /// What a subscriber reads.
@@ -151,7 +151,7 @@ fn write_fields(
     offset: u64,
 ) {
     out.extend_from_slice(b",\"offset\":");
-    digits::write_decimal(out, offset);
+    bytes::write_decimal(out, offset);
     out.extend_from_slice(b",\"message\":");
     write_string(out, entry.message);
     out.extend_from_slice(b",\"time\":");

@@ -10,7 +10,7 @@
 //! A body that says its size has room for all of it, or is refused before it is read.
 
 use crate::refusal::Refusal;
-use common::digits;
+use common::bytes;
 use common::limits::BODY_SIZE_MAX;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -109,7 +109,7 @@ impl DocumentSize {
             return most;
         }
         let new = document.get(self.counted..).unwrap_or_default();
-        self.marks += digits::count(new, |byte| matches!(byte, b',' | b'[' | b'{'));
+        self.marks += bytes::count(new, |byte| matches!(byte, b',' | b'[' | b'{'));
         self.counted = document.len();
         document.len().saturating_add((self.marks + 1).saturating_mul(VALUE_SIZE))
     }
@@ -117,7 +117,7 @@ impl DocumentSize {
 
 /// Memory that lines take with the messages that they become.
 pub(crate) fn lines_size(lines: &[u8]) -> usize {
-    let count = 1 + digits::count(lines, |byte| byte == b'\n');
+    let count = 1 + bytes::count(lines, |byte| byte == b'\n');
     (2 * lines.len()).saturating_add(count.saturating_mul(LINE_SIZE))
 }
 

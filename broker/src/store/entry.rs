@@ -5,7 +5,7 @@
 //! either, so entries laid one after another, each ended by a line break, can be told apart.
 
 use crate::refusal::Refusal;
-use common::digits;
+use common::bytes;
 use common::limits::{PEER_NAME_SIZE_MAX, TOPIC_NAME_SIZE_MAX};
 
 /// What an entry says.
@@ -74,7 +74,7 @@ pub(crate) fn check_message(message: &str, size_max: usize) -> Result<(), Refusa
     if message.len() > size_max {
         return Err(Refusal::MessageSize { size: message.len(), size_max });
     }
-    if !digits::is_one_line(message) {
+    if !bytes::is_one_line(message) {
         return Err(Refusal::field("message", "holds a line break or NUL; it must be one line"));
     }
     Ok(())

@@ -5,7 +5,7 @@
 //! gone on with by another, and a beginning that many objects share is written once and copied.
 
 use super::{write_string, write_string_ascii};
-use crate::digits;
+use crate::bytes;
 
 /// How texts are written: what is not ASCII as it is, or as `\u` escapes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -222,20 +222,20 @@ impl Json for String {
 impl Json for u64 {
     #[inline]
     fn write(&self, out: &mut Vec<u8>, _: Charset) {
-        digits::write_decimal(out, *self);
+        bytes::write_decimal(out, *self);
     }
 }
 
 impl Json for u16 {
     fn write(&self, out: &mut Vec<u8>, _: Charset) {
-        digits::write_decimal(out, (*self).into());
+        bytes::write_decimal(out, (*self).into());
     }
 }
 
 impl Json for usize {
     fn write(&self, out: &mut Vec<u8>, _: Charset) {
         // No size is beyond 64 bits.
-        digits::write_decimal(out, *self as u64);
+        bytes::write_decimal(out, *self as u64);
     }
 }
 

@@ -16,7 +16,8 @@ fn a_torn_last_line_is_cut_off_wherever_it_was_torn() {
         let expected = &text.as_bytes()[..whole];
         assert_eq!(fs::read(folder.file()).unwrap(), expected, "cut at {cut}");
         assert_eq!(received.size(), whole as u64);
-        assert_eq!(received.lines(), lines::count(expected));
+        let lines = expected.iter().filter(|&&byte| byte == b'\n').count();
+        assert_eq!(received.lines(), lines as u64);
         assert_eq!(received.digest(), crc32(expected));
     }
 }

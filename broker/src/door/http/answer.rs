@@ -11,7 +11,7 @@ use crate::refusal::Refusal;
 use crate::store::ledger::Receipt;
 use crate::store::stream::Cursor;
 use common::json::Object;
-use common::{clock, digits};
+use common::{bytes, clock};
 
 /// How long a browser may remember what a path takes: the longest that any does.
 const PREFLIGHT_SECONDS: &str = "7200";
@@ -217,11 +217,11 @@ impl<'a> Answers<'a> {
         }
         let out = &mut self.bytes;
         put(out, &["HTTP/1.1 "]);
-        digits::write_decimal(out, u64::from(status));
+        bytes::write_decimal(out, u64::from(status));
         put(out, &[" ", title(status), "\r\nDate: ", &self.date, "\r\n"]);
         if let Some((kind, size)) = body {
             put(out, &["Content-Type: ", kind.name(), "\r\nContent-Length: "]);
-            digits::write_decimal(out, size);
+            bytes::write_decimal(out, size);
             put(out, &["\r\n"]);
         }
         for (name, value) in fields {

@@ -5,7 +5,7 @@ use super::{Door, End, Manner};
 use crate::refusal::Refusal;
 use crate::store::batch::Batch;
 use crate::store::facts::Summary;
-use common::digits;
+use common::bytes;
 use common::json::{Array, Charset, Object};
 use common::limits::BODY_SIZE_MAX;
 use std::str;
@@ -100,7 +100,7 @@ pub(super) fn read_lines(
 ) -> Result<(), Refusal> {
     let text = str::from_utf8(body).map_err(|error| {
         let before = body.get(..error.valid_up_to()).unwrap_or_default();
-        let number = 1 + digits::count(before, |byte| byte == b'\n');
+        let number = 1 + bytes::count(before, |byte| byte == b'\n');
         Refusal::Line { number, cause: Box::new(Refusal::field("message", "is not UTF-8")) }
     })?;
     let mut number = 0;

@@ -8,7 +8,7 @@ use crate::push::format::Format;
 use crate::refusal::Refusal;
 use crate::store::ledger::Receipt;
 use crate::store::stream::{self, Cursor, StreamId};
-use common::digits;
+use common::bytes;
 use common::json::{Charset, Object, Value};
 use common::limits::PULL_SIZE;
 use std::sync::Arc;
@@ -175,7 +175,7 @@ impl Confirmations {
             self.prepare(topic, receipt);
         }
         out.extend_from_slice(&self.before_offset);
-        digits::write_decimal(out, receipt.offset);
+        bytes::write_decimal(out, receipt.offset);
         out.extend_from_slice(&self.after_offset);
     }
 

@@ -65,7 +65,7 @@ fn an_acknowledgement_names_the_message_and_goes_its_own_way() {
     subscriber.acknowledge(&message).unwrap();
     let commands = thread.join().unwrap();
     let expected =
-        r#"{"command":"ack","offset":3,"stream":"00000000000000aa","subscriber":"n","topic":"t"}"#;
+        r#"{"command":"ack","topic":"t","subscriber":"n","offset":3,"stream":"00000000000000aa"}"#;
     assert_eq!(commands[1], expected);
     let stranger = Message { topic: "u".into(), ..message };
     assert!(matches!(subscriber.acknowledge(&stranger), Err(Error::Refused { code: 400, .. })));
@@ -86,9 +86,12 @@ fn a_wait_for_the_next_event_ends_in_time_with_a_broker_that_does_not_answer() {
     let (broker, thread) = broker(&[&[READ, DONE, READ, CONFIRMED], &[READ, READ]]);
     let mut subscriber = Subscriber::new(broker.token("secret"));
     subscriber.subscribe("t", Start::Now).unwrap();
-    let began = Instant::now();
-    assert!(subscriber.next_within(Duration::from_millis(20)).unwrap().is_none());
-    assert!(began.elapsed() < ANSWER_TIMEOUT / 2, "{:?}", began.elapsed());
+    // On a busy machine the time may be over before there is a second connection.
+    while !thread.is_finished() {
+        let began = Instant::now();
+        assert!(subscriber.next_within(Duration::from_millis(20)).unwrap().is_none());
+        assert!(began.elapsed() < ANSWER_TIMEOUT / 2, "{:?}", began.elapsed());
+    }
     thread.join().unwrap();
 }
 
