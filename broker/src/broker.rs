@@ -15,9 +15,9 @@ use crate::push::Push;
 use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
 use crate::server::input_budget::InputBudget;
+use crate::store::admission::Receipt;
 use crate::store::batch::Batch;
 use crate::store::entry;
-use crate::store::ledger::Receipt;
 use std::sync::Arc;
 use std::time::Instant;
 

@@ -16,8 +16,8 @@
 //! nothing is made or kept.
 
 use crate::refusal::Refusal;
+use crate::store::admission::Receipt;
 use crate::store::batch::Batch;
-use crate::store::ledger::Receipt;
 use common::{clock, json};
 use std::cell::RefCell;
 use std::fs::File;
@@ -225,9 +225,9 @@ mod tests {
         for topic in ["a", "a", "b", "b"] {
             batch.publish(topic, None, ["one", "two"].into_iter(), 10).unwrap();
         }
-        let mut ledger =
-            crate::store::ledger::Ledger::new(crate::store::memory::Memory::new(1 << 20));
-        let mut answers = ledger.accept(&batch, None);
+        let mut admission =
+            crate::store::admission::Admission::new(crate::store::memory::Memory::new(1 << 20));
+        let mut answers = admission.accept(&batch, None);
         answers[3] = Err(Refusal::OldEpoch { present: 2 });
         log.publishes(&batch, &answers, |topic| (topic == "b").then(|| "hub:1".to_owned()));
         assert_eq!(next(&waiting), "- published \"a\" messages=4 offset=0 ok");

@@ -169,7 +169,7 @@ fn restore(
         if sync_always { "synced before they are acknowledged" } else { "synced by the system" },
         replayed.messages()
     );
-    let lasting = LastingSubscriptions::restored(std::mem::take(&mut replayed.places));
+    let lasting = LastingSubscriptions::restored(std::mem::take(&mut replayed.positions));
     Ok((Topics::restored(replayed, journal, sync_always), lasting, kept))
 }
 

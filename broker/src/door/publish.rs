@@ -2,8 +2,8 @@
 
 use super::fields;
 use crate::refusal::Refusal;
-use crate::store::batch::{Batch, Number, Publisher};
-use crate::store::ledger::Receipt;
+use crate::store::admission::Receipt;
+use crate::store::batch::{Batch, Publisher, Sequence};
 use common::json::{Object, Value};
 
 /// Publishes that are appended under one lock.
@@ -79,14 +79,14 @@ impl<'v, 'a> Fields<'v, 'a> {
     fn publisher(&self) -> Result<Option<Publisher<'v>>, Refusal> {
         let name = fields::as_text("publisher", self.publisher)?;
         let epoch = fields::as_number("epoch", self.epoch)?;
-        let number = match (epoch, fields::as_number("sequence", self.sequence)?) {
-            (Some(epoch), Some(sequence)) => Some(Number { epoch, sequence }),
+        let sequence = match (epoch, fields::as_number("sequence", self.sequence)?) {
+            (Some(epoch), Some(sequence)) => Some(Sequence { epoch, sequence }),
             (None, None) => None,
             (Some(_), None) => return Err(Refusal::field("sequence", "is missing beside 'epoch'")),
             (None, Some(_)) => return Err(Refusal::field("epoch", "is missing beside 'sequence'")),
         };
-        match (name, number) {
-            (Some(name), number) => Ok(Some(Publisher { name, number })),
+        match (name, sequence) {
+            (Some(name), sequence) => Ok(Some(Publisher { name, sequence })),
             (None, Some(_)) => Err(Refusal::field("publisher", "is missing beside 'epoch'")),
             (None, None) => Ok(None),
         }

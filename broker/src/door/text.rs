@@ -9,8 +9,8 @@ use super::commands::{Commands, Next, Protocol};
 use crate::broker::Broker;
 use crate::push::format::Format;
 use crate::refusal::Refusal;
+use crate::store::admission::Receipt;
 use crate::store::batch::{Batch, Publisher};
-use crate::store::ledger::Receipt;
 use common::connection::Connection;
 use common::limits::TEXT_LINE_OVERHEAD;
 use std::io::Write;
@@ -109,7 +109,7 @@ impl Commands<'_, Text> {
             Command::Authenticate { token } => self.authenticate(Some(token)),
             _ if !self.authentication.is_done() => self.authenticate(None),
             Command::Publish { topic, message, id } => {
-                let publisher = Publisher { name: id, number: None };
+                let publisher = Publisher { name: id, sequence: None };
                 let size_max = self.broker.message_size_max;
                 self.batch.publish(topic, Some(publisher), [message].into_iter(), size_max)?;
                 self.bound_batch();

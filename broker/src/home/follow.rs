@@ -216,7 +216,7 @@ impl Mirrors {
     fn append(&self, topic: &str, stream: Option<StreamId>, first: u64, entries: Vec<String>) {
         let stream = stream.unwrap_or_else(|| self.push.topics.end(topic).stream);
         let from = Cursor { stream, next: first };
-        match self.push.topics.mirror(Mirrored { topic: topic.to_owned(), from, entries }) {
+        match self.push.topics.mirror(Mirrored::new(topic, from, entries)) {
             Ok(()) => {
                 let end = self.push.topics.end(topic);
                 self.push.announce(topic);

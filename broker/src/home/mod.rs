@@ -42,8 +42,8 @@ pub(crate) use index::Index;
 
 use crate::push::Push;
 use crate::refusal::Refusal;
+use crate::store::admission::Receipt;
 use crate::store::batch::Batch;
-use crate::store::ledger::Receipt;
 use broker::BrokerHome;
 use index::Address;
 use mirrors::Mirrors;

@@ -4,8 +4,8 @@
 //! of it knows JSON or connections.
 
 use crate::refusal::Refusal;
+use crate::store::admission::Receipt;
 use crate::store::batch::Publish;
-use crate::store::ledger::Receipt;
 use crate::store::stream::{Cursor, StreamId};
 use std::time::{Duration, Instant};
 

@@ -9,8 +9,8 @@
 //! written to (`session.rs`). What is kept on disk, and when (`mod.rs`).
 
 use crate::refusal::Refusal;
-use crate::store::change::PlaceChange;
-use crate::store::replay::Places;
+use crate::store::change::PositionChange;
+use crate::store::replay::Positions;
 use crate::store::stream::Cursor;
 use common::limits::SUBSCRIBERS_MAX;
 use std::collections::{HashMap, HashSet};
@@ -36,7 +36,7 @@ struct Name {
 
 impl LastingSubscriptions {
     /// Subscriptions as they were kept.
-    pub(crate) fn restored(positions: Places) -> LastingSubscriptions {
+    pub(crate) fn restored(positions: Positions) -> LastingSubscriptions {
         let names = positions.into_iter().filter(|(_, positions)| !positions.is_empty());
         let names = names.map(|(name, positions)| (name, Name { positions, ..Name::default() }));
         LastingSubscriptions { names: Mutex::new(names.collect()) }
@@ -80,22 +80,22 @@ impl LastingSubscriptions {
     }
 
     /// The positions that moved since the last call.
-    pub(super) fn take_moved(&self) -> Vec<PlaceChange> {
+    pub(super) fn take_moved(&self) -> Vec<PositionChange> {
         let mut names = self.lock();
         let mut moved = Vec::new();
         for (name, Name { positions, moved: topics, .. }) in &mut *names {
             for topic in topics.drain() {
                 let place = positions.get(&topic).copied();
-                moved.push(PlaceChange { subscriber: Arc::clone(name), topic, place });
+                moved.push(PositionChange { subscriber: Arc::clone(name), topic, position: place });
             }
         }
         moved
     }
 
     /// Notes once more that these positions moved: they could not be kept.
-    pub(super) fn put_back(&self, changes: &[PlaceChange]) {
+    pub(super) fn put_back(&self, changes: &[PositionChange]) {
         let mut names = self.lock();
-        for PlaceChange { subscriber, topic, .. } in changes {
+        for PositionChange { subscriber, topic, .. } in changes {
             if let Some(name) = names.get_mut(subscriber)
                 && name.positions.contains_key(topic)
             {
@@ -105,14 +105,14 @@ impl LastingSubscriptions {
     }
 
     /// Which of these subscriptions are there no more.
-    pub(super) fn ended(&self, changes: &[PlaceChange]) -> Vec<PlaceChange> {
+    pub(super) fn ended(&self, changes: &[PositionChange]) -> Vec<PositionChange> {
         let names = self.lock();
-        let is_here = |change: &PlaceChange| {
+        let is_here = |change: &PositionChange| {
             let name = names.get(&change.subscriber);
             name.is_some_and(|name| name.positions.contains_key(&change.topic))
         };
         let ended = changes.iter().filter(|change| !is_here(change));
-        ended.map(|change| PlaceChange { place: None, ..change.clone() }).collect()
+        ended.map(|change| PositionChange { position: None, ..change.clone() }).collect()
     }
 
     /// Whether a name has a lasting subscription to a topic.
@@ -194,7 +194,7 @@ mod tests {
         lasting.acknowledge("ann", "a", at(6));
         lasting.acknowledge("ann", "a", at(7));
         let moved = lasting.take_moved();
-        assert_eq!(moved.iter().map(|change| change.place).collect::<Vec<_>>(), [Some(at(7))]);
+        assert_eq!(moved.iter().map(|change| change.position).collect::<Vec<_>>(), [Some(at(7))]);
         assert!(lasting.take_moved().is_empty());
     }
 
@@ -210,7 +210,7 @@ mod tests {
         lasting.unsubscribe("ann", "b");
         let ended = lasting.ended(&moved);
         assert_eq!(ended.len(), 1);
-        assert_eq!((&*ended[0].topic, ended[0].place), ("b", None));
+        assert_eq!((&*ended[0].topic, ended[0].position), ("b", None));
     }
 
     #[test]

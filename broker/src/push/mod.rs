@@ -32,7 +32,7 @@ use crate::log::Log;
 use crate::metrics::Counter;
 use crate::refusal::Refusal;
 use crate::store::batch::Batch;
-use crate::store::change::PlaceChange;
+use crate::store::change::PositionChange;
 use crate::store::stream::Cursor;
 use crate::store::topics::Topics;
 use catch_up::CatchUp;
@@ -186,8 +186,11 @@ impl Push {
     fn lasting(&self, name: &str, topic: &str, begin: Cursor) -> Result<Cursor, Refusal> {
         let (place, first) = self.lasting.subscribe(name, topic, begin);
         if first {
-            let change =
-                PlaceChange { subscriber: name.into(), topic: topic.into(), place: Some(place) };
+            let change = PositionChange {
+                subscriber: name.into(),
+                topic: topic.into(),
+                position: Some(place),
+            };
             if let Err(refusal) = self.topics.keep(vec![change]) {
                 self.lasting.unsubscribe(name, topic);
                 return Err(refusal);
@@ -206,7 +209,8 @@ impl Push {
             return Ok(false);
         }
         // First on disk: what cannot be ended there goes on here.
-        let change = PlaceChange { subscriber: name.into(), topic: topic.into(), place: None };
+        let change =
+            PositionChange { subscriber: name.into(), topic: topic.into(), position: None };
         self.topics.keep(vec![change])?;
         if let Some(holder) = self.lasting.unsubscribe(name, topic)
             && self.unsubscribe(name, topic, holder)
@@ -285,7 +289,7 @@ mod tests {
         push.lasting.acknowledge("ann", "a", at(6));
         push.keep_moved();
         let moved = push.lasting.take_moved();
-        assert_eq!(moved.iter().map(|change| change.place).collect::<Vec<_>>(), [Some(at(6))]);
+        assert_eq!(moved.iter().map(|change| change.position).collect::<Vec<_>>(), [Some(at(6))]);
         push.lasting.put_back(&moved);
         push.keep_moved();
         assert!(push.lasting.take_moved().is_empty());

@@ -14,23 +14,23 @@ use std::sync::Arc;
 pub(crate) struct Publisher<'a> {
     /// The name, as it stands in the stamp.
     pub(crate) name: &'a str,
-    /// The number, where the publish is to happen exactly once.
-    pub(crate) number: Option<Number>,
+    /// Where the publish is to happen exactly once.
+    pub(crate) sequence: Option<Sequence>,
 }
 
-/// The number of a publish: appended only where it is the next one of its publisher.
+/// The number of a message: it is appended only where it is the next one of its publisher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Number {
+pub(crate) struct Sequence {
     /// A run of the publisher: a newer one starts again at sequence 0, and ends the older.
     pub(crate) epoch: u64,
     /// The position of the (first) message within the run.
     pub(crate) sequence: u64,
 }
 
-impl Number {
-    /// The number `count` messages later.
-    pub(crate) fn later(self, count: u64) -> Number {
-        Number { sequence: self.sequence + count, ..self }
+impl Sequence {
+    /// The number of the message that comes so many later.
+    pub(crate) fn later(self, count: u64) -> Sequence {
+        Sequence { sequence: self.sequence + count, ..self }
     }
 }
 
@@ -41,8 +41,8 @@ pub(crate) struct Publish {
     pub(crate) topic: Arc<str>,
     /// How many of the batch's entries are this publish's.
     pub(crate) count: usize,
-    /// The publisher's name and number, where the publish is numbered.
-    pub(crate) number: Option<(String, Number)>,
+    /// The publisher's name and the first message's number, where the publish is numbered.
+    pub(crate) numbered: Option<(String, Sequence)>,
 }
 
 /// Publishes in the order of their arrival.
@@ -134,7 +134,7 @@ impl Batch {
         self.publishes.push(Publish {
             topic,
             count: self.entries.len() - before,
-            number: publisher.and_then(|by| Some((by.name.to_owned(), by.number?))),
+            numbered: publisher.and_then(|by| Some((by.name.to_owned(), by.sequence?))),
         });
         Ok(())
     }
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn entries_carry_their_publisher() {
         let mut batch = Batch::default();
-        let publisher = Publisher { name: "ann", number: None };
+        let publisher = Publisher { name: "ann", sequence: None };
         batch.publish("a", Some(publisher), ["one"].into_iter(), 10).unwrap();
         batch.publish("a", None, ["two"].into_iter(), 10).unwrap();
         assert_eq!(entry::Entry::of(&batch.entries[0]).publisher, Some("ann"));

@@ -10,11 +10,13 @@
 //! the operating system). Changes become visible in the order of the journal.
 
 use crate::metrics::Histogram;
-use crate::store::change::{Change, Outcome, Pending};
+use crate::refusal::Refusal;
+use crate::store::change::Change;
+use crate::store::contents::Contents;
 use crate::store::journal::{Frame, Journal};
 use std::io::{self, Write};
 use std::process;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Instant;
@@ -24,7 +26,7 @@ const GROUP_SIZE_MAX: usize = 32 << 20;
 
 /// Changes on their way to disk.
 pub(crate) struct Commits {
-    line: Mutex<Line>,
+    queue: Mutex<Queue>,
     meter: Meter,
 }
 
@@ -35,54 +37,54 @@ pub(crate) struct Meter {
     pub(crate) size: AtomicU64,
     /// To write a group of changes, and sync it where that is asked.
     pub(crate) time: Histogram,
+    /// Whether the last change that should have gone to disk did.
+    healthy: AtomicBool,
 }
 
-/// Invariant: while `scribe` is here, nobody waits.
-struct Line {
+/// Invariant: while `writer` is here, nobody waits.
+struct Queue {
     /// The journal, unless somebody leads.
-    scribe: Option<Box<Scribe>>,
+    writer: Option<Box<JournalWriter>>,
     /// In the order in which they came.
-    waiting: Vec<Arc<Ticket>>,
+    waiting: Vec<Arc<Waiting<dyn Change>>>,
 }
 
 /// The journal, and the frame that is being put together.
-struct Scribe {
+struct JournalWriter {
     journal: Journal,
     frame: Frame,
 }
 
 /// A change that waits.
-struct Ticket {
-    state: Mutex<State>,
-    /// Told when the change has its outcome, or is to lead.
+struct Waiting<C: ?Sized> {
+    /// Told when the change is answered, or is to lead.
     changed: Condvar,
+    state: Mutex<State<C>>,
 }
 
 /// What a leader and whoever waits tell each other.
-struct State {
-    pending: Pending,
-    /// Whether the outcome may be told: the change is on disk and visible, or taken back.
-    told: bool,
+struct State<C: ?Sized> {
+    /// Whether the change is on disk and visible, or undone.
+    done: bool,
     /// Whoever waits for this change leads.
-    scribe: Option<Box<Scribe>>,
+    writer: Option<Box<JournalWriter>>,
+    change: C,
 }
 
-/// What a leader does with changes beside writing them.
-pub(crate) trait Store {
-    /// Decides about a change, and puts what is accepted into the frame.
-    fn accept(&self, pending: &mut Pending, frame: &mut Frame);
-    /// Makes an accepted change visible.
-    fn publish(&self, pending: &mut Pending);
-    /// Takes accepted changes back, of which none is in the journal. The last comes first.
-    fn undo(&self, pending: &mut Pending, reason: &str);
+impl Meter {
+    /// Whether the last change that should have gone to disk did.
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.healthy.load(Ordering::Relaxed)
+    }
 }
 
 impl Commits {
     /// Commits to this journal.
     pub(crate) fn new(journal: Journal) -> Commits {
-        let meter = Meter { size: AtomicU64::new(journal.size()), time: Histogram::default() };
-        let scribe = Some(Box::new(Scribe { journal, frame: Frame::default() }));
-        Commits { line: Mutex::new(Line { scribe, waiting: Vec::new() }), meter }
+        let (size, healthy) = (AtomicU64::new(journal.size()), AtomicBool::new(true));
+        let writer = Some(Box::new(JournalWriter { journal, frame: Frame::default() }));
+        let meter = Meter { size, time: Histogram::default(), healthy };
+        Commits { queue: Mutex::new(Queue { writer, waiting: Vec::new() }), meter }
     }
 
     /// What is counted of the journal.
@@ -90,86 +92,90 @@ impl Commits {
         &self.meter
     }
 
-    /// Brings a change to disk and makes it visible. Gives it back with its outcome.
-    pub(crate) fn commit(&self, change: Change, store: &impl Store) -> (Change, Outcome) {
-        let pending = Pending::new(change);
-        let state = Mutex::new(State { pending, told: false, scribe: None });
-        let ticket = Arc::new(Ticket { state, changed: Condvar::new() });
-        let mut line = lock(&self.line);
-        line.waiting.push(Arc::clone(&ticket));
-        let scribe = line.scribe.take();
-        drop(line);
+    /// Brings a change to disk and makes it visible. Gives it back with its answer.
+    pub(crate) fn commit<C>(&self, change: C, contents: &Contents) -> C
+    where
+        C: Change + Default + 'static,
+    {
+        let state = Mutex::new(State { done: false, writer: None, change });
+        let waiting = Arc::new(Waiting { changed: Condvar::new(), state });
+        let mut queue = lock(&self.queue);
+        queue.waiting.push(waiting.clone());
+        let writer = queue.writer.take();
+        drop(queue);
         // Nobody steps aside for those who may come and could join the group: beside programs that
-        // compute, a thread that yields waits for all of their time slices (row busy of the
-        // benchmark: a quarter as fast).
-        if let Some(scribe) = scribe.or_else(|| ticket.wait()) {
-            self.lead(scribe, store);
+        // compute, a thread that yields waits for all of their time slices, and publishes take
+        // four times as long.
+        if let Some(writer) = writer.or_else(|| waiting.wait()) {
+            self.lead(writer, contents);
         }
-        let pending = &mut ticket.lock().pending;
-        let change = std::mem::replace(&mut pending.change, Change::Places(Vec::new()));
-        let outcome = pending.outcome.take();
-        (change, outcome.expect("whoever led took every change that waited, this one among them"))
+        std::mem::take(&mut waiting.lock().change)
     }
 
     /// Commits all changes that wait, the caller's own among them.
-    fn lead(&self, mut scribe: Box<Scribe>, store: &impl Store) {
+    fn lead(&self, mut writer: Box<JournalWriter>, contents: &Contents) {
         let _guard = AbortOnPanic;
-        let tickets = std::mem::take(&mut lock(&self.line).waiting);
-        let mut rest = tickets.as_slice();
+        let waiting = std::mem::take(&mut lock(&self.queue).waiting);
+        let mut rest = waiting.as_slice();
         while !rest.is_empty() {
             let (group, later) = rest.split_at(group_size(rest));
-            scribe.store(group, store, &self.meter);
+            writer.write(group, contents, &self.meter);
             rest = later;
         }
-        // First the answers: whoever has one may be back before the next group is taken (row 5).
-        for ticket in tickets {
-            ticket.lock().told = true;
-            ticket.changed.notify_one();
+        // First the answers: whoever has one may be back before the next group is taken.
+        for waiting in waiting {
+            waiting.lock().done = true;
+            waiting.changed.notify_one();
         }
-        let mut line = lock(&self.line);
-        match line.waiting.first() {
+        let mut queue = lock(&self.queue);
+        match queue.waiting.first() {
             Some(next) => {
-                next.lock().scribe = Some(scribe);
+                next.lock().writer = Some(writer);
                 next.changed.notify_one();
             }
-            None => line.scribe = Some(scribe),
+            None => queue.writer = Some(writer),
         }
     }
 }
 
 /// How many of these changes make the next frame.
-fn group_size(tickets: &[Arc<Ticket>]) -> usize {
+fn group_size(waiting: &[Arc<Waiting<dyn Change>>]) -> usize {
     let mut size = 0;
     let mut count = 0;
-    for ticket in tickets {
-        let change = &ticket.lock().pending.change;
-        // What follows a deletion is judged by what the deletion leaves: it goes alone.
-        let alone = matches!(change, Change::Delete { .. });
+    for waiting in waiting {
+        let change = &waiting.lock().change;
         size += change.size();
-        if count > 0 && (alone || size > GROUP_SIZE_MAX) {
+        if count > 0 && (change.is_alone() || size > GROUP_SIZE_MAX) {
             break;
         }
         count += 1;
-        if alone {
+        if change.is_alone() {
             break;
         }
     }
     count
 }
 
-impl Scribe {
-    /// Writes a group of changes as one frame, and makes them visible or takes them back.
-    fn store(&mut self, group: &[Arc<Ticket>], store: &impl Store, meter: &Meter) {
+impl JournalWriter {
+    /// Writes a group of changes as one frame, and applies or undoes them.
+    fn write(&mut self, group: &[Arc<Waiting<dyn Change>>], contents: &Contents, meter: &Meter) {
         self.frame.clear();
-        for ticket in group {
-            store.accept(&mut ticket.lock().pending, &mut self.frame);
+        for waiting in group {
+            contents.accept(&mut waiting.lock().change, &mut self.frame);
         }
         let begun = Instant::now();
         let stored = self.journal.append(&mut self.frame);
         meter.time.observe(begun.elapsed(), 1);
         meter.size.store(self.journal.size(), Ordering::Relaxed);
         match stored {
-            Ok(()) => group.iter().for_each(|ticket| store.publish(&mut ticket.lock().pending)),
+            Ok(()) => {
+                // What was refused, or was there already, was not written: it shows nothing of
+                // the disk.
+                if self.frame.size() > 0 {
+                    meter.healthy.store(true, Ordering::Relaxed);
+                }
+                group.iter().for_each(|waiting| contents.apply(&mut waiting.lock().change));
+            }
             Err(error) if error.is_fatal() => {
                 // Whether it is on disk cannot be known: the next start finds out. Nobody is
                 // answered.
@@ -177,25 +183,27 @@ impl Scribe {
                 process::exit(1);
             }
             Err(error) => {
-                let reason = common::flags::one_line(&error);
-                group
-                    .iter()
-                    .rev()
-                    .for_each(|ticket| store.undo(&mut ticket.lock().pending, &reason));
+                meter.healthy.store(false, Ordering::Relaxed);
+                let refusal = Refusal::NotStored { reason: common::flags::one_line(&error) };
+                for waiting in group.iter().rev() {
+                    contents.undo(&mut waiting.lock().change, &refusal);
+                }
             }
         }
     }
 }
 
-impl Ticket {
-    /// Waits for the outcome; or for the journal, when it is this thread's turn to lead.
-    fn wait(&self) -> Option<Box<Scribe>> {
-        let waits = |state: &mut State| !state.told && state.scribe.is_none();
+impl<C> Waiting<C> {
+    /// Waits for the answer; or for the journal, when it is this thread's turn to lead.
+    fn wait(&self) -> Option<Box<JournalWriter>> {
+        let waits = |state: &mut State<C>| !state.done && state.writer.is_none();
         let state = self.changed.wait_while(self.lock(), waits);
-        state.unwrap_or_else(|_| process::abort()).scribe.take()
+        state.unwrap_or_else(|_| process::abort()).writer.take()
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl<C: ?Sized> Waiting<C> {
+    fn lock(&self) -> MutexGuard<'_, State<C>> {
         lock(&self.state)
     }
 }
@@ -212,6 +220,6 @@ impl Drop for AbortOnPanic {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|_| process::abort())
 }

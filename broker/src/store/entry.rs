@@ -14,7 +14,7 @@ pub(crate) struct Entry<'a> {
     /// The text that was published.
     pub(crate) message: &'a str,
     /// When, in Unix milliseconds: the digits, as [`stamp`] wrote them, which most readers are
-    /// given as they are (rows 3 and 4 of the benchmark).
+    /// given as they are.
     pub(crate) time: &'a str,
     /// By whom, where that was said.
     pub(crate) publisher: Option<&'a str>,
@@ -51,6 +51,11 @@ pub(crate) fn message(entry: &str) -> &str {
     // From the back: a stamp is short, a message may be long.
     let end = entry.bytes().rposition(|byte| byte == b'\n');
     end.and_then(|end| entry.get(..end)).unwrap_or(entry)
+}
+
+/// What follows the message of an entry.
+pub(crate) fn stamp_of(entry: &str) -> &str {
+    entry.get(message(entry).len()..).unwrap_or_default()
 }
 
 /// The second line of an entry, with the line break before it.

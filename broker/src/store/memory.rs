@@ -7,7 +7,8 @@ use std::{fs, hint};
 /// the room to grow (see [`reserve`]).
 const SLOT_SIZE: u64 = (size_of::<String>() + size_of::<String>() / 8) as u64;
 
-/// Bytes that a topic costs beside its entries: its name twice, its facts, its place in two maps.
+/// Bytes that a topic costs beside its entries: its name twice, its state, its entries in two
+/// maps.
 const TOPIC_SIZE: u64 = 512;
 
 /// Bytes that a numbered publisher costs in a topic.
@@ -26,17 +27,6 @@ impl Memory {
     /// An empty account of `max` bytes.
     pub(crate) fn new(max: u64) -> Memory {
         Memory { used: 0, max }
-    }
-
-    /// Takes `more` bytes.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::Full`] where there is no room for them.
-    pub(crate) fn take(&mut self, more: u64) -> Result<(), Refusal> {
-        self.check(more)?;
-        self.used += more;
-        Ok(())
     }
 
     /// Whether there is room for `more` bytes.

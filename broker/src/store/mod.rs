@@ -4,22 +4,26 @@
 //!
 //! - `entry`: a message as it is kept; `stream`: which list an offset belongs to
 //! - `batch`: messages on their way in
-//! - `topics`: the shared lists; nothing else touches them
-//! - `ledger`: what is accepted and what is refused, before it is in a list; `facts`, `numbers`,
-//!   `memory`: what it knows of a topic, of its publishers, and of the room that is left
-//! - `change`: what can happen to all of that, decided about, made visible, or taken back
+//! - `topic_state`: what is known of a topic beside its list, and the view of both together;
+//!   `sequences`: what is known of its publishers; `memory`: what all of it costs
+//! - `admission`: what is accepted and what is refused, before it is in a list
+//! - `change`: what can happen to all of that: accepted, applied or undone; `append`: publishes
+//! - `contents`: the lists and what is known of them, behind their locks
 //! - `commit`: one write and one sync for all who wait at the same time
 //! - `journal`: the file; `replay`: from the file back into lists
+//! - `topics`: all of it, as connections use it
 
+pub(crate) mod admission;
+mod append;
 pub(crate) mod batch;
 pub(crate) mod change;
 pub(crate) mod commit;
+mod contents;
 pub(crate) mod entry;
-pub(crate) mod facts;
 pub(crate) mod journal;
-pub(crate) mod ledger;
 pub(crate) mod memory;
-mod numbers;
 pub(crate) mod replay;
+mod sequences;
 pub(crate) mod stream;
+pub(crate) mod topic_state;
 pub(crate) mod topics;

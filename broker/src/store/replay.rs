@@ -1,40 +1,42 @@
 //! From the records of a journal to the topics that they made.
 
+use crate::store::admission::Admission;
+use crate::store::change::Lists;
 use crate::store::entry;
-use crate::store::facts::Facts;
 use crate::store::journal::Record;
-use crate::store::ledger::Ledger;
-use crate::store::memory::{self, Memory};
-use crate::store::numbers::Numbers;
+use crate::store::memory::Memory;
 use crate::store::stream::Cursor;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The first offset that is not acknowledged, by subscriber and topic.
-pub(crate) type Places = HashMap<Arc<str>, HashMap<Arc<str>, Cursor>>;
+pub(crate) type Positions = HashMap<Arc<str>, HashMap<Arc<str>, Cursor>>;
 
 /// What the records so far have made.
 pub(crate) struct Replayed {
-    pub(crate) ledger: Ledger,
-    pub(crate) lists: HashMap<String, Vec<String>>,
+    pub(crate) admission: Admission,
+    pub(crate) lists: Lists,
     /// The lasting subscriptions.
-    pub(crate) places: Places,
+    pub(crate) positions: Positions,
     /// The stamp of the last record: most have the time and publisher of the one before.
     stamp: String,
     time: u64,
     publisher: Option<String>,
+    /// Memory for the entries of a record.
+    entries: Vec<String>,
 }
 
 impl Replayed {
     /// No records yet. What the journal holds is read even where it passes the limit of `memory`.
     pub(crate) fn new(memory: Memory) -> Replayed {
         Replayed {
-            ledger: Ledger::new(memory),
-            lists: HashMap::new(),
-            places: Places::new(),
+            admission: Admission::new(memory),
+            lists: Lists::new(),
+            positions: Positions::new(),
             stamp: entry::stamp(0, None),
             time: 0,
             publisher: None,
+            entries: Vec::new(),
         }
     }
 
@@ -42,15 +44,12 @@ impl Replayed {
     pub(crate) fn apply(&mut self, record: Record<'_>) {
         match record {
             Record::Create { topic, stream } | Record::Mirror { topic, stream } => {
-                let mut facts = Facts::new(stream);
-                facts.mirror = matches!(record, Record::Mirror { .. });
-                facts.size = memory::topic_size(topic);
-                self.ledger.memory.used += facts.size;
-                self.ledger.topics.insert(topic.to_owned(), facts);
+                let mirror = matches!(record, Record::Mirror { .. });
+                self.admission.begin(topic, stream, mirror);
                 self.lists.insert(topic.to_owned(), Vec::new());
             }
             Record::Delete { topic, .. } => {
-                self.ledger.remove(topic);
+                self.admission.remove(topic);
                 self.lists.remove(topic);
             }
             Record::Append { topic, time, publisher, messages } => {
@@ -59,47 +58,28 @@ impl Replayed {
                     (self.time, self.publisher) = (time, name.map(str::to_owned));
                     self.stamp = entry::stamp(time, name);
                 }
-                let (Some(facts), Some(list)) =
-                    (self.ledger.topics.get_mut(topic), self.lists.get_mut(topic))
+                let Admission { topics, memory, .. } = &mut self.admission;
+                let (Some(state), Some(list)) = (topics.get_mut(topic), self.lists.get_mut(topic))
                 else {
                     return;
                 };
-                let mut size = 0;
-                let before = list.len();
-                for message in messages {
-                    let entry = entry::compose(message, &self.stamp);
-                    size += memory::entry_size(&entry);
-                    memory::reserve(list, 1);
-                    list.push(entry);
-                }
-                let count = list.len() - before;
-                facts.accepted = list.len() as u64;
-                facts.appended(list, count);
-                if let Some((name, number)) = publisher.and_then(|by| Some((by.name, by.number?))) {
-                    if !facts.numbers.contains_key(name) {
-                        size += memory::publisher_size(name);
-                        facts.numbers.insert(name.to_owned(), Numbers::default());
-                    }
-                    if let Some(numbers) = facts.numbers.get_mut(name) {
-                        let known = numbers.size();
-                        numbers.append(number, count as u64, before as u64);
-                        size += numbers.size().saturating_sub(known) as u64;
-                    }
-                }
-                facts.size += size;
-                self.ledger.memory.used += size;
+                let entries = messages.map(|message| entry::compose(message, &self.stamp));
+                self.entries.extend(entries);
+                let numbered = publisher.and_then(|by| Some((by.name, by.sequence?)));
+                state.count(&self.entries, numbered, memory);
+                state.append(list, self.entries.drain(..));
             }
             Record::Acknowledge { subscriber, topic, stream, next } => {
-                let place = Cursor { stream, next };
-                let places = self.places.entry(subscriber.into()).or_default();
-                let known = places.entry(topic.into()).or_insert(place);
+                let position = Cursor { stream, next };
+                let positions = self.positions.entry(subscriber.into()).or_default();
+                let known = positions.entry(topic.into()).or_insert(position);
                 if known.stream != stream || known.next < next {
-                    *known = place;
+                    *known = position;
                 }
             }
             Record::End { subscriber, topic } => {
-                if let Some(places) = self.places.get_mut(subscriber) {
-                    places.remove(topic);
+                if let Some(positions) = self.positions.get_mut(subscriber) {
+                    positions.remove(topic);
                 }
             }
         }
@@ -114,7 +94,7 @@ impl Replayed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::batch::{Batch, Number, Publisher};
+    use crate::store::batch::{Batch, Publisher, Sequence};
     use crate::store::journal::{Journal, Sync};
     use crate::store::topics::Topics;
     use std::{env, fs, process};
@@ -132,8 +112,8 @@ mod tests {
         for sequence in 0..100 {
             for name in ["ann", "bob"] {
                 let mut batch = Batch::default();
-                let number = Some(Number { epoch: 0, sequence });
-                let publisher = Some(Publisher { name, number });
+                let sequence = Some(Sequence { epoch: 0, sequence });
+                let publisher = Some(Publisher { name, sequence });
                 batch.publish("t", publisher, ["text"].into_iter(), 100).unwrap();
                 assert!(topics.append(&mut batch).iter().all(Result::is_ok));
             }

@@ -8,7 +8,7 @@ use super::metrics;
 use crate::door::publish::write_rest_of_receipt;
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
-use crate::store::ledger::Receipt;
+use crate::store::admission::Receipt;
 use crate::store::stream::Cursor;
 use common::json::Object;
 use common::{bytes, clock};

@@ -4,7 +4,7 @@ use super::route::TopicsCall;
 use super::{Door, End, Manner};
 use crate::refusal::Refusal;
 use crate::store::batch::Batch;
-use crate::store::facts::Summary;
+use crate::store::topic_state::Summary;
 use common::bytes;
 use common::json::{Array, Charset, Object};
 use common::limits::BODY_SIZE_MAX;

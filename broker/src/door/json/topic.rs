@@ -6,7 +6,7 @@ use crate::door::fields::{number, required_text, text, topic};
 use crate::door::publish::write_rest_of_receipt;
 use crate::push::format::Format;
 use crate::refusal::Refusal;
-use crate::store::ledger::Receipt;
+use crate::store::admission::Receipt;
 use crate::store::stream::{self, Cursor, StreamId};
 use common::bytes;
 use common::json::{Charset, Object, Value};

@@ -1,7 +1,7 @@
 //! What another broker answers: a success, or why not.
 
 use crate::refusal::Refusal;
-use crate::store::ledger::Receipt;
+use crate::store::admission::Receipt;
 use crate::store::stream::StreamId;
 use common::json::Value;
 

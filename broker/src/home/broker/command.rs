@@ -68,8 +68,8 @@ pub(super) fn publish(
 ) -> Result<(), Refusal> {
     let begin = out.len();
     let stamped = entries.first().and_then(|entry| Entry::of(entry).publisher);
-    let numbered = publish.number.as_ref().map(|(publisher, _)| publisher.as_str());
-    let number = publish.number.as_ref().map(|(_, number)| number);
+    let numbered = publish.numbered.as_ref().map(|(publisher, _)| publisher.as_str());
+    let number = publish.numbered.as_ref().map(|(_, number)| number);
     let mut object = Object::new(out);
     object.field("command", "publish").field("topic", &*publish.topic);
     object.array("messages", |array| {

@@ -25,7 +25,7 @@ use super::remote::{Event, Forwarded, RemoteHome};
 use crate::push::Push;
 use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
-use crate::store::ledger::Receipt;
+use crate::store::admission::Receipt;
 use crate::store::stream::{Cursor, StreamId};
 use answer::Reason;
 use connection::Target;

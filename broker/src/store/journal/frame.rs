@@ -93,7 +93,7 @@ impl Frame {
             self.bytes.push(b'\n');
         }
         let open = self.write_size(open);
-        let numbered = publisher.is_some_and(|publisher| publisher.number.is_some());
+        let numbered = publisher.is_some_and(|publisher| publisher.sequence.is_some());
         self.open = (!numbered).then_some(open);
     }
 
@@ -104,10 +104,10 @@ impl Frame {
         self.write(format_args!("+\t{topic}\t"));
         let size = self.bytes.len();
         self.write(format_args!("\t{time}"));
-        if let Some(Publisher { name, number }) = publisher {
+        if let Some(Publisher { name, sequence }) = publisher {
             self.write(format_args!("\t{name}"));
-            if let Some(number) = number {
-                self.write(format_args!("\t{}\t{}", number.epoch, number.sequence));
+            if let Some(sequence) = sequence {
+                self.write(format_args!("\t{}\t{}", sequence.epoch, sequence.sequence));
             }
         }
         self.write(format_args!("\n"));
@@ -174,7 +174,7 @@ impl Frame {
 mod tests {
     use super::super::record::{Record, Records};
     use super::*;
-    use crate::store::batch::Number;
+    use crate::store::batch::Sequence;
 
     fn payload(frame: &Frame) -> &str {
         std::str::from_utf8(&frame.bytes[FRAME_HEADER_SIZE..]).unwrap()
@@ -187,12 +187,12 @@ mod tests {
     #[test]
     fn records_read_as_they_are_drawn() {
         let mut frame = Frame::default();
-        let ann = |number| Some(Publisher { name: "ann", number });
-        let number = Some(Number { epoch: 3, sequence: 41 });
+        let ann = |sequence| Some(Publisher { name: "ann", sequence });
+        let sequence = Some(Sequence { epoch: 3, sequence: 41 });
         frame.create("news", stream());
         frame.append("news", 17, None, ["first", ""].into_iter());
         frame.append("news", 17, ann(None), ["second"].into_iter());
-        frame.append("news", 17, ann(number), ["third"].into_iter());
+        frame.append("news", 17, ann(sequence), ["third"].into_iter());
         frame.acknowledge("bob", "news", stream(), 2);
         frame.end("bob", "news");
         frame.delete("news", stream());
@@ -215,7 +215,7 @@ mod tests {
         let (Record::Append { topic, time, publisher, messages }, _) = &read[3] else {
             panic!("not an append: {:?}", read[3]);
         };
-        assert_eq!((*topic, *time, *publisher), ("news", 17, ann(number)));
+        assert_eq!((*topic, *time, *publisher), ("news", 17, ann(sequence)));
         assert_eq!(messages.clone().collect::<Vec<_>>(), ["third"]);
         let (Record::Append { messages, .. }, _) = &read[1] else {
             panic!("not an append: {:?}", read[1]);
@@ -229,9 +229,9 @@ mod tests {
         for message in ["one", "two", "three"] {
             frame.append("a", 5, None, [message].into_iter());
         }
-        let number = Some(Number { epoch: 0, sequence: 0 });
+        let sequence = Some(Sequence { epoch: 0, sequence: 0 });
         for message in ["four", "five"] {
-            let publisher = Some(Publisher { name: "ann", number });
+            let publisher = Some(Publisher { name: "ann", sequence });
             frame.append("a", 5, publisher, [message].into_iter());
         }
         frame.append("a", 6, None, ["six"].into_iter());

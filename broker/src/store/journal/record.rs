@@ -16,7 +16,7 @@
 //! and `grep -a` finds any message. A number stands in the same record as its message: the two
 //! cannot part.
 
-use crate::store::batch::{Number, Publisher};
+use crate::store::batch::{Publisher, Sequence};
 use crate::store::stream::StreamId;
 
 /// One record, in the order in which things happened.
@@ -131,7 +131,7 @@ fn parse<'a>(head: &'a str, body: &'a str) -> Option<(Record<'a>, &'a str)> {
             let size = fields.next()?.parse().ok()?;
             let time = fields.next()?.parse().ok()?;
             let publisher = match fields.next() {
-                Some(name) => Some(Publisher { name, number: parse_number(&mut fields)? }),
+                Some(name) => Some(Publisher { name, sequence: parse_sequence(&mut fields)? }),
                 None => None,
             };
             let (lines, after) = body.split_at_checked(size)?;
@@ -157,11 +157,11 @@ fn parse<'a>(head: &'a str, body: &'a str) -> Option<(Record<'a>, &'a str)> {
 }
 
 /// The number of a publish, if there are more fields; `None` where they are not a number.
-fn parse_number<'a>(fields: &mut impl Iterator<Item = &'a str>) -> Option<Option<Number>> {
+fn parse_sequence<'a>(fields: &mut impl Iterator<Item = &'a str>) -> Option<Option<Sequence>> {
     let Some(epoch) = fields.next() else {
         return Some(None);
     };
     let epoch = epoch.parse().ok()?;
     let sequence = fields.next()?.parse().ok()?;
-    Some(Some(Number { epoch, sequence }))
+    Some(Some(Sequence { epoch, sequence }))
 }

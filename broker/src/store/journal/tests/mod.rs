@@ -11,7 +11,7 @@ mod power;
 mod real;
 
 use super::{Error, Frame, Journal, Notice, Record, Sync};
-use crate::store::batch::{Number, Publisher};
+use crate::store::batch::{Publisher, Sequence};
 use crate::store::stream::StreamId;
 use disk::{Call, Fault, SimulatedDisk};
 use std::io::ErrorKind;
@@ -107,15 +107,15 @@ fn frames() -> [Frame; 3] {
         publish(first, "news", 1_700_000_000_000 + u64::from(number), &text(number));
     }
     for number in 7..13 {
-        let number_of = Some(Number { epoch: 1, sequence: u64::from(number) - 7 });
-        let publisher = Some(Publisher { name: "ann", number: number_of });
+        let number_of = Some(Sequence { epoch: 1, sequence: u64::from(number) - 7 });
+        let publisher = Some(Publisher { name: "ann", sequence: number_of });
         let message = text(number);
         second.append("ünï/..", 1_700_000_000_100, publisher, [message.as_str()].into_iter());
     }
     second.acknowledge("bob", "news", stream(1), 3);
     let long = "long ".repeat(840);
     let batch = [text(13), long, String::new(), text(16), text(17)];
-    let publisher = Some(Publisher { name: "carl", number: None });
+    let publisher = Some(Publisher { name: "carl", sequence: None });
     third.append("news", 1_700_000_000_200, publisher, batch.iter().map(String::as_str));
     publish(third, "ünï/..", 1_700_000_000_200, &text(18));
     publish(third, "ünï/..", 1_700_000_000_200, &text(19));

@@ -6,11 +6,11 @@
 //! numbers live as long as the topic.
 
 use crate::refusal::Refusal;
-use crate::store::batch::Number;
+use crate::store::batch::Sequence;
 
 /// What one publisher has published to one topic, in its present epoch.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Numbers {
+pub(crate) struct Sequences {
     epoch: u64,
     /// The sequence that is appended next.
     next: u64,
@@ -26,7 +26,7 @@ struct Run {
     offset: u64,
 }
 
-/// What numbers were before something was appended.
+/// What was known before something was appended.
 #[derive(Debug)]
 pub(crate) struct Before {
     epoch: u64,
@@ -46,18 +46,18 @@ pub(crate) enum Verdict {
     Duplicate { offset: u64 },
 }
 
-impl Numbers {
+impl Sequences {
     /// Judges `count` messages that begin at `number`. Nothing is changed: see [`Self::append`].
     pub(crate) fn judge(
-        known: Option<&Numbers>,
-        number: Number,
+        known: Option<&Sequences>,
+        number: Sequence,
         count: u64,
     ) -> Result<Verdict, Refusal> {
         let expected = match known {
-            Some(numbers) if number.epoch < numbers.epoch => {
-                return Err(Refusal::OldEpoch { present: numbers.epoch });
+            Some(sequences) if number.epoch < sequences.epoch => {
+                return Err(Refusal::OldEpoch { present: sequences.epoch });
             }
-            Some(numbers) if number.epoch == numbers.epoch => numbers.next,
+            Some(sequences) if number.epoch == sequences.epoch => sequences.next,
             _ => 0,
         };
         if number.sequence > expected {
@@ -65,16 +65,16 @@ impl Numbers {
         }
         let skip = expected - number.sequence;
         match known {
-            Some(numbers) if skip > 0 && skip >= count => {
-                Ok(Verdict::Duplicate { offset: numbers.offset(number.sequence) })
+            Some(sequences) if skip > 0 && skip >= count => {
+                Ok(Verdict::Duplicate { offset: sequences.offset(number.sequence) })
             }
             _ => Ok(Verdict::Append { skip }),
         }
     }
 
     /// Notes `count` messages from `number` on, which are about to stand at `offset`. Gives what
-    /// [`Numbers::undo`] needs.
-    pub(crate) fn append(&mut self, number: Number, count: u64, offset: u64) -> Before {
+    /// [`Sequences::undo`] needs.
+    pub(crate) fn append(&mut self, number: Sequence, count: u64, offset: u64) -> Before {
         let mut before =
             Before { epoch: self.epoch, next: self.next, runs: None, count: self.runs.len() };
         if number.epoch != self.epoch {
@@ -88,7 +88,7 @@ impl Numbers {
         before
     }
 
-    /// Takes back the last [`Numbers::append`].
+    /// Takes back the last [`Sequences::append`].
     pub(crate) fn undo(&mut self, before: Before) {
         let Before { epoch, next, runs, count } = before;
         self.runs = runs.unwrap_or_else(|| std::mem::take(&mut self.runs));
@@ -119,78 +119,78 @@ impl Run {
 mod tests {
     use super::*;
 
-    fn number(epoch: u64, sequence: u64) -> Number {
-        Number { epoch, sequence }
+    fn number(epoch: u64, sequence: u64) -> Sequence {
+        Sequence { epoch, sequence }
     }
 
     /// A publisher that has published sequences 0 to 4 in epoch 3, the last two after a stranger.
-    fn five() -> Numbers {
-        let mut numbers = Numbers::default();
-        numbers.append(number(3, 0), 3, 10);
-        numbers.append(number(3, 3), 2, 20);
-        numbers
+    fn five() -> Sequences {
+        let mut sequences = Sequences::default();
+        sequences.append(number(3, 0), 3, 10);
+        sequences.append(number(3, 3), 2, 20);
+        sequences
     }
 
     #[test]
     fn a_new_publisher_begins_at_zero_in_any_epoch() {
-        assert_eq!(Numbers::judge(None, number(7, 0), 1).unwrap(), Verdict::Append { skip: 0 });
-        let refusal = Numbers::judge(None, number(0, 1), 1).unwrap_err();
+        assert_eq!(Sequences::judge(None, number(7, 0), 1).unwrap(), Verdict::Append { skip: 0 });
+        let refusal = Sequences::judge(None, number(0, 1), 1).unwrap_err();
         assert!(matches!(refusal, Refusal::Gap { expected: 0 }));
     }
 
     #[test]
     fn the_next_number_is_appended_and_a_gap_is_not() {
         let five = five();
-        let judged = Numbers::judge(Some(&five), number(3, 5), 2).unwrap();
+        let judged = Sequences::judge(Some(&five), number(3, 5), 2).unwrap();
         assert_eq!(judged, Verdict::Append { skip: 0 });
-        let refusal = Numbers::judge(Some(&five), number(3, 6), 1).unwrap_err();
+        let refusal = Sequences::judge(Some(&five), number(3, 6), 1).unwrap_err();
         assert!(matches!(refusal, Refusal::Gap { expected: 5 }));
     }
 
     #[test]
     fn an_old_number_is_a_duplicate_and_knows_its_offset() {
         for (sequence, offset) in [(0, 10), (2, 12), (3, 20), (4, 21)] {
-            let judged = Numbers::judge(Some(&five()), number(3, sequence), 1).unwrap();
+            let judged = Sequences::judge(Some(&five()), number(3, sequence), 1).unwrap();
             assert_eq!(judged, Verdict::Duplicate { offset });
         }
     }
 
     #[test]
     fn of_a_batch_that_is_there_in_part_the_rest_is_appended() {
-        let judged = Numbers::judge(Some(&five()), number(3, 3), 4).unwrap();
+        let judged = Sequences::judge(Some(&five()), number(3, 3), 4).unwrap();
         assert_eq!(judged, Verdict::Append { skip: 2 });
     }
 
     #[test]
     fn a_newer_epoch_starts_again_and_ends_the_older() {
-        let mut numbers = five();
-        let refusal = Numbers::judge(Some(&numbers), number(4, 1), 1).unwrap_err();
+        let mut sequences = five();
+        let refusal = Sequences::judge(Some(&sequences), number(4, 1), 1).unwrap_err();
         assert!(matches!(refusal, Refusal::Gap { expected: 0 }));
-        assert!(Numbers::judge(Some(&numbers), number(4, 0), 1).is_ok());
-        numbers.append(number(4, 0), 1, 22);
-        let refusal = Numbers::judge(Some(&numbers), number(3, 5), 1).unwrap_err();
+        assert!(Sequences::judge(Some(&sequences), number(4, 0), 1).is_ok());
+        sequences.append(number(4, 0), 1, 22);
+        let refusal = Sequences::judge(Some(&sequences), number(3, 5), 1).unwrap_err();
         assert!(matches!(refusal, Refusal::OldEpoch { present: 4 }));
-        let judged = Numbers::judge(Some(&numbers), number(4, 0), 1).unwrap();
+        let judged = Sequences::judge(Some(&sequences), number(4, 0), 1).unwrap();
         assert_eq!(judged, Verdict::Duplicate { offset: 22 });
     }
 
     #[test]
     fn what_was_appended_can_be_taken_back() {
-        let mut numbers = five();
+        let mut sequences = five();
         for (number, count, offset) in
             [(number(3, 5), 2, 22), (number(3, 5), 1, 30), (number(4, 0), 3, 30)]
         {
-            let before = format!("{numbers:?}");
-            let undo = numbers.append(number, count, offset);
-            assert_ne!(format!("{numbers:?}"), before);
-            numbers.undo(undo);
-            assert_eq!(format!("{numbers:?}"), before);
+            let before = format!("{sequences:?}");
+            let undo = sequences.append(number, count, offset);
+            assert_ne!(format!("{sequences:?}"), before);
+            sequences.undo(undo);
+            assert_eq!(format!("{sequences:?}"), before);
         }
     }
 
     #[test]
     fn numbers_at_the_end_of_their_range_do_not_overflow() {
-        let judged = Numbers::judge(None, number(u64::MAX, u64::MAX), 1);
+        let judged = Sequences::judge(None, number(u64::MAX, u64::MAX), 1);
         assert!(matches!(judged.unwrap_err(), Refusal::Gap { expected: 0 }));
     }
 }

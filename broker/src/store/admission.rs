@@ -1,0 +1,291 @@
+//! Which publishes are accepted: what is known of all topics, and the account of memory.
+//!
+//! Accepting comes before storing. What was accepted is counted at once, so that the next publish
+//! is judged by it, and can be taken back where the disk does not take it.
+//!
+//! # Not here
+//!
+//! The lists themselves, and locks (`contents.rs`).
+
+use crate::refusal::Refusal;
+use crate::store::batch::{Batch, Publish};
+use crate::store::memory::{self, Memory};
+use crate::store::sequences::{Sequences, Verdict};
+use crate::store::stream::{Cursor, StreamId};
+use crate::store::topic_state::{TopicState, Undo};
+use common::limits::TOPICS_MAX;
+use std::collections::HashMap;
+
+/// What is known beside the messages, and how much memory all of it takes.
+pub(crate) struct Admission {
+    pub(crate) topics: HashMap<String, TopicState>,
+    pub(crate) memory: Memory,
+    /// Whether what is accepted is on disk before it is answered.
+    pub(crate) durable: bool,
+}
+
+/// The answer to a publish that was not refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Receipt {
+    pub(crate) stream: StreamId,
+    /// Where the first message stands.
+    pub(crate) offset: u64,
+    /// How many messages were appended: fewer than were sent where some were there already.
+    pub(crate) appended: u64,
+    /// Whether all of it was there already.
+    pub(crate) duplicate: bool,
+    /// Whether the topic was created for it.
+    pub(crate) created: bool,
+    /// Whether it survives a crash of the machine that holds it.
+    pub(crate) durable: bool,
+}
+
+impl Receipt {
+    /// How many entries of its batch were appended.
+    pub(crate) fn count(&self) -> usize {
+        usize::try_from(self.appended).unwrap_or(usize::MAX)
+    }
+}
+
+impl Admission {
+    /// Nothing yet.
+    pub(crate) fn new(memory: Memory) -> Admission {
+        Admission { topics: HashMap::new(), memory, durable: false }
+    }
+
+    /// Takes a new topic into the account, whether there is room for it or not.
+    pub(crate) fn begin(&mut self, topic: &str, stream: StreamId, mirror: bool) {
+        let state = TopicState::new(stream, mirror, memory::topic_size(topic));
+        self.memory.used += state.size;
+        self.topics.insert(topic.to_owned(), state);
+    }
+
+    /// Takes a new topic into the account.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::TopicExists`], or no room for it.
+    pub(crate) fn create(
+        &mut self,
+        topic: &str,
+        stream: StreamId,
+        mirror: bool,
+    ) -> Result<(), Refusal> {
+        if self.topics.contains_key(topic) {
+            return Err(Refusal::TopicExists);
+        }
+        if self.topics.len() >= TOPICS_MAX {
+            return Err(Refusal::TooManyTopics { topics_max: TOPICS_MAX });
+        }
+        self.memory.check(memory::topic_size(topic))?;
+        self.begin(topic, stream, mirror);
+        Ok(())
+    }
+
+    /// Takes a topic out of the account, and gives what was known of it.
+    pub(crate) fn remove(&mut self, topic: &str) -> Option<TopicState> {
+        let state = self.topics.remove(topic)?;
+        self.memory.give_back(state.size);
+        Some(state)
+    }
+
+    /// Takes mirrored messages into the account. Gives what [`Admission::undo`] needs.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::OtherStream`] where they do not follow on what is there,
+    /// [`Refusal::TopicExists`] where this broker is the topic's home, or no room.
+    pub(crate) fn mirror(
+        &mut self,
+        topic: &str,
+        from: Cursor,
+        entries: &[String],
+    ) -> Result<Undo, Refusal> {
+        let known = self.topics.get(topic);
+        if known.is_some_and(|state| !state.mirror) {
+            return Err(Refusal::TopicExists);
+        }
+        if known.map_or(Cursor { next: 0, ..from }, TopicState::accepted_end) != from {
+            return Err(Refusal::OtherStream);
+        }
+        self.memory.check(entries.iter().map(|entry| memory::entry_size(entry)).sum())?;
+        let created = known.is_none();
+        if created {
+            self.create(topic, from.stream, true)?;
+        }
+        let state = self.topics.get_mut(topic).ok_or(Refusal::NoTopic)?;
+        let mut undo = state.count(entries, None, &mut self.memory);
+        undo.created = created;
+        Ok(undo)
+    }
+
+    /// Decides about each publish of a batch, in order, and takes note of what it decided. Each
+    /// publish that is not refused adds to `undo` what [`Admission::undo`] needs.
+    pub(crate) fn accept(
+        &mut self,
+        batch: &Batch,
+        mut undo: Option<&mut Vec<Undo>>,
+    ) -> Vec<Result<Receipt, Refusal>> {
+        let mut entries = batch.entries.as_slice();
+        let mut answers = Vec::with_capacity(batch.publishes.len());
+        // A topic is looked up once for all publishes to it that follow one another: a look-up for
+        // each would show in the rate of small publishes.
+        for run in batch.runs() {
+            let Some(topic) = run.first().map(|publish| &*publish.topic) else { continue };
+            let mut opened = self.open(topic, batch.own_only);
+            for publish in run {
+                let (these, rest) = entries.split_at_checked(publish.count).unwrap_or_default();
+                entries = rest;
+                answers.push(opened.as_mut().map_err(|refusal| refusal.clone()).and_then(|open| {
+                    let (receipt, step) = open.accept(publish, these)?;
+                    if let Some(undo) = undo.as_deref_mut() {
+                        undo.push(step);
+                    }
+                    Ok(receipt)
+                }));
+            }
+            // Nothing was accepted of what the topic was created for.
+            if opened.is_ok_and(|open| open.is_new) {
+                self.remove(topic);
+            }
+        }
+        answers
+    }
+
+    /// A topic that is about to be published to; it is created if need be, unless only topics
+    /// will do whose home this broker is.
+    fn open(&mut self, topic: &str, own_only: bool) -> Result<Open<'_>, Refusal> {
+        let known = self.topics.get(topic);
+        let is_new = known.is_none();
+        if own_only && known.is_none_or(|state| state.mirror) {
+            return Err(Refusal::UnknownTopic(topic.to_owned()));
+        }
+        if is_new {
+            self.create(topic, StreamId::random(), false)?;
+        }
+        let Admission { topics, memory, durable } = self;
+        let state = topics.get_mut(topic).ok_or(Refusal::NoTopic)?;
+        Ok(Open { state, memory, durable: *durable, is_new })
+    }
+
+    /// Takes back what was accepted last.
+    pub(crate) fn undo(&mut self, topic: &str, publisher: Option<&str>, undo: Undo) {
+        let created = undo.created;
+        if let Some(state) = self.topics.get_mut(topic) {
+            state.undo(publisher, undo, &mut self.memory);
+        }
+        if created {
+            self.remove(topic);
+        }
+    }
+}
+
+/// A topic that is published to.
+struct Open<'a> {
+    state: &'a mut TopicState,
+    memory: &'a mut Memory,
+    durable: bool,
+    /// Whether it was created just now, and nothing was accepted yet.
+    is_new: bool,
+}
+
+impl Open<'_> {
+    /// Decides about one publish.
+    fn accept(
+        &mut self,
+        publish: &Publish,
+        entries: &[String],
+    ) -> Result<(Receipt, Undo), Refusal> {
+        let Cursor { stream, next: offset } = self.state.accepted_end();
+        let count = entries.len() as u64;
+        let (appended, duplicate, created) = (0, true, false);
+        let durable = self.durable;
+        let mut receipt = Receipt { stream, offset, appended, duplicate, created, durable };
+        let mut skip = 0;
+        if let Some((publisher, sequence)) = &publish.numbered {
+            let known = self.state.sequences.get(publisher);
+            match Sequences::judge(known, *sequence, count)? {
+                Verdict::Append { skip: there } => skip = there,
+                Verdict::Duplicate { offset } => {
+                    receipt.offset = offset;
+                    return Ok((receipt, Undo::default()));
+                }
+            }
+        }
+        let new = usize::try_from(skip).ok().and_then(|skip| entries.get(skip..));
+        let new = new.unwrap_or_default();
+        self.memory.check(new.iter().map(|entry| memory::entry_size(entry)).sum())?;
+        let numbered =
+            publish.numbered.as_ref().map(|(by, first)| (by.as_str(), first.later(skip)));
+        let mut undo = self.state.count(new, numbered, self.memory);
+        undo.created = std::mem::take(&mut self.is_new);
+        receipt.created = undo.created;
+        receipt.appended = count - skip;
+        receipt.duplicate = false;
+        Ok((receipt, undo))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::batch::{Publisher, Sequence};
+
+    fn batch(publishes: &[(&str, &str, Option<u64>)]) -> Batch {
+        let mut batch = Batch::default();
+        for (topic, message, sequence) in publishes {
+            let number = sequence.map(|sequence| Sequence { epoch: 1, sequence });
+            let publisher = number.map(|number| Publisher { name: "ann", sequence: Some(number) });
+            batch.publish(topic, publisher, [*message].into_iter(), 100).unwrap();
+        }
+        batch
+    }
+
+    fn known(admission: &Admission) -> String {
+        let mut topics: Vec<_> = admission.topics.iter().collect();
+        topics.sort_by_key(|(topic, _)| *topic);
+        format!("{topics:?} {:?}", admission.memory)
+    }
+
+    #[test]
+    fn what_was_accepted_can_be_taken_back() {
+        let mut admission = Admission::new(Memory::new(1 << 20));
+        admission.accept(&batch(&[("a", "one", None), ("a", "two", Some(0))]), None);
+        let before = known(&admission);
+        let batch = batch(&[
+            ("a", "three", Some(1)),
+            ("b", "one", Some(0)),
+            ("b", "gap", Some(7)),
+            ("b", "one", Some(0)),
+            ("a", "four", None),
+            ("a", "five", Some(2)),
+        ]);
+        let mut undo = Vec::new();
+        let answers = admission.accept(&batch, Some(&mut undo));
+        assert!(matches!(answers[2], Err(Refusal::Gap { expected: 1 })));
+        assert!(answers[3].as_ref().unwrap().duplicate);
+        assert_eq!(answers[5].as_ref().unwrap().offset, 4);
+        assert_ne!(known(&admission), before);
+        for (publish, _) in batch.publishes.iter().zip(&answers).rev().filter(|it| it.1.is_ok()) {
+            let publisher = publish.numbered.as_ref().map(|(publisher, _)| publisher.as_str());
+            admission.undo(&publish.topic, publisher, undo.pop().unwrap());
+        }
+        assert_eq!(known(&admission), before);
+        assert!(undo.is_empty());
+    }
+
+    #[test]
+    fn a_full_account_refuses_and_takes_nothing() {
+        let mut admission = Admission::new(Memory::new(2000));
+        let long = "x".repeat(100);
+        let batch = batch(&[("a", long.as_str(), None); 20]);
+        let answers = admission.accept(&batch, None);
+        let full = |answer: &Result<_, _>| matches!(answer, Err(Refusal::Full { .. }));
+        assert!(answers[0].is_ok() && full(&answers[19]));
+        assert!(admission.memory.used <= 2000);
+        assert_eq!(
+            admission.topics["a"].accepted_end().next,
+            answers.iter().filter(|it| it.is_ok()).count() as u64
+        );
+    }
+}

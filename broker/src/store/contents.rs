@@ -1,0 +1,114 @@
+//! What the broker keeps, behind its locks: the lists, and what is known of them.
+//!
+//! No lock leaves this module, and none is held across I/O.
+
+use crate::refusal::Refusal;
+use crate::store::admission::Admission;
+use crate::store::change::{Change, Lists};
+use crate::store::journal::Frame;
+use crate::store::stream::StreamId;
+use crate::store::topic_state::{TopicState, TopicView};
+use std::collections::HashMap;
+use std::process;
+use std::sync::{Mutex, MutexGuard};
+
+/// Lock order: `admission`, then `lists`. Both are held to copy or to push.
+///
+/// Invariant: `lists` never holds what a crash could take back: with a journal, a change is
+/// accepted before it is written and applied after. A topic is there for readers when it has a
+/// list.
+pub(crate) struct Contents {
+    admission: Mutex<Admission>,
+    /// Messages of each topic, oldest first.
+    lists: Mutex<HashMap<String, Vec<String>>>,
+}
+
+impl Contents {
+    /// What was kept before.
+    pub(crate) fn new(admission: Admission, lists: Lists) -> Contents {
+        Contents { admission: Mutex::new(admission), lists: Mutex::new(lists) }
+    }
+
+    /// Accepts or refuses a change, and puts what is accepted into the frame.
+    pub(crate) fn accept(&self, change: &mut dyn Change, frame: &mut Frame) {
+        change.accept(&mut lock(&self.admission), Some(frame));
+    }
+
+    /// Makes visible what was accepted.
+    pub(crate) fn apply(&self, change: &mut dyn Change) {
+        let mut admission = lock(&self.admission);
+        let mut lists = lock(&self.lists);
+        let garbage = change.apply(&mut admission, &mut lists);
+        drop((admission, lists));
+        drop(garbage);
+    }
+
+    /// Takes back what was accepted, of several changes the last first.
+    pub(crate) fn undo(&self, change: &mut dyn Change, refusal: &Refusal) {
+        change.undo(&mut lock(&self.admission), refusal);
+    }
+
+    /// Accepts and applies a change that goes to no journal.
+    pub(crate) fn change(&self, change: &mut dyn Change) {
+        let mut admission = lock(&self.admission);
+        let mut lists = lock(&self.lists);
+        change.accept(&mut admission, None);
+        let garbage = change.apply(&mut admission, &mut lists);
+        drop((admission, lists));
+        drop(garbage);
+    }
+
+    /// Looks at what is known beside the lists, accepted changes included.
+    pub(crate) fn know<T>(&self, see: impl FnOnce(&mut Admission) -> T) -> T {
+        see(&mut lock(&self.admission))
+    }
+
+    /// Looks at every topic.
+    pub(crate) fn each(&self, mut see: impl FnMut(&str, TopicView<'_>)) {
+        let admission = lock(&self.admission);
+        let lists = lock(&self.lists);
+        for (topic, list) in &*lists {
+            if let Some(state) = admission.topics.get(topic) {
+                see(topic, TopicView::new(state, list));
+            }
+        }
+    }
+
+    /// Looks at a topic, if it is there.
+    pub(crate) fn see<T>(&self, topic: &str, see: impl FnOnce(TopicView<'_>) -> T) -> Option<T> {
+        let admission = lock(&self.admission);
+        let lists = lock(&self.lists);
+        Some(see(TopicView::new(admission.topics.get(topic)?, lists.get(topic)?)))
+    }
+
+    /// Looks at a topic, if it is still `stream`. A topic that is not there is an empty list to
+    /// whoever has read nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::OtherStream`].
+    pub(crate) fn read<T>(
+        &self,
+        topic: &str,
+        stream: StreamId,
+        read: impl FnOnce(TopicView<'_>) -> T,
+    ) -> Result<T, Refusal> {
+        let admission = lock(&self.admission);
+        let lists = lock(&self.lists);
+        match (admission.topics.get(topic), lists.get(topic)) {
+            (Some(state), Some(list)) if state.stream == stream => {
+                Ok(read(TopicView::new(state, list)))
+            }
+            (_, None) if stream == StreamId::NONE => {
+                Ok(read(TopicView::new(&TopicState::new(stream, false, 0), &[])))
+            }
+            _ => Err(Refusal::OtherStream),
+        }
+    }
+}
+
+/// The one place that decides what a poisoned lock means.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // The panic may have broken the invariant: stop, and let a restart begin again.
+    mutex.lock().unwrap_or_else(|_| process::abort())
+}
