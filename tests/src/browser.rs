@@ -27,6 +27,14 @@ const ARGUMENTS: [&str; 9] = [
 
 /// The key that submits a form.
 pub const ENTER: &str = "\u{e007}";
+/// The key that is held from its first mention to its second.
+pub const SHIFT: &str = "\u{e008}";
+/// The keys that go to the line above and below, and the one that leaves something.
+pub const ARROW_UP: &str = "\u{e013}";
+/// See [`ARROW_UP`].
+pub const ARROW_DOWN: &str = "\u{e015}";
+/// See [`ARROW_UP`].
+pub const ESCAPE: &str = "\u{e00c}";
 
 /// A browser with one window or several, of which one is looked at. It ends with this value.
 pub struct Browser {

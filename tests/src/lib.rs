@@ -42,7 +42,7 @@ mod system;
 pub mod tools;
 pub mod wait;
 
-pub use browser::{Browser, ENTER};
+pub use browser::{ARROW_DOWN, ARROW_UP, Browser, ENTER, ESCAPE, SHIFT};
 pub use checker::{Checker, Counts};
 pub use folder::Folder;
 pub use load::{Door, Follower, Load};

@@ -23,7 +23,7 @@
 //! - [`log`]: who did what
 //! - [`messages`]: the list of a topic, whole, in pieces and as it grows
 //! - [`metrics`]: what is counted
-//! - [`page`]: what people see in a browser
+//! - [`page`], [`page_topics`]: what people see in a browser
 //! - [`peers`]: peers with an index
 //! - [`programs`]: how the programs begin, end, and say what is wrong
 //! - [`publish`]: what is stored, what is refused, and what is not stored twice
@@ -61,6 +61,7 @@ mod log;
 mod messages;
 mod metrics;
 mod page;
+mod page_topics;
 mod peers;
 mod programs;
 mod publish;

@@ -1,21 +1,36 @@
 //! `GET /`: the page, for people.
 //!
-//! One file holds all of it, so it works with no other server and no network, and a strict policy
-//! can name its one script and its one style sheet by their digests.
+//! It is built from the files in `page/` and served as one, so it works with no other server and
+//! no network, and a strict policy can name its one script and its one style sheet by their digests.
 
 use super::{Door, Manner};
 
 #[cfg(test)]
 mod tests;
 
-const PAGE: &str = include_str!("page.html");
+const PAGE: &str = concat!(
+    include_str!("page/head.html"),
+    "<style>\n",
+    include_str!("page/page.css"),
+    "</style>\n",
+    include_str!("page/body.html"),
+    "<script type=\"module\">\n",
+    include_str!("page/asking.js"),
+    include_str!("page/topics.js"),
+    include_str!("page/overview.js"),
+    include_str!("page/messages.js"),
+    include_str!("page/following.js"),
+    include_str!("page/acting.js"),
+    include_str!("page/address.js"),
+    "</script>\n</body>\n</html>\n",
+);
 
 /// What the page may do (Content Security Policy, level 3): run what its file holds, and talk to
 /// the broker that it came from. Text that somebody published cannot become code, even if the
 /// page took it for markup. A test compares the digests with the file.
 const POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-E+RcETCwKWiTFBuWmAgN7JrXMb2V31xWVLgJJEAN6r0='; \
-    style-src 'sha256-QghYnjELukTDggaN1HyeU+QBs0OukMwXzcSAMKpOIyA='; \
+    script-src 'sha256-TpH1XAUlV+DBrfT6jpOX5cUCE3WKae9hZ/37bPbvrhY='; \
+    style-src 'sha256-rbApsNZnIDDt9z2Qx2/XebN1HamTS3ZNXmBdbtw4oxA='; \
     img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
