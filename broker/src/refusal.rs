@@ -1,6 +1,6 @@
 //! Why the broker refuses what a client asks, and what each refusal is in HTTP.
 //!
-//! Every door shows the same text; [`Refusal::status`] is the one place that gives it a number.
+//! Every door shows the same text; each refusal is stated once, with its HTTP status.
 
 use common::json::Object;
 use common::{http, json};
@@ -111,158 +111,145 @@ impl Refusal {
         };
     }
 
-    /// The HTTP status. No `_` arm: a new variant has to choose.
+    /// The HTTP status.
     pub(crate) fn status(&self) -> u16 {
+        self.answer().0
+    }
+
+    /// The HTTP status, and the text. No `_` arm: a new variant has to choose.
+    fn answer(&self) -> (u16, String) {
         match self {
-            Refusal::Http(cause) => cause.status(),
-            Refusal::Chunked(cause) => cause.status(),
-            Refusal::Json(_)
-            | Refusal::Field { .. }
-            | Refusal::TooManyEventTopics { .. }
-            | Refusal::UnknownCommand
-            | Refusal::Command(_)
-            | Refusal::InvalidJson => 400,
-            Refusal::MessageSize { .. }
-            | Refusal::BodySize { .. }
-            | Refusal::LineSize { .. }
-            | Refusal::ObjectSize { .. } => 413,
-            Refusal::Line { cause, .. } => cause.status(),
-            Refusal::UnknownPath
-            | Refusal::UnknownTopic(_)
-            | Refusal::NoTopic
-            | Refusal::NotIndexed { is_away: false }
-            | Refusal::NotSubscribed(_) => 404,
-            Refusal::Method { .. } => 405,
-            Refusal::UnknownMethod => 501,
-            Refusal::ContentEncoding => 415,
-            Refusal::PastEnd { .. } => 416,
-            Refusal::OtherStream => 410,
-            Refusal::OtherDigest => 412,
-            Refusal::Gap { .. } | Refusal::TopicExists => 409,
-            Refusal::OldEpoch { .. } | Refusal::Origin => 403,
-            Refusal::Token { .. } => 401,
-            Refusal::Misdirected => 421,
-            Refusal::Full { .. }
-            | Refusal::NotStored { .. }
-            | Refusal::TooManyTopics { .. }
-            | Refusal::TooManySubscribers { .. } => 507,
-            Refusal::Home { status, .. } => *status,
-            Refusal::Unreachable { .. }
-            | Refusal::Away(_)
-            | Refusal::NotIndexed { is_away: true } => 503,
-            Refusal::Ring => 508,
-            Refusal::TooSlow { .. } => 408,
-            Refusal::Busy { .. } | Refusal::NotReady | Refusal::TooManySubscriptions { .. } => 503,
+            Refusal::Http(cause) => (cause.status(), cause.to_string()),
+            Refusal::Chunked(cause) => (cause.status(), cause.to_string()),
+            Refusal::Json(cause) => (400, format!("not JSON: {cause}")),
+            Refusal::Field { field, reason } => (400, format!("'{field}' {reason}")),
+            Refusal::MessageSize { size, size_max } => (
+                413,
+                format!(
+                    "'message' has {size} bytes, the limit is {size_max} (broker --max-message)"
+                ),
+            ),
+            Refusal::BodySize { size_max } => {
+                (413, format!("the body is larger than the limit of {size_max} bytes"))
+            }
+            Refusal::Line { number, cause } => (cause.status(), format!("line {number}: {cause}")),
+            Refusal::UnknownPath => (
+                404,
+                "nothing is served under this path; there are /publish, /messages, /events, \
+                 /topics, /metrics, /livez, /readyz, and / for people"
+                    .into(),
+            ),
+            Refusal::Method { allow } => (405, format!("this path takes {allow}")),
+            Refusal::UnknownMethod => (501, "no path takes this method".into()),
+            Refusal::ContentEncoding => (415, "send the body without a content coding".into()),
+            Refusal::UnknownTopic(topic) => (404, format!("Topic '{topic}' not found")),
+            Refusal::TopicExists => (409, "Topic already exists".into()),
+            Refusal::NoTopic => (404, "Topic does not exist".into()),
+            Refusal::NotIndexed { is_away } => {
+                (if *is_away { 503 } else { 404 }, "Topic not found".into())
+            }
+            Refusal::Away(topic) => (503, format!("Topic '{topic}' not found: its home is away")),
+            Refusal::NotSubscribed(topic) => (404, format!("Not subscribed to topic '{topic}'")),
+            Refusal::UnknownCommand => (400, "Unknown command".into()),
+            Refusal::Command(expected) => (400, (*expected).into()),
+            Refusal::InvalidJson => (400, "Invalid JSON format".into()),
+            Refusal::LineSize { size_max } => {
+                (413, format!("the line is longer than {size_max} bytes (--max-message)"))
+            }
+            Refusal::ObjectSize { size_max } => {
+                (413, format!("the object is larger than the limit of {size_max} bytes"))
+            }
+            Refusal::PastEnd { from, next } => {
+                (416, format!("offset {from} is past the end: the next offset is {next}"))
+            }
+            Refusal::OtherStream => {
+                (410, "the topic was deleted and created again: read it from offset 0".into())
+            }
+            Refusal::OtherDigest => {
+                (412, "the digest is not that of the topic's first messages".into())
+            }
+            Refusal::Gap { expected } => {
+                (409, format!("'sequence' leaves a gap: expected {expected}"))
+            }
+            Refusal::OldEpoch { present } => {
+                (403, format!("'epoch' is old: this publisher is at {present}"))
+            }
+            Refusal::Full { bytes_max } => (
+                507,
+                format!(
+                    "memory for messages is full ({bytes_max} bytes): delete a topic, or start \
+                     the broker with a larger --max-memory"
+                ),
+            ),
+            Refusal::Home { status, text } => (*status, text.clone()),
+            Refusal::Unreachable { broker, reason } => {
+                (503, format!("the broker {broker} is out of reach: {reason}"))
+            }
+            Refusal::Ring => (
+                508,
+                "the upstream leads back to this broker: brokers must not form a ring; start \
+                     one of them without --upstream"
+                    .into(),
+            ),
+            Refusal::NotStored { reason } => {
+                (507, format!("not stored: {reason}; make room on the disk"))
+            }
+            Refusal::TooManyTopics { topics_max } => {
+                (507, format!("there are {topics_max} topics, as many as there may be: delete one"))
+            }
+            Refusal::TooManyEventTopics { topics_max } => (
+                400,
+                format!(
+                    "an event stream has {topics_max} topics at most: open another for the others"
+                ),
+            ),
+            Refusal::TooManySubscribers { subscribers_max } => (
+                507,
+                format!(
+                    "there are {subscribers_max} named subscribers, as many as there may be: \
+                     unsubscribe one"
+                ),
+            ),
+            Refusal::Misdirected => (
+                421,
+                "this broker serves its own machine only, under names such as localhost: \
+                     call it so, or start it with --host"
+                    .into(),
+            ),
+            Refusal::Origin => (
+                403,
+                "web pages of this origin may not use this broker unless it is started with \
+                     --allow-origin"
+                    .into(),
+            ),
+            Refusal::Token { how } => (401, format!("this broker asks for a token: {how}")),
+            Refusal::TooManySubscriptions { subscriptions_max } => (
+                503,
+                format!(
+                    "there are {subscriptions_max} subscriptions, as many as there may be: try \
+                     again when others have left"
+                ),
+            ),
+            Refusal::NotReady => {
+                (503, "the last publish could not be stored: make room on the disk".into())
+            }
+            Refusal::Busy { bytes_max } => (
+                503,
+                format!(
+                    "clients are sending more than {bytes_max} bytes at once: try again, or \
+                     start the broker with a larger --max-memory"
+                ),
+            ),
+            Refusal::TooSlow { what, seconds, flag } => {
+                (408, format!("the {what} did not arrive within {seconds} s (broker --{flag})"))
+            }
         }
     }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Refusal::Http(cause) => cause.fmt(f),
-            Refusal::Chunked(cause) => cause.fmt(f),
-            Refusal::Json(cause) => write!(f, "not JSON: {cause}"),
-            Refusal::Field { field, reason } => write!(f, "'{field}' {reason}"),
-            Refusal::MessageSize { size, size_max } => write!(
-                f,
-                "'message' has {size} bytes, the limit is {size_max} (broker --max-message)"
-            ),
-            Refusal::BodySize { size_max } => {
-                write!(f, "the body is larger than the limit of {size_max} bytes")
-            }
-            Refusal::Line { number, cause } => write!(f, "line {number}: {cause}"),
-            Refusal::UnknownPath => f.write_str(
-                "nothing is served under this path; there are /publish, /messages, /events, \
-                 /topics, /metrics, /livez, /readyz, and / for people",
-            ),
-            Refusal::Method { allow } => write!(f, "this path takes {allow}"),
-            Refusal::UnknownMethod => f.write_str("no path takes this method"),
-            Refusal::ContentEncoding => f.write_str("send the body without a content coding"),
-            Refusal::UnknownTopic(topic) => write!(f, "Topic '{topic}' not found"),
-            Refusal::TopicExists => f.write_str("Topic already exists"),
-            Refusal::NoTopic => f.write_str("Topic does not exist"),
-            Refusal::NotIndexed { .. } => f.write_str("Topic not found"),
-            Refusal::Away(topic) => write!(f, "Topic '{topic}' not found: its home is away"),
-            Refusal::NotSubscribed(topic) => write!(f, "Not subscribed to topic '{topic}'"),
-            Refusal::UnknownCommand => f.write_str("Unknown command"),
-            Refusal::Command(expected) => f.write_str(expected),
-            Refusal::InvalidJson => f.write_str("Invalid JSON format"),
-            Refusal::LineSize { size_max } => {
-                write!(f, "the line is longer than {size_max} bytes (--max-message)")
-            }
-            Refusal::ObjectSize { size_max } => {
-                write!(f, "the object is larger than the limit of {size_max} bytes")
-            }
-            Refusal::PastEnd { from, next } => {
-                write!(f, "offset {from} is past the end: the next offset is {next}")
-            }
-            Refusal::OtherStream => f.write_str(
-                "the topic is another stream now: it was made anew; read it from its start",
-            ),
-            Refusal::OtherDigest => {
-                f.write_str("the digest is not that of the topic's first messages")
-            }
-            Refusal::Gap { expected } => {
-                write!(f, "'sequence' leaves a gap: expected {expected}")
-            }
-            Refusal::OldEpoch { present } => {
-                write!(f, "'epoch' is old: this publisher is at {present}")
-            }
-            Refusal::Full { bytes_max } => write!(
-                f,
-                "memory for messages is full ({bytes_max} bytes): delete a topic, or start the \
-                 broker with a larger --max-memory"
-            ),
-            Refusal::Home { text, .. } => f.write_str(text),
-            Refusal::Unreachable { broker, reason } => {
-                write!(f, "the broker {broker} is out of reach: {reason}")
-            }
-            Refusal::Ring => f.write_str(
-                "the upstream leads back to this broker: brokers must not form a ring; \
-                 start one of them without --upstream",
-            ),
-            Refusal::NotStored { reason } => {
-                write!(f, "not stored: {reason}; make room on the disk")
-            }
-            Refusal::TooManyTopics { topics_max } => {
-                write!(f, "there are {topics_max} topics, as many as there may be: delete one")
-            }
-            Refusal::TooManyEventTopics { topics_max } => write!(
-                f,
-                "an event stream has {topics_max} topics at most: open another for the others"
-            ),
-            Refusal::TooManySubscribers { subscribers_max } => write!(
-                f,
-                "there are {subscribers_max} named subscribers, as many as there may be: \
-                 unsubscribe one"
-            ),
-            Refusal::Misdirected => f.write_str(
-                "this broker serves its own machine only, under names such as localhost: call it \
-                 so, or start it with --host",
-            ),
-            Refusal::Origin => f.write_str(
-                "web pages of this origin may not use this broker unless it is started with \
-                 --allow-origin",
-            ),
-            Refusal::Token { how } => write!(f, "this broker asks for a token: {how}"),
-            Refusal::TooManySubscriptions { subscriptions_max } => write!(
-                f,
-                "there are {subscriptions_max} subscriptions, as many as there may be: try again \
-                 when others have left"
-            ),
-            Refusal::NotReady => {
-                f.write_str("the last publish could not be stored: make room on the disk")
-            }
-            Refusal::Busy { bytes_max } => write!(
-                f,
-                "clients are sending more than {bytes_max} bytes at once: try again, or \
-                 start the broker with a larger --max-memory"
-            ),
-            Refusal::TooSlow { what, seconds, flag } => {
-                write!(f, "the {what} did not arrive within {seconds} s (broker --{flag})")
-            }
-        }
+        f.write_str(&self.answer().1)
     }
 }
 

@@ -87,29 +87,30 @@ impl Error {
     /// The status of the answer to a request with such a body.
     #[must_use]
     pub fn status(&self) -> u16 {
+        self.answer().0
+    }
+
+    /// The status, and what is wrong.
+    fn answer(&self) -> (u16, String) {
         match self {
-            Error::Size | Error::Extension | Error::ContentEnd | Error::Trailer => 400,
-            Error::ExtensionsTooLarge | Error::TooLarge(_) => 413,
-            Error::TrailersTooLarge => 431,
+            Error::Size => (400, "a chunk's size is not a hexadecimal number".into()),
+            Error::Extension => (400, "a chunk's extension is not valid".into()),
+            Error::ExtensionsTooLarge => {
+                (413, format!("chunk extensions are larger than {CHUNK_EXTENSIONS_SIZE_MAX} bytes"))
+            }
+            Error::ContentEnd => (400, "a chunk does not end where its size says".into()),
+            Error::TooLarge(limit) => (413, format!("the body is larger than {limit} bytes")),
+            Error::Trailer => (400, "a trailer is not a name, a colon and a value".into()),
+            Error::TrailersTooLarge => {
+                (431, format!("trailers are larger than {TRAILERS_SIZE_MAX} bytes"))
+            }
         }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::Size => f.write_str("a chunk's size is not a hexadecimal number"),
-            Error::Extension => f.write_str("a chunk's extension is not valid"),
-            Error::ExtensionsTooLarge => {
-                write!(f, "chunk extensions are larger than {CHUNK_EXTENSIONS_SIZE_MAX} bytes")
-            }
-            Error::ContentEnd => f.write_str("a chunk does not end where its size says"),
-            Error::TooLarge(limit) => write!(f, "the body is larger than {limit} bytes"),
-            Error::Trailer => f.write_str("a trailer is not a name, a colon and a value"),
-            Error::TrailersTooLarge => {
-                write!(f, "trailers are larger than {TRAILERS_SIZE_MAX} bytes")
-            }
-        }
+        f.write_str(&self.answer().1)
     }
 }
 

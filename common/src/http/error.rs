@@ -67,79 +67,65 @@ impl Error {
     /// The status of the answer to a request that is refused for this reason.
     #[must_use]
     pub fn status(&self) -> u16 {
+        self.answer().0
+    }
+
+    /// The status, and what is wrong.
+    fn answer(&self) -> (u16, String) {
         match self {
-            Error::LineEnd
-            | Error::TooManyEmptyLines
-            | Error::Method
-            | Error::Target
-            | Error::Version
-            | Error::StatusLine
-            | Error::StatusLineTooLong
-            | Error::FieldName
-            | Error::FieldValue
-            | Error::Repeated(_)
-            | Error::HostMissing
-            | Error::Host
-            | Error::ContentLength
-            | Error::TwoLengths
-            | Error::TransferEncoding
-            | Error::BodyNotAllowed => 400,
-            Error::ContentLengthTooLarge => 413,
-            Error::RequestLineTooLong => 414,
-            Error::Expectation => 417,
-            Error::FieldTooLong | Error::FieldsTooLarge | Error::TooManyFields => 431,
-            Error::MethodTooLong
-            | Error::MethodNotSupported
-            | Error::TransferEncodingNotSupported => 501,
-            Error::VersionNotSupported => 505,
+            Error::LineEnd => (400, "a line does not end with CR LF".into()),
+            Error::Method => (400, "the method is not a token followed by one space".into()),
+            Error::MethodNotSupported => (501, "this method is not supported".into()),
+            Error::Target => (400, "the request target is not valid".into()),
+            Error::Version => (400, "the version is not of the form HTTP/1.1".into()),
+            Error::VersionNotSupported => (505, "only HTTP/1.1 and HTTP/1.0 are supported".into()),
+            Error::StatusLine => (400, "the first line of the response has no status".into()),
+            Error::FieldName => (400, "a header line is not a name, a colon and a value".into()),
+            Error::FieldValue => (400, "a header's value has a byte that is not allowed".into()),
+            Error::HostMissing => (400, "the Host header is missing".into()),
+            Error::Host => (400, "the Host header is not a host with an optional port".into()),
+            Error::ContentLength => (400, "the Content-Length header is not one number".into()),
+            Error::ContentLengthTooLarge => {
+                (413, "the Content-Length header is beyond 64 bits".into())
+            }
+            Error::TwoLengths => {
+                (400, "there are both Content-Length and Transfer-Encoding headers".into())
+            }
+            Error::TransferEncoding => (400, "the Transfer-Encoding header is not valid".into()),
+            Error::TransferEncodingNotSupported => {
+                (501, "the only transfer coding supported is chunked".into())
+            }
+            Error::BodyNotAllowed => (400, "a request with this method cannot have a body".into()),
+            Error::Expectation => (417, "the only expectation supported is 100-continue".into()),
+            Error::Repeated(name) => (400, format!("there is more than one {name} header")),
+            Error::TooManyEmptyLines => {
+                (400, format!("more than {EMPTY_LINES_MAX} empty lines before the request"))
+            }
+            Error::MethodTooLong => {
+                (501, format!("the method is longer than {METHOD_SIZE_MAX} bytes"))
+            }
+            Error::RequestLineTooLong => {
+                (414, format!("the request line is longer than {REQUEST_LINE_SIZE_MAX} bytes"))
+            }
+            Error::StatusLineTooLong => {
+                (400, format!("the status line is longer than {REQUEST_LINE_SIZE_MAX} bytes"))
+            }
+            Error::FieldTooLong => {
+                (431, format!("a header line is longer than {HEADER_LINE_SIZE_MAX} bytes"))
+            }
+            Error::FieldsTooLarge => {
+                (431, format!("the header lines are more than {HEADERS_SIZE_MAX} bytes"))
+            }
+            Error::TooManyFields => {
+                (431, format!("there are more than {HEADERS_MAX} header lines"))
+            }
         }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Error::LineEnd => "a line does not end with CR LF",
-            Error::Method => "the method is not a token followed by one space",
-            Error::MethodNotSupported => "this method is not supported",
-            Error::Target => "the request target is not valid",
-            Error::Version => "the version is not of the form HTTP/1.1",
-            Error::VersionNotSupported => "only HTTP/1.1 and HTTP/1.0 are supported",
-            Error::StatusLine => "the first line of the response has no status",
-            Error::FieldName => "a header line is not a name, a colon and a value",
-            Error::FieldValue => "a header's value has a byte that is not allowed",
-            Error::HostMissing => "the Host header is missing",
-            Error::Host => "the Host header is not a host with an optional port",
-            Error::ContentLength => "the Content-Length header is not one number",
-            Error::ContentLengthTooLarge => "the Content-Length header is beyond 64 bits",
-            Error::TwoLengths => "there are both Content-Length and Transfer-Encoding headers",
-            Error::TransferEncoding => "the Transfer-Encoding header is not valid",
-            Error::TransferEncodingNotSupported => "the only transfer coding supported is chunked",
-            Error::BodyNotAllowed => "a request with this method cannot have a body",
-            Error::Expectation => "the only expectation supported is 100-continue",
-            Error::Repeated(name) => return write!(f, "there is more than one {name} header"),
-            Error::TooManyEmptyLines => {
-                return write!(f, "more than {EMPTY_LINES_MAX} empty lines before the request");
-            }
-            Error::MethodTooLong => {
-                return write!(f, "the method is longer than {METHOD_SIZE_MAX} bytes");
-            }
-            Error::RequestLineTooLong => {
-                return write!(f, "the request line is longer than {REQUEST_LINE_SIZE_MAX} bytes");
-            }
-            Error::StatusLineTooLong => {
-                return write!(f, "the status line is longer than {REQUEST_LINE_SIZE_MAX} bytes");
-            }
-            Error::FieldTooLong => {
-                return write!(f, "a header line is longer than {HEADER_LINE_SIZE_MAX} bytes");
-            }
-            Error::FieldsTooLarge => {
-                return write!(f, "the header lines are more than {HEADERS_SIZE_MAX} bytes");
-            }
-            Error::TooManyFields => {
-                return write!(f, "there are more than {HEADERS_MAX} header lines");
-            }
-        })
+        f.write_str(&self.answer().1)
     }
 }
 

@@ -6,7 +6,7 @@
 
 mod answer;
 mod events;
-mod gate;
+mod head;
 mod messages;
 mod metrics;
 mod page;
@@ -63,13 +63,14 @@ enum Next<'a> {
     /// The beginning of a head.
     Partial,
     /// A whole head, and not the whole body.
-    Body(Awaited<'a>),
+    Body(Unfinished<'a>),
     /// Something after which the connection has to be closed.
     Close(Refusal, Manner<'a>),
 }
 
 /// A request whose body has not wholly arrived.
-struct Awaited<'a> {
+struct Unfinished<'a> {
+    route: Route,
     head_size: usize,
     body: Body,
     /// Whether the client waits for a word before it sends the body.
@@ -105,7 +106,7 @@ impl<'a> Door<'a> {
         let mut head_begun = begun;
         loop {
             let next = match self.next() {
-                Next::Body(awaited) => self.gather(&awaited)?,
+                Next::Body(unfinished) => self.gather(unfinished)?,
                 next => next,
             };
             let manner = match next {
@@ -152,12 +153,12 @@ impl<'a> Door<'a> {
             }
         };
         let mut manner = Manner::of(&request);
-        if let Err(refusal) = gate::address(&request, &broker.access) {
+        if let Err(refusal) = head::check_address(&request, &broker.access) {
             return Next::Close(refusal, manner);
         }
-        let admitted = gate::origin(&request, &broker.access).and_then(|origin| {
+        let admitted = head::check_origin(&request, &broker.access).and_then(|origin| {
             manner.origin = origin;
-            gate::token(&request, &broker.access)
+            head::check_token(&request, &broker.access)
         });
         let after_head = input.get(head_size..).unwrap_or_default();
         let body = match request.body {
@@ -168,33 +169,30 @@ impl<'a> Door<'a> {
             },
             Body::Chunked => None,
         };
-        match (body, admitted) {
-            (Some(body), admitted) => {
+        let route = admitted.and_then(|()| route::of(&request));
+        match (body, route) {
+            (Some(body), Ok(route)) => {
                 self.used += head_size + body.len();
-                match admitted {
-                    Ok(()) => {
-                        let mut share = broker.input_budget.share();
-                        take(&request, body, manner, &mut self.batch, broker, &mut share)
-                    }
-                    Err(refusal) => Next::Request(Route::Refuse(refusal), manner),
-                }
+                let mut share = broker.input_budget.share();
+                take(route, body, manner, &mut self.batch, broker, &mut share)
+            }
+            (Some(body), Err(refusal)) => {
+                self.used += head_size + body.len();
+                Next::Request(Route::Refuse(refusal), manner)
+            }
+            (None, Ok(route)) => {
+                let Request { body, expects_continue, .. } = request;
+                Next::Body(Unfinished { route, head_size, body, expects_continue, manner })
             }
             // What is refused is refused before its body is awaited.
-            (None, admitted) => match admitted.and_then(|()| route::of(&request)) {
-                Ok(_) => {
-                    let Request { body, expects_continue, .. } = request;
-                    Next::Body(Awaited { head_size, body, expects_continue, manner })
-                }
-                Err(refusal) => Next::Close(refusal, manner),
-            },
+            (None, Err(refusal)) => Next::Close(refusal, manner),
         }
     }
 
-    /// Waits for a body that has not wholly arrived, and takes the request then.
-    fn gather(&mut self, awaited: &Awaited<'a>) -> Result<Next<'a>, End> {
+    /// Reads the rest of a body, and takes the request then.
+    fn gather(&mut self, unfinished: Unfinished<'a>) -> Result<Next<'a>, End> {
         self.flush()?;
-        let &Awaited { head_size, body, expects_continue, manner } = awaited;
-        let head = self.connection.buffered().get(..head_size).unwrap_or_default().to_vec();
+        let Unfinished { route, head_size, body, expects_continue, manner } = unfinished;
         self.connection.consume(head_size);
         let mut share = self.broker.input_budget.share();
         if let Body::Sized(size) = body
@@ -237,13 +235,7 @@ impl<'a> Door<'a> {
             }
             self.fill(("body of the request", "body-timeout"), timeout, deadline, manner)?;
         }
-        match parse::request(&head) {
-            Ok(Progress::Complete { value, .. }) => {
-                Ok(take(&value, &gathered, manner, &mut self.batch, self.broker, &mut share))
-            }
-            // It was complete before it was copied.
-            _ => Err(End),
-        }
+        Ok(take(route, &gathered, manner, &mut self.batch, self.broker, &mut share))
     }
 
     /// Sends what is ready and waits for more of a head.
@@ -358,10 +350,10 @@ impl<'a> Door<'a> {
     }
 }
 
-/// Takes a whole request: a publish goes into the batch, anything else is routed. What a large
-/// body becomes on the way is on the same account as the body.
+/// Takes a whole request: a publish goes into the batch. What a large body becomes on the way is on
+/// the same account as the body.
 fn take<'a>(
-    request: &Request<'_>,
+    route: Route,
     body: &[u8],
     manner: Manner<'a>,
     batch: &mut Batch,
@@ -369,24 +361,18 @@ fn take<'a>(
     share: &mut Share<'_>,
 ) -> Next<'a> {
     let size_max = broker.message_size_max;
-    let route = route::of(request).and_then(|route| {
-        match &route {
-            Route::Publish => {
-                share.grow(DocumentSize::default().of(body))?;
-                let object = json::parse(body).map_err(Refusal::Json)?;
-                publish::add(&object, "topic", batch, size_max)?;
-            }
-            Route::Lines { topic } => {
-                share.grow(input_budget::lines_size(body))?;
-                topics::read_lines(topic, body, batch, size_max)?;
-            }
-            _ => {}
-        }
-        Ok(route)
-    });
-    match route {
-        Ok(Route::Publish | Route::Lines { .. }) => Next::Publish(manner),
-        Ok(route) => Next::Request(route, manner),
+    let added = match &route {
+        Route::Publish => share.grow(DocumentSize::default().of(body)).and_then(|()| {
+            let object = json::parse(body).map_err(Refusal::Json)?;
+            publish::add(&object, "topic", batch, size_max)
+        }),
+        Route::Lines { topic } => share
+            .grow(input_budget::lines_size(body))
+            .and_then(|()| topics::read_lines(topic, body, batch, size_max)),
+        _ => return Next::Request(route, manner),
+    };
+    match added {
+        Ok(()) => Next::Publish(manner),
         Err(refusal) => Next::Request(Route::Refuse(refusal), manner),
     }
 }

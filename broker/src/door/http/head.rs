@@ -1,4 +1,4 @@
-//! What is checked of every request before anybody looks at what it asks for.
+//! Checks of a request's head, before it is routed: its address, its origin, its token.
 
 use super::route::METHODS;
 use crate::access::Access;
@@ -17,7 +17,7 @@ const OPEN_PATHS: [&str; 3] = ["/", "/livez", "/readyz"];
 /// # Errors
 ///
 /// A method that no path has, or another broker's name.
-pub(super) fn address(request: &Request<'_>, access: &Access) -> Result<(), Refusal> {
+pub(super) fn check_address(request: &Request<'_>, access: &Access) -> Result<(), Refusal> {
     if !METHODS.contains(&request.method) {
         return Err(Refusal::UnknownMethod);
     }
@@ -29,7 +29,7 @@ pub(super) fn address(request: &Request<'_>, access: &Access) -> Result<(), Refu
 /// # Errors
 ///
 /// A page of an origin that is not allowed.
-pub(super) fn origin<'a>(
+pub(super) fn check_origin<'a>(
     request: &Request<'_>,
     access: &'a Access,
 ) -> Result<Option<&'a str>, Refusal> {
@@ -41,7 +41,7 @@ pub(super) fn origin<'a>(
 /// # Errors
 ///
 /// A token that is missing or wrong.
-pub(super) fn token(request: &Request<'_>, access: &Access) -> Result<(), Refusal> {
+pub(super) fn check_token(request: &Request<'_>, access: &Access) -> Result<(), Refusal> {
     let is_open = request.method == "OPTIONS" || OPEN_PATHS.contains(&request.path);
     if is_open || access.admits(request.fields.get("Authorization").and_then(bearer)) {
         Ok(())
