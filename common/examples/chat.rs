@@ -60,7 +60,7 @@ fn print(event: &Event, own_name: &str) {
             Some(name) if name == own_name => {}
             name => println!("{}: {}", name.unwrap_or("somebody"), message.text),
         },
-        Event::Reset { topic } => println!("({topic} begins anew)"),
+        Event::Reset { topic } => println!("({topic} was deleted and created again)"),
     }
 }
 

@@ -68,7 +68,7 @@ class Broker:
                     if "id" in event:
                         place = {"Last-Event-ID": event["id"]}
                     if event.get("event") == "reset":
-                        print("the topic was made anew", file=sys.stderr)
+                        print("the topic was deleted and created again", file=sys.stderr)
                     elif "data" in event:
                         yield json.loads(event["data"])
                     event = {}

@@ -32,7 +32,7 @@ pub(crate) fn resume(broker: Broker, topic: &str, path: &Path, id: &str) -> Resu
     let publisher = Publisher::resuming(broker, &file.name);
     let mut feed = Feed { publisher, topic, path: Some(path) };
     loop {
-        let there = feed.publisher.next_number(topic);
+        let there = feed.publisher.next_sequence(topic);
         let there = there.map_err(|cause| Error::Client { cause, line: None, published: 0 })?;
         match feed.publish(file.rewound()?, Some(file.size()), there) {
             Err(Error::Client { cause: client::Error::Forgotten { expected, .. }, .. }) => {

@@ -23,7 +23,7 @@ pub(crate) struct Sequence {
 }
 
 impl Sequences {
-    /// Sequences under a name that no other run has, so that every run publishes anew.
+    /// Sequences under a name that no other run has, so that every run publishes again.
     pub(crate) fn new() -> Sequences {
         Sequences {
             publisher: format!("publisher-{:016x}", random()),

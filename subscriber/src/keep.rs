@@ -7,7 +7,7 @@
 //!
 //! # Guarantee
 //!
-//! The file only ever grows by whole lines, in the topic's order. It is begun anew where the
+//! The file only ever grows by whole lines, in the topic's order. It is begun again where the
 //! broker has shown that it is not the beginning of the topic's list, and never because an answer
 //! was missing or cut short.
 
@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 #[cfg(test)]
 mod tests;
 
-/// How often in a row a list has to differ from the file before the file is begun anew. A list
+/// How often in a row a list has to differ from the file before the file is begun again. A list
 /// without a length may have been cut short unnoticed; hardly twice at once.
 const DIFFERENCES_MAX: u32 = 2;
 
@@ -231,7 +231,7 @@ impl Keeper {
             let path = self.received.path().display();
             let old = old.display();
             PROGRAM.say(format_args!(
-                "{path} is not what the topic holds now: it is kept as {old} and written anew"
+                "{path} is not what the topic holds now: it is kept as {old}, and the file begins again"
             ));
         }
         Ok(())

@@ -110,7 +110,7 @@ impl Received {
         Ok(Some(old))
     }
 
-    /// Opens the file anew where somebody else has changed or removed it, and says whether so.
+    /// Opens the file again where somebody else has changed or removed it, and says whether so.
     pub(crate) fn reopen_if_changed(&mut self) -> Result<bool, Error> {
         if fs::metadata(&self.path).is_ok_and(|found| found.len() == self.size()) {
             return Ok(false);

@@ -21,7 +21,7 @@ const COMMAND_OVERHEAD: usize = 4 << 10;
 /// Publishes messages, each exactly once and in order, whatever is lost on the way.
 ///
 /// Messages are numbered per topic, under a name and an epoch. What was not acknowledged when a
-/// connection ends is sent again over the next one under the same numbers, by which the broker
+/// connection ends is sent again over the next one under the same sequences, by which the broker
 /// knows what it has already.
 ///
 /// [`publish`](Publisher::publish) waits for each message to be acknowledged.
@@ -91,11 +91,11 @@ impl Publisher {
     }
 
     /// A publisher that goes on where an earlier one of the same name stopped, for messages that
-    /// can be had again, such as the lines of a file: [`next_number`](Publisher::next_number)
+    /// can be had again, such as the lines of a file: [`next_sequence`](Publisher::next_sequence)
     /// says which of them is the next.
     ///
     /// When the broker has forgotten, the call that finds out returns [`Error::Forgotten`], and
-    /// what was not acknowledged is dropped: the messages from the number that it names are to be
+    /// what was not acknowledged is dropped: the messages from the sequence that it names are to be
     /// sent again.
     #[must_use]
     pub fn resuming(broker: Broker, name: &str) -> Publisher {
@@ -202,17 +202,17 @@ impl Publisher {
         })
     }
 
-    /// The number of the topic's next message: how many the broker has under this name. For a
+    /// The sequence of the topic's next message: how many the broker has under this name. For a
     /// [resuming](Publisher::resuming) publisher before its first message to a topic, and after
     /// [`Error::Forgotten`].
     ///
     /// # Errors
     ///
     /// [`Error`].
-    pub fn next_number(&mut self, topic: &str) -> Result<u64, Error> {
+    pub fn next_sequence(&mut self, topic: &str) -> Result<u64, Error> {
         self.check_topic(topic)?;
         self.flush()?;
-        // A number that leaves a gap is refused, and the answer names the right one.
+        // A sequence that leaves a gap is refused, and the answer names the right one.
         let mut command = Vec::new();
         let mut object = Object::new(&mut command);
         object.field("command", "publish").field("topic", topic).field("message", "");
@@ -261,7 +261,7 @@ impl Publisher {
 
     /// The oldest batch was refused: finds out what is to be done about it.
     fn refused(&mut self, refusal: Refusal) -> Result<(), Failure> {
-        // What is on its way behind it has numbers that are wrong now, and is refused as well.
+        // What is on its way behind it has sequences that are wrong now, and is refused as well.
         self.link.hang_up();
         let front = self.queue.front().ok_or(INVALID)?;
         match refusal {

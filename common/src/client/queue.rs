@@ -1,11 +1,11 @@
 //! Messages that the broker has not acknowledged: numbered, in batches, ready to be sent again.
 //!
-//! A batch becomes one command. Its messages are encoded once, when they come; its number is
+//! A batch becomes one command. Its messages are encoded once, when they come; its sequence is
 //! written behind them when it is sent, since that may change before it is sent again.
 //!
 //! # Guarantee
 //!
-//! The numbers of a topic's messages are consecutive, in the order in which the messages came.
+//! The sequences of a topic's messages are consecutive, in the order in which the messages came.
 
 use crate::json::{self, Array, Charset, Object, Value};
 use std::collections::{HashMap, VecDeque};
@@ -50,12 +50,12 @@ pub(super) struct Queue {
     spare: Vec<Vec<u8>>,
 }
 
-/// The numbers of one topic.
+/// The sequences of one topic.
 #[derive(Debug)]
 struct Topic {
     name: String,
     epoch: u64,
-    /// The number of the next message that comes.
+    /// The sequence of the next message that comes.
     next: u64,
 }
 
@@ -64,7 +64,7 @@ struct Topic {
 struct Batch {
     /// A place in `topics`.
     topic: usize,
-    /// The number of the first message.
+    /// The sequence of the first message.
     sequence: u64,
     count: u64,
     /// [`HEAD`], and the messages as JSON strings with commas between them.
@@ -79,7 +79,7 @@ struct Batch {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Front {
     pub(super) topic: String,
-    /// The number of the first message.
+    /// The sequence of the first message.
     pub(super) sequence: u64,
     /// Whether there are several messages that need not be appended together.
     pub(super) can_be_split: bool,
@@ -152,7 +152,7 @@ impl Queue {
         place
     }
 
-    /// Sets the number of a topic's next message. The queue has to be empty.
+    /// Sets the sequence of a topic's next message. The queue has to be empty.
     pub(super) fn set_next(&mut self, topic: &str, next: u64) {
         let place = self.place(topic);
         if let Some(topic) = self.topics.get_mut(place) {
@@ -265,7 +265,7 @@ impl Queue {
         }
     }
 
-    /// Forgets all messages; their numbers are not used.
+    /// Forgets all messages; their sequences are not used.
     pub(super) fn clear(&mut self) {
         while let Some(batch) = self.batches.pop_back() {
             if let Some(topic) = self.topics.get_mut(batch.topic) {

@@ -40,7 +40,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// for event in subscriber {
 ///     match event? {
 ///         Event::Message(message) => println!("{}: {}", message.offset, message.text),
-///         Event::Reset { topic } => println!("{topic} was begun anew"),
+///         Event::Reset { topic } => println!("{topic} was created again"),
 ///     }
 /// }
 /// # Ok::<(), common::client::Error>(())

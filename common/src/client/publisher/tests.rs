@@ -11,7 +11,7 @@ const TOO_LONG: &str = r#"{"status":"error","message":"too long","code":413}"#;
 const NOTHING_THERE: &str = r#"{"status":"error","message":"gap","expected":0,"code":409}"#;
 
 /// Epoch, sequence and messages of each command.
-fn numbers(commands: &[String]) -> Vec<String> {
+fn sequences(commands: &[String]) -> Vec<String> {
     let read = |line: &String| {
         let command = json::parse(line.as_bytes()).unwrap();
         let field = |key| command.get(key).unwrap();
@@ -36,7 +36,7 @@ fn a_publish_is_answered_with_its_receipt() {
     let expected =
         Receipt { stream: "00000000000000ff".parse().unwrap(), offset: 7, is_durable: true };
     assert_eq!(receipt, expected);
-    assert_eq!(numbers(&thread.join().unwrap()), [r#"0 0 ["a"]"#]);
+    assert_eq!(sequences(&thread.join().unwrap()), [r#"0 0 ["a"]"#]);
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn what_was_not_answered_is_sent_again_under_the_same_number() {
     publisher.publish("t", "b").unwrap();
     assert_eq!(publisher.acknowledged(), 2);
     let expected = [r#"0 0 ["a"]"#, r#"0 1 ["b"]"#, r#"0 1 ["b"]"#, r#"0 1 ["b"]"#];
-    assert_eq!(numbers(&thread.join().unwrap()), expected);
+    assert_eq!(sequences(&thread.join().unwrap()), expected);
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_broker_that_has_forgotten_gets_a_new_epoch_and_the_user_is_told_once() {
         publisher.publish("t", message).unwrap();
     }
     let expected = [r#"0 0 ["a"]"#, r#"0 1 ["b"]"#, r#"1 0 ["b"]"#, r#"1 1 ["c"]"#];
-    assert_eq!(numbers(&thread.join().unwrap()), expected);
+    assert_eq!(sequences(&thread.join().unwrap()), expected);
     let notices = notices.lock().unwrap();
     assert_eq!(notices.len(), 1, "{notices:?}");
     assert!(notices[0].contains("lost"), "{notices:?}");
@@ -79,7 +79,7 @@ fn a_refused_message_is_found_out_and_those_around_it_are_published() {
     assert_refused(publisher.flush(), 413);
     assert_eq!(publisher.acknowledged(), 1);
     publisher.flush().unwrap();
-    let commands = numbers(&thread.join().unwrap());
+    let commands = sequences(&thread.join().unwrap());
     assert_eq!(commands[0], r#"0 0 ["a","b","c"]"#);
     assert_eq!(commands[1..3], [r#"0 0 ["a"]"#, r#"0 1 ["b"]"#]);
     assert_eq!(commands[3], r#"1 0 ["c"]"#);
@@ -91,7 +91,7 @@ fn what_belongs_together_is_refused_together() {
     let mut publisher = Publisher::new(broker);
     assert_refused(publisher.publish_together("t", &["a", "b"]), 413);
     publisher.publish("t", "c").unwrap();
-    assert_eq!(numbers(&thread.join().unwrap()), [r#"0 0 ["a","b"]"#, r#"1 0 ["c"]"#]);
+    assert_eq!(sequences(&thread.join().unwrap()), [r#"0 0 ["a","b"]"#, r#"1 0 ["c"]"#]);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_name_that_no_topic_can_have_is_refused_before_it_is_sent() {
     assert_refused(publisher.publish(&long, "m"), 400);
     assert_refused(publisher.publish_together(&long, &["m", "n"]), 400);
     assert_refused(publisher.send(&long, "m"), 400);
-    assert_refused(publisher.next_number(&long), 400);
+    assert_refused(publisher.next_sequence(&long), 400);
     assert!(publisher.queue.is_empty());
     publisher.send(&long[1..], "m").unwrap();
     assert!(!publisher.queue.is_empty());
@@ -124,7 +124,7 @@ fn a_name_that_was_used_before_begins_a_newer_epoch() {
     publisher.publish("t", "a").unwrap();
     // From here on it is somebody else who has the name.
     assert_refused(publisher.publish("t", "b"), 403);
-    let commands = numbers(&thread.join().unwrap());
+    let commands = sequences(&thread.join().unwrap());
     assert_eq!(commands[1..], [r#"9000000000001 0 ["a"]"#, r#"9000000000001 1 ["b"]"#]);
 }
 
@@ -158,19 +158,19 @@ fn a_refusal_ends_an_outage() {
 }
 
 #[test]
-fn a_resuming_publisher_asks_for_the_next_number_and_goes_on_there() {
+fn a_resuming_publisher_asks_for_the_next_sequence_and_goes_on_there() {
     let at_five = r#"{"status":"error","message":"gap","expected":5,"code":409}"#;
     let at_two = r#"{"status":"error","message":"gap","expected":2,"code":409}"#;
     let (broker, thread) = broker(&[&[READ, at_five, READ, STORED, READ, at_two]]);
     let mut publisher = Publisher::resuming(broker, "file");
-    assert_eq!(publisher.next_number("t").unwrap(), 5);
+    assert_eq!(publisher.next_sequence("t").unwrap(), 5);
     publisher.publish("t", "a").unwrap();
     let result = publisher.publish("t", "b");
     assert!(matches!(result, Err(Error::Forgotten { expected: 2, .. })), "{result:?}");
     let commands = thread.join().unwrap();
-    let question = json::parse(commands[0].as_bytes()).unwrap();
-    assert_eq!(question.get("sequence").and_then(Value::as_u64), Some(u64::MAX));
-    assert_eq!(numbers(&commands[1..]), [r#"0 5 ["a"]"#, r#"0 6 ["b"]"#]);
+    let request = json::parse(commands[0].as_bytes()).unwrap();
+    assert_eq!(request.get("sequence").and_then(Value::as_u64), Some(u64::MAX));
+    assert_eq!(sequences(&commands[1..]), [r#"0 5 ["a"]"#, r#"0 6 ["b"]"#]);
 }
 
 #[test]

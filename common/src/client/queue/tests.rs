@@ -1,4 +1,4 @@
-//! What is sent, and under which numbers.
+//! What is sent, and under which sequences.
 
 use super::*;
 
@@ -56,7 +56,7 @@ fn a_command_is_no_larger_than_a_batch_unless_its_message_is() {
 }
 
 #[test]
-fn over_a_new_connection_everything_goes_again_under_the_same_numbers() {
+fn over_a_new_connection_everything_goes_again_under_the_same_sequences() {
     let mut queue = filled(&[("a", "1"), ("b", "2"), ("a", "3")]);
     let sent = commands(&mut queue);
     assert_eq!(queue.remove_front(), 1);
@@ -112,7 +112,7 @@ fn new_numbers_are_those_of_a_newer_epoch() {
 }
 
 #[test]
-fn what_is_forgotten_uses_no_numbers() {
+fn what_is_forgotten_uses_no_sequences() {
     let mut queue = filled(&[("a", "1"), ("a", "2")]);
     commands(&mut queue);
     queue.remove_front();

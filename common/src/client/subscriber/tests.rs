@@ -118,7 +118,7 @@ fn a_broker_that_cannot_at_present_is_not_waited_for_beyond_patience() {
 }
 
 #[test]
-fn an_answer_has_its_time_from_the_question_on() {
+fn an_answer_has_its_time_from_the_request_on() {
     let (broker, thread) = broker(&[&[READ, CONFIRMED, READ, CONFIRMED]]);
     let mut subscriber = Subscriber::new(broker.patience(Duration::from_millis(50)));
     subscriber.subscribe("t", Start::Now).unwrap();
