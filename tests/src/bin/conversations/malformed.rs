@@ -105,7 +105,7 @@ fn changed(bytes: &[u8], dice: &mut Dice) -> Vec<u8> {
         let odd =
             [0, b' ', b'\r', b'\n', b'"', b'{', b'}', b',', b':', b'/', 0x7f, 0x80, 0xff, b'9'];
         match dice.below(4) {
-            0 => drop(bytes.remove(at)),
+            0 if bytes.len() > 1 => drop(bytes.remove(at)),
             1 => bytes.insert(at, odd.get(dice.below(odd.len())).copied().unwrap_or_default()),
             2 => bytes.truncate(at.max(1)),
             _ => {
