@@ -229,7 +229,7 @@ pub(crate) fn publishes(script: &mut Script, dice: &mut Dice) {
     create(script, dice);
     for _ in 0..=dice.below(5) {
         let bytes = if dice.once_in(3) { odd_publish(script, dice) } else { publish(script, dice) };
-        script.send_cut(0, &bytes, dice.below(bytes.len()));
+        script.send_line_cut(0, &bytes, dice);
     }
     script.end(0);
     script.say(1, read(script, dice));
@@ -332,8 +332,7 @@ pub(crate) fn pipelined(script: &mut Script, dice: &mut Dice) {
         bytes.extend(with_field(&last, "Connection: close\r\n"));
         bytes.extend(any(script, dice));
     }
-    let at = if dice.once_in(2) { bytes.len() } else { dice.below(bytes.len()) };
-    script.send_cut(0, &bytes, at);
+    script.send_line_cut(0, &bytes, dice);
     script.end(0);
 }
 
@@ -382,7 +381,7 @@ pub(crate) fn bodies(script: &mut Script, dice: &mut Dice) {
         ]
         .concat(),
     };
-    script.send_cut(0, &bytes, dice.below(bytes.len()));
+    script.send_line_cut(0, &bytes, dice);
     script.end(0);
     script.say(1, read(script, dice));
 }

@@ -65,7 +65,7 @@ pub(crate) fn http(script: &mut Script, dice: &mut Dice) {
         .into_bytes(),
         _ => changed(&post, dice),
     };
-    script.send_cut(0, &bytes, dice.below(bytes.len()));
+    script.send_line_cut(0, &bytes, dice);
     script.say(0, request("GET", "/livez", ""));
 }
 

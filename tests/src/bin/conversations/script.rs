@@ -1,5 +1,6 @@
 //! A conversation that has not been had yet.
 
+use crate::dice::Dice;
 use std::fmt;
 
 /// Stands for the last stream id that the broker named.
@@ -46,6 +47,13 @@ impl Script {
         let (head, tail) = bytes.split_at(at.min(bytes.len()));
         self.send(connection, head);
         self.send(connection, tail);
+    }
+
+    /// Sends a request in two pieces, cut in its first line: a broker that refuses a request
+    /// closes the connection or does not, as the body has come or has not.
+    pub(crate) fn send_line_cut(&mut self, connection: usize, bytes: &[u8], dice: &mut Dice) {
+        let line = bytes.windows(2).position(|end| end == b"\r\n").unwrap_or(bytes.len());
+        self.send_cut(connection, bytes, dice.below(line));
     }
 
     pub(crate) fn until(&mut self, connection: usize, text: &str, times: usize) {
