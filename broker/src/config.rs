@@ -2,6 +2,7 @@
 
 use crate::access::{Origins, Token};
 use crate::store::memory;
+use crate::verbs::{self, Call};
 use common::flags::{Arguments, Error, Flag, Program};
 use common::http::parse;
 use common::limits::{
@@ -24,6 +25,10 @@ pub const PROGRAM: Program = Program {
         "broker --index <host:port> [--advertise <host:port>]",
         "broker verify <directory>",
         "broker repair <directory>",
+        verbs::USAGE[0],
+        verbs::USAGE[1],
+        verbs::USAGE[2],
+        verbs::USAGE[3],
     ],
     takes_arguments: true,
     flags: &[
@@ -144,10 +149,16 @@ pub const PROGRAM: Program = Program {
             repeats: false,
             help: "Close an HTTP connection on which nothing was asked for so long. Default: 75.",
         },
+        verbs::FLAGS[0],
+        verbs::FLAGS[1],
     ],
     environment: &[
         ("PORT", "The port of a deployed node, which serves all addresses."),
-        ("BROKER_TOKEN", "The token to ask for, unless --token-file names another."),
+        (
+            "BROKER_TOKEN",
+            "The token to ask for, unless --token-file names another; with a verb, the \
+                          token to send.",
+        ),
     ],
     examples: &[
         "broker",
@@ -158,6 +169,7 @@ pub const PROGRAM: Program = Program {
         "broker --port 9001 --index localhost:9000 --log -",
         "broker --host 0.0.0.0 --token-file token.txt",
         "broker --allow-origin https://app.example.net",
+        "broker topics --broker broker.example.net:9000",
     ],
 };
 
@@ -208,6 +220,8 @@ pub enum Task {
     Verify(PathBuf),
     /// Keep the good part of a damaged journal.
     Repair(PathBuf),
+    /// Ask a broker that runs.
+    Ask(Call),
 }
 
 impl Task {
@@ -218,13 +232,16 @@ impl Task {
     /// What cannot be used, and why.
     pub fn from(arguments: &Arguments) -> Result<Task, Error> {
         match arguments.ordinary() {
-            [] => Ok(Task::Serve(Box::new(Config::from(arguments)?))),
+            [] => {
+                Call::check_absent(arguments)?;
+                Ok(Task::Serve(Box::new(Config::from(arguments)?)))
+            }
             [verb, directory] if verb == "verify" => Ok(Task::Verify(directory.into())),
             [verb, directory] if verb == "repair" => Ok(Task::Repair(directory.into())),
             [verb] if verb == "verify" || verb == "repair" => {
                 Err(Error::Combination(format!("{verb} needs the directory of a journal")))
             }
-            [other, ..] => Err(Error::UnexpectedArgument(other.clone())),
+            _ => Call::from(arguments).map(Task::Ask),
         }
     }
 }

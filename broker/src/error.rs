@@ -1,6 +1,7 @@
 //! Why the broker does not run.
 
 use crate::access::TokenError;
+use common::client;
 use std::path::PathBuf;
 use std::{error, fmt, io};
 
@@ -43,6 +44,8 @@ pub enum Error {
     },
     /// The system has no thread to spare.
     Thread(io::Error),
+    /// Another broker was asked, and did not do it.
+    Ask(client::Error),
     /// The token's file holds no token.
     Token {
         /// The file.
@@ -64,6 +67,7 @@ impl fmt::Display for Error {
                 write!(f, "no room for a single connection: raise {bound}")
             }
             Error::Journal(cause) => cause.fmt(f),
+            Error::Ask(cause) => cause.fmt(f),
             Error::OwnTopics { topic } => write!(
                 f,
                 "the data directory holds topics of its own, such as {topic:?}: a leaf has none; \
@@ -90,6 +94,7 @@ impl error::Error for Error {
         match self {
             Error::Bind { cause, .. } | Error::Thread(cause) => Some(cause),
             Error::Journal(cause) => cause.source(),
+            Error::Ask(cause) => cause.source(),
             Error::Log { cause, .. } => Some(cause),
             Error::NoRoom { .. }
             | Error::OwnTopics { .. }

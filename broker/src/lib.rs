@@ -12,6 +12,7 @@
 //! - `home`: brokers that work together
 //! - `log`, `metrics`: who did what, and how often
 //! - `objects`: JSON objects, one after another
+//! - `verbs`: what is asked of a broker that runs, from the command line
 
 #![forbid(unsafe_code)]
 
@@ -29,10 +30,13 @@ mod refusal;
 mod server;
 mod start;
 mod store;
+mod verbs;
 
 pub use access::{Origins, Token, TokenError};
 pub use config::{Config, PROGRAM, Role, Task, Timeouts, TokenSource};
 pub use error::Error;
+
+pub use verbs::Call;
 
 use store::journal;
 
@@ -55,5 +59,6 @@ pub fn run(task: Task) -> Result<(), Error> {
             start::say(&repaired);
             Ok(())
         }
+        Task::Ask(call) => call.make().map_err(Error::Ask),
     }
 }

@@ -45,7 +45,7 @@ pub struct Program {
 }
 
 /// One `--name`.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Flag {
     /// Without the dashes.
     pub name: &'static str,
@@ -262,6 +262,11 @@ impl Arguments {
     /// Every value of a flag, in the order given.
     pub fn values(&self, flag: &str) -> impl Iterator<Item = &str> {
         self.values.iter().filter(move |(name, _)| *name == flag).map(|(_, value)| value.as_str())
+    }
+
+    /// The names of all flags that were given.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.values.iter().map(|(name, _)| *name)
     }
 
     /// Whether a flag was given.

@@ -32,6 +32,7 @@
 //! - [`restarts`]: readers of every kind, while brokers and topics come and go
 //! - [`shortage`]: too few descriptors, too few threads
 //! - [`tidy`]: the rules that every file keeps
+//! - [`verbs`]: what is asked of a broker that runs, from the command line
 
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test that panics fails, and its helpers are tests too")]
@@ -70,3 +71,4 @@ mod qos;
 mod restarts;
 mod shortage;
 mod tidy;
+mod verbs;
