@@ -37,5 +37,5 @@ mod write;
 pub use boundary::Boundary;
 pub use object::{Array, Charset, Json, Object};
 pub use parse::{Error, parse, parse_prefix};
-pub use value::{Repeated, Value};
+pub use value::Value;
 pub use write::{write_string, write_string_ascii};

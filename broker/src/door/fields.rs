@@ -12,7 +12,11 @@ pub(super) fn field<'a, 'b>(
     object: &'a Value<'b>,
     name: &str,
 ) -> Result<Option<&'a Value<'b>>, Refusal> {
-    object.get_unique(name).map_err(|_| Refusal::field(name, "is given twice"))
+    let mut values = object.all(name);
+    match (values.next(), values.next()) {
+        (_, Some(_)) => Err(Refusal::field(name, "is given twice")),
+        (value, None) => Ok(value),
+    }
 }
 
 /// A field that holds text, if it is there.

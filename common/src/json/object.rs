@@ -4,8 +4,9 @@
 //! whether a comma is due is seen from the last byte. So an object may be begun by one function and
 //! gone on with by another, and a beginning that many objects share is written once and copied.
 
-use super::{write_string, write_string_ascii};
+use super::{Value, write_string, write_string_ascii};
 use crate::bytes;
+use std::{fmt, str};
 
 /// How texts are written: what is not ASCII as it is, or as `\u` escapes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -261,6 +262,43 @@ impl<T: Json> Json for Option<T> {
             Some(value) => value.write(out, charset),
             None => out.extend_from_slice(b"null"),
         }
+    }
+}
+
+impl Json for Value<'_> {
+    fn write(&self, out: &mut Vec<u8>, charset: Charset) {
+        match self {
+            Value::Null => out.extend_from_slice(b"null"),
+            Value::Bool(truth) => truth.write(out, charset),
+            Value::Number(digits) => out.extend_from_slice(digits.as_bytes()),
+            Value::String(text) => text.write(out, charset),
+            Value::Array(elements) => {
+                let mut array = Array::begin(out, charset);
+                for element in elements {
+                    array.element(element);
+                }
+                array.end();
+            }
+            Value::Object(members) => {
+                let mut object = Object::begin(out, charset);
+                for (key, value) in members {
+                    separate(object.out, b"{", b",");
+                    key.write(object.out, charset);
+                    object.out.push(b':');
+                    value.write(object.out, charset);
+                }
+                object.end();
+            }
+        }
+    }
+}
+
+/// Writes JSON that parses back to the same value.
+impl fmt::Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = Vec::new();
+        self.write(&mut out, Charset::Utf8);
+        f.write_str(str::from_utf8(&out).map_err(|_| fmt::Error)?)
     }
 }
 

@@ -1,7 +1,6 @@
 //! What a document holds, and how to ask for it.
 
 use std::borrow::Cow;
-use std::{error, fmt};
 
 /// A JSON value that borrows from the bytes it was parsed from.
 ///
@@ -25,7 +24,7 @@ pub enum Value<'a> {
     /// The elements of an array.
     Array(Vec<Value<'a>>),
     /// The members of an object, in their order. A key may repeat (RFC 8259 §4 leaves it to us);
-    /// see [`Value::get_unique`].
+    /// see [`Value::all`].
     Object(Vec<(Cow<'a, str>, Value<'a>)>),
 }
 
@@ -74,22 +73,8 @@ impl<'a> Value<'a> {
         self.all(key).next()
     }
 
-    /// Like [`Value::get`], for where two readers must never see two different values.
-    ///
-    /// # Errors
-    ///
-    /// [`Repeated`] if the object has two or more members named `key`.
-    pub fn get_unique(&self, key: &str) -> Result<Option<&Value<'a>>, Repeated> {
-        let mut values = self.all(key);
-        let first = values.next();
-        match values.next() {
-            None => Ok(first),
-            Some(_) => Err(Repeated { key: key.to_owned() }),
-        }
-    }
-
     /// The values of all members named `key`.
-    fn all(&self, key: &str) -> impl Iterator<Item = &Value<'a>> {
+    pub fn all(&self, key: &str) -> impl Iterator<Item = &Value<'a>> {
         let members = match self {
             Value::Object(members) => members.as_slice(),
             _ => &[],
@@ -97,21 +82,6 @@ impl<'a> Value<'a> {
         members.iter().filter(move |(name, _)| name == key).map(|(_, value)| value)
     }
 }
-
-/// An object has a key more than once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Repeated {
-    /// The key.
-    pub key: String,
-}
-
-impl fmt::Display for Repeated {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the key {:?} is repeated", self.key)
-    }
-}
-
-impl error::Error for Repeated {}
 
 #[cfg(test)]
 mod tests {
@@ -149,12 +119,10 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_key_is_kept_and_can_be_refused() {
+    fn a_repeated_key_is_kept() {
         let value = parse(br#"{"a": 1, "b": 2, "\u0061": 3}"#).unwrap();
         assert_eq!(value.get("a"), Some(&Value::Number("1")));
-        assert_eq!(value.get_unique("b"), Ok(Some(&Value::Number("2"))));
-        assert_eq!(value.get_unique("c"), Ok(None));
-        let repeated = value.get_unique("a").unwrap_err();
-        assert_eq!(repeated.to_string(), r#"the key "a" is repeated"#);
+        let numbers: Vec<_> = value.all("a").filter_map(Value::as_u64).collect();
+        assert_eq!(numbers, [1, 3]);
     }
 }

@@ -1,39 +1,41 @@
-//! Values and strings as JSON text, without white space.
+//! Strings as JSON text.
 
-use super::{Value, scan};
-use std::fmt::{self, Write};
+use super::scan;
 
 /// Appends `text` as a JSON string: quotes around it, and escapes for what must have them
 /// (RFC 8259 §7). All else stays the UTF-8 that it is.
 pub fn write_string(out: &mut Vec<u8>, text: &str) {
-    // Most texts need no escape: this is then the only growth.
-    out.reserve(text.len() + 2);
-    out.push(b'"');
-    for (run, escape) in Pieces(text) {
-        out.extend_from_slice(run.as_bytes());
-        out.extend_from_slice(escape.as_bytes());
-    }
-    out.push(b'"');
+    write_runs(out, text, scan::ordinary);
 }
 
 /// Appends `text` as a JSON string in printable ASCII: whatever lies above 0x7E becomes one or two
 /// `\u` escapes, so that a reader may cut the bytes anywhere and still decode them.
 pub fn write_string_ascii(out: &mut Vec<u8>, text: &str) {
+    write_runs(out, text, scan::ordinary_ascii);
+}
+
+/// Writes runs of ordinary bytes as they are, and what ends each as an escape. A run ends before a
+/// whole character.
+#[inline(always)]
+fn write_runs(out: &mut Vec<u8>, text: &str, ordinary: impl Fn(&[u8]) -> usize) {
+    // Most texts need no escape: this is then the only growth.
     out.reserve(text.len() + 2);
     out.push(b'"');
     let mut rest = text;
     loop {
-        let (run, special) = rest.split_at(scan::ordinary_ascii(rest.as_bytes()));
+        let (run, special) = rest.split_at(ordinary(rest.as_bytes()));
         out.extend_from_slice(run.as_bytes());
         let mut chars = special.chars();
-        match chars.next() {
-            None => break,
-            Some(char @ ..='\\') => out.extend_from_slice(escape(char).as_bytes()),
-            Some(char) => {
-                for unit in char.encode_utf16(&mut [0; 2]) {
-                    write_unit(out, *unit);
-                }
-            }
+        let Some(char) = chars.next() else { break };
+        match char {
+            '"' => out.extend_from_slice(b"\\\""),
+            '\\' => out.extend_from_slice(b"\\\\"),
+            '\n' => out.extend_from_slice(b"\\n"),
+            '\t' => out.extend_from_slice(b"\\t"),
+            '\r' => out.extend_from_slice(b"\\r"),
+            '\u{8}' => out.extend_from_slice(b"\\b"),
+            '\u{c}' => out.extend_from_slice(b"\\f"),
+            _ => char.encode_utf16(&mut [0; 2]).iter().for_each(|unit| write_unit(out, *unit)),
         }
         rest = chars.as_str();
     }
@@ -48,84 +50,10 @@ fn write_unit(out: &mut Vec<u8>, unit: u16) {
     out.extend_from_slice(&[b'\\', b'u', digit(12), digit(8), digit(4), digit(0)]);
 }
 
-/// Writes JSON that parses back to the same value.
-impl fmt::Display for Value<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Value::Null => f.write_str("null"),
-            Value::Bool(truth) => write!(f, "{truth}"),
-            Value::Number(digits) => f.write_str(digits),
-            Value::String(text) => display_string(f, text),
-            Value::Array(elements) => {
-                f.write_char('[')?;
-                for (index, element) in elements.iter().enumerate() {
-                    f.write_str(if index == 0 { "" } else { "," })?;
-                    element.fmt(f)?;
-                }
-                f.write_char(']')
-            }
-            Value::Object(members) => {
-                f.write_char('{')?;
-                for (index, (key, value)) in members.iter().enumerate() {
-                    f.write_str(if index == 0 { "" } else { "," })?;
-                    display_string(f, key)?;
-                    f.write_char(':')?;
-                    value.fmt(f)?;
-                }
-                f.write_char('}')
-            }
-        }
-    }
-}
-
-fn display_string(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    f.write_char('"')?;
-    for (run, escape) in Pieces(text) {
-        f.write_str(run)?;
-        f.write_str(escape)?;
-    }
-    f.write_char('"')
-}
-
-/// The text between the quotes of a string, in pairs: a run of ordinary bytes and the escape that
-/// ends it. Either may be empty.
-struct Pieces<'a>(&'a str);
-
-impl<'a> Iterator for Pieces<'a> {
-    type Item = (&'a str, &'static str);
-
-    fn next(&mut self) -> Option<(&'a str, &'static str)> {
-        if self.0.is_empty() {
-            return None;
-        }
-        // A run ends before an ASCII character, so it never cuts a longer one in two.
-        let (run, special) = self.0.split_at(scan::ordinary(self.0.as_bytes()));
-        let mut chars = special.chars();
-        let escape = chars.next().map_or("", escape);
-        self.0 = chars.as_str();
-        Some((run, escape))
-    }
-}
-
-/// How `"`, `\` and the control characters are written.
-fn escape(char: char) -> &'static str {
-    const CONTROLS: [&str; 32] = [
-        r"\u0000", r"\u0001", r"\u0002", r"\u0003", r"\u0004", r"\u0005", r"\u0006", r"\u0007",
-        r"\b", r"\t", r"\n", r"\u000b", r"\f", r"\r", r"\u000e", r"\u000f", r"\u0010", r"\u0011",
-        r"\u0012", r"\u0013", r"\u0014", r"\u0015", r"\u0016", r"\u0017", r"\u0018", r"\u0019",
-        r"\u001a", r"\u001b", r"\u001c", r"\u001d", r"\u001e", r"\u001f",
-    ];
-    match char {
-        '"' => r#"\""#,
-        '\\' => r"\\",
-        _ => CONTROLS.get(char as usize).expect("all else that is not ordinary is below a space"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::parse;
+    use crate::json::{Value, parse};
 
     fn string(text: &str) -> String {
         let mut out = Vec::new();

@@ -79,28 +79,19 @@ impl<'a> Answers<'a> {
         self.bytes.clear();
     }
 
-    /// A body that is all there.
-    pub(super) fn text(&mut self, body: &str, manner: Manner<'_>) {
-        self.head(200, Some((Type::Text, body.len() as u64)), &[], manner);
-        self.body(body.as_bytes(), manner);
-    }
-
-    /// A page, and what its head says beside the usual.
-    pub(super) fn html(&mut self, page: &str, fields: &[(&str, &str)], manner: Manner<'_>) {
-        self.head(200, Some((Type::Html, page.len() as u64)), fields, manner);
-        self.body(page.as_bytes(), manner);
-    }
-
-    /// What the broker counts.
-    pub(super) fn metrics(&mut self, text: &str, manner: Manner<'_>) {
-        self.head(200, Some((Type::Metrics, text.len() as u64)), &[], manner);
-        self.body(text.as_bytes(), manner);
-    }
-
-    /// A JSON body that is all there.
-    pub(super) fn json(&mut self, status: u16, body: &[u8], manner: Manner<'_>) {
-        self.head(status, Some((Type::Json, body.len() as u64)), &[], manner);
-        self.body(body, manner);
+    /// A body that is all there, and what its head says beside the usual.
+    pub(super) fn content(
+        &mut self,
+        status: u16,
+        kind: Type,
+        body: &[u8],
+        fields: &[(&str, &str)],
+        manner: Manner<'_>,
+    ) {
+        self.head(status, Some((kind, body.len() as u64)), fields, manner);
+        if !manner.head_only {
+            self.bytes.extend_from_slice(body);
+        }
     }
 
     /// Done, and nothing to say.
@@ -157,8 +148,7 @@ impl<'a> Answers<'a> {
             object.field("topic", topic).field("offset", receipt.offset),
             receipt,
         );
-        self.head(200, Some((Type::Json, body.len() as u64)), &[], manner);
-        self.body(&body, manner);
+        self.content(200, Type::Json, &body, &[], manner);
         body.clear();
         self.body = body;
     }
@@ -187,8 +177,7 @@ impl<'a> Answers<'a> {
         if status == 503 {
             fields.push(("Retry-After", "1"));
         }
-        self.head(status, Some((Type::Problem, body.len() as u64)), &fields, manner);
-        self.body(&body, manner);
+        self.content(status, Type::Problem, &body, &fields, manner);
     }
 
     /// A refusal that says where the topic ends now.
@@ -238,12 +227,6 @@ impl<'a> Answers<'a> {
             put(out, &["Connection: close\r\n"]);
         }
         put(out, &["\r\n"]);
-    }
-
-    fn body(&mut self, body: &[u8], manner: Manner<'_>) {
-        if !manner.head_only {
-            self.bytes.extend_from_slice(body);
-        }
     }
 }
 

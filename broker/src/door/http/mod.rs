@@ -13,7 +13,7 @@ mod page;
 mod route;
 mod topics;
 
-use self::answer::Answers;
+use self::answer::{Answers, Type};
 use self::route::Route;
 use super::publish::{self, BATCH_MAX};
 use super::{ANSWERS_SIZE, linger};
@@ -284,9 +284,16 @@ impl<'a> Door<'a> {
             Route::Ready if !self.broker.push.topics.is_healthy() => {
                 self.answers.refusal(&Refusal::NotReady, &[], manner);
             }
-            Route::Page => self.page(manner),
-            Route::Metrics => self.answers.metrics(&metrics::text(self.broker), manner),
-            Route::Alive | Route::Ready => self.answers.text("ok\n", manner),
+            Route::Page => {
+                self.answers.content(200, Type::Html, page::PAGE.as_bytes(), &page::FIELDS, manner);
+            }
+            Route::Metrics => {
+                let text = metrics::text(self.broker);
+                self.answers.content(200, Type::Metrics, text.as_bytes(), &[], manner);
+            }
+            Route::Alive | Route::Ready => {
+                self.answers.content(200, Type::Text, b"ok\n", &[], manner);
+            }
             Route::Options { allow } => self.answers.options(allow, manner),
             Route::Messages(query) => self.messages(&query, manner)?,
             Route::Events(query) => self.events(&query, manner)?,

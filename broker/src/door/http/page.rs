@@ -3,12 +3,11 @@
 //! It is built from the files in `page/` and served as one, so it works with no other server and
 //! no network, and a strict policy can name its one script and its one style sheet by their digests.
 
-use super::{Door, Manner};
-
 #[cfg(test)]
 mod tests;
 
-const PAGE: &str = concat!(
+/// The page.
+pub(super) const PAGE: &str = concat!(
     include_str!("page/head.html"),
     "<style>\n",
     include_str!("page/page.css"),
@@ -35,16 +34,9 @@ const POLICY: &str = "default-src 'none'; \
     frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
 /// The fields of the page's head.
-const FIELDS: [(&str, &str); 4] = [
+pub(super) const FIELDS: [(&str, &str); 4] = [
     ("Content-Security-Policy", POLICY),
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
     ("Cache-Control", "no-cache"),
 ];
-
-impl Door<'_> {
-    /// Answers `GET /`.
-    pub(super) fn page(&mut self, manner: Manner<'_>) {
-        self.answers.html(PAGE, &FIELDS, manner);
-    }
-}

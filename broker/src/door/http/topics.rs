@@ -1,5 +1,6 @@
 //! `/topics` and `/topics/T`: the topics as resources.
 
+use super::answer::Type;
 use super::route::TopicsCall;
 use super::{Door, End, Manner};
 use crate::refusal::Refusal;
@@ -56,7 +57,7 @@ impl Door<'_> {
         }
         list.end_line();
         drop(topics);
-        self.answers.json(200, &body, manner);
+        self.answers.content(200, Type::Json, &body, &[], manner);
         drop(body);
         self.send()
     }
@@ -69,7 +70,7 @@ impl Door<'_> {
         let mut object = Object::new(&mut body);
         write_summary(&mut object, topic, &summary, Some(digest));
         object.end_line();
-        self.answers.json(200, &body, manner);
+        self.answers.content(200, Type::Json, &body, &[], manner);
         Ok(())
     }
 
@@ -86,7 +87,7 @@ impl Door<'_> {
         let mut object = Object::new(&mut body);
         write_summary(&mut object, topic, &summary, None);
         object.end_line();
-        self.answers.json(status, &body, manner);
+        self.answers.content(status, Type::Json, &body, &[], manner);
         Ok(())
     }
 }
