@@ -77,6 +77,21 @@ impl Log {
         self.line(action, subject, |line| write_outcome(line, outcome.as_ref().err()));
     }
 
+    /// Notes that the home of a topic is or was at a peer.
+    pub(crate) fn note_at(
+        &self,
+        action: &str,
+        topic: &str,
+        peer: &str,
+        outcome: &Result<(), Refusal>,
+    ) {
+        self.line(action, topic, |line| {
+            line.extend_from_slice(b" at=");
+            json::write_string_ascii(line, peer);
+            write_outcome(line, outcome.as_ref().err());
+        });
+    }
+
     /// Notes what became of the publishes of a batch, in one line for those of a topic that follow
     /// one another and were taken. `home` says where a topic's publishes were forwarded to.
     pub(crate) fn publishes(

@@ -5,7 +5,7 @@ use crate::broker::Broker;
 use crate::config::{Config, Role, TokenSource};
 use crate::error::Error;
 use crate::home::index::Address;
-use crate::home::{Homes, Identity};
+use crate::home::{Homes, Identity, Index};
 use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::push::{LastingSubscriptions, Push};
@@ -79,7 +79,7 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
     let broker = Arc::new(Broker {
         homes: homes(&config, &push, address, &id)?,
         push,
-        index: Arc::default(),
+        index: Arc::new(Index::new()),
         id,
         message_size_max: *message_size_max,
         access,
@@ -108,11 +108,11 @@ fn homes(config: &Config, push: &Arc<Push>, own: SocketAddr, id: &str) -> Result
     let push = Arc::clone(push);
     match &config.role {
         Role::Alone => match first(true) {
-            Some(topic) => Err(Error::Mirrors { topic }),
+            Some((topic, _)) => Err(Error::Mirrors { topic }),
             None => Ok(Homes::alone(push)),
         },
         Role::Leaf(hub) => match first(false) {
-            Some(topic) => Err(Error::OwnTopics { topic }),
+            Some((topic, _)) => Err(Error::OwnTopics { topic }),
             None => Homes::hub(hub.clone(), identity, push).map_err(Error::Thread),
         },
         Role::Peer { advertise: None, .. } if own.ip().is_unspecified() => Err(Error::Advertise),

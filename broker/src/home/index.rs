@@ -1,15 +1,30 @@
 //! The index: which peers there are, and which of them is the home of which topic.
 //!
 //! Any broker can be one. It keeps nothing on disk: after its restart every peer tells it again.
-//! A peer that registered for as long as its connection lasts is away when that ends: its topics
-//! are not found, and stay its own. Where room is short, one that is away and has none is
-//! forgotten.
+//! A peer that registered for as long as its connection lasts is *present*; when that ends it is
+//! *away*: its topics are not found, and stay its own. A client may register a peer too, which then
+//! *lasts* until it is unregistered.
+//!
+//! # Guarantee
+//!
+//! Who is present speaks for itself: what others say in its name is refused. A present peer shows
+//! that it is the one that registered by the key that it was given. The home of a topic does not
+//! change while it is present.
 
 use crate::refusal::Refusal;
+use crate::store::stream::StreamId;
 use common::limits::{PEERS_MAX, TOPICS_MAX};
+use common::random::random;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long after its restart an index waits for peers to come back and name their topics.
+const SETTLE_TIME: Duration = Duration::from_secs(3);
+
+/// How long a peer may take to name its topics. Until it has, one that is not known may be its.
+const TELL_TIME: Duration = Duration::from_secs(10);
 
 /// Where a peer is reached.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,8 +45,8 @@ impl fmt::Display for Address {
 }
 
 /// The index of a broker; empty where nobody uses it.
-#[derive(Default)]
 pub(crate) struct Index {
+    started: Instant,
     state: Mutex<State>,
 }
 
@@ -42,11 +57,15 @@ struct State {
     topics: BTreeMap<String, Listing>,
     /// The number of the next registration.
     next: u64,
+    /// How many peers there were before this index started, as those say who came back.
+    expected: usize,
 }
 
 /// What is known of a topic.
 struct Listing {
     home: Address,
+    /// Its list, where the home said so.
+    stream: Option<StreamId>,
     /// The home's registration when it named the topic last.
     registration: u64,
 }
@@ -55,7 +74,21 @@ struct Listing {
 struct Peer {
     /// The registration that counts: the newest.
     registration: u64,
-    is_away: bool,
+    registered: Instant,
+    standing: Standing,
+    /// Whether it has said how many peers there were before.
+    has_counted: bool,
+    /// Whether it has named all topics that live there.
+    has_told: bool,
+}
+
+enum Standing {
+    /// Registered until it is unregistered.
+    Lasting,
+    /// Registered for as long as its connection lasts. This is its key.
+    Present(String),
+    /// Its connection has ended.
+    Away,
 }
 
 /// A registration that ends with a connection; ending it is dropping it.
@@ -63,88 +96,125 @@ pub(crate) struct Presence {
     index: Arc<Index>,
     address: Address,
     registration: u64,
+    /// What the peer shows where it speaks on another connection.
+    pub(crate) key: String,
 }
 
 impl Index {
-    /// Registers a peer until it is unregistered.
-    ///
-    /// # Errors
-    ///
-    /// Where there are as many peers as there may be, each of which is there or has topics.
-    pub(crate) fn register(&self, address: Address) -> Result<u64, Refusal> {
-        let mut state = self.lock();
-        let is_new = !state.peers.contains_key(&address);
-        if is_new && state.peers.len() >= PEERS_MAX {
-            state.forget_idle();
-        }
-        if is_new && state.peers.len() >= PEERS_MAX {
-            return Err(Refusal::Home { status: 507, text: "too many peers".to_owned() });
-        }
-        let registration = state.next;
-        state.next += 1;
-        state.peers.insert(address, Peer { registration, is_away: false });
-        Ok(registration)
+    /// Nobody has registered.
+    pub(crate) fn new() -> Index {
+        Index { started: Instant::now(), state: Mutex::default() }
     }
 
-    /// Registers a peer for as long as the presence is kept.
+    /// Registers a peer until it is unregistered. For one that is present nothing changes.
     ///
     /// # Errors
     ///
-    /// As [`Index::register`].
-    pub(crate) fn attend(self: &Arc<Index>, address: Address) -> Result<Presence, Refusal> {
-        let registration = self.register(address.clone())?;
-        Ok(Presence { index: Arc::clone(self), address, registration })
+    /// Where there are as many peers as there may be, each of which is present or has topics.
+    pub(crate) fn register(&self, address: Address) -> Result<(), Refusal> {
+        let mut state = self.lock();
+        if state.peers.get(&address).is_some_and(Peer::is_present) {
+            return Ok(());
+        }
+        state.register(address, Standing::Lasting, false).map(drop)
+    }
+
+    /// Registers a peer for as long as the presence is kept. `key` is the one that it was given
+    /// when it registered last, and `peers` how many there were then.
+    ///
+    /// # Errors
+    ///
+    /// Where another connection has registered it, whose key this is not; and as
+    /// [`Index::register`].
+    pub(crate) fn attend(
+        self: &Arc<Index>,
+        address: Address,
+        key: Option<&str>,
+        peers: usize,
+    ) -> Result<Presence, Refusal> {
+        let mut state = self.lock();
+        if state.peers.contains_key(&address) {
+            state.peer(&address, key)?;
+        }
+        state.expected = state.expected.max(peers);
+        let key = format!("{:016x}", random());
+        let standing = Standing::Present(key.clone());
+        let registration = state.register(address.clone(), standing, peers > 0)?;
+        Ok(Presence { index: Arc::clone(self), address, registration, key })
     }
 
     /// Forgets a peer and its topics.
     ///
     /// # Errors
     ///
-    /// Where it is not registered.
-    pub(crate) fn unregister(&self, address: &Address) -> Result<(), Refusal> {
+    /// Where it is not registered, or is present and the key is not its own. The same holds for
+    /// all that follow.
+    pub(crate) fn unregister(&self, address: &Address, key: Option<&str>) -> Result<(), Refusal> {
         let mut state = self.lock();
-        state.peers.remove(address).ok_or_else(not_registered)?;
+        state.peer(address, key)?;
+        state.peers.remove(address);
         state.topics.retain(|_, listing| listing.home != *address);
         Ok(())
     }
 
-    /// Notes the home of a topic; that it is told twice changes nothing.
+    /// Notes the home of a topic; whether that is new. A list that was at a peer that is away has
+    /// come back under another address.
     ///
     /// # Errors
     ///
     /// [`Refusal::TopicExists`] where another peer is its home.
-    pub(crate) fn add(&self, topic: &str, address: Address) -> Result<(), Refusal> {
+    pub(crate) fn add(
+        &self,
+        topic: &str,
+        address: Address,
+        stream: Option<StreamId>,
+        key: Option<&str>,
+    ) -> Result<bool, Refusal> {
         let mut state = self.lock();
-        let Some(&Peer { registration, .. }) = state.peers.get(&address) else {
-            return Err(not_registered());
-        };
-        match state.topics.get_mut(topic) {
+        let peer = state.peer(&address, key)?;
+        let registration = peer.registration;
+        if peer.is_telling() && !peer.has_counted {
+            // It was started with topics that were created before: there may have been others.
+            state.expected = usize::MAX;
+        }
+        let State { peers, topics, .. } = &mut *state;
+        let is_full = topics.len() >= TOPICS_MAX;
+        let is_away = |home: &Address| peers.get(home).is_none_or(|peer| !peer.is_here());
+        match topics.get_mut(topic) {
             Some(listing) if listing.home == address => {
                 listing.registration = registration;
-                return Ok(());
+                listing.stream = stream.or(listing.stream);
+                return Ok(false);
             }
+            Some(listing)
+                if listing.stream.is_some()
+                    && listing.stream == stream
+                    && is_away(&listing.home) => {}
             Some(_) => return Err(Refusal::TopicExists),
+            None if is_full => {
+                return Err(Refusal::TooManyTopics { topics_max: TOPICS_MAX });
+            }
             None => {}
         }
-        if state.topics.len() >= TOPICS_MAX {
-            return Err(Refusal::TooManyTopics { topics_max: TOPICS_MAX });
-        }
-        state.topics.insert(topic.to_owned(), Listing { home: address, registration });
-        Ok(())
+        topics.insert(topic.to_owned(), Listing { home: address, stream, registration });
+        Ok(true)
     }
 
     /// Forgets the topics of a peer that it has not named since it registered: it was told all
-    /// there are.
+    /// there are. That a peer says so again shows it that its registration still counts.
     ///
     /// # Errors
     ///
-    /// Where it is not registered.
-    pub(crate) fn told(&self, address: &Address) -> Result<(), Refusal> {
+    /// As [`Index::unregister`].
+    pub(crate) fn told(&self, address: &Address, key: Option<&str>) -> Result<(), Refusal> {
         let mut state = self.lock();
-        let registration = state.peers.get(address).ok_or_else(not_registered)?.registration;
-        let is_kept =
-            |listing: &Listing| listing.home != *address || listing.registration == registration;
-        state.topics.retain(|_, listing| is_kept(listing));
+        let peer = state.peer(address, key)?;
+        let registration = peer.registration;
+        if !std::mem::replace(&mut peer.has_told, true) {
+            state.topics.retain(|_, listing| {
+                listing.home != *address || listing.registration == registration
+            });
+        }
         Ok(())
     }
 
@@ -153,34 +223,64 @@ impl Index {
     /// # Errors
     ///
     /// [`Refusal::NoTopic`] where it is not.
-    pub(crate) fn remove(&self, topic: &str, address: &Address) -> Result<(), Refusal> {
+    pub(crate) fn remove(
+        &self,
+        topic: &str,
+        address: &Address,
+        key: Option<&str>,
+    ) -> Result<(), Refusal> {
         let mut state = self.lock();
         if state.topics.get(topic).is_none_or(|listing| listing.home != *address) {
             return Err(Refusal::NoTopic);
         }
+        state.peer(address, key)?;
         state.topics.remove(topic);
         Ok(())
     }
 
-    /// The home of a topic.
+    /// The home of a topic. Where a peer asks, it shows its key.
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotIndexed`] where there is none, or it is not there now.
-    pub(crate) fn home(&self, topic: &str) -> Result<Address, Refusal> {
-        let state = self.lock();
-        let home = &state.topics.get(topic).ok_or(Refusal::NotIndexed { is_away: false })?.home;
+    /// [`Refusal::NotIndexed`] where there is none, or it is not there now, or may be told yet.
+    pub(crate) fn home(
+        &self,
+        topic: &str,
+        peer: Option<(&Address, Option<&str>)>,
+    ) -> Result<Address, Refusal> {
+        let mut state = self.lock();
+        // A peer that is not known was there before this index started: others were, too.
+        let is_known = peer.is_none_or(|(address, key)| state.peer(address, key).is_ok());
+        let Some(Listing { home, .. }) = state.topics.get(topic) else {
+            let told = state.peers.values().filter(|peer| peer.has_told).count();
+            let is_settling = told < state.expected && self.is_young();
+            let is_telling = state.peers.values().any(Peer::is_telling);
+            return Err(Refusal::NotIndexed { is_away: !is_known || is_settling || is_telling });
+        };
         match state.peers.get(home) {
-            Some(peer) if !peer.is_away => Ok(home.clone()),
+            Some(peer) if peer.is_here() => Ok(home.clone()),
             _ => Err(Refusal::NotIndexed { is_away: true }),
         }
+    }
+
+    /// How many peers are there, or are still expected: a peer that comes back to a restarted
+    /// index says so.
+    pub(crate) fn count(&self) -> usize {
+        let state = self.lock();
+        let here = state.peers.values().filter(|peer| peer.is_here()).count();
+        if state.expected <= PEERS_MAX && self.is_young() { here.max(state.expected) } else { here }
+    }
+
+    /// Whether peers may not be back yet.
+    fn is_young(&self) -> bool {
+        self.started.elapsed() < SETTLE_TIME
     }
 
     /// The peers that are there.
     pub(crate) fn peers(&self) -> Vec<Address> {
         let state = self.lock();
-        let present = state.peers.iter().filter(|(_, peer)| !peer.is_away);
-        present.map(|(address, _)| address.clone()).collect()
+        let here = state.peers.iter().filter(|(_, peer)| peer.is_here());
+        here.map(|(address, _)| address.clone()).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -190,10 +290,60 @@ impl Index {
 }
 
 impl State {
-    /// Forgets the peers that are away and have no topics.
+    fn register(
+        &mut self,
+        address: Address,
+        standing: Standing,
+        has_counted: bool,
+    ) -> Result<u64, Refusal> {
+        let is_new = !self.peers.contains_key(&address);
+        if is_new && self.peers.len() >= PEERS_MAX {
+            self.forget_idle();
+        }
+        if is_new && self.peers.len() >= PEERS_MAX {
+            return Err(Refusal::Home { status: 507, text: "too many peers".to_owned() });
+        }
+        let registration = self.next;
+        self.next += 1;
+        let registered = Instant::now();
+        let has_told = false;
+        let peer = Peer { registration, registered, standing, has_counted, has_told };
+        self.peers.insert(address, peer);
+        Ok(registration)
+    }
+
+    /// A peer, for somebody who speaks in its name.
+    fn peer(&mut self, address: &Address, key: Option<&str>) -> Result<&mut Peer, Refusal> {
+        let refuse = |status, text: &str| Refusal::Home { status, text: text.to_owned() };
+        let peer = self.peers.get_mut(address);
+        let peer = peer.ok_or_else(|| refuse(404, "Peer not registered"))?;
+        match &peer.standing {
+            Standing::Present(own) if key != Some(own) => {
+                Err(refuse(403, "the peer is there, and speaks for itself"))
+            }
+            _ => Ok(peer),
+        }
+    }
+
+    /// Forgets peers without topics that no connection stands behind.
     fn forget_idle(&mut self) {
         let homes: HashSet<&Address> = self.topics.values().map(|listing| &listing.home).collect();
-        self.peers.retain(|address, peer| !peer.is_away || homes.contains(address));
+        self.peers.retain(|address, peer| peer.is_present() || homes.contains(address));
+    }
+}
+
+impl Peer {
+    fn is_present(&self) -> bool {
+        matches!(self.standing, Standing::Present(_))
+    }
+
+    fn is_here(&self) -> bool {
+        !matches!(self.standing, Standing::Away)
+    }
+
+    /// Whether it is naming its topics right now.
+    fn is_telling(&self) -> bool {
+        self.is_present() && !self.has_told && self.registered.elapsed() < TELL_TIME
     }
 }
 
@@ -210,13 +360,9 @@ impl Drop for Presence {
         if let Some(peer) = self.index.lock().peers.get_mut(&self.address)
             && peer.registration == self.registration
         {
-            peer.is_away = true;
+            peer.standing = Standing::Away;
         }
     }
-}
-
-fn not_registered() -> Refusal {
-    Refusal::Home { status: 404, text: "Peer not registered".to_owned() }
 }
 
 #[cfg(test)]
@@ -229,49 +375,53 @@ mod tests {
 
     #[test]
     fn a_topic_has_one_home() {
-        let index = Index::default();
+        let index = Index::new();
         index.register(address(1)).unwrap();
         index.register(address(2)).unwrap();
-        index.add("a", address(1)).unwrap();
-        index.add("a", address(1)).unwrap();
-        assert!(matches!(index.add("a", address(2)), Err(Refusal::TopicExists)));
-        assert_eq!(index.home("a").unwrap(), address(1));
-        assert!(index.remove("a", &address(2)).is_err());
-        index.remove("a", &address(1)).unwrap();
-        assert!(matches!(index.home("a"), Err(Refusal::NotIndexed { is_away: false })));
-        assert!(index.add("a", address(3)).is_err(), "nobody has registered it");
+        index.add("a", address(1), None, None).unwrap();
+        index.add("a", address(1), None, None).unwrap();
+        assert!(matches!(index.add("a", address(2), None, None), Err(Refusal::TopicExists)));
+        assert_eq!(index.home("a", None).unwrap(), address(1));
+        assert!(index.remove("a", &address(2), None).is_err());
+        index.remove("a", &address(1), None).unwrap();
+        assert!(matches!(index.home("a", None), Err(Refusal::NotIndexed { is_away: false })));
+        assert!(index.add("a", address(3), None, None).is_err(), "nobody has registered it");
     }
 
     #[test]
     fn a_peer_that_is_away_keeps_its_topics() {
-        let index = Arc::new(Index::default());
+        let index = Arc::new(Index::new());
         index.register(address(2)).unwrap();
-        let presence = index.attend(address(1)).unwrap();
-        index.add("a", address(1)).unwrap();
+        let presence = index.attend(address(1), None, 0).unwrap();
+        index.add("a", address(1), None, Some(&presence.key)).unwrap();
         drop(presence);
-        assert!(matches!(index.home("a"), Err(Refusal::NotIndexed { is_away: true })));
+        assert!(matches!(index.home("a", None), Err(Refusal::NotIndexed { is_away: true })));
         assert_eq!(index.peers(), [address(2)]);
-        assert!(matches!(index.add("a", address(2)), Err(Refusal::TopicExists)));
-        let _presence = index.attend(address(1)).unwrap();
-        assert_eq!(index.home("a").unwrap(), address(1));
+        assert!(matches!(index.add("a", address(2), None, None), Err(Refusal::TopicExists)));
+        let _presence = index.attend(address(1), None, 0).unwrap();
+        assert_eq!(index.home("a", None).unwrap(), address(1));
     }
 
     #[test]
     fn a_peer_that_registers_again_has_the_topics_that_it_names() {
-        let index = Arc::new(Index::default());
+        let index = Arc::new(Index::new());
         index.register(address(2)).unwrap();
-        drop(index.attend(address(1)).unwrap());
+        drop(index.attend(address(1), None, 0).unwrap());
         for topic in ["kept", "deleted meanwhile"] {
-            index.add(topic, address(1)).unwrap();
+            index.add(topic, address(1), None, None).unwrap();
         }
-        let _presence = index.attend(address(1)).unwrap();
-        index.add("kept", address(1)).unwrap();
-        assert!(matches!(index.add("deleted meanwhile", address(2)), Err(Refusal::TopicExists)));
-        index.told(&address(1)).unwrap();
-        assert_eq!(index.home("kept").unwrap(), address(1));
-        index.add("deleted meanwhile", address(2)).unwrap();
-        index.told(&address(1)).unwrap();
-        assert_eq!(index.home("deleted meanwhile").unwrap(), address(2));
+        let presence = index.attend(address(1), None, 0).unwrap();
+        let key = Some(presence.key.as_str());
+        index.add("kept", address(1), None, key).unwrap();
+        assert!(matches!(
+            index.add("deleted meanwhile", address(2), None, None),
+            Err(Refusal::TopicExists)
+        ));
+        index.told(&address(1), key).unwrap();
+        assert_eq!(index.home("kept", None).unwrap(), address(1));
+        index.add("deleted meanwhile", address(2), None, None).unwrap();
+        index.told(&address(1), key).unwrap();
+        assert_eq!(index.home("deleted meanwhile", None).unwrap(), address(2));
     }
 
     #[test]
@@ -283,41 +433,110 @@ mod tests {
 
     #[test]
     fn an_old_connection_that_ends_late_does_not_send_its_peer_away() {
-        let index = Arc::new(Index::default());
-        let old = index.attend(address(1)).unwrap();
-        let _new = index.attend(address(1)).unwrap();
+        let index = Arc::new(Index::new());
+        let old = index.attend(address(1), None, 0).unwrap();
+        let _new = index.attend(address(1), Some(&old.key), 0).unwrap();
         drop(old);
         assert_eq!(index.peers(), [address(1)]);
     }
 
     #[test]
     fn peers_that_are_away_and_have_no_topics_make_way() {
-        let index = Arc::new(Index::default());
+        let index = Arc::new(Index::new());
         let ports = 1..=u16::try_from(PEERS_MAX).unwrap();
         let mut presences: Vec<_> =
-            ports.map(|port| index.attend(address(port)).unwrap()).collect();
+            ports.map(|port| index.attend(address(port), None, 0).unwrap()).collect();
         for port in [1, 2] {
-            index.add(&port.to_string(), address(port)).unwrap();
+            let key = Some(presences[usize::from(port) - 1].key.as_str());
+            index.add(&port.to_string(), address(port), None, key).unwrap();
         }
         let newcomer = address(u16::MAX);
         assert!(index.register(newcomer.clone()).is_err(), "all of them are there");
         // Away, with a topic and without one.
         drop(presences.drain(1..=2));
         index.register(newcomer.clone()).unwrap();
+        index.add("3", newcomer, None, None).unwrap();
         assert!(index.register(address(u16::MAX - 1)).is_err());
-        assert!(matches!(index.home("2"), Err(Refusal::NotIndexed { is_away: true })));
-        assert!(index.unregister(&address(3)).is_err(), "it was forgotten");
-        assert!(index.unregister(&address(2)).is_ok(), "it keeps its topic");
+        assert!(matches!(index.home("2", None), Err(Refusal::NotIndexed { is_away: true })));
+        assert!(index.unregister(&address(3), None).is_err(), "it was forgotten");
+        assert!(index.unregister(&address(2), None).is_ok(), "it keeps its topic");
     }
 
     #[test]
     fn an_unregistered_peer_leaves_its_topics_to_others() {
-        let index = Index::default();
+        let index = Index::new();
         index.register(address(1)).unwrap();
-        index.add("a", address(1)).unwrap();
-        index.unregister(&address(1)).unwrap();
-        assert!(index.unregister(&address(1)).is_err());
+        index.add("a", address(1), None, None).unwrap();
+        index.unregister(&address(1), None).unwrap();
+        assert!(index.unregister(&address(1), None).is_err());
         index.register(address(2)).unwrap();
-        index.add("a", address(2)).unwrap();
+        index.add("a", address(2), None, None).unwrap();
+    }
+
+    #[test]
+    fn a_peer_that_is_there_is_spoken_for_by_itself() {
+        let index = Arc::new(Index::new());
+        let presence = index.attend(address(1), None, 0).unwrap();
+        index.register(address(2)).unwrap();
+        let own = Some(presence.key.as_str());
+        index.add("a", address(1), None, own).unwrap();
+        index.told(&address(1), own).unwrap();
+        for key in [None, Some("0123456789abcdef")] {
+            let refused = [
+                index.attend(address(1), key, 0).map(drop),
+                index.unregister(&address(1), key),
+                index.add("b", address(1), None, key).map(drop),
+                index.told(&address(1), key),
+                index.remove("a", &address(1), key),
+            ];
+            assert!(refused.iter().all(|it| it.as_ref().is_err_and(|it| it.status() == 403)));
+        }
+        index.register(address(1)).unwrap();
+        assert_eq!(index.home("a", None).unwrap(), address(1), "as before");
+        // It has lost its connection and comes back before that is noticed.
+        let again = index.attend(address(1), own, 0).unwrap();
+        assert!(index.told(&address(1), own).is_err(), "the old key does not count any more");
+        drop(presence);
+        index.told(&address(1), Some(&again.key)).unwrap();
+        assert!(index.home("a", None).is_err(), "it was not named");
+    }
+
+    #[test]
+    fn a_list_that_comes_back_at_another_address_keeps_its_topic() {
+        let index = Arc::new(Index::new());
+        let (stream, other) = (Some(StreamId::random()), Some(StreamId::random()));
+        let before = index.attend(address(1), None, 0).unwrap();
+        index.add("a", address(1), stream, Some(&before.key)).unwrap();
+        index.register(address(2)).unwrap();
+        assert!(index.add("a", address(2), stream, None).is_err(), "its home is there");
+        drop(before);
+        assert!(index.add("a", address(2), other, None).is_err(), "another list");
+        assert!(index.add("a", address(2), None, None).is_err());
+        index.add("a", address(2), stream, None).unwrap();
+        assert_eq!(index.home("a", None).unwrap(), address(2));
+        // The old address comes back without it.
+        let again = index.attend(address(1), None, 0).unwrap();
+        index.told(&address(1), Some(&again.key)).unwrap();
+        assert_eq!(index.home("a", None).unwrap(), address(2));
+    }
+
+    #[test]
+    fn a_topic_may_be_told_yet_while_peers_come_back() {
+        let is_away = |index: &Index| match index.home("a", None) {
+            Err(Refusal::NotIndexed { is_away }) => is_away,
+            other => panic!("{other:?}"),
+        };
+        let index = Arc::new(Index::new());
+        assert!(!is_away(&index), "nobody was there before");
+        let presence = index.attend(address(1), None, 0).unwrap();
+        assert!(is_away(&index), "it has not named its topics yet");
+        index.told(&address(1), Some(&presence.key)).unwrap();
+        assert!(!is_away(&index));
+        let again = index.attend(address(2), Some("0123456789abcdef"), 3).unwrap();
+        index.told(&address(2), Some(&again.key)).unwrap();
+        assert!(is_away(&index), "a third peer was there as well");
+        let third = index.attend(address(3), Some("0123456789abcdef"), 3).unwrap();
+        index.told(&address(3), Some(&third.key)).unwrap();
+        assert!(!is_away(&index));
     }
 }

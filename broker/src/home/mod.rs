@@ -101,7 +101,7 @@ impl Homes {
         let home = BrokerHome::new(address, identity, Arc::clone(&push));
         let mirrors = Mirrors::new(Box::new(home), None, Arc::clone(&push))?;
         // What was mirrored before is followed again, whoever asks for it.
-        for topic in push.topics.names(true) {
+        for (topic, _) in push.topics.names(true) {
             // There are no more of them than there may be topics.
             let _ = mirrors.ask_for(&topic);
         }

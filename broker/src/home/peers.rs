@@ -21,7 +21,7 @@ use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::io::{self, Write};
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -32,6 +32,8 @@ pub(crate) struct Peers {
     push: Arc<Push>,
     locations: Arc<Locations>,
     state: Mutex<State>,
+    /// Told when this peer has registered.
+    changed: Condvar,
 }
 
 /// Held to look or to note, never across I/O.
@@ -41,6 +43,8 @@ struct State {
     homes: HashMap<Address, Arc<Mirrors>>,
     /// Topics that live here, while the index says that their home is elsewhere.
     contested: HashSet<String>,
+    /// Whether this peer is registered, and the index knows what lives here.
+    is_registered: bool,
 }
 
 impl Peers {
@@ -49,8 +53,8 @@ impl Peers {
         let index = IndexClient::new(index, own, identity.token.clone());
         let locations = Arc::<Locations>::default();
         // What was mirrored before is followed again, whoever asks for it.
-        push.topics.names(true).iter().for_each(|topic| locations.moved(topic));
-        Peers { index, identity, push, locations, state: Mutex::default() }
+        push.topics.names(true).iter().for_each(|(topic, _)| locations.moved(topic));
+        Peers { index, identity, push, locations, state: Mutex::default(), changed: Condvar::new() }
     }
 
     /// Registers with the index, tells it the topics that live here, and does so again whenever
@@ -65,6 +69,7 @@ impl Peers {
                     let _ = writeln!(io::stderr(), "broker: the index is back");
                 }
             });
+            self.lock().is_registered = false;
             if !mem::replace(&mut told, true) {
                 let line = flags::one_line(&lost);
                 let _ = writeln!(
@@ -91,12 +96,16 @@ impl Peers {
                  here until it is deleted there, or here"
             );
         })?;
-        self.lock().contested = contested;
         registration.told()?;
         // Deleted while the index was being told of them.
-        for topic in topics.iter().filter(|topic| !self.push.topics.is_own(topic)) {
+        for (topic, _) in topics.iter().filter(|(topic, _)| !self.push.topics.is_own(topic)) {
             let _ = registration.remove(topic);
         }
+        let mut state = self.lock();
+        state.contested = contested;
+        state.is_registered = true;
+        drop(state);
+        self.changed.notify_all();
         registered();
         loop {
             self.follow_moved();
@@ -136,7 +145,7 @@ impl Peers {
         {
             return Ok(Home::Elsewhere(Arc::clone(mirrors)));
         }
-        match (self.index.home_of(topic, deadline), known) {
+        match (self.ask_index(topic, deadline), known) {
             // The index says so, but there is no such list: it was deleted just now.
             (Ok(address), _) if address == self.index.own => {
                 Err(Refusal::UnknownTopic(topic.to_owned()))
@@ -146,6 +155,24 @@ impl Peers {
                 Ok(Home::Elsewhere(mirrors))
             }
             (Err(refusal), _) => Err(refusal),
+        }
+    }
+
+    /// Asks the index for the home of a topic. An index that this peer has not told its topics may
+    /// not have been told of this one either.
+    fn ask_index(&self, topic: &str, deadline: Instant) -> Result<Address, Refusal> {
+        loop {
+            let was_registered = self.lock().is_registered;
+            match self.index.home_of(topic, deadline) {
+                Err(Refusal::UnknownTopic(_) | Refusal::Away(_)) if !was_registered => {}
+                answer => return answer,
+            }
+            let time = deadline.saturating_duration_since(Instant::now());
+            let is_away = |state: &mut State| !state.is_registered;
+            let waited = self.changed.wait_timeout_while(self.lock(), time, is_away);
+            if !waited.unwrap_or_else(PoisonError::into_inner).0.is_registered {
+                return Err(Refusal::Away(topic.to_owned()));
+            }
         }
     }
 
@@ -203,7 +230,7 @@ impl Peers {
         if topics.is_own(topic) || (is_followed && topics.is_mirror(topic)) {
             return Err(Refusal::TopicExists);
         }
-        self.index.add(topic, deadline)?;
+        self.index.add(topic, None, deadline)?;
         // A mirror of an earlier topic of this name makes way.
         if let Some(mirrors) = known {
             mirrors.leave(topic);
@@ -212,10 +239,13 @@ impl Peers {
         self.locations.forget(topic);
         self.lock().contested.remove(topic);
         let created = topics.create(topic);
-        if !matches!(created, Ok(()) | Err(Refusal::TopicExists)) {
+        let _ = match created {
+            // By its id the list is known again, should it come back under another address.
+            Ok(()) => self.index.add(topic, Some(topics.end(topic).stream), deadline),
+            Err(Refusal::TopicExists) => Ok(()),
             // Nobody else may have the name before the index hears that it is free again.
-            let _ = self.index.remove(topic, deadline);
-        }
+            Err(_) => self.index.remove(topic, deadline),
+        };
         created
     }
 

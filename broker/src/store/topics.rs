@@ -129,11 +129,12 @@ impl Topics {
         }
     }
 
-    /// The topics that another broker is the home of, or those that this one is the home of.
-    pub(crate) fn names(&self, mirrors: bool) -> Vec<String> {
+    /// The topics that another broker is the home of, or those that this one is the home of, and
+    /// their lists.
+    pub(crate) fn names(&self, mirrors: bool) -> Vec<(String, StreamId)> {
         self.contents.know(|known| {
             let wanted = known.topics.iter().filter(|(_, state)| state.mirror == mirrors);
-            wanted.map(|(topic, _)| topic.clone()).collect()
+            wanted.map(|(topic, state)| (topic.clone(), state.stream)).collect()
         })
     }
 

@@ -16,6 +16,7 @@
 //! - [`hostile`]: clients and homes that mean harm
 //! - [`http_cases`]: HTTP at its edges, byte by byte
 //! - [`hub`]: a hub, its leaves, and theirs
+//! - [`index`]: what an index believes, and whom
 //! - [`json_documents`]: JSON as a live broker reads it, and as Python does
 //! - [`limits`]: every limit, at it and one past it
 //! - [`lines`]: files and pipes, published line by line
@@ -54,6 +55,7 @@ mod four_nodes;
 mod hostile;
 mod http_cases;
 mod hub;
+mod index;
 mod json_documents;
 mod limits;
 mod lines;

@@ -7,12 +7,12 @@ use tests::raw::Raw;
 use tests::wait::{DEADLINE, holds_within, wait_until};
 use tests::{Folder, Process, Stopped, System, program};
 
-fn peer_of(index: &System) -> System {
+pub(crate) fn peer_of(index: &System) -> System {
     peer_with(index, &[])
 }
 
 /// A peer of `index`, registered with it, on a port that it keeps.
-fn peer_with(index: &System, arguments: &[&str]) -> System {
+pub(crate) fn peer_with(index: &System, arguments: &[&str]) -> System {
     let address = index.address();
     let mut peer = System::reserve_with(&[&["--index", &address], arguments].concat());
     peer.start_broker();
@@ -20,22 +20,22 @@ fn peer_with(index: &System, arguments: &[&str]) -> System {
     peer
 }
 
-fn is_listed(index: &System, peer: &System) -> bool {
+pub(crate) fn is_listed(index: &System, peer: &System) -> bool {
     let port = format!("\"port\":{}}}", peer.port());
     ask(index, "{\"command\":\"list_peers\"}").contains(&port)
 }
 
-fn command(command: &str, topic: &str) -> String {
+pub(crate) fn command(command: &str, topic: &str) -> String {
     format!("{{\"command\":\"{command}\",\"topic\":\"{topic}\"}}")
 }
 
-fn publish(topic: &str, message: &str) -> String {
+pub(crate) fn publish(topic: &str, message: &str) -> String {
     format!("{{\"command\":\"publish\",\"topic\":\"{topic}\",\"message\":\"{message}\"}}")
 }
 
 /// The code and the text of an error.
 #[track_caller]
-fn error(broker: &System, command: &str) -> (u64, String) {
+pub(crate) fn error(broker: &System, command: &str) -> (u64, String) {
     let answer = ask(broker, command);
     let value = common::json::parse(answer.as_bytes()).unwrap();
     let get = |key| value.get(key).unwrap_or_else(|| panic!("no {key} in {answer}"));

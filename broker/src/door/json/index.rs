@@ -1,7 +1,7 @@
 //! The commands of an index, and of brokers that look for a ring: the dialect of topics.
 
 use super::Json;
-use super::topic::success;
+use super::topic::{stream, success};
 use crate::door::commands::Commands;
 use crate::door::fields::{field, number, required_text, text, topic};
 use crate::home::index::Address;
@@ -15,6 +15,9 @@ use std::time::Duration;
 const PATH_TIME_MAX: Duration = Duration::from_secs(4);
 const PATH_STEP: Duration = Duration::from_millis(500);
 
+/// Peers that one connection may register for as long as it lasts: a peer registers itself.
+const PRESENCES_MAX: usize = 16;
+
 impl Commands<'_, Json> {
     /// Handles a command about peers.
     pub(super) fn index_command(
@@ -22,69 +25,113 @@ impl Commands<'_, Json> {
         command: &str,
         arguments: &Value<'_>,
     ) -> Result<(), Refusal> {
-        let index = &self.broker.index;
+        let broker = self.broker;
+        let index = &broker.index;
         let text = match command {
-            "register_peer" => {
-                let address = address(arguments)?;
-                let text = format!("Peer {address} registered");
-                let present = field(arguments, "present")?.and_then(Value::as_bool);
-                let done = if present == Some(true) {
-                    self.register_present(&address)
-                } else {
-                    index.register(address.clone()).map(drop)
-                };
-                self.broker.log.note("registered", &address.to_string(), &done);
-                done?;
-                text
-            }
+            "register_peer" => return self.register(arguments),
             "unregister_peer" => {
                 let address = address(arguments)?;
-                let done = index.unregister(&address);
-                self.protocol.presences.remove(&address);
-                self.broker.log.note("unregistered", &address.to_string(), &done);
+                let done = index.unregister(&address, self.key(&address, arguments)?);
+                broker.log.note("unregistered", &address.to_string(), &done);
                 done?;
+                self.protocol.presences.remove(&address);
                 format!("Peer {address} unregistered")
             }
             "told_topics" => {
-                index.told(&address(arguments)?)?;
+                let address = address(arguments)?;
+                index.told(&address, self.key(&address, arguments)?)?;
                 "Topics known".to_owned()
             }
             "add_topic" => {
-                let topic = topic(arguments, "topic")?;
-                index.add(topic, address(arguments)?)?;
+                let (topic, address) = (topic(arguments, "topic")?, address(arguments)?);
+                let key = self.key(&address, arguments)?;
+                let done = index.add(topic, address.clone(), stream(arguments)?, key);
+                if !matches!(done, Ok(false)) {
+                    let done = done.clone().map(drop);
+                    broker.log.note_at("added", topic, &address.to_string(), &done);
+                }
+                done?;
                 format!("Topic '{topic}' added")
             }
             "delete_topic" => {
-                let topic = topic(arguments, "topic")?;
-                index.remove(topic, &address(arguments)?)?;
+                let (topic, address) = (topic(arguments, "topic")?, address(arguments)?);
+                let done = index.remove(topic, &address, self.key(&address, arguments)?);
+                broker.log.note_at("removed", topic, &address.to_string(), &done);
+                done?;
                 format!("Topic '{topic}' deleted")
             }
-            "query_topic" => return self.query(topic(arguments, "topic")?),
+            "query_topic" => return self.query(arguments),
             "list_peers" => {
                 self.list_peers();
                 return Ok(());
             }
             _ => return Err(Refusal::UnknownCommand),
         };
-        success(&mut self.answers, &text, |_| {});
+        let peers = arguments.get("key").map(|_| index.count() as u64);
+        success(&mut self.answers, &text, |answer| {
+            // For a peer, which says it when it comes back.
+            answer.optional("peers", peers);
+        });
         Ok(())
     }
 
-    /// Registers a peer for as long as this session lasts.
-    fn register_present(&mut self, address: &Address) -> Result<(), Refusal> {
-        if self.protocol.presences.len() >= PEERS_MAX {
-            // Other sessions may have registered or unregistered the same peers.
-            self.protocol.presences.retain(|_, presence| presence.counts());
+    /// Registers a peer, with `"present":true` for as long as this connection lasts.
+    fn register(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+        let address = address(arguments)?;
+        let is_present = field(arguments, "present")?.and_then(Value::as_bool) == Some(true);
+        let done = match is_present {
+            true => self.register_present(&address, arguments).map(Some),
+            false => self.broker.index.register(address.clone()).map(|()| None),
+        };
+        self.broker.log.note("registered", &address.to_string(), &done.clone().map(drop));
+        let key = done?;
+        success(&mut self.answers, &format!("Peer {address} registered"), |answer| {
+            answer.optional("key", key);
+        });
+        Ok(())
+    }
+
+    fn register_present(
+        &mut self,
+        address: &Address,
+        arguments: &Value<'_>,
+    ) -> Result<String, Refusal> {
+        let presences = &mut self.protocol.presences;
+        // Other connections may have registered or unregistered the same peers.
+        presences.retain(|_, presence| presence.counts());
+        if presences.len() >= PRESENCES_MAX && !presences.contains_key(address) {
+            let text = format!("a connection registers {PRESENCES_MAX} peers at most");
+            return Err(Refusal::Home { status: 507, text });
         }
-        let presence = self.broker.index.attend(address.clone())?;
+        let key = self.key(address, arguments)?;
+        let peers = number(arguments, "peers")?.and_then(|peers| usize::try_from(peers).ok());
+        let peers = peers.unwrap_or(0).min(PEERS_MAX);
+        let presence = self.broker.index.attend(address.clone(), key, peers)?;
+        let key = presence.key.clone();
         self.protocol.presences.insert(address.clone(), presence);
-        Ok(())
+        Ok(key)
     }
 
-    fn query(&mut self, topic: &str) -> Result<(), Refusal> {
-        let home = self.broker.index.home(topic)?;
+    /// What shows that a peer speaks for itself: that this connection registered it, or its key.
+    fn key<'v>(
+        &'v self,
+        address: &Address,
+        arguments: &'v Value<'_>,
+    ) -> Result<Option<&'v str>, Refusal> {
+        let own = self.protocol.presences.get(address).map(|presence| presence.key.as_str());
+        Ok(own.or(text(arguments, "key")?))
+    }
+
+    fn query(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+        let topic = topic(arguments, "topic")?;
+        let asks = field(arguments, "host")?.map(|_| address(arguments)).transpose()?;
+        let key = text(arguments, "key")?;
+        let index = &self.broker.index;
+        let home = index.home(topic, asks.as_ref().map(|address| (address, key)))?;
+        let peers = key.map(|_| index.count() as u64);
         success(&mut self.answers, &format!("Topic '{topic}' found"), |answer| {
             write_address(answer, &home);
+            answer.optional("peers", peers);
         });
         Ok(())
     }

@@ -147,7 +147,7 @@ impl Commands<'_, Json> {
 }
 
 /// The stream that a command means, if it says so.
-fn stream(arguments: &Value<'_>) -> Result<Option<StreamId>, Refusal> {
+pub(super) fn stream(arguments: &Value<'_>) -> Result<Option<StreamId>, Refusal> {
     let parse = |text: &str| {
         text.parse().map_err(|_| Refusal::field("stream", "is not 16 hexadecimal digits"))
     };

@@ -4,7 +4,7 @@ use super::super::index::Address;
 use super::super::remote::Forwarded;
 use crate::refusal::Refusal;
 use crate::store::entry::{self, Entry};
-use crate::store::stream::Cursor;
+use crate::store::stream::{Cursor, StreamId};
 use common::json::Object;
 use common::limits::BODY_SIZE_MAX;
 use std::time::Duration;
@@ -44,17 +44,42 @@ pub(super) fn subscribe(topic: &str, Cursor { stream, next }: Cursor) -> Vec<u8>
     })
 }
 
-/// A command to an index that names a peer.
-pub(super) fn of_peer(command: &str, peer: &Address, topic: Option<&str>) -> Vec<u8> {
-    write(command, |object| peer_fields(object, peer, topic))
+/// A command to an index that names a peer, and shows its key.
+pub(super) fn of_peer(command: &str, peer: &Peer<'_>, topic: Option<&str>) -> Vec<u8> {
+    write(command, |object| {
+        peer.write(object);
+        object.optional("topic", topic);
+    })
 }
 
-/// The command that registers a peer for as long as its connection lasts.
-pub(super) fn register(peer: &Address) -> Vec<u8> {
+/// The command that registers a peer for as long as its connection lasts. `peers` is how many
+/// there were before.
+pub(super) fn register(peer: &Peer<'_>, peers: u64) -> Vec<u8> {
     write("register_peer", |object| {
-        peer_fields(object, peer, None);
-        object.field("present", true);
+        peer.write(object);
+        object.field("present", true).field("peers", peers);
     })
+}
+
+/// The command that names a topic whose home is the peer, and its list if there is one yet.
+pub(super) fn add(peer: &Peer<'_>, topic: &str, stream: Option<StreamId>) -> Vec<u8> {
+    write("add_topic", |object| {
+        peer.write(object);
+        object.field("topic", topic).optional("stream", stream);
+    })
+}
+
+/// A peer as it names itself to its index.
+pub(super) struct Peer<'a> {
+    pub(super) address: &'a Address,
+    pub(super) key: Option<String>,
+}
+
+impl Peer<'_> {
+    fn write(&self, object: &mut Object<'_>) {
+        object.field("host", &self.address.host).field("port", self.address.port);
+        object.optional("key", self.key.as_deref());
+    }
 }
 
 /// Writes a publish.
@@ -86,10 +111,6 @@ pub(super) fn publish(
         return Err(Refusal::BodySize { size_max: BODY_SIZE_MAX });
     }
     Ok(())
-}
-
-fn peer_fields(object: &mut Object<'_>, peer: &Address, topic: Option<&str>) {
-    object.field("host", &peer.host).field("port", peer.port).optional("topic", topic);
 }
 
 fn write(command: &str, fields: impl FnOnce(&mut Object<'_>)) -> Vec<u8> {

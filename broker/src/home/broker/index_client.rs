@@ -3,13 +3,16 @@
 use super::super::HOME_TIMEOUT;
 use super::super::index::Address;
 use super::answer::{self, Reason, number, text};
-use super::command::{about, of_peer, register};
+use super::command::{self, Peer, of_peer};
 use super::connection::{BrokerConnection, Target};
 use super::pool::ConnectionPool;
 use crate::refusal::Refusal;
+use crate::store::stream::StreamId;
 use common::connection;
 use common::json::Value;
 use std::error::Error;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often the index hears from a peer; well below the silence after which the peer is away.
@@ -23,6 +26,10 @@ pub(crate) struct IndexClient {
     pool: ConnectionPool,
     /// Where other peers reach this one.
     pub(crate) own: Address,
+    /// Shows the index that this peer speaks for itself; given at each registration.
+    key: Mutex<Option<String>>,
+    /// How many peers there were when the index was last heard of.
+    peers: AtomicU64,
 }
 
 /// A registration with the index; it ends with its connection.
@@ -34,7 +41,12 @@ pub(crate) struct Registration<'a> {
 impl IndexClient {
     /// The index at `HOST:PORT`, for the peer that is reached at `own`.
     pub(crate) fn new(address: String, own: Address, token: Option<String>) -> IndexClient {
-        IndexClient { pool: ConnectionPool::new(Target { address, token }), own }
+        IndexClient {
+            pool: ConnectionPool::new(Target { address, token }),
+            own,
+            key: Mutex::default(),
+            peers: AtomicU64::new(0),
+        }
     }
 
     /// Asks for the home of a topic.
@@ -44,9 +56,11 @@ impl IndexClient {
     /// [`Refusal::UnknownTopic`], [`Refusal::Away`], [`Refusal::Unreachable`].
     pub(crate) fn home_of(&self, topic: &str, deadline: Instant) -> Result<Address, Refusal> {
         let mut found = Err(Refusal::UnknownTopic(topic.to_owned()));
-        self.pool.ask(&about("query_topic", topic), 1, deadline, |answer| {
+        let command = of_peer("query_topic", &self.peer(), Some(topic));
+        self.pool.ask(&command, 1, deadline, |answer| {
             let port = number(answer, "port").and_then(|port| u16::try_from(port).ok());
             let is_away = || answer::rejection(answer).is_some_and(|it| it.reason == Reason::Away);
+            self.count(answer);
             if let (Some(host), Some(port)) = (text(answer, "host"), port) {
                 found = Ok(Address { host: host.to_owned(), port });
             } else if is_away() {
@@ -56,13 +70,19 @@ impl IndexClient {
         found
     }
 
-    /// Says that a topic's home is here.
+    /// Says that a topic's home is here, and which list it is if there is one yet.
     ///
     /// # Errors
     ///
     /// [`Refusal::TopicExists`] where the index knows another home, or what else it says.
-    pub(crate) fn add(&self, topic: &str, deadline: Instant) -> Result<(), Refusal> {
-        let added = self.pool.command(&self.command("add_topic", Some(topic)), deadline, |_| {});
+    pub(crate) fn add(
+        &self,
+        topic: &str,
+        stream: Option<StreamId>,
+        deadline: Instant,
+    ) -> Result<(), Refusal> {
+        let command = command::add(&self.peer(), topic, stream);
+        let added = self.pool.command(&command, deadline, |answer| self.count(answer));
         added.map_err(|rejection| match rejection.reason {
             Reason::Exists => Refusal::TopicExists,
             _ => rejection.refusal,
@@ -75,8 +95,11 @@ impl IndexClient {
     ///
     /// What the index says.
     pub(crate) fn remove(&self, topic: &str, deadline: Instant) -> Result<(), Refusal> {
-        let removed =
-            self.pool.command(&self.command("delete_topic", Some(topic)), deadline, |_| {});
+        let removed = self.pool.command(
+            &of_peer("delete_topic", &self.peer(), Some(topic)),
+            deadline,
+            |_| {},
+        );
         removed.map_err(|rejection| rejection.refusal)
     }
 
@@ -88,7 +111,14 @@ impl IndexClient {
     pub(crate) fn register(&self) -> Result<Registration<'_>, Refusal> {
         let connection = self.pool.target.connect(Instant::now() + HOME_TIMEOUT)?;
         let mut registration = Registration { client: self, connection };
-        registration.say(&register(&self.own))?;
+        let mut key = None;
+        registration.say(
+            &command::register(&self.peer(), self.peers.load(Ordering::Relaxed)),
+            |answer| {
+                key = text(answer, "key").map(str::to_owned);
+            },
+        )?;
+        *self.key() = key;
         Ok(registration)
     }
 
@@ -97,8 +127,20 @@ impl IndexClient {
         self.pool.target.unreachable(error)
     }
 
-    fn command(&self, command: &str, topic: Option<&str>) -> Vec<u8> {
-        of_peer(command, &self.own, topic)
+    /// Notes how many peers there are, where an answer says so.
+    fn count(&self, answer: &Value<'_>) {
+        if let Some(peers) = number(answer, "peers") {
+            self.peers.store(peers, Ordering::Relaxed);
+        }
+    }
+
+    fn peer(&self) -> Peer<'_> {
+        Peer { address: &self.own, key: self.key().clone() }
+    }
+
+    fn key(&self) -> MutexGuard<'_, Option<String>> {
+        // It holds one value, which is whole after any panic.
+        self.key.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -110,17 +152,19 @@ impl Registration<'_> {
     /// The index cannot be asked.
     pub(crate) fn add(
         &mut self,
-        topics: &[String],
+        topics: &[(String, StreamId)],
         mut refused: impl FnMut(&str, &Refusal),
     ) -> Result<(), Refusal> {
         let Registration { client, connection } = self;
+        let peer = client.peer();
         for topics in topics.chunks(TOLD_AT_ONCE) {
-            let command = |topic: &String| client.command("add_topic", Some(topic));
+            let command =
+                |(topic, stream): &(String, StreamId)| command::add(&peer, topic, Some(*stream));
             let commands: Vec<u8> = topics.iter().flat_map(command).collect();
             let mut told = topics.iter();
             let deadline = Instant::now() + HOME_TIMEOUT;
             let take = |answer: &Value<'_>| {
-                if let (Some(topic), Some(it)) = (told.next(), answer::rejection(answer)) {
+                if let (Some((topic, _)), Some(it)) = (told.next(), answer::rejection(answer)) {
                     refused(topic, &it.refusal);
                 }
             };
@@ -129,13 +173,14 @@ impl Registration<'_> {
         Ok(())
     }
 
-    /// Says that all topics that live here were named.
+    /// Says that all topics that live here were named, or that nothing has changed.
     ///
     /// # Errors
     ///
-    /// What the index says.
+    /// What the index says: this is not the registration that counts.
     pub(crate) fn told(&mut self) -> Result<(), Refusal> {
-        self.say(&self.client.command("told_topics", None))
+        let client = self.client;
+        self.say(&of_peer("told_topics", &client.peer(), None), |answer| client.count(answer))
     }
 
     /// Says that a topic is no longer here.
@@ -144,7 +189,7 @@ impl Registration<'_> {
     ///
     /// What the index says.
     pub(crate) fn remove(&mut self, topic: &str) -> Result<(), Refusal> {
-        self.say(&self.client.command("delete_topic", Some(topic)))
+        self.say(&of_peer("delete_topic", &self.client.peer(), Some(topic)), |_| {})
     }
 
     /// Waits a while, and lets the index know that this peer is there. Nothing is said unasked on
@@ -152,21 +197,25 @@ impl Registration<'_> {
     ///
     /// # Errors
     ///
-    /// The connection has ended.
+    /// The registration has ended.
     pub(crate) fn keep(&mut self) -> Result<(), Refusal> {
         match self.connection.receive(Instant::now() + HEARTBEAT, |_| {}) {
             Ok(()) => Ok(()),
-            Err(connection::Error::TimedOut) => self.say(b"{\"command\":\"path\"}\n"),
+            Err(connection::Error::TimedOut) => self.told(),
             Err(error) => Err(self.client.unreachable(&error)),
         }
     }
 
-    fn say(&mut self, command: &[u8]) -> Result<(), Refusal> {
+    /// Says one thing. `take` sees the answer where that is a success.
+    fn say(&mut self, command: &[u8], mut take: impl FnMut(&Value<'_>)) -> Result<(), Refusal> {
         let mut rejected = None;
         let deadline = Instant::now() + HOME_TIMEOUT;
         let target = &self.client.pool.target;
         target.exchange(&mut self.connection, command, 1, deadline, |answer| {
             rejected = answer::rejection(answer);
+            if rejected.is_none() {
+                take(answer);
+            }
         })?;
         rejected.map_or(Ok(()), |rejection| Err(rejection.refusal))
     }
