@@ -5,6 +5,7 @@
 //! - `config`: the command line; `start`: from there to a broker that serves; `error`: why not
 //! - `server`: the accept loop, a thread for each connection
 //! - `door`: the protocols; each turns bytes into calls on `broker`
+//! - `activity`: when a connection was last of use
 //! - `access`: who may come in; `refusal`: what a client is told
 //! - `broker`: what all connections share
 //! - `store`: topics and their messages, in memory and on disk
@@ -17,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod activity;
 mod broker;
 mod config;
 mod door;

@@ -12,6 +12,7 @@ use crate::push::{LastingSubscriptions, Push};
 use crate::server;
 use crate::server::connection_limit::{self, ConnectionLimit};
 use crate::server::input_budget::InputBudget;
+use crate::server::vanished::Vanished;
 use crate::store::journal::{self, Journal, Sync};
 use crate::store::memory::Memory;
 use crate::store::replay::Replayed;
@@ -86,6 +87,7 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
         timeouts: config.timeouts,
         log,
         input_budget: InputBudget::new(config.memory_max),
+        vanished: Vanished::default(),
         metrics: Metrics::new(),
     });
     if config.data.is_some() {

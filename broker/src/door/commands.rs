@@ -12,6 +12,7 @@
 use super::ANSWERS_SIZE;
 use super::authentication::Authentication;
 use super::publish::BATCH_MAX;
+use crate::activity::{Activity, Role};
 use crate::broker::Broker;
 use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
@@ -67,6 +68,7 @@ pub(super) enum Next {
 pub(super) struct Commands<'a, P> {
     pub(super) broker: &'a Arc<Broker>,
     pub(super) subscriber: Subscriber,
+    activity: Arc<Activity>,
     pub(super) authentication: Authentication,
     /// Publishes that were read and not yet appended.
     pub(super) batch: Batch,
@@ -77,10 +79,18 @@ pub(super) struct Commands<'a, P> {
 
 impl<'a, P: Protocol> Commands<'a, P> {
     /// A connection that has said nothing yet.
-    pub(super) fn new(connection: &Connection, broker: &'a Arc<Broker>, protocol: P) -> Self {
+    pub(super) fn new(
+        connection: &Connection,
+        activity: Arc<Activity>,
+        broker: &'a Arc<Broker>,
+        protocol: P,
+    ) -> Self {
+        activity.set_role(Role::Session);
+        let stream = Arc::clone(connection.stream());
         Commands {
             broker,
-            subscriber: Subscriber::new(Arc::clone(connection.stream()), &broker.push),
+            subscriber: Subscriber::new(stream, Arc::clone(&activity), &broker.push),
+            activity,
             authentication: Authentication::new(&broker.access),
             batch: Batch::default(),
             answers: Vec::new(),
@@ -122,7 +132,7 @@ impl<'a, P: Protocol> Commands<'a, P> {
                     P::finish(self, connection.buffered());
                     return self.flush();
                 }
-                Ok(_) => {}
+                Ok(_) => self.activity.heard(),
                 // What had come of a command may be another by chance.
                 Err(_) => return,
             }

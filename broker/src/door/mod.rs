@@ -66,12 +66,13 @@ pub(crate) fn serve(stream: Arc<TcpStream>, mut slot: Slot, broker: &Arc<Broker>
             None => continue,
         };
         drop(undecided);
+        let activity = Arc::clone(&slot.activity);
         // Two of them are kept out of line: with room for all doors at once, the stack of each
         // connection would take a page more (row 7 of the benchmark).
         return match door {
-            Door::Http => http.during(|| http::serve(connection, broker, begun)),
-            Door::Json => json.during(|| json::serve(connection, broker)),
-            Door::Text => text.during(|| text::serve(connection, broker)),
+            Door::Http => http.during(|| http::serve(connection, activity, broker, begun)),
+            Door::Json => json.during(|| json::serve(connection, activity, broker)),
+            Door::Text => text.during(|| text::serve(connection, activity, broker)),
         };
     }
 }

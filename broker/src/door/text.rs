@@ -6,6 +6,7 @@
 //! published meanwhile. Only what does not parse is answered.
 
 use super::commands::{Commands, Next, Protocol};
+use crate::activity::Activity;
 use crate::broker::Broker;
 use crate::push::format::Format;
 use crate::refusal::Refusal;
@@ -19,8 +20,8 @@ use std::sync::Arc;
 
 /// Serves a connection whose first word is a verb of this door.
 #[inline(never)] // For the stack's sake: see `door::serve`.
-pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
-    let mut commands = Commands::new(&connection, broker, Text::default());
+pub(crate) fn serve(mut connection: Connection, activity: Arc<Activity>, broker: &Arc<Broker>) {
+    let mut commands = Commands::new(&connection, activity, broker, Text::default());
     commands.run(&mut connection);
     commands.end(connection);
 }

@@ -24,7 +24,7 @@ pub(super) fn push_of(topics: Topics, threads_max: usize) -> Push {
 pub(super) fn subscribe(push: &Push) -> (Arc<Session>, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let session = Session::new(Arc::new(listener.accept().unwrap().0));
+    let session = Session::new(Arc::new(listener.accept().unwrap().0), Arc::default());
     let begin = Cursor { next: 0, ..push.topics.end("t") };
     let subscription = Subscription::new("t".into(), begin, Format::Channel, None);
     assert_eq!(session.reserve(), FIRST);

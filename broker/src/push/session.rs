@@ -10,6 +10,7 @@
 //! Each message after the beginning of a subscription is written exactly once, in order, behind
 //! the answer to the command that subscribed.
 
+use crate::activity::{Activity, Role};
 use crate::push::format::Format;
 use crate::push::pass::{DeliveryPass, Piece};
 use crate::push::subscriptions::{Subscription, Subscriptions};
@@ -41,6 +42,7 @@ pub(crate) struct Session {
     /// Tells it from all other sessions.
     pub(super) number: u64,
     stream: Arc<TcpStream>,
+    activity: Arc<Activity>,
     /// Changed by the writer only.
     patient: AtomicBool,
     state: Mutex<State>,
@@ -104,12 +106,13 @@ pub(crate) enum Progress {
 
 impl Session {
     /// A session over a connection's socket. From now on only the session writes to it.
-    pub(crate) fn new(stream: Arc<TcpStream>) -> Arc<Session> {
+    pub(super) fn new(stream: Arc<TcpStream>, activity: Arc<Activity>) -> Arc<Session> {
         // A socket that refuses this is about to fail anyway.
         let _ = stream.set_write_timeout(Some(IMPATIENT));
         Arc::new(Session {
             number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
             stream,
+            activity,
             patient: AtomicBool::new(false),
             state: Mutex::default(),
             changed: Condvar::new(),
@@ -155,6 +158,7 @@ impl Session {
         let mut state = self.lock();
         state.outbox.append(answers);
         for (index, subscription) in subscriptions {
+            self.activity.set_role(Role::Subscriber);
             state.subscriptions.add(index, subscription);
         }
     }
@@ -173,6 +177,9 @@ impl Session {
             return None;
         }
         state.subscriptions.remove(index);
+        if state.subscriptions.is_empty() {
+            self.activity.set_role(Role::Session);
+        }
         Some(index)
     }
 
@@ -224,7 +231,10 @@ impl Session {
                 self.lock().unsent = Some(unsent);
                 return Progress::Full;
             }
-            pass.delivered.add(unsent.count);
+            if unsent.count > 0 {
+                pass.delivered.add(unsent.count);
+                self.activity.delivered();
+            }
             for (name, topic, cursor) in unsent.receipts {
                 pass.lasting.acknowledge(&name, &topic, cursor);
             }

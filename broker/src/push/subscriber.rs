@@ -1,5 +1,6 @@
 //! A connection in its role as subscriber: its session, and its place among the listeners.
 
+use crate::activity::Activity;
 use crate::push::DELIVERY_TIME;
 use crate::push::Push;
 use crate::push::format::Format;
@@ -21,8 +22,12 @@ pub(crate) struct Subscriber {
 
 impl Subscriber {
     /// A subscriber of nothing yet. From now on only it writes to the socket.
-    pub(crate) fn new(stream: Arc<TcpStream>, push: &Arc<Push>) -> Subscriber {
-        Subscriber { push: Arc::clone(push), session: Session::new(stream) }
+    pub(crate) fn new(
+        stream: Arc<TcpStream>,
+        activity: Arc<Activity>,
+        push: &Arc<Push>,
+    ) -> Subscriber {
+        Subscriber { push: Arc::clone(push), session: Session::new(stream, activity) }
     }
 
     /// Sends answers, and takes them out of `answers`. False when the session is over.

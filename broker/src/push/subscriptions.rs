@@ -98,6 +98,10 @@ impl Subscriptions {
         self.gaps.push(index);
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.topics.is_empty()
+    }
+
     /// The topics subscribed to.
     pub(super) fn topics(&self) -> Vec<Arc<str>> {
         self.topics.keys().cloned().collect()

@@ -1,11 +1,13 @@
 //! The limit of connections: how many there may be, what bounds them, and which is closed for a new
 //! one.
 
+use crate::activity::{Activity, Role};
 use common::limits::CONNECTIONS_MAX;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Descriptors that are not connections: standard streams, listener, data files, one to spare,
 /// and those of clients that are being turned away. Where there are few descriptors at all, half
@@ -16,28 +18,38 @@ const OTHER_DESCRIPTORS_MIN: usize = 16;
 /// Threads that are not connections'.
 const OTHER_THREADS: usize = 64;
 
+/// A session without a subscription that was silent for so long may be closed for a new connection.
+const SESSION_SILENCE: Duration = Duration::from_secs(60);
+
+/// So may a subscriber that was silent, and was sent no message, for so long.
+const SUBSCRIBER_SILENCE: Duration = Duration::from_secs(3600);
+
 /// How many connections may be open, and which are.
 pub(crate) struct ConnectionLimit {
     max: usize,
     state: Mutex<State>,
 }
 
-/// Invariant: `silent` holds connections that are counted in `open`.
 #[derive(Default)]
 struct State {
-    open: usize,
-    /// Connections that have sent nothing yet, oldest first.
-    silent: BTreeMap<u64, Arc<TcpStream>>,
+    /// Oldest first.
+    open: BTreeMap<u64, Open>,
     /// The number of the next connection.
     next: u64,
+}
+
+struct Open {
+    stream: Arc<TcpStream>,
+    activity: Arc<Activity>,
+    /// Whether it has sent something.
+    spoke: bool,
 }
 
 /// A connection that is counted; it is no longer when this is dropped.
 pub(crate) struct Slot {
     limit: Arc<ConnectionLimit>,
     number: u64,
-    /// Whether the connection has sent something, and so is not closed for another.
-    spoke: bool,
+    pub(crate) activity: Arc<Activity>,
 }
 
 impl ConnectionLimit {
@@ -46,49 +58,74 @@ impl ConnectionLimit {
         ConnectionLimit { max, state: Mutex::default() }
     }
 
-    /// Counts a connection. At the limit, the oldest connection that has sent nothing yet is closed
-    /// for it; where there is no such connection, there is no slot.
+    /// Counts a connection. At the limit one that is not used is closed for it; where there is no
+    /// such connection, there is no slot.
     pub(crate) fn enter(self: &Arc<ConnectionLimit>, stream: &Arc<TcpStream>) -> Option<Slot> {
         let mut state = self.lock();
-        let mut evicted = None;
-        if state.open >= self.max {
-            evicted = Some(state.silent.pop_first()?.1);
-            state.open -= 1;
+        let mut closed = None;
+        if state.open.len() >= self.max {
+            let unused = state.unused()?;
+            closed = state.open.remove(&unused);
         }
         let number = state.next;
         state.next += 1;
-        state.open += 1;
-        state.silent.insert(number, Arc::clone(stream));
+        let activity = Arc::new(Activity::default());
+        let (stream, shared) = (Arc::clone(stream), Arc::clone(&activity));
+        state.open.insert(number, Open { stream, activity: shared, spoke: false });
         drop(state);
-        if let Some(evicted) = evicted {
+        if let Some(closed) = closed {
             // Its thread wakes up with the end of input; if it is gone already, so much the better.
-            let _ = evicted.shutdown(Shutdown::Both);
+            let _ = closed.stream.shutdown(Shutdown::Both);
         }
-        Some(Slot { limit: Arc::clone(self), number, spoke: false })
+        Some(Slot { limit: Arc::clone(self), number, activity })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A count and a map are whole after any panic of a thread that held them.
+        // A map and a number are whole after any panic of a thread that held them.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl State {
+    /// The connection that is closed first for another: the oldest that has sent nothing yet; else,
+    /// of those that are past their time, the session that was silent for longest; else the
+    /// subscriber.
+    fn unused(&self) -> Option<u64> {
+        if let Some((number, _)) = self.open.iter().find(|(_, open)| !open.spoke) {
+            return Some(*number);
+        }
+        let longest = |is_past: fn(&Activity) -> Option<Duration>| {
+            let past = self.open.iter();
+            let past = past.filter_map(|(number, open)| Some((is_past(&open.activity)?, *number)));
+            past.max_by_key(|(time, _)| *time).map(|(_, number)| number)
+        };
+        let session = |it: &Activity| {
+            let time = it.silent();
+            (it.role() == Role::Session && time >= SESSION_SILENCE).then_some(time)
+        };
+        let subscriber = |it: &Activity| {
+            let time = it.unused();
+            (it.role() == Role::Subscriber && time >= SUBSCRIBER_SILENCE).then_some(time)
+        };
+        longest(session).or_else(|| longest(subscriber))
+    }
+}
+
 impl Slot {
-    /// Notes that the connection has sent something: it will not be closed for a new one. False
-    /// where it was closed just before.
+    /// Notes that the connection has sent something. False where it was closed for another just
+    /// before.
     pub(crate) fn spoke(&mut self) -> bool {
-        self.spoke = self.limit.lock().silent.remove(&self.number).is_some();
-        self.spoke
+        self.activity.heard();
+        let mut state = self.limit.lock();
+        let open = state.open.get_mut(&self.number);
+        open.map(|open| open.spoke = true).is_some()
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let mut state = self.limit.lock();
-        // What is neither silent nor has spoken was closed for another, and is not counted any more.
-        if state.silent.remove(&self.number).is_some() || self.spoke {
-            state.open -= 1;
-        }
+        // One that was closed for another is not there any more.
+        self.limit.lock().open.remove(&self.number);
     }
 }
 
@@ -170,13 +207,63 @@ mod tests {
         assert!(limit.enter(&other).is_some());
     }
 
+    /// The session that was silent for longest goes first, then the subscriber that was.
+    #[test]
+    fn connections_that_are_not_used_are_closed_for_new_ones_in_order() {
+        let limit = Arc::new(ConnectionLimit::new(6));
+        let seconds = Duration::from_secs;
+        let roles = [
+            ("subscriber, 61 minutes", Role::Subscriber, seconds(3660)),
+            ("subscriber, 59 minutes", Role::Subscriber, seconds(3540)),
+            ("HTTP", Role::Bounded, seconds(7200)),
+            ("session, 62 s", Role::Session, seconds(62)),
+            ("session, 59 s", Role::Session, seconds(59)),
+            ("session, 70 s", Role::Session, seconds(70)),
+        ];
+        let mut open: Vec<_> = roles
+            .map(|(name, role, age)| {
+                let (stream, client) = pair();
+                let mut slot = limit.enter(&stream).unwrap();
+                assert!(slot.spoke());
+                slot.activity.set_role(role);
+                slot.activity.age(age);
+                (name, slot, client)
+            })
+            .into();
+        let (other, _client) = pair();
+        let mut newer = Vec::new();
+        for expected in ["session, 70 s", "session, 62 s", "subscriber, 61 minutes"] {
+            let mut slot = limit.enter(&other).unwrap();
+            slot.spoke();
+            newer.push(slot);
+            let is_closed = |(_, slot, _): &mut (_, Slot, _)| {
+                !slot.limit.lock().open.contains_key(&slot.number)
+            };
+            let closed: Vec<_> = open.extract_if(.., is_closed).collect();
+            assert_eq!(closed.iter().map(|(name, ..)| *name).collect::<Vec<_>>(), [expected]);
+        }
+        assert!(limit.enter(&other).is_none(), "the others are in use");
+    }
+
+    /// A subscriber that is sent messages is in use, even if it says nothing.
+    #[test]
+    fn a_subscriber_that_is_sent_messages_is_in_use() {
+        let limit = Arc::new(ConnectionLimit::new(1));
+        let (stream, _client) = pair();
+        let mut slot = limit.enter(&stream).unwrap();
+        slot.spoke();
+        slot.activity.set_role(Role::Subscriber);
+        slot.activity.age(Duration::from_secs(7200));
+        slot.activity.delivered();
+        assert!(limit.enter(&stream).is_none());
+    }
+
     #[test]
     fn a_silent_connection_that_ends_is_not_counted_any_more() {
         let limit = Arc::new(ConnectionLimit::new(1));
         let (stream, _client) = pair();
         drop(limit.enter(&stream).unwrap());
-        let state = limit.lock();
-        assert_eq!((state.open, state.silent.len()), (0, 0));
+        assert!(limit.lock().open.is_empty());
     }
 
     #[test]

@@ -38,7 +38,9 @@ impl Door<'_> {
             return Ok(());
         }
         self.send()?;
-        let subscriber = Subscriber::new(Arc::clone(self.connection.stream()), &self.broker.push);
+        let stream = Arc::clone(self.connection.stream());
+        let activity = Arc::clone(&self.activity);
+        let subscriber = Subscriber::new(stream, activity, &self.broker.push);
         let mut first = Vec::new();
         let id = begin.iter().fold(String::new(), |mut id, cursor| {
             let comma = if id.is_empty() { "" } else { "," };

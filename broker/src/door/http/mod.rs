@@ -17,6 +17,7 @@ use self::answer::{Answers, Type};
 use self::route::Route;
 use super::publish::{self, BATCH_MAX};
 use super::{ANSWERS_SIZE, linger};
+use crate::activity::Activity;
 use crate::broker::Broker;
 use crate::refusal::Refusal;
 use crate::server::input_budget::{self, DocumentSize, Share};
@@ -31,9 +32,14 @@ use std::time::{Duration, Instant};
 
 /// Serves a connection on which the first bytes of a request arrived at `begun`.
 #[inline(never)] // For the stack's sake: see `door::serve`.
-pub(crate) fn serve(connection: Connection, broker: &Arc<Broker>, begun: Instant) {
+pub(crate) fn serve(
+    connection: Connection,
+    activity: Arc<Activity>,
+    broker: &Arc<Broker>,
+    begun: Instant,
+) {
     let answers = Answers::new(broker.access.origins.vary(), &broker.metrics);
-    let mut door = Door { connection, broker, used: 0, batch: Batch::default(), answers };
+    let mut door = Door { connection, activity, broker, used: 0, batch: Batch::default(), answers };
     // The end of a connection needs no word: the client has left, or was told.
     let _ = door.run(begun);
 }
@@ -41,6 +47,7 @@ pub(crate) fn serve(connection: Connection, broker: &Arc<Broker>, begun: Instant
 /// A connection of this door.
 struct Door<'a> {
     connection: Connection,
+    activity: Arc<Activity>,
     broker: &'a Arc<Broker>,
     /// Bytes at the front of the connection's buffer that were handled.
     used: usize,

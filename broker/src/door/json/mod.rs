@@ -11,6 +11,7 @@ mod topic;
 
 use super::commands::{Commands, Next, Protocol};
 use super::{fields, publish};
+use crate::activity::Activity;
 use crate::broker::Broker;
 use crate::home::index::{Address, Presence};
 use crate::objects::{self, Objects};
@@ -27,7 +28,7 @@ use std::time::{Duration, Instant};
 use topic::Confirmations;
 
 /// Serves a connection whose first byte, white space aside, is `{`.
-pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
+pub(crate) fn serve(mut connection: Connection, activity: Arc<Activity>, broker: &Arc<Broker>) {
     let protocol = Json {
         objects: Objects::new(BODY_SIZE_MAX),
         size: DocumentSize::default(),
@@ -36,7 +37,7 @@ pub(crate) fn serve(mut connection: Connection, broker: &Arc<Broker>) {
         dialects: Vec::new(),
         confirmations: Confirmations::default(),
     };
-    let mut commands = Commands::new(&connection, broker, protocol);
+    let mut commands = Commands::new(&connection, activity, broker, protocol);
     commands.run(&mut connection);
     commands.leave();
     commands.end(connection);

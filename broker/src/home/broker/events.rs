@@ -46,7 +46,8 @@ impl BrokerHome {
         if let Some(rejection) = rejected {
             return Err(rejection.refusal);
         }
-        let subscriber = Arc::new(Subscriber::new(Arc::clone(connection.stream()), &self.push));
+        let subscriber =
+            Arc::new(Subscriber::new(Arc::clone(connection.stream()), Arc::default(), &self.push));
         *self.follower() = Some(Arc::clone(&subscriber));
         handle(Event::Connected);
         let (mut heard, mut looked) = (Instant::now(), Instant::now());
