@@ -124,6 +124,26 @@ impl Connection {
         self.buffer.get(from..self.start).unwrap_or_default()
     }
 
+    /// Whether the peer has ended its input, as far as that is known now. What it has sent before
+    /// is appended to the buffer, unless that is large already: then an end behind it is not seen.
+    ///
+    /// # Errors
+    ///
+    /// The connection failed: the peer is gone.
+    pub fn has_ended(&mut self) -> Result<bool, Error> {
+        if self.buffered().len() >= READ_SIZE_MAX {
+            return Ok(false);
+        }
+        self.stream.set_nonblocking(true)?;
+        let read = self.read();
+        self.stream.set_nonblocking(false)?;
+        match read {
+            Ok(size) => Ok(size == 0),
+            Err(cause) if is_passing(&cause) => Ok(false),
+            Err(cause) => Err(Error::Io(cause)),
+        }
+    }
+
     /// Waits for bytes and appends what one read gives; 0 is the end of input. Without a deadline
     /// it waits for ever.
     ///
@@ -131,31 +151,32 @@ impl Connection {
     ///
     /// [`Error::TimedOut`] if nothing came in time, after which it may be called again.
     pub fn fill(&mut self, deadline: Option<Instant>) -> Result<usize, Error> {
-        self.make_room();
         loop {
             let timeout = timeout(deadline)?;
             if timeout != self.read_timeout {
                 self.stream.set_read_timeout(timeout)?;
                 self.read_timeout = timeout;
             }
-            let room_end = self.buffer.len().min(self.end + READ_SIZE_MAX);
-            let room = self.buffer.get_mut(self.end..room_end).unwrap_or_default();
-            let room_size = room.len();
-            match (&*self.stream).read(room) {
-                Ok(size) => {
-                    self.end += size;
-                    self.last_size = size;
-                    self.read_size = if size == room_size {
-                        READ_SIZE_MAX.min(room_size * GROWTH)
-                    } else {
-                        BUFFER_SIZE_MIN
-                    };
-                    return Ok(size);
-                }
+            match self.read() {
+                Ok(size) => return Ok(size),
                 Err(cause) if is_passing(&cause) => {}
                 Err(cause) => return Err(Error::Io(cause)),
             }
         }
+    }
+
+    /// Appends what one read gives.
+    fn read(&mut self) -> io::Result<usize> {
+        self.make_room();
+        let room_end = self.buffer.len().min(self.end + READ_SIZE_MAX);
+        let room = self.buffer.get_mut(self.end..room_end).unwrap_or_default();
+        let room_size = room.len();
+        let size = (&*self.stream).read(room)?;
+        self.end += size;
+        self.last_size = size;
+        self.read_size =
+            if size == room_size { READ_SIZE_MAX.min(room_size * GROWTH) } else { BUFFER_SIZE_MIN };
+        Ok(size)
     }
 
     /// Writes all bytes. Without a deadline it waits for ever.
@@ -268,6 +289,23 @@ mod tests {
         let mut answer = [0; 6];
         peer.read_exact(&mut answer).unwrap();
         assert_eq!(&answer, b"answer");
+    }
+
+    #[test]
+    fn an_end_of_input_is_seen_without_waiting_for_it() {
+        let (mut connection, mut peer) = pair();
+        assert!(!connection.has_ended().unwrap());
+        peer.write_all(b"abc").unwrap();
+        assert_eq!(connection.fill(None).unwrap(), 3);
+        peer.write_all(b"de").unwrap();
+        peer.shutdown(Shutdown::Write).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !connection.has_ended().unwrap() && Instant::now() < deadline {
+            thread::yield_now();
+        }
+        assert!(connection.has_ended().unwrap());
+        assert_eq!(connection.buffered(), b"abcde");
+        assert_eq!(connection.fill(None).unwrap(), 0, "it blocks again, and finds the end");
     }
 
     #[test]

@@ -55,6 +55,13 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Between an answer and the next request on the same connection.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
+/// For how long a wait goes on whose client has ended its input. It may have closed its sending
+/// half only (`printf … | ncat`), or be gone.
+pub const INPUT_END_GRACE: Duration = Duration::from_secs(3);
+
+/// How often a wait looks whether its client is still there.
+pub const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The longest `wait` of a reader, in seconds.
 pub const WAIT_SECONDS_MAX: u64 = 60;
 

@@ -198,8 +198,8 @@ impl Session {
         std::mem::take(&mut self.lock().names)
     }
 
-    /// Notes that a subscription's topic has the messages of this announcement. True when the caller is
-    /// the writer from now on, and has to call [`Session::write`].
+    /// Notes that a subscription's topic has the messages of this announcement. True when the
+    /// caller is the writer from now on, and has to call [`Session::write`].
     ///
     /// A publisher may be late, and the index another subscription's by now: that one then looks
     /// for messages in vain.

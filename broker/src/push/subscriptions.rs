@@ -122,8 +122,8 @@ impl Subscriptions {
         !self.ready.is_empty()
     }
 
-    /// The next subscription that may have new messages, and the last announcement of them. It is about to
-    /// be read.
+    /// The next subscription that may have new messages, and the last announcement of them. It is
+    /// about to be read.
     pub(super) fn take_ready(&mut self) -> Option<(usize, u64)> {
         loop {
             let index = self.ready.pop_front()?;

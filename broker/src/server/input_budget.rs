@@ -103,7 +103,8 @@ impl DocumentSize {
     /// A value begins a container, or follows a comma, or is the first of its container; so
     /// there are no more values than these. Commas in text count too.
     pub(crate) fn of(&mut self, document: &[u8]) -> usize {
-        // A short one is not counted anyway, even if all of it is commas (HTTP publishes on 64 connections).
+        // A short one is not counted anyway, even if all of it is commas (HTTP publishes on 64
+        // connections).
         let most = (document.len() + 1).saturating_mul(1 + VALUE_SIZE);
         if most <= UNCOUNTED_SIZE {
             return most;

@@ -18,6 +18,7 @@
 //! - [`hub`]: a hub, its leaves, and theirs
 //! - [`index`]: what an index believes, and whom
 //! - [`json_documents`]: JSON as a live broker reads it, and as Python does
+//! - [`leaving`]: clients that leave while they wait
 //! - [`limits`]: every limit, at it and one past it
 //! - [`lines`]: files and pipes, published line by line
 //! - [`load`]: many clients, slow ones, and such as break off
@@ -57,6 +58,7 @@ mod http_cases;
 mod hub;
 mod index;
 mod json_documents;
+mod leaving;
 mod limits;
 mod lines;
 mod load;

@@ -10,6 +10,7 @@ use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
 use crate::store::stream::{self, Cursor};
 use common::connection::Error;
+use common::limits::INPUT_END_GRACE;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::Arc;
@@ -53,21 +54,21 @@ impl Door<'_> {
         // The last room may be gone since.
         subscriber.stream(topics, &mut first).map_err(|_| End)?;
         let mut alive = subscriber.answer(&mut first);
-        let mut reads = true;
         let mut heartbeat = Instant::now() + HEARTBEAT_TIME;
         while alive {
-            if reads {
-                // Whatever the client sends is read and means nothing; its end of input neither,
-                // for it may have closed its own side only.
-                self.connection.consume(self.connection.buffered().len());
-                match self.connection.fill(Some(heartbeat)) {
-                    Ok(size) if size > 0 => continue,
-                    Err(Error::TimedOut) => {}
-                    Ok(_) => reads = false,
-                    Err(_) => break,
+            // Whatever the client sends is read and means nothing.
+            self.connection.consume(self.connection.buffered().len());
+            match self.connection.fill(Some(heartbeat)) {
+                Ok(0) => {
+                    subscriber.session().sleep(INPUT_END_GRACE);
+                    break;
                 }
-            } else {
-                subscriber.session().sleep(HEARTBEAT_TIME);
+                Ok(_) => continue,
+                Err(Error::TimedOut) => {}
+                Err(_) => break,
+            }
+            if self.broker.vanished.is_gone(self.connection.stream()) {
+                break;
             }
             alive = subscriber.answer(&mut b":\n\n".to_vec());
             heartbeat = Instant::now() + HEARTBEAT_TIME;

@@ -8,7 +8,7 @@ use super::{Door, End, Manner};
 use crate::broker::Broker;
 use crate::refusal::Refusal;
 use crate::store::stream::{self, Cursor, StreamId};
-use common::limits::PIECE_SIZE;
+use common::limits::{INPUT_END_GRACE, LOOK_INTERVAL, PIECE_SIZE};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -23,7 +23,7 @@ impl Door<'_> {
             // What was answered before must not wait with this one.
             self.send()?;
         }
-        let (begin, end) = match range(self.broker, query) {
+        let (begin, end) = match self.range(query) {
             Ok(range) => range,
             Err(refusal) => {
                 let end = self.broker.push.topics.end(&query.topic);
@@ -55,33 +55,52 @@ impl Door<'_> {
         self.broker.push.delivered.add(end - begin.next);
         Ok(())
     }
-}
 
-/// Where the answer begins, and the offset before which it ends.
-fn range(broker: &Arc<Broker>, query: &MessagesQuery) -> Result<(Cursor, u64), Refusal> {
-    broker.prepare(&query.topic)?;
-    let from = query.from.unwrap_or(0);
-    let mut end = broker.push.topics.end(&query.topic);
-    check(broker, query, end)?;
-    if let Some(wait) = query.wait
-        && from == end.next
-        && query.limit != Some(0)
-    {
-        let place = broker.push.wait_for(&query.topic);
-        let deadline = Instant::now() + wait;
+    /// Where the answer begins, and the offset before which it ends.
+    fn range(&mut self, query: &MessagesQuery) -> Result<(Cursor, u64), Refusal> {
+        self.broker.prepare(&query.topic)?;
+        let from = query.from.unwrap_or(0);
+        let mut end = self.broker.push.topics.end(&query.topic);
+        check(self.broker, query, end)?;
+        if let Some(wait) = query.wait
+            && from == end.next
+            && query.limit != Some(0)
+        {
+            end = self.wait(&query.topic, end, Instant::now() + wait)?;
+        }
+        let last = end.next.min(from.saturating_add(query.limit.unwrap_or(u64::MAX)));
+        Ok((Cursor { stream: end.stream, next: from }, last))
+    }
+
+    /// Waits until a topic goes on behind `end`, the deadline passes, or the client has left. Gives
+    /// the topic's end.
+    fn wait(&mut self, topic: &str, end: Cursor, deadline: Instant) -> Result<Cursor, Refusal> {
+        let Door { connection, broker, .. } = self;
+        let waiting = broker.push.wait_for(topic);
+        let mut deadline = deadline;
+        let mut has_ended = false;
         loop {
-            let now = broker.push.topics.end(&query.topic);
+            let now = broker.push.topics.end(topic);
             if now.stream != end.stream && end.stream != StreamId::NONE {
                 return Err(Refusal::OtherStream);
             }
-            end = now;
-            if end.next > from || !place.wait(deadline) {
-                break;
+            let time = Instant::now();
+            if now.next > end.next || time >= deadline {
+                return Ok(now);
+            }
+            if waiting.wait(deadline.min(time + LOOK_INTERVAL)) || has_ended {
+                continue;
+            }
+            match connection.has_ended() {
+                Ok(ended) => has_ended = ended,
+                // It reads no answer, whatever that is.
+                Err(_) => return Ok(now),
+            }
+            if has_ended {
+                deadline = deadline.min(Instant::now() + INPUT_END_GRACE);
             }
         }
     }
-    let last = end.next.min(from.saturating_add(query.limit.unwrap_or(u64::MAX)));
-    Ok((Cursor { stream: end.stream, next: from }, last))
 }
 
 /// Whether the query's place is in the list that ends at `end`.
