@@ -40,6 +40,7 @@ pub use error::Error;
 
 pub use verbs::Call;
 
+use common::flags;
 use store::journal;
 
 /// Does what the command line asks for.
@@ -53,12 +54,12 @@ pub fn run(task: Task) -> Result<(), Error> {
         Task::Serve(config) => start::serve(*config),
         Task::Verify(directory) => {
             let summary = journal::verify(&directory).map_err(journal)?;
-            start::say(&summary);
+            flags::print(summary);
             Ok(())
         }
         Task::Repair(directory) => {
             let repaired = journal::repair(&directory).map_err(journal)?;
-            start::say(&repaired);
+            flags::print(repaired);
             Ok(())
         }
         Task::Ask(call) => call.make().map_err(Error::Ask),

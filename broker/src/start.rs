@@ -18,6 +18,7 @@ use crate::store::memory::Memory;
 use crate::store::replay::Replayed;
 use crate::store::stream::StreamId;
 use crate::store::topics::Topics;
+use common::flags;
 use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -94,7 +95,7 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
         let push = Arc::clone(&broker.push);
         spawn(move || push.keep_acknowledged())?;
     }
-    say(&format_args!(
+    flags::print(format_args!(
         "Broker running on http://{address} {reach}, {kept}\n\
          Room for {connections} connections ({bound}) and {} MiB of messages",
         config.memory_max >> 20
@@ -173,10 +174,4 @@ fn restore(
     );
     let lasting = LastingSubscriptions::restored(std::mem::take(&mut replayed.positions));
     Ok((Topics::restored(replayed, journal, sync_always), lasting, kept))
-}
-
-/// Prints a line. Nobody has to read it: a closed standard output does not keep a broker from
-/// serving.
-pub(crate) fn say(line: &dyn std::fmt::Display) {
-    let _ = writeln!(io::stdout(), "{line}");
 }

@@ -7,9 +7,8 @@
 //!
 //! `verify` and `repair`, which work on a directory and need no broker (`store/journal`).
 
-use crate::start::say;
 use common::client::{self, Refusal, Remote, Trouble};
-use common::flags::{Arguments, Error, Flag};
+use common::flags::{self, Arguments, Error, Flag};
 use common::http::percent;
 use common::json::{self, Value};
 use common::location::{self, Location};
@@ -113,17 +112,17 @@ impl Call {
             Verb::Topics => self.topics(),
             Verb::Create(topic) => {
                 let status = self.ask("PUT", topic)?;
-                say(&if status == 201 { "created" } else { "was there already" });
+                flags::print(if status == 201 { "created" } else { "was there already" });
                 Ok(())
             }
             Verb::Delete(topic) => {
                 self.ask("DELETE", topic)?;
-                say(&"deleted");
+                flags::print("deleted");
                 Ok(())
             }
             Verb::Health => {
                 self.request("GET", "/readyz", "", PATIENCE_FOR_HEALTH, |_| Ok(()))?;
-                say(&"ok");
+                flags::print("ok");
                 Ok(())
             }
         }

@@ -327,6 +327,12 @@ impl fmt::Display for Error {
 
 impl error::Error for Error {}
 
+/// Prints a line. Nobody has to read it: a closed standard output does not keep a broker from
+/// serving.
+pub fn print(line: impl fmt::Display) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
 /// An error and its causes in one line.
 #[must_use]
 pub fn one_line(error: &dyn error::Error) -> String {

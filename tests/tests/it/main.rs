@@ -74,5 +74,6 @@ mod push;
 mod qos;
 mod restarts;
 mod shortage;
+mod structure;
 mod tidy;
 mod verbs;

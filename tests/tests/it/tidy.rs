@@ -44,7 +44,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-fn files_with(extension: &str) -> impl Iterator<Item = (PathBuf, String)> {
+pub(crate) fn files_with(extension: &str) -> impl Iterator<Item = (PathBuf, String)> {
     let extension = extension.to_owned();
     files()
         .into_iter()
@@ -52,7 +52,7 @@ fn files_with(extension: &str) -> impl Iterator<Item = (PathBuf, String)> {
         .map(|path| (path.clone(), read(&path)))
 }
 
-fn read(path: impl AsRef<Path>) -> String {
+pub(crate) fn read(path: impl AsRef<Path>) -> String {
     let path = path.as_ref();
     fs::read_to_string(program::workspace().join(path))
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -60,7 +60,7 @@ fn read(path: impl AsRef<Path>) -> String {
 
 /// Fails with all that was found, one line each.
 #[track_caller]
-fn assert_none(found: &[String], rule: &str) {
+pub(crate) fn assert_none(found: &[String], rule: &str) {
     assert!(found.is_empty(), "{rule}:\n  {}", found.join("\n  "));
 }
 
