@@ -9,8 +9,8 @@ use std::str::FromStr;
 /// The id of a list: 64 random bits that it is given when it is created, written as 16 hexadecimal
 /// digits.
 ///
-/// A topic that was deleted and created again has another; so has one of a broker that keeps nothing
-/// on disk and was restarted.
+/// A topic that was deleted and created again has another; so has one of a broker that keeps
+/// nothing on disk and was restarted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StreamId(u64);
 

@@ -3,7 +3,8 @@
 //! # Guarantee
 //!
 //! Each message of the list is printed once and in order, also when the broker is restarted or
-//! the connection is cut. Where the topic was deleted and created again, it says so and prints the new list from its start.
+//! the connection is cut. Where the topic was deleted and created again, it says so and prints the
+//! new list from its start.
 
 use crate::PROGRAM;
 use crate::error::Error;

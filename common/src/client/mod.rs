@@ -6,8 +6,8 @@
 //! - [`Session`]: pieces of a topic; topics created and deleted
 //! - [`Remote`]: one request over HTTP after another, for brokers that know no more
 //!
-//! Each of these but the first has a connection of its own, which it makes when it is needed and makes
-//! again when it was lost. None of them starts a thread: whoever calls does the work.
+//! Each of these but the first has a connection of its own, which it makes when it is needed and
+//! makes again when it was lost. None of them starts a thread: whoever calls does the work.
 //!
 //! A whole chat, with one thread that writes and one that reads, is in `examples/chat.rs`:
 //! `cargo run -p common --example chat -- NAME`.

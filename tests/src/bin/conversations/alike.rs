@@ -105,7 +105,8 @@ fn without_sample(line: &str) -> String {
     }
 }
 
-/// Whether a line, behind the number of its connection, names a sample of the broker or its process.
+/// Whether a line, behind the number of its connection, names a sample of the broker or its
+/// process.
 fn is_metric(name: &str) -> bool {
     name.starts_with("broker_") || name.starts_with("process_")
 }
