@@ -19,15 +19,20 @@ use std::mem;
 use std::time::{Duration, Instant};
 use std::{process, thread};
 
-/// How often topics are asked for again whose mirrors stopped.
+/// After how long a topic is asked for again whose mirror stopped. Where the home sends what
+/// cannot be right, the time doubles up to the longest.
 const RETRY_TIME: Duration = Duration::from_secs(2);
+const RETRY_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// How long a connection lasts before its loss is a new outage, after which the home is asked
+/// again at once.
+const STABLE_TIME: Duration = Duration::from_secs(10);
 
 /// How long a topic is followed that does not exist and that nobody asks for.
 const UNUSED_TIME: Duration = Duration::from_secs(60);
 
 /// What the thread knows of the present connection.
 struct Connection {
-    retried: Instant,
     tidied: Instant,
     /// Whether the user was told that the home sends what is no message.
     is_distrusted: bool,
@@ -41,10 +46,9 @@ impl Mirrors {
         let (mut told, mut was_there) = (false, false);
         loop {
             let now = Instant::now();
-            let mut connection = Connection { retried: now, tidied: now, is_distrusted: false };
+            let mut connection = Connection { tidied: now, is_distrusted: false };
             let lost = self.home.listen(&mut |event| {
                 if matches!(event, Event::Connected) {
-                    pauses.reset();
                     was_there = true;
                     if mem::take(&mut told) {
                         let _ = writeln!(io::stderr(), "broker: {} is back", self.home.address());
@@ -52,6 +56,9 @@ impl Mirrors {
                 }
                 self.handle(event, &mut connection);
             });
+            if now.elapsed() >= STABLE_TIME {
+                pauses.reset();
+            }
             let is_ring = matches!(lost, Refusal::Ring);
             if !mem::replace(&mut told, true) {
                 let more = if is_ring { "" } else { "; trying again until it is back" };
@@ -72,7 +79,7 @@ impl Mirrors {
     fn lose(&self, lost: Refusal) -> bool {
         let mut state = self.following.lock();
         state.is_connected = false;
-        state.lost = Some(lost);
+        state.lost = Some(self.for_clients(lost));
         state.is_over = state.topics.is_empty() && self.locations.is_some();
         let is_over = state.is_over;
         for followed in state.topics.values_mut() {
@@ -149,16 +156,20 @@ impl Mirrors {
 
     /// Asks once more for the topics whose mirrors stopped, and leaves those that nobody needs.
     fn look_after(&self, connection: &mut Connection) {
-        if connection.retried.elapsed() >= RETRY_TIME {
-            connection.retried = Instant::now();
-            let state = self.following.lock();
+        let now = Instant::now();
+        let mut state = self.following.lock();
+        let mut due = Vec::new();
+        for (topic, followed) in &mut state.topics {
             // Publishers go on being refused as before until the answer is here.
-            let stopped = |phase: &Phase| matches!(phase, Phase::Stopped(_));
-            let stopped = state.topics.iter().filter(|(_, followed)| stopped(&followed.phase));
-            let stopped: Vec<String> = stopped.map(|(topic, _)| topic.clone()).collect();
-            drop(state);
-            self.follow(stopped);
+            if let Phase::Stopped { retry_at, .. } = &mut followed.phase
+                && *retry_at <= now
+            {
+                *retry_at = now + RETRY_TIME_MAX;
+                due.push(topic.clone());
+            }
         }
+        drop(state);
+        self.follow(due);
         if connection.tidied.elapsed() >= UNUSED_TIME {
             connection.tidied = Instant::now();
             self.leave_unused();
@@ -207,7 +218,7 @@ impl Mirrors {
                 }
             }
             Reason::Nonsense(refusal) | Reason::Other(refusal) => {
-                self.following.set(topic, Phase::Stopped(refusal));
+                self.following.stop(topic, refusal, RETRY_TIME);
             }
         }
     }
@@ -233,32 +244,42 @@ impl Mirrors {
         if !mem::replace(&mut connection.is_distrusted, true) {
             let _ = writeln!(io::stderr(), "broker: the mirror of {topic:?} stops: {text}");
         }
-        self.stop(topic, Refusal::Home { status: 502, text });
+        self.stop_for_nonsense(topic, Refusal::Home { status: 502, text });
     }
 
     /// A mirror could not be changed as the home says.
     fn fail(&self, topic: &str, refusal: Refusal) {
         match refusal {
             // Something was missed: it is taken up again at the mirror's end.
-            Refusal::OtherStream => return drop(self.stop(topic, self.behind())),
+            Refusal::OtherStream => return self.stop_for_nonsense(topic, self.behind()),
             // It was created here meanwhile.
             Refusal::TopicExists => return self.leave(topic),
             _ => {}
         }
         // There is no room for it.
         let line = flags::one_line(&refusal);
-        if matches!(self.stop(topic, refusal), Some(Phase::Live)) {
+        if matches!(self.stop(topic, refusal, RETRY_TIME), Some(Phase::Live)) {
             let _ = writeln!(io::stderr(), "broker: the mirror of {topic:?} stops: {line}");
         }
     }
 
     /// Takes no more of a topic until it is asked for again; says how far it was.
-    fn stop(&self, topic: &str, refusal: Refusal) -> Option<Phase> {
+    fn stop(&self, topic: &str, refusal: Refusal, pause: Duration) -> Option<Phase> {
         self.home.leave(topic);
-        let before = self.following.set(topic, Phase::Stopped(refusal));
+        let before = self.following.stop(topic, refusal, pause);
         // Publishers may be waiting for it.
         self.push.announce(topic);
         before
+    }
+
+    /// The same after the home has sent what cannot be right.
+    fn stop_for_nonsense(&self, topic: &str, refusal: Refusal) {
+        let mut state = self.following.lock();
+        let Some(followed) = state.topics.get_mut(topic) else { return };
+        let pause = followed.pause.max(RETRY_TIME);
+        followed.pause = (pause * 2).min(RETRY_TIME_MAX);
+        drop(state);
+        self.stop(topic, refusal, pause);
     }
 
     /// The list of a topic is gone; the one that takes its place, if there is one yet, is

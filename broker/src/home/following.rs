@@ -8,7 +8,7 @@ use crate::refusal::Refusal;
 use crate::store::stream::Cursor;
 use std::collections::HashMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What is followed at one home.
 #[derive(Default)]
@@ -37,6 +37,8 @@ pub(super) struct Followed {
     pub(super) is_whole: bool,
     /// When somebody asked for it last.
     pub(super) used: Instant,
+    /// How long it is not asked for when the home sends what cannot be right once more.
+    pub(super) pause: Duration,
 }
 
 /// How far a mirror is.
@@ -49,7 +51,7 @@ pub(super) enum Phase {
     /// It has been up to date since the connection came.
     Live,
     /// The home refuses to send it, or there is no room for it here; it is tried again soon.
-    Stopped(Refusal),
+    Stopped { refusal: Refusal, retry_at: Instant },
 }
 
 impl State {
@@ -76,6 +78,11 @@ impl Following {
         Some(before)
     }
 
+    /// Notes that a topic is not followed for so long; says how far it was.
+    pub(super) fn stop(&self, topic: &str, refusal: Refusal, pause: Duration) -> Option<Phase> {
+        self.set(topic, Phase::Stopped { refusal, retry_at: Instant::now() + pause })
+    }
+
     /// Notes that a mirror has come to `end`.
     pub(super) fn reached(&self, topic: &str, end: Cursor) {
         let mut state = self.lock();
@@ -85,6 +92,7 @@ impl Following {
         {
             followed.phase = Phase::Live;
             followed.is_whole = true;
+            followed.pause = Duration::ZERO;
             drop(state);
             self.changed.notify_all();
         }

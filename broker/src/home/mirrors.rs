@@ -79,7 +79,10 @@ impl Mirrors {
         let mut answers = self.home.append(&forwarded, deadline).into_iter();
         let mut answer = |publish: &Publish, ready: Result<(), Refusal>| {
             ready?;
-            let receipt = answers.next().unwrap_or_else(|| Err(self.behind()))?;
+            let receipt = answers
+                .next()
+                .unwrap_or_else(|| Err(self.behind()))
+                .map_err(|refusal| self.for_clients(refusal))?;
             match end_after(publish, &receipt) {
                 Some(end) if !self.wait_for(&publish.topic, end, deadline) => Err(self.behind()),
                 _ => Ok(receipt),
@@ -97,7 +100,8 @@ impl Mirrors {
             Ok(()) | Err(Refusal::UnknownTopic(_)) => {}
             Err(refusal) => return Err(refusal),
         }
-        let stream = self.home.create(topic, deadline)?;
+        let stream =
+            self.home.create(topic, deadline).map_err(|refusal| self.for_clients(refusal))?;
         // An empty list has no message that would tell the mirror of it. Where the mirror has it
         // already, that is as well.
         let _ = self.push.topics.begin_mirror(topic, stream);
@@ -109,7 +113,7 @@ impl Mirrors {
         self.reach(deadline)?;
         let topics = &self.push.topics;
         let before = topics.end(topic).stream;
-        self.home.delete(topic, deadline)?;
+        self.home.delete(topic, deadline).map_err(|refusal| self.for_clients(refusal))?;
         if !self.follows(topic) {
             // Nobody says so where the mirror has stopped.
             let _ = topics.drop_mirror(topic);
@@ -156,7 +160,8 @@ impl Mirrors {
             return Err(Refusal::TooManyTopics { topics_max: TOPICS_MAX });
         }
         let is_whole = self.push.topics.is_mirror(topic);
-        state.topics.insert(topic.to_owned(), Followed { phase: Phase::Asked, is_whole, used });
+        let followed = Followed { phase: Phase::Asked, is_whole, used, pause: Duration::ZERO };
+        state.topics.insert(topic.to_owned(), followed);
         let is_connected = state.is_connected;
         drop(state);
         if is_connected {
@@ -179,7 +184,7 @@ impl Mirrors {
             };
             match (state.is_connected, &state.lost, &followed.phase) {
                 (false, Some(lost), _) => Some(Err(lost.clone())),
-                (true, _, Phase::Stopped(refusal)) => Some(Err(refusal.clone())),
+                (true, _, Phase::Stopped { refusal, .. }) => Some(Err(refusal.clone())),
                 (true, _, Phase::Live) => Some(Ok(())),
                 _ => None,
             }
@@ -261,6 +266,17 @@ impl Mirrors {
     pub(super) fn leave(&self, topic: &str) {
         if self.following.forget(topic) {
             self.home.leave(topic);
+        }
+    }
+
+    /// What clients are told where the home cannot be asked. Among peers why is said on standard
+    /// error alone: an index names any address, and nobody is to find out what is there.
+    pub(super) fn for_clients(&self, refusal: Refusal) -> Refusal {
+        match refusal {
+            Refusal::Unreachable { broker, .. } if self.locations.is_some() => {
+                Refusal::Unreachable { broker, reason: "try again later".to_owned() }
+            }
+            other => other,
         }
     }
 

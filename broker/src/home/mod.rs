@@ -98,7 +98,7 @@ impl Homes {
     ///
     /// Where the system has no thread for it.
     pub(crate) fn hub(address: String, identity: Identity, push: Arc<Push>) -> io::Result<Homes> {
-        let home = BrokerHome::new(address, identity, Arc::clone(&push));
+        let home = BrokerHome::new(address, identity, Arc::new(true.into()), Arc::clone(&push));
         let mirrors = Mirrors::new(Box::new(home), None, Arc::clone(&push))?;
         // What was mirrored before is followed again, whoever asks for it.
         for (topic, _) in push.topics.names(true) {

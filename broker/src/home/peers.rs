@@ -183,7 +183,9 @@ impl Peers {
             Some(mirrors) if !mirrors.is_over() => Arc::clone(mirrors),
             _ => {
                 let (identity, push) = (self.identity.clone(), Arc::clone(&self.push));
-                let home = BrokerHome::new(address.to_string(), identity, Arc::clone(&push));
+                let shows_token = Arc::clone(&self.index.asks_for_token);
+                let (address_text, pushed) = (address.to_string(), Arc::clone(&push));
+                let home = BrokerHome::new(address_text, identity, shows_token, pushed);
                 let locations = Some(Arc::clone(&self.locations));
                 let mirrors = Mirrors::new(Box::new(home), locations, push);
                 let mirrors = mirrors.map_err(|error| self.index.unreachable(&error))?;

@@ -2,9 +2,13 @@
 
 use crate::brokers::{Session, ask, succeed, wait_for_success};
 use crate::peers::{command, error, is_listed, peer_of, peer_with, publish};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Instant;
-use tests::System;
 use tests::wait::{DEADLINE, wait_until};
+use tests::{Folder, Process, System, program};
 
 /// A command of a stranger in the name of a peer.
 fn in_the_name_of(peer: &System, command: &str, more: &str) -> String {
@@ -100,4 +104,79 @@ fn the_log_of_an_index_says_who_created_what_where() {
         let lines = std::fs::read_to_string(&log).unwrap_or_default();
         ["added \"t\" ", "removed \"t\" "].iter().all(|line| lines.contains(&format!("{line}{at}")))
     });
+}
+
+/// A peer that anybody may have named to the index. Gives what it is told.
+fn listen_for_a_peer(index: &System, topic: &str) -> mpsc::Receiver<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let peer = format!("\"host\":\"127.0.0.1\",\"port\":{port}");
+    let mut session = Session::open(&index.address()).unwrap();
+    for command in [
+        "{\"command\":\"auth\",\"token\":\"the-secret\"}".to_owned(),
+        format!("{{\"command\":\"register_peer\",{peer}}}"),
+        format!("{{\"command\":\"add_topic\",{peer},\"topic\":\"{topic}\"}}"),
+    ] {
+        assert!(session.ask(&command).unwrap().contains("\"success\""), "{command}");
+    }
+    let (heard, hears) = mpsc::channel();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut line = String::new();
+            let _ = BufReader::new(stream).read_line(&mut line);
+            let _ = heard.send(line);
+        }
+    });
+    hears
+}
+
+#[test]
+fn a_token_goes_to_peers_only_where_the_index_asks_for_it() {
+    let secrets = Folder::temporary("token");
+    let file = secrets.path().join("token");
+    std::fs::write(&file, "the-secret\n").unwrap();
+    let file = file.to_str().unwrap();
+    for (guards, is_shown) in [(&[][..], false), (&["--token-file", file][..], true)] {
+        let index = System::start_with(guards);
+        let hears = listen_for_a_peer(&index, "t");
+        let mut command = program::command("broker");
+        command.args(["--port", "0", "--index", &index.address()]);
+        command.env("BROKER_TOKEN", "the-secret");
+        let mut peer = Process::start("broker", command, &Folder::temporary("peer"));
+        let line = peer.first_line();
+        let own = line.split_once("http://").unwrap().1.split(' ').next().unwrap();
+        let mut session = Session::open(own).unwrap();
+        session.ask("{\"command\":\"auth\",\"token\":\"the-secret\"}").unwrap();
+        let answer = session.ask(&publish("t", "x")).unwrap();
+        assert!(answer.contains("\"code\":503"), "{answer}");
+        let heard = hears.recv_timeout(DEADLINE).unwrap();
+        assert_eq!(heard.contains("the-secret"), is_shown, "{heard}");
+    }
+}
+
+/// Or a peer finds out for anybody what there is at any address.
+#[test]
+fn clients_are_not_told_why_a_peer_cannot_be_reached() {
+    let index = System::start();
+    let mut one = peer_of(&index);
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let open = other.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for mut stream in other.incoming().flatten() {
+            let _ = stream.write_all(b"SSH-2.0-other\r\n");
+        }
+    });
+    let reasons = [closed, open].map(|port| {
+        let peer = format!("\"host\":\"127.0.0.1\",\"port\":{port}");
+        succeed(&index, &format!("{{\"command\":\"register_peer\",{peer}}}"));
+        let topic = format!("t{port}");
+        let add = format!("{{\"command\":\"add_topic\",{peer},\"topic\":\"{topic}\"}}");
+        succeed(&index, &add);
+        let (code, text) = error(&one, &publish(&topic, "x"));
+        assert_eq!(code, 503);
+        text.replace(&port.to_string(), "PORT")
+    });
+    assert_eq!(reasons[0], reasons[1]);
+    wait_until(DEADLINE, "the reason", || one.broker().errors().contains(&closed.to_string()));
 }

@@ -12,6 +12,7 @@ use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a broker may take to accept a connection.
@@ -25,11 +26,17 @@ const OBJECT_SIZE_MAX: usize = 4 * BODY_SIZE_MAX;
 const NO_TOKEN: &str = "it asks for a token, and this broker was not started with that in \
                         BROKER_TOKEN";
 
+/// The same where it is a peer.
+const TOKEN_NOT_SHOWN: &str = "it asks for a token, and the index does not: start the index with \
+                               that token, too";
+
 /// Where another broker is reached, and what it is told first.
 pub(super) struct Target {
     /// `HOST:PORT`.
     pub(super) address: String,
     pub(super) token: Option<String>,
+    /// Whether the token is shown. It is not where nobody knows that the other side has it.
+    pub(super) shows_token: Arc<AtomicBool>,
 }
 
 /// A connection to another broker.
@@ -39,18 +46,27 @@ pub(super) struct BrokerConnection {
 }
 
 impl Target {
+    /// Whether the broker asks for a token.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be asked.
+    pub(super) fn asks_for_token(&self, deadline: Instant) -> Result<bool, Refusal> {
+        let mut connection = self.open(deadline)?;
+        let mut asks = false;
+        let path = super::command::path(&[], Duration::ZERO);
+        let asked = connection.exchange(&path, 1, deadline, |answer| {
+            asks = answer::rejection(answer).is_some_and(|it| it.reason == Reason::Token);
+        });
+        asked.map(|()| asks).map_err(|error| self.unreachable(&error))
+    }
+
     /// A new connection on which commands may be sent.
     pub(super) fn connect(&self, deadline: Instant) -> Result<BrokerConnection, Refusal> {
-        let time = deadline.saturating_duration_since(Instant::now());
-        if time.is_zero() {
-            // Those who waited for a permit until now would each connect in vain.
-            return Err(self.unreachable(&io::Error::from(ErrorKind::TimedOut)));
-        }
-        let connection = connect::connect(&self.address, time.min(CONNECT_TIMEOUT));
-        let connection = connection.map_err(|error| self.unreachable(&error))?;
-        let objects = Objects::new(OBJECT_SIZE_MAX);
-        let mut connection = BrokerConnection { connection, objects };
-        if let Some(token) = &self.token {
+        let mut connection = self.open(deadline)?;
+        if let Some(token) =
+            self.token.as_ref().filter(|_| self.shows_token.load(Ordering::Relaxed))
+        {
             let mut refused = None;
             let command = super::command::authenticate(token);
             self.exchange(&mut connection, &command, 1, deadline, |answer| {
@@ -61,6 +77,22 @@ impl Target {
             }
         }
         Ok(connection)
+    }
+
+    fn shows_token(&self) -> bool {
+        self.shows_token.load(Ordering::Relaxed)
+    }
+
+    fn open(&self, deadline: Instant) -> Result<BrokerConnection, Refusal> {
+        let time = deadline.saturating_duration_since(Instant::now());
+        if time.is_zero() {
+            // Those who waited for a permit until now would each connect in vain.
+            return Err(self.unreachable(&io::Error::from(ErrorKind::TimedOut)));
+        }
+        let connection = connect::connect(&self.address, time.min(CONNECT_TIMEOUT));
+        let connection = connection.map_err(|error| self.unreachable(&error))?;
+        let objects = Objects::new(OBJECT_SIZE_MAX);
+        Ok(BrokerConnection { connection, objects })
     }
 
     /// Sends commands and takes as many answers.
@@ -85,6 +117,9 @@ impl Target {
             }
         });
         let reason = match exchanged {
+            _ if lacks_token && self.token.is_some() && !self.shows_token() => {
+                TOKEN_NOT_SHOWN.to_owned()
+            }
             _ if lacks_token => NO_TOKEN.to_owned(),
             Err(error) => flags::one_line(&error),
             Ok(()) => return Ok(()),

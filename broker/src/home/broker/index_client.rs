@@ -11,8 +11,8 @@ use crate::store::stream::StreamId;
 use common::connection;
 use common::json::Value;
 use std::error::Error;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often the index hears from a peer; well below the silence after which the peer is away.
@@ -28,6 +28,8 @@ pub(crate) struct IndexClient {
     pub(crate) own: Address,
     /// Shows the index that this peer speaks for itself; given at each registration.
     key: Mutex<Option<String>>,
+    /// Whether the index asks for a token. Then the peers that it names have shown it there.
+    pub(crate) asks_for_token: Arc<AtomicBool>,
     /// How many peers there were when the index was last heard of.
     peers: AtomicU64,
 }
@@ -41,10 +43,12 @@ pub(crate) struct Registration<'a> {
 impl IndexClient {
     /// The index at `HOST:PORT`, for the peer that is reached at `own`.
     pub(crate) fn new(address: String, own: Address, token: Option<String>) -> IndexClient {
+        let shows_token = Arc::new(true.into());
         IndexClient {
-            pool: ConnectionPool::new(Target { address, token }),
+            pool: ConnectionPool::new(Target { address, token, shows_token }),
             own,
             key: Mutex::default(),
+            asks_for_token: Arc::default(),
             peers: AtomicU64::new(0),
         }
     }
@@ -109,7 +113,11 @@ impl IndexClient {
     ///
     /// What the index says.
     pub(crate) fn register(&self) -> Result<Registration<'_>, Refusal> {
-        let connection = self.pool.target.connect(Instant::now() + HOME_TIMEOUT)?;
+        let (target, deadline) = (&self.pool.target, Instant::now() + HOME_TIMEOUT);
+        if target.token.is_some() {
+            self.asks_for_token.store(target.asks_for_token(deadline)?, Ordering::Relaxed);
+        }
+        let connection = target.connect(deadline)?;
         let mut registration = Registration { client: self, connection };
         let mut key = None;
         registration.say(

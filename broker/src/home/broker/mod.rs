@@ -31,6 +31,7 @@ use answer::Reason;
 use connection::Target;
 use pool::ConnectionPool;
 use std::io::{self, ErrorKind};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -45,10 +46,15 @@ pub(super) struct BrokerHome {
 }
 
 impl BrokerHome {
-    /// The broker at `HOST:PORT`.
-    pub(super) fn new(address: String, identity: Identity, push: Arc<Push>) -> BrokerHome {
+    /// The broker at `HOST:PORT`. It is shown the token when `shows_token` says so.
+    pub(super) fn new(
+        address: String,
+        identity: Identity,
+        shows_token: Arc<AtomicBool>,
+        push: Arc<Push>,
+    ) -> BrokerHome {
         let Identity { token, id: own_id } = identity;
-        let pool = ConnectionPool::new(Target { address, token });
+        let pool = ConnectionPool::new(Target { address, token, shows_token });
         BrokerHome { pool, push, own_id, follower: Mutex::default() }
     }
 

@@ -124,6 +124,7 @@ impl ConnectionPool {
 mod tests {
     use super::*;
     use std::net::TcpListener;
+    use std::sync::Arc;
     use std::thread;
     use std::time::Duration;
 
@@ -131,7 +132,8 @@ mod tests {
     fn commands_to_one_broker_have_so_many_connections_and_the_rest_wait() {
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = silent.local_addr().unwrap().to_string();
-        let pool = ConnectionPool::new(Target { address, token: None });
+        let pool =
+            ConnectionPool::new(Target { address, token: None, shows_token: Arc::default() });
         let deadline = Instant::now() + Duration::from_secs(1);
         thread::scope(|scope| {
             for _ in 0..CONNECTIONS_MAX + 8 {
