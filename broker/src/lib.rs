@@ -3,6 +3,7 @@
 //! Modules in reading order:
 //!
 //! - `config`: the command line; `start`: from there to a broker that serves; `error`: why not
+//! - `listen`: the socket that clients connect to; `notify`: what the service manager is told
 //! - `server`: the accept loop, a thread for each connection
 //! - `door`: the protocols; each turns bytes into calls on `broker`
 //! - `activity`: when a connection was last of use
@@ -24,8 +25,10 @@ mod config;
 mod door;
 mod error;
 mod home;
+mod listen;
 mod log;
 mod metrics;
+mod notify;
 mod objects;
 mod push;
 mod refusal;

@@ -6,8 +6,10 @@ use crate::config::{Config, Role, TokenSource};
 use crate::error::Error;
 use crate::home::index::Address;
 use crate::home::{Homes, Identity, Index};
+use crate::listen;
 use crate::log::Log;
 use crate::metrics::Metrics;
+use crate::notify;
 use crate::push::{LastingSubscriptions, Push};
 use crate::server;
 use crate::server::connection_limit::{self, ConnectionLimit};
@@ -19,17 +21,10 @@ use crate::store::replay::Replayed;
 use crate::store::stream::StreamId;
 use crate::store::topics::Topics;
 use common::flags;
-use std::io::{self, ErrorKind, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
-
-/// How long a broker that was just killed may hold what this one needs: to give back gigabytes
-/// takes the system a second or so.
-const HANDOVER_TIME: Duration = Duration::from_secs(3);
-const HANDOVER_PAUSE: Duration = Duration::from_millis(10);
 
 /// Binds the address, restores what was kept, says so on standard output, and serves until the
 /// process ends.
@@ -50,9 +45,7 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
     }
     // Bound before the journal is read, so that a taken port is found first; until then clients
     // are not accepted.
-    let is_taken = |error: &io::Error| error.kind() == ErrorKind::AddrInUse;
-    let listener = patiently(is_taken, || TcpListener::bind((host.as_str(), *port)));
-    let listener = listener.map_err(bind)?;
+    let listener = listen::bind(host, *port)?;
     let address = listener.local_addr().map_err(bind)?;
     let memory = Memory::new(config.memory_max);
     let (topics, lasting, kept) = match &config.data {
@@ -100,6 +93,7 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
          Room for {connections} connections ({bound}) and {} MiB of messages",
         config.memory_max >> 20
     ));
+    notify::ready(&format!("serves on {address}, {kept}"));
     server::serve(&listener, &broker, &Arc::new(ConnectionLimit::new(connections)))
 }
 
@@ -133,23 +127,6 @@ fn spawn(run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
     thread::Builder::new().spawn(run).map(drop).map_err(Error::Thread)
 }
 
-/// Tries for a moment to get what another process holds: a broker that was just killed keeps its
-/// port and its directory until the system has taken it down.
-fn patiently<T, E>(
-    is_held: impl Fn(&E) -> bool,
-    mut attempt: impl FnMut() -> Result<T, E>,
-) -> Result<T, E> {
-    let deadline = Instant::now() + HANDOVER_TIME;
-    loop {
-        match attempt() {
-            Err(error) if is_held(&error) && Instant::now() < deadline => {
-                thread::sleep(HANDOVER_PAUSE);
-            }
-            result => return result,
-        }
-    }
-}
-
 /// The topics and lasting subscriptions that a directory holds, and a word about them.
 fn restore(
     directory: &Path,
@@ -158,13 +135,15 @@ fn restore(
 ) -> Result<(Topics, LastingSubscriptions, String), Error> {
     let sync = if sync_always { Sync::Always } else { Sync::Os };
     let mut replayed = Replayed::new(memory);
+    notify::starting(&format!("reading the journal in {}", directory.display()));
     // Whether it is in use is found out before the first record is read.
     let is_in_use = |error: &journal::Error| matches!(error, journal::Error::InUse { .. });
-    let opened =
-        patiently(is_in_use, || Journal::open(directory, sync, |record| replayed.apply(record)));
+    let opened = listen::patiently(&directory.display().to_string(), is_in_use, || {
+        Journal::open(directory, sync, |record| replayed.apply(record))
+    });
     let (journal, notices) = opened.map_err(|error| Error::Journal(Box::new(error)))?;
     for notice in notices {
-        let _ = writeln!(io::stderr(), "broker: {notice}");
+        listen::warn(&notice);
     }
     let kept = format!(
         "on disk in {} ({}): {} messages found",

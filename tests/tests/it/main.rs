@@ -33,6 +33,7 @@
 //! - [`qos`]: at most once, at least once, exactly once: publishing and subscribing
 //! - [`restarts`]: readers of every kind, while brokers and topics come and go
 //! - [`shortage`]: too few descriptors, too few threads
+//! - [`supervised`]: what the service manager is told, and what a broker waits for at boot
 //! - [`tidy`]: the rules that every file keeps
 //! - [`verbs`]: what is asked of a broker that runs, from the command line
 
@@ -75,5 +76,6 @@ mod qos;
 mod restarts;
 mod shortage;
 mod structure;
+mod supervised;
 mod tidy;
 mod verbs;

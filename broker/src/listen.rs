@@ -1,0 +1,68 @@
+//! The socket that clients connect to, and what is waited for until there is one.
+//!
+//! A broker that was just killed keeps its port until the system has taken it down. At boot, a
+//! network may get its address only after the broker has started. Both are waited for, and said.
+
+use crate::error::Error;
+use std::io::{self, ErrorKind, Write};
+use std::net::TcpListener;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a broker that was just killed may hold what this one needs: to give back gigabytes
+/// takes the system a second or so.
+const HANDOVER_TIME: Duration = Duration::from_secs(3);
+const HANDOVER_PAUSE: Duration = Duration::from_millis(10);
+
+/// Between two attempts to bind an address that this machine does not have yet.
+const ADDRESS_PAUSE: Duration = Duration::from_millis(500);
+
+/// How long something may be held before the operator hears of it.
+const QUIET_TIME: Duration = Duration::from_millis(100);
+
+/// Binds `HOST:PORT`.
+pub(crate) fn bind(host: &str, port: u16) -> Result<TcpListener, Error> {
+    let address = format!("{host}:{port}");
+    let is_taken = |error: &io::Error| error.kind() == ErrorKind::AddrInUse;
+    let mut said = false;
+    loop {
+        match patiently(&address, is_taken, || TcpListener::bind((host, port))) {
+            Err(error) if error.kind() == ErrorKind::AddrNotAvailable => {
+                if !said {
+                    warn(&format_args!("this machine has no address {host} yet: waiting for it"));
+                    said = true;
+                }
+                thread::sleep(ADDRESS_PAUSE);
+            }
+            bound => return bound.map_err(|cause| Error::Bind { address, cause }),
+        }
+    }
+}
+
+/// Tries for a moment to get what another process holds, and says so.
+pub(crate) fn patiently<T, E>(
+    what: &str,
+    is_held: impl Fn(&E) -> bool,
+    mut attempt: impl FnMut() -> Result<T, E>,
+) -> Result<T, E> {
+    let begun = Instant::now();
+    let mut said = false;
+    loop {
+        let result = attempt();
+        let held = result.as_ref().is_err_and(&is_held);
+        if !held || begun.elapsed() >= HANDOVER_TIME {
+            return result;
+        }
+        if !said && begun.elapsed() >= QUIET_TIME {
+            let seconds = HANDOVER_TIME.as_secs();
+            warn(&format_args!("another process has {what}: waiting up to {seconds} s for it"));
+            said = true;
+        }
+        thread::sleep(HANDOVER_PAUSE);
+    }
+}
+
+/// Tells the operator something in a line. Nobody has to read it.
+pub(crate) fn warn(line: &dyn std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "broker: {line}");
+}

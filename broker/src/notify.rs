@@ -1,0 +1,40 @@
+//! Tells the service manager how far the start is: the protocol of systemd's `Type=notify`.
+//!
+//! One datagram for each word, to the socket that `NOTIFY_SOCKET` names. Where there is none, or
+//! nobody reads it, nothing happens: no broker fails because of its supervisor.
+
+use std::env;
+use std::ffi::OsStr;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+/// How much time the start is given from each word on, in microseconds. Words come about once a
+/// second, so only a start that stands still runs out of it.
+const MORE_TIME: u32 = 60_000_000;
+
+/// The broker is starting, and has come so far.
+pub(crate) fn starting(status: &str) {
+    send(&format!("STATUS={status}\nEXTEND_TIMEOUT_USEC={MORE_TIME}"));
+}
+
+/// The broker serves.
+pub(crate) fn ready(status: &str) {
+    send(&format!("READY=1\nSTATUS={status}"));
+}
+
+fn send(words: &str) {
+    let Some(path) = env::var_os("NOTIFY_SOCKET") else { return };
+    let Some(address) = address(&path) else { return };
+    if let Ok(socket) = UnixDatagram::unbound() {
+        let _ = socket.send_to_addr(words.as_bytes(), &address);
+    }
+}
+
+/// The address that the variable names: a path, or after `@` a name that is in no file system.
+fn address(path: &OsStr) -> Option<SocketAddr> {
+    #[cfg(target_os = "linux")]
+    if let Some(name) = path.as_encoded_bytes().strip_prefix(b"@") {
+        use std::os::linux::net::SocketAddrExt;
+        return SocketAddr::from_abstract_name(name).ok();
+    }
+    SocketAddr::from_pathname(path).ok()
+}
