@@ -1,6 +1,7 @@
 //! The command line of the broker.
 
 use crate::access::{Origins, Token};
+use crate::store::journal::SEGMENT_SIZE;
 use crate::store::memory;
 use crate::verbs::{self, Call};
 use common::flags::{Arguments, Error, Flag, Program};
@@ -15,6 +16,9 @@ use std::time::Duration;
 /// The port where neither a flag nor the environment names one.
 const PORT: u16 = 9000;
 
+/// Smaller files would be made faster than they can be cleaned.
+const SEGMENT_SIZE_MIN: u64 = 64 << 10;
+
 /// The broker's flags and help.
 pub const PROGRAM: Program = Program {
     name: "broker",
@@ -24,7 +28,7 @@ pub const PROGRAM: Program = Program {
         "broker --upstream <host:port>",
         "broker --index <host:port> [--advertise <host:port>]",
         "broker verify <directory>",
-        "broker repair <directory>",
+        "broker repair [--dry-run] <directory>",
         verbs::USAGE[0],
         verbs::USAGE[1],
         verbs::USAGE[2],
@@ -60,6 +64,19 @@ pub const PROGRAM: Program = Program {
             help: "With --data: always, before a publish is acknowledged; or os, when the \
                    operating system gets to it, so that a power cut may lose the last seconds. \
                    Default: always.",
+        },
+        Flag {
+            name: "segment",
+            value: "<bytes>",
+            repeats: false,
+            help: "With --data: begin another file of the journal when one has so many bytes. \
+                   Smaller ones suit small disks. Default: 67108864.",
+        },
+        Flag {
+            name: "dry-run",
+            value: "",
+            repeats: false,
+            help: "With repair: only say what would be kept, and what would be set aside.",
         },
         Flag {
             name: "max-connections",
@@ -218,8 +235,13 @@ pub enum Task {
     Serve(Box<Config>),
     /// Check the journal in this directory, and say what it holds.
     Verify(PathBuf),
-    /// Keep the good part of a damaged journal.
-    Repair(PathBuf),
+    /// Keep what is good of a damaged journal.
+    Repair {
+        /// Where it is.
+        directory: PathBuf,
+        /// Whether it is only to be said what would be done.
+        dry_run: bool,
+    },
     /// Ask a broker that runs.
     Ask(Call),
 }
@@ -237,7 +259,10 @@ impl Task {
                 Ok(Task::Serve(Box::new(Config::from(arguments)?)))
             }
             [verb, directory] if verb == "verify" => Ok(Task::Verify(directory.into())),
-            [verb, directory] if verb == "repair" => Ok(Task::Repair(directory.into())),
+            [verb, directory] if verb == "repair" => {
+                let (directory, dry_run) = (directory.into(), arguments.has("dry-run"));
+                Ok(Task::Repair { directory, dry_run })
+            }
             [verb] if verb == "verify" || verb == "repair" => {
                 Err(Error::Combination(format!("{verb} needs the directory of a journal")))
             }
@@ -257,6 +282,8 @@ pub struct Config {
     pub data: Option<PathBuf>,
     /// Whether they are there before a publish is acknowledged.
     pub sync_always: bool,
+    /// A file of the journal that has so many bytes is followed by another.
+    pub segment_size: u64,
     /// With which other brokers it works.
     pub role: Role,
     /// The token that those ask for.
@@ -344,6 +371,11 @@ impl Config {
         if data.is_none() && arguments.has("sync") {
             return Err(Error::Combination("--sync needs --data".to_owned()));
         }
+        let segment_size = arguments.parsed("segment")?.unwrap_or(SEGMENT_SIZE);
+        if segment_size < SEGMENT_SIZE_MIN {
+            let reason = format!("it must be at least {SEGMENT_SIZE_MIN}");
+            return Err(Error::value("segment", &segment_size.to_string(), reason));
+        }
         let mut origins = Origins::default();
         for origin in arguments.values("allow-origin") {
             let add = origins.add(origin);
@@ -354,6 +386,7 @@ impl Config {
             port,
             data,
             sync_always,
+            segment_size,
             role: Role::from(arguments)?,
             peer_token: environment_token()?,
             connections_max,

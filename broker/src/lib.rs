@@ -60,8 +60,9 @@ pub fn run(task: Task) -> Result<(), Error> {
             flags::print(summary);
             Ok(())
         }
-        Task::Repair(directory) => {
-            let repaired = journal::repair(&directory).map_err(journal)?;
+        Task::Repair { directory, dry_run } => {
+            let tell = |damage: &journal::Damage| flags::print(damage);
+            let repaired = journal::repair(&directory, dry_run, tell).map_err(journal)?;
             flags::print(repaired);
             Ok(())
         }

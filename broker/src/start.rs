@@ -15,7 +15,7 @@ use crate::server;
 use crate::server::connection_limit::{self, ConnectionLimit};
 use crate::server::input_budget::InputBudget;
 use crate::server::vanished::Vanished;
-use crate::store::journal::{self, Journal, Sync};
+use crate::store::journal::{self, Journal, Progress, Settings, Sync};
 use crate::store::memory::Memory;
 use crate::store::replay::Replayed;
 use crate::store::stream::StreamId;
@@ -53,7 +53,7 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
             let kept = "in memory: a restart forgets all messages".to_owned();
             (Topics::new(memory), LastingSubscriptions::default(), kept)
         }
-        Some(directory) => restore(directory, config.sync_always, memory)?,
+        Some(directory) => restore(directory, config.sync_always, config.segment_size, memory)?,
     };
     let loopback_only = address.ip().is_loopback();
     let reach = match (loopback_only, &token) {
@@ -131,6 +131,7 @@ fn spawn(run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
 fn restore(
     directory: &Path,
     sync_always: bool,
+    segment_size: u64,
     memory: Memory,
 ) -> Result<(Topics, LastingSubscriptions, String), Error> {
     let sync = if sync_always { Sync::Always } else { Sync::Os };
@@ -138,8 +139,10 @@ fn restore(
     notify::starting(&format!("reading the journal in {}", directory.display()));
     // Whether it is in use is found out before the first record is read.
     let is_in_use = |error: &journal::Error| matches!(error, journal::Error::InUse { .. });
+    let settings = Settings { sync, segment_size };
+    let progress = Progress::default();
     let opened = listen::patiently(&directory.display().to_string(), is_in_use, || {
-        Journal::open(directory, sync, |record| replayed.apply(record))
+        Journal::open(directory, settings, &progress, |record| replayed.apply(record))
     });
     let (journal, notices) = opened.map_err(|error| Error::Journal(Box::new(error)))?;
     for notice in notices {

@@ -42,7 +42,8 @@ impl Append {
                 publish.numbered.as_ref().map(|(_, sequence)| sequence.later(skip as u64));
             let publisher = first.publisher.map(|name| Publisher { name, sequence });
             let messages = new.iter().map(|entry| entry::message(entry));
-            frame.append(&publish.topic, first.milliseconds(), publisher, messages);
+            let (stream, offset, time) = (receipt.stream, receipt.offset, first.milliseconds());
+            frame.append(&publish.topic, stream, offset, time, publisher, messages);
         }
     }
 }

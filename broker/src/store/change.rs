@@ -170,13 +170,16 @@ impl Change for Mirrored {
         if self.undo.created {
             frame.mirror(&self.topic, self.from.stream);
         }
+        let mut offset = self.from.next;
         for run in
             self.entries.chunk_by(|one, other| entry::stamp_of(one) == entry::stamp_of(other))
         {
             let Some(first) = run.first().map(|entry| Entry::of(entry)) else { continue };
             let publisher = first.publisher.map(|name| Publisher { name, sequence: None });
             let messages = run.iter().map(|entry| entry::message(entry));
-            frame.append(&self.topic, first.milliseconds(), publisher, messages);
+            let (stream, time) = (self.from.stream, first.milliseconds());
+            frame.append(&self.topic, stream, offset, time, publisher, messages);
+            offset += run.len() as u64;
         }
     }
 
@@ -225,7 +228,7 @@ impl Change for Positions {
         for PositionChange { subscriber, topic, position } in &self.changes {
             match position {
                 Some(Cursor { stream, next }) => {
-                    frame.acknowledge(subscriber, topic, *stream, *next);
+                    frame.position(subscriber, topic, *stream, *next);
                 }
                 None => frame.end(subscriber, topic),
             }

@@ -5,7 +5,7 @@ use crate::store::change::Lists;
 use crate::store::entry;
 use crate::store::journal::Record;
 use crate::store::memory::Memory;
-use crate::store::stream::Cursor;
+use crate::store::stream::{Cursor, StreamId};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -51,8 +51,22 @@ impl Replayed {
             Record::Delete { topic, .. } => {
                 self.admission.remove(topic);
                 self.lists.remove(topic);
+                for positions in self.positions.values_mut() {
+                    positions.remove(topic);
+                }
             }
-            Record::Append { topic, time, publisher, messages } => {
+            Record::NewStream { topic, stream, new } => {
+                if let Some(state) = self.admission.topics.get_mut(topic) {
+                    state.stream = new;
+                }
+                let end = self.lists.get(topic).map_or(0, |list| list.len() as u64);
+                for position in self.positions.values_mut().filter_map(|of| of.get_mut(topic)) {
+                    if position.stream == stream {
+                        *position = Cursor { stream: new, next: position.next.min(end) };
+                    }
+                }
+            }
+            Record::Append { topic, time, publisher, messages, .. } => {
                 let name = publisher.map(|publisher| publisher.name);
                 if time != self.time || name != self.publisher.as_deref() {
                     (self.time, self.publisher) = (time, name.map(str::to_owned));
@@ -69,12 +83,12 @@ impl Replayed {
                 state.count(&self.entries, numbered, memory);
                 state.append(list, self.entries.drain(..));
             }
-            Record::Acknowledge { subscriber, topic, stream, next } => {
-                let position = Cursor { stream, next };
-                let positions = self.positions.entry(subscriber.into()).or_default();
-                let known = positions.entry(topic.into()).or_insert(position);
-                if known.stream != stream || known.next < next {
-                    *known = position;
+            Record::Position { subscriber, topic, stream, next } => {
+                let present = self.admission.topics.get(topic).map(|state| state.stream);
+                // One of a list that is gone came late; one of no list waits for a topic.
+                if present == Some(stream) || stream == StreamId::NONE {
+                    let positions = self.positions.entry(subscriber.into()).or_default();
+                    positions.insert(topic.into(), Cursor { stream, next });
                 }
             }
             Record::End { subscriber, topic } => {
@@ -82,6 +96,8 @@ impl Replayed {
                     positions.remove(topic);
                 }
             }
+            Record::Trim { .. } | Record::Bounds { .. } | Record::Sequence { .. } => {}
+            Record::Close => {}
         }
     }
 
@@ -95,7 +111,7 @@ impl Replayed {
 mod tests {
     use super::*;
     use crate::store::batch::{Batch, Publisher, Sequence};
-    use crate::store::journal::{Journal, Sync};
+    use crate::store::journal::{Journal, Progress, SEGMENT_SIZE, Settings, Sync};
     use crate::store::topics::Topics;
     use std::{env, fs, process};
 
@@ -104,7 +120,9 @@ mod tests {
         let folder = env::temp_dir().join(format!("replay-{}", process::id()));
         let open = || {
             let mut replayed = Replayed::new(Memory::new(u64::MAX));
-            let journal = Journal::open(&folder, Sync::Os, |record| replayed.apply(record));
+            let settings = Settings { sync: Sync::Os, segment_size: SEGMENT_SIZE };
+            let apply = |record: Record<'_>| replayed.apply(record);
+            let journal = Journal::open(&folder, settings, &Progress::default(), apply);
             Topics::restored(replayed, journal.unwrap().0, false)
         };
         let topics = open();

@@ -105,14 +105,16 @@ fn e20_a_journal_that_is_renamed_or_removed_under_the_broker_is_served_until_its
     system.start_broker();
     let data = system.folder().path().join("data");
     system.publish("t", "before");
-    fs::rename(data.join("journal"), data.join("elsewhere")).unwrap();
+    let segment = data.join("journal-00000001");
+    fs::rename(&segment, data.join("elsewhere")).unwrap();
     system.publish("t", "renamed");
     assert_eq!(system.messages("t"), ["before", "renamed"]);
     system.kill_broker();
-    fs::rename(data.join("elsewhere"), data.join("journal")).unwrap();
+    fs::rename(data.join("elsewhere"), &segment).unwrap();
     system.start_broker();
     assert_eq!(system.messages("t"), ["before", "renamed"]);
 
+    fs::remove_file(&segment).unwrap();
     fs::remove_file(data.join("journal")).unwrap();
     system.publish("t", "removed");
     assert_eq!(system.messages("t"), ["before", "renamed", "removed"]);

@@ -93,7 +93,7 @@ fn k03_a_kill_during_a_write_leaves_the_whole_batch_or_nothing_of_it() {
     const LINES: usize = 1_000;
     const ROUNDS: usize = 8;
     let mut system = durable();
-    let journal = system.folder().path().join("data/journal");
+    let journal = system.folder().path().join("data/journal-00000001");
     let size = || fs::metadata(&journal).map_or(0, |metadata| metadata.len());
     let mut torn = 0;
     for round in 0..ROUNDS {

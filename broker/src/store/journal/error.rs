@@ -11,12 +11,19 @@ pub(crate) enum Error {
         /// The directory.
         directory: PathBuf,
     },
-    /// There is no journal, but a new one that was about to take its place.
+    /// There is no journal, but something that belongs to one.
     Missing {
         /// The journal.
         path: PathBuf,
         /// What is there instead.
         instead: PathBuf,
+    },
+    /// An older broker has begun a journal beside that of a newer one.
+    TwoJournals {
+        /// The older broker's.
+        path: PathBuf,
+        /// A segment of the newer one.
+        newer: PathBuf,
     },
     /// The file does not begin as a journal does.
     Foreign {
@@ -71,6 +78,14 @@ pub(crate) enum AppendError {
         /// What the system said.
         cause: io::Error,
     },
+    /// What was written does not follow on what was there: end the process. The next start refuses
+    /// the journal.
+    Inconsistent {
+        /// The journal.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// An earlier append ended as [`Self::Unknown`], or in a panic: end the process.
     Closed {
         /// The journal.
@@ -82,14 +97,52 @@ impl Error {
     pub(super) fn io(action: &'static str, path: PathBuf, cause: io::Error) -> Error {
         Error::Io { action, path, cause }
     }
+
+    /// What failed, with which file, and why.
+    fn parts(self) -> (&'static str, PathBuf, io::Error) {
+        match self {
+            Error::Io { action, path, cause } => (action, path, cause),
+            error => ("use", PathBuf::new(), io::Error::other(error)),
+        }
+    }
 }
 
 impl AppendError {
+    /// The same, where it is known that nothing was written.
+    pub(super) fn not_written(error: Error) -> AppendError {
+        let (_, path, cause) = error.parts();
+        AppendError::NotWritten { path, cause }
+    }
+
+    /// The same, where it is not known what was written.
+    pub(super) fn unknown(error: Error) -> AppendError {
+        let (action, path, cause) = error.parts();
+        AppendError::Unknown { path, action, cause }
+    }
+
     /// Whether the process has to end.
     pub(crate) fn is_fatal(&self) -> bool {
         match self {
             AppendError::NotWritten { .. } => false,
-            AppendError::Unknown { .. } | AppendError::Closed { .. } => true,
+            AppendError::Unknown { .. }
+            | AppendError::Inconsistent { .. }
+            | AppendError::Closed { .. } => true,
+        }
+    }
+}
+
+/// What a start could not append keeps it from coming up.
+impl From<AppendError> for Error {
+    fn from(error: AppendError) -> Error {
+        match error {
+            AppendError::NotWritten { path, cause } => Error::io("write", path, cause),
+            AppendError::Unknown { path, action, cause } => Error::io(action, path, cause),
+            AppendError::Inconsistent { path, problem } => {
+                Error::Damaged { path, offset: 0, problem }
+            }
+            AppendError::Closed { path } => {
+                Error::io("write", path, io::Error::other("an earlier append failed"))
+            }
         }
     }
 }
@@ -104,10 +157,17 @@ impl fmt::Display for Error {
             ),
             Error::Missing { path, instead } => write!(
                 f,
-                "{} is missing but {} is there; rename it to keep what it holds, or remove it to \
-                 start empty",
+                "{} is missing but {} is there; restore the missing file, or move the other away \
+                 to start empty",
                 path.display(),
                 instead.display()
+            ),
+            Error::TwoJournals { path, newer } => write!(
+                f,
+                "{} was begun by an older broker while {} is the journal of a newer one; move one \
+                 of the two away",
+                path.display(),
+                newer.display()
             ),
             Error::Foreign { path } => write!(
                 f,
@@ -138,6 +198,7 @@ impl error::Error for Error {
             Error::Io { cause, .. } => Some(cause),
             Error::InUse { .. }
             | Error::Missing { .. }
+            | Error::TwoJournals { .. }
             | Error::Foreign { .. }
             | Error::Version { .. }
             | Error::Damaged { .. } => None,
@@ -156,6 +217,9 @@ impl fmt::Display for AppendError {
                 "cannot {action} {}, so it is not known what is on disk; start again to find out",
                 path.display()
             ),
+            AppendError::Inconsistent { path, problem } => {
+                write!(f, "{} cannot be used any more: {problem}", path.display())
+            }
             AppendError::Closed { path } => {
                 write!(f, "{} takes no more after an earlier failure; start again", path.display())
             }
@@ -169,7 +233,7 @@ impl error::Error for AppendError {
             AppendError::NotWritten { cause, .. } | AppendError::Unknown { cause, .. } => {
                 Some(cause)
             }
-            AppendError::Closed { .. } => None,
+            AppendError::Inconsistent { .. } | AppendError::Closed { .. } => None,
         }
     }
 }

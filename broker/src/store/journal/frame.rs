@@ -1,9 +1,11 @@
 //! A frame in the making: all that one commit writes to the journal.
 
 use super::header::{FRAME_HEADER_SIZE, FrameHeader};
-use crate::store::batch::Publisher;
+use super::record::Record;
+use crate::store::batch::{Publisher, Sequence};
 use crate::store::stream::StreamId;
-use common::crc32::crc32;
+use common::crc32::{Crc32, crc32};
+use std::fmt;
 use std::io::Write;
 use std::ops::Range;
 
@@ -23,14 +25,18 @@ pub(crate) struct Frame {
     open: Option<Open>,
 }
 
-/// An append without a number: what is appended next to the same topic, at the same time and by
-/// the same publisher, joins it. The ranges are those of its head in [`Frame::bytes`].
+/// An append without a number: what follows on it in the same list, at the same time and by the
+/// same publisher, joins it. The ranges are those of its head in [`Frame::bytes`].
 #[derive(Debug)]
 struct Open {
-    /// The head's fields before the size of its messages.
+    /// The fields before the first offset.
     before: Range<usize>,
+    /// The size of its messages.
+    size: Range<usize>,
     /// The fields after the size.
     after: Range<usize>,
+    /// The offset after its last message.
+    next: u64,
 }
 
 impl Frame {
@@ -56,19 +62,32 @@ impl Frame {
         self.line(format_args!("=\t{topic}\t{stream}"));
     }
 
-    /// A topic is deleted with all its messages.
+    /// A topic is deleted with all its messages, and the lasting subscriptions to it end.
     pub(crate) fn delete(&mut self, topic: &str, stream: StreamId) {
         self.line(format_args!("-\t{topic}\t{stream}"));
     }
 
+    /// A list goes on under another id.
+    pub(crate) fn new_stream(&mut self, topic: &str, stream: StreamId, new: StreamId) {
+        self.line(format_args!("~\t{topic}\t{stream}\t{new}"));
+    }
+
+    /// What stands before `first` is let go; the digest is that at `first`.
+    pub(crate) fn trim(&mut self, topic: &str, stream: StreamId, first: u64, digest: Option<u32>) {
+        match digest {
+            Some(digest) => self.line(format_args!("<\t{topic}\t{stream}\t{first}\t{digest:08x}")),
+            None => self.line(format_args!("<\t{topic}\t{stream}\t{first}\t-")),
+        }
+    }
+
+    /// A topic has bounds of its own: count, bytes and milliseconds with tabs between them, each
+    /// `-`, `none` or a number.
+    pub(crate) fn bounds(&mut self, topic: &str, stream: StreamId, bounds: &dyn fmt::Display) {
+        self.line(format_args!(":\t{topic}\t{stream}\t{bounds}"));
+    }
+
     /// A lasting subscription has acknowledged everything before `next`.
-    pub(crate) fn acknowledge(
-        &mut self,
-        subscriber: &str,
-        topic: &str,
-        stream: StreamId,
-        next: u64,
-    ) {
+    pub(crate) fn position(&mut self, subscriber: &str, topic: &str, stream: StreamId, next: u64) {
         self.line(format_args!("@\t{subscriber}\t{topic}\t{stream}\t{next}"));
     }
 
@@ -77,20 +96,29 @@ impl Frame {
         self.line(format_args!("!\t{subscriber}\t{topic}"));
     }
 
-    /// Messages are appended to a topic, at a time in Unix milliseconds. A publisher's number is
-    /// that of the first message; the others have those that follow.
+    /// The segment is closed.
+    pub(super) fn close(&mut self) {
+        self.line(format_args!("."));
+    }
+
+    /// Messages are appended to a list, the first of them at offset `first`, at a time in Unix
+    /// milliseconds. A publisher's number is that of the first message; the others have those that
+    /// follow.
     pub(crate) fn append<'m>(
         &mut self,
         topic: &str,
+        stream: StreamId,
+        first: u64,
         time: u64,
         publisher: Option<Publisher<'_>>,
         messages: impl Iterator<Item = &'m str>,
     ) {
-        let open = self.open_record(topic, time, publisher);
+        let mut open = self.open_record(topic, stream, first, time, publisher);
         for message in messages {
             debug_assert!(!message.contains(['\n', '\r', '\0']), "a message is one line of text");
             self.bytes.extend_from_slice(message.as_bytes());
             self.bytes.push(b'\n');
+            open.next += 1;
         }
         let open = self.write_size(open);
         let numbered = publisher.is_some_and(|publisher| publisher.sequence.is_some());
@@ -98,22 +126,31 @@ impl Frame {
     }
 
     /// The head of a record for these messages: the last one, where they may join it.
-    fn open_record(&mut self, topic: &str, time: u64, publisher: Option<Publisher<'_>>) -> Open {
+    fn open_record(
+        &mut self,
+        topic: &str,
+        stream: StreamId,
+        first: u64,
+        time: u64,
+        publisher: Option<Publisher<'_>>,
+    ) -> Open {
         self.make_room();
         let start = self.bytes.len();
-        self.write(format_args!("+\t{topic}\t"));
-        let size = self.bytes.len();
+        self.write(format_args!("+\t{topic}\t{stream}\t"));
+        let before = start..self.bytes.len();
+        self.write(format_args!("{first}\t"));
+        let size = self.bytes.len()..self.bytes.len();
         self.write(format_args!("\t{time}"));
         if let Some(Publisher { name, sequence }) = publisher {
             self.write(format_args!("\t{name}"));
-            if let Some(sequence) = sequence {
-                self.write(format_args!("\t{}\t{}", sequence.epoch, sequence.sequence));
+            if let Some(Sequence { epoch, sequence }) = sequence {
+                self.write(format_args!("\t{epoch}\t{sequence}"));
             }
         }
         self.write(format_args!("\n"));
-        let new = Open { before: start..size, after: size..self.bytes.len() };
+        let new = Open { before, after: size.end..self.bytes.len(), size, next: first };
         match self.open.take() {
-            Some(last) if self.are_equal(&last, &new) => {
+            Some(last) if last.next == first && self.are_equal(&last, &new) => {
                 self.bytes.truncate(start);
                 last
             }
@@ -128,29 +165,51 @@ impl Frame {
 
     /// Writes the size of the record's messages, which end the payload, into its head.
     fn write_size(&mut self, open: Open) -> Open {
-        let Open { before, after } = open;
-        let size = (self.bytes.len() - after.end).to_string();
-        let grown = size.len() - (after.start - before.end);
-        self.bytes.splice(before.end..after.start, size.into_bytes());
-        Open { before, after: after.start + grown..after.end + grown }
+        let Open { size, after, .. } = open;
+        let digits = (self.bytes.len() - after.end).to_string();
+        let grown = digits.len() - size.len();
+        let end = size.start + digits.len();
+        self.bytes.splice(size.clone(), digits.into_bytes());
+        let after = after.start + grown..after.end + grown;
+        Open { size: size.start..end, after, ..open }
+    }
+
+    /// A record as it stood in another frame.
+    pub(super) fn copy(&mut self, record: &Record<'_>) {
+        match *record {
+            Record::Create { topic, stream } => self.create(topic, stream),
+            Record::Mirror { topic, stream } => self.mirror(topic, stream),
+            Record::Append { topic, stream, first, time, publisher, ref messages } => {
+                self.append(topic, stream, first, time, publisher, messages.clone());
+            }
+            Record::Delete { topic, stream } => self.delete(topic, stream),
+            Record::NewStream { topic, stream, new } => self.new_stream(topic, stream, new),
+            Record::Trim { topic, stream, first, digest } => {
+                self.trim(topic, stream, first, digest);
+            }
+            Record::Bounds { topic, stream, bounds } => self.bounds(topic, stream, &bounds),
+            Record::Sequence { topic, stream, publisher, epoch, next, time } => {
+                self.line(format_args!(
+                    "#\t{topic}\t{stream}\t{publisher}\t{epoch}\t{next}\t{time}"
+                ));
+            }
+            Record::Position { subscriber, topic, stream, next } => {
+                self.position(subscriber, topic, stream, next);
+            }
+            Record::End { subscriber, topic } => self.end(subscriber, topic),
+            Record::Close => self.close(),
+        }
     }
 
     /// A record that is one line.
-    fn line(&mut self, text: std::fmt::Arguments<'_>) {
+    fn line(&mut self, text: fmt::Arguments<'_>) {
         self.make_room();
         self.write(text);
         self.write(format_args!("\n"));
         self.open = None;
     }
 
-    /// The text of whole records, as it stood in another frame.
-    pub(super) fn copy(&mut self, records: &str) {
-        self.make_room();
-        self.bytes.extend_from_slice(records.as_bytes());
-        self.open = None;
-    }
-
-    fn write(&mut self, text: std::fmt::Arguments<'_>) {
+    fn write(&mut self, text: fmt::Arguments<'_>) {
         self.bytes.write_fmt(text).expect("a Vec takes all that is written to it");
     }
 
@@ -160,21 +219,25 @@ impl Frame {
         }
     }
 
-    /// The frame's bytes as they stand in the file from `offset` on; `None` where the frame is
-    /// empty, or too large for the length in its header.
-    pub(super) fn seal(&mut self, offset: u64) -> Option<&[u8]> {
+    /// The text of the records.
+    pub(super) fn payload(&self) -> &[u8] {
+        self.bytes.get(FRAME_HEADER_SIZE..).unwrap_or_default()
+    }
+
+    /// The frame's bytes as they stand from `offset` on in a file whose checksums begin with
+    /// `seed`; `None` where the frame is empty, or too large for the length in its header.
+    pub(super) fn seal(&mut self, offset: u64, seed: Crc32) -> Option<&[u8]> {
         let (header, payload) = self.bytes.split_first_chunk_mut::<FRAME_HEADER_SIZE>()?;
         let length = u32::try_from(payload.len()).ok()?;
-        *header = FrameHeader { offset, length, checksum: crc32(payload) }.bytes();
+        *header = FrameHeader { offset, length, checksum: crc32(payload) }.bytes(seed);
         Some(&self.bytes)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::{Record, Records};
+    use super::super::record::{Format, Record, Records};
     use super::*;
-    use crate::store::batch::Sequence;
 
     fn payload(frame: &Frame) -> &str {
         std::str::from_utf8(&frame.bytes[FRAME_HEADER_SIZE..]).unwrap()
@@ -190,79 +253,103 @@ mod tests {
         let ann = |sequence| Some(Publisher { name: "ann", sequence });
         let sequence = Some(Sequence { epoch: 3, sequence: 41 });
         frame.create("news", stream());
-        frame.append("news", 17, None, ["first", ""].into_iter());
-        frame.append("news", 17, ann(None), ["second"].into_iter());
-        frame.append("news", 17, ann(sequence), ["third"].into_iter());
-        frame.acknowledge("bob", "news", stream(), 2);
+        frame.append("news", stream(), 0, 17, None, ["first", ""].into_iter());
+        frame.append("news", stream(), 2, 17, ann(None), ["second"].into_iter());
+        frame.append("news", stream(), 3, 17, ann(sequence), ["third"].into_iter());
+        frame.position("bob", "news", stream(), 2);
         frame.end("bob", "news");
-        frame.delete("news", stream());
-        frame.mirror("news", stream());
+        frame.trim("news", stream(), 2, Some(0xbeef));
+        frame.trim("news", stream(), 3, None);
+        frame.bounds("news", stream(), &"100\tnone\t-");
+        let (topic, stream) = ("news", stream());
+        let (publisher, epoch, next, time) = ("ann", 3, 42, 17);
+        frame.copy(&Record::Sequence { topic, stream, publisher, epoch, next, time });
+        frame.new_stream("news", stream, "00000000000000ac".parse().unwrap());
+        frame.delete("news", stream);
+        frame.mirror("news", stream);
+        frame.close();
         let text = "*\tnews\t00000000000000ab\n\
-                    +\tnews\t7\t17\nfirst\n\n\
-                    +\tnews\t7\t17\tann\nsecond\n\
-                    +\tnews\t6\t17\tann\t3\t41\nthird\n\
+                    +\tnews\t00000000000000ab\t0\t7\t17\nfirst\n\n\
+                    +\tnews\t00000000000000ab\t2\t7\t17\tann\nsecond\n\
+                    +\tnews\t00000000000000ab\t3\t6\t17\tann\t3\t41\nthird\n\
                     @\tbob\tnews\t00000000000000ab\t2\n\
                     !\tbob\tnews\n\
+                    <\tnews\t00000000000000ab\t2\t0000beef\n\
+                    <\tnews\t00000000000000ab\t3\t-\n\
+                    :\tnews\t00000000000000ab\t100\tnone\t-\n\
+                    #\tnews\t00000000000000ab\tann\t3\t42\t17\n\
+                    ~\tnews\t00000000000000ab\t00000000000000ac\n\
                     -\tnews\t00000000000000ab\n\
-                    =\tnews\t00000000000000ab\n";
+                    =\tnews\t00000000000000ab\n\
+                    .\n";
         assert_eq!(payload(&frame), text);
         assert_eq!(frame.size(), text.len());
 
-        let mut records = Records::new(text);
+        let mut records = Records::new(text, Format::Two);
         let read: Vec<_> = records.by_ref().collect();
         assert!(!records.is_malformed());
-        assert_eq!(read.iter().map(|(_, text)| *text).collect::<String>(), text);
-        let (Record::Append { topic, time, publisher, messages }, _) = &read[3] else {
+        assert_eq!(read.iter().map(|(_, size)| size).sum::<usize>(), text.len());
+        let (Record::Append { first, time, publisher, messages, .. }, _) = &read[3] else {
             panic!("not an append: {:?}", read[3]);
         };
-        assert_eq!((*topic, *time, *publisher), ("news", 17, ann(sequence)));
+        assert_eq!((*first, *time, *publisher), (3, 17, ann(sequence)));
         assert_eq!(messages.clone().collect::<Vec<_>>(), ["third"]);
-        let (Record::Append { messages, .. }, _) = &read[1] else {
-            panic!("not an append: {:?}", read[1]);
-        };
-        assert_eq!(messages.clone().collect::<Vec<_>>(), ["first", ""]);
+        let mut copy = Frame::default();
+        read.iter().for_each(|(record, _)| copy.copy(record));
+        assert_eq!(payload(&copy), text);
     }
 
     #[test]
     fn appends_with_the_same_stamp_share_a_record_and_numbered_ones_do_not() {
         let mut frame = Frame::default();
-        for message in ["one", "two", "three"] {
-            frame.append("a", 5, None, [message].into_iter());
+        let mut append = |topic, first, time, publisher, message| {
+            frame.append(topic, stream(), first, time, publisher, std::iter::once(message));
+        };
+        for (first, message) in (0..).zip(["one", "two", "three"]) {
+            append("a", first, 5, None, message);
         }
         let sequence = Some(Sequence { epoch: 0, sequence: 0 });
-        for message in ["four", "five"] {
-            let publisher = Some(Publisher { name: "ann", sequence });
-            frame.append("a", 5, publisher, [message].into_iter());
+        for (first, message) in (3..).zip(["four", "five"]) {
+            append("a", first, 5, Some(Publisher { name: "ann", sequence }), message);
         }
-        frame.append("a", 6, None, ["six"].into_iter());
-        frame.append("b", 6, None, ["seven"].into_iter());
-        let text = "+\ta\t14\t5\none\ntwo\nthree\n\
-                    +\ta\t5\t5\tann\t0\t0\nfour\n\
-                    +\ta\t5\t5\tann\t0\t0\nfive\n\
-                    +\ta\t4\t6\nsix\n\
-                    +\tb\t6\t6\nseven\n";
+        append("a", 5, 6, None, "six");
+        // Another list goes on at the same offset and time.
+        append("b", 6, 6, None, "seven");
+        append("b", 8, 6, None, "nine");
+        let text = "+\ta\t00000000000000ab\t0\t14\t5\none\ntwo\nthree\n\
+                    +\ta\t00000000000000ab\t3\t5\t5\tann\t0\t0\nfour\n\
+                    +\ta\t00000000000000ab\t4\t5\t5\tann\t0\t0\nfive\n\
+                    +\ta\t00000000000000ab\t5\t4\t6\nsix\n\
+                    +\tb\t00000000000000ab\t6\t6\t6\nseven\n\
+                    +\tb\t00000000000000ab\t8\t5\t6\nnine\n";
         assert_eq!(payload(&frame), text);
     }
 
+    /// The stream and the offset take about 25 of them: what they buy is that a record of another
+    /// list, or out of its place, is found.
     #[test]
-    fn a_publish_of_100_bytes_takes_at_most_140_on_disk() {
+    fn a_publish_of_100_bytes_takes_at_most_150_on_disk() {
         let mut frame = Frame::default();
         let message = "x".repeat(100);
-        for time in 0..1000 {
-            frame.append("news", 1_700_000_000_000 + time, None, [message.as_str()].into_iter());
+        for first in 0..1000 {
+            let time = 1_700_000_000_000 + first;
+            frame.append("news", stream(), first, time, None, [message.as_str()].into_iter());
         }
-        assert!(frame.bytes.len() <= 140 * 1000, "{} bytes", frame.bytes.len());
+        assert!(frame.bytes.len() <= 150 * 1000, "{} bytes", frame.bytes.len());
     }
 
     #[test]
     fn a_cleared_frame_is_empty_and_seals_nothing() {
         let mut frame = Frame::default();
-        assert!(frame.seal(28).is_none());
+        assert!(frame.seal(28, Crc32::default()).is_none());
         frame.end("bob", "news");
-        assert_eq!(frame.seal(28).unwrap().len(), FRAME_HEADER_SIZE + frame.size());
+        assert_eq!(
+            frame.seal(28, Crc32::default()).unwrap().len(),
+            FRAME_HEADER_SIZE + frame.size()
+        );
         frame.clear();
         assert_eq!(frame.size(), 0);
-        assert!(frame.seal(28).is_none());
+        assert!(frame.seal(28, Crc32::default()).is_none());
     }
 
     #[test]
@@ -270,19 +357,29 @@ mod tests {
         for text in [
             "?",
             "\n",
-            "+\ta\t5\t1\nfour",
-            "+\ta\t4\t1\nfour\n",
-            "+\ta\t99999999999999999999\t1\n",
-            "+\ta\t0\t1\tann\t1\n",
-            "+\ta\t0\t1\tann\t1\t2\t3\n",
+            ".",
+            ".\t1\n",
+            "+\ta\t00000000000000ab\t0\t5\t1\nfour",
+            "+\ta\t00000000000000ab\t0\t4\t1\nfour\n",
+            "+\ta\t00000000000000ab\t0\t99999999999999999999\t1\n",
+            "+\ta\t00000000000000ab\t0\t0\t1\tann\t1\n",
+            "+\ta\t00000000000000ab\t0\t0\t1\tann\t1\t2\t3\n",
             "*\ta\n",
             "*\ta\tno stream\n",
             "!\tbob\ta\tmore\n",
-            "+\ta\t1\t1\nü\n",
+            "<\ta\t00000000000000ab\t1\n",
+            "<\ta\t00000000000000ab\t1\tno digest\n",
+            ":\ta\t00000000000000ab\t1\t2\n",
+            ":\ta\t00000000000000ab\t1\t2\t3\t4\n",
+            ":\ta\t00000000000000ab\t1\tmany\t3\n",
+            "+\ta\t00000000000000ab\t0\t1\t1\nü\n",
         ] {
-            let mut records = Records::new(text);
+            let mut records = Records::new(text, Format::Two);
             assert_eq!(records.next(), None, "{text:?}");
             assert!(records.is_malformed(), "{text:?}");
         }
+        // What format 1 did not have.
+        let mut records = Records::new("#\ta\n", Format::One);
+        assert_eq!(records.next(), None);
     }
 }

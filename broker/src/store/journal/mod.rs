@@ -1,14 +1,17 @@
-//! The journal: everything the broker must not forget, in one file that only grows.
+//! The journal: everything the broker must not forget, in a row of files that only grow.
 //!
-//! A commit writes one [`Frame`] and syncs once; its records come back, in order, when the
-//! journal is opened. Modules in reading order:
+//! A commit writes one [`Frame`] to the last segment of the row and syncs once; its records come
+//! back, in order, when the journal is opened. Modules in reading order:
 //!
 //! - `record`: what happened, as lines of text; `frame`: the records of one commit
-//! - `header`: what stands before the file and before each frame
-//! - `scan`: reads all frames, and tells an append that was cut short from damage
+//! - `header`: what stands before each segment and before each frame
+//! - `scan`: reads all frames of a segment, and tells an append that was cut short from damage
+//! - `segment`: one file; `manifest`: whose files they are; `row`: all of them, in order
+//! - `index`: which records still count; `cleaning`: writes segments again without the others;
+//!   `writer`: how they are written; `shared`: what the thread that cleans shares with whoever
+//!   appends
 //! - `recovery`: what a start does before anything is served
-//! - `compaction`: gives back the room of deleted topics
-//! - `check`: `broker verify` and `broker repair`; `report`: what they print
+//! - `check`: `broker verify`; `repair`: `broker repair`; `report`: what they print
 //! - `storage`: the file system behind a small trait
 //!
 //! # Guarantee
@@ -24,41 +27,55 @@
 //!
 //! # Not here
 //!
-//! Who commits and for whom, and what a client is told. Nothing finds a journal that was cut
-//! short between two frames by somebody else, or was removed under a running broker. Under
-//! [`Sync::Os`] a power cut may leave holes that are not in the last frame, and then count as
-//! damage.
+//! Who commits and for whom, and what a client is told. Nothing finds a journal that was removed
+//! under a running broker, or whose last segment was cut short by somebody else between two frames
+//! that were appended since the last start.
 
 mod check;
-mod compaction;
+mod cleaning;
 mod error;
 mod frame;
 mod header;
+mod index;
+mod manifest;
 mod record;
 mod recovery;
+mod repair;
 mod report;
+mod row;
 mod scan;
+mod segment;
+mod shared;
 mod storage;
 #[cfg(test)]
 pub(crate) mod tests;
+mod writer;
 
-pub(crate) use check::{Repaired, Summary, TopicSummary, repair, verify};
+pub(crate) use check::{Summary, TopicSummary, verify};
 pub(crate) use error::{AppendError, Error};
 pub(crate) use frame::Frame;
 pub(crate) use header::FRAME_SIZE_MAX;
 pub(crate) use record::Record;
 pub(crate) use recovery::Notice;
+pub(crate) use repair::{Damage, Repaired, repair};
 
-use compaction::Census;
-use std::path::Path;
-use std::{io, mem};
-use storage::{Directory, Disk, File};
+use crate::store::stream::StreamId;
+use index::Index;
+use record::{Format, Records};
+use row::Row;
+use segment::Segment;
+use shared::Shared;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::{io, str};
+use storage::{Directory, Disk};
 
-/// The journal's file.
+/// What the names of the journal's files begin with, and the name of its manifest.
 const JOURNAL: &str = "journal";
 
-/// What is to take a file's place, or to be one, once it is whole.
-const TEMPORARY: &str = "journal.tmp";
+/// A segment of so many bytes is closed, where no flag says otherwise.
+pub(crate) const SEGMENT_SIZE: u64 = 64 << 20;
 
 /// When what was appended is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,13 +87,33 @@ pub(crate) enum Sync {
     Os,
 }
 
+/// How a journal is kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    /// When what was appended is on disk.
+    pub(crate) sync: Sync,
+    /// A segment of so many bytes is closed.
+    pub(crate) segment_size: u64,
+}
+
+/// How far a start has come.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// Bytes that were read.
+    pub(crate) read: AtomicU64,
+    /// Bytes of the journal.
+    pub(crate) size: AtomicU64,
+}
+
 /// A journal that is open for appending. Its directory is locked for as long as it lives.
 pub(crate) struct Journal {
-    directory: Box<dyn Directory>,
-    file: Box<dyn File>,
-    /// Where the next frame begins: everything before it is known to be there.
+    shared: Arc<Shared>,
+    /// The last one.
+    segment: Segment,
+    /// Where its next frame begins: everything before it is known to be there.
     size: u64,
-    sync: Sync,
+    /// The segment that follows, where it was made and the last one could not be closed.
+    next: Option<Segment>,
     /// Set while it is not known what the file holds: during an append, and for ever after one
     /// that failed so, or panicked.
     is_closed: bool,
@@ -91,51 +128,89 @@ impl Journal {
     /// What keeps the journal from being used as it is; `replay` may have been called by then.
     pub(crate) fn open(
         directory: &Path,
-        sync: Sync,
+        settings: Settings,
+        progress: &Progress,
         replay: impl FnMut(Record<'_>),
     ) -> Result<(Journal, Vec<Notice>), Error> {
-        let disk = Box::new(Disk::lock(directory, true)?);
-        Journal::open_in(disk, sync, compaction::GARBAGE_SIZE_MIN, replay)
+        let disk = Arc::new(Disk::lock(directory, true)?);
+        let (journal, notices) = Journal::open_in(disk, settings, progress, replay)?;
+        let path = directory.join(JOURNAL);
+        shared::spawn(&journal.shared)
+            .map_err(|cause| Error::io("start the thread that cleans", path, cause))?;
+        Ok((journal, notices))
     }
 
-    /// The same over any storage; less than `garbage_size_min` bytes are not worth a compaction.
+    /// The same over any storage, and without a thread that cleans.
     fn open_in(
-        directory: Box<dyn Directory>,
-        sync: Sync,
-        garbage_size_min: u64,
+        directory: Arc<dyn Directory>,
+        settings: Settings,
+        progress: &Progress,
         mut replay: impl FnMut(Record<'_>),
     ) -> Result<(Journal, Vec<Notice>), Error> {
-        let (mut file, notice) = recovery::open(&*directory)?;
-        let mut notices = Vec::from_iter(notice);
-        let mut census = Census::default();
-        let mut last = 0;
-        let end = scan::scan(&*file, |frame| {
-            last = frame.offset;
-            frame.records(|record, text| {
-                census.note(&record, text);
-                replay(record);
-                Ok(())
-            })
-        });
-        let end = end.map_err(directory.failed("read", JOURNAL))?;
-        notices.extend(recovery::settle(&*directory, &*file, end, last)?);
-        let mut size = end.offset;
-        if census.is_worth_compacting(garbage_size_min) {
-            notices.push(match compaction::compact(&*directory, &*file, &census)? {
-                Ok(compacted) => {
-                    let before = mem::replace(&mut size, compacted.size);
-                    file = compacted.file;
-                    Notice::Compacted { before, after: size }
-                }
-                Err(cause) => Notice::NotCompacted { cause },
-            });
+        let mut notices = Vec::new();
+        let found = Row::find(&*directory)?;
+        if found.is_none() {
+            notices.push(Notice::Created { path: directory.path(JOURNAL) });
         }
-        Ok((Journal { directory, file, size, sync, is_closed: false }, notices))
+        let mut row = Row::begin(&*directory, found)?;
+        for segment in &row.segments {
+            let size = segment.file.size().map_err(directory.failed("read", &segment.name))?;
+            progress.size.fetch_add(size, Ordering::Relaxed);
+        }
+        let read = |bytes| {
+            progress.read.fetch_add(bytes, Ordering::Relaxed);
+        };
+        let mut index = Index::default();
+        let ends = row.scan(&*directory, &mut index, read, &mut replay)?.segments;
+        let settled = row.settle(&*directory, &ends)?;
+        notices.extend(settled.into_iter().map(Notice::Torn));
+        let was_unsynced = row.lost_appends(&*directory);
+        let (manifest, taken_over) = row.take_over(&*directory)?;
+        if taken_over {
+            notices.push(Notice::TakenOver { path: directory.path(&Segment::name(1)) });
+        }
+        let (Some(segment), Some(last)) = (row.segments.pop(), ends.last()) else {
+            let problem = "the segment is missing";
+            return Err(Error::Damaged { path: directory.path(JOURNAL), offset: 0, problem });
+        };
+        let size = last.end.offset;
+        let closed_size = ends.iter().rev().skip(1).map(|end| end.end.offset).sum();
+        let shared =
+            Shared::new(directory, settings, index, segment.clone(), manifest, closed_size);
+        let shared = Arc::new(shared);
+        let mut journal = Journal { shared, segment, size, next: None, is_closed: false };
+        if journal.segment.format == Format::One {
+            // It is never written to again.
+            journal.rotate()?;
+        }
+        if was_unsynced {
+            let topics = journal.give_new_streams(&mut replay)?;
+            notices.push(Notice::Unsynced { topics });
+        }
+        journal.shared.set_reached(*journal.segment.numbers.end(), journal.size)?;
+        Ok((journal, notices))
+    }
+
+    /// Gives every list another stream id, durably. Gives how many there are.
+    fn give_new_streams(&mut self, mut replay: impl FnMut(Record<'_>)) -> Result<usize, Error> {
+        let mut frame = Frame::default();
+        let index = self.shared.index();
+        let topics = index.topics().map(|(topic, stream)| (topic.to_owned(), stream));
+        let topics: Vec<_> = topics.collect();
+        drop(index);
+        for (topic, stream) in &topics {
+            let (topic, stream, new) = (topic.as_str(), *stream, StreamId::random());
+            frame.new_stream(topic, stream, new);
+            replay(Record::NewStream { topic, stream, new });
+        }
+        self.write(&mut frame, Sync::Always)?;
+        self.note(&frame)?;
+        Ok(topics.len())
     }
 
     /// Bytes of the journal.
     pub(crate) fn size(&self) -> u64 {
-        self.size
+        self.shared.closed_size.load(Ordering::Relaxed) + self.size
     }
 
     /// Writes a frame, and under [`Sync::Always`] waits until it is on disk. An empty frame is
@@ -145,38 +220,107 @@ impl Journal {
     ///
     /// See [`AppendError`]: whether to go on or to end the process.
     pub(crate) fn append(&mut self, frame: &mut Frame) -> Result<(), AppendError> {
-        let path = || self.directory.path(JOURNAL);
         if self.is_closed {
-            return Err(AppendError::Closed { path: path() });
+            return Err(AppendError::Closed { path: self.path() });
         }
         if frame.size() > FRAME_SIZE_MAX {
             let cause = io::Error::other("the frame passes the limit of 64 MiB");
-            return Err(AppendError::NotWritten { path: path(), cause });
+            return Err(AppendError::NotWritten { path: self.path(), cause });
         }
-        let Some(bytes) = frame.seal(self.size) else {
+        if frame.size() == 0 {
+            return Ok(());
+        }
+        self.shared.wait_for_cleaning();
+        let is_full = self.size >= self.shared.settings.segment_size;
+        if is_full || self.shared.is_last_dead.load(Ordering::Relaxed) {
+            match self.rotate() {
+                // Without room for another segment the last one goes on.
+                Ok(()) | Err(AppendError::NotWritten { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let sync = self.shared.settings.sync;
+        if sync == Sync::Os {
+            self.shared.mark_unsynced().map_err(AppendError::not_written)?;
+        }
+        self.write(frame, sync)?;
+        self.note(frame)
+    }
+
+    /// Writes a frame behind the last one.
+    fn write(&mut self, frame: &mut Frame, sync: Sync) -> Result<(), AppendError> {
+        let path = self.path();
+        let Some(bytes) = frame.seal(self.size, self.segment.seed) else {
             return Ok(());
         };
+        let file = &self.segment.file;
         self.is_closed = true;
-        if let Err(cause) = self.file.write_all_at(bytes, self.size) {
+        if let Err(cause) = file.write_all_at(bytes, self.size) {
             // No later frame may stand beyond a piece of this one, nor beside one that only
             // seems to be gone: so the cut is synced as well.
-            let cut = self.file.set_size(self.size).and_then(|()| self.file.sync());
+            let cut = file.set_size(self.size).and_then(|()| file.sync());
             return Err(match cut {
                 Ok(()) => {
                     self.is_closed = false;
-                    AppendError::NotWritten { path: path(), cause }
+                    AppendError::NotWritten { path, cause }
                 }
-                Err(cause) => AppendError::Unknown { path: path(), action: "cut back", cause },
+                Err(cause) => AppendError::Unknown { path, action: "cut back", cause },
             });
         }
-        if self.sync == Sync::Always
-            && let Err(cause) = self.file.sync()
+        if sync == Sync::Always
+            && let Err(cause) = file.sync()
         {
             // The system now takes the pages for written: another sync would succeed, and lie.
-            return Err(AppendError::Unknown { path: path(), action: "sync", cause });
+            return Err(AppendError::Unknown { path, action: "sync", cause });
         }
         self.size += bytes.len() as u64;
         self.is_closed = false;
         Ok(())
+    }
+
+    /// Notes the records of a frame that was written.
+    fn note(&mut self, frame: &Frame) -> Result<(), AppendError> {
+        let text = str::from_utf8(frame.payload()).unwrap_or_default();
+        let mut index = self.shared.index();
+        let before = index.cancellations();
+        for (record, size) in Records::new(text, Format::Two) {
+            if let Err(problem) = index.note(&record, size) {
+                debug_assert!(false, "{problem}: {record:?}");
+                self.is_closed = true;
+                return Err(AppendError::Inconsistent { path: self.path(), problem });
+            }
+        }
+        if index.cancellations() != before {
+            self.shared.wake();
+        }
+        Ok(())
+    }
+
+    /// Closes the last segment and begins the next one. Where there is no room for that, the last
+    /// one goes on.
+    fn rotate(&mut self) -> Result<(), AppendError> {
+        let Shared { directory, id, .. } = &*self.shared;
+        let number = *self.segment.numbers.end() + 1;
+        let next = match self.next.take() {
+            Some(next) => next,
+            None => Segment::create(&**directory, *id, number)?,
+        };
+        // Only now: a segment that is closed is followed by another.
+        let mut frame = Frame::default();
+        frame.close();
+        if let Err(error) = self.write(&mut frame, Sync::Always) {
+            self.next = Some(next);
+            return Err(error);
+        }
+        self.shared.closed_size.fetch_add(self.size, Ordering::Relaxed);
+        self.size = next.header_size();
+        self.shared.index().begin(next.numbers.clone());
+        self.shared.set_last(next.clone());
+        self.segment = next;
+        Ok(())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.shared.directory.path(&self.segment.name)
     }
 }

@@ -4,17 +4,29 @@
 //! each ended by a line break, in so many bytes as its head says:
 //!
 //! ```text
-//! *  topic  stream                                        the topic was created
-//! =  topic  stream                                        a copy of another broker's topic began
-//! +  topic  bytes  time [publisher [epoch  sequence]]     messages were appended
-//! -  topic  stream                                        the topic was deleted
-//! @  subscriber  topic  stream  next                      all before `next` was acknowledged
-//! !  subscriber  topic                                    the lasting subscription ended
+//! *  topic  stream                        the topic was created
+//! =  topic  stream                        a copy of another broker's topic began
+//! +  topic  stream  first  bytes  time [publisher [epoch  sequence]]
+//!                                         messages were appended, the first at offset `first`
+//! -  topic  stream                        the topic was deleted, and subscriptions to it ended
+//! ~  topic  stream  new                   the list goes on under another id
+//! <  topic  stream  first  digest         what stood before `first` was let go; `-` where the
+//!                                         digest there stands in a later record
+//! :  topic  stream  count  bytes  milliseconds
+//!                                         the topic's own bounds: each `-`, `none` or a number
+//! #  topic  stream  publisher  epoch  next  time
+//!                                         the numbers of a publisher whose messages were let go
+//! @  subscriber  topic  stream  next      all before `next` was acknowledged
+//! !  subscriber  topic                    the lasting subscription ended
+//! .                                       the segment is closed: nothing follows in it
 //! ```
 //!
 //! Names hold no control character, and messages no line break and no NUL, so nothing is escaped
 //! and `grep -a` finds any message. A number stands in the same record as its message: the two
 //! cannot part.
+//!
+//! A journal of format 1 knew `*`, `=`, `+`, `-`, `@` and `!`, and its `+` had neither `stream`
+//! nor `first`: they followed from the records before it.
 
 use crate::store::batch::{Publisher, Sequence};
 use crate::store::stream::StreamId;
@@ -40,6 +52,10 @@ pub(crate) enum Record<'a> {
     Append {
         /// The topic.
         topic: &'a str,
+        /// The id of its list.
+        stream: StreamId,
+        /// The offset of the first message.
+        first: u64,
         /// When, in Unix milliseconds.
         time: u64,
         /// By whom, and the number of the first message, where that was said.
@@ -47,15 +63,60 @@ pub(crate) enum Record<'a> {
         /// The messages, in order.
         messages: Messages<'a>,
     },
-    /// A topic was deleted with all its messages.
+    /// A topic was deleted with all its messages, and the lasting subscriptions to it ended.
     Delete {
         /// The topic.
         topic: &'a str,
         /// The id of the list that it had.
         stream: StreamId,
     },
+    /// A list goes on under another id: it may not be what was read of it under the old one.
+    NewStream {
+        /// The topic.
+        topic: &'a str,
+        /// The id that it had.
+        stream: StreamId,
+        /// The id that it has from now on.
+        new: StreamId,
+    },
+    /// What stood before an offset was let go. Where that is past the end, the list goes on there.
+    Trim {
+        /// The topic.
+        topic: &'a str,
+        /// The id of its list.
+        stream: StreamId,
+        /// The first offset that is left; one that is not above the present one changes nothing.
+        first: u64,
+        /// The digest there; `None` where a later [`Record::Trim`] has the digest of its own offset.
+        digest: Option<u32>,
+    },
+    /// A topic has bounds of its own.
+    Bounds {
+        /// The topic.
+        topic: &'a str,
+        /// The id of its list.
+        stream: StreamId,
+        /// Count, bytes and milliseconds, with tabs between them: each `-` (the broker's default),
+        /// `none` or a number.
+        bounds: &'a str,
+    },
+    /// What a publisher has published whose messages were let go.
+    Sequence {
+        /// The topic.
+        topic: &'a str,
+        /// The id of its list.
+        stream: StreamId,
+        /// The publisher.
+        publisher: &'a str,
+        /// Its epoch.
+        epoch: u64,
+        /// The sequence that is appended next.
+        next: u64,
+        /// When it last published, in Unix milliseconds.
+        time: u64,
+    },
     /// A lasting subscription began, or went on.
-    Acknowledge {
+    Position {
         /// Whose it is.
         subscriber: &'a str,
         /// What it is to.
@@ -72,13 +133,22 @@ pub(crate) enum Record<'a> {
         /// What it was to.
         topic: &'a str,
     },
+    /// The segment is closed.
+    Close,
 }
 
 /// Messages of one record, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Messages<'a> {
     /// What was not taken yet: each message with the line break that ends it.
-    lines: &'a str,
+    pub(super) lines: &'a str,
+}
+
+impl Messages<'_> {
+    /// How many are left.
+    pub(super) fn count_left(&self) -> u64 {
+        self.lines.bytes().map(|byte| u64::from(byte == b'\n')).sum()
+    }
 }
 
 impl<'a> Iterator for Messages<'a> {
@@ -91,15 +161,25 @@ impl<'a> Iterator for Messages<'a> {
     }
 }
 
+/// How a file says what happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// The one file of an older broker.
+    One,
+    /// A segment.
+    Two,
+}
+
 /// The records of one payload. Ends early, with [`Self::is_malformed`], where the text is not
-/// what this version writes; the checksums say that it is what *some* version wrote.
+/// what this format has; the checksums say that it is what *some* version wrote.
 pub(super) struct Records<'a> {
     rest: &'a str,
+    format: Format,
 }
 
 impl<'a> Records<'a> {
-    pub(super) fn new(payload: &'a str) -> Records<'a> {
-        Records { rest: payload }
+    pub(super) fn new(payload: &'a str, format: Format) -> Records<'a> {
+        Records { rest: payload, format }
     }
 
     /// Whether the last [`Iterator::next`] ended before the text did.
@@ -109,27 +189,33 @@ impl<'a> Records<'a> {
 }
 
 impl<'a> Iterator for Records<'a> {
-    /// The record, and its text.
-    type Item = (Record<'a>, &'a str);
+    /// The record, and how many bytes it takes.
+    type Item = (Record<'a>, usize);
 
     fn next(&mut self) -> Option<Self::Item> {
         let (head, body) = self.rest.split_once('\n')?;
-        let (record, rest) = parse(head, body)?;
-        let (text, _) = self.rest.split_at_checked(self.rest.len() - rest.len())?;
+        let (record, rest) = parse(head, body, self.format)?;
+        let size = self.rest.len() - rest.len();
         self.rest = rest;
-        Some((record, text))
+        Some((record, size))
     }
 }
 
-/// The record with this first line; what follows the record.
-fn parse<'a>(head: &'a str, body: &'a str) -> Option<(Record<'a>, &'a str)> {
-    let mut fields = head.split('\t');
+/// The record with this first line; what follows the record. In format 1 the stream and the offset
+/// of an append are still to be filled in.
+fn parse<'a>(head: &'a str, body: &'a str, format: Format) -> Option<(Record<'a>, &'a str)> {
+    let (kind, line) = head.split_once('\t').unwrap_or((head, ""));
+    let mut fields = line.split('\t');
     let mut rest = body;
-    let record = match fields.next()? {
+    let record = match kind {
         "+" => {
             let topic = fields.next()?;
+            let (stream, first) = match format {
+                Format::One => (StreamId::NONE, 0),
+                Format::Two => (fields.next()?.parse().ok()?, number(&mut fields)?),
+            };
             let size = fields.next()?.parse().ok()?;
-            let time = fields.next()?.parse().ok()?;
+            let time = number(&mut fields)?;
             let publisher = match fields.next() {
                 Some(name) => Some(Publisher { name, sequence: parse_sequence(&mut fields)? }),
                 None => None,
@@ -139,21 +225,60 @@ fn parse<'a>(head: &'a str, body: &'a str) -> Option<(Record<'a>, &'a str)> {
                 return None;
             }
             rest = after;
-            Record::Append { topic, time, publisher, messages: Messages { lines } }
+            let messages = Messages { lines };
+            Record::Append { topic, stream, first, time, publisher, messages }
         }
         "*" => Record::Create { topic: fields.next()?, stream: fields.next()?.parse().ok()? },
         "=" => Record::Mirror { topic: fields.next()?, stream: fields.next()?.parse().ok()? },
         "-" => Record::Delete { topic: fields.next()?, stream: fields.next()?.parse().ok()? },
-        "@" => Record::Acknowledge {
+        "@" => Record::Position {
             subscriber: fields.next()?,
             topic: fields.next()?,
             stream: fields.next()?.parse().ok()?,
-            next: fields.next()?.parse().ok()?,
+            next: number(&mut fields)?,
         },
         "!" => Record::End { subscriber: fields.next()?, topic: fields.next()? },
+        "." if head == "." => return Some((Record::Close, body)),
+        _ if format == Format::One => return None,
+        "~" => Record::NewStream {
+            topic: fields.next()?,
+            stream: fields.next()?.parse().ok()?,
+            new: fields.next()?.parse().ok()?,
+        },
+        "<" => Record::Trim {
+            topic: fields.next()?,
+            stream: fields.next()?.parse().ok()?,
+            first: number(&mut fields)?,
+            digest: match fields.next()? {
+                "-" => None,
+                digits => Some(u32::from_str_radix(digits, 16).ok()?),
+            },
+        },
+        ":" => {
+            let (topic, after) = line.split_once('\t')?;
+            let (stream, bounds) = after.split_once('\t')?;
+            let mut each = bounds.split('\t');
+            let is_bound = |text: &str| matches!(text, "-" | "none") || text.parse::<u64>().is_ok();
+            let are_bounds = each.by_ref().take(3).filter(|text| is_bound(text)).count() == 3;
+            fields = each;
+            let stream = stream.parse().ok()?;
+            are_bounds.then_some(Record::Bounds { topic, stream, bounds })?
+        }
+        "#" => Record::Sequence {
+            topic: fields.next()?,
+            stream: fields.next()?.parse().ok()?,
+            publisher: fields.next()?,
+            epoch: number(&mut fields)?,
+            next: number(&mut fields)?,
+            time: number(&mut fields)?,
+        },
         _ => return None,
     };
     fields.next().is_none().then_some((record, rest))
+}
+
+fn number<'a>(fields: &mut impl Iterator<Item = &'a str>) -> Option<u64> {
+    fields.next()?.parse().ok()
 }
 
 /// The number of a publish, if there are more fields; `None` where they are not a number.
@@ -162,6 +287,6 @@ fn parse_sequence<'a>(fields: &mut impl Iterator<Item = &'a str>) -> Option<Opti
         return Some(None);
     };
     let epoch = epoch.parse().ok()?;
-    let sequence = fields.next()?.parse().ok()?;
+    let sequence = number(fields)?;
     Some(Some(Sequence { epoch, sequence }))
 }

@@ -3,10 +3,11 @@
 //! Every step may be interrupted and is then done again by the next start.
 
 use super::error::Error;
-use super::header::{FILE_HEADER_SIZE, FileHeader};
-use super::scan::{End, EndKind};
+use super::frame::Frame;
+use super::row::SegmentEnd;
+use super::scan::EndKind;
+use super::segment::Segment;
 use super::storage::{Directory, File};
-use super::{JOURNAL, TEMPORARY};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::{fmt, io};
@@ -22,31 +23,26 @@ pub(crate) enum Notice {
         /// The journal.
         path: PathBuf,
     },
-    /// The creation of the journal had been cut short, and was done again.
-    Rebuilt {
-        /// The journal.
+    /// The journal of an older broker is the first segment of this one now.
+    TakenOver {
+        /// The first segment.
         path: PathBuf,
     },
     /// An append that nobody was told of had been cut short, and was cut off.
     Torn(Torn),
-    /// The room of deleted topics was given back.
-    Compacted {
-        /// The journal's size before, in bytes.
-        before: u64,
-        /// And now.
-        after: u64,
-    },
-    /// It could not be given back; the journal is as it was.
-    NotCompacted {
-        /// Why.
-        cause: io::Error,
+    /// The machine was restarted while the last appends may not have been on disk.
+    Unsynced {
+        /// How many topics go on under a new stream id.
+        topics: usize,
     },
 }
 
 /// What was cut off the end of a journal.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Torn {
-    /// Where the journal ends now.
+    /// The segment.
+    pub(crate) path: PathBuf,
+    /// Where it ends now.
     pub(crate) offset: u64,
     /// How many bytes were cut off.
     pub(crate) size: u64,
@@ -54,140 +50,73 @@ pub(crate) struct Torn {
     pub(crate) kept: Option<PathBuf>,
 }
 
-/// Opens the journal of a directory, creating it if there is none.
-pub(super) fn open(directory: &dyn Directory) -> Result<(Box<dyn File>, Option<Notice>), Error> {
-    let path = directory.path(JOURNAL);
-    let has_journal = directory.has(JOURNAL).map_err(directory.failed("look for", JOURNAL))?;
-    let look = directory.failed("look for", TEMPORARY);
-    if directory.has(TEMPORARY).map_err(look)? {
-        if !has_journal {
-            return Err(Error::Missing { path, instead: directory.path(TEMPORARY) });
-        }
-        directory.remove(TEMPORARY).map_err(directory.failed("remove", TEMPORARY))?;
-    }
-    if !has_journal {
-        let file = directory.create(JOURNAL).map_err(directory.failed("create", JOURNAL))?;
-        write_file_header(directory, &*file)?;
-        return Ok((file, Some(Notice::Created { path })));
-    }
-    let file = directory.open(JOURNAL).map_err(directory.failed("open", JOURNAL))?;
-    if check_file_header(directory, &*file)? == FileState::Unfinished {
-        file.set_size(0).map_err(directory.failed("cut", JOURNAL))?;
-        write_file_header(directory, &*file)?;
-        return Ok((file, Some(Notice::Rebuilt { path })));
-    }
-    Ok((file, None))
-}
-
-/// Whether a file can be read as a journal.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum FileState {
-    /// Its header is as it should be.
-    Good,
-    /// It was not created to the end: it never held anything.
-    Unfinished,
-}
-
-/// Reads the header of the file.
-pub(super) fn check_file_header(
-    directory: &dyn Directory,
-    file: &dyn File,
-) -> Result<FileState, Error> {
-    let path = directory.path(JOURNAL);
-    let size = file.size().map_err(directory.failed("read", JOURNAL))?;
-    // One byte more than a header: a longer file is not an unfinished one.
-    let mut bytes = [0; FILE_HEADER_SIZE + 1];
-    let count = bytes.len().min(usize::try_from(size).unwrap_or(usize::MAX));
-    let bytes = bytes.get_mut(..count).unwrap_or_default();
-    file.read_all_at(bytes, 0).map_err(directory.failed("read", JOURNAL))?;
-    if FileHeader::is_unfinished(bytes) {
-        return Ok(FileState::Unfinished);
-    }
-    match FileHeader::read(bytes.get(..FILE_HEADER_SIZE).unwrap_or(bytes)) {
-        FileHeader::Good => Ok(FileState::Good),
-        FileHeader::Version(version) => Err(Error::Version { path, version }),
-        FileHeader::Foreign => Err(Error::Foreign { path }),
-        FileHeader::Damaged => {
-            let problem = "the checksum of the file's header is wrong";
-            Err(Error::Damaged { path, offset: 0, problem })
-        }
-    }
-}
-
-/// Writes the header of the file, which [`settle`] makes durable.
-pub(super) fn write_file_header(directory: &dyn Directory, file: &dyn File) -> Result<(), Error> {
-    file.write_all_at(&FileHeader::bytes(), 0).map_err(directory.failed("write", JOURNAL))
-}
-
-/// Makes sure that what was read is on disk, under its name, and that nothing follows it. `last`
-/// is where the last whole frame begins, or 0 if there is none.
+/// Makes sure that what was read of a segment is on disk, and that nothing follows it. Gives what
+/// was cut off.
 pub(super) fn settle(
     directory: &dyn Directory,
-    file: &dyn File,
-    end: End,
-    last: u64,
-) -> Result<Option<Notice>, Error> {
-    let notice = match end.kind {
-        EndKind::Whole => None,
-        EndKind::Torn => {
-            let size = file.size().map_err(directory.failed("read", JOURNAL))?;
-            let kept = match keep(directory, file, "torn", end.offset..size) {
-                Ok(kept) => Some(kept),
-                // Nobody was told that these bytes are there. A broker that starts on a full
-                // disk can serve its readers; one that does not start serves nobody.
-                Err(Error::Io { cause, .. }) if is_full(&cause) => {
-                    let _ = directory.remove(TEMPORARY);
-                    None
-                }
-                Err(error) => return Err(error),
-            };
-            cut(directory, file, end.offset)?;
-            Some(Notice::Torn(Torn { offset: end.offset, size: size - end.offset, kept }))
-        }
-        EndKind::Damaged(problem) => {
-            let path = directory.path(JOURNAL);
-            return Err(Error::Damaged { path, offset: end.offset, problem });
-        }
-    };
+    segment: &Segment,
+    SegmentEnd { end, last, .. }: SegmentEnd,
+) -> Result<Option<Torn>, Error> {
+    let Segment { name, file, .. } = segment;
+    let size = file.size().map_err(directory.failed("read", name))?;
+    let mut torn = None;
+    if end.kind != EndKind::Whole {
+        let kept = match keep(directory, segment, "torn", end.offset..size) {
+            Ok(kept) => Some(kept),
+            // Nobody was told that these bytes are there. A broker that starts on a full disk can
+            // serve its readers; one that does not start serves nobody.
+            Err(Error::Io { cause, .. }) if is_full(&cause) => None,
+            Err(error) => return Err(error),
+        };
+        file.set_size(end.offset).map_err(directory.failed("cut", name))?;
+        file.sync().map_err(directory.failed("sync", name))?;
+        let (path, offset) = (directory.path(name), end.offset);
+        torn = Some(Torn { path, offset, size: size - offset, kept });
+    }
     // The last frame may have been read from memory alone: its sync may never have happened, or
     // have failed, after which the system takes the pages for written. Written again they are to
     // be synced again.
-    copy(file, last..end.offset, file, last).map_err(directory.failed("write", JOURNAL))?;
-    file.sync().map_err(directory.failed("sync", JOURNAL))?;
-    directory.sync().map_err(directory.failed("sync the directory of", JOURNAL))?;
-    Ok(notice)
+    // A header was synced before it had its name.
+    if last > 0 {
+        copy(&**file, last..end.offset, &**file, last).map_err(directory.failed("write", name))?;
+    }
+    file.sync().map_err(directory.failed("sync", name))?;
+    directory.sync().map_err(directory.failed("sync the directory of", name))?;
+    Ok(torn)
+}
+
+/// Writes the record that closes a segment, durably.
+pub(super) fn close(directory: &dyn Directory, segment: &Segment, size: u64) -> Result<(), Error> {
+    let Segment { name, file, seed, .. } = segment;
+    let mut frame = Frame::default();
+    frame.close();
+    if let Some(bytes) = frame.seal(size, *seed) {
+        file.write_all_at(bytes, size).map_err(directory.failed("write", name))?;
+    }
+    file.sync().map_err(directory.failed("sync", name))
 }
 
 /// Whether there is no room for more.
-fn is_full(error: &io::Error) -> bool {
+pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-/// Cuts the journal off, for good.
-pub(super) fn cut(directory: &dyn Directory, file: &dyn File, size: u64) -> Result<(), Error> {
-    file.set_size(size).map_err(directory.failed("cut", JOURNAL))?;
-    file.sync().map_err(directory.failed("sync", JOURNAL))
-}
-
-/// Copies a range of the journal to a file of its own, which is durable then: the first of
-/// `what-OFFSET`, `what-OFFSET.2`, and so on that is free.
+/// Copies a range of a segment to a file of its own, which is durable then: the first of
+/// `what-SEGMENT-OFFSET`, the same with `.2`, and so on that is free.
 pub(super) fn keep(
     directory: &dyn Directory,
-    file: &dyn File,
+    segment: &Segment,
     what: &str,
     range: Range<u64>,
 ) -> Result<PathBuf, Error> {
-    let mut name = format!("{what}-{}", range.start);
+    let first = format!("{what}-{}-{}", segment.numbers.start(), range.start);
+    let mut name = first.clone();
     let mut number = 2;
     while directory.has(&name).map_err(directory.failed("look for", &name))? {
-        name = format!("{what}-{}.{number}", range.start);
+        name = format!("{first}.{number}");
         number += 1;
     }
-    let aside = directory.create(TEMPORARY).map_err(directory.failed("create", TEMPORARY))?;
-    copy(file, range, &*aside, 0).map_err(directory.failed("write", TEMPORARY))?;
-    aside.sync().map_err(directory.failed("sync", TEMPORARY))?;
-    directory.rename(TEMPORARY, &name).map_err(directory.failed("rename", TEMPORARY))?;
-    directory.sync().map_err(directory.failed("sync the directory of", JOURNAL))?;
+    directory.replace(&name, |aside| copy(&*segment.file, range, aside, 0))?;
     Ok(directory.path(&name))
 }
 
@@ -205,44 +134,33 @@ fn copy(from: &dyn File, range: Range<u64>, to: &dyn File, offset: u64) -> io::R
     Ok(())
 }
 
-impl dyn Directory + '_ {
-    /// What makes an [`Error`] of a failure to do something with a file of this directory.
-    pub(super) fn failed(
-        &self,
-        action: &'static str,
-        name: &str,
-    ) -> impl FnOnce(io::Error) -> Error + use<> {
-        let path = self.path(name);
-        move |cause| Error::io(action, path, cause)
-    }
-}
-
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Notice::Created { path } => {
                 write!(f, "there was no {}; it is new and empty", path.display())
             }
-            Notice::Rebuilt { path } => write!(
+            Notice::TakenOver { path } => write!(
                 f,
-                "{} was not created to its end and never held anything; it is new and empty",
+                "the journal of an older broker was taken over as {}; the older one refuses it \
+                 from now on",
                 path.display()
             ),
             Notice::Torn(torn) => write!(f, "an append was cut short: {torn}"),
-            Notice::Compacted { before, after } => {
-                write!(f, "the journal had {before} bytes and has {after} without what was deleted")
-            }
-            Notice::NotCompacted { cause } => {
-                write!(f, "the journal could not be freed of what was deleted: {cause}")
-            }
+            Notice::Unsynced { topics } => write!(
+                f,
+                "the machine was restarted before the last appends were known to be on disk: \
+                 {topics} topics go on under new stream ids"
+            ),
         }
     }
 }
 
 impl fmt::Display for Torn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes after byte {} were cut off", self.size, self.offset)?;
-        match &self.kept {
+        let Torn { path, offset, size, kept } = self;
+        write!(f, "{size} bytes after byte {offset} of {} were cut off", path.display())?;
+        match kept {
             Some(kept) => write!(f, " and are kept in {}", kept.display()),
             None => f.write_str("; the disk is too full to keep them"),
         }

@@ -1,22 +1,24 @@
 //! What `broker verify` and `broker repair` print.
 
-use super::{Repaired, Summary, TopicSummary};
+use super::{Damage, Repaired, Summary, TopicSummary};
 use std::fmt;
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let messages: u64 = self.topics.values().map(|topic| topic.messages).sum();
+        let messages: u64 = self.topics.values().map(|topic| topic.next - topic.first).sum();
         write!(
             f,
-            "good: {}, {}, {}, {}, {}",
+            "good: {}, {}, {}, {}, {}, {}",
+            Count(self.segments, "segment"),
             Count(self.size, "byte"),
             Count(self.frames, "frame"),
             Count(self.topics.len() as u64, "topic"),
             Count(messages, "message"),
             Count(self.subscriptions.len() as u64, "lasting subscription"),
         )?;
-        for (topic, TopicSummary { stream, messages, size }) in &self.topics {
-            write!(f, "\n{messages:>12} messages {size:>14} bytes  stream {stream}  {topic}")?;
+        for (topic, TopicSummary { stream, first, next }) in &self.topics {
+            let messages = next - first;
+            write!(f, "\n{messages:>12} messages from offset {first}  stream {stream}  {topic}")?;
         }
         if self.torn > 0 {
             write!(
@@ -34,18 +36,47 @@ impl fmt::Display for Repaired {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Repaired::Nothing => f.write_str("the journal is good: nothing was changed"),
-            Repaired::Header => f.write_str("the file's header was written anew; nothing is lost"),
-            Repaired::Torn(torn) => write!(f, "an append that was never acknowledged: {torn}"),
-            Repaired::Cut { offset, frames_kept, frames_cut, size, kept } => write!(
-                f,
-                "kept: {}; cut off from byte {offset} on: {}, with at least {} of acknowledged \
-                 messages; that is in {}",
-                Count(*frames_kept, "frame"),
-                Count(*size, "byte"),
-                Count(*frames_cut, "frame"),
-                kept.display()
-            ),
+            Repaired::Manifest => {
+                f.write_str("the file journal was written again; nothing is lost")
+            }
+            Repaired::Torn(torn) => {
+                f.write_str("an append that was never acknowledged was cut short")?;
+                torn.iter().try_for_each(|torn| write!(f, ": {torn}"))
+            }
+            Repaired::Damage(Damage { kept, .. }) if kept.is_empty() => {
+                f.write_str("nothing was changed")
+            }
+            Repaired::Damage(Damage { kept, .. }) => {
+                f.write_str("repaired; the damaged files are kept in")?;
+                kept.iter().try_for_each(|kept| write!(f, " {}", kept.display()))
+            }
         }
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Damage { path, offset, problem, frames_kept, gaps, bytes_lost, topics, .. } = self;
+        write!(
+            f,
+            "{} is damaged at byte {offset}: {problem}\nkept: {}; lost: {} in {}",
+            path.display(),
+            Count(*frames_kept, "frame"),
+            Count(*bytes_lost, "byte"),
+            Count(*gaps, "place"),
+        )?;
+        if topics.is_empty() {
+            return f.write_str("\nno topic is touched");
+        }
+        write!(
+            f,
+            "\n{} may have lost messages and goes on under a new stream id:",
+            Count(topics.len() as u64, "topic")
+        )?;
+        for (topic, messages) in topics {
+            write!(f, "\n{messages:>12} messages left  {topic}")?;
+        }
+        Ok(())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Reads a journal from its first frame to where it ends, and says how it ends.
+//! Reads a segment from its first frame to where it ends, and says how it ends.
 //!
 //! One thread reads, verifies and hands on. A second one that read ahead took as much processor
 //! time, and longer by the clock on a machine that had other work (500 MB: 5.7 s, not 3.9 s).
@@ -19,10 +19,11 @@
 //! Everything else is *damage*. A single zero byte is damage too, even at the end of a sector:
 //! disks lose sectors, not bytes.
 
-use super::header::{FILE_HEADER_SIZE, FRAME_HEADER_SIZE, FRAME_SIZE_MAX, FRAME_TAG, FrameHeader};
-use super::record::{Record, Records};
+use super::header::{FRAME_HEADER_SIZE, FRAME_SIZE_MAX, FRAME_TAG, FrameHeader};
+use super::record::{Format, Record, Records};
+use super::segment::Segment;
 use super::storage::File;
-use common::crc32::crc32;
+use common::crc32::{Crc32, crc32};
 use std::{io, str};
 
 /// How much is read at once, in bytes: little enough to be still in the cache when it is looked at.
@@ -58,38 +59,51 @@ pub(super) struct Verified<'b> {
     pub(super) offset: u64,
     /// The text of its records.
     pub(super) payload: &'b [u8],
+    format: Format,
 }
 
 /// Why a scan stops before the end of the file.
 #[derive(Debug)]
 pub(super) enum Stop {
     /// The frame's checksums are right, but not what it says.
-    Malformed,
+    Damaged(&'static str),
     /// Something else failed.
     Failed(io::Error),
 }
 
 impl Verified<'_> {
-    /// Calls `each` with the records of this frame, in order, and with the text of each.
+    /// Calls `each` with the records of this frame, in order, and with the bytes that each takes.
     pub(super) fn records(
         self,
-        mut each: impl FnMut(Record<'_>, &str) -> io::Result<()>,
+        mut each: impl FnMut(Record<'_>, usize) -> Result<(), Stop>,
     ) -> Result<(), Stop> {
-        let text = str::from_utf8(self.payload).map_err(|_| Stop::Malformed)?;
-        let mut records = Records::new(text);
-        for (record, text) in records.by_ref() {
-            each(record, text).map_err(Stop::Failed)?;
+        const MALFORMED: Stop = Stop::Damaged("the frame there holds what is never written");
+        let text = str::from_utf8(self.payload).map_err(|_| MALFORMED)?;
+        let mut records = Records::new(text, self.format);
+        for (record, size) in records.by_ref() {
+            each(record, size)?;
         }
-        if records.is_malformed() { Err(Stop::Malformed) } else { Ok(()) }
+        if records.is_malformed() { Err(MALFORMED) } else { Ok(()) }
     }
 }
 
-/// Calls `each` with the frames of a file, in order.
+/// Calls `each` with the frames of a segment, in order.
 pub(super) fn scan(
-    file: &dyn File,
+    segment: &Segment,
+    each: impl FnMut(Verified<'_>) -> Result<(), Stop>,
+) -> io::Result<End> {
+    scan_from(segment, segment.header_size(), each)
+}
+
+/// The same from a frame on that begins at `offset`.
+pub(super) fn scan_from(
+    segment: &Segment,
+    offset: u64,
     mut each: impl FnMut(Verified<'_>) -> Result<(), Stop>,
 ) -> io::Result<End> {
-    let mut reader = Reader { file, size: file.size()?, offset: FILE_HEADER_SIZE as u64 };
+    let Segment { file, seed, format, .. } = segment;
+    let (file, size) = (&**file, file.size()?);
+    let mut reader = Reader { file, seed: *seed, size, offset };
     let mut bytes = Vec::new();
     let mut wanted = BLOCK_SIZE as u64;
     loop {
@@ -105,11 +119,10 @@ pub(super) fn scan(
             };
             let payload = FRAME_HEADER_SIZE..index(header.end() - header.offset);
             let payload = rest.get(payload).unwrap_or_default();
-            match each(Verified { offset: header.offset, payload }) {
+            match each(Verified { offset: header.offset, payload, format: *format }) {
                 Ok(()) => reader.offset = header.end(),
                 Err(Stop::Failed(error)) => return Err(error),
-                Err(Stop::Malformed) => {
-                    let problem = "the frame there holds what this version never writes";
+                Err(Stop::Damaged(problem)) => {
                     return Ok(End { offset: header.offset, kind: EndKind::Damaged(problem) });
                 }
             }
@@ -120,6 +133,8 @@ pub(super) fn scan(
 /// What is known of a file while its frames are read.
 struct Reader<'f> {
     file: &'f dyn File,
+    /// What its checksums begin with.
+    seed: Crc32,
     /// Bytes of the file.
     size: u64,
     /// Where the next frame begins.
@@ -141,7 +156,7 @@ impl Reader<'_> {
         let Some((head, rest)) = bytes.split_first_chunk().filter(|_| sight <= len(bytes)) else {
             return Ok(Found::Part { size: sight });
         };
-        let Some(header) = FrameHeader::read(head) else {
+        let Some(header) = FrameHeader::read(head, self.seed) else {
             return self.examine_broken_header(bytes.get(..index(sight)).unwrap_or_default());
         };
         if header.offset != self.offset {
@@ -171,7 +186,7 @@ impl Reader<'_> {
         let size_max = (FRAME_HEADER_SIZE + FRAME_SIZE_MAX) as u64;
         if self.has_hole(bytes)
             && self.size - self.offset <= size_max
-            && count_headers(self.file, self.offset, self.size)? == 0
+            && next_header(self.file, self.seed, self.offset, self.size)?.is_none()
         {
             return Ok(Found::End(EndKind::Torn));
         }
@@ -204,23 +219,30 @@ fn damaged(problem: &'static str) -> io::Result<Found> {
     Ok(Found::End(EndKind::Damaged(problem)))
 }
 
-/// How many frame headers, from `offset` on, belong where they stand.
-pub(super) fn count_headers(file: &dyn File, offset: u64, size: u64) -> io::Result<u64> {
-    let mut count = 0;
+/// Where, from `offset` on, the next frame header begins that belongs where it stands.
+pub(super) fn next_header(
+    file: &dyn File,
+    seed: Crc32,
+    offset: u64,
+    size: u64,
+) -> io::Result<Option<u64>> {
     let mut start = offset;
     let mut bytes = Vec::new();
     while size.saturating_sub(start) >= FRAME_HEADER_SIZE as u64 {
         bytes.resize(index((size - start).min(BLOCK_SIZE as u64)), 0);
         file.read_all_at(&mut bytes, start)?;
-        for (at, window) in (start..).zip(bytes.windows(FRAME_HEADER_SIZE)) {
+        let found = (start..).zip(bytes.windows(FRAME_HEADER_SIZE)).find(|(at, window)| {
             let header = window.first_chunk().filter(|window| window.starts_with(FRAME_TAG));
-            let header = header.and_then(FrameHeader::read);
-            count += u64::from(header.is_some_and(|header| header.offset == at));
+            let header = header.and_then(|header| FrameHeader::read(header, seed));
+            header.is_some_and(|header| header.offset == *at)
+        });
+        if let Some((at, _)) = found {
+            return Ok(Some(at));
         }
         // A header may begin in the last bytes of this piece and end in the next.
         start += len(&bytes) - (FRAME_HEADER_SIZE as u64 - 1);
     }
-    Ok(count)
+    Ok(None)
 }
 
 fn len(bytes: &[u8]) -> u64 {

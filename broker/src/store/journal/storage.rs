@@ -5,15 +5,28 @@
 
 use super::JOURNAL;
 use super::error::Error;
-use std::fs::{self, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+/// Messages are for their readers, and not for everybody who has an account on the machine.
+const DIRECTORY_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+
+/// What names that are about to be replaced end with.
+pub(super) const TEMPORARY: &str = ".tmp";
+
 /// A directory that holds a journal and belongs to one process at a time.
-pub(super) trait Directory: Send {
+pub(super) trait Directory: Send + Sync {
     /// Where a file of this name is, for people.
     fn path(&self, name: &str) -> PathBuf;
+
+    /// All names in the directory, in no order.
+    fn names(&self) -> io::Result<Vec<String>>;
+
+    /// The run of the machine: it changes when the machine starts. `None` where nothing says so.
+    fn boot_id(&self) -> Option<String>;
 
     /// Whether anything has this name.
     fn has(&self, name: &str) -> io::Result<bool>;
@@ -33,6 +46,59 @@ pub(super) trait Directory: Send {
 
     /// Makes the names durable.
     fn sync(&self) -> io::Result<()>;
+}
+
+impl dyn Directory + '_ {
+    /// Writes a file in the place of the one that has the name, durably. A crash, or a failure
+    /// before the new one is there, leaves the old one.
+    pub(super) fn replace(
+        &self,
+        name: &str,
+        write: impl FnOnce(&dyn File) -> io::Result<()>,
+    ) -> Result<Box<dyn File>, Error> {
+        let file = self.write_beside(name, write)?;
+        self.put_in_place(name)?;
+        Ok(file)
+    }
+
+    /// Writes a file, durably, that is to take the place of the one that has the name. A failure
+    /// leaves nothing.
+    pub(super) fn write_beside(
+        &self,
+        name: &str,
+        write: impl FnOnce(&dyn File) -> io::Result<()>,
+    ) -> Result<Box<dyn File>, Error> {
+        let beside = format!("{name}{TEMPORARY}");
+        if self.has(&beside).map_err(self.failed("look for", &beside))? {
+            self.remove(&beside).map_err(self.failed("remove", &beside))?;
+        }
+        let file = self.create(&beside).map_err(self.failed("create", &beside))?;
+        let written = write(&*file).map_err(self.failed("write", &beside));
+        let synced = written.and_then(|()| file.sync().map_err(self.failed("sync", &beside)));
+        if let Err(error) = synced {
+            // What cannot be removed now is removed by the next start.
+            let _ = self.remove(&beside);
+            return Err(error);
+        }
+        Ok(file)
+    }
+
+    /// Gives what was written beside a file that file's name, durably.
+    pub(super) fn put_in_place(&self, name: &str) -> Result<(), Error> {
+        let beside = format!("{name}{TEMPORARY}");
+        self.rename(&beside, name).map_err(self.failed("rename", &beside))?;
+        self.sync().map_err(self.failed("sync the directory of", name))
+    }
+
+    /// What makes an [`Error`] of a failure to do something with a file of this directory.
+    pub(super) fn failed(
+        &self,
+        action: &'static str,
+        name: &str,
+    ) -> impl FnOnce(io::Error) -> Error + use<> {
+        let path = self.path(name);
+        move |cause| Error::io(action, path, cause)
+    }
 }
 
 /// An open file. Offsets and sizes are in bytes.
@@ -100,12 +166,13 @@ impl Disk {
         if create {
             let failed = |cause| Error::io("create", directory.to_owned(), cause);
             create_directory(directory).map_err(failed)?;
+            make_private(directory, DIRECTORY_MODE);
         } else if let Err(cause) = fs::symlink_metadata(&journal) {
             return Err(Error::io("open", journal, cause));
         }
         let path = directory.join("LOCK");
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
+        options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);
         let lock = options.open(&path).map_err(|cause| Error::io("open", path.clone(), cause))?;
         match lock.try_lock() {
             Ok(()) => {
@@ -136,7 +203,7 @@ fn create_directory(directory: &Path) -> io::Result<()> {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     };
-    match fs::create_dir(directory) {
+    match DirBuilder::new().mode(DIRECTORY_MODE).create(directory) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             // A start that was killed may have made it; but not in a parent that it may not open,
             // or that is of a file system where nothing can be made.
@@ -148,6 +215,14 @@ fn create_directory(directory: &Path) -> io::Result<()> {
         }
         Err(error) => Err(error),
         Ok(()) => sync_directory(parent),
+    }
+}
+
+/// Takes from everybody else what the owner may do. A directory of another owner stays as it is:
+/// this user may have been let in on purpose.
+fn make_private(path: &Path, mode: u32) {
+    if fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o777 & !mode != 0) {
+        let _ = fs::set_permissions(path, Permissions::from_mode(mode));
     }
 }
 
@@ -174,6 +249,21 @@ impl Directory for Disk {
         self.directory.join(name)
     }
 
+    fn names(&self) -> io::Result<Vec<String>> {
+        let entries = fs::read_dir(&self.directory)?;
+        // A name that is not UTF-8 is none of the journal's.
+        entries
+            .filter_map(|entry| entry.map(|entry| entry.file_name().into_string().ok()).transpose())
+            .collect()
+    }
+
+    fn boot_id(&self) -> Option<String> {
+        let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        let id = id.trim();
+        let is_plain = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic());
+        is_plain.then(|| id.to_owned())
+    }
+
     fn has(&self, name: &str) -> io::Result<bool> {
         match fs::symlink_metadata(self.path(name)) {
             Ok(_) => Ok(true),
@@ -190,14 +280,17 @@ impl Directory for Disk {
             let problem = "it is a directory, a link, a pipe or a device";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
         }
-        match self.reads_only {
-            true => own(fs::File::open(&path)?, fs::File::try_lock_shared),
-            false => own(OpenOptions::new().read(true).write(true).open(path)?, fs::File::try_lock),
+        if self.reads_only {
+            return own(fs::File::open(&path)?, fs::File::try_lock_shared);
         }
+        make_private(&path, FILE_MODE);
+        own(OpenOptions::new().read(true).write(true).open(path)?, fs::File::try_lock)
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn File>> {
-        own(fs::File::create_new(self.path(name))?, fs::File::try_lock)
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create_new(true).mode(FILE_MODE);
+        own(options.open(self.path(name))?, fs::File::try_lock)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

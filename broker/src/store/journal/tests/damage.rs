@@ -1,13 +1,15 @@
 //! Damage: what is changed after it was written is refused, and what is torn is cut off.
 
-use super::super::check::{Repaired, Summary, repair_in, verify_in};
-use super::super::header::{FRAME_HEADER_SIZE, FRAME_SIZE_MAX, FileHeader, FrameHeader};
+use super::super::check::verify_in;
+use super::super::header::{FRAME_HEADER_SIZE, FRAME_SIZE_MAX, FrameHeader};
 use super::super::recovery::Torn;
-use super::super::scan::count_headers;
+use super::super::repair::repair_in;
+use super::super::scan::next_header;
+use super::super::segment::Segment;
 use super::super::storage::Directory;
-use super::super::{Error, Notice};
+use super::super::{Error, Frame, Notice};
 use super::disk::SimulatedDisk;
-use super::{Base, open, refused_at, seen_in, single};
+use super::{Base, FIRST, open, refused_at, seen_in, single, stream, with_news};
 use common::crc32::crc32;
 use std::path::Path;
 use std::thread;
@@ -15,19 +17,24 @@ use std::thread;
 /// Cuts, starts, and compares: whole frames are kept, the rest is kept aside.
 fn check_cut(base: &Base, size: usize) -> SimulatedDisk {
     let disk = base.changed(|bytes| bytes.truncate(size));
+    if size < base.ends[0] {
+        // The header was synced before the first start was done.
+        assert_eq!(refused_at(&open(&disk).map(|_| ()).unwrap_err()), 0, "cut at {size}");
+        return disk;
+    }
     let opened = open(&disk).unwrap();
     let frames = base.frames_before(size);
     assert_eq!(opened.seen, base.seen(frames), "cut at {size}");
     match opened.notices.as_slice() {
         [] => assert!(base.ends.contains(&size), "cut at {size}: nothing told"),
-        [Notice::Rebuilt { .. }] => assert!(size < base.ends[0], "cut at {size}"),
         [Notice::Torn(torn)] => {
             let offset = base.ends[frames];
-            let kept = format!("torn-{offset}");
+            let kept = format!("torn-1-{offset}");
             assert_eq!(disk.read(&kept).unwrap(), base.bytes[offset..size]);
             let kept = Some(Path::new("simulated").join(kept));
             let (offset, cut) = (offset as u64, (size - offset) as u64);
-            assert_eq!(*torn, Torn { offset, size: cut, kept });
+            let path = Path::new("simulated").join(FIRST);
+            assert_eq!(*torn, Torn { path, offset, size: cut, kept });
         }
         other => panic!("cut at {size}: {other:?}"),
     }
@@ -45,11 +52,12 @@ fn d01_a_file_cut_at_any_byte_keeps_its_whole_frames() {
 #[test]
 fn d02_after_a_cut_a_new_message_follows_and_the_next_start_has_nothing_to_cut() {
     let base = Base::new();
-    for size in 0..=base.bytes.len() {
+    for size in base.ends[0]..=base.bytes.len() {
         let disk = check_cut(&base, size);
         let mut expected = base.seen(base.frames_before(size));
         let mut opened = open(&disk).unwrap();
-        let mut frame = single("new");
+        let mut frame = Frame::default();
+        frame.create("new", stream(9));
         opened.journal.append(&mut frame).unwrap();
         expected.extend(seen_in(&mut frame));
         let opened = open(&disk).unwrap();
@@ -64,8 +72,8 @@ fn check_refused(base: &Base, place: usize, byte: u8) {
     let error = open(&disk).map(|opened| opened.notices).unwrap_err();
     let offset = if place < base.ends[0] { 0 } else { base.ends[base.frames_before(place)] };
     assert_eq!(refused_at(&error), offset as u64, "byte {place} became {byte:#x}: {error}");
-    assert_eq!(disk.names(), ["journal"], "nothing is cut off by a start that refuses");
-    assert!(error.to_string().contains("simulated/journal"));
+    assert_eq!(disk.names(), ["journal", FIRST], "nothing is cut off by a start that refuses");
+    assert!(error.to_string().contains("simulated/journal-00000001"));
     assert!(error.to_string().contains(&format!("byte {offset}")));
 }
 
@@ -122,13 +130,14 @@ fn d05_a_lost_sector_is_refused_or_in_the_last_frame_torn() {
 #[test]
 fn d06_frames_that_were_swapped_removed_or_doubled_are_refused() {
     let disk = SimulatedDisk::default();
-    let mut journal = open(&disk).unwrap().journal;
+    let mut journal = with_news(&disk);
     let mut ends = vec![usize::try_from(journal.size()).unwrap()];
-    for message in ["one", "two", "six", "ten"] {
-        journal.append(&mut single(message)).unwrap();
+    for (first, message) in (0..).zip(["one", "two", "six", "ten"]) {
+        journal.append(&mut single(first, message)).unwrap();
         ends.push(usize::try_from(journal.size()).unwrap());
     }
-    let bytes = disk.read("journal").unwrap();
+    let bytes = disk.read(FIRST).unwrap();
+    let manifest = disk.read("journal").unwrap();
     let frame = |number: usize| &bytes[ends[number]..ends[number + 1]];
     let header = &bytes[..ends[0]];
     for (what, order, damaged) in [
@@ -139,7 +148,8 @@ fn d06_frames_that_were_swapped_removed_or_doubled_are_refused() {
         ("put in", &[3, 0, 1, 2, 3], 0),
     ] {
         let frames: Vec<_> = order.iter().map(|number| frame(*number)).collect();
-        let disk = SimulatedDisk::with("journal", &[header, &frames.concat()].concat());
+        let disk = SimulatedDisk::with(FIRST, &[header, &frames.concat()].concat());
+        disk.put("journal", &manifest);
         let error = open(&disk).map(|opened| opened.seen).unwrap_err();
         assert_eq!(refused_at(&error), ends[damaged] as u64, "{what}");
     }
@@ -163,12 +173,13 @@ fn d07_bytes_that_were_put_in_or_taken_out_are_refused() {
 #[test]
 fn d08_a_length_that_is_wrong_is_refused_or_torn_and_never_believed() {
     let base = Base::new();
+    let seed = base.segment().seed;
     let limit = u32::try_from(FRAME_SIZE_MAX).unwrap();
     for (frame, &at) in base.ends[..3].iter().enumerate() {
         let payload = &base.bytes[at + FRAME_HEADER_SIZE..base.ends[frame + 1]];
         for length in [0, 1, limit, limit + 1, 1 << 31, u32::MAX] {
             let checksum = crc32(payload.get(..length as usize).unwrap_or(payload));
-            let header = FrameHeader { offset: at as u64, length, checksum }.bytes();
+            let header = FrameHeader { offset: at as u64, length, checksum }.bytes(seed);
             let disk = base.changed(|bytes| bytes[at..at + header.len()].copy_from_slice(&header));
             match open(&disk) {
                 Err(error) => assert!(refused_at(&error) >= at as u64, "{length} at {at}"),
@@ -192,7 +203,7 @@ fn d08_a_frame_of_nothing_is_refused() {
     let base = Base::new();
     let offset = base.bytes.len() as u64;
     let header = FrameHeader { offset, length: 0, checksum: crc32(b"") };
-    let disk = base.changed(|bytes| bytes.extend(header.bytes()));
+    let disk = base.changed(|bytes| bytes.extend(header.bytes(base.segment().seed)));
     assert_eq!(refused_at(&open(&disk).map(|_| ()).unwrap_err()), offset);
 }
 
@@ -209,6 +220,7 @@ fn noise(seed: u64) -> impl Iterator<Item = u8> {
 
 #[test]
 fn d09_a_file_of_noise_is_refused() {
+    let base = Base::new();
     for (seed, size) in [1, 2, 27, 28, 29, 77, 78, 79, 512, 4096, 100_000, 1_000_000]
         .into_iter()
         .flat_map(|size| (0..5).map(move |seed| (seed, size)))
@@ -216,25 +228,30 @@ fn d09_a_file_of_noise_is_refused() {
         let bytes: Vec<u8> = noise(seed).take(size).collect();
         let error = open(&SimulatedDisk::with("journal", &bytes)).map(|opened| opened.seen);
         assert!(matches!(error, Err(Error::Foreign { .. })), "{size} bytes");
+        let disk = base.changed(|file| *file = bytes.clone());
+        assert_eq!(refused_at(&open(&disk).map(|_| ()).unwrap_err()), 0, "{size} bytes");
         // The same behind a header that is right.
-        let bytes = [FileHeader::bytes(), bytes].concat();
-        match open(&SimulatedDisk::with("journal", &bytes)) {
+        let disk = base.changed(|file| {
+            file.truncate(base.ends[0]);
+            file.extend(&bytes);
+        });
+        match open(&disk) {
             Ok(opened) => assert!(size < FRAME_HEADER_SIZE && opened.seen.is_empty()),
-            Err(error) => assert_eq!(refused_at(&error), 28),
+            Err(error) => assert_eq!(refused_at(&error), base.ends[0] as u64),
         }
     }
 }
 
 #[test]
-fn d10_an_empty_or_unfinished_file_is_built_anew_and_said_so() {
-    let header = FileHeader::bytes();
+fn d10_a_file_that_an_older_broker_had_only_begun_is_replaced() {
+    let header = b"topic journal 0001 1c18ac87\n";
     for size in 0..header.len() {
         for rest in [0, header.len() - size] {
             let bytes = [&header[..size], &vec![0; rest][..]].concat();
             let disk = SimulatedDisk::with("journal", &bytes);
             let opened = open(&disk).unwrap();
-            assert!(matches!(opened.notices.as_slice(), [Notice::Rebuilt { .. }]));
-            assert_eq!(disk.read("journal").unwrap(), header);
+            assert!(matches!(opened.notices.as_slice(), [Notice::Created { .. }]));
+            assert!(open(&disk).unwrap().notices.is_empty());
         }
     }
     let other = SimulatedDisk::with("journal", b"topic j0urnal");
@@ -243,17 +260,16 @@ fn d10_an_empty_or_unfinished_file_is_built_anew_and_said_so() {
 
 #[test]
 fn d11_another_magic_and_another_version_are_refused() {
-    let base = Base::new();
-    for version in [0, 2, 9999] {
-        let header = FileHeader::with_version(version);
-        let disk = base.changed(|bytes| bytes[..header.len()].copy_from_slice(&header));
+    for version in [0, 3, 9999] {
+        let text = format!("topic journal {version:04} ");
+        let header = format!("{text}{:08x}\n", crc32(text.as_bytes()));
+        let disk = SimulatedDisk::with("journal", header.as_bytes());
         let error = open(&disk).map(|opened| opened.seen).unwrap_err();
         assert!(matches!(error, Error::Version { version: found, .. } if found == version));
         assert!(error.to_string().contains(&format!("version {version}")));
-        assert!(repair_in(&disk).is_err(), "a repair changes nothing in another version's file");
+        let repaired = repair_in(&disk, false, |_| {});
+        assert!(repaired.is_err(), "a repair changes nothing in another version's file");
     }
-    let disk = base.changed(|bytes| bytes[..5].copy_from_slice(b"queue"));
-    assert!(matches!(open(&disk).map(|_| ()), Err(Error::Foreign { .. })));
 }
 
 #[test]
@@ -267,14 +283,16 @@ fn d12_a_gap_before_the_first_frame_is_refused() {
 fn d13_a_left_over_file_is_removed_and_a_stray_one_left_alone() {
     let base = Base::new();
     let disk = base.changed(|_| {});
-    for stray in ["journal~", ".journal.swp", "torn-28", "notes.tmp", "damaged-28"] {
+    for stray in ["journal~", ".journal.swp", "torn-28", "notes.tmp", "damaged-28", "journal-1"] {
         disk.put(stray, b"mine");
     }
     disk.put("journal.tmp", b"left over");
+    disk.put("journal-00000002.tmp", b"left over");
     let opened = open(&disk).unwrap();
     assert_eq!(opened.seen, base.seen(3));
     assert_eq!(disk.read("journal.tmp"), None);
-    for stray in ["journal~", ".journal.swp", "torn-28", "notes.tmp", "damaged-28"] {
+    assert_eq!(disk.read("journal-00000002.tmp"), None);
+    for stray in ["journal~", ".journal.swp", "torn-28", "notes.tmp", "damaged-28", "journal-1"] {
         assert_eq!(disk.read(stray).unwrap(), b"mine");
     }
 }
@@ -284,81 +302,31 @@ fn torn_bytes_never_take_the_place_of_others_that_were_kept() {
     let base = Base::new();
     let last = base.last();
     let disk = base.changed(|bytes| bytes.truncate(last + 60));
-    disk.put(&format!("torn-{last}"), b"from before");
+    disk.put(&format!("torn-1-{last}"), b"from before");
     open(&disk).unwrap();
-    assert_eq!(disk.read(&format!("torn-{last}")).unwrap(), b"from before");
-    assert_eq!(disk.read(&format!("torn-{last}.2")).unwrap(), base.bytes[last..last + 60]);
-}
-
-#[test]
-fn d15_a_repair_keeps_what_stands_before_the_damage_and_saves_the_rest() {
-    let base = Base::new();
-    for_every_byte(&base, |place| {
-        let disk = base.changed(|bytes| bytes[place] ^= 1 << (place % 8));
-        let damaged = disk.read("journal").unwrap();
-        let repaired = repair_in(&disk).unwrap();
-        let frames = base.frames_before(place);
-        if place < base.ends[0] {
-            assert_eq!(repaired, Repaired::Header);
-            assert_eq!(disk.read("journal").unwrap(), base.bytes);
-        } else {
-            let offset = base.ends[frames];
-            let name = format!("damaged-{offset}");
-            assert_eq!(disk.read(&name).unwrap(), damaged[offset..]);
-            let expected = Repaired::Cut {
-                offset: offset as u64,
-                frames_kept: frames as u64,
-                frames_cut: 3 - frames as u64,
-                size: (damaged.len() - offset) as u64,
-                kept: Path::new("simulated").join(name),
-            };
-            assert_eq!(repaired, expected);
-            let opened = open(&disk.after_power_cuts()[0]).unwrap();
-            assert!(opened.notices.is_empty());
-            assert_eq!(opened.seen, base.seen(frames));
-        }
-        assert_eq!(repair_in(&disk).unwrap(), Repaired::Nothing);
-    });
-}
-
-#[test]
-fn d15_a_repair_does_to_a_torn_journal_what_a_start_does() {
-    let base = Base::new();
-    let disk = base.changed(|bytes| bytes.truncate(base.last() + 100));
-    assert_eq!(verify_in(&disk).unwrap().torn, 100);
-    assert!(matches!(repair_in(&disk).unwrap(), Repaired::Torn(Torn { size: 100, .. })));
-    assert_eq!(repair_in(&disk).unwrap(), Repaired::Nothing);
-    assert_eq!(open(&disk).unwrap().seen, base.seen(2));
-}
-
-#[test]
-fn d15_a_repair_replaces_what_a_start_left_over() {
-    let base = Base::new();
-    let disk = base.changed(|bytes| bytes[base.last() + 200] ^= 1);
-    disk.put("journal.tmp", b"left over");
-    let repaired = repair_in(&disk).unwrap();
-    assert!(matches!(repaired, Repaired::Cut { frames_kept: 2, frames_cut: 1, .. }));
-    assert_eq!(disk.names(), [&format!("damaged-{}", base.last()), "journal"]);
+    assert_eq!(disk.read(&format!("torn-1-{last}")).unwrap(), b"from before");
+    assert_eq!(disk.read(&format!("torn-1-{last}.2")).unwrap(), base.bytes[last..last + 60]);
 }
 
 #[test]
 fn frames_are_found_wherever_they_stand_after_the_damage() {
     let block = 512 << 10;
+    let Segment { seed, .. } = Base::new().segment();
     for start in [0, block - 50, block - 49, block - 25, block - 1, block] {
-        let header = FrameHeader { offset: start, length: 1, checksum: 0 };
-        let bytes = [vec![b'x'; usize::try_from(start).unwrap()], header.bytes().to_vec()].concat();
+        let header = FrameHeader { offset: start, length: 1, checksum: 0 }.bytes(seed).to_vec();
+        let bytes = [vec![b'x'; usize::try_from(start).unwrap()], header].concat();
         let disk = SimulatedDisk::with("journal", &bytes);
         let file = disk.open("journal").unwrap();
         let size = file.size().unwrap();
-        assert_eq!(count_headers(&*file, 0, size).unwrap(), 1, "{start}");
-        assert_eq!(count_headers(&*file, start + 1, size).unwrap(), 0, "{start}");
+        assert_eq!(next_header(&*file, seed, 0, size).unwrap(), Some(start), "{start}");
+        assert_eq!(next_header(&*file, seed, start + 1, size).unwrap(), None, "{start}");
     }
 }
 
 #[test]
 fn d15_a_file_that_never_was_a_journal_is_not_repaired() {
     let disk = SimulatedDisk::with("journal", b"#!/bin/sh\necho this is somebody else's file\n");
-    let error = repair_in(&disk).unwrap_err();
+    let error = repair_in(&disk, false, |_| {}).unwrap_err();
     assert!(matches!(error, Error::Foreign { .. }));
     assert_eq!(disk.names(), ["journal"]);
 }
@@ -367,12 +335,14 @@ fn d15_a_file_that_never_was_a_journal_is_not_repaired() {
 fn verify_says_what_a_journal_holds_and_changes_nothing() {
     let base = Base::new();
     let disk = base.changed(|_| {});
-    let Summary { size, frames, topics, subscriptions, torn } = verify_in(&disk).unwrap();
-    assert_eq!((size, frames, torn), (base.bytes.len() as u64, 3, 0));
-    let messages: Vec<_> = topics.iter().map(|(name, of)| (name.as_str(), of.messages)).collect();
-    assert_eq!(messages, [("news", 12), ("ünï/..", 8)]);
-    assert_eq!(Vec::from_iter(subscriptions), [("bob".to_owned(), "news".to_owned())]);
-    assert_eq!(disk.read("journal").unwrap(), base.bytes);
+    let summary = verify_in(&disk).unwrap();
+    assert_eq!((summary.size, summary.frames), (base.bytes.len() as u64, 3));
+    assert_eq!((summary.segments, summary.torn), (1, 0));
+    let messages = summary.topics.iter().map(|(name, of)| (name.as_str(), of.first, of.next));
+    assert_eq!(Vec::from_iter(messages), [("news", 0, 12), ("ünï/..", 0, 8)]);
+    let subscriptions = Vec::from_iter(summary.subscriptions);
+    assert_eq!(subscriptions, [("news".to_owned(), "bob".to_owned())]);
+    assert_eq!(disk.read(FIRST).unwrap(), base.bytes);
 
     let disk = base.changed(|bytes| bytes[base.last() + 200] ^= 1);
     assert_eq!(refused_at(&verify_in(&disk).unwrap_err()), base.last() as u64);

@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 /// What a journal may ask of a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Call {
+pub(in super::super) enum Call {
+    Names,
     Has,
     Open,
     Create,
@@ -29,7 +30,7 @@ pub(super) enum Call {
 
 /// What happens instead of a call.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Fault {
+pub(in super::super) enum Fault {
     /// It fails and changes nothing; a failed sync loses what it was to write.
     Error(io::ErrorKind),
     /// A write takes no more than so many bytes, and says so.
@@ -42,7 +43,7 @@ pub(super) enum Fault {
 
 /// A disk with one directory; clones are the same disk.
 #[derive(Clone, Default)]
-pub(super) struct SimulatedDisk(Arc<Mutex<State>>);
+pub(in super::super) struct SimulatedDisk(Arc<Mutex<State>>);
 
 #[derive(Clone, Default)]
 struct State {
@@ -54,6 +55,8 @@ struct State {
     /// Which calls fail: the n-th of a kind, or of all, counted from 1.
     faults: Vec<(Option<Call>, usize, Fault)>,
     is_dead: bool,
+    /// How often its machine was started.
+    starts: u32,
 }
 
 #[derive(Clone, Default)]
@@ -134,14 +137,14 @@ impl State {
 
 impl SimulatedDisk {
     /// A disk that holds one file, durably.
-    pub(super) fn with(name: &str, bytes: &[u8]) -> SimulatedDisk {
+    pub(in super::super) fn with(name: &str, bytes: &[u8]) -> SimulatedDisk {
         let disk = SimulatedDisk::default();
         disk.put(name, bytes);
         disk
     }
 
     /// Puts a file there, durably.
-    pub(super) fn put(&self, name: &str, bytes: &[u8]) {
+    pub(in super::super) fn put(&self, name: &str, bytes: &[u8]) {
         let mut state = self.state();
         let inode = state.files.len();
         let (bytes, durable) = (bytes.to_vec(), bytes.to_vec());
@@ -151,30 +154,37 @@ impl SimulatedDisk {
     }
 
     /// What processes see in a file.
-    pub(super) fn read(&self, name: &str) -> Option<Vec<u8>> {
+    pub(in super::super) fn read(&self, name: &str) -> Option<Vec<u8>> {
         let state = self.state();
         Some(state.files[*state.names.get(name)?].bytes.clone())
     }
 
     /// The files that processes see.
-    pub(super) fn names(&self) -> Vec<String> {
+    pub(in super::super) fn names(&self) -> Vec<String> {
         self.state().names.keys().cloned().collect()
     }
 
+    /// Removes a file, durably.
+    pub(in super::super) fn lose(&self, name: &str) {
+        let mut state = self.state();
+        state.names.remove(name);
+        state.durable_names.remove(name);
+    }
+
     /// Plans a fault for the n-th call of a kind, or of any kind, from now on.
-    pub(super) fn plan(&self, call: Option<Call>, number: usize, fault: Fault) {
+    pub(in super::super) fn plan(&self, call: Option<Call>, number: usize, fault: Fault) {
         let mut state = self.state();
         state.calls.clear();
         state.faults.push((call, number, fault));
     }
 
     /// The calls since the last plan.
-    pub(super) fn calls(&self) -> Vec<Call> {
+    pub(in super::super) fn calls(&self) -> Vec<Call> {
         self.state().calls.clone()
     }
 
     /// The disk as the next process finds it after this one was killed; nothing is planned.
-    pub(super) fn after_kill(&self) -> SimulatedDisk {
+    pub(in super::super) fn after_kill(&self) -> SimulatedDisk {
         let mut state = self.state().clone();
         state.calls.clear();
         state.faults.clear();
@@ -183,7 +193,7 @@ impl SimulatedDisk {
     }
 
     /// The disks that a power cut may leave: what was synced, and any subset of the rest.
-    pub(super) fn after_power_cuts(&self) -> Vec<SimulatedDisk> {
+    pub(in super::super) fn after_power_cuts(&self) -> Vec<SimulatedDisk> {
         let state = self.after_kill().state().clone();
         let changes = state.files.iter().map(|file| file.unsynced.len()).sum::<usize>();
         let names = state.unsynced_names.len();
@@ -194,7 +204,7 @@ impl SimulatedDisk {
 
     /// The disks that a power cut may leave that tears the only unsynced write: cut off at every
     /// byte, and with every run of sectors lost.
-    pub(super) fn after_torn_writes(&self) -> Vec<SimulatedDisk> {
+    pub(in super::super) fn after_torn_writes(&self) -> Vec<SimulatedDisk> {
         let state = self.after_kill().state().clone();
         let unsynced: Vec<_> = state
             .files
@@ -254,6 +264,7 @@ impl State {
             bit += 1;
         }
         state.names.clone_from(&state.durable_names);
+        state.starts += 1;
         SimulatedDisk(Arc::new(Mutex::new(state)))
     }
 
@@ -266,6 +277,16 @@ impl State {
 impl Directory for SimulatedDisk {
     fn path(&self, name: &str) -> PathBuf {
         PathBuf::from("simulated").join(name)
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        let mut state = self.state();
+        state.call(Call::Names)?;
+        Ok(state.names.keys().cloned().collect())
+    }
+
+    fn boot_id(&self) -> Option<String> {
+        Some(format!("start-{}", self.state().starts))
     }
 
     fn has(&self, name: &str) -> io::Result<bool> {

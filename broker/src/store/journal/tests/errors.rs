@@ -1,8 +1,8 @@
 //! Errors of the disk: what is answered, and what the next start finds.
 
-use super::super::{AppendError, Error, Frame, Journal, Notice, Record, Sync};
+use super::super::{AppendError, Error, Journal, Notice, Settings, Sync};
 use super::disk::{Call, Fault, SimulatedDisk};
-use super::{Base, contents, open, seen_in, single};
+use super::{Base, FIRST, ONE, contents, news, open, open_with, seen_in, single, with_news};
 use std::error::Error as _;
 use std::io::ErrorKind;
 
@@ -10,10 +10,14 @@ use std::io::ErrorKind;
 /// then nothing more may be asked of the disk.
 fn run(disk: &SimulatedDisk, journal: &mut Journal) -> (Vec<String>, Vec<AppendError>) {
     let (mut acknowledged, mut errors) = (Vec::new(), Vec::new());
+    let mut next = 0;
     for message in ["one", "two", "three", "four", "five"] {
-        let mut frame = single(message);
+        let mut frame = single(next, message);
         match journal.append(&mut frame) {
-            Ok(()) => acknowledged.extend(seen_in(&mut frame)),
+            Ok(()) => {
+                acknowledged.extend(seen_in(&mut frame));
+                next += 1;
+            }
             Err(error) if error.is_fatal() => {
                 errors.push(error);
                 let calls = disk.calls();
@@ -33,7 +37,7 @@ fn e01_e10_a_failed_write_refuses_one_frame_and_the_next_is_appended() {
     for kind in [ErrorKind::StorageFull, ErrorKind::Other] {
         for number in 1..=5 {
             let disk = SimulatedDisk::default();
-            let mut journal = open(&disk).unwrap().journal;
+            let mut journal = with_news(&disk);
             disk.plan(Some(Call::Write), number, Fault::Error(kind));
             let (acknowledged, errors) = run(&disk, &mut journal);
             assert_eq!(acknowledged.len(), 4);
@@ -41,7 +45,7 @@ fn e01_e10_a_failed_write_refuses_one_frame_and_the_next_is_appended() {
             assert_eq!(errors[0].source().unwrap().to_string(), kind.to_string());
             // Also without another sync: the cut is on disk with what follows it.
             for after in disk.after_power_cuts().into_iter().chain([disk.after_kill()]) {
-                assert_eq!(contents(&after), acknowledged);
+                assert_eq!(contents(&after)[1..], acknowledged);
             }
         }
     }
@@ -51,14 +55,14 @@ fn e01_e10_a_failed_write_refuses_one_frame_and_the_next_is_appended() {
 fn e01_a_disk_that_fills_up_in_the_middle_of_a_frame_leaves_nothing_of_it() {
     for taken in [1, 49, 50, 51, 60] {
         let disk = SimulatedDisk::default();
-        let mut journal = open(&disk).unwrap().journal;
+        let mut journal = with_news(&disk);
         disk.plan(Some(Call::Write), 2, Fault::Short(taken));
         disk.plan(Some(Call::Write), 3, Fault::Error(ErrorKind::StorageFull));
         let (acknowledged, errors) = run(&disk, &mut journal);
         assert!(matches!(errors.as_slice(), [AppendError::NotWritten { .. }]));
         assert_eq!(acknowledged.len(), 4);
         for after in disk.after_power_cuts().into_iter().chain([disk.after_kill()]) {
-            assert_eq!(contents(&after), acknowledged);
+            assert_eq!(contents(&after)[1..], acknowledged);
         }
     }
 }
@@ -67,8 +71,7 @@ fn e01_a_disk_that_fills_up_in_the_middle_of_a_frame_leaves_nothing_of_it() {
 fn e04_a_cut_back_that_fails_ends_the_journal_and_the_next_start_cuts() {
     for call in [Call::SetSize, Call::Sync] {
         let disk = SimulatedDisk::default();
-        let mut journal = open(&disk).unwrap().journal;
-        journal.append(&mut single("zero")).unwrap();
+        let mut journal = with_news(&disk);
         disk.plan(Some(Call::Write), 1, Fault::Short(30));
         disk.plan(Some(Call::Write), 2, Fault::Error(ErrorKind::StorageFull));
         disk.plan(Some(call), 1, Fault::Error(ErrorKind::Other));
@@ -79,7 +82,7 @@ fn e04_a_cut_back_that_fails_ends_the_journal_and_the_next_start_cuts() {
         };
         assert_eq!(*action, "cut back");
         for after in disk.after_power_cuts().into_iter().chain([disk.after_kill()]) {
-            assert_eq!(open(&after).unwrap().seen, seen_in(&mut single("zero")));
+            assert_eq!(open(&after).unwrap().seen, seen_in(&mut news()));
             assert_eq!(contents(&after).len(), 1);
         }
     }
@@ -96,7 +99,7 @@ fn e04_a_torn_end_on_a_full_disk_is_cut_though_it_cannot_be_kept() {
         panic!("nothing told: {:?}", opened.notices);
     };
     assert_eq!((torn.size, &torn.kept), (100, &None));
-    assert_eq!(disk.names(), ["journal"]);
+    assert_eq!(disk.names(), ["journal", FIRST]);
     assert_eq!(contents(&disk), base.seen(2));
 }
 
@@ -104,35 +107,35 @@ fn e04_a_torn_end_on_a_full_disk_is_cut_though_it_cannot_be_kept() {
 fn e06_a_short_write_is_continued_and_one_of_no_bytes_is_a_failed_write() {
     for taken in [1, 30, 51] {
         let disk = SimulatedDisk::default();
-        let mut journal = open(&disk).unwrap().journal;
+        let mut journal = with_news(&disk);
         disk.plan(Some(Call::Write), 2, Fault::Short(taken));
         let (acknowledged, errors) = run(&disk, &mut journal);
         assert!(errors.is_empty());
-        assert_eq!(contents(&disk), acknowledged);
+        assert_eq!(contents(&disk)[1..], acknowledged);
     }
     let disk = SimulatedDisk::default();
-    let mut journal = open(&disk).unwrap().journal;
+    let mut journal = with_news(&disk);
     disk.plan(Some(Call::Write), 2, Fault::Short(0));
     let (acknowledged, errors) = run(&disk, &mut journal);
     assert!(matches!(errors.as_slice(), [AppendError::NotWritten { .. }]));
-    assert_eq!(contents(&disk), acknowledged);
+    assert_eq!(contents(&disk)[1..], acknowledged);
 }
 
 #[test]
 fn e07_an_interrupted_write_is_repeated() {
     let disk = SimulatedDisk::default();
-    let mut journal = open(&disk).unwrap().journal;
+    let mut journal = with_news(&disk);
     disk.plan(Some(Call::Write), 2, Fault::Error(ErrorKind::Interrupted));
     let (acknowledged, errors) = run(&disk, &mut journal);
     assert!(errors.is_empty());
-    assert_eq!(contents(&disk), acknowledged);
+    assert_eq!(contents(&disk)[1..], acknowledged);
 }
 
 #[test]
 fn e08_after_a_failed_sync_nothing_is_acknowledged_and_nothing_synced_again() {
     for number in 1..=5 {
         let disk = SimulatedDisk::default();
-        let mut journal = open(&disk).unwrap().journal;
+        let mut journal = with_news(&disk);
         disk.plan(Some(Call::Sync), number, Fault::Error(ErrorKind::Other));
         let (acknowledged, errors) = run(&disk, &mut journal);
         assert_eq!(acknowledged.len(), number - 1);
@@ -142,7 +145,7 @@ fn e08_after_a_failed_sync_nothing_is_acknowledged_and_nothing_synced_again() {
         assert_eq!(*action, "sync");
         for after in disk.after_power_cuts() {
             let seen = open(&after).unwrap().seen;
-            assert!(seen.starts_with(&acknowledged), "sync {number}");
+            assert!(seen[1..].starts_with(&acknowledged), "sync {number}");
         }
     }
 }
@@ -150,14 +153,14 @@ fn e08_after_a_failed_sync_nothing_is_acknowledged_and_nothing_synced_again() {
 #[test]
 fn e09_what_a_start_shows_after_a_failed_sync_survives_a_power_cut() {
     let disk = SimulatedDisk::default();
-    let mut journal = open(&disk).unwrap().journal;
+    let mut journal = with_news(&disk);
     disk.plan(Some(Call::Sync), 3, Fault::Error(ErrorKind::Other));
     let (acknowledged, _) = run(&disk, &mut journal);
     // The same machine: the frame is in the cache, and not on disk.
-    assert_eq!(open(&disk.after_power_cuts()[0]).unwrap().seen, acknowledged);
+    assert_eq!(open(&disk.after_power_cuts()[0]).unwrap().seen[1..], acknowledged);
     let same = disk.after_kill();
     let shown = open(&same).unwrap().seen;
-    assert_eq!(shown.len(), acknowledged.len() + 1);
+    assert_eq!(shown.len(), acknowledged.len() + 2);
     for after in same.after_power_cuts() {
         assert_eq!(contents(&after), shown);
     }
@@ -175,20 +178,20 @@ fn e11_e13_a_start_that_cannot_read_or_sync_is_refused_and_cuts_nothing() {
         let error = open(&disk).map(|opened| opened.seen).unwrap_err();
         assert!(matches!(error, Error::Io { .. }), "call {number}: {error:?}");
         assert!(error.to_string().contains("simulated/journal"), "{error}");
-        assert_eq!(disk.read("journal").unwrap(), base.bytes);
+        assert_eq!(disk.read(FIRST).unwrap(), base.bytes);
     }
 }
 
 #[test]
 fn with_sync_os_an_append_leaves_the_sync_to_the_system() {
     let disk = SimulatedDisk::default();
-    drop(open(&disk).unwrap());
-    let seen = |_: Record<'_>| {};
-    let (mut journal, _) =
-        Journal::open_in(Box::new(disk.clone()), Sync::Os, u64::MAX, seen).unwrap();
+    let settings = Settings { sync: Sync::Os, ..ONE };
+    let mut journal = open_with(&disk, settings).unwrap().journal;
+    // The first one notes that others follow.
+    journal.append(&mut news()).unwrap();
     disk.plan(None, usize::MAX, Fault::Kill);
-    let mut frame: Frame = single("one");
-    journal.append(&mut frame).unwrap();
+    journal.append(&mut single(0, "one")).unwrap();
     assert_eq!(disk.calls(), [Call::Write]);
-    assert_eq!(contents(&disk.after_kill()), seen_in(&mut frame));
+    let seen = [seen_in(&mut news()), seen_in(&mut single(0, "one"))].concat();
+    assert_eq!(contents(&disk.after_kill()), seen);
 }

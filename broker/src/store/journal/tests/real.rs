@@ -1,9 +1,9 @@
 //! The journal on the real disk: the lock, and files that are none.
 
 use super::super::storage::{Directory, Disk};
-use super::super::{Error, Journal, Notice, Sync, repair, verify};
-use super::{see, seen_in, single};
-use std::os::unix::fs::symlink;
+use super::super::{Error, Journal, Notice, Progress, repair, verify};
+use super::{FIRST, ONE, news, see, seen_in, single};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -30,8 +30,9 @@ impl Drop for Temporary {
 
 fn open(directory: &Path) -> Result<(Journal, Vec<Notice>, Vec<String>), Error> {
     let mut seen = Vec::new();
+    let progress = Progress::default();
     let (journal, notices) =
-        Journal::open(directory, Sync::Always, |record| see(&record, &mut seen))?;
+        Journal::open(directory, ONE, &progress, |record| see(&record, &mut seen))?;
     Ok((journal, notices, seen))
 }
 
@@ -41,7 +42,7 @@ fn a_directory_is_created_and_its_journal_comes_back() {
     let directory = temporary.0.join("data");
     let (mut journal, notices, _) = open(&directory).unwrap();
     assert!(matches!(notices.as_slice(), [Notice::Created { .. }]));
-    let mut frame = single("one");
+    let mut frame = news();
     journal.append(&mut frame).unwrap();
     drop(journal);
     let (_, notices, seen) = open(&directory).unwrap();
@@ -60,7 +61,7 @@ fn a_directory_without_a_parent_is_not_created() {
 fn a_directory_without_a_journal_is_neither_verified_nor_written_to() {
     let temporary = Temporary::new();
     assert!(matches!(verify(&temporary.0), Err(Error::Io { action: "open", .. })));
-    assert!(matches!(repair(&temporary.0), Err(Error::Io { action: "open", .. })));
+    assert!(matches!(repair(&temporary.0, false, |_| {}), Err(Error::Io { action: "open", .. })));
     assert_eq!(fs::read_dir(&temporary.0).unwrap().count(), 0);
 }
 
@@ -71,7 +72,7 @@ fn l01_a_directory_belongs_to_one_broker_and_to_the_next_when_that_ends() {
     for error in [
         open(&temporary.0).map(drop).unwrap_err(),
         verify(&temporary.0).map(drop).unwrap_err(),
-        repair(&temporary.0).map(drop).unwrap_err(),
+        repair(&temporary.0, false, |_| {}).map(drop).unwrap_err(),
     ] {
         assert!(matches!(error, Error::InUse { .. }));
         assert!(error.to_string().contains(&temporary.0.display().to_string()));
@@ -105,7 +106,7 @@ fn d14_a_journal_that_is_no_file_is_refused_without_waiting() {
         for error in [
             open(&temporary.0).map(drop).unwrap_err(),
             verify(&temporary.0).map(drop).unwrap_err(),
-            repair(&temporary.0).map(drop).unwrap_err(),
+            repair(&temporary.0, false, |_| {}).map(drop).unwrap_err(),
         ] {
             assert!(matches!(error, Error::Io { action: "open", .. }), "{what}: {error:?}");
         }
@@ -115,23 +116,41 @@ fn d14_a_journal_that_is_no_file_is_refused_without_waiting() {
 }
 
 #[test]
-fn repair_saves_the_damage_beside_the_journal() {
+fn repair_saves_the_damaged_file_beside_the_journal() {
     let temporary = Temporary::new();
     let (mut journal, ..) = open(&temporary.0).unwrap();
-    journal.append(&mut single("one")).unwrap();
+    journal.append(&mut news()).unwrap();
     let end = journal.size();
-    journal.append(&mut single("two")).unwrap();
+    journal.append(&mut single(0, "one")).unwrap();
     drop(journal);
-    let path = temporary.0.join("journal");
+    let path = temporary.0.join(FIRST);
     let mut bytes = fs::read(&path).unwrap();
     let last = bytes.len() - 2;
     bytes[last] ^= 1;
     fs::write(&path, &bytes).unwrap();
     assert!(matches!(verify(&temporary.0), Err(Error::Damaged { offset, .. }) if offset == end));
-    repair(&temporary.0).unwrap();
-    assert_eq!(verify(&temporary.0).unwrap().frames, 1);
-    let kept = fs::read(temporary.0.join(format!("damaged-{end}"))).unwrap();
-    assert_eq!(kept, bytes[usize::try_from(end).unwrap()..]);
+    repair(&temporary.0, true, |_| {}).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), bytes, "a dry run changes nothing");
+    repair(&temporary.0, false, |_| {}).unwrap();
+    assert_eq!(verify(&temporary.0).unwrap().topics["news"].next, 0);
+    let kept = fs::read(temporary.0.join("damaged-1-0")).unwrap();
+    assert_eq!(kept, bytes);
+}
+
+#[test]
+fn nobody_else_may_read_what_is_there_also_where_others_made_it() {
+    let temporary = Temporary::new();
+    let directory = temporary.0.join("data");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    drop(open(&directory).unwrap());
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(directory.join(FIRST), fs::Permissions::from_mode(0o644)).unwrap();
+    drop(open(&directory).unwrap());
+    assert_eq!(mode(&directory), 0o700);
+    for entry in fs::read_dir(&directory).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
 }
 
 #[test]

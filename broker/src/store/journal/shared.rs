@@ -1,0 +1,224 @@
+//! What whoever appends and the thread that cleans share.
+
+use super::cleaning::{self, CleaningError};
+use super::error::Error;
+use super::header::JournalId;
+use super::index::Index;
+use super::manifest::Manifest;
+use super::segment::Segment;
+use super::storage::Directory;
+use super::{Settings, Sync};
+use std::io::{self, Write};
+use std::process;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often it is looked for something to clean, at most.
+const LOOK_TIME: Duration = Duration::from_millis(100);
+
+/// How long cleaning waits after a failure, such as a full disk.
+const FAILURE_TIME: Duration = Duration::from_secs(5);
+
+/// Of ten parts of the time, cleaning rests in so many, unless it cannot keep up.
+const REST: u32 = 9;
+
+/// The longest that one append waits for cleaning that cannot keep up.
+const WAIT_TIME: Duration = Duration::from_millis(200);
+
+/// Shared by the journal and the thread that cleans it.
+///
+/// Lock order: `manifest` and `last` are taken alone. `index` is held to look something up or to
+/// note it, never across I/O; `manifest` stands for the file and is held while that is written.
+pub(super) struct Shared {
+    pub(super) directory: Arc<dyn Directory>,
+    pub(super) id: JournalId,
+    pub(super) settings: Settings,
+    index: Mutex<Index>,
+    /// Told when something was noted, and when something was cleaned.
+    changed: Condvar,
+    /// The last segment.
+    last: Mutex<Segment>,
+    manifest: Mutex<Manifest>,
+    /// Appends that were not synced.
+    unsynced: AtomicU64,
+    /// Bytes of all segments but the last.
+    pub(super) closed_size: AtomicU64,
+    /// Whether the last segment is to be closed, because most of it is dead.
+    pub(super) is_last_dead: AtomicBool,
+    /// Whether the directory is larger than it should be, and cleaning helps.
+    is_behind: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn new(
+        directory: Arc<dyn Directory>,
+        settings: Settings,
+        index: Index,
+        last: Segment,
+        manifest: Manifest,
+        closed_size: u64,
+    ) -> Shared {
+        Shared {
+            directory,
+            id: manifest.id,
+            settings,
+            index: Mutex::new(index),
+            changed: Condvar::new(),
+            last: Mutex::new(last),
+            manifest: Mutex::new(manifest),
+            unsynced: AtomicU64::new(0),
+            closed_size: AtomicU64::new(closed_size),
+            is_last_dead: AtomicBool::new(false),
+            is_behind: AtomicBool::new(false),
+        }
+    }
+
+    /// What counts in the row.
+    pub(super) fn index(&self) -> MutexGuard<'_, Index> {
+        lock(&self.index)
+    }
+
+    /// Says that records were noted that may have cancelled others.
+    pub(super) fn wake(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Notes which segment is the last one now.
+    pub(super) fn set_last(&self, last: Segment) {
+        *lock(&self.last) = last;
+        self.is_last_dead.store(false, Ordering::Relaxed);
+        self.wake();
+    }
+
+    /// Syncs the last segment, where appends do not.
+    pub(super) fn sync_last(&self) -> Result<(), Error> {
+        if self.settings.sync == Sync::Always {
+            return Ok(());
+        }
+        let last = lock(&self.last).clone();
+        last.file.sync().map_err(self.directory.failed("sync", &last.name))
+    }
+
+    /// Notes in the manifest how far the journal reaches, and that all of it is on disk.
+    pub(super) fn set_reached(&self, number: u32, size: u64) -> Result<(), Error> {
+        let mut manifest = lock(&self.manifest);
+        let reached = Manifest { reached: (number, size), unsynced: None, ..manifest.clone() };
+        reached.write(&*self.directory)?;
+        *manifest = reached;
+        Ok(())
+    }
+
+    /// Notes in the manifest, before an append that is not synced, that one follows.
+    pub(super) fn mark_unsynced(&self) -> Result<(), Error> {
+        let mut manifest = lock(&self.manifest);
+        self.unsynced.fetch_add(1, Ordering::Relaxed);
+        if manifest.unsynced.is_none() {
+            let run = self.directory.boot_id().unwrap_or_else(|| "unknown".to_owned());
+            let marked = Manifest { unsynced: Some(run), ..manifest.clone() };
+            marked.write(&*self.directory)?;
+            *manifest = marked;
+        }
+        Ok(())
+    }
+
+    /// Syncs what was appended, and notes that it is on disk; unless more comes meanwhile.
+    fn unmark(&self) -> Result<(), Error> {
+        let before = self.unsynced.load(Ordering::Relaxed);
+        self.sync_last()?;
+        let mut manifest = lock(&self.manifest);
+        if self.unsynced.load(Ordering::Relaxed) == before && manifest.unsynced.is_some() {
+            let unmarked = Manifest { unsynced: None, ..manifest.clone() };
+            unmarked.write(&*self.directory)?;
+            *manifest = unmarked;
+        }
+        Ok(())
+    }
+
+    /// Waits a moment where cleaning cannot keep up with what is appended.
+    pub(super) fn wait_for_cleaning(&self) {
+        if self.is_behind.load(Ordering::Relaxed) {
+            let wait = self.changed.wait_timeout_while(self.index(), WAIT_TIME, |_| {
+                self.is_behind.load(Ordering::Relaxed)
+            });
+            drop(wait);
+        }
+    }
+
+    /// Looks for something to clean, and cleans it. Says whether there was something.
+    pub(super) fn clean_next(&self) -> Result<bool, CleaningError> {
+        let segment_size = self.settings.segment_size;
+        let index = self.index();
+        let candidate = index.candidate(segment_size / 16, segment_size / 2);
+        let is_last_dead = index.is_last_dead(segment_size / 16);
+        let (size, alive) = index.sizes();
+        drop(index);
+        self.is_last_dead.store(is_last_dead, Ordering::Relaxed);
+        let is_large = size > alive * 2 + segment_size * 2;
+        self.is_behind.store(is_large && candidate.is_some(), Ordering::Relaxed);
+        let Some(numbers) = candidate else { return Ok(false) };
+        cleaning::clean(self, numbers)?;
+        Ok(true)
+    }
+}
+
+/// Starts the thread that cleans, which ends with the journal.
+pub(super) fn spawn(shared: &Arc<Shared>) -> io::Result<()> {
+    let shared = Arc::downgrade(shared);
+    let thread = thread::Builder::new().name("journal cleaning".to_owned());
+    thread.spawn(move || attend(&shared)).map(drop)
+}
+
+/// Cleans what there is to clean, again and again.
+fn attend(shared: &Weak<Shared>) {
+    let mut seen = 0;
+    let mut unsynced = 0;
+    loop {
+        thread::sleep(LOOK_TIME);
+        let Some(shared) = shared.upgrade() else { return };
+        let begun = Instant::now();
+        let changes = shared.index().cancellations();
+        if changes != seen {
+            match shared.clean_next() {
+                Ok(true) => {}
+                Ok(false) => seen = changes,
+                Err(CleaningError::NotDone(error)) => {
+                    say("the journal was not cleaned", &error);
+                    shared.is_behind.store(false, Ordering::Relaxed);
+                    thread::sleep(FAILURE_TIME);
+                }
+                Err(CleaningError::Unknown(error)) => end(&error),
+            }
+            shared.changed.notify_all();
+            if !shared.is_behind.load(Ordering::Relaxed) {
+                thread::sleep(begun.elapsed() * REST);
+            }
+        }
+        // Idle for a moment: what was appended can be synced without holding anybody up.
+        let count = shared.unsynced.load(Ordering::Relaxed);
+        if count != 0
+            && count == unsynced
+            && let Err(error) = shared.unmark()
+        {
+            end(&error);
+        }
+        unsynced = count;
+    }
+}
+
+/// After an error that leaves it open what is on disk, the process ends.
+fn end(error: &Error) -> ! {
+    say("the journal cannot be used", error);
+    process::exit(1)
+}
+
+fn say(what: &str, error: &Error) {
+    let _ = writeln!(io::stderr(), "broker: {what}: {}", common::flags::one_line(error));
+}
+
+/// The one place that decides what a poisoned lock means.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is noted no longer fits what is on disk: stop, and let a restart read it again.
+    mutex.lock().unwrap_or_else(|_| process::abort())
+}

@@ -1,0 +1,58 @@
+//! A segment that is written as a whole, record by record.
+
+use super::frame::Frame;
+use super::header::SegmentHeader;
+use super::record::Record;
+use super::storage::File;
+use common::crc32::Crc32;
+use std::io;
+
+/// About how large its frames are, in bytes.
+const FRAME_SIZE: usize = 1 << 20;
+
+/// A new segment in the making. Whoever made its file syncs it.
+pub(super) struct SegmentWriter<'f> {
+    file: &'f dyn File,
+    seed: Crc32,
+    size: u64,
+    frame: Frame,
+}
+
+impl<'f> SegmentWriter<'f> {
+    /// Writes the header.
+    pub(super) fn begin(
+        header: &SegmentHeader,
+        file: &'f dyn File,
+    ) -> io::Result<SegmentWriter<'f>> {
+        let bytes = header.bytes();
+        file.write_all_at(&bytes, 0)?;
+        let size = bytes.len() as u64;
+        Ok(SegmentWriter { file, seed: header.seed(), size, frame: Frame::default() })
+    }
+
+    /// Adds a record. Gives the bytes that it takes.
+    pub(super) fn add(&mut self, record: &Record<'_>) -> io::Result<usize> {
+        let before = self.frame.size();
+        self.frame.copy(record);
+        let size = self.frame.size() - before;
+        if self.frame.size() >= FRAME_SIZE {
+            self.write()?;
+        }
+        Ok(size)
+    }
+
+    /// Writes what is left. Gives the size of the file.
+    pub(super) fn finish(mut self) -> io::Result<u64> {
+        self.write()?;
+        Ok(self.size)
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        if let Some(bytes) = self.frame.seal(self.size, self.seed) {
+            self.file.write_all_at(bytes, self.size)?;
+            self.size += bytes.len() as u64;
+        }
+        self.frame.clear();
+        Ok(())
+    }
+}
