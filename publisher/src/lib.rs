@@ -3,8 +3,7 @@
 //! Modules in reading order:
 //!
 //! - `config`: the command line; `period`: a length of time in it
-//! - `sender`: the messages of the command line, one after another, over HTTP; `sequences`: what
-//!   makes repeating them safe
+//! - `sender`: the messages of the command line, one after another, over HTTP
 //! - `dialogue`: lines that name their topics
 //! - `lines`: every line of a file or of standard input; `file`: one that is published in several
 //!   runs; `blocks`: whole lines in large pieces; `progress`: how far it is
@@ -23,7 +22,6 @@ mod period;
 mod progress;
 mod repeat;
 mod sender;
-mod sequences;
 
 pub use config::{Config, Form, PROGRAM};
 pub use error::Error;

@@ -8,10 +8,11 @@
 //! body is a success.
 
 use crate::error::Error;
-use crate::sequences::{Sequence, Sequences};
 use common::client::{self, Broker, Failure, Refusal, Remote, Trouble};
 use common::json::Object;
+use common::random::random;
 use common::retry::{Outage, Retry};
+use std::collections::HashMap;
 
 #[cfg(test)]
 mod tests;
@@ -22,7 +23,11 @@ pub(crate) struct Sender {
     broker: Broker,
     remote: Remote,
     outage: Outage,
-    sequences: Sequences,
+    /// The name that messages are numbered under: no other run has it.
+    name: String,
+    epoch: u64,
+    /// The next sequence of each topic that is past its first.
+    sequences: HashMap<String, u64>,
     /// Whether messages are sent without their sequences.
     is_bare: bool,
     published: u64,
@@ -35,7 +40,9 @@ impl Sender {
             remote: Remote::new(&broker),
             outage: broker.outage(),
             broker,
-            sequences: Sequences::new(),
+            name: format!("publisher-{:016x}", random()),
+            epoch: 0,
+            sequences: HashMap::new(),
             is_bare: false,
             published: 0,
         }
@@ -55,7 +62,7 @@ impl Sender {
         });
         self.outage.end();
         result.map_err(|cause| Error::Client { cause, line: None, published: self.published })?;
-        self.sequences.advance(topic);
+        *self.sequences.entry(topic.to_owned()).or_default() += 1;
         self.published += 1;
         Ok(())
     }
@@ -63,8 +70,7 @@ impl Sender {
     /// Sends the message once.
     fn attempt(&mut self, topic: &str, message: &str) -> Result<Result<(), Refusal>, Trouble> {
         let patience = self.outage.attempt();
-        let sequence = (!self.is_bare).then(|| self.sequences.next(topic));
-        let body = body(topic, message, self.sequences.publisher(), sequence);
+        let body = self.body(topic, message);
         let head = self.remote.request("POST", "/publish", &body, patience)?;
         let answer = self.remote.short_body(patience);
         match head.status {
@@ -73,16 +79,35 @@ impl Sender {
         }
     }
 
+    /// The body of a publish, with its sequence or bare.
+    fn body(&self, topic: &str, message: &str) -> Vec<u8> {
+        let mut body = Vec::with_capacity(topic.len() + message.len() + 128);
+        let mut object = Object::new(&mut body);
+        object.field("topic", topic).field("message", message);
+        if !self.is_bare {
+            object.field("publisher", &self.name).field("epoch", self.epoch);
+            object.field("sequence", self.sequence(topic));
+        }
+        object.end();
+        body
+    }
+
+    /// That of the topic's next message. A broker takes the sequences of one publisher and topic
+    /// in order, from 0 in every epoch: one whose answer was lost is sent again, and stored once.
+    fn sequence(&self, topic: &str) -> u64 {
+        self.sequences.get(topic).copied().unwrap_or_default()
+    }
+
     /// The broker did not take the message: finds out whether to send it once more at once.
     fn refused(&mut self, topic: &str, refusal: Refusal) -> Result<(), Failure> {
-        let sequence = self.sequences.next(topic).sequence;
         match refusal {
             // It expects a message that it has had: it has forgotten what it was sent.
             Refusal { code: 409, expected: Some(expected), .. }
-                if expected < sequence && !self.is_bare =>
+                if expected < self.sequence(topic) && !self.is_bare =>
             {
                 self.broker.forgotten(topic);
-                self.sequences.begin_epoch();
+                self.epoch += 1;
+                self.sequences.clear();
                 Ok(())
             }
             refusal if refusal.is_passing() => Err(Trouble::from(refusal).into()),
@@ -104,16 +129,4 @@ impl Retry for Sender {
     fn failed(&mut self, trouble: Trouble) -> Result<(), client::Error> {
         self.broker.wait(&mut self.outage, trouble)
     }
-}
-
-/// The body of a publish, with its sequence or bare.
-fn body(topic: &str, message: &str, publisher: &str, sequence: Option<Sequence>) -> Vec<u8> {
-    let mut body = Vec::with_capacity(topic.len() + message.len() + 128);
-    let mut object = Object::new(&mut body);
-    object.field("topic", topic).field("message", message);
-    if let Some(Sequence { epoch, sequence }) = sequence {
-        object.field("publisher", publisher).field("epoch", epoch).field("sequence", sequence);
-    }
-    object.end();
-    body
 }

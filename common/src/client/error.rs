@@ -1,10 +1,10 @@
 //! Why a call fails, and why an attempt does.
 
 use super::answer::{Refusal, display_refusal};
+use crate::connect;
 use crate::flags::one_line;
 use crate::http::client;
 use crate::retry;
-use crate::{connect, connection};
 use std::{error, fmt};
 
 /// Why a call failed. Attempts that may succeed later are repeated inside, so this is final.
@@ -73,20 +73,8 @@ impl From<Error> for Failure {
     }
 }
 
-impl From<client::Error> for Trouble {
-    fn from(cause: client::Error) -> Trouble {
-        Trouble::Connection(cause)
-    }
-}
-
-impl From<connect::Error> for Trouble {
-    fn from(cause: connect::Error) -> Trouble {
-        Trouble::Connection(cause.into())
-    }
-}
-
-impl From<connection::Error> for Trouble {
-    fn from(cause: connection::Error) -> Trouble {
+impl<E: Into<client::Error>> From<E> for Trouble {
+    fn from(cause: E) -> Trouble {
         Trouble::Connection(cause.into())
     }
 }

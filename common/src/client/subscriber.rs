@@ -2,14 +2,14 @@
 
 use super::answer::Refusal;
 use super::broker::Broker;
-use super::error::{Error, Failure, Trouble};
+use super::error::{Error, Trouble};
 use super::event::{Event, Line, Message};
 use super::link::{Link, invalid};
 use super::session::Session;
-use super::subscriptions::{Fault, Start, Subscriptions};
+use super::subscriptions::{Start, Subscriptions};
 use crate::http::client;
 use crate::limits::ANSWER_TIMEOUT;
-use crate::retry::Retry;
+use crate::retry::{Failure, Retry};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -185,7 +185,7 @@ impl Subscriber {
     }
 
     /// Waits until everything that was asked is answered; keeps what comes meanwhile.
-    fn wait(&mut self) -> Result<(), Failure> {
+    fn wait(&mut self) -> Result<(), super::Failure> {
         self.open(None)?;
         while self.subscriptions.is_waiting() {
             let event = self.step(None)?;
@@ -195,7 +195,7 @@ impl Subscriber {
     }
 
     /// Sends what is to be sent, and takes one line, or waits for more bytes until the deadline.
-    fn step(&mut self, deadline: Option<Instant>) -> Result<Option<Event>, Failure> {
+    fn step(&mut self, deadline: Option<Instant>) -> Result<Option<Event>, super::Failure> {
         self.open(deadline)?;
         let commands = self.subscriptions.commands();
         if !commands.is_empty() {
@@ -210,17 +210,17 @@ impl Subscriber {
         let line = self.link.take(size);
         let line = Line::read(line).ok_or_else(|| invalid(line))?;
         let result = self.subscriptions.take(line);
-        if !matches!(result, Err(Fault::Trouble(_))) {
+        if !matches!(result, Err(Failure::Passing(_))) {
             self.link.succeeded();
         }
         result.map_err(|fault| match fault {
-            Fault::Trouble(trouble) => Failure::Passing(trouble),
-            Fault::Refused(topic, refusal) => self.link.broker().refused(&topic, refusal).into(),
+            Failure::Passing(trouble) => Failure::Passing(trouble),
+            Failure::Final((topic, refusal)) => self.link.broker().refused(&topic, refusal).into(),
         })
     }
 
     /// Waits for bytes. A broker that is silent for long is asked for a sign, and has to give it.
-    fn listen(&mut self, deadline: Option<Instant>) -> Result<(), Failure> {
+    fn listen(&mut self, deadline: Option<Instant>) -> Result<(), super::Failure> {
         let is_asked = self.subscriptions.is_waiting();
         let patience = if is_asked { ANSWER_TIMEOUT } else { self.silence_max };
         let silence_end = self.heard + patience;
@@ -241,7 +241,7 @@ impl Subscriber {
         }
     }
 
-    fn open(&mut self, deadline: Option<Instant>) -> Result<(), Failure> {
+    fn open(&mut self, deadline: Option<Instant>) -> Result<(), super::Failure> {
         if self.link.open(deadline)? {
             self.heard = Instant::now();
             self.subscriptions.ask_for_all();

@@ -14,6 +14,7 @@ use super::error::Trouble;
 use super::event::{Event, Line, Message, Pushed};
 use super::link::INVALID;
 use crate::json::{Object, Value};
+use crate::retry::Failure;
 use crate::stream::{Cursor, StreamId};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -69,20 +70,9 @@ enum Asked {
     Other,
 }
 
-/// What is wrong with a line.
-#[derive(Debug)]
-pub(super) enum Fault {
-    /// The connection is of no further use.
-    Trouble(Trouble),
-    /// The broker will not let anybody subscribe to this topic, or not so.
-    Refused(Arc<str>, Refusal),
-}
-
-impl From<Trouble> for Fault {
-    fn from(trouble: Trouble) -> Fault {
-        Fault::Trouble(trouble)
-    }
-}
+/// What is wrong with a line: the connection is of no further use, or the broker will not let
+/// anybody subscribe to this topic, or not so.
+pub(super) type Fault = Failure<Trouble, (Arc<str>, Refusal)>;
 
 impl Subscriptions {
     pub(super) fn is_empty(&self) -> bool {
@@ -222,7 +212,7 @@ impl Subscriptions {
             return Ok(Some(reset));
         }
         self.topics.remove(&topic);
-        Err(Fault::Refused(topic, refusal))
+        Err(Failure::Final((topic, refusal)))
     }
 }
 

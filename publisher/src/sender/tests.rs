@@ -76,13 +76,15 @@ fn publish(messages: &[&str], script: Vec<Act>) -> (Result<(), Error>, Vec<Strin
 }
 
 #[test]
-fn a_publish_is_one_json_object_with_its_number() {
-    let number = Some(Sequence { epoch: 1, sequence: 2 });
+fn a_publish_is_one_json_object_with_its_sequence() {
+    let mut sender = Sender::new(Broker::at("nowhere:1"));
+    (sender.name, sender.epoch) = ("me".to_owned(), 1);
+    sender.sequences.insert("a\"b".to_owned(), 2);
     let numbered = r#"{"topic":"a\"b","message":"x\\y","publisher":"me","epoch":1,"sequence":2}"#;
     let bare = r#"{"topic":"a\"b","message":"x\\y"}"#;
-    for (number, expected) in [(number, numbered), (None, bare)] {
-        let body = body("a\"b", "x\\y", "me", number);
-        assert_eq!(String::from_utf8(body).unwrap(), expected);
+    for expected in [numbered, bare] {
+        assert_eq!(String::from_utf8(sender.body("a\"b", "x\\y")).unwrap(), expected);
+        sender.is_bare = true;
     }
 }
 
@@ -190,4 +192,10 @@ fn a_conflict_that_does_not_name_an_earlier_sequence_is_a_refusal() {
     for body in ["{\"expected\":0}", "{\"expected\":3}", "conflict"] {
         assert!(publish(&["a"], vec![Say(409, body)]).0.is_err(), "{body}");
     }
+}
+
+#[test]
+fn two_runs_have_two_names() {
+    let name = || Sender::new(Broker::at("nowhere:1")).name;
+    assert_ne!(name(), name());
 }

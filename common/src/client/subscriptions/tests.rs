@@ -26,8 +26,8 @@ fn take(subscriptions: &mut Subscriptions, line: &str) -> String {
         Ok(None) => "nothing".to_owned(),
         Ok(Some(Event::Message(message))) => format!("{}@{}", message.offset, message.stream),
         Ok(Some(Event::Reset { .. })) => "reset".to_owned(),
-        Err(Fault::Trouble(_)) => "trouble".to_owned(),
-        Err(Fault::Refused(..)) => "refused".to_owned(),
+        Err(Fault::Passing(_)) => "trouble".to_owned(),
+        Err(Fault::Final(_)) => "refused".to_owned(),
     }
 }
 
