@@ -9,7 +9,9 @@
 use common::client::{Broker, Error, Event, Publisher, Start, Subscriber};
 use common::flags::{Arguments, one_line};
 use common::location::Location;
-use std::io::{self, BufRead};
+use common::terminal::escaped;
+use std::borrow::Cow;
+use std::io::{self, BufRead, IsTerminal};
 use std::process::ExitCode;
 use std::{env, thread};
 
@@ -58,10 +60,15 @@ fn print(event: &Event, own_name: &str) {
     match event {
         Event::Message(message) => match message.publisher.as_deref() {
             Some(name) if name == own_name => {}
-            name => println!("{}: {}", name.unwrap_or("somebody"), message.text),
+            name => println!("{}: {}", shown(name.unwrap_or("somebody")), shown(&message.text)),
         },
         Event::Reset { topic } => println!("({topic} was deleted and created again)"),
     }
+}
+
+/// Exact through a pipe; on a terminal, nothing that others write moves the cursor.
+fn shown(text: &str) -> Cow<'_, str> {
+    if io::stdout().is_terminal() { escaped(text) } else { text.into() }
 }
 
 fn fail(error: &dyn std::error::Error) -> ExitCode {

@@ -14,11 +14,13 @@
 //!
 //! Short forms other than `-h`, abbreviations, subcommands.
 
+use crate::units::{Time, whole_number};
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::time::Duration;
 use std::{env, error};
 
 mod help;
@@ -287,6 +289,25 @@ impl Arguments {
         let parse =
             |value: &str| value.parse().map_err(|why: T::Err| Error::value(flag, value, why));
         self.value(flag).map(parse).transpose()
+    }
+
+    /// The value of a flag as a whole number.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Value`] when the value is none, or does not fit.
+    pub fn number<T: TryFrom<u64>>(&self, flag: &'static str) -> Result<Option<T>, Error> {
+        let parse = |value: &str| whole_number(value).map_err(|why| Error::value(flag, value, why));
+        self.value(flag).map(parse).transpose()
+    }
+
+    /// The value of a flag as a length of time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Value`] when the value is none.
+    pub fn time(&self, flag: &'static str) -> Result<Option<Duration>, Error> {
+        Ok(self.parsed::<Time>(flag)?.map(|Time(time)| time))
     }
 
     /// The arguments that belong to no flag.

@@ -11,6 +11,8 @@
 //! - [`connect`]: how a connection is made
 //! - [`connection`]: one socket: what was read and not yet used, and absolute deadlines
 //! - [`stream`]: which list an offset belongs to
+//! - [`units`]: sizes, times and counts as people write them
+//! - [`terminal`]: what others wrote, on a terminal
 //! - [`flags`]: `--name value` for all three programs, and their help
 //! - [`random`]: numbers that nobody else draws
 //! - [`retry`]: repeating what failed, with growing pauses
@@ -33,3 +35,5 @@ pub mod location;
 pub mod random;
 pub mod retry;
 pub mod stream;
+pub mod terminal;
+pub mod units;

@@ -3,6 +3,10 @@
 
 use crate::flags::{Arguments, Error, Flag};
 use crate::http::parse;
+use crate::units::whole_number;
+use std::fs::File;
+use std::io::Read;
+use std::net::Ipv6Addr;
 use std::{env, fmt};
 
 /// The port of a broker where nothing else is said.
@@ -17,6 +21,17 @@ pub const FLAG: Flag = Flag {
            127.0.0.1:9000.",
 };
 
+/// The flag that says where the token is.
+pub const TOKEN_FLAG: Flag = Flag {
+    name: "token-file",
+    value: "<file>",
+    repeats: false,
+    help: "Show the broker the token in the first line of this file. Default: BROKER_TOKEN.",
+};
+
+/// What is read of a file with a token.
+const TOKEN_FILE_MAX: u64 = 64 << 10;
+
 /// The variables that [`Location::from`] reads, for help.
 pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("PEER_BROKER_HOST, PEER_BROKER_PORT", "Where the broker is, unless --broker says so."),
@@ -28,12 +43,12 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
 pub struct Location {
     /// `HOST:PORT`.
     pub address: String,
-    /// What `BROKER_TOKEN` holds: printable ASCII.
+    /// Printable ASCII.
     pub token: Option<String>,
 }
 
 impl Location {
-    /// The broker that [`FLAG`] and the environment name.
+    /// The broker that [`FLAG`], [`TOKEN_FLAG`] and the environment name.
     ///
     /// # Errors
     ///
@@ -52,8 +67,12 @@ impl Location {
                 address_of_environment(host.as_deref(), port.as_deref())?
             }
         };
-        let token = variable("BROKER_TOKEN").map(|token| check_token(token.trim()));
-        Ok(Location { address, token: token.transpose()? })
+        let token = match arguments.value(TOKEN_FLAG.name) {
+            Some(path) => Some(token_of_file(path)?),
+            None => variable("BROKER_TOKEN"),
+        };
+        let token = token.map(|token| check_token(token.trim())).transpose()?;
+        Ok(Location { address, token })
     }
 }
 
@@ -64,28 +83,51 @@ impl fmt::Debug for Location {
     }
 }
 
+/// The token in the first line of a file.
+fn token_of_file(path: &str) -> Result<String, Error> {
+    let mut text = String::new();
+    let read = |file: File| file.take(TOKEN_FILE_MAX).read_to_string(&mut text);
+    File::open(path).and_then(read).map_err(|cause| Error::value(TOKEN_FLAG.name, path, cause))?;
+    match text.lines().next().map(str::trim) {
+        Some(token) if !token.is_empty() => Ok(token.to_owned()),
+        _ => Err(Error::value(TOKEN_FLAG.name, path, "its first line is empty")),
+    }
+}
+
 /// The address in a flag's value. What a browser shows is understood too.
 fn address_of_flag(value: &str) -> Option<String> {
-    let value = value.strip_prefix("http://").unwrap_or(value);
-    let (host, port) = parse::authority(value.strip_suffix('/').unwrap_or(value))?;
+    let (host, port) = host_and_port(value)?;
     Some(format!("{host}:{}", port.unwrap_or(PORT)))
 }
 
 fn address_of_environment(host: Option<&str>, port: Option<&str>) -> Result<String, Error> {
-    let host = host.unwrap_or("127.0.0.1").trim();
-    let port = match port {
-        Some(port) => port
-            .trim()
-            .parse()
-            .map_err(|_| Error::Combination(format!("PEER_BROKER_PORT is {port:?}, not a port")))?,
-        None => PORT,
+    let wrong = |text: String| Err(Error::Combination(text));
+    let port: Option<u16> = match port.map(|port| whole_number(port.trim())) {
+        Some(Ok(port)) => Some(port),
+        Some(Err(_)) => {
+            let port = port.unwrap_or_default();
+            return wrong(format!("PEER_BROKER_PORT is {port:?}, not a port"));
+        }
+        None => None,
     };
-    let is_bare_ipv6 = host.contains(':') && !host.starts_with('[');
-    let host = if is_bare_ipv6 { format!("[{host}]") } else { host.to_owned() };
-    match parse::authority(&host) {
-        Some((_, None)) => Ok(format!("{host}:{port}")),
-        _ => Err(Error::Combination(format!("PEER_BROKER_HOST is {host:?}, not a host"))),
+    let given = host.unwrap_or("127.0.0.1").trim();
+    let is_bare_ipv6 = given.parse::<Ipv6Addr>().is_ok();
+    let host = if is_bare_ipv6 { format!("[{given}]") } else { given.to_owned() };
+    match (host_and_port(&host), port) {
+        (Some((host, None)), _) => Ok(format!("{host}:{}", port.unwrap_or(PORT))),
+        (Some((host, Some(port))), None) => Ok(format!("{host}:{port}")),
+        (Some((host, Some(own))), Some(port)) if own == port => Ok(format!("{host}:{port}")),
+        (Some((_, Some(_))), Some(port)) => {
+            wrong(format!("PEER_BROKER_HOST is {given:?}, but PEER_BROKER_PORT is {port}"))
+        }
+        (None, _) => wrong(format!("PEER_BROKER_HOST is {given:?}, not a host")),
     }
+}
+
+/// Host and port of an address; what a browser shows is understood too.
+fn host_and_port(value: &str) -> Option<(&str, Option<u16>)> {
+    let value = value.strip_prefix("http://").unwrap_or(value);
+    parse::authority(value.strip_suffix('/').unwrap_or(value))
 }
 
 /// A token goes into a header line and into a line of text.
@@ -94,7 +136,7 @@ fn check_token(token: &str) -> Result<String, Error> {
         Ok(token.to_owned())
     } else {
         // The token itself is not shown: this line may end up in a log.
-        let reason = "BROKER_TOKEN holds a byte that is not printable ASCII";
+        let reason = "the token holds a byte that is not printable ASCII";
         Err(Error::Combination(reason.to_owned()))
     }
 }
@@ -129,7 +171,16 @@ mod tests {
         assert_eq!(address(Some("::1"), Some("80")).as_deref(), Ok("[::1]:80"));
         assert_eq!(address(Some("[::1]"), Some("80")).as_deref(), Ok("[::1]:80"));
         assert_eq!(address(None, Some("x")).unwrap_err(), "PEER_BROKER_PORT is \"x\", not a port");
-        assert!(address(Some("a b"), None).unwrap_err().starts_with("PEER_BROKER_HOST"));
+        for host in ["http://broker", "http://broker/", "broker:9000", "http://broker:9000"] {
+            assert_eq!(address(Some(host), None).as_deref(), Ok("broker:9000"), "{host}");
+            assert_eq!(address(Some(host), Some("9000")).as_deref(), Ok("broker:9000"), "{host}");
+        }
+        assert_eq!(address(Some("http://[::1]"), None).as_deref(), Ok("[::1]:9000"));
+        for host in ["a b", "https://broker", "[::1", "::1:x", "a:b"] {
+            let error = address(Some(host), None).unwrap_err();
+            assert!(error.starts_with("PEER_BROKER_HOST"), "{error}");
+        }
+        assert!(address(Some("a:1"), Some("2")).unwrap_err().contains("but PEER_BROKER_PORT is 2"));
     }
 
     #[test]

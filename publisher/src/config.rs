@@ -1,13 +1,12 @@
 //! The command line of the publisher.
 
-use crate::period::Period;
 use common::flags::{Arguments, Error, Flag, Program};
 use common::location::{self, Location};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How many seconds a message is tried, where nothing else is said.
-const WAIT_SECONDS: u64 = 30;
+/// How long a message is tried, where nothing else is said.
+const WAIT: Duration = Duration::from_secs(30);
 
 /// What is published when the command line names nothing: topic and message.
 const FIVE: [(&str, &str); 5] =
@@ -53,11 +52,12 @@ pub const PROGRAM: Program = Program {
                    'message 2' and so on.",
         },
         location::FLAG,
+        location::TOKEN_FLAG,
         Flag {
             name: "wait",
-            value: "<seconds>",
+            value: "<time>",
             repeats: false,
-            help: "Give up when nothing could be published for so long. Default: 30; without \
+            help: "Give up when nothing could be published for so long: 30s, 5m. Default: 30s; without \
                    --topic and without an id, never.",
         },
     ],
@@ -123,10 +123,9 @@ impl Config {
     pub fn from(arguments: &Arguments) -> Result<Config, Error> {
         let form = Form::from(arguments)?;
         let is_bare = arguments.ordinary().is_empty() && !arguments.has("topic");
-        let wait = match arguments.parsed("wait")? {
-            Some(seconds) => Some(Duration::from_secs(seconds)),
+        let wait = match arguments.time("wait")? {
             None if is_bare => None,
-            None => Some(Duration::from_secs(WAIT_SECONDS)),
+            given => Some(given.unwrap_or(WAIT)),
         };
         Ok(Config { location: Location::from(arguments)?, form, wait })
     }
@@ -135,25 +134,35 @@ impl Config {
 impl Form {
     fn from(arguments: &Arguments) -> Result<Form, Error> {
         let topics: Vec<String> = arguments.values("topic").map(str::to_owned).collect();
-        let file: Option<PathBuf> = arguments.parsed("file")?;
+        let file = arguments.value("file").filter(|file| *file != "-").map(PathBuf::from);
+        if arguments.has("file") && topics.is_empty() {
+            return Err(wrong("--file needs --topic=<topic>"));
+        }
+        if arguments.has("file") && arguments.has("every") {
+            return Err(wrong("--every repeats messages, and no --file"));
+        }
+        if file.is_none() && arguments.has("file") && !arguments.ordinary().is_empty() {
+            return Err(wrong("standard input cannot be resumed: leave out the id"));
+        }
         let given = arguments.ordinary();
-        if let Some(Period(period)) = arguments.parsed("every")? {
-            return match (topics.is_empty(), file) {
-                (false, None) => Ok(Form::Repeat { topics, messages: given.to_vec(), period }),
-                (true, _) => Err(wrong("--every needs --topic=<topic>")),
-                (_, Some(_)) => Err(wrong("--every repeats messages, and no --file")),
-            };
+        if let Some(period) = arguments.time("every")? {
+            if period.is_zero() {
+                return Err(Error::value("every", "0", "it has to be longer than nothing"));
+            }
+            if topics.is_empty() {
+                return Err(wrong("--every needs --topic=<topic>"));
+            }
+            return Ok(Form::Repeat { topics, messages: given.to_vec(), period });
         }
         match (topics.as_slice(), file, given) {
-            ([], Some(_), _) => Err(wrong("--file needs --topic=<topic>")),
-            ([], None, []) => {
+            ([], _, []) => {
                 let owned = |(topic, message): (&str, &str)| (topic.to_owned(), message.to_owned());
                 Ok(Form::Messages(FIVE.map(owned).to_vec()))
             }
-            ([], None, [id]) if is_word(id) => Ok(Form::Dialogue { id: id.clone() }),
-            ([], None, [id]) if id.is_empty() => Err(wrong("an id is not empty")),
-            ([], None, [_]) => Err(wrong("an id is one word, and a message needs --topic=<topic>")),
-            ([], None, _) => Err(wrong("messages need a topic: --topic=<topic>")),
+            ([], _, [id]) if is_word(id) => Ok(Form::Dialogue { id: id.clone() }),
+            ([], _, [id]) if id.is_empty() => Err(wrong("an id is not empty")),
+            ([], _, [_]) => Err(wrong("an id is one word, and a message needs --topic=<topic>")),
+            ([], _, _) => Err(wrong("messages need a topic: --topic=<topic>")),
             ([topic], Some(file), [] | [_]) => {
                 let (topic, id) = (topic.clone(), given.first().cloned());
                 Ok(Form::Lines { topic, file: Some(file), id })
@@ -257,7 +266,8 @@ mod tests {
             &["--every=1s", "--topic=t", "--file=f"],
             &["--every=often", "--topic=t"],
             &["--file=f"],
-            &[""],
+            &["--file=-"],
+            &["--file=-", "--topic=t", "ann"],
             &["--file=f", "ann"],
             &["--topic=t", "--file=f", "ann", "bob"],
             &["--topic=t", "--topic=u"],

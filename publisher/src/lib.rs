@@ -2,7 +2,7 @@
 //!
 //! Modules in reading order:
 //!
-//! - `config`: the command line; `period`: a length of time in it
+//! - `config`: the command line
 //! - `sender`: the messages of the command line, one after another, over HTTP
 //! - `dialogue`: lines that name their topics
 //! - `lines`: every line of a file or of standard input; `file`: one that is published in several
@@ -18,7 +18,6 @@ mod dialogue;
 mod error;
 mod file;
 mod lines;
-mod period;
 mod progress;
 mod repeat;
 mod sender;

@@ -47,6 +47,7 @@ pub const PROGRAM: Program = Program {
             help: "Print to this file, which is replaced if it is there. Default: standard output.",
         },
         location::FLAG,
+        location::TOKEN_FLAG,
     ],
     environment: location::ENVIRONMENT,
     examples: &[
@@ -112,8 +113,8 @@ impl Config {
             }
             (Some(topic), []) => Form::Print {
                 topic: topic.to_owned(),
-                from: arguments.parsed("from")?,
-                count: arguments.parsed("count")?,
+                from: arguments.number("from")?,
+                count: arguments.number("count")?,
                 output: arguments.parsed("output")?,
             },
             (Some(_), [unexpected, ..]) | (None, [_, unexpected, ..]) => {

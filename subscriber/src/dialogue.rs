@@ -13,6 +13,7 @@ use common::connection::{self, Connection};
 use common::http::client;
 use common::limits::{BODY_SIZE_MAX, TEXT_LINE_OVERHEAD};
 use common::retry::{self, Outage, Retry};
+use common::terminal::escaped;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -72,16 +73,15 @@ impl Dialogue {
             return Ok(());
         }
         let output = io::stdout();
-        let mut delivery = Delivery { output, prompt: self.prompt, complaint: None };
+        let is_terminal = output.is_terminal();
+        let prompt = self.prompt;
+        let mut delivery = Delivery { output, is_terminal, prompt, complaint: None };
         let received = delivery.receive(&self.broker, &self.topics, &mut self.outage);
         self.topics.disconnected();
         received?;
         Err(match delivery.complaint {
             // The broker closes after a complaint where nothing that follows could be better.
-            Some(reason) => {
-                let address = self.broker.address().to_owned();
-                Failure::Final(Error::Refused { address, reason })
-            }
+            Some(reason) => refused(&self.broker, &reason),
             None => Trouble::from(client::Error::Closed).into(),
         })
     }
@@ -159,6 +159,8 @@ fn parse(line: &str) -> Result<Option<Command<'_>>, &'static str> {
 /// What is printed of the lines that the broker writes.
 struct Delivery<W> {
     output: W,
+    /// Whether what others wrote could do something to where it is shown.
+    is_terminal: bool,
     /// What stands behind what was printed.
     prompt: &'static str,
     /// The last line, if the broker complained in it and may be about to close.
@@ -189,6 +191,10 @@ impl<W: Write> Delivery<W> {
                     if self.take(connection.take(end.map_or(0, |end| end + 1)))? {
                         outage.end();
                     }
+                    if self.complaint.as_ref().is_some_and(|reason| reason.contains(" AUTH ")) {
+                        // Nothing will be delivered, however often it is asked for.
+                        return Err(refused(broker, broker.token_advice()));
+                    }
                     if connection.buffered().len() > LINE_SIZE_MAX {
                         return Ok(());
                     }
@@ -208,13 +214,16 @@ impl<W: Write> Delivery<W> {
             self.complain();
             if line.starts_with(b"DELIVER ") {
                 text.extend_from_slice(b">> ");
-                text.extend_from_slice(line);
-            } else if let Some(reason) = line.strip_prefix(b"ERROR ") {
-                let reason = String::from_utf8_lossy(reason).trim_end().to_owned();
-                if reason.contains(" AUTH ") {
-                    // Nothing will be delivered, however often it is asked for.
-                    return Err(Failure::Final(Error::Token(reason)));
+                if !self.is_terminal {
+                    text.extend_from_slice(line);
+                } else {
+                    let line = String::from_utf8_lossy(line);
+                    text.extend_from_slice(escaped(line.trim_end_matches('\n')).as_bytes());
+                    text.push(b'\n');
                 }
+            } else if let Some(reason) = line.strip_prefix(b"ERROR ") {
+                let reason = String::from_utf8_lossy(reason);
+                let reason = escaped(reason.trim_end()).into_owned();
                 self.complaint = Some(reason);
             }
         }
@@ -236,6 +245,11 @@ impl<W: Write> Delivery<W> {
             tell(self.prompt, format_args!("the broker says: {reason}"));
         }
     }
+}
+
+fn refused(broker: &Broker, reason: &str) -> Failure {
+    let (address, reason) = (broker.address().to_owned(), reason.to_owned());
+    Failure::Final(Error::Refused { address, reason })
 }
 
 fn send(connection: &mut Connection, bytes: &[u8]) -> Result<(), Trouble> {

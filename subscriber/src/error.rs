@@ -26,6 +26,8 @@ pub enum Error {
         /// What the system said.
         cause: io::Error,
     },
+    /// It is a folder, a pipe or a device, where a file is needed.
+    NotAFile(PathBuf),
     /// Another subscriber keeps the same file.
     InUse(PathBuf),
     /// Messages cannot be written to the file, or to standard output.
@@ -42,8 +44,6 @@ pub enum Error {
         /// What the broker said.
         reason: String,
     },
-    /// The broker asks for a token, and was shown none or another; this is what it said.
-    Token(String),
 }
 
 impl From<client::Error> for Error {
@@ -63,6 +63,9 @@ impl fmt::Display for Error {
             }
             Error::TopicFile { path, reason } => write!(f, "{} {reason}", path.display()),
             Error::File { path, .. } => write!(f, "{} cannot be used", path.display()),
+            Error::NotAFile(path) => {
+                write!(f, "{} is no regular file: move it away", path.display())
+            }
             Error::InUse(path) => write!(
                 f,
                 "another subscriber keeps {}: run this one in a folder of its own",
@@ -77,9 +80,6 @@ impl fmt::Display for Error {
             Error::Refused { address, reason } => {
                 write!(f, "the broker at {address} refused: {reason}")
             }
-            Error::Token(reason) => {
-                write!(f, "set BROKER_TOKEN to the token that the broker asks for: {reason}")
-            }
         }
     }
 }
@@ -91,9 +91,9 @@ impl error::Error for Error {
             Error::Client(_)
             | Error::NoTopicFile(_)
             | Error::TopicFile { .. }
+            | Error::NotAFile(_)
             | Error::InUse(_)
-            | Error::Refused { .. }
-            | Error::Token(_) => None,
+            | Error::Refused { .. } => None,
         }
     }
 }

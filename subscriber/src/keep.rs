@@ -143,7 +143,7 @@ impl Keeper {
                 self.begin_anew()?;
                 Ok(Pace::AtOnce)
             }
-            Err(refusal) => Err(passing(refusal)),
+            Err(refusal) => Err(passing(self.broker.explained(refusal))),
         }
     }
 
@@ -161,7 +161,7 @@ impl Keeper {
                 Ok(Pace::AtOnce)
             }
             Ok(None) => self.append_new_part(),
-            Err(refusal) => Err(passing(refusal)),
+            Err(refusal) => Err(passing(self.broker.explained(refusal))),
         }
     }
 

@@ -9,8 +9,9 @@
 use crate::PROGRAM;
 use crate::error::Error;
 use common::client::{Broker, Event, Start, Subscriber};
+use common::terminal::escaped;
 use std::fs::File;
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub(crate) fn print(
     count: Option<u64>,
     path: Option<PathBuf>,
 ) -> Result<(), Error> {
+    let path = path.filter(|path| path.as_os_str() != "-");
+    let is_terminal = path.is_none() && io::stdout().is_terminal();
     let output: Box<dyn Write> = match &path {
         Some(path) => {
             let fail = |cause| Error::File { path: path.clone(), cause };
@@ -34,8 +37,15 @@ pub(crate) fn print(
         }
         None => Box::new(io::stdout()),
     };
-    let mut subscriber = Subscriber::new(broker);
-    match print_to(output, path.as_deref(), &mut subscriber, topic, from, count) {
+    match print_to(
+        output,
+        is_terminal,
+        path.as_deref(),
+        Subscriber::new(broker),
+        topic,
+        from,
+        count,
+    ) {
         Err(Error::Write { cause, .. }) if cause.kind() == ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }
@@ -43,8 +53,9 @@ pub(crate) fn print(
 
 fn print_to(
     output: impl Write,
+    is_terminal: bool,
     path: Option<&Path>,
-    subscriber: &mut Subscriber,
+    mut subscriber: Subscriber,
     topic: &str,
     from: Option<u64>,
     count: Option<u64>,
@@ -64,7 +75,9 @@ fn print_to(
         }
         match event {
             Some(Event::Message(message)) => {
-                writeln!(output, "{}", message.text).map_err(fail)?;
+                let text = &message.text;
+                let text = if is_terminal { escaped(text) } else { text.into() };
+                writeln!(output, "{text}").map_err(fail)?;
                 left -= 1;
             }
             Some(Event::Reset { .. }) => {

@@ -4,7 +4,8 @@
 //!
 //! Whatever ends the process, the file holds whole lines, but for the last one, which is cut off
 //! when the file is opened again. Nothing is ever taken away from it otherwise: a file that turns
-//! out to belong to another list is kept beside the new one, under the name with `.old` added.
+//! out to belong to another list is kept beside the new one, under the name with `.old` added, or
+//! `.old.2` and so on: what was set aside is never overwritten.
 
 use crate::error::Error;
 use common::bytes;
@@ -43,6 +44,10 @@ impl Received {
     /// Opens the file, or makes an empty one. A last line that is not whole is cut off.
     pub(crate) fn open(path: &Path) -> Result<Received, Error> {
         let fail = |cause| Error::File { path: path.to_owned(), cause };
+        // A pipe would be waited for, and a device has no end.
+        if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(Error::NotAFile(path.to_owned()));
+        }
         let file =
             OpenOptions::new().read(true).append(true).create(true).open(path).map_err(fail)?;
         // Locks bind nobody on Unix but those who ask for them. Where they would keep readers
@@ -95,17 +100,14 @@ impl Received {
         self.file = file;
     }
 
-    /// Begins an empty file. What it holds now is kept under the name with `.old` added, which
-    /// is given back; an empty file is not.
+    /// Begins an empty file. What it holds now is kept under another name, which is given back;
+    /// an empty file is not.
     pub(crate) fn set_aside(&mut self) -> Result<Option<PathBuf>, Error> {
         if self.size() == 0 {
             return Ok(None);
         }
-        let mut name = OsString::from(&self.path);
-        name.push(".old");
-        let old = PathBuf::from(name);
-        let fail = |cause| Error::File { path: old.clone(), cause };
-        fs::rename(&self.path, &old).map_err(fail)?;
+        let old = free_name(&self.path)?;
+        fs::rename(&self.path, &old).map_err(|cause| Error::File { path: old.clone(), cause })?;
         *self = Received::open(&self.path)?;
         Ok(Some(old))
     }
@@ -120,6 +122,25 @@ impl Received {
         *self = Received::open(&self.path)?;
         Ok(true)
     }
+}
+
+/// The first of the names `.old`, `.old.2` and so on that no file has, taken by an empty file, so
+/// that nobody else takes it.
+fn free_name(path: &Path) -> Result<PathBuf, Error> {
+    for number in 1_u64.. {
+        let mut name = OsString::from(path);
+        name.push(".old");
+        if number > 1 {
+            name.push(format!(".{number}"));
+        }
+        let name = PathBuf::from(name);
+        match OpenOptions::new().write(true).create_new(true).open(&name) {
+            Ok(_) => return Ok(name),
+            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(cause) => return Err(Error::File { path: name, cause }),
+        }
+    }
+    Err(Error::NotAFile(path.to_owned()))
 }
 
 /// Reads a file, and cuts off what follows its last whole line.

@@ -1,12 +1,23 @@
 //! The topic's name in a file of one line, as people and editors write it.
 
 use crate::error::Error;
+use common::limits::TOPIC_NAME_SIZE_MAX;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::Path;
-use std::{fs, io};
+
+/// What is read of the file: more than a name and the white space that an editor leaves.
+const FILE_SIZE_MAX: u64 = 64 << 10;
 
 /// Reads the topic's name. White space around it and a byte-order mark are not part of it.
 pub(crate) fn read(path: &Path) -> Result<String, Error> {
-    let bytes = fs::read(path).map_err(|cause| match cause.kind() {
+    // A pipe would be waited for, and a device has no end.
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(Error::NotAFile(path.to_owned()));
+    }
+    let mut bytes = Vec::new();
+    let read = |file: File| file.take(FILE_SIZE_MAX).read_to_end(&mut bytes);
+    File::open(path).and_then(read).map_err(|cause| match cause.kind() {
         io::ErrorKind::NotFound => Error::NoTopicFile(path.to_owned()),
         _ => Error::File { path: path.to_owned(), cause },
     })?;
@@ -20,6 +31,10 @@ fn parse(bytes: &[u8]) -> Result<String, &'static str> {
         Err("is empty: write the topic's name into it")
     } else if name.contains(['\n', '\r']) {
         Err("has more than one line: leave the topic's name alone in it")
+    } else if name.len() > TOPIC_NAME_SIZE_MAX {
+        Err("has a line that is longer than a topic's name can be (255 bytes)")
+    } else if name.contains(char::is_control) {
+        Err("has a control character in its line: no topic's name can hold one")
     } else {
         Ok(name.to_owned())
     }
@@ -46,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_name_may_hold_spaces_slashes_and_any_script() {
-        for name in ["a b", "a/../b", "Ünï – 話題", "a\tb"] {
+        for name in ["a b", "a/../b", "Ünï – 話題"] {
             assert_eq!(parse(format!("{name}\n").as_bytes()).as_deref(), Ok(name));
         }
     }
@@ -56,6 +71,8 @@ mod tests {
         assert!(parse(b"").unwrap_err().starts_with("is empty"));
         assert!(parse("\u{FEFF}\r\n ".as_bytes()).unwrap_err().starts_with("is empty"));
         assert!(parse(b"alpha\nbeta\n").unwrap_err().starts_with("has more than one line"));
+        assert!(parse(b"a\tb").unwrap_err().starts_with("has a control character"));
+        assert!(parse(&[b'a'; 256]).unwrap_err().starts_with("has a line that is longer"));
         assert!(parse(b"\xFF\xFEa\0").unwrap_err().starts_with("is not UTF-8"));
     }
 

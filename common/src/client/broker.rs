@@ -116,11 +116,29 @@ impl Broker {
         Err(Error::GaveUp { address: self.address.clone(), trouble })
     }
 
+    /// A refusal with what the user can do about it: what a broker says of tokens is for programs.
+    #[must_use]
+    pub fn explained(&self, refusal: Refusal) -> Refusal {
+        match refusal.code {
+            401 => Refusal { reason: self.token_advice().to_owned(), ..refusal },
+            _ => refusal,
+        }
+    }
+
+    /// What the user is told where the broker asks for a token.
+    #[must_use]
+    pub fn token_advice(&self) -> &'static str {
+        match self.token {
+            None => "it asks for a token: set BROKER_TOKEN or --token-file",
+            Some(_) => "it does not accept the token of BROKER_TOKEN or --token-file",
+        }
+    }
+
     /// The error that says that the broker will not.
     #[must_use]
     pub fn refused(&self, topic: &str, refusal: Refusal) -> Error {
         let (address, topic) = (self.address.clone(), topic.to_owned());
-        let Refusal { code, reason, .. } = refusal;
+        let Refusal { code, reason, .. } = self.explained(refusal);
         Error::Refused { address, topic, code, reason }
     }
 

@@ -3,7 +3,7 @@
 use super::*;
 
 fn delivery(prompt: &'static str) -> Delivery<Vec<u8>> {
-    Delivery { output: Vec::new(), prompt, complaint: None }
+    Delivery { output: Vec::new(), is_terminal: !prompt.is_empty(), prompt, complaint: None }
 }
 
 #[test]
@@ -25,6 +25,14 @@ fn the_prompt_stands_behind_what_was_printed() {
 }
 
 #[test]
+fn on_a_terminal_control_characters_are_shown_and_do_nothing() {
+    let mut delivery = delivery("> ");
+    delivery.take(b"DELIVER t a\x1b[2J - 1970-01-01 00:00:00\n").unwrap();
+    let expected = "\r>> DELIVER t a\\u{1b}[2J - 1970-01-01 00:00:00\n> ";
+    assert_eq!(String::from_utf8(delivery.output).unwrap(), expected);
+}
+
+#[test]
 fn a_complaint_is_kept_until_it_is_known_what_follows() {
     let mut delivery = delivery("");
     assert!(!delivery.take(b"ERROR no such thing\n").unwrap());
@@ -32,13 +40,6 @@ fn a_complaint_is_kept_until_it_is_known_what_follows() {
     assert!(delivery.take(b"DELIVER t a - 1970-01-01 00:00:00\n").unwrap());
     assert_eq!(delivery.complaint, None);
     assert!(!delivery.take(b"something newer\n").unwrap());
-}
-
-#[test]
-fn a_complaint_about_the_token_is_final() {
-    let line = b"ERROR this broker asks for a token: send AUTH <token> first\n";
-    let failure = delivery("").take(line).unwrap_err();
-    assert!(matches!(failure, Failure::Final(Error::Token(_))), "{failure:?}");
 }
 
 #[test]

@@ -64,6 +64,32 @@ fn a_file_of_another_list_is_kept_beside_the_new_one() {
 }
 
 #[test]
+fn what_was_set_aside_is_never_overwritten() {
+    let folder = Folder::new();
+    let mut received = Received::open(&folder.file()).unwrap();
+    for (text, name) in [("one", "old"), ("two", "old.2"), ("three", "old.3")] {
+        received.append(format!("{text}\n").as_bytes()).unwrap();
+        let old = folder.file().with_extension(format!("txt.{name}"));
+        assert_eq!(received.set_aside().unwrap(), Some(old));
+    }
+    for (text, name) in [("one\n", "old"), ("two\n", "old.2"), ("three\n", "old.3")] {
+        let old = folder.file().with_extension(format!("txt.{name}"));
+        assert_eq!(fs::read_to_string(old).unwrap(), text);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_regular_file_is_refused_and_not_waited_for() {
+    let folder = Folder::new();
+    std::os::unix::fs::symlink("/dev/zero", folder.file()).unwrap();
+    assert!(matches!(Received::open(&folder.file()), Err(Error::NotAFile(_))));
+    fs::remove_file(folder.file()).unwrap();
+    fs::create_dir(folder.file()).unwrap();
+    assert!(matches!(Received::open(&folder.file()), Err(Error::NotAFile(_))));
+}
+
+#[test]
 fn an_empty_file_is_not_worth_keeping() {
     let folder = Folder::new();
     let mut received = Received::open(&folder.file()).unwrap();

@@ -81,9 +81,9 @@ fn wrong_usage_is_one_line_and_status_two() {
         ("broker", &["nonsense"], "nonsense"),
         ("publisher", &["--nonsense"], "--nonsense"),
         ("publisher", &["--broker", "a:99999", "--topic", "t", "x"], "--broker"),
-        ("publisher", &["--wait", "x", "--topic", "t", "x"], "--wait"),
+        ("publisher", &["--wait", "x", "--topic", "t", "x"], "write it as"),
         ("subscriber", &["--nonsense"], "--nonsense"),
-        ("subscriber", &["--from", "x", "--topic", "t"], "--from"),
+        ("subscriber", &["--from", "x", "--topic", "t"], "write a whole number"),
         ("subscriber", &["--broker", "a:99999", "--topic", "t"], "--broker"),
     ] {
         assert_fails(&end_of(name, arguments), 2, &[name, word]);
@@ -162,6 +162,59 @@ fn a_subscriber_without_a_topic_says_what_to_write_where() {
         assert!(process.errors().contains("topic.txt"), "{:?}", process.errors());
         assert_eq!(process.errors().lines().count(), 1);
     }
+}
+
+/// Files that can never be what the subscriber needs: never a hang, a busy loop, or gigabytes.
+#[cfg(unix)]
+#[test]
+fn a_subscriber_names_files_that_it_cannot_use() {
+    let system = System::start();
+    let end = |prepare: &dyn Fn(&Folder)| {
+        let folder = Folder::temporary("subscriber");
+        folder.write("topic.txt", "t");
+        prepare(&folder);
+        let mut command = program::command("subscriber");
+        system.introduce(&mut command);
+        let mut process = Process::start("subscriber", command, &folder);
+        let status = process.wait().code();
+        End { status, output: process.output(), errors: process.errors() }
+    };
+    let link = |folder: &Folder, target: &str, name: &str| {
+        let path = folder.path().join(name);
+        let _ = fs::remove_file(&path);
+        std::os::unix::fs::symlink(target, path).unwrap();
+    };
+    for name in ["topic.txt", "received.txt"] {
+        for device in ["/dev/zero", "/dev/null", "/tmp"] {
+            assert_fails(&end(&|folder| link(folder, device, name)), 1, &[name, "regular file"]);
+        }
+        let pipe = |folder: &Folder| {
+            let path = folder.path().join(name);
+            let _ = fs::remove_file(&path);
+            assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+        };
+        assert_fails(&end(&pipe), 1, &[name, "regular file"]);
+    }
+    for topic in ["a\tb".to_owned(), "x".repeat(256), "x".repeat(1 << 20)] {
+        assert_fails(&end(&|folder| folder.write("topic.txt", &topic)), 1, &["topic.txt"]);
+    }
+}
+
+#[test]
+fn what_a_person_may_write_for_a_broker_is_understood_or_named() {
+    let system = System::start();
+    let port = system.port().to_string();
+    let publish = |host: &str, port: &str| {
+        let mut command = program::command("publisher");
+        command.env("PEER_BROKER_HOST", host).env("PEER_BROKER_PORT", port);
+        command.args(["--wait=10s", "--topic=t", "x"]);
+        end_of_command("publisher", command)
+    };
+    for host in ["http://localhost", "http://127.0.0.1/", &format!("localhost:{port}")] {
+        assert_eq!(publish(host, &port).status, Some(0), "{host}");
+    }
+    assert_fails(&publish("https://localhost", &port), 2, &["PEER_BROKER_HOST"]);
+    assert_fails(&publish("localhost:1", &port), 2, &["PEER_BROKER_HOST", &port]);
 }
 
 #[test]
