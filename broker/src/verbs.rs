@@ -7,7 +7,7 @@
 //!
 //! `verify` and `repair`, which work on a directory and need no broker (`store/journal`).
 
-use common::client::{self, Refusal, Remote, Trouble};
+use common::client::{self, Broker, Refusal, Remote, Trouble};
 use common::flags::{self, Arguments, Error, Flag};
 use common::http::percent;
 use common::json::{self, Value};
@@ -167,17 +167,15 @@ impl Call {
         patience: Duration,
         sink: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<u16, client::Error> {
-        let mut remote = Remote::new(&self.location.clone().into());
+        let broker = Broker::from(self.location.clone());
+        let mut remote = Remote::new(&broker);
         let failed = |cause| self.failed(Trouble::Connection(cause));
         let head = remote.request(method, target, b"", patience).map_err(failed)?;
         if head.status < 300 {
             remote.body(patience, sink).map_err(failed)?;
             return Ok(head.status);
         }
-        let Refusal { code, reason, .. } =
-            Refusal::of_http(head.status, &remote.short_body(patience));
-        let (address, topic) = (self.location.address.clone(), topic.to_owned());
-        Err(client::Error::Refused { address, topic, code, reason })
+        Err(broker.refused(topic, Refusal::of_http(head.status, &remote.short_body(patience))))
     }
 
     fn failed(&self, trouble: Trouble) -> client::Error {

@@ -52,6 +52,16 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// For an answer that is not a stream to be taken by the client.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// What takes longer than its time-out, but makes progress, may go on at this rate, in bytes a
+/// second: slow lines are not cut off.
+pub const RATE_MIN: usize = 2 << 10;
+
+/// How much longer so many bytes may take than few.
+#[must_use]
+pub fn allowance(size: usize) -> Duration {
+    Duration::from_millis((size as u64).saturating_mul(1000) / RATE_MIN as u64)
+}
+
 /// Between an answer and the next request on the same connection.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 

@@ -88,7 +88,8 @@ fn token_of_file(path: &str) -> Result<String, Error> {
     let mut text = String::new();
     let read = |file: File| file.take(TOKEN_FILE_MAX).read_to_string(&mut text);
     File::open(path).and_then(read).map_err(|cause| Error::value(TOKEN_FLAG.name, path, cause))?;
-    match text.lines().next().map(str::trim) {
+    // A broker's own file may say more of a token, behind a tab.
+    match text.split(['\n', '\t']).next().map(str::trim) {
         Some(token) if !token.is_empty() => Ok(token.to_owned()),
         _ => Err(Error::value(TOKEN_FLAG.name, path, "its first line is empty")),
     }

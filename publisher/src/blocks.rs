@@ -19,6 +19,8 @@ pub(crate) struct Blocks<R> {
     /// Bytes of the whole input that were given out.
     position: u64,
     is_ended: bool,
+    /// Whether a line is being left out, since it is too long.
+    is_dropping: bool,
 }
 
 /// Lines, each with its end; the last one of the input may lack it.
@@ -27,12 +29,33 @@ pub(crate) struct Block<'a> {
     pub(crate) lines: &'a [u8],
     /// Whether the input had no more at the moment, so that what is there should not wait.
     pub(crate) is_last_for_now: bool,
+    /// Whether a line that is too long stood before these, and was left out.
+    pub(crate) follows_long_line: bool,
+}
+
+impl<'a> Block<'a> {
+    /// The lines without their ends.
+    pub(crate) fn split(&self) -> impl Iterator<Item = &'a [u8]> {
+        // A line end at the end begins no line.
+        let lines = self.lines.strip_suffix(b"\n").unwrap_or(self.lines);
+        let lines = (!self.lines.is_empty()).then_some(lines);
+        lines.into_iter().flat_map(|lines| lines.split(|&byte| byte == b'\n'))
+    }
 }
 
 impl<R: Read> Blocks<R> {
     pub(crate) fn new(input: R, line_size_max: usize) -> Blocks<R> {
         let buffer = vec![0; BLOCK_SIZE];
-        Blocks { input, line_size_max, buffer, filled: 0, used: 0, position: 0, is_ended: false }
+        Blocks {
+            input,
+            line_size_max,
+            buffer,
+            filled: 0,
+            used: 0,
+            position: 0,
+            is_ended: false,
+            is_dropping: false,
+        }
     }
 
     /// Bytes that were given out.
@@ -44,16 +67,31 @@ impl<R: Read> Blocks<R> {
     ///
     /// # Errors
     ///
-    /// What the system said, or [`ErrorKind::FileTooLarge`] for a line that is too long.
+    /// What the system said.
     pub(crate) fn next(&mut self) -> io::Result<Option<Block<'_>>> {
         self.buffer.copy_within(self.used..self.filled, 0);
         self.filled -= self.used;
         self.used = 0;
+        let mut follows_long_line = false;
         loop {
             let size = self.read()?;
             let (start, end) = (self.filled, self.filled + size);
             self.filled = end;
             self.is_ended = size == 0;
+            if self.is_dropping {
+                let new = self.buffer.get(start..end).unwrap_or_default();
+                let line_end = new.iter().position(|&byte| byte == b'\n');
+                let dropped = line_end.map_or(size, |line_end| line_end + 1);
+                self.buffer.copy_within(start + dropped..end, start);
+                self.filled -= dropped;
+                self.position += dropped as u64;
+                if line_end.is_none() && !self.is_ended {
+                    continue;
+                }
+                self.is_dropping = false;
+                follows_long_line = true;
+            }
+            let end = self.filled;
             let new = self.buffer.get(start..end).unwrap_or_default();
             let whole = new.iter().rposition(|&byte| byte == b'\n').map(|last| start + last + 1);
             // The last line of the input may lack its end.
@@ -62,7 +100,8 @@ impl<R: Read> Blocks<R> {
             self.position += whole as u64;
             let is_last_for_now = end < self.buffer.len();
             let lines = self.buffer.get(..whole).unwrap_or_default();
-            return Ok((!lines.is_empty()).then_some(Block { lines, is_last_for_now }));
+            let block = Block { lines, is_last_for_now, follows_long_line };
+            return Ok((!lines.is_empty() || follows_long_line).then_some(block));
         }
     }
 
@@ -73,9 +112,12 @@ impl<R: Read> Blocks<R> {
         }
         if self.filled == self.buffer.len() {
             if self.filled > self.line_size_max {
-                return Err(ErrorKind::FileTooLarge.into());
+                self.position += self.filled as u64;
+                self.filled = 0;
+                self.is_dropping = true;
+            } else {
+                self.buffer.resize(2 * self.filled, 0);
             }
-            self.buffer.resize(2 * self.filled, 0);
         }
         loop {
             let room = self.buffer.get_mut(self.filled..).unwrap_or_default();
@@ -133,7 +175,15 @@ mod tests {
         assert_eq!(blocks.position(), line.len() as u64);
 
         let mut blocks = Blocks::new(line.as_slice(), BLOCK_SIZE);
-        assert_eq!(blocks.next().unwrap_err().kind(), ErrorKind::FileTooLarge);
+        let rest = blocks.next().unwrap().unwrap();
+        assert_eq!((rest.lines, rest.follows_long_line), (&b"rest"[..], true));
+        assert_eq!(blocks.next().unwrap(), None);
+        assert_eq!(blocks.position(), line.len() as u64);
+
+        let mut blocks = Blocks::new(&line[..line.len() - 5], BLOCK_SIZE);
+        let end = blocks.next().unwrap().unwrap();
+        assert_eq!((end.lines, end.follows_long_line), (&b""[..], true));
+        assert_eq!(blocks.next().unwrap(), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::error::Error;
 use common::client::{self, Broker, Publisher};
 use common::limits::BODY_SIZE_MAX;
 use std::io::{self, IsTerminal, Write};
-use std::str;
+use std::{fmt, str};
 
 /// How a line has to look.
 const FORM: &str = "write <TOPIC> <MESSAGE>";
@@ -25,7 +25,10 @@ pub(crate) fn converse(broker: Broker, id: &str) -> Result<(), Error> {
             let _ = write!(io::stdout(), "> ").and_then(|()| io::stdout().flush());
         }
         let Some(block) = blocks.next().map_err(Error::Input)? else { break };
-        for line in block.lines.split(|&byte| byte == b'\n') {
+        if block.follows_long_line {
+            dialogue.refuse("a line is longer than 8 MiB");
+        }
+        for line in block.split() {
             dialogue.take(line)?;
         }
         if block.is_last_for_now {
@@ -57,11 +60,15 @@ impl Dialogue {
                 self.consider(sent).map(drop)
             }
             Err(reason) => {
-                self.refused += 1;
-                PROGRAM.say(reason);
+                self.refuse(reason);
                 Ok(())
             }
         }
+    }
+
+    fn refuse(&mut self, reason: impl fmt::Display) {
+        self.refused += 1;
+        PROGRAM.say(reason);
     }
 
     fn flush(&mut self) -> Result<(), Error> {
@@ -79,8 +86,7 @@ impl Dialogue {
         match result {
             Ok(()) => Ok(true),
             Err(error @ client::Error::Refused { code, .. }) if code != 401 => {
-                self.refused += 1;
-                PROGRAM.say(error);
+                self.refuse(error);
                 Ok(false)
             }
             Err(cause) => {

@@ -36,6 +36,14 @@ pub enum Error {
     },
     /// With an id, but no regular file: what was read of it once cannot be read again.
     NotResumable(PathBuf),
+    /// What was published under the id before is not the beginning of the file, as far as can be
+    /// shown.
+    NotTheBeginning {
+        /// The file.
+        path: PathBuf,
+        /// How many messages were published.
+        count: u64,
+    },
     /// The file was changed while it was published.
     Changed(PathBuf),
     /// So many lines of a dialogue were not published; the user was told of each.
@@ -64,6 +72,11 @@ impl fmt::Display for Error {
             Error::NotResumable(path) => {
                 let path = path.display();
                 return write!(f, "{path} is no regular file: leave out the id to publish it once");
+            }
+            Error::NotTheBeginning { path, count } => {
+                let path = path.display();
+                write!(f, "{path} does not begin with the {count} lines that this id published ")?;
+                return f.write_str("before: publish it under another id (from its first line)");
             }
             Error::Changed(path) => {
                 let path = path.display();
@@ -109,6 +122,7 @@ impl error::Error for Error {
             Error::Client { .. }
             | Error::Line { .. }
             | Error::NotResumable(_)
+            | Error::NotTheBeginning { .. }
             | Error::Changed(_)
             | Error::NotPublished(_) => None,
         }

@@ -1,13 +1,18 @@
-//! A file whose lines are published, and the name that its lines are numbered under.
+//! A file whose lines are published in several runs, and the proof of what earlier runs published.
 
+use crate::blocks::Blocks;
 use crate::error::Error;
+use crate::lines::message;
+use common::client::{Broker, Event, Publisher, Start, Subscriber};
 use common::crc32::Crc32;
+use common::limits::BODY_SIZE_MAX;
 use std::fs::{File, Metadata};
-use std::io::{self, Read, Seek};
+use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// What is read of the file at once for its checksum.
-const PIECE_SIZE: usize = 256 << 10;
+/// How long the broker may take to give the next message that was published.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A regular file that can be published in several runs.
 #[derive(Debug)]
@@ -16,36 +21,17 @@ pub(crate) struct Resumable {
     file: File,
     /// What the system said of the file before it was read.
     metadata: Metadata,
-    /// `ID CRC-32 length`: other content has another name, so its lines are never taken for those
-    /// of this file.
-    pub(crate) name: String,
 }
 
 impl Resumable {
-    /// Opens a file, and reads it once for its checksum.
-    pub(crate) fn open(path: &Path, id: &str) -> Result<Resumable, Error> {
-        let mut file = open(path)?;
-        let fail = |cause| Error::file(path, cause);
-        let metadata = file.metadata().map_err(fail)?;
+    /// Opens a file.
+    pub(crate) fn open(path: &Path) -> Result<Resumable, Error> {
+        let file = open(path)?;
+        let metadata = file.metadata().map_err(|cause| Error::file(path, cause))?;
         if !metadata.is_file() {
             return Err(Error::NotResumable(path.to_owned()));
         }
-        let mut crc = Crc32::default();
-        let mut size = 0;
-        let mut piece = vec![0; PIECE_SIZE];
-        loop {
-            match file.read(&mut piece) {
-                Ok(0) => break,
-                Ok(read) => {
-                    crc.update(piece.get(..read).unwrap_or_default());
-                    size += read as u64;
-                }
-                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
-                Err(cause) => return Err(fail(cause)),
-            }
-        }
-        let name = format!("{id} {:08x} {size}", crc.value());
-        Ok(Resumable { path: path.to_owned(), file, metadata, name })
+        Ok(Resumable { path: path.to_owned(), file, metadata })
     }
 
     /// Its length when it was opened, in bytes.
@@ -60,13 +46,79 @@ impl Resumable {
         Ok(file)
     }
 
-    /// Makes sure that the file is what it was when its checksum was made.
+    /// Makes sure that the `count` messages that the publisher has in the topic are the first
+    /// lines of the file: reads both, and compares their checksums.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotTheBeginning`] where they are not, or where that cannot be shown.
+    pub(crate) fn check_published(
+        &self,
+        broker: &Broker,
+        publisher: &mut Publisher,
+        topic: &str,
+        count: u64,
+    ) -> Result<(), Error> {
+        let refused = || Error::NotTheBeginning { path: self.path.clone(), count };
+        let fail = |cause| Error::Client { cause, line: None, published: 0 };
+        let (first, expected) = self.beginning(count)?.ok_or_else(refused)?;
+        let from = publisher.first_offset(topic, &first).map_err(fail)?.ok_or_else(refused)?;
+        let mut subscriber = Subscriber::new(broker.clone());
+        subscriber.subscribe(topic, Start::Offset(from)).map_err(fail)?;
+        let mut crc = Crc32::default();
+        let mut found = 0;
+        while found < count {
+            match subscriber.next_within(PATIENCE).map_err(fail)? {
+                Some(Event::Message(message)) => {
+                    if message.publisher.as_deref() == Some(publisher.name()) {
+                        add(&mut crc, &message.text);
+                        found += 1;
+                    }
+                }
+                _ => return Err(refused()),
+            }
+        }
+        if crc == expected { Ok(()) } else { Err(refused()) }
+    }
+
+    /// The first line, and the checksum of the first `count` lines; nothing where there are fewer,
+    /// or where one cannot be a message.
+    fn beginning(&self, count: u64) -> Result<Option<(String, Crc32)>, Error> {
+        let fail = |cause| Error::file(&self.path, cause);
+        let mut blocks = Blocks::new(self.rewound()?, BODY_SIZE_MAX);
+        let mut crc = Crc32::default();
+        let mut first = None;
+        let mut left = count;
+        while let Some(block) = blocks.next().map_err(fail)? {
+            if block.follows_long_line {
+                return Ok(None);
+            }
+            for line in block.split() {
+                let Ok(message) = message(line) else { return Ok(None) };
+                let first = first.get_or_insert_with(|| message.to_owned());
+                add(&mut crc, message);
+                left -= 1;
+                if left == 0 {
+                    return Ok(Some((first.clone(), crc)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes sure that the file is what it was when it was opened, or has grown.
     pub(crate) fn check_unchanged(&self) -> Result<(), Error> {
         let now = self.file.metadata().map_err(|cause| Error::file(&self.path, cause))?;
         let is_same = now.len() == self.metadata.len()
             && now.modified().ok() == self.metadata.modified().ok();
-        if is_same { Ok(()) } else { Err(Error::Changed(self.path.clone())) }
+        let has_grown = now.len() > self.metadata.len();
+        if is_same || has_grown { Ok(()) } else { Err(Error::Changed(self.path.clone())) }
     }
+}
+
+fn add(crc: &mut Crc32, message: &str) {
+    crc.update(message.as_bytes());
+    crc.update(b"\n");
 }
 
 /// Opens a file to be read.
@@ -97,6 +149,7 @@ pub(crate) fn bytes_on_standard_input() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use common::crc32::crc32;
     use common::random::random;
     use std::{env, fs};
 
@@ -118,30 +171,36 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_named_by_what_it_holds() {
-        let text = Text::new("123456789");
-        let resumable = Resumable::open(&text.0, "ann").unwrap();
-        assert_eq!(resumable.name, "ann cbf43926 9");
-        assert_eq!(resumable.size(), 9);
-        let mut again = String::new();
-        resumable.rewound().unwrap().read_to_string(&mut again).unwrap();
-        assert_eq!(again, "123456789");
-        assert_eq!(bytes_left(&resumable.file), Some(0));
+    fn the_beginning_of_a_file_is_its_first_lines() {
+        let text = Text::new("one\r\ntwo\n\nfour");
+        let resumable = Resumable::open(&text.0).unwrap();
+        let digest = |count| {
+            let (first, crc) = resumable.beginning(count).unwrap()?;
+            assert_eq!(first, "one");
+            Some(crc.value())
+        };
+        assert_eq!(digest(1), Some(crc32(b"one\n")));
+        assert_eq!(digest(3), Some(crc32(b"one\ntwo\n\n")));
+        assert_eq!(digest(4), Some(crc32(b"one\ntwo\n\nfour\n")));
+        assert_eq!(digest(5), None);
+        assert_eq!(bytes_left(resumable.rewound().unwrap()), Some(14));
     }
 
     #[test]
-    fn a_file_that_changed_meanwhile_is_noticed() {
+    fn a_file_may_grow_meanwhile_and_may_not_change_otherwise() {
         let text = Text::new("one\n");
-        let resumable = Resumable::open(&text.0, "ann").unwrap();
+        let resumable = Resumable::open(&text.0).unwrap();
         resumable.check_unchanged().unwrap();
         fs::write(&text.0, "one\ntwo\n").unwrap();
+        resumable.check_unchanged().unwrap();
+        fs::write(&text.0, "o\n").unwrap();
         assert!(matches!(resumable.check_unchanged(), Err(Error::Changed(_))));
     }
 
     #[test]
     fn what_is_no_regular_file_cannot_be_resumed() {
         let folder = env::temp_dir();
-        let result = Resumable::open(&folder, "ann");
+        let result = Resumable::open(&folder);
         assert!(matches!(result, Err(Error::NotResumable(_) | Error::File { .. })));
         assert!(matches!(open(Path::new("/nonexistent/file")), Err(Error::File { .. })));
     }

@@ -28,6 +28,7 @@ pub use error::Error;
 use common::client::Broker;
 use common::location::Location;
 use sender::Sender;
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
@@ -57,16 +58,18 @@ pub fn run(config: Config) -> Result<(), Error> {
 
 /// The broker, and what the user hears of it.
 fn broker(location: Location, wait: Option<Duration>) -> Broker {
-    let is_seen = io::stderr().is_terminal();
-    let broker = Broker::from(location).on_notice(move |notice| {
-        if is_seen {
-            // A progress bar may stand where the line begins. Nobody has to see it.
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
-        PROGRAM.say(notice);
-    });
+    let broker = Broker::from(location).on_notice(|notice| say(notice));
     match wait {
         Some(wait) => broker.patience(wait),
         None => broker,
     }
+}
+
+/// Tells the user something, in the place of a progress bar that may stand there.
+fn say(line: impl fmt::Display) {
+    if io::stderr().is_terminal() {
+        // Nobody has to see it.
+        let _ = write!(io::stderr(), "\r\x1b[K");
+    }
+    PROGRAM.say(line);
 }

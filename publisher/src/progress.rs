@@ -2,6 +2,8 @@
 //!
 //! Nothing is written where standard error is not a terminal.
 
+use crate::PROGRAM;
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -44,6 +46,13 @@ impl Progress {
         }
     }
 
+    /// Says something to somebody who watches.
+    pub(crate) fn note(line: impl fmt::Display) {
+        if io::stderr().is_terminal() {
+            PROGRAM.say(line);
+        }
+    }
+
     /// What was read up to here was published before: it does not count as done in this run.
     pub(crate) fn skip_to(&mut self, position: u64) {
         self.skipped = position;
@@ -65,16 +74,16 @@ impl Progress {
         self.shown = None;
         if self.is_shown {
             let seconds = self.start.elapsed().as_secs_f64();
-            let (messages, rate) = (grouped(messages), rate(messages, seconds));
-            let _ = writeln!(io::stderr(), "\r{messages} messages in {seconds:.1} s, {rate}\x1b[K");
+            let (messages, rate) = (counted(messages), rate(messages, seconds));
+            let _ = writeln!(io::stderr(), "\r{messages} in {seconds:.1} s, {rate}\x1b[K");
         }
     }
 
     fn line(&self, state: State, elapsed: Duration) -> String {
         let seconds = elapsed.as_secs_f64();
-        let (messages, rate) = (grouped(state.messages), rate(state.messages, seconds));
+        let (messages, rate) = (counted(state.messages), rate(state.messages, seconds));
         let Some(size) = self.size.filter(|size| *size > 0) else {
-            return format!("{messages} messages, {rate}");
+            return format!("{messages}, {rate}");
         };
         let position = state.position.min(size);
         let percent = position * 100 / size;
@@ -85,7 +94,7 @@ impl Progress {
             0 => String::new(),
             _ => format!(", {} left", time(seconds * ratio(size - position, done))),
         };
-        format!("{percent:3} % [{full:<width$}] {messages} messages, {rate}{left}")
+        format!("{percent:3} % [{full:<width$}] {messages}, {rate}{left}")
     }
 }
 
@@ -97,6 +106,11 @@ impl Drop for Progress {
             let _ = write!(io::stderr(), "\r\x1b[K");
         }
     }
+}
+
+/// `1 message` or `12,345,678 messages`
+fn counted(messages: u64) -> String {
+    format!("{} message{}", grouped(messages), if messages == 1 { "" } else { "s" })
 }
 
 /// `12,345,678`
@@ -168,6 +182,7 @@ mod tests {
     #[test]
     fn without_a_size_there_is_no_bar() {
         assert_eq!(line(None, 0, 1000, 7), "7 messages, 4/s");
+        assert_eq!(line(None, 0, 1000, 1), "1 message, 0/s");
         assert_eq!(line(Some(0), 0, 0, 0), "0 messages, 0/s");
     }
 

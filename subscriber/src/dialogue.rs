@@ -191,7 +191,7 @@ impl<W: Write> Delivery<W> {
                     if self.take(connection.take(end.map_or(0, |end| end + 1)))? {
                         outage.end();
                     }
-                    if self.complaint.as_ref().is_some_and(|reason| reason.contains(" AUTH ")) {
+                    if self.complaint.as_deref().is_some_and(is_about_token) {
                         // Nothing will be delivered, however often it is asked for.
                         return Err(refused(broker, broker.token_advice()));
                     }
@@ -211,6 +211,9 @@ impl<W: Write> Delivery<W> {
     fn take(&mut self, lines: &[u8]) -> Result<bool, Failure> {
         let mut text = Vec::new();
         for line in lines.split_inclusive(|&byte| byte == b'\n') {
+            if self.complaint.as_deref().is_some_and(is_about_token) {
+                break;
+            }
             self.complain();
             if line.starts_with(b"DELIVER ") {
                 text.extend_from_slice(b">> ");
@@ -245,6 +248,11 @@ impl<W: Write> Delivery<W> {
             tell(self.prompt, format_args!("the broker says: {reason}"));
         }
     }
+}
+
+/// Whether the broker asks for a token, or for another one.
+fn is_about_token(complaint: &str) -> bool {
+    complaint.contains(" AUTH ")
 }
 
 fn refused(broker: &Broker, reason: &str) -> Failure {

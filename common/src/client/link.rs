@@ -11,7 +11,7 @@ use crate::connect::{CONNECT_TIMEOUT, connect};
 use crate::connection::Connection;
 use crate::http::client;
 use crate::json::{self, Object, Value};
-use crate::limits::ANSWER_SIZE_MAX;
+use crate::limits::{ANSWER_SIZE_MAX, allowance};
 use crate::retry::{ATTEMPT_MIN, Outage};
 use std::io::BufRead;
 use std::time::{Duration, Instant};
@@ -63,6 +63,7 @@ impl Link {
 
     /// Reads what the broker says to the token.
     fn authenticate(&mut self, patience: Duration) -> Result<(), Failure> {
+        let patience = self.outage.attempt().min(patience);
         match self.judgement(|_| Some(()), patience)? {
             Ok(()) => Ok(()),
             Err(refusal) => Err(self.broker.refused("", refusal).into()),
@@ -71,18 +72,20 @@ impl Link {
 
     /// Sends bytes. After any error the connection is of no further use.
     pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
-        let deadline = Instant::now() + self.outage.attempt();
+        let deadline = Instant::now() + self.outage.attempt() + allowance(bytes.len());
         let connection = self.connection.as_mut().ok_or(client::Error::Closed)?;
         Ok(connection.write_all(bytes, Some(deadline))?)
     }
 
-    /// What the broker says to a command, of which `read` takes what is wanted of a success. Ends
-    /// the outage: a refusal is an answer as well.
+    /// What the broker says to a command of so many bytes, which may still be on their way. Of a
+    /// success, `read` takes what is wanted. Ends the outage: a refusal is an answer as well.
     pub(super) fn answer<T>(
         &mut self,
+        size: usize,
         read: impl Fn(&Value<'_>) -> Option<T>,
     ) -> Result<Result<T, Refusal>, Trouble> {
-        let answer = self.judgement(read, Duration::MAX)?;
+        let patience = self.outage.attempt() + allowance(size);
+        let answer = self.judgement(read, patience)?;
         self.succeeded();
         Ok(answer)
     }
@@ -104,10 +107,9 @@ impl Link {
         }
     }
 
-    /// The next line, with its end, which has to come in the time that an answer may take, and
-    /// within `patience`. After any error the connection is of no further use.
+    /// The next line, with its end, which has to come within `patience`. After any error the connection is of no further use.
     fn line(&mut self, patience: Duration) -> Result<&[u8], Trouble> {
-        let deadline = Instant::now() + self.outage.attempt().min(patience);
+        let deadline = Instant::now() + patience;
         loop {
             if let Some(size) = self.line_size() {
                 return Ok(self.take(size));

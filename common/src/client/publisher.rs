@@ -221,7 +221,7 @@ impl Publisher {
         let next = self.repeat(|publisher| {
             publisher.open()?;
             publisher.link.send(&command)?;
-            match publisher.link.answer(Receipt::read)? {
+            match publisher.link.answer(command.len(), Receipt::read)? {
                 Err(Refusal { expected: Some(expected), .. }) => Ok(expected),
                 Err(refusal) => Err(publisher.final_refusal(topic, refusal)),
                 Ok(_) => Err(INVALID.into()),
@@ -229,6 +229,35 @@ impl Publisher {
         })?;
         self.queue.set_next(topic, next);
         Ok(next)
+    }
+
+    /// The offset of the topic's first message under this name, which is `message`: for a
+    /// [resuming](Publisher::resuming) publisher that wants to see what it published. `None` where
+    /// the topic has let it go.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn first_offset(&mut self, topic: &str, message: &str) -> Result<Option<u64>, Error> {
+        // A sequence that was taken is not appended again, and the answer says where it is.
+        let mut command = Vec::new();
+        let mut object = Object::new(&mut command);
+        object.field("command", "publish").field("topic", topic).field("message", message);
+        object.field("publisher", &self.name).field("epoch", 0_u64).field("sequence", 0_u64);
+        object.end_line();
+        self.repeat(|publisher| {
+            publisher.open()?;
+            publisher.link.send(&command)?;
+            let offset = |value: &Value<'_>| Some(value.get("offset").and_then(Value::as_u64));
+            let answer = publisher.link.answer(command.len(), offset)?;
+            answer.map_err(|refusal| publisher.final_refusal(topic, refusal))
+        })
+    }
+
+    /// Bytes of messages that are not acknowledged yet.
+    #[must_use]
+    pub fn pending_size(&self) -> usize {
+        self.queue.size()
     }
 
     /// Sends what may be sent, or else takes one answer.
@@ -240,8 +269,12 @@ impl Publisher {
             self.link.send(&self.output)?;
             return Ok(None);
         }
-        match self.link.answer(Receipt::read)? {
+        match self.link.answer(self.queue.front_size(), Receipt::read)? {
             Ok(receipt) => {
+                if let Some(topic) = self.queue.is_other_stream(receipt.stream) {
+                    // The broker has taken the next sequence, so none of ours is missing there.
+                    self.link.broker().forgotten(topic);
+                }
                 self.acknowledged += self.queue.remove_front();
                 Ok(Some(receipt))
             }

@@ -8,6 +8,7 @@
 //! The sequences of a topic's messages are consecutive, in the order in which the messages came.
 
 use crate::json::{self, Array, Charset, Object, Value};
+use crate::stream::StreamId;
 use std::collections::{HashMap, VecDeque};
 use std::mem;
 
@@ -57,6 +58,8 @@ struct Topic {
     epoch: u64,
     /// The sequence of the next message that comes.
     next: u64,
+    /// The list that its messages were stored in.
+    stream: Option<StreamId>,
 }
 
 /// Messages of one topic that are appended together.
@@ -147,7 +150,7 @@ impl Queue {
             return *place;
         }
         let place = self.topics.len();
-        self.topics.push(Topic { name: name.to_owned(), epoch: self.epoch, next: 0 });
+        self.topics.push(Topic { name: name.to_owned(), epoch: self.epoch, next: 0, stream: None });
         self.places.insert(name.to_owned(), place);
         place
     }
@@ -167,6 +170,23 @@ impl Queue {
     /// Bytes that were not sent over the present connection.
     pub(super) fn unsent_size(&self) -> usize {
         self.unsent_size
+    }
+
+    /// Bytes of all batches.
+    pub(super) fn size(&self) -> usize {
+        self.sent_size + self.unsent_size
+    }
+
+    /// Bytes of the oldest batch.
+    pub(super) fn front_size(&self) -> usize {
+        self.batches.front().map_or(0, |batch| batch.bytes.len())
+    }
+
+    /// The oldest batch was stored in this list: its topic, where that is another list than before.
+    pub(super) fn is_other_stream(&mut self, stream: StreamId) -> Option<&str> {
+        let topic = self.topics.get_mut(self.batches.front()?.topic)?;
+        let is_other = topic.stream.replace(stream).is_some_and(|before| before != stream);
+        is_other.then_some(&topic.name)
     }
 
     /// Writes the commands that are to be sent now: as many as may be on their way at once, and
@@ -256,6 +276,7 @@ impl Queue {
         self.forget_sent();
         let place = self.place(topic);
         let Some(topic) = self.topics.get_mut(place) else { return };
+        topic.stream = None;
         topic.epoch = topic.epoch.max(epoch).saturating_add(1);
         topic.next = 0;
         for batch in self.batches.iter_mut().filter(|batch| batch.topic == place) {

@@ -9,6 +9,7 @@
 use super::broker::Broker;
 use crate::connect::CONNECT_TIMEOUT;
 use crate::http::client::{self, Client, Head};
+use crate::limits::allowance;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -63,7 +64,9 @@ impl Remote {
             fields.push(("Content-Type", "application/json"));
         }
         client.send(method, target, &fields, body)?;
-        let head = client.receive(method == "HEAD", Instant::now() + patience)?;
+        // Much of the body may still be on its way.
+        let deadline = Instant::now() + patience + allowance(body.len());
+        let head = client.receive(method == "HEAD", deadline)?;
         self.keep_alive = head.keep_alive;
         self.client = Some(client);
         Ok(head)

@@ -118,7 +118,7 @@ impl Session {
         self.repeat(|session| {
             session.link.open(None)?;
             session.link.send(&text)?;
-            match session.link.answer(&read)? {
+            match session.link.answer(text.len(), &read)? {
                 Ok(done) => Ok(done),
                 Err(refusal) => Err(session.link.broker().refused(topic, refusal).into()),
             }

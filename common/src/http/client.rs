@@ -14,7 +14,7 @@ use super::parse::{self, Body, Progress};
 use super::scan::{self, TARGET, TEXT, TOKEN};
 use crate::connect::{self, connect};
 use crate::connection::{self, Connection};
-use crate::limits::{BODY_SIZE_MAX, BODY_TIMEOUT};
+use crate::limits::{BODY_SIZE_MAX, BODY_TIMEOUT, allowance};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -197,7 +197,8 @@ impl Client {
         request.push_str("\r\n");
         let mut bytes = request.into_bytes();
         bytes.extend_from_slice(body);
-        self.connection.write_all(&bytes, Some(Instant::now() + BODY_TIMEOUT))?;
+        let deadline = Instant::now() + BODY_TIMEOUT + allowance(bytes.len());
+        self.connection.write_all(&bytes, Some(deadline))?;
         Ok(())
     }
 

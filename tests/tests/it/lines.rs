@@ -172,23 +172,64 @@ fn a_broker_may_be_killed_at_any_time_and_started_again() {
 }
 
 #[test]
-fn another_file_or_id_is_never_taken_for_this_one() {
+fn a_file_that_has_grown_is_gone_on_with_and_any_other_is_refused() {
     let system = System::start();
     let folder = Folder::temporary("file");
+    let published = || system.messages("t");
     let mut expected = Vec::new();
-    for (text, id) in
-        [("one\ntwo\n", "ann"), ("one\ntwo", "ann"), ("one\n2wo\n", "ann"), ("one\ntwo\n", "bob")]
-    {
+    for text in ["one\ntwo\n", "one\ntwo\nthree\n", "one\ntwo\nthree\n4\n5"] {
         folder.write("file.txt", text);
         for _ in 0..2 {
-            publisher(&system, &folder, &[id]).succeed();
+            publisher(&system, &folder, &["ann"]).succeed();
+            expected = text.lines().collect();
+            assert_eq!(published(), expected);
         }
-        expected.extend(text.lines());
-        assert_eq!(system.messages("t"), expected);
     }
-    // Without an id, every run publishes anew.
+    for text in ["one\n2wo\nthree\n4\n5\n6\n", "one\ntwo\n", "", "one\ntwo\nthree\n4\n56\n"] {
+        folder.write("file.txt", text);
+        let mut refused = publisher(&system, &folder, &["ann"]);
+        assert_eq!(refused.wait().code(), Some(1), "{text:?}");
+        assert!(refused.errors().contains("another id"), "{}", refused.errors());
+        assert_eq!(published(), expected, "{text:?}");
+    }
+    // Another id publishes all of it; without one, every run does.
+    publisher(&system, &folder, &["bob"]).succeed();
+    expected.extend(["one", "two", "three", "4", "56"]);
+    assert_eq!(published(), expected);
     publisher(&system, &folder, &[]).succeed();
-    assert_eq!(system.messages("t").len(), 10);
+    assert_eq!(published().len(), 15);
+    // In between others, what was published under an id is found.
+    folder.write("file.txt", "one\ntwo\nthree\n4\n56\n7\n");
+    publisher(&system, &folder, &["bob"]).succeed();
+    assert_eq!(published().len(), 16);
+    assert_eq!(published().last().map(String::as_str), Some("7"));
+}
+
+#[test]
+fn of_a_pipe_what_cannot_be_a_message_is_named_and_left_out() {
+    let system = System::start_with(&["--max-message", "100"]);
+    let mut publisher = system.run_with_input("publisher", &["--topic", "t", "--file", "-"]);
+    let long = "x".repeat(101);
+    let endless = "y".repeat(17 << 20);
+    let input = [
+        b"one\n\xff\ntwo\na\0b\na\rb\n",
+        long.as_bytes(),
+        b"\nthree\n",
+        endless.as_bytes(),
+        b"\nfour\n",
+        long.as_bytes(),
+        b"\n",
+    ];
+    publisher.write_bytes(&input.concat());
+    publisher.end_input();
+    assert_eq!(publisher.wait().code(), Some(1));
+    assert_eq!(system.messages("t"), ["one", "two", "three", "four"]);
+    let errors = publisher.errors();
+    for line in [2, 4, 5, 6, 8, 10] {
+        assert_eq!(errors.matches(&format!("line {line}")).count(), 1, "{line}: {errors}");
+    }
+    assert!(errors.ends_with("publisher: 6 lines were not published\n"), "{errors}");
+    assert_eq!(errors.lines().count(), 7, "{errors}");
 }
 
 #[test]
@@ -199,7 +240,7 @@ fn a_line_that_cannot_be_a_message_is_named_and_those_before_it_are_published() 
     for (line, word) in [
         (&b"\xff"[..], "UTF-8"),
         (b"a\0b", "NUL"),
-        (b"a\rb", "line break"),
+        (b"a\rb", "carriage return"),
         (long.as_bytes(), "100"),
     ] {
         for arguments in [&[][..], &["ann"]] {
