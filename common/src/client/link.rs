@@ -107,7 +107,8 @@ impl Link {
         }
     }
 
-    /// The next line, with its end, which has to come within `patience`. After any error the connection is of no further use.
+    /// The next line, with its end, which has to come within `patience`. After any error the
+    /// connection is of no further use.
     fn line(&mut self, patience: Duration) -> Result<&[u8], Trouble> {
         let deadline = Instant::now() + patience;
         loop {
