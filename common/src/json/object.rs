@@ -92,19 +92,6 @@ impl<'a> Object<'a> {
         self
     }
 
-    /// Writes a member that is an object.
-    pub fn object(
-        &mut self,
-        key: &'static str,
-        members: impl FnOnce(&mut Object<'_>),
-    ) -> &mut Self {
-        let charset = self.charset;
-        let mut object = Object::begin(self.key(key), charset);
-        members(&mut object);
-        object.end();
-        self
-    }
-
     /// Writes a member that is an array.
     pub fn array(&mut self, key: &'static str, elements: impl FnOnce(&mut Array<'_>)) -> &mut Self {
         let charset = self.charset;
@@ -220,25 +207,19 @@ impl Json for String {
     }
 }
 
-impl Json for u64 {
-    #[inline]
-    fn write(&self, out: &mut Vec<u8>, _: Charset) {
-        bytes::write_decimal(out, *self);
-    }
+macro_rules! numbers {
+    ($($number:ty),*) => {$(
+        impl Json for $number {
+            #[inline]
+            fn write(&self, out: &mut Vec<u8>, _: Charset) {
+                // No size is beyond 64 bits.
+                bytes::write_decimal(out, *self as u64);
+            }
+        }
+    )*};
 }
 
-impl Json for u16 {
-    fn write(&self, out: &mut Vec<u8>, _: Charset) {
-        bytes::write_decimal(out, (*self).into());
-    }
-}
-
-impl Json for usize {
-    fn write(&self, out: &mut Vec<u8>, _: Charset) {
-        // No size is beyond 64 bits.
-        bytes::write_decimal(out, *self as u64);
-    }
-}
+numbers!(u16, u64, usize);
 
 impl Json for bool {
     #[inline]
@@ -318,15 +299,17 @@ mod tests {
         assert_eq!(written(|out| Array::begin(out, Charset::Utf8).end()), "[]");
         let text = written(|out| {
             let mut object = Object::new(out);
-            object.object("a", |inner| {
-                inner.field("b", true);
+            object.array("a", |inner| {
+                inner.object(|inner| {
+                    inner.field("b", true);
+                });
             });
-            object.array("c", |_| {}).object("d", |_| {}).field("e", "{").field("f", u64::MAX);
+            object.array("c", |_| {}).field("e", "{").field("f", u64::MAX);
             object.field("g", "[".to_owned()).end();
         });
         assert_eq!(
             text,
-            r#"{"a":{"b":true},"c":[],"d":{},"e":"{","f":18446744073709551615,"g":"["}"#
+            r#"{"a":[{"b":true}],"c":[],"e":"{","f":18446744073709551615,"g":"["}"#
         );
     }
 
