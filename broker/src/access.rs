@@ -32,8 +32,10 @@ const ANY: &str = "*";
 /// The rules of one broker.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Access {
-    /// Whether only loopback names are this broker's.
+    /// Whether only loopback names, and `hosts`, are this broker's.
     pub(crate) loopback_only: bool,
+    /// Names that a `Host` may have as well.
+    pub(crate) hosts: Vec<String>,
     pub(crate) origins: Origins,
     pub(crate) token: Option<Token>,
 }
@@ -47,11 +49,17 @@ impl Access {
     /// [`Refusal::Misdirected`].
     pub(crate) fn check_host(&self, authority: Option<&str>) -> Result<(), Refusal> {
         match authority.and_then(parse::authority) {
-            Some((host, _)) if self.loopback_only && !is_loopback(host) => {
+            Some((host, _)) if self.loopback_only && !self.is_own_host(host) => {
                 Err(Refusal::Misdirected)
             }
             _ => Ok(()),
         }
+    }
+
+    fn is_own_host(&self, host: &str) -> bool {
+        // A dot at its end says that a name is complete.
+        let host = host.strip_suffix('.').unwrap_or(host);
+        is_loopback(host) || self.hosts.iter().any(|own| own.eq_ignore_ascii_case(host))
     }
 
     /// Checks the origin of the page that sends a request to `authority`. Where it is one that
@@ -87,14 +95,40 @@ impl Access {
     }
 }
 
-/// Whether a host, as it stands in an authority, can only mean this machine.
+/// Whether a host, as it stands in an authority, can only mean this machine (RFC 6761 §6.3).
 fn is_loopback(host: &str) -> bool {
-    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    host.eq_ignore_ascii_case("localhost")
-        || host.parse().is_ok_and(|address: Ipv4Addr| address.is_loopback())
-        || bracketed
-            .and_then(|host| host.parse().ok())
-            .is_some_and(|address: Ipv6Addr| address.is_loopback())
+    const LOCALHOST: &str = "localhost";
+    let before = host.len().saturating_sub(LOCALHOST.len());
+    if host.get(before..).is_some_and(|end| end.eq_ignore_ascii_case(LOCALHOST)) {
+        return host.get(..before).is_some_and(|sub| sub.is_empty() || sub.ends_with('.'));
+    }
+    match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(host) => {
+            let address = host.split('%').next().unwrap_or_default();
+            address.parse::<Ipv6Addr>().is_ok_and(|it| it.to_canonical().is_loopback())
+        }
+        None => ipv4(host).is_some_and(|address| address.is_loopback()),
+    }
+}
+
+/// An address in any notation that systems have taken since `inet_aton`: one to four numbers,
+/// decimal, octal or hexadecimal, of which the last fills all bytes that are left.
+fn ipv4(host: &str) -> Option<Ipv4Addr> {
+    let number = |part: &str| match part.strip_prefix("0x").or(part.strip_prefix("0X")) {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None if part.len() > 1 && part.starts_with('0') => u32::from_str_radix(part, 8).ok(),
+        None => part.parse().ok(),
+    };
+    let numbers = host.split('.').map(number).collect::<Option<Vec<u32>>>()?;
+    let (last, first) = numbers.split_last()?;
+    let bytes = first.iter().map(|&byte| u8::try_from(byte).ok()).collect::<Option<Vec<u8>>>()?;
+    let mut address = last.to_be_bytes();
+    let (front, rest) = address.split_at_mut_checked(bytes.len())?;
+    if front.iter().any(|&byte| byte != 0) || rest.is_empty() {
+        return None;
+    }
+    front.copy_from_slice(&bytes);
+    Some(address.into())
 }
 
 /// Whether a page of this origin came from the broker itself, perhaps through a proxy that adds

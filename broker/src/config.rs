@@ -114,6 +114,14 @@ pub const PROGRAM: Program = Program {
                    broker; * stands for all. Default: pages that it served itself.",
         },
         Flag {
+            name: "allow-host",
+            value: "<name>",
+            repeats: true,
+            help: "Let clients on this machine call the broker by this name, as behind a proxy that \
+                   passes it on. Default: localhost, names below it, loopback addresses, and \
+                   what --host names.",
+        },
+        Flag {
             name: "upstream",
             value: "<host:port>",
             repeats: false,
@@ -298,6 +306,8 @@ pub struct Config {
     pub token: Option<TokenSource>,
     /// The web pages that may use the broker beside its own.
     pub origins: Origins,
+    /// Names by which clients may call a broker on a loopback address.
+    pub hosts: Vec<String>,
     /// Where it is noted who does what, if it is; `-` is standard output.
     pub log: Option<PathBuf>,
     /// How long HTTP clients may take.
@@ -339,7 +349,8 @@ impl Default for Timeouts {
 
 impl Config {
     fn from(arguments: &Arguments) -> Result<Config, Error> {
-        let deployed = env::var("PORT").ok();
+        // An empty variable is how many shells and files of settings leave it out.
+        let deployed = env::var("PORT").ok().filter(|port| !port.trim().is_empty());
         let port = match (arguments.parsed("port")?, &deployed) {
             (Some(port), _) => port,
             (None, Some(port)) => port
@@ -355,7 +366,7 @@ impl Config {
         };
         let connections_max = arguments.parsed("max-connections")?;
         if connections_max == Some(0) {
-            return Err(Error::value("max-connections", "0", "nobody could connect"));
+            return Err(Error::value("max-connections", "0", "it must be at least 1"));
         }
         let message_size_max = arguments.parsed("max-message")?.unwrap_or(MESSAGE_SIZE_MAX);
         if message_size_max > BODY_SIZE_MAX / 2 {
@@ -381,7 +392,15 @@ impl Config {
             let add = origins.add(origin);
             add.map_err(|reason| Error::value("allow-origin", origin, reason))?;
         }
+        let mut hosts = vec![host.clone()];
+        for name in arguments.values("allow-host") {
+            match parse::authority(name) {
+                Some((host, None)) => hosts.push(host.trim_end_matches('.').to_owned()),
+                _ => return Err(Error::value("allow-host", name, "it is a name without a port")),
+            }
+        }
         Ok(Config {
+            hosts,
             host,
             port,
             data,
@@ -419,7 +438,7 @@ fn environment_token() -> Result<Option<Token>, Error> {
 impl Timeouts {
     fn from(arguments: &Arguments) -> Result<Timeouts, Error> {
         let seconds = |flag, default| match arguments.parsed::<u32>(flag)? {
-            Some(0) => Err(Error::value(flag, "0", "nobody is that fast")),
+            Some(0) => Err(Error::value(flag, "0", "it must be at least 1")),
             Some(seconds) => Ok(Duration::from_secs(seconds.into())),
             None => Ok(default),
         };

@@ -31,6 +31,12 @@ pub(crate) enum Refusal {
     UnknownMethod,
     /// The body is encoded in a way that is not read here.
     ContentEncoding,
+    /// The body is a form with parts, as of a page that uploads a file.
+    Form,
+    /// The body of a `PUT` is no JSON object.
+    NoBounds,
+    /// A request has a body that nothing is done with.
+    UnusedBody,
     /// Nobody published to this topic, and nobody created it.
     UnknownTopic(String),
     /// The topic to be created is there already.
@@ -142,6 +148,19 @@ impl Refusal {
             Refusal::Method { allow } => (405, format!("this path takes {allow}")),
             Refusal::UnknownMethod => (501, "no path takes this method".into()),
             Refusal::ContentEncoding => (415, "send the body without a content coding".into()),
+            Refusal::Form => (
+                415,
+                "a form is not stored: send the file itself as the body of POST /topics/T, \
+                 each line a message (curl --data-binary @FILE)"
+                    .into(),
+            ),
+            Refusal::NoBounds => (
+                415,
+                "PUT creates a topic and takes no body but bounds as a JSON object; POST \
+                 publishes, each line of the body a message (curl --data-binary @FILE)"
+                    .into(),
+            ),
+            Refusal::UnusedBody => (400, "this request takes no body".into()),
             Refusal::UnknownTopic(topic) => (404, format!("Topic '{topic}' not found")),
             Refusal::TopicExists => (409, "Topic already exists".into()),
             Refusal::NoTopic => (404, "Topic does not exist".into()),

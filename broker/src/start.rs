@@ -62,7 +62,8 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
         (false, None) => "for everybody who can reach this machine, without a token",
         (false, Some(_)) => "for everybody who can reach this machine and sends the token",
     };
-    let access = Access { loopback_only, origins: config.origins.clone(), token };
+    let (hosts, origins) = (config.hosts.clone(), config.origins.clone());
+    let access = Access { loopback_only, hosts, origins, token };
     let log = match &config.log {
         Some(path) => Log::open(path).map_err(|cause| Error::Log { path: path.clone(), cause })?,
         None => Log::default(),

@@ -4,6 +4,7 @@
 //! well formed.
 
 use crate::wait::DEADLINE;
+use common::http::chunked::Decoder;
 use common::json;
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
@@ -14,6 +15,8 @@ use std::net::{Shutdown, TcpStream};
 pub struct Raw {
     stream: TcpStream,
     buffer: Vec<u8>,
+    /// Takes the chunks off what is read, where a stream comes in chunks.
+    chunks: Option<Decoder>,
 }
 
 /// An answer, its body decoded.
@@ -97,7 +100,7 @@ impl Raw {
             .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
         stream.set_read_timeout(Some(DEADLINE)).expect("the deadline is not zero");
         stream.set_nodelay(true).expect("a socket that is connected takes options");
-        Raw { stream, buffer: Vec::new() }
+        Raw { stream, buffer: Vec::new(), chunks: None }
     }
 
     /// Sends bytes as they are.
@@ -219,6 +222,35 @@ impl Raw {
         Answer { status, fields, body: Vec::new() }
     }
 
+    /// Reads the head of an answer that goes on for ever; what follows is read without the frames
+    /// of its chunks.
+    ///
+    /// # Panics
+    ///
+    /// When none comes, or one that is not well formed.
+    #[track_caller]
+    pub fn stream_head(&mut self) -> Answer {
+        let answer = self.answer_to_head();
+        if answer.field("transfer-encoding") == Some("chunked") {
+            let encoded = std::mem::take(&mut self.buffer);
+            self.chunks = Some(Decoder::new(u64::MAX));
+            self.add(&encoded);
+        }
+        answer
+    }
+
+    /// Adds what was read.
+    #[track_caller]
+    fn add(&mut self, bytes: &[u8]) {
+        match &mut self.chunks {
+            None => self.buffer.extend_from_slice(bytes),
+            Some(decoder) => {
+                let decoded = decoder.decode(bytes, &mut self.buffer).expect("good chunks");
+                assert!(!decoded.finished, "a stream has no end");
+            }
+        }
+    }
+
     /// Reads the next line without its end.
     ///
     /// # Panics
@@ -312,7 +344,7 @@ impl Raw {
         loop {
             match self.stream.read(&mut piece) {
                 Ok(size) => {
-                    self.buffer.extend_from_slice(piece.get(..size).unwrap_or_default());
+                    self.add(piece.get(..size).unwrap_or_default());
                     return size > 0;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

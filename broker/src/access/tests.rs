@@ -5,7 +5,8 @@ use std::fs;
 
 #[test]
 fn a_broker_on_loopback_answers_to_loopback_names_only() {
-    let access = Access { loopback_only: true, ..Access::default() };
+    let hosts = vec!["hub.example.net".to_owned()];
+    let access = Access { loopback_only: true, hosts, ..Access::default() };
     for own in [
         "localhost",
         "LocalHost:1",
@@ -15,6 +16,19 @@ fn a_broker_on_loopback_answers_to_loopback_names_only() {
         "[::1]",
         "[::1]:9000",
         "[0:0:0:0:0:0:0:1]",
+        "localhost.",
+        "app.localhost",
+        "a.b.LOCALHOST.:9000",
+        "127.1",
+        "127.0.1",
+        "2130706433",
+        "0x7f000001",
+        "0x7F.1",
+        "0177.0.0.1",
+        "[::ffff:127.0.0.1]",
+        "[::1%lo]",
+        "[::1%25lo]:9000",
+        "Hub.Example.net.",
     ] {
         assert!(access.check_host(Some(own)).is_ok(), "{own}");
     }
@@ -27,8 +41,17 @@ fn a_broker_on_loopback_answers_to_loopback_names_only() {
         "126.255.255.255",
         "10.0.0.1:9000",
         "0.0.0.0",
-        "127.1",
-        "2130706433",
+        "128.1",
+        "127.0.0.256",
+        "127.0.0.0.1",
+        "127.16777216",
+        "4294967295",
+        "0x",
+        "localhost..",
+        ".localhost.example.net",
+        "example.net.",
+        "hub.example.net.example.net",
+        "[fe80::1%lo]",
         "[::]",
         "[::2]",
         "[::ffff:10.0.0.1]",

@@ -28,6 +28,9 @@ const ANSWERS_SIZE: usize = 64 << 10;
 /// White space that may come before the first bytes that count.
 const BLANK_SIZE_MAX: usize = 256;
 
+/// What some libraries send before the first text (.NET's `StreamWriter`). It means nothing.
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
 /// A protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Door {
@@ -67,6 +70,11 @@ pub(crate) fn serve(stream: Arc<TcpStream>, mut slot: Slot, broker: &Arc<Broker>
         };
         drop(undecided);
         let activity = Arc::clone(&slot.activity);
+        let blank = connection.buffered().len() - connection.buffered().trim_ascii_start().len();
+        let input = connection.buffered().get(blank..).unwrap_or_default();
+        if door != Door::Http && input.starts_with(BYTE_ORDER_MARK) {
+            connection.consume(blank + BYTE_ORDER_MARK.len());
+        }
         // Two of them are kept out of line: with room for all doors at once, the stack of each
         // connection would take a page more (row 7 of the benchmark).
         return match door {
@@ -80,6 +88,8 @@ pub(crate) fn serve(stream: Arc<TcpStream>, mut slot: Slot, broker: &Arc<Broker>
 /// The door that these bytes ask for, once they are enough to tell.
 fn choose(input: &[u8]) -> Option<Door> {
     let input = input.trim_ascii_start();
+    let undecided = BYTE_ORDER_MARK.starts_with(input);
+    let input = input.strip_prefix(BYTE_ORDER_MARK).unwrap_or(input);
     if input.starts_with(b"{") {
         return Some(Door::Json);
     }
@@ -87,7 +97,7 @@ fn choose(input: &[u8]) -> Option<Door> {
     if verbs.iter().any(|verb| input.starts_with(verb)) {
         return Some(Door::Text);
     }
-    let undecided = verbs.iter().any(|verb| verb.starts_with(input));
+    let undecided = undecided || verbs.iter().any(|verb| verb.starts_with(input));
     if undecided { None } else { Some(Door::Http) }
 }
 
@@ -125,6 +135,11 @@ mod tests {
             (b"GET /", Some(Door::Http)),
             (b"SUBSCRIBE\t", Some(Door::Http)),
             (b"\x16\x03", Some(Door::Http)),
+            (b"\xEF\xBB", None),
+            (b"\xEF\xBB\xBF", None),
+            (b"\xEF\xBB\xBF{", Some(Door::Json)),
+            (b"\xEF\xBB\xBFPUBLISH a", Some(Door::Text)),
+            (b"\xEF\xBB\xBFGET /", Some(Door::Http)),
         ] {
             assert_eq!(choose(input), door, "{input:?}");
         }

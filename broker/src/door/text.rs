@@ -51,7 +51,12 @@ impl Protocol for Text {
             return Next::Unfinished;
         }
         commands.protocol.scanned = 0;
-        commands.line(line.strip_suffix(b"\r").unwrap_or(line));
+        let text = line.strip_suffix(b"\r").unwrap_or(line);
+        if is_http(text) {
+            commands.refuse(&Refusal::Command("this is HTTP, and this session takes text lines"));
+            return Next::End;
+        }
+        commands.line(text);
         Next::Handled { size: line.len() + 1 }
     }
 
@@ -139,6 +144,15 @@ impl Commands<'_, Text> {
     }
 }
 
+/// Whether a line stands in the head of an HTTP request. A web page can send one whose method is a
+/// verb of this door, and whose body is what somebody wants to publish.
+fn is_http(line: &[u8]) -> bool {
+    let version = line
+        .last_chunk()
+        .is_some_and(|end: &[u8; 9]| end.starts_with(b" HTTP/") && end.get(7) == Some(&b'.'));
+    version || line.first_chunk().is_some_and(|name: &[u8; 5]| name.eq_ignore_ascii_case(b"host:"))
+}
+
 /// Takes a line apart. A message is all that stands between the topic and the last word; blanks
 /// elsewhere may be any number.
 fn parse(line: &str) -> Result<Command<'_>, &'static str> {
@@ -188,6 +202,16 @@ mod tests {
         assert_eq!(parse("SUBSCRIBE  a   b"), Ok(Command::Subscribe { topic: "a", id: "b" }));
         let empty = Command::Publish { topic: "a", message: "", id: "b" };
         assert_eq!(parse("PUBLISH a  b"), Ok(empty));
+    }
+
+    #[test]
+    fn a_line_of_an_http_head_is_none_of_this_door() {
+        for line in ["SUBSCRIBE /x HTTP/1.1", "PUBLISH / HTTP/1.0", "Host: a", "host:a"] {
+            assert!(is_http(line.as_bytes()), "{line}");
+        }
+        for line in ["", "PUBLISH a HTTP/1.1 ann", "PUBLISH a Host: ann", " Host: a", "HTTP/1.1"] {
+            assert!(!is_http(line.as_bytes()), "{line}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::store::entry::Entry;
 use crate::store::stream::Cursor;
+use common::http::chunked;
 use common::{bytes, clock, json};
 use std::io::Write;
 
@@ -17,6 +18,8 @@ pub(crate) enum Format {
     Text,
     /// An event of `text/event-stream`.
     Event,
+    /// The same over HTTP/1.1, where each piece that is written is a chunk.
+    ChunkedEvent,
 }
 
 /// The rest of an event's id: the cursors in all topics of the stream but the event's own.
@@ -38,7 +41,7 @@ impl OtherCursors {
 
 impl Format {
     /// How many there are.
-    pub(crate) const COUNT: usize = 4;
+    pub(crate) const COUNT: usize = 5;
 
     /// Writes the entries of `text`, each followed by a line break, of which the first stands at
     /// `from`.
@@ -90,7 +93,7 @@ impl Format {
                     out.push(b'\n');
                 }
             }
-            Format::Event => {
+            Format::Event | Format::ChunkedEvent => {
                 let mut head = b"data: {\"topic\":".to_vec();
                 json::write_string(&mut head, topic);
                 let OtherCursors { before, after } = others;
@@ -102,6 +105,18 @@ impl Format {
                     let _ = write!(out, "}}\nid: {before}{next}{after}\n\n");
                 }
             }
+        }
+    }
+
+    /// Whether each message carries a cursor of its subscriber.
+    pub(crate) fn is_event(self) -> bool {
+        matches!(self, Format::Event | Format::ChunkedEvent)
+    }
+
+    /// Makes bytes of this format what is written to the socket.
+    pub(crate) fn frame(self, piece: &mut Vec<u8>) {
+        if self == Format::ChunkedEvent {
+            chunked::frame(piece);
         }
     }
 
@@ -132,7 +147,7 @@ impl Format {
                 let _ = write!(out, ",\"next\":{next},\"stream\":\"{stream}\"}}");
                 out.push(b'\n');
             }
-            Format::Event => {
+            Format::Event | Format::ChunkedEvent => {
                 out.extend_from_slice(b"event: reset\ndata: {\"topic\":");
                 json::write_string(out, topic);
                 let _ = write!(out, ",\"next\":{next},\"stream\":\"{stream}\"}}");

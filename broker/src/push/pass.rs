@@ -151,6 +151,7 @@ impl<'a> DeliveryPass<'a> {
         if bytes.is_empty() {
             return None;
         }
+        format.frame(&mut bytes);
         let piece = Piece {
             bytes: Arc::new(bytes),
             count: next - from.next,

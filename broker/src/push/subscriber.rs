@@ -105,13 +105,14 @@ impl Subscriber {
     pub(crate) fn stream<'t>(
         &self,
         topics: impl Iterator<Item = (&'t str, Cursor)>,
+        format: Format,
         answers: &mut Vec<u8>,
     ) -> Result<(), Refusal> {
         let mut begun = Vec::new();
         for (topic, cursor) in topics {
             match self.push.listeners.subscribe(topic, &self.session) {
                 Ok((index, topic)) => {
-                    begun.push((index, Subscription::new(topic, cursor, Format::Event, None)));
+                    begun.push((index, Subscription::new(topic, cursor, format, None)));
                 }
                 Err(refusal) => {
                     for (index, subscription) in begun {

@@ -73,7 +73,7 @@ impl Subscriptions {
 
     /// Adds a subscription to a topic that has none, at an index that was reserved.
     pub(super) fn add(&mut self, index: usize, subscription: Subscription) {
-        if subscription.format == Format::Event {
+        if subscription.format.is_event() {
             self.order.push(index);
         }
         self.topics.insert(Arc::clone(&subscription.topic), index);

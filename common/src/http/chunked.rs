@@ -29,10 +29,8 @@ pub struct Decoder {
 enum State {
     /// A digit of a chunk's size, or what ends it.
     Size { size: u64, digits: u32 },
-    /// The first byte of an extension's name.
-    ExtensionStart { size: u64 },
-    /// More of an extension. What it says is of no interest, only that it cannot hide a line end.
-    Extension { size: u64 },
+    /// A byte of an extension. What it says is of no interest, only that it is well formed.
+    Extension { size: u64, part: Part },
     /// The line feed after a chunk's size.
     SizeEnd { size: u64 },
     /// Content.
@@ -53,6 +51,24 @@ enum State {
     End,
     /// Nothing: the body is complete.
     Finished,
+}
+
+/// Where in an extension (RFC 9112 §7.1.1) the next byte stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// Before the name, behind `;`.
+    Start,
+    Name,
+    /// Behind the name or the value, and white space.
+    End {
+        value: bool,
+    },
+    /// Before the value, behind `=`.
+    ValueStart,
+    Value,
+    Quoted,
+    /// Behind a backslash in quotes.
+    Escaped,
 }
 
 /// How far a call of [`Decoder::decode`] came.
@@ -116,6 +132,13 @@ impl fmt::Display for Error {
 
 impl error::Error for Error {}
 
+/// Makes content one chunk. It must not be empty: an empty chunk ends the body.
+pub fn frame(content: &mut Vec<u8>) {
+    let size = format!("{:x}\r\n", content.len());
+    content.splice(..0, size.into_bytes());
+    content.extend_from_slice(b"\r\n");
+}
+
 impl Decoder {
     /// A decoder for a body of at most `limit` bytes of content.
     #[must_use]
@@ -168,16 +191,31 @@ impl Decoder {
                     State::Size { size: size << 4 | u64::from(digit), digits: digits + 1 }
                 }
                 (None, b'\r') if digits > 0 => State::SizeEnd { size },
-                (None, b';') if digits > 0 => self.extension(State::ExtensionStart { size })?,
+                (None, b';') if digits > 0 => self.extension(size, Part::Start)?,
                 _ => return Err(Error::Size),
             },
-            (State::ExtensionStart { size }, _) if scan::is(byte, TOKEN) => {
-                self.extension(State::Extension { size })?
-            }
-            (State::Extension { size }, b'\r') => State::SizeEnd { size },
-            (State::Extension { .. }, _) if scan::is(byte, TEXT) => self.extension(state)?,
-            (State::ExtensionStart { .. } | State::Extension { .. }, _) => {
-                return Err(Error::Extension);
+            (State::Extension { size, part }, _) => {
+                let is_token = scan::is(byte, TOKEN);
+                let part = match (part, byte) {
+                    (Part::Name | Part::Value | Part::End { .. }, b'\r') => {
+                        return Ok(State::SizeEnd { size });
+                    }
+                    (Part::Name | Part::Value | Part::End { .. }, b';') => Part::Start,
+                    (Part::Name | Part::End { value: false }, b'=') => Part::ValueStart,
+                    (Part::Name, b' ' | b'\t') => Part::End { value: false },
+                    (Part::Value, b' ' | b'\t') => Part::End { value: true },
+                    (Part::Start | Part::ValueStart | Part::End { .. }, b' ' | b'\t') => part,
+                    (Part::Start | Part::Name, _) if is_token => Part::Name,
+                    (Part::ValueStart | Part::Value, _) if is_token => Part::Value,
+                    (Part::ValueStart, b'"') | (Part::Escaped, _) if scan::is(byte, TEXT) => {
+                        Part::Quoted
+                    }
+                    (Part::Quoted, b'"') => Part::End { value: true },
+                    (Part::Quoted, b'\\') => Part::Escaped,
+                    (Part::Quoted, _) if scan::is(byte, TEXT) => Part::Quoted,
+                    _ => return Err(Error::Extension),
+                };
+                self.extension(size, part)?
             }
             (State::SizeEnd { size: 0 }, b'\n') => State::TrailerStart,
             (State::SizeEnd { size }, b'\n') => {
@@ -203,12 +241,12 @@ impl Decoder {
     }
 
     /// Counts one byte of an extension.
-    fn extension(&mut self, next: State) -> Result<State, Error> {
+    fn extension(&mut self, size: u64, part: Part) -> Result<State, Error> {
         self.extensions_size += 1;
         if self.extensions_size > CHUNK_EXTENSIONS_SIZE_MAX {
             return Err(Error::ExtensionsTooLarge);
         }
-        Ok(next)
+        Ok(State::Extension { size, part })
     }
 
     /// Counts one byte of a trailer.

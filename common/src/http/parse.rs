@@ -127,7 +127,13 @@ pub fn authority(text: &str) -> Option<(&str, Option<u16>)> {
     };
     let (host, port) = text.split_at_checked(host_size)?;
     let is_host = match host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
-        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        Some(inner) => {
+            // RFC 6874: the zone of a link-local address, which some clients send along.
+            let (address, zone) = inner.split_once('%').unwrap_or((inner, "zone"));
+            let is_zone = |byte| scan::is(byte, HOST) || byte == b'%';
+            let is_zone = !zone.is_empty() && zone.bytes().all(is_zone);
+            address.parse::<Ipv6Addr>().is_ok() && is_zone
+        }
         None => !host.is_empty() && scan::are(host.as_bytes(), HOST),
     };
     let port = match port {

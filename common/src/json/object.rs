@@ -307,10 +307,7 @@ mod tests {
             object.array("c", |_| {}).field("e", "{").field("f", u64::MAX);
             object.field("g", "[".to_owned()).end();
         });
-        assert_eq!(
-            text,
-            r#"{"a":[{"b":true}],"c":[],"e":"{","f":18446744073709551615,"g":"["}"#
-        );
+        assert_eq!(text, r#"{"a":[{"b":true}],"c":[],"e":"{","f":18446744073709551615,"g":"["}"#);
     }
 
     #[test]

@@ -23,6 +23,7 @@ fn every_door_of_a_leaf_leads_to_the_hub() {
     text.send("SUBSCRIBE t ann\n");
     let mut events = Raw::connect(&other.address());
     events.request("GET", "/events?topic=t", "");
+    assert_eq!(events.stream_head().status, 200);
     while !events.line().starts_with("id: ") {}
     // A text subscription is not answered; an answer behind it says that it has begun.
     text.send("nonsense\n");

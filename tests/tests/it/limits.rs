@@ -174,7 +174,7 @@ fn an_event_stream_has_200_topics_at_most() {
         query(200),
         vec![place; 200].join(",")
     ));
-    assert_eq!(raw.answer_to_head().status, 200);
+    assert_eq!(raw.stream_head().status, 200);
     assert_eq!(raw.line(), "retry: 1000");
 }
 

@@ -41,6 +41,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics fails, and its helpers are tests too")]
 
 mod access;
+mod bodies;
 mod brokers;
 mod chain;
 mod channels;
@@ -75,6 +76,7 @@ mod push;
 mod qos;
 mod restarts;
 mod shortage;
+mod strangers;
 mod structure;
 mod supervised;
 mod tidy;

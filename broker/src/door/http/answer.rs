@@ -39,6 +39,7 @@ pub(super) enum Type {
     Metrics,
     Json,
     Problem,
+    Events,
 }
 
 impl Type {
@@ -49,6 +50,7 @@ impl Type {
             Type::Metrics => metrics::TYPE,
             Type::Json => "application/json",
             Type::Problem => "application/problem+json",
+            Type::Events => "text/event-stream",
         }
     }
 }
@@ -88,7 +90,7 @@ impl<'a> Answers<'a> {
         fields: &[(&str, &str)],
         manner: Manner<'_>,
     ) {
-        self.head(status, Some((kind, body.len() as u64)), fields, manner);
+        self.head(status, Some((kind, Some(body.len() as u64))), fields, manner);
         if !manner.head_only {
             self.bytes.extend_from_slice(body);
         }
@@ -100,11 +102,12 @@ impl<'a> Answers<'a> {
     }
 
     /// The head of an event stream, which goes on until the connection ends.
-    pub(super) fn events(&mut self, manner: Manner<'_>) {
-        let fields = [("Content-Type", "text/event-stream"), ("Cache-Control", "no-store")];
-        // Without a length the body ends with the connection (RFC 9112 §6.3), except for `HEAD`.
+    pub(super) fn events(&mut self, chunked: bool, manner: Manner<'_>) {
+        // Proxies would hold events back until they have a buffer full (nginx).
+        let fields = [("X-Accel-Buffering", "no"), ("Transfer-Encoding", "chunked")];
+        let fields = if chunked { &fields[..] } else { &fields[..1] };
         let keep_alive = manner.keep_alive && manner.head_only;
-        self.head(200, None, &fields, Manner { keep_alive, ..manner });
+        self.head(200, Some((Type::Events, None)), fields, Manner { keep_alive, ..manner });
     }
 
     /// What a path takes. A page of an allowed origin is told what it may send there.
@@ -112,7 +115,10 @@ impl<'a> Answers<'a> {
         let preflight = [
             ("Allow", allow),
             ("Access-Control-Allow-Methods", allow),
-            ("Access-Control-Allow-Headers", "Authorization, Content-Type, Last-Event-ID"),
+            (
+                "Access-Control-Allow-Headers",
+                "Authorization, Cache-Control, Content-Type, Last-Event-ID",
+            ),
             ("Access-Control-Max-Age", PREFLIGHT_SECONDS),
         ];
         let count = if manner.origin.is_some() { preflight.len() } else { 1 };
@@ -123,7 +129,7 @@ impl<'a> Answers<'a> {
     pub(super) fn list(&mut self, size: u64, next: Cursor, manner: Manner<'_>) {
         let [offset, stream] = cursor_fields(next);
         let fields = [(offset.0, offset.1.as_str()), (stream.0, stream.1.as_str())];
-        self.head(200, Some((Type::Text, size)), &fields, manner);
+        self.head(200, Some((Type::Text, Some(size))), &fields, manner);
     }
 
     /// Where the list goes whose head was written.
@@ -195,7 +201,7 @@ impl<'a> Answers<'a> {
     fn head(
         &mut self,
         status: u16,
-        body: Option<(Type, u64)>,
+        body: Option<(Type, Option<u64>)>,
         fields: &[(&str, &str)],
         manner: Manner<'_>,
     ) {
@@ -209,9 +215,16 @@ impl<'a> Answers<'a> {
         bytes::write_decimal(out, u64::from(status));
         put(out, &[" ", title(status), "\r\nDate: ", &self.date, "\r\n"]);
         if let Some((kind, size)) = body {
-            put(out, &["Content-Type: ", kind.name(), "\r\nContent-Length: "]);
-            bytes::write_decimal(out, size);
-            put(out, &["\r\n"]);
+            put(out, &["Content-Type: ", kind.name(), "\r\n"]);
+            if let Some(size) = size {
+                put(out, &["Content-Length: "]);
+                bytes::write_decimal(out, size);
+                put(out, &["\r\n"]);
+            }
+            if !matches!(kind, Type::Html) {
+                // Clients wrote what stands in it: no browser may take it for a page or keep it.
+                put(out, &["X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n"]);
+            }
         }
         for (name, value) in fields {
             put(out, &[name, ": ", value, "\r\n"]);

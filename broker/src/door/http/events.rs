@@ -6,9 +6,10 @@
 use super::route::EventsQuery;
 use super::{Door, End, Manner};
 use crate::broker::Broker;
+use crate::push::format::Format;
 use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
-use crate::store::stream::{self, Cursor};
+use crate::store::stream::{self, Cursor, StreamId};
 use common::connection::Error;
 use common::limits::INPUT_END_GRACE;
 use std::fmt::Write as _;
@@ -34,7 +35,7 @@ impl Door<'_> {
                 return Ok(());
             }
         };
-        self.answers.events(manner);
+        self.answers.events(query.chunked, manner);
         if manner.head_only {
             return Ok(());
         }
@@ -50,9 +51,11 @@ impl Door<'_> {
         });
         // Before anything else, so that a client that has seen no event can come back as well.
         let _ = write!(first, "retry: {RETRY_MILLISECONDS}\nid: {id}\n\n");
+        let format = if query.chunked { Format::ChunkedEvent } else { Format::Event };
+        format.frame(&mut first);
         let topics = query.topics.iter().map(String::as_str).zip(begin);
         // The last room may be gone since.
-        subscriber.stream(topics, &mut first).map_err(|_| End)?;
+        subscriber.stream(topics, format, &mut first).map_err(|_| End)?;
         let mut alive = subscriber.answer(&mut first);
         let mut heartbeat = Instant::now() + HEARTBEAT_TIME;
         while alive {
@@ -70,7 +73,9 @@ impl Door<'_> {
             if self.broker.vanished.is_gone(self.connection.stream()) {
                 break;
             }
-            alive = subscriber.answer(&mut b":\n\n".to_vec());
+            let mut comment = b":\n\n".to_vec();
+            format.frame(&mut comment);
+            alive = subscriber.answer(&mut comment);
             heartbeat = Instant::now() + HEARTBEAT_TIME;
         }
         Err(End)
@@ -90,12 +95,17 @@ fn places(broker: &Arc<Broker>, query: &EventsQuery) -> Result<Vec<Cursor>, Refu
     if last.len() != query.topics.len() {
         return Err(Refusal::field("Last-Event-ID", "is not of a stream of these topics"));
     }
-    // A place in a list that is gone is not refused: the stream says `reset` and goes on.
-    for (topic, place) in query.topics.iter().zip(last) {
+    let begin = |(topic, &cursor): (&String, &Cursor)| {
         let end = broker.push.topics.end(topic);
-        if place.stream == end.stream && place.next > end.next {
-            return Err(Refusal::PastEnd { from: place.next, next: end.next });
+        // What was read from a longer list, perhaps before an older copy of it was put back, is no
+        // beginning of this one: the stream says `reset` and goes on with this list, as it does for
+        // a cursor of another. A mirror may only be behind its home; there the stream waits.
+        let is_ahead = cursor.stream == end.stream && cursor.next > end.next;
+        if is_ahead && !broker.push.topics.is_mirror(topic) {
+            Cursor { stream: StreamId::random(), ..cursor }
+        } else {
+            cursor
         }
-    }
-    Ok(last.clone())
+    };
+    Ok(query.topics.iter().zip(last).map(begin).collect())
 }

@@ -14,7 +14,7 @@ mod route;
 mod topics;
 
 use self::answer::{Answers, Type};
-use self::route::Route;
+use self::route::{Route, TopicsCall};
 use super::publish::{self, BATCH_MAX};
 use super::{ANSWERS_SIZE, linger};
 use crate::activity::Activity;
@@ -383,9 +383,13 @@ fn take<'a>(
         Route::Lines { topic } => share
             .grow(input_budget::lines_size(body))
             .and_then(|()| topics::read_lines(topic, body, batch, size_max)),
+        // Nothing may be taken and dropped as if it had been stored.
+        Route::Topics(TopicsCall::Create(_)) if !body.is_empty() => topics::check_bounds(body),
+        _ if !body.is_empty() => Err(Refusal::UnusedBody),
         _ => return Next::Request(route, manner),
     };
     match added {
+        Ok(()) if matches!(route, Route::Topics(_)) => Next::Request(route, manner),
         Ok(()) => Next::Publish(manner),
         Err(refusal) => Next::Request(Route::Refuse(refusal), manner),
     }

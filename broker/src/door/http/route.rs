@@ -60,6 +60,8 @@ pub(super) struct EventsQuery {
     pub(super) from: Option<u64>,
     /// The places to go on at: they win over `from`.
     pub(super) last: Option<Vec<Cursor>>,
+    /// Whether the client knows the chunked transfer coding.
+    pub(super) chunked: bool,
 }
 
 /// What is asked of topics as resources.
@@ -100,10 +102,14 @@ pub(super) fn of(request: &Request<'_>) -> Result<Route, Refusal> {
     if !allow.split(", ").any(|method| method == request.method) {
         return Err(Refusal::Method { allow });
     }
-    if request.method == "POST" {
+    if matches!(request.method, "POST" | "PUT") {
         let mut codings = request.fields.members("Content-Encoding");
         if codings.any(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
             return Err(Refusal::ContentEncoding);
+        }
+        let kind = request.fields.get("Content-Type").unwrap_or_default();
+        if kind.get(..10).is_some_and(|kind| kind.eq_ignore_ascii_case("multipart/")) {
+            return Err(Refusal::Form);
         }
     }
     if let Some(topic) = topic {
@@ -135,7 +141,8 @@ fn of_topic(method: &str, topic: &str) -> Result<Route, Refusal> {
 }
 
 fn events_query(request: &Request<'_>) -> Result<EventsQuery, Refusal> {
-    let mut found = EventsQuery::default();
+    let mut found = EventsQuery { chunked: request.minor_version > 0, ..EventsQuery::default() };
+    let mut last_in_query = None;
     for pair in percent::pairs(request.query) {
         let (name, value) = pair.map_err(|_| Refusal::field("query", BAD_ENCODING))?;
         match name.as_ref() {
@@ -151,6 +158,13 @@ fn events_query(request: &Request<'_>) -> Result<EventsQuery, Refusal> {
             }
             "from" if found.from.is_some() => return Err(Refusal::field("from", "is given twice")),
             "from" => found.from = Some(number("from", &value)?),
+            // Clients that cannot set a header send it so, in one of these spellings.
+            name if ["lastEventId", "Last-Event-ID"]
+                .iter()
+                .any(|it| it.eq_ignore_ascii_case(name)) =>
+            {
+                last_in_query = Some(value);
+            }
             _ => {}
         }
     }
@@ -158,7 +172,8 @@ fn events_query(request: &Request<'_>) -> Result<EventsQuery, Refusal> {
         return Err(Refusal::field("topic", "is missing"));
     }
     // An empty field is what a browser sends after an empty id: it says nothing.
-    if let Some(last) = request.fields.get("Last-Event-ID").filter(|last| !last.is_empty()) {
+    let last = request.fields.get("Last-Event-ID").filter(|last| !last.is_empty());
+    if let Some(last) = last.or(last_in_query.as_deref().filter(|last| !last.is_empty())) {
         let places = last.split(',').map(str::parse).collect::<Result<Vec<_>, _>>();
         let places = places.map_err(|_| Refusal::field("Last-Event-ID", "was not given here"))?;
         found.last = Some(places);

@@ -3,11 +3,12 @@
 use super::answer::Type;
 use super::route::TopicsCall;
 use super::{Door, End, Manner};
+use crate::door::BYTE_ORDER_MARK;
 use crate::refusal::Refusal;
 use crate::store::batch::Batch;
 use crate::store::topic_state::Summary;
 use common::bytes;
-use common::json::{Array, Charset, Object};
+use common::json::{self, Array, Charset, Object, Value};
 use common::limits::BODY_SIZE_MAX;
 use std::str;
 
@@ -92,6 +93,17 @@ impl Door<'_> {
     }
 }
 
+/// Checks the body of a `PUT`, which is a JSON object of bounds.
+pub(super) fn check_bounds(body: &[u8]) -> Result<(), Refusal> {
+    match json::parse(body) {
+        Ok(Value::Object(members)) => match members.first() {
+            None => Ok(()),
+            Some((key, _)) => Err(Refusal::field(key, "is not a bound of a topic")),
+        },
+        _ => Err(Refusal::NoBounds),
+    }
+}
+
 /// Reads a bulk body, a message a line, and adds it to the batch as one publish.
 pub(super) fn read_lines(
     topic: &str,
@@ -99,6 +111,8 @@ pub(super) fn read_lines(
     batch: &mut Batch,
     size_max: usize,
 ) -> Result<(), Refusal> {
+    // Editors of some systems begin a file with a byte order mark; it is no part of its first line.
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     let text = str::from_utf8(body).map_err(|error| {
         let before = body.get(..error.valid_up_to()).unwrap_or_default();
         let number = 1 + bytes::count(before, |byte| byte == b'\n');
@@ -141,6 +155,7 @@ mod tests {
         assert_eq!(read(b"one\ntwo\r\n\nfour").unwrap(), ["one", "two", "", "four"]);
         assert!(read(b"").unwrap().is_empty());
         assert_eq!(read(b"\n").unwrap(), [""]);
+        assert_eq!(read(b"\xEF\xBB\xBFone\r\n\xEF\xBB\xBF").unwrap(), ["one", "\u{feff}"]);
     }
 
     #[test]
