@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::{env, fs};
 
@@ -22,14 +22,19 @@ pub fn command(name: &str) -> Command {
     command
 }
 
-/// A command that starts the example `name` as [`command`] starts a program.
+/// A command that starts an example of `common` as [`command`] starts a program.
 ///
 /// # Panics
 ///
-/// When the programs cannot be built.
+/// When it cannot be built.
 #[must_use]
 pub fn example(name: &str) -> Command {
-    command(&format!("examples/{name}"))
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder =
+        FOLDER.get_or_init(|| build(&["--package", "common", "--examples"], Stdio::null()));
+    let mut command = Command::new(folder.join("examples").join(file_name(name)));
+    without_surroundings(&mut command);
+    command
 }
 
 /// The same, started by another program that is given its path and arguments; by none where
@@ -56,9 +61,36 @@ pub(crate) fn without_surroundings(command: &mut Command) {
 /// When the programs cannot be built.
 #[must_use]
 pub fn path(name: &str) -> PathBuf {
+    folder_of_programs(Stdio::null()).join(file_name(name))
+}
+
+/// Builds the programs, if they are not there, and lets Cargo show how far it is.
+///
+/// # Panics
+///
+/// When they cannot be built.
+pub fn build_in_the_open() {
+    folder_of_programs(Stdio::inherit());
+}
+
+/// Whether the programs were built before.
+#[must_use]
+pub fn are_built() -> bool {
+    PROGRAMS.iter().all(|name| profile_folder().join(file_name(name)).exists())
+}
+
+/// The programs that a user has.
+const PROGRAMS: [&str; 3] = ["broker", "publisher", "subscriber"];
+
+fn folder_of_programs(progress: Stdio) -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let folder = FOLDER.get_or_init(build);
-    folder.join(format!("{name}{}", env::consts::EXE_SUFFIX))
+    let packages = PROGRAMS.iter().flat_map(|name| ["--package", name]);
+    let what: Vec<_> = packages.chain(["--bins"]).collect();
+    FOLDER.get_or_init(|| build(&what, progress))
+}
+
+fn file_name(name: &str) -> String {
+    format!("{name}{}", env::consts::EXE_SUFFIX)
 }
 
 /// The root of the workspace.
@@ -82,26 +114,21 @@ pub fn target() -> PathBuf {
     profile.parent().expect("a profile's folder lies in the target folder").to_owned()
 }
 
-/// Builds all programs beside the running one, and gives their folder.
+/// Builds programs beside the running one, and gives their folder.
 ///
 /// Cargo does not build the programs of one package for the tests of another. Everything but
 /// the last step has been built already when a test runs, so this takes a moment only.
-fn build() -> PathBuf {
+fn build(what: &[&str], progress: Stdio) -> PathBuf {
     let folder = profile_folder();
     let profile = match folder.file_name().and_then(OsStr::to_str) {
         Some("debug") | None => "dev",
         Some(name) => name,
     };
-    let output = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--workspace", "--bins", "--examples", "--offline", "--quiet"])
-        .args(["--profile", profile])
-        .arg("--target-dir")
-        .arg(target())
-        .current_dir(workspace())
-        .output()
-        .unwrap_or_else(|error| panic!("cannot run cargo: {error}"));
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "cannot build the programs:\n{errors}");
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--offline", "--profile", profile]).args(what);
+    cargo.arg("--target-dir").arg(target()).current_dir(workspace()).stderr(progress);
+    let status = cargo.status().unwrap_or_else(|error| panic!("cannot run cargo: {error}"));
+    assert!(status.success(), "cannot build the programs: see {cargo:?}");
     folder
 }
 

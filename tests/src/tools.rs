@@ -5,6 +5,7 @@
 
 use crate::program;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::{env, thread};
 
@@ -14,6 +15,40 @@ pub fn python3() -> Option<Command> {
     let mut command = find("python3")?;
     command.arg("-u");
     Some(command)
+}
+
+/// Python 3 with a module of others; nothing where either is missing.
+///
+/// It is looked for in the folder `libraries` of the target folder first, where `.ci/run` puts it.
+#[must_use]
+pub fn python_with(module: &str) -> Option<Command> {
+    let own = program::target().join("libraries/python/bin/python3");
+    let name = if own.exists() { own.display().to_string() } else { "python3".to_owned() };
+    let mut command = find_by(&name, &["-c", &format!("import {module}")], module)?;
+    command.arg("-u");
+    Some(command)
+}
+
+/// Node, and the folder of a library of npm; nothing where either is missing.
+#[must_use]
+pub fn node_with(library: &str) -> Option<(Command, PathBuf)> {
+    let folder = program::target().join("libraries");
+    let load = "require('node:module').createRequire(process.argv[1] + '/')(process.argv[2])";
+    let path = folder.display().to_string();
+    let command = find_by("node", &["-e", load, "--", &path, library], library)?;
+    Some((command, folder))
+}
+
+/// A web server that is a proxy; nothing where there is none.
+#[must_use]
+pub fn nginx() -> Option<Command> {
+    find_by("nginx", &["-v"], "nginx")
+}
+
+/// Another proxy; nothing where there is none.
+#[must_use]
+pub fn haproxy() -> Option<Command> {
+    find_by("haproxy", &["-v"], "haproxy")
 }
 
 /// The command-line HTTP client; nothing where there is none.
@@ -52,8 +87,13 @@ pub fn terminal(command_line: &str) -> Option<Command> {
 }
 
 fn find(name: &str) -> Option<Command> {
+    find_by(name, &["--version"], name)
+}
+
+/// A program that succeeds with these arguments; `what` is missing where it does not.
+fn find_by(name: &str, arguments: &[&str], what: &str) -> Option<Command> {
     let mut check = Command::new(name);
-    check.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    check.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     if check.status().is_ok_and(|status| status.success()) {
         let mut command = Command::new(name);
         program::without_surroundings(&mut command);
@@ -61,8 +101,8 @@ fn find(name: &str) -> Option<Command> {
         command.env("no_proxy", "*");
         return Some(command);
     }
-    assert!(env::var_os("CI").is_none(), "{name} is missing, and no test may be skipped here");
-    say_skipped(&format!("there is no {name}"));
+    assert!(env::var_os("CI").is_none(), "{what} is missing, and no test may be skipped here");
+    say_skipped(&format!("there is no {what}"));
     None
 }
 
@@ -71,5 +111,5 @@ pub fn say_skipped(why: &str) {
     let thread = thread::current();
     let test = thread.name().unwrap_or("a test");
     // Not with a macro: of what that prints, only tests that fail show anything.
-    let _ = writeln!(io::stderr(), "{test}: skipped, {why}");
+    let _ = writeln!(io::stderr(), "{test}: skipped: {why}");
 }

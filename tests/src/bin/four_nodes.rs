@@ -24,6 +24,10 @@ const AFTERMATH: Duration = Duration::from_millis(300);
 fn main() -> ExitCode {
     let paint = Paint::for_output();
     let root = program::target().join("four-nodes");
+    if !program::are_built() {
+        println!("The three programs are built first, which takes half a minute to two minutes.");
+    }
+    program::build_in_the_open();
     println!("{}", paint.bold("Four nodes: a broker, two subscribers, a publisher"));
     println!();
 
@@ -52,7 +56,21 @@ fn main() -> ExitCode {
     println!();
     println!("Each node has a folder in {}", root.display());
     println!("with what it printed and, for a subscriber, topic.txt and received.txt.");
+    println!();
+    say_what_is_next(&address);
     if is_exact { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Says where to look now. For a person at a terminal the broker goes on until Enter is pressed.
+fn say_what_is_next(address: &str) {
+    if io::stdin().is_terminal() && io::stdout().is_terminal() {
+        println!("The broker still runs: open {address} in a browser. Enter ends it.");
+        // Whatever comes, or nothing: it was enough.
+        let _ = io::stdin().read_line(&mut String::new());
+    }
+    println!("A broker to play with:");
+    println!("  {}", program::path("broker").display());
+    println!("Then open http://localhost:9000 in a browser.");
 }
 
 /// A subscriber, and how much of its file has been shown.

@@ -2,7 +2,7 @@
 //! whatever starts late, dies or knows no more than the bare contract.
 
 use std::net::TcpStream;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use tests::raw::{self, Raw};
@@ -21,6 +21,18 @@ fn two_subscribers_receive_their_topics_in_order() {
     beta.expect(&BETA);
     assert_eq!(system.messages("alpha"), ALPHA);
     assert_eq!(system.messages("beta"), BETA);
+}
+
+#[test]
+fn the_demonstration_says_what_was_received_and_what_to_do_next() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_four_nodes"));
+    command.env("CARGO", env!("CARGO")).stdin(Stdio::null());
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("alpha: received.txt is exact, 3 lines"), "{said}");
+    let next = format!("A broker to play with:\n  {}\n", program::path("broker").display());
+    assert!(said.contains(&next), "{said}");
 }
 
 #[test]
