@@ -61,3 +61,11 @@ pub(super) fn as_number(name: &str, value: Option<&Value<'_>>) -> Result<Option<
     };
     value.map(number).transpose()
 }
+
+pub(super) fn digest(value: &str) -> Result<u32, Refusal> {
+    let digits = value.len() == 8 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match u32::from_str_radix(value, 16) {
+        Ok(digest) if digits => Ok(digest),
+        _ => Err(Refusal::field("digest", "is not 8 hexadecimal digits")),
+    }
+}

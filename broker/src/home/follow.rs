@@ -8,7 +8,7 @@
 
 use super::following::Phase;
 use super::mirrors::Mirrors;
-use super::remote::{Event, Reason};
+use super::remote::{Event, MirrorEnd, Reason};
 use crate::refusal::Refusal;
 use crate::store::change::Mirrored;
 use crate::store::stream::{Cursor, StreamId};
@@ -139,19 +139,22 @@ impl Mirrors {
 
     /// Asks for topics from the ends of their mirrors on.
     pub(super) fn follow(&self, topics: impl IntoIterator<Item = String>) {
-        let cursor = |topic: &str| match self.push.topics.is_mirror(topic) {
-            true => self.push.topics.end(topic),
-            // What is not a mirror is of no concern to the home.
-            false => Cursor { stream: StreamId::NONE, next: 0 },
-        };
-        let topics = topics.into_iter().map(|topic| {
-            let cursor = cursor(&topic);
-            (topic, cursor)
-        });
-        let topics: Vec<_> = topics.collect();
-        if !topics.is_empty() {
-            self.home.follow(&topics);
+        let mirrors: Vec<_> = topics.into_iter().map(|topic| self.end(topic)).collect();
+        if !mirrors.is_empty() {
+            self.home.follow(&mirrors);
         }
+    }
+
+    fn end(&self, topic: String) -> MirrorEnd {
+        let topics = &self.push.topics;
+        // What is not a mirror is of no concern to the home.
+        if topics.is_mirror(&topic) {
+            let Cursor { stream, next } = topics.end(&topic);
+            if let Ok(digest) = topics.digest(&topic, stream, next) {
+                return MirrorEnd { topic, next, stream, digest };
+            }
+        }
+        MirrorEnd { topic, next: 0, stream: StreamId::NONE, digest: 0 }
     }
 
     /// Asks once more for the topics whose mirrors stopped, and leaves those that nobody needs.
@@ -192,8 +195,15 @@ impl Mirrors {
 
     /// The home sends a topic from now on; its list ends at `end`.
     fn confirmed(&self, topic: &str, end: Cursor) {
+        let topics = &self.push.topics;
+        let before = topics.end(topic);
+        if topics.is_mirror(topic) && before.next > 0 && before.stream != end.stream {
+            // The home's list begins with what the mirror holds, and has another id.
+            self.home.leave(topic);
+            return self.refused(topic, Reason::OtherList);
+        }
         if end.stream != StreamId::NONE
-            && let Err(refusal) = self.push.topics.begin_mirror(topic, end.stream)
+            && let Err(refusal) = topics.begin_mirror(topic, end.stream)
         {
             return self.fail(topic, refusal);
         }

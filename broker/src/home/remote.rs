@@ -35,9 +35,9 @@ pub(super) trait RemoteHome: Send + Sync {
     /// [`Refusal::NoTopic`], or what else the home says.
     fn delete(&self, topic: &str, deadline: Instant) -> Result<(), Refusal>;
 
-    /// Asks for everything from these positions on. The answers are events. Where there is no
-    /// connection, nothing is asked: see [`Event::Connected`].
-    fn follow(&self, topics: &[(String, Cursor)]);
+    /// Asks for topics from the ends of their mirrors on. The answers are events. Where there is
+    /// no connection, nothing is asked: see [`Event::Connected`].
+    fn follow(&self, mirrors: &[MirrorEnd]);
 
     /// Asks for no more of a topic.
     fn leave(&self, topic: &str);
@@ -56,6 +56,17 @@ pub(super) trait RemoteHome: Send + Sync {
 
 /// A publish on its way to its home, and its entries.
 pub(super) type Forwarded<'a> = (&'a Publish, &'a [String]);
+
+/// Where the mirror of a topic ends.
+pub(super) struct MirrorEnd {
+    pub(super) topic: String,
+    /// The offset that it needs next.
+    pub(super) next: u64,
+    /// The list that it mirrors; [`StreamId::NONE`] where there is no mirror yet.
+    pub(super) stream: StreamId,
+    /// The digest of what it holds: the home's list has to begin with that.
+    pub(super) digest: u32,
+}
 
 /// What comes from a home.
 pub(super) enum Event<'a> {

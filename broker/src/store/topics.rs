@@ -250,6 +250,23 @@ impl Topics {
         })
     }
 
+    /// Where a reader goes on that has read messages of this digest before `from`. Whatever list
+    /// it read them from: one that begins with the same messages is the right one.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::PastEnd`], [`Refusal::OtherDigest`].
+    pub(crate) fn resume(&self, topic: &str, from: u64, digest: u32) -> Result<Cursor, Refusal> {
+        let end = self.end(topic);
+        if from > end.next {
+            return Err(Refusal::PastEnd { from, next: end.next });
+        }
+        match self.digest(topic, end.stream, from)? == digest {
+            true => Ok(Cursor { next: from, ..end }),
+            false => Err(Refusal::OtherDigest),
+        }
+    }
+
     /// The digest: CRC-32 of the text that `GET /messages` gives for the messages before `end`.
     ///
     /// # Errors

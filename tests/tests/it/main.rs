@@ -6,6 +6,7 @@
 //! - [`chain`]: from a file to `received.txt`, whoever is killed on the way
 //! - [`channels`]: clients of the dialect of channels, written in another language
 //! - [`client`]: the client library, across restarts and networks that lose things
+//! - [`copies`]: readers and mirrors that know more than what was put back
 //! - [`deploy`]: what is written about running the broker
 //! - [`dialogue`]: lines that people type, and those that a broker answers with
 //! - [`events`]: event streams
@@ -46,6 +47,7 @@ mod brokers;
 mod chain;
 mod channels;
 mod client;
+mod copies;
 mod deploy;
 mod dialogue;
 mod events;

@@ -1,5 +1,6 @@
 //! From a request's head to what it asks for.
 
+use crate::door::fields;
 use crate::refusal::Refusal;
 use crate::store::entry;
 use crate::store::stream::{Cursor, StreamId};
@@ -206,7 +207,7 @@ fn messages_query(query: &str) -> Result<MessagesQuery, Refusal> {
                 found.wait = Some(Duration::from_secs(seconds));
             }
             "stream" => found.stream = Some(stream(&value)?),
-            _ => found.digest = Some(digest(&value)?),
+            _ => found.digest = Some(fields::digest(&value)?),
         }
     }
     if found.topic.is_empty() {
@@ -232,14 +233,6 @@ fn number(name: &str, value: &str) -> Result<u64, Refusal> {
 
 fn stream(value: &str) -> Result<StreamId, Refusal> {
     value.parse().map_err(|_| Refusal::field("stream", "is not 16 hexadecimal digits"))
-}
-
-fn digest(value: &str) -> Result<u32, Refusal> {
-    let digits = value.len() == 8 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
-    match u32::from_str_radix(value, 16) {
-        Ok(digest) if digits => Ok(digest),
-        _ => Err(Refusal::field("digest", "is not 8 hexadecimal digits")),
-    }
 }
 
 #[cfg(test)]

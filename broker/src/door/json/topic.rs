@@ -2,7 +2,7 @@
 
 use super::{Dialect, Json};
 use crate::door::commands::Commands;
-use crate::door::fields::{number, required_text, text, topic};
+use crate::door::fields::{digest, field, number, required_text, text, topic};
 use crate::door::publish::write_rest_of_receipt;
 use crate::push::format::Format;
 use crate::refusal::Refusal;
@@ -63,8 +63,13 @@ impl Commands<'_, Json> {
         let stream = stream(arguments)?;
         let name = text(arguments, "subscriber")?;
         self.broker.prepare_for(&self.subscriber, topic)?;
+        let digest = DigestField::of(arguments)?;
+        let topics = &self.broker.push.topics;
         let begin = |end: Cursor| {
-            let begin = stream::begin(end, from.unwrap_or(end.next), stream)?;
+            let begin = match (from, digest) {
+                (Some(from), DigestField::Checked(digest)) => topics.resume(topic, from, digest)?,
+                _ => stream::begin(end, from.unwrap_or(end.next), stream)?,
+            };
             match name {
                 // A name that is known goes on at its own place.
                 Some(name) => self.subscriber.lasting(name, topic, begin),
@@ -79,9 +84,13 @@ impl Commands<'_, Json> {
             &mut self.answers,
             |answers, cursor| {
                 success(answers, &format!("Subscribed to topic '{topic}'"), |answer| {
-                    let end = self.broker.push.topics.end(topic).next;
                     answer.field("next", cursor.next).field("stream", cursor.stream);
-                    answer.field("end", end).field("topic", topic);
+                    answer.field("end", topics.end(topic).next).field("topic", topic);
+                    if digest != DigestField::None
+                        && let Ok(digest) = topics.digest(topic, cursor.stream, cursor.next)
+                    {
+                        answer.field("digest", format!("{digest:08x}"));
+                    }
                 });
             },
         )
@@ -105,7 +114,11 @@ impl Commands<'_, Json> {
         let topic = topic(arguments, "topic")?;
         self.broker.prepare(topic)?;
         let end = self.broker.push.topics.find(topic)?;
-        let begin = stream::begin(end, number(arguments, "from")?.unwrap_or(0), None)?;
+        let from = number(arguments, "from")?.unwrap_or(0);
+        let begin = match DigestField::of(arguments)? {
+            DigestField::Checked(digest) => self.broker.push.topics.resume(topic, from, digest)?,
+            _ => stream::begin(end, from, None)?,
+        };
         let limit = number(arguments, "limit")?.unwrap_or(u64::MAX);
         let last = end.next.min(begin.next.saturating_add(limit));
         let mut text = Vec::new();
@@ -143,6 +156,26 @@ impl Commands<'_, Json> {
         }
         success(&mut self.answers, "Acknowledged", |_| {});
         Ok(())
+    }
+}
+
+/// The digest of what the client has read before the offset that it asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum DigestField {
+    None,
+    /// It wants to know it.
+    Asked,
+    /// It must be this one, or the client has read another list.
+    Checked(u32),
+}
+
+impl DigestField {
+    fn of(arguments: &Value<'_>) -> Result<DigestField, Refusal> {
+        match field(arguments, "digest")? {
+            None | Some(Value::Bool(false)) => Ok(DigestField::None),
+            Some(Value::Bool(true)) => Ok(DigestField::Asked),
+            Some(value) => digest(value.as_str().unwrap_or_default()).map(DigestField::Checked),
+        }
     }
 }
 

@@ -1,10 +1,10 @@
 //! What one broker says to another, as bytes: commands of the dialect of topics.
 
 use super::super::index::Address;
-use super::super::remote::Forwarded;
+use super::super::remote::{Forwarded, MirrorEnd};
 use crate::refusal::Refusal;
 use crate::store::entry::{self, Entry};
-use crate::store::stream::{Cursor, StreamId};
+use crate::store::stream::StreamId;
 use common::json::Object;
 use common::limits::BODY_SIZE_MAX;
 use std::time::Duration;
@@ -38,9 +38,10 @@ pub(super) fn path(seen: &[String], time: Duration) -> Vec<u8> {
 }
 
 /// The command that takes a topic up at the end of its mirror.
-pub(super) fn subscribe(topic: &str, Cursor { stream, next }: Cursor) -> Vec<u8> {
+pub(super) fn subscribe(mirror: &MirrorEnd) -> Vec<u8> {
     write("subscribe", |object| {
-        object.field("topic", topic).field("from", next).field("stream", stream);
+        object.field("topic", &mirror.topic).field("from", mirror.next);
+        object.field("stream", mirror.stream).field("digest", format!("{:08x}", mirror.digest));
     })
 }
 

@@ -21,12 +21,12 @@ mod pool;
 pub(super) use index_client::IndexClient;
 
 use super::Identity;
-use super::remote::{Event, Forwarded, RemoteHome};
+use super::remote::{Event, Forwarded, MirrorEnd, RemoteHome};
 use crate::push::Push;
 use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
 use crate::store::admission::Receipt;
-use crate::store::stream::{Cursor, StreamId};
+use crate::store::stream::StreamId;
 use answer::Reason;
 use connection::Target;
 use pool::ConnectionPool;
@@ -126,9 +126,8 @@ impl RemoteHome for BrokerHome {
         }
     }
 
-    fn follow(&self, topics: &[(String, Cursor)]) {
-        let subscribe = |(topic, cursor): &(String, Cursor)| command::subscribe(topic, *cursor);
-        self.send(&mut topics.iter().flat_map(subscribe).collect());
+    fn follow(&self, mirrors: &[MirrorEnd]) {
+        self.send(&mut mirrors.iter().flat_map(command::subscribe).collect());
     }
 
     fn leave(&self, topic: &str) {
