@@ -70,6 +70,16 @@ pub fn chromedriver() -> Option<Command> {
     find("chromedriver")
 }
 
+/// What checks man pages; nothing where it is missing. It takes no `--version`.
+#[must_use]
+pub fn mandoc() -> Option<Command> {
+    if Command::new("mandoc").arg("/dev/null").output().is_err() {
+        say_skipped("there is no mandoc");
+        return None;
+    }
+    Some(Command::new("mandoc"))
+}
+
 /// What checks the text that Prometheus reads; nothing where it is missing.
 #[must_use]
 pub fn promtool() -> Option<Command> {

@@ -24,6 +24,7 @@
 //! - [`lines`]: files and pipes, published line by line
 //! - [`load`]: many clients, slow ones, and such as break off
 //! - [`log`]: who did what
+//! - [`manuals`]: man pages and completion
 //! - [`messages`]: the list of a topic, whole, in pieces and as it grows
 //! - [`metrics`]: what is counted
 //! - [`page`], [`page_topics`]: what people see in a browser
@@ -67,6 +68,7 @@ mod limits;
 mod lines;
 mod load;
 mod log;
+mod manuals;
 mod messages;
 mod metrics;
 mod page;

@@ -4,7 +4,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::Command;
 use tests::wait::{DEADLINE, wait_until};
-use tests::{Folder, Process, program};
+use tests::{Folder, Process, program, tools};
 
 /// Starts a broker with a journal that tells this socket how far it is.
 fn start(name: &str, folder: &Folder) -> Process {
@@ -70,7 +70,7 @@ fn an_address_that_is_not_there_yet_is_waited_for() {
     let mut command = Command::new("unshare");
     command.args(["--net", "--map-root-user", "sh", "-c", "true"]);
     if !command.output().is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: no network of its own can be had");
+        tools::say_skipped("no network of its own can be had");
         return;
     }
     let mut command = Command::new("unshare");
