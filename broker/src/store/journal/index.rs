@@ -25,8 +25,10 @@ pub(super) struct Index {
     topics: HashMap<Arc<str>, StreamId>,
     /// The lists that are there.
     lists: HashMap<StreamId, List>,
-    /// Ids that these lists had before.
-    former: HashMap<StreamId, StreamId>,
+    /// The present id of lists that had another before, and all ids of these, also when they are
+    /// gone.
+    present: HashMap<StreamId, StreamId>,
+    ids: HashMap<StreamId, Vec<StreamId>>,
     /// The segment that holds the last position of each lasting subscription, by topic and
     /// subscriber.
     positions: HashMap<Arc<str>, HashMap<Box<str>, u32>>,
@@ -64,6 +66,8 @@ pub(super) struct Contents {
     /// alive where cleaning has left them.
     short_lived: u64,
     is_cleaned: bool,
+    /// Bytes of dead records that the last cleaning had to leave.
+    left: u64,
 }
 
 /// What a segment holds of one list.
@@ -86,6 +90,7 @@ impl Contents {
             subscriptions: HashSet::new(),
             short_lived: 0,
             is_cleaned,
+            left: 0,
         }
     }
 
@@ -152,12 +157,13 @@ impl Index {
         }
     }
 
-    /// Notes the next record of the row, which takes so many bytes.
+    /// Notes the next record of the row, which takes so many bytes. Says whether it changes
+    /// anything: not a deletion of what was left out already, nor a position in it.
     ///
     /// # Errors
     ///
     /// What is wrong with a record that cannot follow on those before it.
-    pub(super) fn note(&mut self, record: &Record<'_>, size: usize) -> Result<(), &'static str> {
+    pub(super) fn note(&mut self, record: &Record<'_>, size: usize) -> Result<bool, &'static str> {
         let Some(mut last) = self.segments.last_entry() else {
             return Err("no segment was begun");
         };
@@ -185,19 +191,23 @@ impl Index {
                 list.next += messages.count_left();
             }
             Record::Delete { topic, stream } => {
-                self.list(topic, stream)?;
+                self.cancellations += 1;
+                self.positions.remove(topic);
+                if self.list(topic, stream).is_err() {
+                    return Ok(false);
+                }
                 self.topics.remove(topic);
                 self.lists.remove(&stream);
-                self.positions.remove(topic);
-                self.cancellations += 1;
             }
             Record::NewStream { topic, stream, new } => {
                 let list = self.list(topic, stream)?.clone();
                 self.lists.remove(&stream);
                 self.topics.insert(Arc::clone(&list.topic), new);
                 self.lists.insert(new, list);
-                self.former.values_mut().filter(|list| **list == stream).for_each(|it| *it = new);
-                self.former.insert(stream, new);
+                let mut ids = self.ids.remove(&stream).unwrap_or_else(|| vec![stream]);
+                ids.push(new);
+                self.present.extend(ids.iter().map(|id| (*id, new)));
+                self.ids.insert(new, ids);
             }
             Record::Trim { topic, stream, first, digest } => {
                 let list = self.list(topic, stream)?;
@@ -215,20 +225,21 @@ impl Index {
             }
             Record::Position { subscriber, topic, stream, .. } => {
                 // One of a list that is gone came late: it says nothing any more.
+                self.cancellations += 1;
                 let is_present = self.find(stream).is_some_and(|list| *list.topic == *topic);
-                if is_present || stream == StreamId::NONE {
-                    match self.positions.get_mut(topic) {
-                        Some(positions) => match positions.get_mut(subscriber) {
-                            Some(last) => *last = segment,
-                            None => drop(positions.insert(subscriber.into(), segment)),
-                        },
-                        None => {
-                            let positions = HashMap::from([(subscriber.into(), segment)]);
-                            self.positions.insert(topic.into(), positions);
-                        }
+                if !is_present && stream != StreamId::NONE {
+                    return Ok(false);
+                }
+                match self.positions.get_mut(topic) {
+                    Some(positions) => match positions.get_mut(subscriber) {
+                        Some(last) => *last = segment,
+                        None => drop(positions.insert(subscriber.into(), segment)),
+                    },
+                    None => {
+                        let positions = HashMap::from([(subscriber.into(), segment)]);
+                        self.positions.insert(topic.into(), positions);
                     }
                 }
-                self.cancellations += 1;
             }
             Record::End { subscriber, topic } => {
                 if let Some(positions) = self.positions.get_mut(topic) {
@@ -240,7 +251,7 @@ impl Index {
             }
             Record::Close => {}
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The list of a topic that a record is about.
@@ -261,8 +272,8 @@ impl Index {
 
     /// The list that has this id, or had it.
     pub(super) fn find(&self, stream: StreamId) -> Option<&List> {
-        let former = || self.lists.get(self.former.get(&stream)?);
-        self.lists.get(&stream).or_else(former)
+        let renamed = || self.lists.get(self.present.get(&stream)?);
+        self.lists.get(&stream).or_else(renamed)
     }
 
     /// The list of a topic.
@@ -287,9 +298,9 @@ impl Index {
 
     /// Whether a segment before this one holds anything of a list, or positions to its topic.
     pub(super) fn is_held_before(&self, number: u32, topic: &str, stream: StreamId) -> bool {
+        let topic = hash("", topic);
         self.segments.range(..number).any(|(_, contents)| {
-            contents.streams.contains_key(&stream)
-                || contents.subscriptions.contains(&hash("", topic))
+            self.holds(contents, stream) || contents.subscriptions.contains(&topic)
         })
     }
 
@@ -301,8 +312,14 @@ impl Index {
 
     /// Whether a segment after this one holds anything of a list.
     pub(super) fn is_held_after(&self, number: u32, stream: StreamId) -> bool {
-        let mut after = self.segments.range(number + 1..);
-        after.any(|(_, contents)| contents.streams.contains_key(&stream))
+        self.segments.range(number + 1..).any(|(_, contents)| self.holds(contents, stream))
+    }
+
+    /// Whether a segment holds anything of a list, under whatever id.
+    fn holds(&self, contents: &Contents, stream: StreamId) -> bool {
+        let ids = self.present.get(&stream).and_then(|present| self.ids.get(present));
+        let is_there = |id| contents.streams.contains_key(id);
+        ids.map_or_else(|| is_there(&stream), |ids| ids.iter().any(is_there))
     }
 
     /// The first numbers of the segments with these numbers.
@@ -311,7 +328,8 @@ impl Index {
     }
 
     /// Puts what a cleaned segment holds in the place of what was there.
-    pub(super) fn replace(&mut self, contents: Contents) {
+    pub(super) fn replace(&mut self, mut contents: Contents) {
+        contents.left = contents.size.saturating_sub(self.alive(&contents));
         let numbers = contents.numbers.clone();
         self.segments.retain(|number, _| !numbers.contains(number));
         self.segments.insert(*numbers.start(), contents);
@@ -339,7 +357,7 @@ impl Index {
     pub(super) fn is_last_dead(&self, size_min: u64) -> bool {
         let last = self.segments.values().next_back();
         last.is_some_and(|contents| {
-            let dead = contents.size - self.alive(contents).min(contents.size);
+            let dead = contents.size.saturating_sub(self.alive(contents));
             dead >= size_min && dead * 2 > contents.size
         })
     }
@@ -351,7 +369,8 @@ impl Index {
         let (last, _) = self.segments.last_key_value()?;
         let closed = || self.segments.range(..*last).map(|(_, contents)| contents);
         let mostly_dead = closed().find(|contents| {
-            let dead = contents.size - self.alive(contents).min(contents.size);
+            let alive = self.alive(contents) + contents.left;
+            let dead = contents.size.saturating_sub(alive);
             dead >= dead_min && dead * 2 > contents.size
         });
         if let Some(contents) = mostly_dead {

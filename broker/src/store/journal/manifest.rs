@@ -3,7 +3,7 @@
 //! ```text
 //! topic journal 0002 0a4372f5          magic, format version, CRC-32 of what stands before it
 //! id 4f2a90c1d6b7e835                  the journal's id, which every segment repeats
-//! reached 00000003 000000000012af61    segment and byte: all before was synced when this was written
+//! reached 00000003 000000000012af61    segment and byte: all before was on disk then
 //! unsynced -                           see below
 //! 1c3ff08d                             CRC-32 of all lines above
 //! ```

@@ -87,7 +87,7 @@ pub(crate) enum Record<'a> {
         stream: StreamId,
         /// The first offset that is left; one that is not above the present one changes nothing.
         first: u64,
-        /// The digest there; `None` where a later [`Record::Trim`] has the digest of its own offset.
+        /// The digest there; `None` where a later record has that of its own offset.
         digest: Option<u32>,
     },
     /// A topic has bounds of its own.

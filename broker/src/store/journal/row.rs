@@ -135,6 +135,10 @@ impl Row {
         directory: &dyn Directory,
         ends: &[SegmentEnd],
     ) -> Result<Vec<Torn>, Error> {
+        if !self.left_over.is_empty() {
+            // The rename that made them superfluous may not be on disk.
+            directory.sync().map_err(directory.failed("sync the directory of", JOURNAL))?;
+        }
         for name in self.left_over.drain(..) {
             // What was made in its place may have replaced it.
             if directory.has(&name).map_err(directory.failed("look for", &name))? {
@@ -232,10 +236,11 @@ impl Row {
                     if segment.format == Format::One {
                         index.complete(&mut record);
                     }
-                    index.note(&record, size).map_err(Stop::Damaged)?;
+                    let counts = index.note(&record, size).map_err(Stop::Damaged)?;
                     match record {
                         Record::Close => is_closed = true,
-                        record => each(record),
+                        record if counts => each(record),
+                        _ => {}
                     }
                     Ok(())
                 })?;

@@ -3,6 +3,7 @@
 //! Letters and numbers in the names of tests are those of the list of faults that the broker
 //! must survive: C power cuts, D damage, E errors, K kills, P promises.
 
+mod cleaning;
 mod damage;
 pub(super) mod disk;
 mod errors;

@@ -1,0 +1,389 @@
+//! Cleaning: what is alive stays as it was, whatever happens in between.
+
+use super::super::cleaning::CleaningError;
+use super::super::segment::Segment;
+use super::super::{Journal, Settings, Sync};
+use super::disk::{Fault, SimulatedDisk};
+use super::{Opened, open_with, stream};
+use crate::store::batch::{Publisher, Sequence};
+use crate::store::journal::{Frame, Record};
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+
+const SMALL: Settings = Settings { sync: Sync::Always, segment_size: 700 };
+
+/// What a journal says in the end: what whoever replays it must be able to rely on.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct State {
+    topics: BTreeMap<String, List>,
+    positions: BTreeMap<(String, String), String>,
+}
+
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct List {
+    stream: String,
+    first: u64,
+    digest: Option<u32>,
+    /// From `first` on.
+    messages: BTreeMap<u64, String>,
+    bounds: String,
+    /// The last numbers of each publisher.
+    sequences: BTreeMap<String, (u64, u64)>,
+}
+
+impl State {
+    fn apply(&mut self, record: &Record<'_>) {
+        match record.clone() {
+            Record::Create { topic, stream } | Record::Mirror { topic, stream } => {
+                let list = List { stream: stream.to_string(), ..List::default() };
+                assert!(self.topics.insert(topic.to_owned(), list).is_none());
+            }
+            Record::Append { topic, first, publisher, messages, .. } => {
+                let list = self.topics.get_mut(topic).unwrap();
+                let count = messages.clone().count() as u64;
+                list.messages.extend((first..).zip(messages.map(str::to_owned)));
+                list.messages.retain(|offset, _| *offset >= list.first);
+                if let Some(Publisher { name, sequence: Some(sequence) }) = publisher {
+                    let next = sequence.later(count).sequence;
+                    list.sequences.insert(name.to_owned(), (sequence.epoch, next));
+                }
+            }
+            Record::Delete { topic, .. } => {
+                self.topics.remove(topic).unwrap();
+                self.positions.retain(|(of, _), _| of != topic);
+            }
+            Record::NewStream { topic, new, .. } => {
+                self.topics.get_mut(topic).unwrap().stream = new.to_string();
+            }
+            Record::Trim { topic, first, digest, .. } => {
+                let list = self.topics.get_mut(topic).unwrap();
+                if first > list.first || (first == list.first && digest.is_some()) {
+                    (list.first, list.digest) = (first, digest);
+                }
+                list.messages.retain(|offset, _| *offset >= list.first);
+            }
+            Record::Bounds { topic, bounds, .. } => {
+                self.topics.get_mut(topic).unwrap().bounds = bounds.to_owned();
+            }
+            Record::Sequence { topic, publisher, epoch, next, .. } => {
+                let list = self.topics.get_mut(topic).unwrap();
+                list.sequences.insert(publisher.to_owned(), (epoch, next));
+            }
+            Record::Position { subscriber, topic, stream, next } => {
+                let key = (topic.to_owned(), subscriber.to_owned());
+                self.positions.insert(key, format!("{next}@{stream}"));
+            }
+            Record::End { subscriber, topic } => {
+                self.positions.remove(&(topic.to_owned(), subscriber.to_owned()));
+            }
+            Record::Close => {}
+        }
+    }
+}
+
+/// What a start finds, and the journal that it opens.
+fn start(disk: &SimulatedDisk) -> (State, Journal) {
+    let mut state = State::default();
+    let directory = std::sync::Arc::new(disk.clone());
+    let progress = super::Progress::default();
+    let opened = Journal::open_in(directory, SMALL, &progress, |record| state.apply(&record));
+    (state, opened.unwrap().0)
+}
+
+/// Cleans until nothing is left to clean; gives how often.
+fn clean_all(journal: &Journal) -> usize {
+    let mut count = 0;
+    while journal.shared.clean_next().unwrap() {
+        count += 1;
+        assert!(count < 1000, "cleaning has no end");
+    }
+    count
+}
+
+fn segments(disk: &SimulatedDisk) -> Vec<String> {
+    let names = disk.names().into_iter();
+    names.filter(|name| Segment::number(name).is_some()).collect()
+}
+
+fn size(disk: &SimulatedDisk) -> usize {
+    segments(disk).iter().map(|name| disk.read(name).unwrap().len()).sum()
+}
+
+/// A history of random changes, as the store makes them: always the same for a seed.
+struct History {
+    random: u64,
+    /// Name, stream, first and next of each topic.
+    topics: Vec<(String, u8, u64, u64)>,
+    streams: u8,
+    sequences: BTreeMap<(u8, usize), u64>,
+}
+
+impl History {
+    fn new(seed: u64) -> History {
+        let random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        History { random, topics: Vec::new(), streams: 0, sequences: BTreeMap::new() }
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        (self.random >> 20) % end
+    }
+
+    /// Makes the next change, as one frame.
+    fn next(&mut self, frame: &mut Frame) {
+        frame.clear();
+        let count = self.topics.len() as u64;
+        let what = self.below(100);
+        if count == 0 || (what < 10 && count < 4 && self.streams < 250) {
+            let name = format!("topic {}", self.below(5));
+            if self.topics.iter().all(|(topic, ..)| *topic != name) {
+                self.streams += 1;
+                frame.create(&name, stream(self.streams));
+                self.topics.push((name, self.streams, 0, 0));
+            }
+            return;
+        }
+        let place = usize::try_from(self.below(count)).unwrap();
+        let (name, id, first, next) = self.topics[place].clone();
+        match what {
+            0..15 if count > 1 => {
+                frame.delete(&name, stream(id));
+                self.topics.remove(place);
+            }
+            15..30 if next > first => {
+                let first = first + 1 + self.below(next - first);
+                frame.trim(&name, stream(id), first, Some(u32::from(id) + 7));
+                self.topics[place].2 = first;
+            }
+            30..36 => frame.bounds(&name, stream(id), &format!("{what}\tnone\t-")),
+            36..48 => {
+                let subscriber = format!("reader {}", self.below(3));
+                frame.position(&subscriber, &name, stream(id), self.below(next + 1));
+            }
+            48..52 => frame.end(&format!("reader {}", self.below(3)), &name),
+            52..55 if self.streams < 250 => {
+                self.streams += 1;
+                frame.new_stream(&name, stream(id), stream(self.streams));
+                self.topics[place].1 = self.streams;
+            }
+            55..80 => {
+                let publisher = usize::try_from(self.below(2)).unwrap();
+                let sequence = self.sequences.entry((id, publisher)).or_default();
+                let number = Some(Sequence { epoch: 1, sequence: *sequence });
+                *sequence += 2;
+                let by = ["ann", "bob"][publisher];
+                let publisher = Some(Publisher { name: by, sequence: number });
+                let messages = [format!("{id} {next}"), format!("{id} {}", next + 1)];
+                let messages = messages.iter().map(String::as_str);
+                // Of just now, or numbers of a publisher that is gone would not be kept.
+                let now = common::clock::unix_milliseconds();
+                frame.append(&name, stream(id), next, now, publisher, messages);
+                self.topics[place].3 += 2;
+            }
+            _ => {
+                let message = format!("{id} {next} {}", "x".repeat(usize::from(id) % 40));
+                frame.append(&name, stream(id), next, 5, None, [message.as_str()].into_iter());
+                self.topics[place].3 += 1;
+            }
+        }
+    }
+}
+
+#[test]
+fn whatever_happened_a_cleaned_journal_says_the_same() {
+    let mut cleaned = 0;
+    for seed in 0..60 {
+        let disk = SimulatedDisk::default();
+        let (_, mut journal) = start(&disk);
+        let mut history = History::new(seed);
+        let mut expected = State::default();
+        let mut frame = Frame::default();
+        for step in 0..300 {
+            history.next(&mut frame);
+            journal.append(&mut frame).unwrap();
+            let text = std::str::from_utf8(frame.payload()).unwrap();
+            for (record, _) in super::Records::new(text, super::Format::Two) {
+                expected.apply(&record);
+            }
+            if history.below(12) == 0 {
+                cleaned += clean_all(&journal);
+            }
+            if history.below(40) == 0 {
+                drop(journal);
+                let found;
+                (found, journal) = start(&disk);
+                assert_eq!(found, expected, "seed {seed}, step {step}");
+            }
+        }
+        cleaned += clean_all(&journal);
+        drop(journal);
+        let (found, journal) = start(&disk);
+        assert_eq!(found, expected, "seed {seed}");
+        clean_all(&journal);
+        let (size_of_all, alive) = journal.shared.index().sizes();
+        assert!(size_of_all <= 2 * alive + 4 * 700, "seed {seed}: {size_of_all} for {alive}");
+    }
+    assert!(cleaned > 500, "{cleaned}");
+}
+
+/// A row in which cleaning rewrites, joins and drops, and what it says.
+fn row_to_clean() -> (SimulatedDisk, State) {
+    let disk = SimulatedDisk::default();
+    let (mut state, mut journal) = start(&disk);
+    let mut history = History::new(8);
+    let mut frame = Frame::default();
+    for _ in 0..60 {
+        history.next(&mut frame);
+        journal.append(&mut frame).unwrap();
+        let text = std::str::from_utf8(frame.payload()).unwrap();
+        for (record, _) in super::Records::new(text, super::Format::Two) {
+            state.apply(&record);
+        }
+    }
+    drop(journal);
+    (disk, state)
+}
+
+#[test]
+fn k09_c04_a_cleaning_that_is_killed_at_any_call_leaves_the_old_or_the_new() {
+    let (whole, expected) = row_to_clean();
+    let disk = whole.after_kill();
+    let (_, journal) = start(&disk);
+    disk.plan(None, usize::MAX, Fault::Kill);
+    assert!(clean_all(&journal) > 3);
+    assert!(size(&disk) < size(&whole));
+    let calls = disk.calls().len();
+    let mut states = 0;
+    for killed_at in 1..=calls {
+        let disk = whole.after_kill();
+        let (_, journal) = start(&disk);
+        disk.plan(None, killed_at, Fault::Kill);
+        while matches!(journal.shared.clean_next(), Ok(true)) {}
+        for after in disk.after_power_cuts().into_iter().chain([disk.after_kill()]) {
+            let (found, journal) = start(&after);
+            assert_eq!(found, expected, "killed at call {killed_at}");
+            clean_all(&journal);
+            drop(journal);
+            assert_eq!(start(&after).0, expected, "killed at call {killed_at}, cleaned again");
+            assert!(!after.names().iter().any(|name| name.ends_with(".tmp")));
+            states += 1;
+        }
+    }
+    assert!(states > calls);
+}
+
+#[test]
+fn e12_a_cleaning_that_fails_at_any_call_leaves_a_journal_that_goes_on_or_ends_the_process() {
+    let (whole, expected) = row_to_clean();
+    let disk = whole.after_kill();
+    let (_, journal) = start(&disk);
+    disk.plan(None, usize::MAX, Fault::Kill);
+    clean_all(&journal);
+    let calls = disk.calls().len();
+    for kind in [ErrorKind::StorageFull, ErrorKind::Other] {
+        for failed_at in 1..=calls {
+            let disk = whole.after_kill();
+            let (_, mut journal) = start(&disk);
+            disk.plan(None, failed_at, Fault::Error(kind));
+            let mut expected = expected.clone();
+            let is_known = loop {
+                match journal.shared.clean_next() {
+                    Ok(true) => {}
+                    Ok(false) => break true,
+                    Err(CleaningError::NotDone(_)) => break true,
+                    Err(CleaningError::Unknown(_)) => break false,
+                }
+            };
+            if is_known {
+                let mut frame = Frame::default();
+                frame.create("after", stream(255));
+                journal.append(&mut frame).unwrap();
+                let record = Record::Create { topic: "after", stream: stream(255) };
+                expected.apply(&record);
+                clean_all(&journal);
+            }
+            drop(journal);
+            for after in disk.after_power_cuts().into_iter().chain([disk.after_kill()]) {
+                assert_eq!(start(&after).0, expected, "{kind:?} at call {failed_at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn k08_a_start_on_what_a_killed_cleaning_left_can_be_killed_at_any_call() {
+    let (whole, expected) = row_to_clean();
+    let disk = whole.after_kill();
+    let (_, journal) = start(&disk);
+    disk.plan(None, usize::MAX, Fault::Kill);
+    clean_all(&journal);
+    let calls = disk.calls().len();
+    for killed_at in (1..=calls).step_by(5) {
+        let left = whole.after_kill();
+        let (_, journal) = start(&left);
+        left.plan(None, killed_at, Fault::Kill);
+        while matches!(journal.shared.clean_next(), Ok(true)) {}
+        let probe = left.after_kill();
+        probe.plan(None, usize::MAX, Fault::Kill);
+        start(&probe);
+        for start_killed_at in 1..=probe.calls().len() {
+            let disk = left.after_kill();
+            disk.plan(None, start_killed_at, Fault::Kill);
+            assert!(open_with(&disk, SMALL).is_err());
+            for after in disk.after_power_cuts().into_iter().chain([disk.after_kill()]) {
+                assert_eq!(start(&after).0, expected, "{killed_at}, then {start_killed_at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn topics_that_come_and_go_leave_a_journal_that_stays_small() {
+    let disk = SimulatedDisk::default();
+    let (_, mut journal) = start(&disk);
+    let mut frame = Frame::default();
+    for round in 0..200_u8 {
+        frame.clear();
+        frame.create("coming and going", stream(round + 1));
+        frame.append("coming and going", stream(round + 1), 0, 5, None, ["gone"].into_iter());
+        frame.position("ann", "coming and going", stream(round + 1), 1);
+        journal.append(&mut frame).unwrap();
+        frame.clear();
+        frame.delete("coming and going", stream(round + 1));
+        journal.append(&mut frame).unwrap();
+        clean_all(&journal);
+    }
+    assert!(size(&disk) < 4 * 700, "{} bytes in {:?}", size(&disk), segments(&disk));
+    drop(journal);
+    assert_eq!(start(&disk).0, State::default());
+}
+
+#[test]
+fn a_topic_that_lets_go_leaves_a_journal_that_stays_small() {
+    let disk = SimulatedDisk::default();
+    let (mut expected, mut journal) = start(&disk);
+    let mut frame = Frame::default();
+    frame.create("t", stream(1));
+    for first in 0..500 {
+        frame.append("t", stream(1), first, 5, None, ["a message"].into_iter());
+        if first >= 10 {
+            frame.trim("t", stream(1), first - 9, Some(3));
+        }
+        journal.append(&mut frame).unwrap();
+        let text = std::str::from_utf8(frame.payload()).unwrap();
+        for (record, _) in super::Records::new(text, super::Format::Two) {
+            expected.apply(&record);
+        }
+        frame.clear();
+        clean_all(&journal);
+    }
+    assert!(size(&disk) < 4 * 700, "{} bytes in {:?}", size(&disk), segments(&disk));
+    drop(journal);
+    let Opened { notices, .. } = open_with(&disk, SMALL).unwrap();
+    assert!(notices.is_empty());
+    let (found, _) = start(&disk);
+    assert_eq!(found, expected);
+    assert_eq!(found.topics["t"].messages.len(), 10);
+}
