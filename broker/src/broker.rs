@@ -81,11 +81,7 @@ impl Broker {
         if subscriber.follows(topic) {
             return Ok(());
         }
-        let prepared = self.prepare(topic);
-        if prepared.is_err() {
-            self.log.note("subscribed", topic, &prepared);
-        }
-        prepared
+        self.prepare(topic)
     }
 
     /// Creates a topic.

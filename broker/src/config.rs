@@ -150,6 +150,12 @@ pub const PROGRAM: Program = Program {
                    how it ended; - is standard output. Default: nothing is noted.",
         },
         Flag {
+            name: "log-reads",
+            value: "",
+            repeats: false,
+            help: "With --log: note reads of messages too.",
+        },
+        Flag {
             name: "head-timeout",
             value: "<seconds>",
             repeats: false,
@@ -310,6 +316,8 @@ pub struct Config {
     pub hosts: Vec<String>,
     /// Where it is noted who does what, if it is; `-` is standard output.
     pub log: Option<PathBuf>,
+    /// Whether reads are noted there too.
+    pub log_reads: bool,
     /// How long HTTP clients may take.
     pub timeouts: Timeouts,
 }
@@ -414,6 +422,7 @@ impl Config {
             token: token(arguments)?,
             origins,
             log: arguments.value("log").map(PathBuf::from),
+            log_reads: arguments.has("log-reads"),
             timeouts: Timeouts::from(arguments)?,
         })
     }

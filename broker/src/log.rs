@@ -1,4 +1,5 @@
-//! The log: a line for everything that clients do, where `--log` asks for it.
+//! The log: a line for everything that clients do, where `--log` asks for it. Reads are many, and
+//! are noted where `--log-reads` asks for them as well.
 //!
 //! ```text
 //! 2026-11-21 05:20:07.341Z 127.0.0.1:50712 published "Sports" messages=1 offset=7 ok
@@ -13,20 +14,28 @@
 //!
 //! Nobody waits for the disk: lines go to a thread of their own, through a queue. Where the queue
 //! is full, lines are left out, and the next line that is written says how many. Without `--log`
-//! nothing is made or kept.
+//! nothing is made or kept. A file that was moved away gets no further line: a new one is begun.
 
 use crate::refusal::Refusal;
 use crate::store::admission::Receipt;
 use crate::store::batch::Batch;
 use common::{clock, json};
 use std::cell::RefCell;
-use std::fs::File;
+use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
+use std::time::Duration;
+
+/// How often it is looked whether the file was moved away, while there is nothing to write.
+const FOLLOW_TIME: Duration = Duration::from_secs(1);
+
+/// Who may read the file: its owner and its group.
+const MODE: u32 = 0o640;
 
 /// Lines that may wait to be written.
 const WAITING_MAX: usize = 8192;
@@ -48,6 +57,8 @@ pub(crate) struct Log {
     lines: Option<SyncSender<Vec<u8>>>,
     /// Lines that were left out since one was last written.
     left_out: AtomicU64,
+    /// Whether reads are noted.
+    reads: bool,
 }
 
 impl Log {
@@ -56,15 +67,11 @@ impl Log {
     /// # Errors
     ///
     /// Where the file cannot be opened, or there is no thread for it.
-    pub(crate) fn open(path: &Path) -> io::Result<Log> {
-        let file: Box<dyn Write + Send> = if path == Path::new("-") {
-            Box::new(io::stdout())
-        } else {
-            Box::new(File::options().create(true).append(true).open(path)?)
-        };
+    pub(crate) fn open(path: &Path, reads: bool) -> io::Result<Log> {
+        let output = Output::open(path)?;
         let (lines, waiting) = mpsc::sync_channel(WAITING_MAX);
-        thread::Builder::new().spawn(move || write(&waiting, BufWriter::new(file)))?;
-        Ok(Log { lines: Some(lines), left_out: AtomicU64::new(0) })
+        thread::Builder::new().spawn(move || write(&waiting, output))?;
+        Ok(Log { lines: Some(lines), left_out: AtomicU64::new(0), reads })
     }
 
     /// Whether anything is noted.
@@ -75,6 +82,25 @@ impl Log {
     /// Notes that somebody did something to a topic or a peer.
     pub(crate) fn note(&self, action: &str, subject: &str, outcome: &Result<(), Refusal>) {
         self.line(action, subject, |line| write_outcome(line, outcome.as_ref().err()));
+    }
+
+    /// Notes that a request was refused before anybody looked at what it asks for. Its query is
+    /// left out: it may hold a token.
+    pub(crate) fn denied(&self, method: &str, path: &str, refusal: &Refusal) {
+        if self.is_on() {
+            let subject = [method, " ", path].concat();
+            self.line("asked", &subject, |line| write_outcome(line, Some(refusal)));
+        }
+    }
+
+    /// Notes that messages were read.
+    pub(crate) fn read(&self, topic: &str, offset: u64, count: u64) {
+        if self.reads {
+            self.line("read", topic, |line| {
+                let _ = write!(line, " messages={count} offset={offset}");
+                write_outcome(line, None);
+            });
+        }
     }
 
     /// Notes that the home of a topic is or was at a peer.
@@ -173,15 +199,63 @@ fn write_outcome(line: &mut Vec<u8>, refusal: Option<&Refusal>) {
     }
 }
 
-/// The life of the thread that writes: all that waits, and then it is flushed.
-fn write(waiting: &Receiver<Vec<u8>>, mut file: impl Write) {
-    let mut is_failing = false;
-    while let Ok(line) = waiting.recv() {
-        let mut written = file.write_all(&line);
-        while let Ok(line) = waiting.try_recv() {
-            written = written.and_then(|()| file.write_all(&line));
+/// Where lines go.
+struct Output {
+    file: BufWriter<Box<dyn Write + Send>>,
+    path: PathBuf,
+    /// Device and number of the file; none of what cannot be moved away.
+    identity: Option<(u64, u64)>,
+}
+
+impl Output {
+    fn open(path: &Path) -> io::Result<Output> {
+        let (file, identity): (Box<dyn Write + Send>, _) = if path == Path::new("-") {
+            (Box::new(io::stdout()), None)
+        } else {
+            let is_pipe = fs::metadata(path).is_ok_and(|it| it.file_type().is_fifo());
+            // A pipe is opened for reading too, or this would wait for a reader.
+            let mut options = File::options();
+            let file = options.create(true).append(true).read(is_pipe).mode(MODE).open(path)?;
+            let metadata = file.metadata()?;
+            if metadata.is_file() && metadata.mode() & !MODE & 0o7777 != 0 {
+                // What an older version made is readable by everybody. Where the owner is another,
+                // it is his.
+                let mode = metadata.mode() & MODE;
+                let _ = file.set_permissions(Permissions::from_mode(mode));
+            }
+            (Box::new(file), metadata.is_file().then(|| identity_of(&metadata)))
+        };
+        Ok(Output { file: BufWriter::new(file), path: path.to_owned(), identity })
+    }
+
+    /// Begins a new file where this one was moved away.
+    fn follow(&mut self) -> io::Result<()> {
+        let present = fs::metadata(&self.path).ok().map(|metadata| identity_of(&metadata));
+        if self.identity.is_some() && self.identity != present {
+            *self = Output::open(&self.path)?;
         }
-        let failed = written.and_then(|()| file.flush()).err();
+        Ok(())
+    }
+}
+
+fn identity_of(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+/// The life of the thread that writes: all that waits, and then it is flushed.
+fn write(waiting: &Receiver<Vec<u8>>, mut output: Output) {
+    let mut is_failing = false;
+    loop {
+        let first = match waiting.recv_timeout(FOLLOW_TIME) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Timeout) => Vec::new(),
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        let mut written = output.follow().and_then(|()| output.file.write_all(&first));
+        while let Ok(line) = waiting.try_recv() {
+            written = written.and_then(|()| output.file.write_all(&line));
+        }
+        let failed = written.and_then(|()| output.file.flush()).err();
         if let Some(error) = &failed
             && !is_failing
         {
@@ -198,7 +272,7 @@ mod tests {
     /// A log whose lines nobody writes.
     fn log(waiting_max: usize) -> (Log, Receiver<Vec<u8>>) {
         let (lines, waiting) = mpsc::sync_channel(waiting_max);
-        (Log { lines: Some(lines), left_out: AtomicU64::new(0) }, waiting)
+        (Log { lines: Some(lines), left_out: AtomicU64::new(0), reads: false }, waiting)
     }
 
     /// The next line without its time.

@@ -90,8 +90,8 @@ pub(crate) enum Refusal {
     Misdirected,
     /// A web page of another origin sent the request.
     Origin,
-    /// The token is missing or wrong; this is how to send it.
-    Token { how: &'static str },
+    /// The token is missing, or a wrong one was given; this is how to send it.
+    Token { how: &'static str, is_guess: bool },
     /// There are as many subscriptions as there may be, of all connections together.
     TooManySubscriptions { subscriptions_max: usize },
     /// The last publish could not be stored.
@@ -241,7 +241,7 @@ impl Refusal {
                      --allow-origin"
                     .into(),
             ),
-            Refusal::Token { how } => (401, format!("this broker asks for a token: {how}")),
+            Refusal::Token { how, .. } => (401, format!("this broker asks for a token: {how}")),
             Refusal::TooManySubscriptions { subscriptions_max } => (
                 503,
                 format!(

@@ -65,7 +65,8 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
     let (hosts, origins) = (config.hosts.clone(), config.origins.clone());
     let access = Access { loopback_only, hosts, origins, token };
     let log = match &config.log {
-        Some(path) => Log::open(path).map_err(|cause| Error::Log { path: path.clone(), cause })?,
+        Some(path) => Log::open(path, config.log_reads)
+            .map_err(|cause| Error::Log { path: path.clone(), cause })?,
         None => Log::default(),
     };
     let log = Arc::new(log);

@@ -3,25 +3,50 @@
 //!
 //! # Not here
 //!
-//! HTTP, where every request carries the token (`http/head.rs`).
+//! HTTP, where every request carries the token (`http/head.rs`); wrong ones are counted there too.
 
 use crate::access::Access;
 use crate::refusal::Refusal;
+use std::thread;
+use std::time::Duration;
 
 /// How often a connection may fail before it is closed. Enough for a person at a keyboard; whoever
 /// guesses needs a new connection for every few guesses.
 const ATTEMPTS_MAX: u32 = 8;
 
+/// How much longer each further wrong token is waited for: three seconds and a half for all.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What a connection may still guess.
+pub(super) struct Guesses {
+    left: u32,
+}
+
+impl Guesses {
+    pub(super) const ALL: Guesses = Guesses { left: ATTEMPTS_MAX };
+
+    /// Whether the connection failed too often and has to be closed.
+    pub(super) fn are_used_up(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Counts one, and lets the client wait for what became of it.
+    pub(super) fn count(&mut self) {
+        self.left = self.left.saturating_sub(1);
+        thread::sleep(PAUSE * (ATTEMPTS_MAX - self.left));
+    }
+}
+
 /// Whether a connection has authenticated.
 pub(super) struct Authentication {
     done: bool,
-    attempts_left: u32,
+    guesses: Guesses,
 }
 
 impl Authentication {
     /// The state of a connection that has sent nothing yet.
     pub(super) fn new(access: &Access) -> Authentication {
-        Authentication { done: access.is_open(), attempts_left: ATTEMPTS_MAX }
+        Authentication { done: access.is_open(), guesses: Guesses::ALL }
     }
 
     /// Whether the connection may give commands.
@@ -31,7 +56,7 @@ impl Authentication {
 
     /// Whether it failed too often and has to be closed.
     pub(super) fn has_failed(&self) -> bool {
-        !self.done && self.attempts_left == 0
+        !self.done && self.guesses.are_used_up()
     }
 
     /// Checks a token; `how` says how to send it, if it is not right. What was once right stays
@@ -50,8 +75,8 @@ impl Authentication {
             self.done = true;
             return Ok(());
         }
-        self.attempts_left = self.attempts_left.saturating_sub(1);
-        Err(Refusal::Token { how })
+        self.guesses.count();
+        Err(Refusal::Token { how, is_guess: token.is_some() })
     }
 }
 

@@ -24,6 +24,9 @@ use std::time::Instant;
 
 /// A language of commands, and what a connection keeps for it.
 pub(super) trait Protocol: Sized {
+    /// What the log calls a connection of it.
+    const NAME: &'static str;
+
     /// How a client is told to send the token.
     const HOW_TO_AUTHENTICATE: &'static str;
 
@@ -158,7 +161,10 @@ impl<'a, P: Protocol> Commands<'a, P> {
     ///
     /// [`Refusal::Token`].
     pub(super) fn authenticate(&mut self, token: Option<&str>) -> Result<(), Refusal> {
-        self.authentication.check(&self.broker.access, token, P::HOW_TO_AUTHENTICATE)
+        let how = P::HOW_TO_AUTHENTICATE;
+        let done = self.authentication.check(&self.broker.access, token, how);
+        self.broker.log.note("authenticated", P::NAME, &done);
+        done
     }
 
     /// Appends the batch where it is full.

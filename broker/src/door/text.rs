@@ -34,6 +34,7 @@ struct Text {
 }
 
 impl Protocol for Text {
+    const NAME: &'static str = "text";
     const HOW_TO_AUTHENTICATE: &'static str = "send AUTH <token> first";
 
     fn next(commands: &mut Commands<'_, Text>, input: &[u8]) -> Next {
@@ -124,10 +125,8 @@ impl Commands<'_, Text> {
             Command::Subscribe { topic, id } => {
                 self.append();
                 self.subscribe(topic, id)?;
-                for topic in self.broker.push.lasting.topics(id) {
-                    self.subscribe(&topic, id)?;
-                }
-                Ok(())
+                let topics = self.broker.push.lasting.topics(id);
+                topics.iter().try_for_each(|topic| self.subscribe(topic, id))
             }
             Command::Unsubscribe { topic, id } => {
                 self.append();
@@ -137,10 +136,15 @@ impl Commands<'_, Text> {
     }
 
     fn subscribe(&mut self, topic: &str, id: &str) -> Result<(), Refusal> {
-        self.broker.prepare_for(&self.subscriber, topic)?;
         let begin = |end| self.subscriber.lasting(id, topic, end);
         let answers = &mut self.answers;
-        self.subscriber.subscribe(topic, Format::Text, Some(id), begin, answers, |_, _| {})
+        let done = self.broker.prepare_for(&self.subscriber, topic).and_then(|()| {
+            self.subscriber.subscribe(topic, Format::Text, Some(id), begin, answers, |_, _| {})
+        });
+        if done.is_err() {
+            self.broker.log.note("subscribed", topic, &done);
+        }
+        done
     }
 }
 

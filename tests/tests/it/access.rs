@@ -1,6 +1,7 @@
 //! Who may come in, and how each door is told the token. The rows for HTTP are in `http_cases`.
 
 use std::process::Output;
+use std::time::{Duration, Instant};
 use tests::raw::{Answer, Raw, request};
 use tests::{Folder, Process, System, program, publish_body};
 
@@ -70,6 +71,29 @@ fn a_text_session_shows_the_token_first() {
     raw.send("AUTH a-secret\nSUBSCRIBE t id\nPUBLISH t x id\n");
     assert!(raw.line().starts_with("DELIVER t x id "));
     assert_eq!(messages(&system), "x\n");
+}
+
+/// A guess costs time, and a connection has eight of them.
+#[test]
+fn wrong_tokens_over_http_are_counted_and_slowed() {
+    let folder = Folder::temporary("token");
+    let system = guarded(&folder);
+    let begun = Instant::now();
+    let mut raw = Raw::connect(&system.address());
+    let guess = "GET /topics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer guess\r\n\r\n";
+    raw.send(guess.repeat(20));
+    for _ in 0..8 {
+        assert_eq!(raw.answer().status, 401);
+    }
+    raw.end();
+    assert!(begun.elapsed() > Duration::from_secs(2), "{:?}", begun.elapsed());
+    // Who sends none at all does not guess: a page that asks for the token first.
+    let mut raw = Raw::connect(&system.address());
+    for _ in 0..20 {
+        raw.send("GET /topics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert_eq!(raw.answer().status, 401);
+    }
+    assert_eq!(messages(&system), "");
 }
 
 #[test]
@@ -228,7 +252,10 @@ fn a_page_of_an_allowed_origin_is_told_what_it_may_send_and_read() {
         for (name, value) in [
             ("access-control-allow-origin", origin),
             ("access-control-allow-methods", "POST, OPTIONS"),
-            ("access-control-allow-headers", "Authorization, Content-Type, Last-Event-ID"),
+            (
+                "access-control-allow-headers",
+                "Authorization, Cache-Control, Content-Type, Last-Event-ID",
+            ),
             ("access-control-max-age", "7200"),
             ("vary", "Origin"),
         ] {

@@ -31,6 +31,9 @@ impl Door<'_> {
         let begin = match room.and_then(|()| places(self.broker, query)) {
             Ok(begin) => begin,
             Err(refusal) => {
+                for topic in &query.topics {
+                    self.broker.log.note("subscribed", topic, &Err(refusal.clone()));
+                }
                 self.answers.refusal(&refusal, &[], manner);
                 return Ok(());
             }

@@ -43,10 +43,11 @@ pub(super) fn check_origin<'a>(
 /// A token that is missing or wrong.
 pub(super) fn check_token(request: &Request<'_>, access: &Access) -> Result<(), Refusal> {
     let is_open = request.method == "OPTIONS" || OPEN_PATHS.contains(&request.path);
-    if is_open || access.admits(request.fields.get("Authorization").and_then(bearer)) {
+    let token = request.fields.get("Authorization").and_then(bearer);
+    if is_open || access.admits(token) {
         Ok(())
     } else {
-        Err(Refusal::Token { how: HOW })
+        Err(Refusal::Token { how: HOW, is_guess: token.is_some() })
     }
 }
 

@@ -53,6 +53,7 @@ impl Door<'_> {
             }
         }
         self.broker.push.delivered.add(end - begin.next);
+        self.broker.log.read(&query.topic, begin.next, end - begin.next);
         Ok(())
     }
 

@@ -15,6 +15,7 @@ mod topics;
 
 use self::answer::{Answers, Type};
 use self::route::{Route, TopicsCall};
+use super::authentication::Guesses;
 use super::publish::{self, BATCH_MAX};
 use super::{ANSWERS_SIZE, linger};
 use crate::activity::Activity;
@@ -39,7 +40,8 @@ pub(crate) fn serve(
     begun: Instant,
 ) {
     let answers = Answers::new(broker.access.origins.vary(), &broker.metrics);
-    let mut door = Door { connection, activity, broker, used: 0, batch: Batch::default(), answers };
+    let (batch, guesses) = (Batch::default(), Guesses::ALL);
+    let mut door = Door { connection, activity, broker, used: 0, batch, answers, guesses };
     // The end of a connection needs no word: the client has left, or was told.
     let _ = door.run(begun);
 }
@@ -56,6 +58,7 @@ struct Door<'a> {
     batch: Batch,
     /// What was not yet sent; the answers of the batch come after it.
     answers: Answers<'a>,
+    guesses: Guesses,
 }
 
 /// The connection is over: the client is gone, or too slow, or was told all there is to say.
@@ -126,6 +129,13 @@ impl<'a> Door<'a> {
                 }
                 Next::Request(route, manner) => {
                     self.append(Manner::PLAIN)?;
+                    if let Route::Refuse(refusal @ Refusal::Token { is_guess: true, .. }) = &route {
+                        self.send()?;
+                        self.guesses.count();
+                        if self.guesses.are_used_up() {
+                            return self.refuse(refusal, manner);
+                        }
+                    }
                     self.act(route, manner)?;
                     manner
                 }
@@ -133,7 +143,12 @@ impl<'a> Door<'a> {
                     self.await_head(&mut head_begun)?;
                     continue;
                 }
-                Next::Close(refusal, manner) => return self.refuse(&refusal, manner),
+                Next::Close(refusal, manner) => {
+                    if matches!(refusal, Refusal::Token { is_guess: true, .. }) {
+                        self.guesses.count();
+                    }
+                    return self.refuse(&refusal, manner);
+                }
             };
             if !manner.keep_alive {
                 self.flush()?;
@@ -160,13 +175,16 @@ impl<'a> Door<'a> {
             }
         };
         let mut manner = Manner::of(&request);
+        let deny = |refusal: &Refusal| broker.log.denied(request.method, request.path, refusal);
         if let Err(refusal) = head::check_address(&request, &broker.access) {
+            deny(&refusal);
             return Next::Close(refusal, manner);
         }
         let admitted = head::check_origin(&request, &broker.access).and_then(|origin| {
             manner.origin = origin;
             head::check_token(&request, &broker.access)
         });
+        let admitted = admitted.inspect_err(deny);
         let after_head = input.get(head_size..).unwrap_or_default();
         let body = match request.body {
             Body::None | Body::UntilClose => Some(&[][..]),

@@ -20,18 +20,11 @@ impl Commands<'_, Json> {
         match command {
             "subscribe" => {
                 let channel = topic(arguments, "channel")?;
-                let push = &self.broker.push;
-                self.broker.prepare_for(&self.subscriber, channel)?;
-                self.subscriber.subscribe(
-                    channel,
-                    Format::Channel,
-                    None,
-                    Ok,
-                    &mut self.answers,
-                    |answers, _| {
-                        confirm(answers, "SUBSCRIBE", channel, push.subscribers_of(channel))
-                    },
-                )
+                let done = self.subscribe_to_channel(channel);
+                if done.is_err() {
+                    self.broker.log.note("subscribed", channel, &done);
+                }
+                done
             }
             "unsubscribe" => {
                 let channel = topic(arguments, "channel")?;
@@ -42,6 +35,16 @@ impl Commands<'_, Json> {
             }
             _ => Err(Refusal::UnknownCommand),
         }
+    }
+
+    fn subscribe_to_channel(&mut self, channel: &str) -> Result<(), Refusal> {
+        self.broker.prepare_for(&self.subscriber, channel)?;
+        let push = &self.broker.push;
+        let confirm = |answers: &mut Vec<u8>, _| {
+            confirm(answers, "SUBSCRIBE", channel, push.subscribers_of(channel));
+        };
+        let answers = &mut self.answers;
+        self.subscriber.subscribe(channel, Format::Channel, None, Ok, answers, confirm)
     }
 }
 

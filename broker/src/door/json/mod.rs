@@ -107,6 +107,7 @@ struct Json {
 }
 
 impl Protocol for Json {
+    const NAME: &'static str = "json";
     const HOW_TO_AUTHENTICATE: &'static str =
         "send {\"command\":\"auth\",\"token\":\"<token>\"} first";
 

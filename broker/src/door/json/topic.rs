@@ -26,6 +26,7 @@ impl Commands<'_, Json> {
                 let topic = required_text(arguments, "topic")?;
                 if let Err(refusal) = self.subscribe(topic, arguments) {
                     self.broker.metrics.refused(refusal.status());
+                    self.broker.log.note("subscribed", topic, &Err(refusal.clone()));
                     // Whoever subscribes to many topics at once has to know which one this is.
                     Dialect::Topic.refuse(&mut self.answers, &refusal, Some(topic));
                 }
@@ -125,6 +126,7 @@ impl Commands<'_, Json> {
         let next =
             self.broker.push.topics.copy_messages(topic, begin, last, PULL_SIZE, &mut text)?;
         self.broker.push.delivered.add(next - begin.next);
+        self.broker.log.read(topic, begin.next, next - begin.next);
         success(&mut self.answers, &format!("Pulled from topic '{topic}'"), |answer| {
             // Messages are text, and were copied whole.
             let text = std::str::from_utf8(&text).unwrap_or_default();
