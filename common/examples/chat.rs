@@ -63,6 +63,7 @@ fn print(event: &Event, own_name: &str) {
             name => println!("{}: {}", shown(name.unwrap_or("somebody")), shown(&message.text)),
         },
         Event::Reset { topic } => println!("({topic} was deleted and created again)"),
+        Event::Trimmed { .. } => println!("(some of what was said is gone)"),
     }
 }
 

@@ -23,6 +23,12 @@ impl Default for Crc32 {
 }
 
 impl Crc32 {
+    /// Goes on behind bytes with this checksum.
+    #[must_use]
+    pub fn after(value: u32) -> Crc32 {
+        Crc32(!value)
+    }
+
     /// Takes in the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         let (blocks, rest) = bytes.as_chunks::<16>();
@@ -108,6 +114,9 @@ mod tests {
             crc.update(&bytes[..cut]);
             crc.update(&bytes[cut..]);
             assert_eq!(crc.value(), crc32(&bytes), "cut at {cut}");
+            let mut rest = Crc32::after(crc32(&bytes[..cut]));
+            rest.update(&bytes[cut..]);
+            assert_eq!(rest, crc);
         }
     }
 }

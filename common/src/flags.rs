@@ -242,16 +242,20 @@ impl Program {
 
     /// The flag's name that comes nearest to `name`: the rest was left off, or two slips away.
     fn nearest(&self, name: &str) -> Option<&'static str> {
-        let known = self.flags.iter().map(|flag| flag.name).chain(["help", "version"]);
-        known
-            .map(|known| {
-                let is_beginning = name.len() >= 2 && known.starts_with(name);
-                (if is_beginning { 0 } else { distance(name, known) }, known)
-            })
-            .filter(|&(distance, known)| distance <= 2 && distance < known.len())
-            .min()
-            .map(|(_, known)| known)
+        nearest(name, self.flags.iter().map(|flag| flag.name).chain(["help", "version"]))
     }
+}
+
+/// The known name that comes nearest to `name`: the rest was left off, or two slips away.
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|known| {
+            let is_beginning = name.len() >= 2 && known.starts_with(name);
+            (if is_beginning { 0 } else { distance(name, known) }, known)
+        })
+        .filter(|&(distance, known)| distance <= 2 && distance < known.len())
+        .min()
+        .map(|(_, known)| known)
 }
 
 impl Arguments {

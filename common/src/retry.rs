@@ -4,8 +4,8 @@
 
 use crate::limits::ANSWER_TIMEOUT;
 use crate::random::random;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{mem, thread};
 
 /// The shortest time in which an attempt can be expected to succeed, however little is left.
 pub const ATTEMPT_MIN: Duration = Duration::from_secs(1);
@@ -109,6 +109,10 @@ pub struct Outage {
     since: Option<Instant>,
     /// When the user is to hear of it (again).
     line_due: Option<Instant>,
+    /// Whether the user has heard of it.
+    is_told: bool,
+    /// When the last outage ended. Whatever fails again at once is not asked more often for it.
+    ended: Option<Instant>,
 }
 
 impl Outage {
@@ -129,6 +133,10 @@ impl Outage {
         }
         if self.is_worth_a_line(Instant::now()) {
             tell();
+            self.is_told = true;
+        }
+        if self.ended.take().is_some_and(|ended| ended.elapsed() > PAUSE_MAX) {
+            self.pauses.reset();
         }
         thread::sleep(self.pauses.next().min(left));
         true
@@ -154,11 +162,15 @@ impl Outage {
         worth
     }
 
-    /// An attempt succeeded: the next failure is a new outage.
-    pub fn end(&mut self) {
-        if self.since.is_some() {
-            *self = Outage::new(self.patience);
+    /// An attempt succeeded: the next failure is a new outage. True where the user heard of this
+    /// one.
+    pub fn end(&mut self) -> bool {
+        if self.since.take().is_none() {
+            return false;
         }
+        self.line_due = None;
+        self.ended = Some(Instant::now());
+        mem::take(&mut self.is_told)
     }
 }
 

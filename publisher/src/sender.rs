@@ -60,8 +60,8 @@ impl Sender {
             }
             Ok(())
         });
-        self.outage.end();
         result.map_err(|cause| Error::Client { cause, line: None, published: self.published })?;
+        self.broker.succeeded(&mut self.outage);
         *self.sequences.entry(topic.to_owned()).or_default() += 1;
         self.published += 1;
         Ok(())

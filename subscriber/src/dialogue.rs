@@ -189,7 +189,7 @@ impl<W: Write> Delivery<W> {
                 Ok(_) => {
                     let end = connection.buffered().iter().rposition(|&byte| byte == b'\n');
                     if self.take(connection.take(end.map_or(0, |end| end + 1)))? {
-                        outage.end();
+                        broker.succeeded(outage);
                     }
                     if self.complaint.as_deref().is_some_and(is_about_token) {
                         // Nothing will be delivered, however often it is asked for.

@@ -40,7 +40,7 @@ pub(crate) fn keep(broker: Broker, topic: String, path: &Path) -> Result<(), Err
     Keeper::new(broker, topic, Received::open(path)?).repeat(|keeper| {
         loop {
             let pace = keeper.round()?;
-            keeper.outage.end();
+            keeper.broker.succeeded(&mut keeper.outage);
             if pace == Pace::Later {
                 thread::sleep(POLL_PAUSE);
             }

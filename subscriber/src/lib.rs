@@ -31,6 +31,7 @@ mod topic_file;
 
 pub use config::{Config, Form, PROGRAM};
 pub use error::Error;
+pub use print::{Begin, Print};
 
 use common::client::Broker;
 use std::path::Path;
@@ -55,8 +56,6 @@ pub fn run(config: Config) -> Result<(), Error> {
             keep::keep(broker, topic, Path::new(RECEIVED_FILE))
         }
         Form::Dialogue { id } => dialogue::converse(broker, &id),
-        Form::Print { topic, from, count, output } => {
-            print::print(broker, &topic, from, count, output)
-        }
+        Form::Print(print) => print.run(&broker),
     }
 }

@@ -1,90 +1,227 @@
-//! A topic's messages as lines, as they come: `subscriber --topic`.
+//! Messages of topics as lines, as they come: `subscriber --topic`.
 //!
 //! # Guarantee
 //!
-//! Each message of the list is printed once and in order, also when the broker is restarted or
-//! the connection is cut. Where the topic was deleted and created again, it says so and prints the
-//! new list from its start.
+//! Each message is printed once, and those of a topic in order, also when the broker is restarted
+//! or the connection is cut. Where a topic was deleted and created again, it says so and prints the
+//! new list from its start; where it has let go of messages that were not printed yet, it says so
+//! and goes on behind them.
 
 use crate::PROGRAM;
 use crate::error::Error;
-use common::client::{Broker, Event, Start, Subscriber};
+use common::client::{Broker, Event, Message, Remote, Start, Subscriber};
+use common::clock::plain_date;
+use common::flags::nearest;
+use common::json::{self, Charset, Object};
 use common::terminal::escaped;
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What is written at once where messages come in bulk.
 const BUFFER_SIZE: usize = 64 << 10;
 
-/// Prints `count` messages, or all that ever come, to the file or to standard output.
-///
-/// A reader that has closed standard output has seen enough: that is a success.
-pub(crate) fn print(
-    broker: Broker,
-    topic: &str,
-    from: Option<u64>,
-    count: Option<u64>,
-    path: Option<PathBuf>,
-) -> Result<(), Error> {
-    let path = path.filter(|path| path.as_os_str() != "-");
-    let is_terminal = path.is_none() && io::stdout().is_terminal();
-    let output: Box<dyn Write> = match &path {
-        Some(path) => {
-            let fail = |cause| Error::File { path: path.clone(), cause };
-            Box::new(File::create(path).map_err(fail)?)
+/// How long the broker may take to list its topics for somebody who may have mistyped one, and how
+/// long that list may be.
+const LIST_TIMEOUT: Duration = Duration::from_secs(5);
+const LIST_SIZE_MAX: usize = 4 << 20;
+
+/// What is printed, and how.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Print {
+    /// The topics' names.
+    pub topics: Vec<String>,
+    /// The first message of each.
+    pub begin: Begin,
+    /// How many messages; `None` for all that ever come.
+    pub count: Option<u64>,
+    /// The file to print to; `None` for standard output.
+    pub output: Option<PathBuf>,
+    /// Whether each message is a JSON object.
+    pub is_json: bool,
+    /// Whether the time stands before each message.
+    pub has_time: bool,
+}
+
+/// The first message that is printed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// The next that is published.
+    Now,
+    /// That at this offset.
+    Offset(u64),
+    /// The first of the last so many.
+    Last(u64),
+    /// The first since then.
+    Since(String),
+}
+
+impl Print {
+    /// Prints until so many messages were printed.
+    ///
+    /// A reader that has closed standard output has seen enough: that is a success.
+    pub(crate) fn run(self, broker: &Broker) -> Result<(), Error> {
+        let output: Box<dyn Write> = match &self.output {
+            Some(path) => {
+                let fail = |cause| Error::File { path: path.clone(), cause };
+                Box::new(File::create(path).map_err(fail)?)
+            }
+            None => Box::new(io::stdout()),
+        };
+        let is_terminal = self.output.is_none() && io::stdout().is_terminal();
+        let output = BufWriter::with_capacity(BUFFER_SIZE, output);
+        match self.print(broker, output, is_terminal) {
+            Err(Error::Write { cause, .. }) if cause.kind() == ErrorKind::BrokenPipe => Ok(()),
+            result => result,
         }
-        None => Box::new(io::stdout()),
-    };
-    match print_to(
-        output,
-        is_terminal,
-        path.as_deref(),
-        Subscriber::new(broker),
-        topic,
-        from,
-        count,
-    ) {
-        Err(Error::Write { cause, .. }) if cause.kind() == ErrorKind::BrokenPipe => Ok(()),
-        result => result,
+    }
+
+    fn print(
+        &self,
+        broker: &Broker,
+        mut output: BufWriter<Box<dyn Write>>,
+        is_terminal: bool,
+    ) -> Result<(), Error> {
+        let fail = |cause| Error::Write { path: self.output.clone(), cause };
+        let mut left = self.count.unwrap_or(u64::MAX);
+        let mut subscriber = Subscriber::new(broker.clone());
+        if left > 0 {
+            self.subscribe(broker, &mut subscriber)?;
+        }
+        let mut line = Vec::new();
+        while left > 0 {
+            // What has come is printed together; nothing that was printed waits for what comes.
+            let mut event = subscriber.next_within(Duration::ZERO)?;
+            if event.is_none() {
+                output.flush().map_err(fail)?;
+                event = subscriber.next().transpose()?;
+            }
+            match event {
+                Some(Event::Message(message)) => {
+                    line.clear();
+                    self.write(&mut line, &message, is_terminal);
+                    output.write_all(&line).map_err(fail)?;
+                    left -= 1;
+                }
+                Some(event) => tell(&event),
+                None => break,
+            }
+        }
+        output.flush().map_err(fail)
+    }
+
+    fn subscribe(&self, broker: &Broker, subscriber: &mut Subscriber) -> Result<(), Error> {
+        for topic in &self.topics {
+            let start = match &self.begin {
+                Begin::Now => Start::Now,
+                Begin::Offset(offset) => Start::Offset(*offset),
+                Begin::Last(count) => Start::Last(*count),
+                Begin::Since(time) => Start::Since(time),
+            };
+            subscriber.subscribe(topic, start)?;
+            if subscriber.cursor(topic).is_none() {
+                let near = near(broker, topic);
+                let near = near.map(|name| format!("; there is {name:?}")).unwrap_or_default();
+                PROGRAM.say(format_args!("there is no topic {topic:?} yet: waiting for it{near}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a message as a line.
+    fn write(&self, line: &mut Vec<u8>, message: &Message, is_terminal: bool) {
+        let Message { topic, offset, text, time, publisher, .. } = message;
+        if self.is_json {
+            let charset = if is_terminal { Charset::Ascii } else { Charset::Utf8 };
+            let mut object = Object::begin(line, charset);
+            object.field("topic", &**topic).field("offset", *offset).field("message", text);
+            object.field("time", *time).field("publisher", publisher.as_deref());
+            object.end_line();
+            return;
+        }
+        if self.has_time {
+            line.extend_from_slice(plain_date(*time).as_bytes());
+            line.push(b'\t');
+        }
+        if self.topics.len() > 1 {
+            line.extend_from_slice(topic.as_bytes());
+            line.push(b'\t');
+        }
+        let text = if is_terminal { escaped(text) } else { text.into() };
+        line.extend_from_slice(text.as_bytes());
+        line.push(b'\n');
     }
 }
 
-fn print_to(
-    output: impl Write,
-    is_terminal: bool,
-    path: Option<&Path>,
-    mut subscriber: Subscriber,
-    topic: &str,
-    from: Option<u64>,
-    count: Option<u64>,
-) -> Result<(), Error> {
-    let fail = |cause| Error::Write { path: path.map(Path::to_owned), cause };
-    let mut output = BufWriter::with_capacity(BUFFER_SIZE, output);
-    let mut left = count.unwrap_or(u64::MAX);
-    if left > 0 {
-        subscriber.subscribe(topic, from.map_or(Start::Now, Start::Offset))?;
+/// Tells what is no message.
+fn tell(event: &Event) {
+    let topic = event.topic();
+    match event {
+        Event::Trimmed { next, .. } => PROGRAM.say(format_args!(
+            "the topic {topic:?} no longer has the messages before offset {next}: it goes on there"
+        )),
+        _ => PROGRAM.say(format_args!(
+            "the topic {topic:?} was deleted and created again: here it is from its start"
+        )),
     }
-    while left > 0 {
-        // What has come is printed together; nothing that was printed waits for what comes.
-        let mut event = subscriber.next_within(Duration::ZERO)?;
-        if event.is_none() {
-            output.flush().map_err(fail)?;
-            event = subscriber.next().transpose()?;
-        }
-        match event {
-            Some(Event::Message(message)) => {
-                let text = &message.text;
-                let text = if is_terminal { escaped(text) } else { text.into() };
-                writeln!(output, "{text}").map_err(fail)?;
-                left -= 1;
-            }
-            Some(Event::Reset { .. }) => {
-                PROGRAM.say("the topic was deleted and created again: here it is from its start");
-            }
-            None => break,
-        }
+}
+
+/// The name of a topic that may be meant by one that is not there.
+fn near(broker: &Broker, topic: &str) -> Option<String> {
+    let mut remote = Remote::new(broker);
+    let head = remote.request("GET", "/topics", b"", LIST_TIMEOUT).ok()?;
+    let mut list = Vec::new();
+    let take = |piece: &[u8]| {
+        list.extend_from_slice(piece);
+        if list.len() > LIST_SIZE_MAX { Err(ErrorKind::FileTooLarge.into()) } else { Ok(()) }
+    };
+    remote.body(LIST_TIMEOUT, take).ok().filter(|()| head.status == 200)?;
+    let list = json::parse(&list).ok()?;
+    let names = list.as_array()?.iter().filter_map(|entry| entry.get("topic")?.as_str());
+    nearest(topic, names).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(topics: &[&str], is_json: bool, has_time: bool, is_terminal: bool) -> String {
+        let print = Print {
+            topics: topics.iter().map(|&topic| topic.to_owned()).collect(),
+            begin: Begin::Now,
+            count: None,
+            output: None,
+            is_json,
+            has_time,
+        };
+        let message = Message {
+            topic: "a b".into(),
+            stream: "00000000000000aa".parse().unwrap(),
+            offset: 7,
+            text: "h\u{e9}\u{1b}".to_owned(),
+            time: 1_000,
+            publisher: None,
+        };
+        let mut line = Vec::new();
+        print.write(&mut line, &message, is_terminal);
+        String::from_utf8(line).unwrap()
     }
-    output.flush().map_err(fail)
+
+    #[test]
+    fn a_message_is_a_line_with_what_was_asked_for_before_it() {
+        assert_eq!(line(&["a b"], false, false, false), "h\u{e9}\u{1b}\n");
+        assert_eq!(line(&["a b"], false, false, true), "h\u{e9}\\u{1b}\n");
+        assert_eq!(line(&["a b"], false, true, false), "1970-01-01 00:00:01\th\u{e9}\u{1b}\n");
+        assert_eq!(line(&["a b", "c"], false, false, false), "a b\th\u{e9}\u{1b}\n");
+    }
+
+    #[test]
+    fn as_json_a_message_says_all_that_is_known() {
+        assert_eq!(
+            line(&["a b"], true, false, true),
+            "{\"topic\":\"a b\",\"offset\":7,\"message\":\"h\\u00e9\\u001b\",\"time\":1000,\
+             \"publisher\":null}\n"
+        );
+    }
 }

@@ -20,6 +20,8 @@ pub struct Refusal {
     pub expected: Option<u64>,
     /// The epoch that the publisher's name is at.
     pub epoch: Option<u64>,
+    /// The first offset that the topic still has, where an older one was asked for.
+    pub first: Option<u64>,
 }
 
 impl<'a> Answer<'a> {
@@ -40,7 +42,7 @@ impl<'a> Answer<'a> {
 impl Refusal {
     /// A refusal that no broker has to be asked for.
     pub(super) fn new(code: u16, reason: impl Into<String>) -> Refusal {
-        Refusal { code, reason: reason.into(), expected: None, epoch: None }
+        Refusal { code, reason: reason.into(), expected: None, epoch: None, first: None }
     }
 
     /// Reads an HTTP answer that is not a success. Its body may be `application/problem+json`
@@ -59,6 +61,7 @@ impl Refusal {
             reason: said.unwrap_or_default().replace(char::is_control, " "),
             expected: number("expected"),
             epoch: number("epoch"),
+            first: number("first"),
         }
     }
 
@@ -107,10 +110,10 @@ mod tests {
     #[test]
     fn a_refusal_says_why_and_what_was_expected() {
         let gap = r#"{"status":"error","message":"a\u001bgap","expected":3,"code":409}"#;
-        let expected =
-            Refusal { code: 409, reason: "a gap".to_owned(), expected: Some(3), epoch: None };
+        let expected = Refusal { expected: Some(3), ..Refusal::new(409, "a gap") };
         assert_eq!(refusal(gap), expected);
         assert_eq!(refusal(r#"{"status":"error","epoch":5,"code":403}"#).epoch, Some(5));
+        assert_eq!(refusal(r#"{"status":"error","first":7,"code":410}"#).first, Some(7));
         assert_eq!(refusal(r#"{"status":"error","message":"Invalid JSON format"}"#).code, 400);
     }
 

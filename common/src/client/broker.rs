@@ -40,6 +40,11 @@ pub enum Notice<'a> {
         /// What the last attempt met.
         trouble: &'a Trouble,
     },
+    /// After [`Notice::Trouble`], all is well again.
+    Recovered {
+        /// Where the broker is.
+        address: &'a str,
+    },
     /// The broker no longer has what was published to this topic before. Publishing goes on in a
     /// new epoch.
     Forgotten {
@@ -90,6 +95,13 @@ impl Broker {
     #[must_use]
     pub fn shown_token(&self) -> Option<&str> {
         self.token.as_deref()
+    }
+
+    /// An attempt succeeded. Tells the user who heard of failed ones.
+    pub fn succeeded(&self, outage: &mut Outage) {
+        if outage.end() {
+            self.notify(&Notice::Recovered { address: &self.address });
+        }
     }
 
     /// An outage with the patience that was given.
@@ -171,6 +183,7 @@ impl fmt::Display for Notice<'_> {
             Notice::Trouble { address, trouble } => {
                 write!(f, "no success with the broker at {address} ({trouble}); trying again")
             }
+            Notice::Recovered { address } => write!(f, "the broker at {address} is there again"),
             Notice::Forgotten { address, topic } => write!(
                 f,
                 "the broker at {address} has lost what was published to {topic:?}; going on"

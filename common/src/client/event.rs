@@ -17,6 +17,14 @@ pub enum Event {
         /// The topic.
         topic: Arc<str>,
     },
+    /// The topic has let go of messages that were not read yet: of those at its offsets from the
+    /// next one that was expected up to this one. It goes on from here.
+    Trimmed {
+        /// The topic.
+        topic: Arc<str>,
+        /// The offset of the next message.
+        next: u64,
+    },
 }
 
 /// A message, and what the broker knows about it.
@@ -41,7 +49,9 @@ impl Event {
     #[must_use]
     pub fn topic(&self) -> &str {
         match self {
-            Event::Message(Message { topic, .. }) | Event::Reset { topic } => topic,
+            Event::Message(Message { topic, .. })
+            | Event::Reset { topic }
+            | Event::Trimmed { topic, .. } => topic,
         }
     }
 }
@@ -61,6 +71,10 @@ pub(super) enum Line<'a> {
     Message(Pushed<'a>),
     /// The topic is another list now, which goes on at this place.
     Reset { topic: Cow<'a, str>, cursor: Cursor },
+    /// Messages were let go before they were sent; it goes on with this offset.
+    Trimmed { topic: Cow<'a, str>, next: u64 },
+    /// The topic was deleted. Should it be created again, a reset follows.
+    Deleted { topic: Cow<'a, str> },
     /// What a command came to.
     Answer(Answer<'a>),
 }
@@ -92,11 +106,7 @@ impl<'a> Line<'a> {
         let Some((_, Value::String(event))) = members.iter().find(|(key, _)| key == "event") else {
             return Answer::read(Value::Object(members)).map(Line::Answer);
         };
-        let is_reset = match &**event {
-            "message" => false,
-            "reset" => true,
-            _ => return None,
-        };
+        let event = event.clone();
         let (mut topic, mut text, mut publisher) = (None, None, None);
         let (mut place, mut time, mut stream) = (None, None, None);
         // Taken out one by one, so that no text is copied.
@@ -112,12 +122,19 @@ impl<'a> Line<'a> {
             }
         }
         let topic = topic?;
-        if is_reset {
-            let cursor = Cursor { stream: stream?, next: place? };
-            return Some(Line::Reset { topic, cursor });
+        match &*event {
+            "message" => {
+                let (offset, text, time) = (place?, text?, time?);
+                Some(Line::Message(Pushed { topic, offset, text, time, publisher, stream }))
+            }
+            "reset" => {
+                let cursor = Cursor { stream: stream?, next: place? };
+                Some(Line::Reset { topic, cursor })
+            }
+            "trimmed" => Some(Line::Trimmed { topic, next: place? }),
+            "deleted" => Some(Line::Deleted { topic }),
+            _ => None,
         }
-        let (offset, text, time) = (place?, text?, time?);
-        Some(Line::Message(Pushed { topic, offset, text, time, publisher, stream }))
     }
 }
 
@@ -204,6 +221,13 @@ mod tests {
         let line = br#"{"event":"reset","topic":"t","next":0,"stream":"00000000000000ff"}"#;
         let Some(Line::Reset { topic, cursor }) = Line::read(line) else { panic!() };
         assert_eq!((&*topic, cursor.to_string().as_str()), ("t", "0@00000000000000ff"));
+    }
+
+    #[test]
+    fn a_trimmed_topic_names_where_it_goes_on() {
+        let line = br#"{"event":"trimmed","topic":"t","next":9,"stream":"00000000000000ff"}"#;
+        let Some(Line::Trimmed { topic, next }) = Line::read(line) else { panic!() };
+        assert_eq!((&*topic, next), ("t", 9));
     }
 
     #[test]

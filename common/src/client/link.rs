@@ -148,7 +148,7 @@ impl Link {
 
     /// Something succeeded: the next failure begins a new outage.
     pub(super) fn succeeded(&mut self) {
-        self.outage.end();
+        self.broker.succeeded(&mut self.outage);
     }
 
     /// Ends the connection, and with it whatever is still to come of answers.

@@ -10,6 +10,7 @@ use super::subscriptions::{Start, Subscriptions};
 use crate::http::client;
 use crate::limits::ANSWER_TIMEOUT;
 use crate::retry::{Failure, Retry};
+use crate::stream::{Cursor, StreamId};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 ///     match event? {
 ///         Event::Message(message) => println!("{}: {}", message.offset, message.text),
 ///         Event::Reset { topic } => println!("{topic} was created again"),
+///         other => println!("{other:?}"),
 ///     }
 /// }
 /// # Ok::<(), common::client::Error>(())
@@ -130,6 +132,13 @@ impl Subscriber {
             }
             Ok(())
         })
+    }
+
+    /// Where a subscription goes on: behind the last message that was read. `None` where the topic
+    /// is not there yet, or not subscribed to.
+    #[must_use]
+    pub fn cursor(&self, topic: &str) -> Option<Cursor> {
+        self.subscriptions.position(topic).filter(|cursor| cursor.stream != StreamId::NONE)
     }
 
     /// Acknowledges a message of a lasting subscription, and with it all before it in its topic:

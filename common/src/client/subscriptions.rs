@@ -13,6 +13,7 @@ use super::answer::{Answer, Refusal};
 use super::error::Trouble;
 use super::event::{Event, Line, Message, Pushed};
 use super::link::INVALID;
+use crate::crc32::Crc32;
 use crate::json::{Object, Value};
 use crate::retry::Failure;
 use crate::stream::{Cursor, StreamId};
@@ -27,8 +28,13 @@ mod tests;
 pub enum Start<'a> {
     /// With the first message that is published from now on.
     Now,
-    /// With the message at this offset; 0 is the first.
+    /// With the message at this offset; 0 is the first that was ever published.
     Offset(u64),
+    /// With the last so many messages.
+    Last(u64),
+    /// With the first message that was published since then: a time ago (`10m`), Unix
+    /// milliseconds, or a date and time as in RFC 3339.
+    Since(&'a str),
     /// Where a reader stopped: see [`Message::next`]. Where the topic is another list by now, with
     /// an [`Event::Reset`] and then the first message of that.
     Cursor(Cursor),
@@ -56,10 +62,24 @@ struct Subscription {
     topic: Arc<str>,
     /// Whose lasting subscription it is.
     name: Option<String>,
-    /// The offset to begin at while there is no cursor; `None` for the end.
-    from: Option<u64>,
+    /// Where to begin while there is no cursor.
+    begin: Begin,
     /// Where to go on; `None` until the broker has said where it begins.
     cursor: Option<Cursor>,
+    /// The digest of the topic at the cursor, where it is known. It shows that the topic's list
+    /// begins with what was read, whatever its id.
+    digest: Option<Crc32>,
+    /// Whether there was a cursor: what the topic has lost since is told, and no error.
+    has_begun: bool,
+}
+
+/// Where a subscription begins.
+#[derive(Debug)]
+enum Begin {
+    End,
+    Offset(u64),
+    Last(u64),
+    Since(String),
 }
 
 /// What an answer is about.
@@ -83,6 +103,11 @@ impl Subscriptions {
         self.topics.contains_key(topic)
     }
 
+    /// Where a topic's subscription goes on.
+    pub(super) fn position(&self, topic: &str) -> Option<Cursor> {
+        self.topics.get(topic)?.cursor
+    }
+
     /// The name of a topic's lasting subscription.
     pub(super) fn name(&self, topic: &str) -> Option<&str> {
         self.topics.get(topic)?.name.as_deref()
@@ -91,14 +116,24 @@ impl Subscriptions {
     /// Adds a topic, and asks for it.
     pub(super) fn add(&mut self, topic: &str, start: Start<'_>) {
         let topic: Arc<str> = topic.into();
-        let (mut name, mut from, mut cursor) = (None, None, None);
+        let (mut name, mut cursor, mut begin) = (None, None, Begin::End);
         match start {
             Start::Now => {}
-            Start::Offset(offset) => from = Some(offset),
+            Start::Offset(offset) => begin = Begin::Offset(offset),
+            Start::Last(count) => begin = Begin::Last(count),
+            Start::Since(time) => begin = Begin::Since(time.to_owned()),
             Start::Cursor(place) => cursor = Some(place),
             Start::Name(subscriber) => name = Some(subscriber.to_owned()),
         }
-        let subscription = Subscription { topic: Arc::clone(&topic), name, from, cursor };
+        let has_begun = cursor.is_some();
+        let subscription = Subscription {
+            topic: Arc::clone(&topic),
+            name,
+            begin,
+            cursor,
+            digest: None,
+            has_begun,
+        };
         self.topics.insert(Arc::clone(&topic), subscription);
         self.ask_for(topic);
     }
@@ -110,14 +145,14 @@ impl Subscriptions {
 
     /// Asks for the end of a subscription that was removed.
     pub(super) fn ask_for_end(&mut self, topic: &str, name: Option<&str>) {
-        self.command("unsubscribe", topic).optional("subscriber", name).end_line();
+        command(&mut self.commands, "unsubscribe", topic).optional("subscriber", name).end_line();
         self.asked.push_back(Asked::Other);
     }
 
     /// Asks for anything that is answered and changes nothing.
     pub(super) fn ask_for_sign(&mut self) {
         let topic = self.topics.keys().next().cloned().unwrap_or_default();
-        self.command("pull", &topic).field("limit", 0_u64).end_line();
+        command(&mut self.commands, "pull", &topic).field("limit", 0_u64).end_line();
         self.asked.push_back(Asked::Other);
     }
 
@@ -141,25 +176,35 @@ impl Subscriptions {
 
     fn ask_for(&mut self, topic: Arc<str>) {
         let Some(subscription) = self.topics.get(&topic) else { return };
-        let Subscription { name, from, cursor, .. } = subscription;
-        let (from, stream) = match (name, cursor) {
-            (None, Some(Cursor { stream, next })) => (Some(*next), Some(*stream)),
+        let Subscription { name, begin, cursor, digest, .. } = subscription;
+        let mut command = command(&mut self.commands, "subscribe", &topic);
+        match (name, cursor, begin) {
+            (None, Some(Cursor { stream, next }), _) => {
+                command.field("from", *next).field("stream", *stream);
+            }
             // A broker that knows the name knows where to go on. One that has forgotten it would
             // begin at the end, and leave out what was published since it was started again.
-            (Some(_), Some(_)) => (Some(0), None),
-            (_, None) => (*from, None),
+            (Some(_), Some(_), _) => {
+                command.field("from", 0_u64);
+            }
+            (_, None, Begin::End) => {}
+            (_, None, Begin::Offset(offset)) => {
+                command.field("from", *offset);
+            }
+            (_, None, Begin::Last(count)) => {
+                command.raw("from", format!("-{count}").as_bytes());
+            }
+            (_, None, Begin::Since(time)) => {
+                command.field("since", time);
+            }
+        }
+        match (name, digest) {
+            (Some(name), _) => command.field("subscriber", name),
+            (None, Some(crc)) => command.field("digest", format!("{:08x}", crc.value())),
+            (None, None) => command.field("digest", true),
         };
-        let name = name.clone();
-        let mut command = self.command("subscribe", &topic);
-        command.optional("from", from).optional("stream", stream);
-        command.optional("subscriber", name).end_line();
+        command.end_line();
         self.asked.push_back(Asked::Subscribe(topic));
-    }
-
-    fn command(&mut self, command: &str, topic: &str) -> Object<'_> {
-        let mut object = Object::new(&mut self.commands);
-        object.field("command", command).field("topic", topic);
-        object
     }
 
     /// Takes the next line of the present connection.
@@ -183,15 +228,31 @@ impl Subscriptions {
             }
             Line::Reset { topic, cursor } => {
                 let Some(subscription) = self.topics.get_mut(&*topic) else { return Ok(None) };
-                subscription.cursor = Some(cursor);
+                subscription.begin_at(cursor);
                 Ok(Some(subscription.reset()))
+            }
+            Line::Deleted { topic } => {
+                // A lasting subscription ended with its topic.
+                if let Some(subscription) = self.topics.get(&*topic)
+                    && subscription.name.is_some()
+                {
+                    let topic = Arc::clone(&subscription.topic);
+                    self.ask_for(topic);
+                }
+                Ok(None)
+            }
+            Line::Trimmed { topic, next } => {
+                let subscription = self.topics.get_mut(&*topic);
+                Ok(subscription.map(|subscription| subscription.trimmed(next)))
             }
             Line::Answer(answer) => match (self.asked.pop_front().ok_or(INVALID)?, answer) {
                 (Asked::Other, _) => Ok(None),
                 (Asked::Subscribe(topic), Answer::Success(value)) => {
                     let place = place(&value).ok_or(INVALID)?;
+                    let digest = value.get("digest").and_then(Value::as_str);
+                    let digest = digest.and_then(|digest| u32::from_str_radix(digest, 16).ok());
                     let subscription = self.topics.get_mut(&topic);
-                    Ok(subscription.and_then(|subscription| subscription.confirmed(place)))
+                    Ok(subscription.and_then(|subscription| subscription.confirmed(place, digest)))
                 }
                 (Asked::Subscribe(topic), Answer::Refusal(refusal)) => self.refused(topic, refusal),
             },
@@ -204,9 +265,16 @@ impl Subscriptions {
             return Err(Trouble::Answer(refusal.reason).into());
         }
         let Some(subscription) = self.topics.get_mut(&topic) else { return Ok(None) };
+        if let Refusal { code: 410, first: Some(first), .. } = refusal
+            && subscription.has_begun
+        {
+            let trimmed = subscription.trimmed(first);
+            self.ask_for(topic);
+            return Ok(Some(trimmed));
+        }
         // The list is another one, or shorter than what was read of it.
-        if matches!(refusal.code, 410 | 416) && subscription.cursor.take().is_some() {
-            subscription.from = Some(0);
+        if matches!(refusal.code, 410 | 412 | 416) && subscription.cursor.take().is_some() {
+            (subscription.begin, subscription.digest) = (Begin::Offset(0), None);
             let reset = subscription.reset();
             self.ask_for(topic);
             return Ok(Some(reset));
@@ -234,12 +302,42 @@ impl Subscription {
         }
         let place = *cursor;
         cursor.next += 1;
+        if let Some(crc) = &mut self.digest {
+            crc.update(pushed.text.as_bytes());
+            crc.update(b"\n");
+        }
         Ok(Some(place))
     }
 
+    /// It goes on at this place of another list.
+    fn begin_at(&mut self, cursor: Cursor) {
+        self.cursor = Some(cursor);
+        self.digest = (cursor.next == 0).then(Crc32::default);
+    }
+
+    /// What was not read yet was let go, up to this offset.
+    fn trimmed(&mut self, next: u64) -> Event {
+        match &mut self.cursor {
+            Some(cursor) => cursor.next = next,
+            None => self.begin = Begin::Offset(next),
+        }
+        self.digest = None;
+        Event::Trimmed { topic: Arc::clone(&self.topic), next }
+    }
+
     /// The broker goes on at this place: always for a name, else at the one that it was told.
-    fn confirmed(&mut self, place: Cursor) -> Option<Event> {
+    fn confirmed(&mut self, place: Cursor, digest: Option<u32>) -> Option<Event> {
+        self.has_begun = true;
+        let is_proved = self.digest.is_some() && digest.is_some();
+        if !is_proved && self.name.is_none() {
+            self.digest = digest.map(Crc32::after);
+        }
         match self.cursor {
+            // Its list begins with what was read: it has another id since it was repaired.
+            Some(own) if is_proved && own.next == place.next => {
+                self.cursor = Some(place);
+                None
+            }
             Some(own) if own.stream == place.stream => {
                 // What was not acknowledged comes again; what somebody else has acknowledged
                 // under the same name does not come at all.
@@ -247,7 +345,7 @@ impl Subscription {
                 None
             }
             Some(own) if own.stream != StreamId::NONE => {
-                self.cursor = Some(place);
+                self.begin_at(place);
                 Some(self.reset())
             }
             _ => {
@@ -260,6 +358,13 @@ impl Subscription {
     fn reset(&self) -> Event {
         Event::Reset { topic: Arc::clone(&self.topic) }
     }
+}
+
+/// Begins a command about a topic.
+fn command<'a>(commands: &'a mut Vec<u8>, command: &str, topic: &str) -> Object<'a> {
+    let mut object = Object::new(commands);
+    object.field("command", command).field("topic", topic);
+    object
 }
 
 /// The place that the answer to `subscribe` names.

@@ -304,3 +304,43 @@ fn a_reader_that_leaves_ends_a_subscriber_quietly() {
     assert_eq!(status.unwrap().code(), Some(0));
     assert_eq!(folder.read("errors.txt"), b"");
 }
+
+#[test]
+fn a_subscriber_prints_several_topics_with_all_that_is_known() {
+    let system = System::start();
+    system.publish("a b", "one");
+    system.publish("c", "two\u{1b}");
+    let topics = ["--topic=a b", "--topic=c", "--from=0", "--count=2"];
+    let sorted = |more: &[&str]| {
+        let mut subscriber = system.run("subscriber", &[&topics[..], more].concat());
+        subscriber.succeed();
+        let mut lines: Vec<String> = subscriber.output().lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted(&[]), ["a b\tone", "c\ttwo\u{1b}"]);
+    let json = sorted(&["--json"]);
+    assert!(
+        json[0].starts_with(r#"{"topic":"a b","offset":0,"message":"one","time":1"#),
+        "{json:?}"
+    );
+    assert!(json[0].ends_with(r#","publisher":null}"#), "{json:?}");
+    let timed = sorted(&["--time"]);
+    assert!(
+        timed[0].starts_with("20") && timed[0].len() > "2026-01-01 00:00:00\ta b\tone".len() - 1
+    );
+}
+
+#[test]
+fn a_subscriber_of_a_topic_that_is_not_there_says_so_and_which_is_near() {
+    let system = System::start();
+    system.publish("orders", "one");
+    let mut subscriber =
+        system.run("subscriber", &["--topic", "order", "--from", "0", "--count", "1"]);
+    wait_until(DEADLINE, "a word", || subscriber.errors().lines().count() == 1);
+    let errors = subscriber.errors();
+    assert!(errors.contains("\"order\"") && errors.contains("\"orders\""), "{errors}");
+    system.publish("order", "hello");
+    subscriber.succeed();
+    assert_eq!(subscriber.output(), "hello\n");
+}

@@ -28,7 +28,7 @@ fn messages_go_on_after_a_connection_was_lost() {
     let commands = thread.join().unwrap();
     assert_eq!(
         commands[1],
-        r#"{"command":"subscribe","topic":"t","from":4,"stream":"00000000000000aa"}"#
+        r#"{"command":"subscribe","topic":"t","from":4,"stream":"00000000000000aa","digest":true}"#
     );
 }
 

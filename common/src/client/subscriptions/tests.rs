@@ -14,10 +14,12 @@ fn subscriptions(start: Start<'_>) -> Subscriptions {
     subscriptions
 }
 
-/// The commands that are to be sent, without what they have in common.
+/// The commands that are to be sent, without what they have in common: all but those for a name ask
+/// for the digest.
 fn commands(subscriptions: &mut Subscriptions) -> String {
     let text = String::from_utf8(std::mem::take(subscriptions.commands())).unwrap();
-    text.replace(r#"{"command":"#, "").replace(r#","topic":"t""#, "").replace("}\n", ";")
+    let text = text.replace(r#"{"command":"#, "").replace(r#","topic":"t""#, "");
+    text.replace(r#","digest":true"#, "").replace("}\n", ";")
 }
 
 /// What a line comes to: an offset and its stream, or a word.
@@ -26,6 +28,7 @@ fn take(subscriptions: &mut Subscriptions, line: &str) -> String {
         Ok(None) => "nothing".to_owned(),
         Ok(Some(Event::Message(message))) => format!("{}@{}", message.offset, message.stream),
         Ok(Some(Event::Reset { .. })) => "reset".to_owned(),
+        Ok(Some(Event::Trimmed { next, .. })) => format!("trimmed to {next}"),
         Err(Fault::Passing(_)) => "trouble".to_owned(),
         Err(Fault::Final(_)) => "refused".to_owned(),
     }
@@ -43,6 +46,8 @@ fn each_start_is_asked_for_in_its_own_words() {
     for (start, words) in [
         (Start::Now, r#""subscribe";"#),
         (Start::Offset(5), r#""subscribe","from":5;"#),
+        (Start::Last(5), r#""subscribe","from":-5;"#),
+        (Start::Since("10m"), r#""subscribe","since":"10m";"#),
         (Start::Cursor(cursor), r#""subscribe","from":7,"stream":"00000000000000aa";"#),
         (Start::Name("n"), r#""subscribe","subscriber":"n";"#),
     ] {
@@ -155,4 +160,69 @@ fn an_end_is_asked_for_and_what_was_on_its_way_is_dropped() {
     assert!(it.is_waiting());
     take(&mut it, r#"{"status":"success","message":"m"}"#);
     assert!(!it.is_waiting());
+}
+
+#[test]
+fn a_list_that_begins_with_what_was_read_is_gone_on_with_under_another_id() {
+    const WITH_DIGEST: &str = r#"{"status":"success","message":"m","next":3,"stream":"00000000000000aa","digest":"00c0ffee"}"#;
+    let mut it = subscriptions(Start::Now);
+    assert_eq!(take(&mut it, WITH_DIGEST), "nothing");
+    assert_eq!(take(&mut it, &message(3)), "3@00000000000000aa");
+    commands(&mut it);
+    it.ask_for_all();
+    let mut crc = Crc32::after(0x00c0_ffee);
+    crc.update(b"\n");
+    let digest = format!("{:08x}", crc.value());
+    let expected =
+        format!(r#""subscribe","from":4,"stream":"00000000000000aa","digest":"{digest}";"#);
+    assert_eq!(commands(&mut it), expected);
+    let repaired = format!(
+        r#"{{"status":"success","message":"m","next":4,"stream":"00000000000000bb","digest":"{digest}"}}"#
+    );
+    assert_eq!(take(&mut it, &repaired), "nothing");
+    assert_eq!(take(&mut it, &message(4)), "4@00000000000000bb");
+
+    // And one that does not is another one.
+    it.ask_for_all();
+    let other = r#"{"status":"error","message":"another","code":412}"#;
+    assert_eq!(take(&mut it, other), "reset");
+}
+
+#[test]
+fn what_was_let_go_is_told_and_left_out() {
+    let mut it = subscriptions(Start::Now);
+    assert_eq!(take(&mut it, CONFIRMED), "nothing");
+    let trimmed = r#"{"event":"trimmed","topic":"t","next":7}"#;
+    assert_eq!(take(&mut it, trimmed), "trimmed to 7");
+    assert_eq!(take(&mut it, &message(7)), "7@00000000000000aa");
+    commands(&mut it);
+    it.ask_for_all();
+    commands(&mut it);
+    let gone = r#"{"status":"error","message":"gone","code":410,"first":20}"#;
+    assert_eq!(take(&mut it, gone), "trimmed to 20");
+    assert_eq!(commands(&mut it), r#""subscribe","from":20,"stream":"00000000000000aa";"#);
+
+    // Whoever asks for what is gone in the first place is told so.
+    assert_eq!(take(&mut subscriptions(Start::Offset(3)), gone), "refused");
+}
+
+#[test]
+fn a_topic_that_was_deleted_goes_on_when_it_is_there_again() {
+    let deleted = r#"{"event":"deleted","topic":"t"}"#;
+    let reset = r#"{"event":"reset","topic":"t","next":0,"stream":"00000000000000bb"}"#;
+    let mut it = subscriptions(Start::Now);
+    for (line, expected) in [
+        (CONFIRMED, "nothing"),
+        (deleted, "nothing"),
+        (reset, "reset"),
+        (&message(0), "0@00000000000000bb"),
+    ] {
+        assert_eq!(take(&mut it, line), expected);
+    }
+    // A lasting subscription ends with its topic: it is asked for again.
+    let mut it = subscriptions(Start::Name("n"));
+    assert_eq!(take(&mut it, CONFIRMED), "nothing");
+    commands(&mut it);
+    assert_eq!(take(&mut it, deleted), "nothing");
+    assert_eq!(commands(&mut it), r#""subscribe","from":0,"subscriber":"n";"#);
 }
