@@ -12,8 +12,8 @@ pub enum Error {
     Client(client::Error),
     /// There is no file that names the topic.
     NoTopicFile(PathBuf),
-    /// The file that should name the topic does not.
-    TopicFile {
+    /// A file does not hold what it should.
+    Contents {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
@@ -61,7 +61,7 @@ impl fmt::Display for Error {
                 write!(f, "there is no {path} here: write the topic's name into it ")?;
                 write!(f, "(echo alpha > {path}), or name one with --topic")
             }
-            Error::TopicFile { path, reason } => write!(f, "{} {reason}", path.display()),
+            Error::Contents { path, reason } => write!(f, "{} {reason}", path.display()),
             Error::File { path, .. } => write!(f, "{} cannot be used", path.display()),
             Error::NotAFile(path) => {
                 write!(f, "{} is no regular file: move it away", path.display())
@@ -90,7 +90,7 @@ impl error::Error for Error {
             Error::File { cause, .. } | Error::Write { cause, .. } => Some(cause),
             Error::Client(_)
             | Error::NoTopicFile(_)
-            | Error::TopicFile { .. }
+            | Error::Contents { .. }
             | Error::NotAFile(_)
             | Error::InUse(_)
             | Error::Refused { .. } => None,

@@ -15,12 +15,14 @@ use crate::PROGRAM;
 use crate::comparison::Comparison;
 use crate::error::Error;
 use crate::lines::WholeLines;
-use crate::received::Received;
+use crate::received::{Beginning, Received};
 use crate::request::{self, Cursor, PATIENCE, Position};
-use common::client::{Broker, Refusal, Remote, Trouble};
-use common::http::client;
+use common::bytes;
+use common::client::{self, Broker, Refusal, Remote, Start, Subscriber, Trouble};
+use common::http::client as http;
 use common::retry::{self, Outage, Retry};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IsTerminal};
+use std::mem;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -81,6 +83,7 @@ struct Keeper {
     stream: Option<String>,
     /// How often in a row the list differed from the file.
     differences: u32,
+    has_said_how_far: bool,
 }
 
 impl Keeper {
@@ -94,6 +97,7 @@ impl Keeper {
             knows_offsets: false,
             stream: None,
             differences: 0,
+            has_said_how_far: false,
         }
     }
 
@@ -115,9 +119,9 @@ impl Keeper {
         // given part of the list already, the stream alone says that it is still the same.
         let is_proved = self.stream.is_some() && self.remote.is_connected();
         let position = Position {
-            from: self.received.lines(),
-            stream: self.stream.as_deref(),
-            digest: (!is_proved).then(|| self.received.digest()),
+            from: self.received.next(),
+            stream: self.stream.as_deref().or(self.received.stream()),
+            digest: self.received.digest().filter(|_| !is_proved),
         };
         let asked = Instant::now();
         match request::ask(&mut self.remote, &self.topic, Some(&position)).map_err(passing)? {
@@ -135,12 +139,16 @@ impl Keeper {
                 self.knows_offsets = false;
                 Ok(Pace::AtOnce)
             }
+            Err(Refusal { code: 410, first: Some(first), .. }) if first > self.received.next() => {
+                self.begin_at(first)?;
+                Ok(Pace::AtOnce)
+            }
             // The list is another one: another stream, another digest, or shorter. With an empty
             // file nothing was asked that could be wrong.
             Err(Refusal { code: 410 | 412 | 416, .. })
-                if self.received.size() > 0 || self.stream.is_some() =>
+                if !self.received.is_blank() || self.stream.is_some() =>
             {
-                self.begin_anew()?;
+                self.set_aside("it is not what the topic holds now")?;
                 Ok(Pace::AtOnce)
             }
             Err(refusal) => Err(passing(self.broker.explained(refusal))),
@@ -152,7 +160,7 @@ impl Keeper {
         match request::ask(&mut self.remote, &self.topic, None).map_err(passing)? {
             Ok(Some(cursor)) => {
                 self.knows_offsets = true;
-                if self.received.size() == 0 {
+                if self.received.is_blank() && cursor.first == 0 {
                     self.append(cursor)?;
                 } else {
                     // What the file holds already need not be sent.
@@ -170,14 +178,36 @@ impl Keeper {
         self.stream = cursor.stream;
         let mut lines = WholeLines::default();
         let received = &mut self.received;
-        let result =
-            self.remote.body(PATIENCE, |piece| lines.take(piece, |batch| received.append(batch)));
-        result.map_err(|error| self.failure(error))
+        let mut is_too_much = false;
+        let mut append = |batch: &[u8]| {
+            let count = bytes::count(batch, |byte| byte == b'\n') as u64;
+            is_too_much = received.next() + count > cursor.next;
+            if is_too_much { Err(ErrorKind::InvalidData.into()) } else { received.append(batch) }
+        };
+        let result = self.remote.body(PATIENCE, |piece| lines.take(piece, &mut append));
+        if is_too_much || (result.is_ok() && self.received.next() < cursor.next) {
+            let trouble = "the messages do not fit the offset that came with them";
+            return Err(passing(Trouble::Invalid(trouble)));
+        }
+        result.map_err(|error| self.failure(error))?;
+        self.say_how_far();
+        Ok(())
+    }
+
+    /// Tells somebody who watches how far the file is, once.
+    fn say_how_far(&mut self) {
+        if !mem::replace(&mut self.has_said_how_far, true) && io::stderr().is_terminal() {
+            let (path, count) = (self.received.path().display(), self.received.lines());
+            let s = if count == 1 { "" } else { "s" };
+            let topic = &self.topic;
+            PROGRAM.say(format_args!("{path} has {count} message{s} of {topic:?} and grows"));
+        }
     }
 
     /// Appends what of the answer, which is the whole list, is not in the file.
     fn append_new_part(&mut self) -> Result<Pace, Failure> {
-        let mut comparison = Comparison::new(self.received.size(), self.received.digest());
+        let mut comparison =
+            Comparison::new(self.received.size(), self.received.digest().unwrap_or_default());
         let mut lines = WholeLines::default();
         let mut last_line_is_open = false;
         let received = &mut self.received;
@@ -189,7 +219,7 @@ impl Keeper {
         });
         // Some brokers put line ends between messages, and none behind the last.
         let result = match result {
-            Ok(()) if last_line_is_open => take(b"\n").map_err(client::Error::Sink),
+            Ok(()) if last_line_is_open => take(b"\n").map_err(http::Error::Sink),
             result => result,
         };
         result.map_err(|error| self.failure(error))?;
@@ -202,20 +232,20 @@ impl Keeper {
         if self.differences < DIFFERENCES_MAX {
             return Ok(Pace::Later);
         }
-        self.begin_anew()?;
+        self.set_aside("it is not what the topic holds now")?;
         Ok(Pace::AtOnce)
     }
 
     /// An answer could not be read, or not be written. A full disk is one that somebody will make
     /// room on: until then the file stays as long as it is.
-    fn failure(&self, error: client::Error) -> Failure {
+    fn failure(&self, error: http::Error) -> Failure {
         match error {
-            client::Error::Sink(cause)
+            http::Error::Sink(cause)
                 if matches!(cause.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
             {
                 Failure::Passing(Obstacle::DiskFull(cause))
             }
-            client::Error::Sink(cause) => {
+            http::Error::Sink(cause) => {
                 let path = Some(self.received.path().to_owned());
                 Failure::Final(Error::Write { path, cause })
             }
@@ -223,16 +253,40 @@ impl Keeper {
         }
     }
 
-    /// Sets the file aside: it is not the beginning of the list.
-    fn begin_anew(&mut self) -> Result<(), Error> {
+    /// What comes next in the file is gone from the topic, which begins at `first` now: so does a
+    /// new file.
+    fn begin_at(&mut self, first: u64) -> Result<(), Failure> {
+        let next = self.received.next();
+        self.set_aside(&format!(
+            "the topic no longer has the messages from offset {next} to {}",
+            first - 1
+        ))?;
+        // The answers of HTTP do not say the digest. Without it the file is known by its list.
+        let mut subscriber = Subscriber::new(self.broker.clone());
+        let result = subscriber.subscribe(&self.topic, Start::Offset(first));
+        let digest = subscriber.digest(&self.topic);
+        let stream = subscriber.cursor(&self.topic).map(|cursor| cursor.stream.to_string());
+        match result {
+            // It has let go of more meanwhile.
+            Err(client::Error::Refused { code: 410, reason, .. }) => {
+                Err(passing(Trouble::Answer(reason)))
+            }
+            Err(error) => Err(Failure::Final(error.into())),
+            Ok(()) => {
+                self.received.begin_at(&Beginning { offset: first, stream, digest })?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Sets the file aside, for a reason that the user hears.
+    fn set_aside(&mut self, reason: &str) -> Result<(), Error> {
         self.stream = None;
         self.differences = 0;
         if let Some(old) = self.received.set_aside()? {
             let path = self.received.path().display();
             let old = old.display();
-            PROGRAM.say(format_args!(
-                "{path} is not what the topic holds now: it is kept as {old}, and the file begins again"
-            ));
+            PROGRAM.say(format_args!("{reason}: {path} is kept as {old}, and begins again"));
         }
         Ok(())
     }

@@ -6,12 +6,17 @@
 //! when the file is opened again. Nothing is ever taken away from it otherwise: a file that turns
 //! out to belong to another list is kept beside the new one, under the name with `.old` added, or
 //! `.old.2` and so on: what was set aside is never overwritten.
+//!
+//! A file that begins later than the topic did has another one beside it, with `.from` added to
+//! its name: the offset of its first line, the id of the list, and the digest there. It is written
+//! before the first line is. Without it a file begins at offset 0.
 
 use crate::error::Error;
 use common::bytes;
 use common::crc32::Crc32;
 use common::limits::PIECE_SIZE;
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -21,7 +26,42 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Received {
     path: PathBuf,
     file: File,
+    beginning: Beginning,
     contents: Contents,
+}
+
+/// Where the first line of the file stands in the topic.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Beginning {
+    pub(crate) offset: u64,
+    /// The list; `None` where it begins with it.
+    pub(crate) stream: Option<String>,
+    /// The digest of the messages before it; `None` where the broker did not say it.
+    pub(crate) digest: Option<u32>,
+}
+
+impl Beginning {
+    /// Reads `OFFSET STREAM DIGEST`, where the digest may be `-`.
+    fn parse(text: &str) -> Option<Beginning> {
+        let mut words = text.split_whitespace();
+        let offset = words.next()?.parse().ok()?;
+        let stream = Some(words.next()?.to_owned());
+        let digest = match words.next()? {
+            "-" => None,
+            digest => Some(u32::from_str_radix(digest, 16).ok()?),
+        };
+        words.next().is_none().then_some(Beginning { offset, stream, digest })
+    }
+}
+
+impl fmt::Display for Beginning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} ", self.offset, self.stream.as_deref().unwrap_or_default())?;
+        match self.digest {
+            Some(digest) => write!(f, "{digest:08x}"),
+            None => f.write_str("-"),
+        }
+    }
 }
 
 /// A sequence of whole lines.
@@ -55,8 +95,17 @@ impl Received {
         if cfg!(unix) && matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
             return Err(Error::InUse(path.to_owned()));
         }
-        let contents = recover(&file).map_err(fail)?;
-        Ok(Received { path: path.to_owned(), file, contents })
+        let beginning = match fs::read_to_string(with(path, ".from")) {
+            Ok(text) => Beginning::parse(&text).ok_or_else(|| {
+                let reason = "cannot be understood: move it and the file that it is about away";
+                Error::Contents { path: with(path, ".from"), reason }
+            })?,
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Beginning::default(),
+            Err(cause) => return Err(Error::File { path: with(path, ".from"), cause }),
+        };
+        let crc = beginning.digest.map_or_else(Crc32::default, Crc32::after);
+        let contents = recover(&file, crc).map_err(fail)?;
+        Ok(Received { path: path.to_owned(), file, beginning, contents })
     }
 
     /// Where the file is.
@@ -64,9 +113,24 @@ impl Received {
         &self.path
     }
 
-    /// How many messages it holds: the offset of the next one.
+    /// How many messages it holds.
     pub(crate) fn lines(&self) -> u64 {
         self.contents.lines
+    }
+
+    /// The offset of the next message.
+    pub(crate) fn next(&self) -> u64 {
+        self.beginning.offset + self.contents.lines
+    }
+
+    /// The list that it was begun in, where that is known.
+    pub(crate) fn stream(&self) -> Option<&str> {
+        self.beginning.stream.as_deref()
+    }
+
+    /// Whether nothing is known about what it should hold.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.contents.size == 0 && self.beginning == Beginning::default()
     }
 
     /// Its size in bytes.
@@ -74,9 +138,11 @@ impl Received {
         self.contents.size
     }
 
-    /// The digest of its messages: the CRC-32 of the file.
-    pub(crate) fn digest(&self) -> u32 {
-        self.contents.crc.value()
+    /// The digest of the topic behind its messages; `None` where that at its beginning is not
+    /// known. For a file that begins at offset 0 it is the CRC-32 of the file.
+    pub(crate) fn digest(&self) -> Option<u32> {
+        let is_known = self.beginning.offset == 0 || self.beginning.digest.is_some();
+        is_known.then(|| self.contents.crc.value())
     }
 
     /// Appends whole lines, in one write.
@@ -103,13 +169,34 @@ impl Received {
     /// Begins an empty file. What it holds now is kept under another name, which is given back;
     /// an empty file is not.
     pub(crate) fn set_aside(&mut self) -> Result<Option<PathBuf>, Error> {
-        if self.size() == 0 {
-            return Ok(None);
+        let mut old = None;
+        if self.size() > 0 {
+            let name = free_name(&self.path)?;
+            rename(&self.path, &name)?;
+            old = Some(name);
         }
-        let old = free_name(&self.path)?;
-        fs::rename(&self.path, &old).map_err(|cause| Error::File { path: old.clone(), cause })?;
+        let from = with(&self.path, ".from");
+        match &old {
+            _ if !from.exists() => {}
+            Some(old) => rename(&from, &with(old, ".from"))?,
+            None => {
+                fs::remove_file(&from).map_err(|cause| Error::File { path: from, cause })?;
+            }
+        }
+        let _ = self.file.unlock();
         *self = Received::open(&self.path)?;
-        Ok(Some(old))
+        Ok(old)
+    }
+
+    /// Lets the file, which has to be empty, begin here.
+    pub(crate) fn begin_at(&mut self, beginning: &Beginning) -> Result<(), Error> {
+        let (from, new) = (with(&self.path, ".from"), with(&self.path, ".from.new"));
+        let fail = |cause| Error::Write { path: Some(from.clone()), cause };
+        fs::write(&new, format!("{beginning}\n")).map_err(fail)?;
+        rename(&new, &from)?;
+        let _ = self.file.unlock();
+        *self = Received::open(&self.path)?;
+        Ok(())
     }
 
     /// Opens the file again where somebody else has changed or removed it, and says whether so.
@@ -128,12 +215,13 @@ impl Received {
 /// that nobody else takes it.
 fn free_name(path: &Path) -> Result<PathBuf, Error> {
     for number in 1_u64.. {
-        let mut name = OsString::from(path);
-        name.push(".old");
-        if number > 1 {
-            name.push(format!(".{number}"));
+        let name = match number {
+            1 => with(path, ".old"),
+            _ => with(path, &format!(".old.{number}")),
+        };
+        if with(&name, ".from").exists() {
+            continue;
         }
-        let name = PathBuf::from(name);
         match OpenOptions::new().write(true).create_new(true).open(&name) {
             Ok(_) => return Ok(name),
             Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {}
@@ -143,11 +231,23 @@ fn free_name(path: &Path) -> Result<PathBuf, Error> {
     Err(Error::NotAFile(path.to_owned()))
 }
 
-/// Reads a file, and cuts off what follows its last whole line.
-fn recover(file: &File) -> io::Result<Contents> {
-    let mut whole = Contents::default();
+/// The path with something added to its name.
+fn with(path: &Path, ending: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(ending);
+    name.into()
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), Error> {
+    fs::rename(from, to).map_err(|cause| Error::File { path: to.to_owned(), cause })
+}
+
+/// Reads a file that goes on behind what has this checksum, and cuts off what follows its last
+/// whole line.
+fn recover(file: &File, crc: Crc32) -> io::Result<Contents> {
+    let mut whole = Contents { crc, ..Contents::default() };
     // The digest of everything read: that of the whole lines, and of a line not yet whole.
-    let mut read = Contents::default();
+    let mut read = whole;
     let mut piece = vec![0; PIECE_SIZE];
     loop {
         let size = match (&mut &*file).read(&mut piece) {

@@ -31,6 +31,8 @@ pub(crate) struct Cursor {
     pub(crate) next: u64,
     /// The list's own id.
     pub(crate) stream: Option<String>,
+    /// The first offset that it still has.
+    pub(crate) first: u64,
 }
 
 /// An answer's head, where the messages follow: with the place behind them, unless the broker
@@ -46,12 +48,15 @@ pub(crate) fn ask(
 ) -> Result<Answer, client::Error> {
     let wait = Duration::from_secs(if position.is_some() { WAIT_SECONDS } else { 0 });
     let head = remote.request("GET", &target(topic, position), b"", wait + PATIENCE)?;
+    let offset = |name| head.field(name).and_then(|offset| offset.parse().ok());
+    let first = offset("Stream-First-Offset");
     if !(200..300).contains(&head.status) {
-        return Ok(Err(Refusal::of_http(head.status, &remote.short_body(PATIENCE))));
+        let refusal = Refusal::of_http(head.status, &remote.short_body(PATIENCE));
+        return Ok(Err(Refusal { first, ..refusal }));
     }
-    let next = head.field("Stream-Next-Offset").and_then(|next| next.parse().ok());
     let stream = head.field("Stream-Id").map(str::to_owned);
-    Ok(Ok(next.map(|next| Cursor { next, stream })))
+    let first = first.unwrap_or(0);
+    Ok(Ok(offset("Stream-Next-Offset").map(|next| Cursor { next, stream, first })))
 }
 
 fn target(topic: &str, position: Option<&Position<'_>>) -> String {

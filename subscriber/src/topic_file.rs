@@ -21,7 +21,7 @@ pub(crate) fn read(path: &Path) -> Result<String, Error> {
         io::ErrorKind::NotFound => Error::NoTopicFile(path.to_owned()),
         _ => Error::File { path: path.to_owned(), cause },
     })?;
-    parse(&bytes).map_err(|reason| Error::TopicFile { path: path.to_owned(), reason })
+    parse(&bytes).map_err(|reason| Error::Contents { path: path.to_owned(), reason })
 }
 
 fn parse(bytes: &[u8]) -> Result<String, &'static str> {

@@ -67,6 +67,10 @@ impl Remote {
         // Much of the body may still be on its way.
         let deadline = Instant::now() + patience + allowance(body.len());
         let head = client.receive(method == "HEAD", deadline)?;
+        let coding = head.field("Content-Encoding");
+        if coding.is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
+            return Err(client::Error::Coding);
+        }
         self.keep_alive = head.keep_alive;
         self.client = Some(client);
         Ok(head)

@@ -141,6 +141,13 @@ impl Subscriber {
         self.subscriptions.position(topic).filter(|cursor| cursor.stream != StreamId::NONE)
     }
 
+    /// The digest of a topic at its [cursor](Subscriber::cursor): the CRC-32 of all messages before
+    /// it, each followed by a line end. `None` where the broker did not say it.
+    #[must_use]
+    pub fn digest(&self, topic: &str) -> Option<u32> {
+        self.subscriptions.digest(topic)
+    }
+
     /// Acknowledges a message of a lasting subscription, and with it all before it in its topic:
     /// they will not come again, unless the broker crashes before it has written that to disk.
     /// Returns when the broker has taken note, so it is faster to acknowledge every hundredth

@@ -108,6 +108,11 @@ impl Subscriptions {
         self.topics.get(topic)?.cursor
     }
 
+    /// The digest of a topic where its subscription goes on.
+    pub(super) fn digest(&self, topic: &str) -> Option<u32> {
+        self.topics.get(topic)?.digest.map(Crc32::value)
+    }
+
     /// The name of a topic's lasting subscription.
     pub(super) fn name(&self, topic: &str) -> Option<&str> {
         self.topics.get(topic)?.name.as_deref()

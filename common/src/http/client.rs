@@ -45,6 +45,8 @@ pub enum Error {
     Chunk(chunked::Error),
     /// The body is larger than [`BODY_SIZE_MAX`], which is what is kept in memory.
     BodyTooLarge,
+    /// The body is in a coding that was not asked for.
+    Coding,
     /// The body could not be passed on.
     Sink(io::Error),
 }
@@ -61,6 +63,7 @@ impl fmt::Display for Error {
             Error::Head(_) => f.write_str("the server's answer is not valid"),
             Error::Chunk(_) => f.write_str("the body of the server's answer is not valid"),
             Error::BodyTooLarge => write!(f, "the answer is larger than {BODY_SIZE_MAX} bytes"),
+            Error::Coding => f.write_str("the answer is in a coding that was not asked for"),
             Error::Sink(_) => f.write_str("the answer could not be passed on"),
         }
     }
@@ -73,9 +76,12 @@ impl error::Error for Error {
             Error::Io(cause) | Error::Sink(cause) => Some(cause),
             Error::Head(cause) => Some(cause),
             Error::Chunk(cause) => Some(cause),
-            Error::Request | Error::TimedOut | Error::Closed | Error::Cut | Error::BodyTooLarge => {
-                None
-            }
+            Error::Request
+            | Error::TimedOut
+            | Error::Closed
+            | Error::Cut
+            | Error::BodyTooLarge
+            | Error::Coding => None,
         }
     }
 }

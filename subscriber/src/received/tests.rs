@@ -18,7 +18,7 @@ fn a_torn_last_line_is_cut_off_wherever_it_was_torn() {
         assert_eq!(received.size(), whole as u64);
         let lines = expected.iter().filter(|&&byte| byte == b'\n').count();
         assert_eq!(received.lines(), lines as u64);
-        assert_eq!(received.digest(), crc32(expected));
+        assert_eq!(received.digest(), Some(crc32(expected)));
     }
 }
 
@@ -32,14 +32,14 @@ fn a_file_longer_than_a_piece_is_read_to_its_end() {
 
     let received = Received::open(&folder.file()).unwrap();
     assert_eq!(received.size(), whole as u64);
-    assert_eq!(received.digest(), crc32(&text[..whole]));
+    assert_eq!(received.digest(), Some(crc32(&text[..whole])));
 }
 
 #[test]
 fn what_is_appended_counts_as_what_was_found() {
     let folder = Folder::new();
     let mut received = Received::open(&folder.file()).unwrap();
-    assert_eq!((received.lines(), received.size(), received.digest()), (0, 0, 0));
+    assert_eq!((received.lines(), received.size(), received.digest()), (0, 0, Some(0)));
     received.append(b"one\n").unwrap();
     received.append(b"two\nthree\n").unwrap();
     let known = (received.lines(), received.size(), received.digest());
@@ -122,4 +122,47 @@ fn two_subscribers_do_not_keep_one_file() {
     assert!(matches!(Received::open(&folder.file()), Err(Error::InUse(_))));
     drop(first);
     Received::open(&folder.file()).unwrap();
+}
+
+#[test]
+fn a_file_that_begins_later_goes_on_with_the_digest_of_what_stood_before() {
+    let folder = Folder::new();
+    let mut received = Received::open(&folder.file()).unwrap();
+    assert!(received.is_blank());
+    let stream = Some("00000000000000aa".to_owned());
+    let beginning = Beginning { offset: 2, stream, digest: Some(crc32(b"one\ntwo\n")) };
+    received.begin_at(&beginning).unwrap();
+    received.append(b"three\n").unwrap();
+    let known = |received: &Received| {
+        assert_eq!(received.stream(), Some("00000000000000aa"));
+        (received.next(), received.lines(), received.digest())
+    };
+    let expected = (3, 1, Some(crc32(b"one\ntwo\nthree\n")));
+    assert_eq!(known(&received), expected);
+    drop(received);
+    let mut received = Received::open(&folder.file()).unwrap();
+    assert_eq!(known(&received), expected);
+
+    // Both are set aside together.
+    let old = received.set_aside().unwrap().unwrap();
+    assert!(received.is_blank());
+    assert_eq!(fs::read(&old).unwrap(), b"three\n");
+    let from = fs::read_to_string(with(&old, ".from")).unwrap();
+    assert_eq!(Beginning::parse(&from).unwrap(), beginning);
+    // What was never begun is not kept.
+    received.begin_at(&beginning).unwrap();
+    assert_eq!(received.set_aside().unwrap(), None);
+    assert!(received.is_blank());
+}
+
+#[test]
+fn a_beginning_that_cannot_be_understood_is_named() {
+    for text in ["", "x", "1", "1 aa", "1 aa zz", "1 aa - -"] {
+        let folder = Folder::new();
+        fs::write(with(&folder.file(), ".from"), text).unwrap();
+        let error = Received::open(&folder.file()).unwrap_err();
+        assert!(error.to_string().contains("received.txt.from"), "{error}");
+    }
+    let unknown = Beginning::parse("7 00000000000000aa -\n").unwrap();
+    assert_eq!((unknown.offset, unknown.digest), (7, None));
 }

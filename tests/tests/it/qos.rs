@@ -208,6 +208,6 @@ fn subscribe_2_each_message_is_handled_exactly_once() {
 fn message(event: Event) -> Message {
     match event {
         Event::Message(message) => message,
-        Event::Reset { .. } => panic!("the list is the same"),
+        other => panic!("{other:?}: the list is the same"),
     }
 }
