@@ -64,6 +64,7 @@ mod hub;
 mod index;
 mod json_documents;
 mod leaving;
+mod libraries;
 mod limits;
 mod lines;
 mod load;

@@ -9,15 +9,15 @@ use std::path::Path;
 
 /// How many lines of code the programs may have, comments and blank lines aside.
 ///
-/// The first figure is what the program of the first release has to fit in, the others are what
-/// was added to it on purpose. A change that needs more says here what it is worth.
+/// The first figure is the program of the first release, the others are what was added to it on
+/// purpose. A change that needs more says here what it is worth.
 const PRODUCT_LINES: [(&str, usize); 6] = [
-    ("the broker, its doors and clients, without retention", 14_200),
-    ("ordinary tools, and neighbours that mean no good", 800),
-    ("what could still be lost or moved", 500),
-    ("retention, and a journal that cleans itself", 1_000),
+    ("topics, doors, clients and brokers that work together", 15_500),
+    ("ordinary tools, and neighbours that mean no good", 900),
+    ("what could still be lost or moved", 600),
+    ("retention, and a journal of segments that cleans itself", 2_700),
     ("patterns, rights, and topics by name", 900),
-    ("the first two minutes, the page, the package", 500),
+    ("the first two minutes, the page, the package", 600),
 ];
 
 /// Words that were given up, and what is said for each.
