@@ -18,7 +18,9 @@ use crate::server::input_budget::InputBudget;
 use crate::server::vanished::Vanished;
 use crate::store::admission::Receipt;
 use crate::store::batch::Batch;
+use crate::store::change::Upto;
 use crate::store::entry;
+use crate::store::retention::BoundsChange;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -90,6 +92,20 @@ impl Broker {
         let created = self.homes.create(topic);
         self.log.note("created", topic, &created);
         created
+    }
+
+    /// Lets messages of a topic go.
+    pub(crate) fn trim(&self, topic: &str, upto: Upto) -> Result<(), Refusal> {
+        let trimmed = self.homes.trim(topic, upto);
+        self.log.note("trimmed", topic, &trimmed);
+        trimmed
+    }
+
+    /// Changes what a topic keeps.
+    pub(crate) fn set_bounds(&self, topic: &str, change: &BoundsChange) -> Result<(), Refusal> {
+        let changed = self.homes.set_bounds(topic, change);
+        self.log.note("bounded", topic, &changed);
+        changed
     }
 
     /// Deletes a topic and all its messages. Those who follow it are not told yet; see

@@ -3,12 +3,14 @@
 use crate::access::{Origins, Token};
 use crate::store::journal::SEGMENT_SIZE;
 use crate::store::memory;
+use crate::store::retention::Limits;
 use crate::verbs::{self, Call};
 use common::flags::{Arguments, Error, Flag, Program};
 use common::http::parse;
 use common::limits::{
     ANSWER_TIMEOUT, BODY_SIZE_MAX, BODY_TIMEOUT, HEAD_TIMEOUT, IDLE_TIMEOUT, MESSAGE_SIZE_MAX,
 };
+use common::units::{Size, Time};
 use std::env;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -97,6 +99,25 @@ pub const PROGRAM: Program = Program {
             repeats: false,
             help: "Refuse publishes when messages take so much memory. Default: half of what is \
                    free at the start.",
+        },
+        Flag {
+            name: "keep-messages",
+            value: "<count>",
+            repeats: false,
+            help: "Keep so many messages of each topic, and let go of the oldest beyond that, \
+                   unless the topic has a bound of its own. Default: all are kept.",
+        },
+        Flag {
+            name: "keep-bytes",
+            value: "<size>",
+            repeats: false,
+            help: "The same for the bytes of a topic's messages, such as 64M.",
+        },
+        Flag {
+            name: "keep-for",
+            value: "<time>",
+            repeats: false,
+            help: "The same for the age of messages: 90s, 10m, 12h, 7d.",
         },
         Flag {
             name: "token-file",
@@ -308,6 +329,8 @@ pub struct Config {
     pub message_size_max: usize,
     /// Memory for messages, in bytes.
     pub memory_max: u64,
+    /// What topics keep that have no bounds of their own.
+    pub(crate) limits: Limits,
     /// Where the token comes from that clients have to send; none where they need none.
     pub token: Option<TokenSource>,
     /// The web pages that may use the broker beside its own.
@@ -419,6 +442,7 @@ impl Config {
             connections_max,
             message_size_max,
             memory_max: arguments.parsed("max-memory")?.unwrap_or_else(memory::default_max),
+            limits: limits(arguments)?,
             token: token(arguments)?,
             origins,
             log: arguments.value("log").map(PathBuf::from),
@@ -430,6 +454,22 @@ impl Config {
 
 /// Where the token comes from. An empty variable is refused: a broker that was meant to ask for
 /// a token must not run without.
+/// What topics keep, where that is bounded.
+fn limits(arguments: &Arguments) -> Result<Limits, Error> {
+    let above_0 = |flag: &'static str, bound: Option<u64>| match bound {
+        Some(0) => Err(Error::value(flag, "0", "must be at least 1; leave it out to keep all")),
+        bound => Ok(bound),
+    };
+    let bytes = arguments.parsed("keep-bytes")?.map(|Size(bytes)| bytes);
+    let age = arguments.parsed("keep-for")?;
+    let age = age.map(|Time(time)| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    Ok(Limits {
+        messages: above_0("keep-messages", arguments.parsed("keep-messages")?)?,
+        bytes: above_0("keep-bytes", bytes)?,
+        age: above_0("keep-for", age)?,
+    })
+}
+
 fn token(arguments: &Arguments) -> Result<Option<TokenSource>, Error> {
     if let Some(path) = arguments.value("token-file") {
         return Ok(Some(TokenSource::File(path.into())));

@@ -145,7 +145,10 @@ impl Log {
                     Ok(Receipt { offset, .. }) => {
                         let taken = group.iter().filter_map(|(_, answer)| answer.as_ref().ok());
                         let count: u64 = taken.map(|receipt| receipt.appended).sum();
-                        let _ = write!(line, " messages={count} offset={offset}");
+                        let _ = write!(line, " messages={count}");
+                        if let Some(offset) = offset {
+                            let _ = write!(line, " offset={offset}");
+                        }
                         write_outcome(line, None);
                     }
                     Err(refusal) => {
@@ -316,7 +319,7 @@ mod tests {
         }
         let mut admission =
             crate::store::admission::Admission::new(crate::store::memory::Memory::new(1 << 20));
-        let mut answers = admission.accept(&batch, None);
+        let mut answers = admission.accept(&batch, &crate::store::change::Lists::new(), None);
         answers[3] = Err(Refusal::OldEpoch { present: 2 });
         log.publishes(&batch, &answers, |topic| (topic == "b").then(|| "hub:1".to_owned()));
         assert_eq!(next(&waiting), "- published \"a\" messages=4 offset=0 ok");

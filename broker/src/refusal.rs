@@ -61,6 +61,8 @@ pub(crate) enum Refusal {
     ObjectSize { size_max: usize },
     /// The offset lies past the end of the list.
     PastEnd { from: u64, next: u64 },
+    /// The offset lies before the first message that is still there.
+    Trimmed { first: u64, next: u64 },
     /// The topic is not the one that the cursor was given for: it was deleted and made again,
     /// or the broker lost its memory.
     OtherStream,
@@ -70,6 +72,8 @@ pub(crate) enum Refusal {
     Gap { expected: u64 },
     /// A newer run of the same publisher is at work.
     OldEpoch { present: u64 },
+    /// An epoch so far above the present one that few would be left above it.
+    HighEpoch { present: u64 },
     /// Memory for messages is used up.
     Full { bytes_max: u64 },
     /// The journal could not be written; nothing of the publish is in it.
@@ -113,6 +117,7 @@ impl Refusal {
         match self {
             Refusal::Gap { expected } => answer.field("expected", *expected),
             Refusal::OldEpoch { present } => answer.field("epoch", *present),
+            Refusal::Trimmed { first, next } => answer.field("first", *first).field("next", *next),
             _ => answer,
         };
     }
@@ -181,6 +186,9 @@ impl Refusal {
             Refusal::PastEnd { from, next } => {
                 (416, format!("offset {from} is past the end: the next offset is {next}"))
             }
+            Refusal::Trimmed { first, .. } => {
+                (410, format!("messages before offset {first} were let go: read from there"))
+            }
             Refusal::OtherStream => {
                 (410, "the topic was deleted and created again: read it from offset 0".into())
             }
@@ -193,6 +201,13 @@ impl Refusal {
             Refusal::OldEpoch { present } => {
                 (403, format!("'epoch' is old: this publisher is at {present}"))
             }
+            Refusal::HighEpoch { present } => (
+                400,
+                format!(
+                    "'epoch' is too high: this publisher is at {present}; use the number after \
+                     it, or Unix time in milliseconds"
+                ),
+            ),
             Refusal::Full { bytes_max } => (
                 507,
                 format!(

@@ -62,6 +62,7 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
         (false, None) => "for everybody who can reach this machine, without a token",
         (false, Some(_)) => "for everybody who can reach this machine and sends the token",
     };
+    topics.set_limits(config.limits);
     let (hosts, origins) = (config.hosts.clone(), config.origins.clone());
     let access = Access { loopback_only, hosts, origins, token };
     let log = match &config.log {
@@ -86,6 +87,8 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
         vanished: Vanished::default(),
         metrics: Metrics::new(),
     });
+    let push = Arc::clone(&broker.push);
+    spawn(move || push.topics.keep_ages())?;
     if config.data.is_some() {
         let push = Arc::clone(&broker.push);
         spawn(move || push.keep_acknowledged())?;

@@ -18,14 +18,20 @@ pub struct Crc32(u32);
 
 impl Default for Crc32 {
     fn default() -> Crc32 {
-        Crc32(!0)
+        Crc32::new()
     }
 }
 
 impl Crc32 {
+    /// The checksum of nothing.
+    #[must_use]
+    pub const fn new() -> Crc32 {
+        Crc32(!0)
+    }
+
     /// Goes on behind bytes with this checksum.
     #[must_use]
-    pub fn after(value: u32) -> Crc32 {
+    pub const fn after(value: u32) -> Crc32 {
         Crc32(!value)
     }
 

@@ -4,6 +4,7 @@
 //! does not count.
 
 mod authentication;
+mod bounds;
 mod commands;
 mod fields;
 mod http;

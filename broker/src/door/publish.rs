@@ -95,8 +95,13 @@ impl<'v, 'a> Fields<'v, 'a> {
 
 /// Writes what became of a publish, behind its topic and offset: the rest of the object.
 pub(super) fn write_rest_of_receipt(object: &mut Object<'_>, receipt: &Receipt) {
+    write_fields_of_receipt(object, receipt);
+    object.end_line();
+}
+
+/// Writes what a receipt says beside the topic and the offset.
+pub(super) fn write_fields_of_receipt(object: &mut Object<'_>, receipt: &Receipt) {
     let Receipt { stream, appended, duplicate, durable, .. } = *receipt;
     object.field("appended", appended).field("stream", stream).field("durable", durable);
     object.optional("duplicate", duplicate.then_some(true));
-    object.end_line();
 }

@@ -150,7 +150,7 @@ impl Mirrors {
         // What is not a mirror is of no concern to the home.
         if topics.is_mirror(&topic) {
             let Cursor { stream, next } = topics.end(&topic);
-            if let Ok(digest) = topics.digest(&topic, stream, next) {
+            if let Ok(Some(digest)) = topics.digest(&topic, stream, next) {
                 return MirrorEnd { topic, next, stream, digest };
             }
         }

@@ -294,5 +294,5 @@ impl Mirrors {
 fn end_after(publish: &Publish, receipt: &Receipt) -> Option<Cursor> {
     let Receipt { stream, offset, appended, duplicate, .. } = *receipt;
     let count = if duplicate { publish.count as u64 } else { appended };
-    (count > 0).then_some(Cursor { stream, next: offset + count })
+    (count > 0).then_some(Cursor { stream, next: offset? + count })
 }

@@ -44,6 +44,9 @@ use crate::push::Push;
 use crate::refusal::Refusal;
 use crate::store::admission::Receipt;
 use crate::store::batch::Batch;
+use crate::store::change::Upto;
+use crate::store::retention::BoundsChange;
+use crate::store::topics::Topics;
 use broker::BrokerHome;
 use index::Address;
 use mirrors::Mirrors;
@@ -161,6 +164,25 @@ impl Homes {
             Others::None => self.push.topics.delete(topic),
             Others::Hub(mirrors) => mirrors.delete(topic, deadline),
             Others::Peers(peers) => peers.delete(topic, deadline),
+        }
+    }
+
+    /// Lets messages of a topic go at its home.
+    pub(crate) fn trim(&self, topic: &str, upto: Upto) -> Result<(), Refusal> {
+        self.own(topic)?.trim(topic, upto)
+    }
+
+    /// Changes what a topic keeps, at its home.
+    pub(crate) fn set_bounds(&self, topic: &str, change: &BoundsChange) -> Result<(), Refusal> {
+        self.own(topic)?.set_bounds(topic, change)
+    }
+
+    /// The topics, where this broker is the home of this one.
+    fn own(&self, topic: &str) -> Result<&Topics, Refusal> {
+        match &self.others {
+            Others::None => Ok(&self.push.topics),
+            _ if self.push.topics.is_own(topic) => Ok(&self.push.topics),
+            _ => Err(Refusal::UnknownTopic(topic.to_owned())),
         }
     }
 

@@ -5,7 +5,8 @@ use crate::metrics::Counter;
 use crate::push::format::{Format, OtherCursors};
 use crate::push::lasting::LastingSubscriptions;
 use crate::push::subscriptions::Subscription;
-use crate::store::stream::{Cursor, StreamId};
+use crate::refusal::Refusal;
+use crate::store::stream::{Cursor, Extent, StreamId};
 use crate::store::topics::Topics;
 use common::limits::PIECE_SIZE;
 use std::collections::HashMap;
@@ -123,9 +124,9 @@ impl<'a> DeliveryPass<'a> {
         let mut bytes = Vec::new();
         self.text.clear();
         let mut from = subscription.cursor;
-        let mut copied = self.topics.copy_entries(topic, from, PIECE_SIZE, &mut self.text);
+        let mut copied = self.copy(topic, &mut from);
         if copied.is_err() {
-            let stream = self.topics.end(topic).stream;
+            let Extent { first, end: Cursor { stream, .. } } = self.topics.extent(topic);
             if from.stream != StreamId::NONE {
                 subscription.lost = true;
                 // What this one is told, the next at the same place is not.
@@ -134,10 +135,10 @@ impl<'a> DeliveryPass<'a> {
                     format.encode_deleted(topic, &mut bytes);
                 }
             }
-            from = Cursor { stream, next: 0 };
-            subscription.cursor = from;
-            copied = self.topics.copy_entries(topic, from, PIECE_SIZE, &mut self.text);
+            from = Cursor { stream, next: first };
+            copied = self.copy(topic, &mut from);
         }
+        subscription.cursor = from;
         // Deleted once more between two lines of this function: the deletion's own note follows.
         let (next, end) = copied.ok()?;
         bytes.reserve(self.text.len() * 2);
@@ -163,6 +164,16 @@ impl<'a> DeliveryPass<'a> {
             self.keep(format, topic, from, piece.clone());
         }
         Some(piece)
+    }
+
+    /// Copies the next entries, from the first that is still there on.
+    fn copy(&mut self, topic: &str, from: &mut Cursor) -> Result<(u64, u64), Refusal> {
+        loop {
+            match self.topics.copy_entries(topic, *from, PIECE_SIZE, &mut self.text) {
+                Err(Refusal::Trimmed { first, .. }) => from.next = first,
+                copied => return copied,
+            }
+        }
     }
 
     /// Keeps a piece for other subscribers.

@@ -9,10 +9,14 @@
 
 use crate::refusal::Refusal;
 use crate::store::batch::{Batch, Publish};
+use crate::store::change::Lists;
+use crate::store::entry;
 use crate::store::memory::{self, Memory};
+use crate::store::retention::Limits;
 use crate::store::sequences::{Sequences, Verdict};
 use crate::store::stream::{Cursor, StreamId};
-use crate::store::topic_state::{TopicState, Undo};
+use crate::store::topic_state::{TopicState, Undo, UndoTrim, text_size};
+use crate::store::view::TopicView;
 use common::limits::TOPICS_MAX;
 use std::collections::HashMap;
 
@@ -20,6 +24,10 @@ use std::collections::HashMap;
 pub(crate) struct Admission {
     pub(crate) topics: HashMap<String, TopicState>,
     pub(crate) memory: Memory,
+    /// What topics keep that have no bounds of their own.
+    pub(crate) limits: Limits,
+    /// How many messages were let go.
+    pub(crate) trimmed: u64,
     /// Whether what is accepted is on disk before it is answered.
     pub(crate) durable: bool,
 }
@@ -28,8 +36,8 @@ pub(crate) struct Admission {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Receipt {
     pub(crate) stream: StreamId,
-    /// Where the first message stands.
-    pub(crate) offset: u64,
+    /// Where the first message stands; nothing where it was let go.
+    pub(crate) offset: Option<u64>,
     /// How many messages were appended: fewer than were sent where some were there already.
     pub(crate) appended: u64,
     /// Whether all of it was there already.
@@ -50,7 +58,8 @@ impl Receipt {
 impl Admission {
     /// Nothing yet.
     pub(crate) fn new(memory: Memory) -> Admission {
-        Admission { topics: HashMap::new(), memory, durable: false }
+        let (topics, limits, trimmed, durable) = Default::default();
+        Admission { topics, memory, limits, trimmed, durable }
     }
 
     /// Takes a new topic into the account, whether there is room for it or not.
@@ -114,7 +123,8 @@ impl Admission {
             self.create(topic, from.stream, true)?;
         }
         let state = self.topics.get_mut(topic).ok_or(Refusal::NoTopic)?;
-        let mut undo = state.count(entries, None, &mut self.memory);
+        let text = entries.iter().map(|entry| text_size(entry)).sum();
+        let mut undo = state.count(entries, text, None, &mut self.memory);
         undo.created = created;
         Ok(undo)
     }
@@ -124,6 +134,7 @@ impl Admission {
     pub(crate) fn accept(
         &mut self,
         batch: &Batch,
+        lists: &Lists,
         mut undo: Option<&mut Vec<Undo>>,
     ) -> Vec<Result<Receipt, Refusal>> {
         let mut entries = batch.entries.as_slice();
@@ -132,7 +143,7 @@ impl Admission {
         // each would show in the rate of small publishes.
         for run in batch.runs() {
             let Some(topic) = run.first().map(|publish| &*publish.topic) else { continue };
-            let mut opened = self.open(topic, batch.own_only);
+            let mut opened = self.open(topic, batch, lists);
             for publish in run {
                 let (these, rest) = entries.split_at_checked(publish.count).unwrap_or_default();
                 entries = rest;
@@ -154,18 +165,43 @@ impl Admission {
 
     /// A topic that is about to be published to; it is created if need be, unless only topics
     /// will do whose home this broker is.
-    fn open(&mut self, topic: &str, own_only: bool) -> Result<Open<'_>, Refusal> {
+    fn open<'a>(
+        &'a mut self,
+        topic: &str,
+        batch: &Batch,
+        lists: &'a Lists,
+    ) -> Result<Open<'a>, Refusal> {
         let known = self.topics.get(topic);
         let is_new = known.is_none();
-        if own_only && known.is_none_or(|state| state.mirror) {
+        if batch.own_only && known.is_none_or(|state| state.mirror) {
             return Err(Refusal::UnknownTopic(topic.to_owned()));
         }
         if is_new {
             self.create(topic, StreamId::random(), false)?;
         }
-        let Admission { topics, memory, durable } = self;
+        let Admission { topics, memory, limits, durable, .. } = self;
         let state = topics.get_mut(topic).ok_or(Refusal::NoTopic)?;
-        Ok(Open { state, memory, durable: *durable, is_new })
+        let limits = state.limits(limits);
+        let list = if limits == Limits::default() { None } else { lists.get(topic) };
+        let list = list.map_or(&[][..], Vec::as_slice);
+        let (durable, time) = (*durable, batch.time());
+        Ok(Open { state, list, limits, memory, durable, time, is_new })
+    }
+
+    /// Takes what was let go out of a topic's list, for the caller to free.
+    pub(crate) fn apply_trim(
+        &mut self,
+        topic: &str,
+        list: &mut Vec<String>,
+        now: u64,
+    ) -> Vec<String> {
+        let Some(state) = self.topics.get_mut(topic).filter(|state| state.is_trimmed()) else {
+            return Vec::new();
+        };
+        let before = state.messages();
+        let gone = state.apply_trim(list, now, &mut self.memory);
+        self.trimmed += before - state.messages();
+        gone
     }
 
     /// Takes back what was accepted last.
@@ -183,8 +219,12 @@ impl Admission {
 /// A topic that is published to.
 struct Open<'a> {
     state: &'a mut TopicState,
+    /// Its list, where it has bounds.
+    list: &'a [String],
+    limits: Limits,
     memory: &'a mut Memory,
     durable: bool,
+    time: u64,
     /// Whether it was created just now, and nothing was accepted yet.
     is_new: bool,
 }
@@ -198,31 +238,55 @@ impl Open<'_> {
     ) -> Result<(Receipt, Undo), Refusal> {
         let Cursor { stream, next: offset } = self.state.accepted_end();
         let count = entries.len() as u64;
-        let (appended, duplicate, created) = (0, true, false);
-        let durable = self.durable;
+        let (appended, duplicate, created, durable) = (0, true, false, self.durable);
+        let offset = Some(offset);
         let mut receipt = Receipt { stream, offset, appended, duplicate, created, durable };
         let mut skip = 0;
         if let Some((publisher, sequence)) = &publish.numbered {
-            let known = self.state.sequences.get(publisher);
-            match Sequences::judge(known, *sequence, count)? {
+            let known = self.state.sequences.get_mut(publisher);
+            match Sequences::judge(known.as_deref(), *sequence, count)? {
                 Verdict::Append { skip: there } => skip = there,
                 Verdict::Duplicate { offset } => {
-                    receipt.offset = offset;
+                    if let Some(known) = known {
+                        known.repeated(self.time);
+                    }
+                    receipt.offset = offset.filter(|offset| self.state.holds(*offset));
                     return Ok((receipt, Undo::default()));
                 }
             }
         }
         let new = usize::try_from(skip).ok().and_then(|skip| entries.get(skip..));
         let new = new.unwrap_or_default();
-        self.memory.check(new.iter().map(|entry| memory::entry_size(entry)).sum())?;
-        let numbered =
-            publish.numbered.as_ref().map(|(by, first)| (by.as_str(), first.later(skip)));
-        let mut undo = self.state.count(new, numbered, self.memory);
+        let text = entry::text_size(new);
+        let trim = self.make_room(new, text)?;
+        let numbered = publish.numbered.as_ref();
+        let numbered = numbered.map(|(by, first)| (by.as_str(), first.later(skip), self.time));
+        let mut undo = self.state.count(new, text, numbered, self.memory);
+        undo.trim = trim;
         undo.created = std::mem::take(&mut self.is_new);
         receipt.created = undo.created;
         receipt.appended = count - skip;
         receipt.duplicate = false;
         Ok((receipt, undo))
+    }
+
+    /// Sees to it that there is memory for entries, and lets go of what is beyond the topic's
+    /// bounds with them. A bound of age is looked at here only where memory is used up.
+    fn make_room(&mut self, entries: &[String], text: u64) -> Result<Option<UndoTrim>, Refusal> {
+        let size = entries.iter().map(|entry| memory::entry_size(entry)).sum::<u64>();
+        let room = self.memory.check(size);
+        if self.limits == Limits::default() || entries.is_empty() {
+            return room.map(|()| None);
+        }
+        let view = TopicView::new(self.state, self.list);
+        let now = room.is_err().then_some(self.time);
+        let first = view.beyond(&self.limits, (entries.len() as u64, text), now);
+        if first <= self.state.accepted_start.offset {
+            return room.map(|()| None);
+        }
+        let point = view.point(first, true);
+        self.memory.check(size.saturating_sub(self.state.memory_before(&point)))?;
+        Ok(Some(self.state.trim(point, self.memory)))
     }
 }
 
@@ -250,7 +314,7 @@ mod tests {
     #[test]
     fn what_was_accepted_can_be_taken_back() {
         let mut admission = Admission::new(Memory::new(1 << 20));
-        admission.accept(&batch(&[("a", "one", None), ("a", "two", Some(0))]), None);
+        admission.accept(&batch(&[("a", "one", None), ("a", "two", Some(0))]), &Lists::new(), None);
         let before = known(&admission);
         let batch = batch(&[
             ("a", "three", Some(1)),
@@ -261,10 +325,10 @@ mod tests {
             ("a", "five", Some(2)),
         ]);
         let mut undo = Vec::new();
-        let answers = admission.accept(&batch, Some(&mut undo));
+        let answers = admission.accept(&batch, &Lists::new(), Some(&mut undo));
         assert!(matches!(answers[2], Err(Refusal::Gap { expected: 1 })));
         assert!(answers[3].as_ref().unwrap().duplicate);
-        assert_eq!(answers[5].as_ref().unwrap().offset, 4);
+        assert_eq!(answers[5].as_ref().unwrap().offset, Some(4));
         assert_ne!(known(&admission), before);
         for (publish, _) in batch.publishes.iter().zip(&answers).rev().filter(|it| it.1.is_ok()) {
             let publisher = publish.numbered.as_ref().map(|(publisher, _)| publisher.as_str());
@@ -279,7 +343,7 @@ mod tests {
         let mut admission = Admission::new(Memory::new(2000));
         let long = "x".repeat(100);
         let batch = batch(&[("a", long.as_str(), None); 20]);
-        let answers = admission.accept(&batch, None);
+        let answers = admission.accept(&batch, &Lists::new(), None);
         let full = |answer: &Result<_, _>| matches!(answer, Err(Refusal::Full { .. }));
         assert!(answers[0].is_ok() && full(&answers[19]));
         assert!(admission.memory.used <= 2000);

@@ -6,6 +6,7 @@ use crate::store::batch::{Batch, Publish, Publisher};
 use crate::store::change::{Change, Garbage, Lists, record_size};
 use crate::store::entry::{self, Entry};
 use crate::store::journal::Frame;
+use crate::store::retention::Limits;
 use crate::store::topic_state::Undo;
 
 /// A batch that is to be appended.
@@ -17,6 +18,8 @@ pub(crate) struct Append {
     pub(crate) answers: Vec<Result<Receipt, Refusal>>,
     /// How to take back each publish that was accepted.
     undo: Vec<Undo>,
+    /// Topics that hold more than their bounds allow, now that the batch is in them.
+    pub(crate) beyond: Vec<String>,
 }
 
 impl Append {
@@ -42,7 +45,8 @@ impl Append {
                 publish.numbered.as_ref().map(|(_, sequence)| sequence.later(skip as u64));
             let publisher = first.publisher.map(|name| Publisher { name, sequence });
             let messages = new.iter().map(|entry| entry::message(entry));
-            let (stream, offset, time) = (receipt.stream, receipt.offset, first.milliseconds());
+            let (stream, time) = (receipt.stream, first.milliseconds());
+            let offset = receipt.offset.unwrap_or_default();
             frame.append(&publish.topic, stream, offset, time, publisher, messages);
         }
     }
@@ -52,20 +56,28 @@ impl Change for Append {
     fn size(&self) -> usize {
         let record = |publish: &Publish| {
             let publisher = publish.numbered.as_ref().map_or(0, |(publisher, _)| publisher.len());
-            record_size(publish.topic.len() + publisher)
+            // It may create the topic, and let go of messages.
+            2 * record_size(publish.topic.len()) + record_size(publish.topic.len() + publisher)
         };
         self.batch.size() + self.batch.publishes.iter().map(record).sum::<usize>()
     }
 
-    fn accept(&mut self, admission: &mut Admission, frame: Option<&mut Frame>) {
+    fn accept(&mut self, admission: &mut Admission, lists: &Lists, frame: Option<&mut Frame>) {
         let undo = frame.is_some().then_some(&mut self.undo);
-        self.answers = admission.accept(&self.batch, undo);
+        self.answers = admission.accept(&self.batch, lists, undo);
         if let Some(frame) = frame {
             self.write(frame);
+            for publish in self.batch.runs().filter_map(|run| run.first()) {
+                if let Some(state) = admission.topics.get(&*publish.topic) {
+                    state.write_trim(&publish.topic, frame);
+                }
+            }
         }
     }
 
     fn apply(&mut self, admission: &mut Admission, lists: &mut Lists) -> Garbage {
+        let mut gone = Vec::new();
+        let time = self.batch.time();
         let Batch { publishes, entries, .. } = &mut self.batch;
         let mut entries = entries.drain(..);
         let mut answers = self.answers.iter();
@@ -84,11 +96,20 @@ impl Change for Append {
                 let appended = answer.as_ref().map_or(0, Receipt::count);
                 these.by_ref().take(publish.count - appended).for_each(drop);
                 if let Some((state, list)) = &mut found {
-                    state.append(list, these);
+                    state.append(list, time, these);
+                }
+            }
+            let Some((state, list)) = found else { continue };
+            let limits = state.limits(&admission.limits);
+            if limits != Limits::default() {
+                gone.push(admission.apply_trim(topic, list, time));
+                let state = admission.topics.get(topic);
+                if state.is_some_and(|state| state.is_beyond(&limits, None)) {
+                    self.beyond.push(topic.to_owned());
                 }
             }
         }
-        None
+        (None, gone)
     }
 
     fn undo(&mut self, admission: &mut Admission, refusal: &Refusal) {

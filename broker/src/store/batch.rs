@@ -66,6 +66,11 @@ impl Batch {
         self.publishes.is_empty()
     }
 
+    /// When it was published, in Unix milliseconds.
+    pub(crate) fn time(&self) -> u64 {
+        self.time
+    }
+
     /// Bytes of all messages and stamps.
     pub(crate) fn size(&self) -> usize {
         self.entries.iter().map(String::len).sum()
@@ -82,7 +87,7 @@ impl Batch {
         let publishes: Vec<Publish> = self.publishes.drain(..run).collect();
         let count: usize = publishes.iter().map(|publish| publish.count).sum();
         let entries = self.entries.drain(..count).collect();
-        Some(Batch { publishes, entries, ..Batch::default() })
+        Some(Batch { publishes, entries, time: self.time, ..Batch::default() })
     }
 
     /// Forgets the publishes; keeps the room that they took.

@@ -6,8 +6,10 @@ use crate::refusal::Refusal;
 use crate::store::admission::Admission;
 use crate::store::change::{Change, Lists};
 use crate::store::journal::Frame;
+use crate::store::retention::Limits;
 use crate::store::stream::StreamId;
-use crate::store::topic_state::{TopicState, TopicView};
+use crate::store::topic_state::TopicState;
+use crate::store::view::TopicView;
 use std::collections::HashMap;
 use std::process;
 use std::sync::{Mutex, MutexGuard};
@@ -31,7 +33,8 @@ impl Contents {
 
     /// Accepts or refuses a change, and puts what is accepted into the frame.
     pub(crate) fn accept(&self, change: &mut dyn Change, frame: &mut Frame) {
-        change.accept(&mut lock(&self.admission), Some(frame));
+        let mut admission = lock(&self.admission);
+        change.accept(&mut admission, &lock(&self.lists), Some(frame));
     }
 
     /// Makes visible what was accepted.
@@ -52,7 +55,7 @@ impl Contents {
     pub(crate) fn change(&self, change: &mut dyn Change) {
         let mut admission = lock(&self.admission);
         let mut lists = lock(&self.lists);
-        change.accept(&mut admission, None);
+        change.accept(&mut admission, &lists, None);
         let garbage = change.apply(&mut admission, &mut lists);
         drop((admission, lists));
         drop(garbage);
@@ -64,21 +67,26 @@ impl Contents {
     }
 
     /// Looks at every topic.
-    pub(crate) fn each(&self, mut see: impl FnMut(&str, TopicView<'_>)) {
+    pub(crate) fn each(&self, mut see: impl FnMut(&str, TopicView<'_>, &Limits)) {
         let admission = lock(&self.admission);
         let lists = lock(&self.lists);
         for (topic, list) in &*lists {
             if let Some(state) = admission.topics.get(topic) {
-                see(topic, TopicView::new(state, list));
+                see(topic, TopicView::new(state, list), &admission.limits);
             }
         }
     }
 
     /// Looks at a topic, if it is there.
-    pub(crate) fn see<T>(&self, topic: &str, see: impl FnOnce(TopicView<'_>) -> T) -> Option<T> {
+    pub(crate) fn see<T>(
+        &self,
+        topic: &str,
+        see: impl FnOnce(TopicView<'_>, &Limits) -> T,
+    ) -> Option<T> {
         let admission = lock(&self.admission);
         let lists = lock(&self.lists);
-        Some(see(TopicView::new(admission.topics.get(topic)?, lists.get(topic)?)))
+        let view = TopicView::new(admission.topics.get(topic)?, lists.get(topic)?);
+        Some(see(view, &admission.limits))
     }
 
     /// Looks at a topic, if it is still `stream`. A topic that is not there is an empty list to
@@ -91,16 +99,16 @@ impl Contents {
         &self,
         topic: &str,
         stream: StreamId,
-        read: impl FnOnce(TopicView<'_>) -> T,
+        read: impl FnOnce(TopicView<'_>) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
         let admission = lock(&self.admission);
         let lists = lock(&self.lists);
         match (admission.topics.get(topic), lists.get(topic)) {
             (Some(state), Some(list)) if state.stream == stream => {
-                Ok(read(TopicView::new(state, list)))
+                read(TopicView::new(state, list))
             }
             (_, None) if stream == StreamId::NONE => {
-                Ok(read(TopicView::new(&TopicState::new(stream, false, 0), &[])))
+                read(TopicView::new(&TopicState::new(stream, false, 0), &[]))
             }
             _ => Err(Refusal::OtherStream),
         }

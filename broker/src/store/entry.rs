@@ -58,6 +58,12 @@ pub(crate) fn stamp_of(entry: &str) -> &str {
     entry.get(message(entry).len()..).unwrap_or_default()
 }
 
+/// Bytes of the messages of entries that have the same stamp, each with a line break.
+pub(crate) fn text_size(entries: &[String]) -> u64 {
+    let stamp = entries.first().map_or(0, |entry| stamp_of(entry).len());
+    entries.iter().map(|entry| (entry.len() + 1 - stamp) as u64).sum()
+}
+
 /// The second line of an entry, with the line break before it.
 pub(crate) fn stamp(time: u64, publisher: Option<&str>) -> String {
     match publisher {

@@ -4,8 +4,9 @@
 //!
 //! - `entry`: a message as it is kept; `stream`: which list an offset belongs to
 //! - `batch`: messages on their way in
-//! - `topic_state`: what is known of a topic beside its list, and the view of both together;
-//!   `sequences`: what is known of its publishers; `memory`: what all of it costs
+//! - `topic_state`: what is known of a topic beside its list; `view`: both together, as readers see
+//!   them; `sequences`: what is known of its publishers; `retention`: what it keeps; `memory`: what
+//!   all of it costs
 //! - `admission`: what is accepted and what is refused, before it is in a list
 //! - `change`: what can happen to all of that: accepted, applied or undone; `append`: publishes
 //! - `contents`: the lists and what is known of them, behind their locks
@@ -23,7 +24,9 @@ pub(crate) mod entry;
 pub(crate) mod journal;
 pub(crate) mod memory;
 pub(crate) mod replay;
+pub(crate) mod retention;
 mod sequences;
 pub(crate) mod stream;
-pub(crate) mod topic_state;
+mod topic_state;
 pub(crate) mod topics;
+pub(crate) mod view;

@@ -1,11 +1,14 @@
 //! From the records of a journal to the topics that they made.
 
 use crate::store::admission::Admission;
+use crate::store::batch::Sequence;
 use crate::store::change::Lists;
 use crate::store::entry;
 use crate::store::journal::Record;
 use crate::store::memory::Memory;
 use crate::store::stream::{Cursor, StreamId};
+use crate::store::topic_state::TopicState;
+use common::crc32::Crc32;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -56,10 +59,9 @@ impl Replayed {
                 }
             }
             Record::NewStream { topic, stream, new } => {
-                if let Some(state) = self.admission.topics.get_mut(topic) {
-                    state.stream = new;
-                }
-                let end = self.lists.get(topic).map_or(0, |list| list.len() as u64);
+                let Some(state) = self.admission.topics.get_mut(topic) else { return };
+                state.stream = new;
+                let end = state.accepted_end().next;
                 for position in self.positions.values_mut().filter_map(|of| of.get_mut(topic)) {
                     if position.stream == stream {
                         *position = Cursor { stream: new, next: position.next.min(end) };
@@ -79,9 +81,9 @@ impl Replayed {
                 };
                 let entries = messages.map(|message| entry::compose(message, &self.stamp));
                 self.entries.extend(entries);
-                let numbered = publisher.and_then(|by| Some((by.name, by.sequence?)));
-                state.count(&self.entries, numbered, memory);
-                state.append(list, self.entries.drain(..));
+                let numbered = publisher.and_then(|by| Some((by.name, by.sequence?, time)));
+                state.count(&self.entries, entry::text_size(&self.entries), numbered, memory);
+                state.append(list, time, self.entries.drain(..));
             }
             Record::Position { subscriber, topic, stream, next } => {
                 let present = self.admission.topics.get(topic).map(|state| state.stream);
@@ -96,38 +98,65 @@ impl Replayed {
                     positions.remove(topic);
                 }
             }
-            Record::Trim { .. } | Record::Bounds { .. } | Record::Sequence { .. } => {}
+            Record::Trim { topic, first, digest, .. } => {
+                let Admission { topics, memory, .. } = &mut self.admission;
+                if let (Some(state), Some(list)) =
+                    (topics.get_mut(topic), self.lists.get_mut(topic))
+                {
+                    let digest = digest.map(Crc32::after);
+                    state.replay_trim(list, first, digest, self.time, memory);
+                }
+            }
+            Record::Bounds { topic, bounds, .. } => {
+                if let (Some(state), Ok(bounds)) =
+                    (self.admission.topics.get_mut(topic), bounds.parse())
+                {
+                    state.bounds = bounds;
+                }
+            }
+            Record::Sequence { topic, publisher, epoch, next, time, .. } => {
+                let Admission { topics, memory, .. } = &mut self.admission;
+                if let Some(state) = topics.get_mut(topic) {
+                    let sequence = Sequence { epoch, sequence: next };
+                    state.restore_sequences(publisher, sequence, time, memory);
+                }
+            }
             Record::Close => {}
         }
     }
 
     /// How many messages there are.
     pub(crate) fn messages(&self) -> usize {
-        self.lists.values().map(Vec::len).sum()
+        let messages = self.admission.topics.values().map(TopicState::messages);
+        messages.map(|messages| usize::try_from(messages).unwrap_or(usize::MAX)).sum()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::batch::{Batch, Publisher, Sequence};
+    use crate::store::batch::{Batch, Publisher};
+    use crate::store::change::Upto;
     use crate::store::journal::{Journal, Progress, SEGMENT_SIZE, Settings, Sync};
+    use crate::store::retention::{Bound, BoundsChange};
     use crate::store::topics::Topics;
+    use common::crc32::crc32;
+    use std::ops::Range;
+    use std::path::Path;
     use std::{env, fs, process};
 
-    #[test]
-    fn a_restart_counts_the_memory_that_publishes_counted() {
-        let folder = env::temp_dir().join(format!("replay-{}", process::id()));
-        let open = || {
-            let mut replayed = Replayed::new(Memory::new(u64::MAX));
-            let settings = Settings { sync: Sync::Os, segment_size: SEGMENT_SIZE };
-            let apply = |record: Record<'_>| replayed.apply(record);
-            let journal = Journal::open(&folder, settings, &Progress::default(), apply);
-            Topics::restored(replayed, journal.unwrap().0, false)
-        };
-        let topics = open();
-        // Publishers that take turns: each message begins a run of its own.
-        for sequence in 0..100 {
+    /// Topics as the journal in a folder has them.
+    fn open(folder: &Path) -> Topics {
+        let mut replayed = Replayed::new(Memory::new(u64::MAX));
+        let settings = Settings { sync: Sync::Os, segment_size: SEGMENT_SIZE };
+        let apply = |record: Record<'_>| replayed.apply(record);
+        let journal = Journal::open(folder, settings, &Progress::default(), apply);
+        Topics::restored(replayed, journal.unwrap().0, false)
+    }
+
+    /// Publishers that take turns: each message begins a run of its own.
+    fn publish(topics: &Topics, sequences: Range<u64>) {
+        for sequence in sequences {
             for name in ["ann", "bob"] {
                 let mut batch = Batch::default();
                 let sequence = Some(Sequence { epoch: 0, sequence });
@@ -136,9 +165,41 @@ mod tests {
                 assert!(topics.append(&mut batch).iter().all(Result::is_ok));
             }
         }
+    }
+
+    #[test]
+    fn a_restart_counts_the_memory_that_publishes_counted() {
+        let folder = env::temp_dir().join(format!("replay-{}", process::id()));
+        let topics = open(&folder);
+        publish(&topics, 0..100);
         let counted = topics.account().1.used;
         drop(topics);
-        assert_eq!(open().account().1.used, counted);
+        assert_eq!(open(&folder).account().1.used, counted);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_restart_knows_what_was_let_go_and_what_is_kept() {
+        let folder = env::temp_dir().join(format!("replay-trim-{}", process::id()));
+        let topics = open(&folder);
+        publish(&topics, 0..100);
+        topics.trim("t", Upto::Offset(30)).unwrap();
+        let change = BoundsChange { messages: Some(Bound::At(50)), ..BoundsChange::default() };
+        topics.set_bounds("t", &change).unwrap();
+        publish(&topics, 100..110);
+        let told = |topics: &Topics| {
+            let summary = topics.summary("t").unwrap();
+            let digest = topics.digest("t", summary.stream, summary.next).unwrap();
+            (summary, digest, topics.account().1.used, topics.extent("t"))
+        };
+        let before = told(&topics);
+        assert_eq!((before.0.first, before.0.next), (170, 220));
+        assert_eq!(before.1, Some(crc32("text\n".repeat(220).as_bytes())));
+        drop(topics);
+        let topics = open(&folder);
+        assert_eq!(told(&topics), before);
+        publish(&topics, 109..111);
+        assert_eq!(topics.extent("t").end.next, 222, "a repeated number is a duplicate");
         fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -3,10 +3,19 @@
 //! The rules are those of Kafka's idempotent producer and of the Durable Streams protocol: per
 //! topic and publisher a newer epoch starts at sequence 0, the next sequence is appended, an old
 //! one is a duplicate, a gap and an older epoch are refused. There is no window and no clock: the
-//! numbers live as long as the topic.
+//! numbers live as long as the topic. One exception: those of a publisher of which no message is
+//! left and nothing was heard for a day may go when the topic lets messages go.
 
 use crate::refusal::Refusal;
 use crate::store::batch::Sequence;
+
+/// The highest epoch that a publisher may begin with: every JSON library holds it exactly, and
+/// Unix time in microseconds is below it until the year 2255.
+const EPOCH_MAX: u64 = (1 << 53) - 1;
+
+/// How far above the present epoch the next one may be where it is above [`EPOCH_MAX`]. So there
+/// is always a next one: who takes the highest that is allowed closes the name to nobody.
+const EPOCH_STEP_MAX: u64 = 1 << 20;
 
 /// What one publisher has published to one topic, in its present epoch.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +26,8 @@ pub(crate) struct Sequences {
     /// Where the messages of this epoch lie, oldest first. A run ends where somebody else's
     /// message stands between two of this publisher's.
     runs: Vec<Run>,
+    /// When it was heard of last, in Unix milliseconds.
+    time: u64,
 }
 
 /// Messages with consecutive sequences at consecutive offsets.
@@ -35,6 +46,7 @@ pub(crate) struct Before {
     runs: Option<Vec<Run>>,
     /// How many runs there were.
     count: usize,
+    time: u64,
 }
 
 /// What is to be done with a numbered publish.
@@ -42,11 +54,16 @@ pub(crate) struct Before {
 pub(crate) enum Verdict {
     /// Append all but the first `skip` messages, which are there already.
     Append { skip: u64 },
-    /// All of it is there already, the first message at this offset.
-    Duplicate { offset: u64 },
+    /// All of it was appended already, the first message at this offset, where that is known.
+    Duplicate { offset: Option<u64> },
 }
 
 impl Sequences {
+    /// A publisher whose messages are gone, and whose next would be `next`.
+    pub(crate) fn new(next: Sequence, time: u64) -> Sequences {
+        Sequences { epoch: next.epoch, next: next.sequence, runs: Vec::new(), time }
+    }
+
     /// Judges `count` messages that begin at `number`. Nothing is changed: see [`Self::append`].
     pub(crate) fn judge(
         known: Option<&Sequences>,
@@ -60,6 +77,10 @@ impl Sequences {
             Some(sequences) if number.epoch == sequences.epoch => sequences.next,
             _ => 0,
         };
+        let present = known.map_or(0, |sequences| sequences.epoch);
+        if number.epoch > EPOCH_MAX.max(present.saturating_add(EPOCH_STEP_MAX)) {
+            return Err(Refusal::HighEpoch { present });
+        }
         if number.sequence > expected {
             return Err(Refusal::Gap { expected });
         }
@@ -74,10 +95,17 @@ impl Sequences {
 
     /// Notes `count` messages from `number` on, which are about to stand at `offset`. Gives what
     /// [`Sequences::undo`] needs.
-    pub(crate) fn append(&mut self, number: Sequence, count: u64, offset: u64) -> Before {
-        let mut before =
-            Before { epoch: self.epoch, next: self.next, runs: None, count: self.runs.len() };
-        if number.epoch != self.epoch {
+    pub(crate) fn append(
+        &mut self,
+        number: Sequence,
+        count: u64,
+        offset: u64,
+        time: u64,
+    ) -> Before {
+        let Sequences { epoch, next, time: heard, .. } = *self;
+        let mut before = Before { epoch, next, runs: None, count: self.runs.len(), time: heard };
+        // Another epoch; or the same once more, after its numbers were forgotten.
+        if (number.epoch, number.sequence) != (epoch, next) {
             before.runs = Some(std::mem::take(&mut self.runs));
             self.epoch = number.epoch;
         }
@@ -85,26 +113,58 @@ impl Sequences {
             self.runs.push(Run { sequence: number.sequence, offset });
         }
         self.next = number.sequence + count;
+        self.time = time;
         before
     }
 
     /// Takes back the last [`Sequences::append`].
     pub(crate) fn undo(&mut self, before: Before) {
-        let Before { epoch, next, runs, count } = before;
+        let Before { epoch, next, runs, count, time } = before;
         self.runs = runs.unwrap_or_else(|| std::mem::take(&mut self.runs));
         self.runs.truncate(count);
-        (self.epoch, self.next) = (epoch, next);
+        (self.epoch, self.next, self.time) = (epoch, next, time);
     }
 
-    /// The offset of a message of this epoch.
-    fn offset(&self, sequence: u64) -> u64 {
+    /// Notes that the publisher repeats what is known.
+    pub(crate) fn repeated(&mut self, time: u64) {
+        self.time = time;
+    }
+
+    /// When it was heard of last, in Unix milliseconds.
+    pub(crate) fn time(&self) -> u64 {
+        self.time
+    }
+
+    /// The offset after the last message whose place is known; 0 where there is none.
+    pub(crate) fn end(&self) -> u64 {
+        self.runs.last().map_or(0, |run| run.end(self.next))
+    }
+
+    /// Forgets where messages before an offset stood.
+    pub(crate) fn forget_before(&mut self, offset: u64) {
+        let mut gone = self.runs.partition_point(|run| run.offset < offset);
+        // The last of these may reach beyond the offset.
+        let until = self.runs.get(gone).map_or(self.next, |next| next.sequence);
+        let last = gone.checked_sub(1).and_then(|last| self.runs.get(last));
+        if last.is_some_and(|last| last.end(until) > offset) {
+            gone -= 1;
+        }
+        self.runs.drain(..gone);
+        if self.runs.capacity() > 2 * self.runs.len() {
+            self.runs.shrink_to_fit();
+        }
+    }
+
+    /// The offset of a message of this epoch, where it is known.
+    fn offset(&self, sequence: u64) -> Option<u64> {
         let after = self.runs.partition_point(|run| run.sequence <= sequence);
-        self.runs.get(after.saturating_sub(1)).map_or(0, |run| run.end(sequence))
+        let run = after.checked_sub(1).and_then(|last| self.runs.get(last));
+        run.map(|run| run.end(sequence))
     }
 
     /// Bytes of memory that the positions take, beside the struct itself.
-    pub(crate) fn size(&self) -> usize {
-        self.runs.capacity() * size_of::<Run>()
+    pub(crate) fn size(&self) -> u64 {
+        (self.runs.capacity() * size_of::<Run>()) as u64
     }
 }
 
@@ -126,8 +186,8 @@ mod tests {
     /// A publisher that has published sequences 0 to 4 in epoch 3, the last two after a stranger.
     fn five() -> Sequences {
         let mut sequences = Sequences::default();
-        sequences.append(number(3, 0), 3, 10);
-        sequences.append(number(3, 3), 2, 20);
+        sequences.append(number(3, 0), 3, 10, 0);
+        sequences.append(number(3, 3), 2, 20, 0);
         sequences
     }
 
@@ -151,7 +211,7 @@ mod tests {
     fn an_old_number_is_a_duplicate_and_knows_its_offset() {
         for (sequence, offset) in [(0, 10), (2, 12), (3, 20), (4, 21)] {
             let judged = Sequences::judge(Some(&five()), number(3, sequence), 1).unwrap();
-            assert_eq!(judged, Verdict::Duplicate { offset });
+            assert_eq!(judged, Verdict::Duplicate { offset: Some(offset) });
         }
     }
 
@@ -167,11 +227,11 @@ mod tests {
         let refusal = Sequences::judge(Some(&sequences), number(4, 1), 1).unwrap_err();
         assert!(matches!(refusal, Refusal::Gap { expected: 0 }));
         assert!(Sequences::judge(Some(&sequences), number(4, 0), 1).is_ok());
-        sequences.append(number(4, 0), 1, 22);
+        sequences.append(number(4, 0), 1, 22, 0);
         let refusal = Sequences::judge(Some(&sequences), number(3, 5), 1).unwrap_err();
         assert!(matches!(refusal, Refusal::OldEpoch { present: 4 }));
         let judged = Sequences::judge(Some(&sequences), number(4, 0), 1).unwrap();
-        assert_eq!(judged, Verdict::Duplicate { offset: 22 });
+        assert_eq!(judged, Verdict::Duplicate { offset: Some(22) });
     }
 
     #[test]
@@ -181,7 +241,7 @@ mod tests {
             [(number(3, 5), 2, 22), (number(3, 5), 1, 30), (number(4, 0), 3, 30)]
         {
             let before = format!("{sequences:?}");
-            let undo = sequences.append(number, count, offset);
+            let undo = sequences.append(number, count, offset, 7);
             assert_ne!(format!("{sequences:?}"), before);
             sequences.undo(undo);
             assert_eq!(format!("{sequences:?}"), before);
@@ -189,8 +249,48 @@ mod tests {
     }
 
     #[test]
-    fn numbers_at_the_end_of_their_range_do_not_overflow() {
-        let judged = Sequences::judge(None, number(u64::MAX, u64::MAX), 1);
-        assert!(matches!(judged.unwrap_err(), Refusal::Gap { expected: 0 }));
+    fn the_highest_epoch_that_is_allowed_closes_a_name_to_nobody() {
+        let judge = |known: Option<&Sequences>, epoch| {
+            Sequences::judge(known, number(epoch, 0), 1).map(|_| ()).map_err(|refusal| {
+                assert!(matches!(refusal, Refusal::HighEpoch { .. }), "{refusal}");
+            })
+        };
+        // Unix time in milliseconds and in microseconds.
+        for epoch in [0, 1_795_874_065_700, 1_795_874_065_700_000, EPOCH_MAX] {
+            assert_eq!(judge(None, epoch), Ok(()));
+            assert_eq!(judge(Some(&five()), epoch + u64::from(epoch == 0) * 4), Ok(()));
+        }
+        for epoch in [EPOCH_MAX + 1, 1 << 60, u64::MAX] {
+            assert_eq!(judge(None, epoch), Err(()));
+            assert_eq!(judge(Some(&five()), epoch), Err(()));
+        }
+        let mut sequences = Sequences::default();
+        sequences.append(number(EPOCH_MAX, 0), 1, 0, 0);
+        assert_eq!(judge(Some(&sequences), EPOCH_MAX + 1), Ok(()));
+        assert_eq!(judge(Some(&sequences), EPOCH_MAX + EPOCH_STEP_MAX), Ok(()));
+        assert_eq!(judge(Some(&sequences), EPOCH_MAX + EPOCH_STEP_MAX + 1), Err(()));
+    }
+
+    #[test]
+    fn a_repeated_number_whose_message_is_gone_is_a_duplicate_without_a_place() {
+        let place = |sequences: &Sequences, sequence| match Sequences::judge(
+            Some(sequences),
+            number(3, sequence),
+            1,
+        )
+        .unwrap()
+        {
+            Verdict::Duplicate { offset } => offset,
+            Verdict::Append { .. } => panic!("{sequence} is appended twice"),
+        };
+        for (before, known) in [(9, 0), (12, 0), (13, 3), (20, 3), (21, 3), (22, 5), (99, 5)] {
+            let mut sequences = five();
+            sequences.forget_before(before);
+            for (sequence, offset) in [(0, 10), (2, 12), (3, 20), (4, 21)] {
+                let expected = (sequence >= known).then_some(offset);
+                assert_eq!(place(&sequences, sequence), expected, "{before} {sequence}");
+            }
+            assert_eq!(sequences.end() > before, before < 22);
+        }
     }
 }

@@ -1,35 +1,82 @@
-//! What the broker knows about a topic beside its messages.
+//! What the broker knows about a topic beside its messages: how far it reaches, what is in force
+//! for it, and marks that make sizes, checksums and times quick to find.
+//!
+//! A topic keeps what lies between two offsets. `first` moves in two steps, as `next` does: it is
+//! accepted, and applied once that is on disk.
 
 use crate::store::batch::Sequence;
 use crate::store::entry;
+use crate::store::journal::Frame;
 use crate::store::memory::{self, Memory};
+use crate::store::retention::{Bounds, Limits};
 use crate::store::sequences::{Before, Sequences};
 use crate::store::stream::{Cursor, StreamId};
+use crate::store::view::TopicView;
 use common::crc32::Crc32;
 use std::collections::HashMap;
 
 /// Messages between two marks: few enough to walk over, many enough that marks cost nothing.
-pub(crate) const MARK_EVERY: usize = 1024;
+pub(crate) const MARK_EVERY: u64 = 1024;
+
+/// How long the numbers of a publisher are kept after its last message was let go, in
+/// milliseconds.
+const SEQUENCES_TIME: u64 = 24 * 60 * 60 * 1000;
+
+/// How many messages are let go, at least, before the numbers of publishers are gone through.
+const SEQUENCES_EVERY: u64 = 1024;
 
 /// What is known of one topic.
 #[derive(Debug)]
 pub(crate) struct TopicState {
     /// Which list this is.
     pub(crate) stream: StreamId,
-    /// Whether another broker is the topic's home, and this list a copy of the first part of its.
+    /// Whether another broker is the topic's home, and this list a copy of a part of its.
     pub(crate) mirror: bool,
-    /// Messages in the list, and those that are on their way into it.
-    accepted: u64,
     /// Bytes of memory that the topic costs.
     pub(crate) size: u64,
-    /// Bytes of `GET /messages` for all messages.
-    text_size: u64,
-    /// Bytes of `GET /messages` for the first [`MARK_EVERY`], twice as many, and so on.
-    text_marks: Vec<u64>,
-    /// The checksum at the same places, as far as somebody has asked for it.
-    digest_marks: Vec<Crc32>,
+    /// The bounds of its own.
+    pub(crate) bounds: Bounds,
     /// The numbered publishers of this topic.
     pub(crate) sequences: HashMap<String, Sequences>,
+    /// Where the list begins for readers.
+    pub(super) start: Point,
+    /// Where it begins once all that was accepted is applied.
+    pub(super) accepted_start: Point,
+    /// The first entry of the list itself. Those before `start` are empty, and go when they are
+    /// many.
+    pub(super) base: u64,
+    /// Where the list ends for readers; without a checksum.
+    pub(super) end: Point,
+    /// Where it ends once all that was accepted is in it; without memory and a checksum.
+    pub(super) accepted_end: Point,
+    /// One for each block of [`MARK_EVERY`] offsets of which the list holds or held something
+    /// since `base`, oldest first.
+    pub(super) marks: Vec<Mark>,
+    /// Where it began when the numbers of publishers were gone through last.
+    sequences_seen: u64,
+}
+
+/// An offset, and what is known of all messages before it. Sizes are counted from where the
+/// broker's own list began: only their differences say something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Point {
+    pub(crate) offset: u64,
+    /// Bytes of `GET /messages`.
+    pub(super) text: u64,
+    /// Bytes of memory.
+    pub(super) memory: u64,
+    /// The checksum of the text from offset 0 on, where it is known.
+    pub(crate) digest: Option<Crc32>,
+}
+
+/// What is known of a block.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mark {
+    /// Its beginning, or the beginning of the list where that is later.
+    pub(super) start: Point,
+    /// The earliest and the latest time of its messages, those included that were let go.
+    pub(super) oldest: u64,
+    pub(super) newest: u64,
 }
 
 /// What it takes to undo that messages were counted.
@@ -43,42 +90,116 @@ pub(crate) struct Undo {
     sequences: Option<Before>,
     /// How many messages there are.
     count: u64,
+    /// Bytes of their text.
+    text: u64,
     /// Bytes taken from the account.
     size: u64,
+    /// What was let go for them.
+    pub(crate) trim: Option<UndoTrim>,
+}
+
+/// What it takes to undo that messages were let go.
+#[derive(Debug)]
+pub(crate) struct UndoTrim {
+    start: Point,
+    /// Where the list ended, if it goes on behind that.
+    end: Option<Point>,
+}
+
+impl Point {
+    /// The beginning of a list of which nothing was let go.
+    const ZERO: Point = Point { offset: 0, text: 0, memory: 0, digest: Some(Crc32::new()) };
+
+    /// Goes on by one entry.
+    pub(super) fn pass(&mut self, entry: &str) {
+        self.offset += 1;
+        self.text += text_size(entry);
+        self.memory += memory::entry_size(entry);
+        if let Some(digest) = &mut self.digest {
+            digest.update(entry::message(entry).as_bytes());
+            digest.update(b"\n");
+        }
+    }
 }
 
 impl TopicState {
     /// The state of a new topic, which costs `size` bytes of memory while it is empty.
     pub(crate) fn new(stream: StreamId, mirror: bool, size: u64) -> TopicState {
+        let end = Point { digest: None, ..Point::ZERO };
         TopicState {
             stream,
             mirror,
-            accepted: 0,
             size,
-            text_size: 0,
-            text_marks: Vec::new(),
-            digest_marks: Vec::new(),
+            bounds: Bounds::default(),
             sequences: HashMap::new(),
+            start: Point::ZERO,
+            accepted_start: Point::ZERO,
+            base: 0,
+            end,
+            accepted_end: end,
+            marks: Vec::new(),
+            sequences_seen: 0,
         }
     }
 
     /// Where the list ends once all that was accepted is in it.
     pub(crate) fn accepted_end(&self) -> Cursor {
-        Cursor { stream: self.stream, next: self.accepted }
+        Cursor { stream: self.stream, next: self.accepted_end.offset }
     }
 
-    /// Counts entries that are about to be appended, whether there is room for them or not.
+    /// What it keeps on a broker with these bounds. A mirror keeps what its home keeps.
+    pub(crate) fn limits(&self, defaults: &Limits) -> Limits {
+        if self.mirror { Limits::default() } else { self.bounds.or(defaults) }
+    }
+
+    /// How many messages readers find.
+    pub(crate) fn messages(&self) -> u64 {
+        self.end.offset - self.start.offset
+    }
+
+    /// Whether the message at an offset was accepted and not let go.
+    pub(crate) fn holds(&self, offset: u64) -> bool {
+        (self.accepted_start.offset..self.accepted_end.offset).contains(&offset)
+    }
+
+    /// Memory that is freed when everything before a point is let go.
+    pub(crate) fn memory_before(&self, point: &Point) -> u64 {
+        point.memory - self.accepted_start.memory
+    }
+
+    /// Whether messages were let go that readers still see.
+    pub(crate) fn is_trimmed(&self) -> bool {
+        self.accepted_start.offset > self.start.offset
+    }
+
+    /// Whether the topic holds more than `limits` allow at a time, in Unix milliseconds.
+    pub(crate) fn is_beyond(&self, limits: &Limits, now: Option<u64>) -> bool {
+        let (start, end) = (&self.accepted_start, &self.accepted_end);
+        let count = end.offset - start.offset;
+        let is_old = || {
+            let oldest = limits.age.zip(now).map(|(age, now)| now.saturating_sub(age));
+            oldest.is_some_and(|oldest| self.marks.iter().any(|mark| mark.oldest < oldest))
+        };
+        count > 1
+            && (limits.messages.is_some_and(|keep| count > keep)
+                || limits.bytes.is_some_and(|keep| end.text - start.text > keep)
+                || is_old())
+    }
+
+    /// Counts entries that are about to be appended, whether there is room for them or not, and
+    /// `text` bytes of text in them.
     pub(crate) fn count(
         &mut self,
         entries: &[String],
-        numbered: Option<(&str, Sequence)>,
+        text: u64,
+        numbered: Option<(&str, Sequence, u64)>,
         memory: &mut Memory,
     ) -> Undo {
         let count = entries.len() as u64;
         let size = entries.iter().map(|entry| memory::entry_size(entry)).sum();
-        let mut undo = Undo { count, size, ..Undo::default() };
+        let mut undo = Undo { count, text, size, ..Undo::default() };
         // No messages take no number: the journal has nothing to hold it by.
-        if let Some((publisher, first)) = numbered.filter(|_| count > 0) {
+        if let Some((publisher, first, time)) = numbered.filter(|_| count > 0) {
             if !self.sequences.contains_key(publisher) {
                 undo.introduced = true;
                 undo.size += memory::publisher_size(publisher);
@@ -86,11 +207,13 @@ impl TopicState {
             }
             if let Some(sequences) = self.sequences.get_mut(publisher) {
                 let size = sequences.size();
-                undo.sequences = Some(sequences.append(first, count, self.accepted));
-                undo.size += sequences.size().saturating_sub(size) as u64;
+                let offset = self.accepted_end.offset;
+                undo.sequences = Some(sequences.append(first, count, offset, time));
+                undo.size += sequences.size().saturating_sub(size);
             }
         }
-        self.accepted += count;
+        self.accepted_end.offset += count;
+        self.accepted_end.text += text;
         self.size += undo.size;
         memory.used += undo.size;
         undo
@@ -98,7 +221,8 @@ impl TopicState {
 
     /// Takes back what was counted last.
     pub(crate) fn undo(&mut self, publisher: Option<&str>, undo: Undo, memory: &mut Memory) {
-        self.accepted -= undo.count;
+        self.accepted_end.offset -= undo.count;
+        self.accepted_end.text -= undo.text;
         self.size -= undo.size;
         memory.give_back(undo.size);
         if let (Some(publisher), Some(before)) = (publisher, undo.sequences) {
@@ -108,156 +232,217 @@ impl TopicState {
                 sequences.undo(before);
             }
         }
+        if let Some(trim) = undo.trim {
+            self.undo_trim(trim, memory);
+        }
     }
 
-    /// Appends entries that were counted to `list`, the topic's list.
+    /// Appends entries of one time that were counted to `list`, the topic's list.
     pub(crate) fn append(
         &mut self,
         list: &mut Vec<String>,
+        time: u64,
         entries: impl ExactSizeIterator<Item = String>,
     ) {
         memory::reserve(list, entries.len());
         for entry in entries {
-            self.text_size += text_size(&entry);
+            if self.marks.is_empty() || self.end.offset.is_multiple_of(MARK_EVERY) {
+                self.marks.push(Mark { start: self.end, oldest: time, newest: time });
+            }
+            if let Some(mark) = self.marks.last_mut() {
+                mark.oldest = mark.oldest.min(time);
+                mark.newest = mark.newest.max(time);
+            }
+            self.end.pass(&entry);
             list.push(entry);
-            if list.len().is_multiple_of(MARK_EVERY) {
-                self.text_marks.push(self.text_size);
-            }
         }
     }
 
-    /// Remembers the checksum before an offset, where that is the next mark.
+    /// Lets go of everything before a point, which the view of the list has found or the topic's
+    /// home has said. It may lie behind the end: then nothing is left, and the list goes on there.
+    pub(crate) fn trim(&mut self, point: Point, memory: &mut Memory) -> UndoTrim {
+        let mut undo = UndoTrim { start: self.accepted_start, end: None };
+        let freed = self.memory_before(&point);
+        self.size -= freed;
+        memory.give_back(freed);
+        self.accepted_start = point;
+        if point.offset > self.accepted_end.offset {
+            undo.end = Some(self.accepted_end);
+            self.accepted_end = Point { digest: None, ..point };
+        }
+        undo
+    }
+
+    /// Lets go of everything before an offset, as a journal says it, which may have more in it than
+    /// the list. The checksum there stands in the same record, or in a later one.
+    pub(crate) fn replay_trim(
+        &mut self,
+        list: &mut Vec<String>,
+        first: u64,
+        digest: Option<Crc32>,
+        now: u64,
+        memory: &mut Memory,
+    ) {
+        if first > self.accepted_start.offset {
+            let known = TopicView::new(self, list).point(first.min(self.end.offset), false);
+            self.trim(Point { offset: first, digest, ..known }, memory);
+            self.apply_trim(list, now, memory);
+        } else if first == self.start.offset && digest.is_some() {
+            self.start.digest = digest;
+            self.accepted_start.digest = digest;
+        }
+    }
+
+    /// Knows again what a publisher has published whose messages were let go.
+    pub(crate) fn restore_sequences(
+        &mut self,
+        publisher: &str,
+        next: Sequence,
+        time: u64,
+        memory: &mut Memory,
+    ) {
+        let known = self.sequences.insert(publisher.to_owned(), Sequences::new(next, time));
+        if known.is_none() {
+            let size = memory::publisher_size(publisher);
+            self.size += size;
+            memory.used += size;
+        }
+    }
+
+    /// Writes what was let go into a frame, if anything was.
+    pub(crate) fn write_trim(&self, topic: &str, frame: &mut Frame) {
+        if self.is_trimmed() {
+            let Point { offset, digest, .. } = self.accepted_start;
+            frame.trim(topic, self.stream, offset, digest.map(Crc32::value));
+        }
+    }
+
+    /// Takes back what was let go last.
+    pub(crate) fn undo_trim(&mut self, undo: UndoTrim, memory: &mut Memory) {
+        let freed = self.accepted_start.memory - undo.start.memory;
+        self.size += freed;
+        memory.used += freed;
+        self.accepted_start = undo.start;
+        self.accepted_end = undo.end.unwrap_or(self.accepted_end);
+    }
+
+    /// Takes what was let go out of `list`, the topic's list, for the caller to free. `now` is
+    /// the time, in Unix milliseconds.
+    ///
+    /// The entries go at once. Their slots go when they are an eighth of the list: to move the
+    /// others forward then costs each message the move of eight slots, however long the list is.
+    pub(crate) fn apply_trim(
+        &mut self,
+        list: &mut Vec<String>,
+        now: u64,
+        memory: &mut Memory,
+    ) -> Vec<String> {
+        let before = self.index(self.start.offset);
+        self.start = self.accepted_start;
+        if self.start.offset > self.end.offset {
+            self.end = Point { digest: None, ..self.start };
+        }
+        let dead = self.index(self.start.offset).min(list.len());
+        let live = list.len() - dead;
+        let gone = if dead >= live {
+            let kept = list.split_off(dead);
+            std::mem::replace(list, kept)
+        } else {
+            let slots = list.get_mut(before..dead).unwrap_or_default();
+            let gone = slots.iter_mut().map(std::mem::take).collect();
+            if dead >= live / 8 {
+                list.drain(..dead);
+            }
+            gone
+        };
+        if list.len() == live {
+            self.base = self.start.offset;
+            let blocks = self.marks.iter().take_while(|mark| mark.block() < self.block()).count();
+            self.marks.drain(..blocks);
+            if list.capacity() > 2 * live.max(1024) {
+                list.shrink_to(live + live / 8);
+            }
+        }
+        self.forget_sequences(now, memory);
+        gone
+    }
+
+    /// Forgets where messages stood that were let go, and the numbers of publishers of which
+    /// nothing is left and nothing was heard for a day. Gone through now and then: the cost per
+    /// message stays constant.
+    fn forget_sequences(&mut self, now: u64, memory: &mut Memory) {
+        let start = self.start.offset;
+        let every = SEQUENCES_EVERY.max(self.sequences.len() as u64);
+        if start < self.sequences_seen + every {
+            return;
+        }
+        self.sequences_seen = start;
+        let mut freed = 0;
+        self.sequences.retain(|publisher, sequences| {
+            let size = sequences.size();
+            sequences.forget_before(start);
+            freed += size - sequences.size();
+            let is_kept = sequences.end() > start || now < sequences.time() + SEQUENCES_TIME;
+            if !is_kept {
+                freed += sequences.size() + memory::publisher_size(publisher);
+            }
+            is_kept
+        });
+        self.size -= freed;
+        memory.give_back(freed);
+    }
+
+    /// Remembers the checksum before an offset where a block begins.
     pub(crate) fn digest_found(&mut self, offset: u64, digest: Crc32) {
-        if index(offset) == (self.digest_marks.len() + 1) * MARK_EVERY {
-            self.digest_marks.push(digest);
+        let index = self.mark_index(offset);
+        if let Some(mark) = self.marks.get_mut(index).filter(|mark| mark.start.offset == offset) {
+            mark.start.digest = Some(digest);
         }
     }
-}
 
-/// A topic in short.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Summary {
-    pub(crate) stream: StreamId,
-    /// How many there are.
-    pub(crate) messages: u64,
-    /// Their size as `GET /messages` gives them.
-    pub(crate) bytes: u64,
-}
-
-impl Summary {
-    /// Of a topic that has no list here.
-    pub(crate) const EMPTY: Summary = Summary { stream: StreamId::NONE, messages: 0, bytes: 0 };
-}
-
-/// A topic's list together with what is known of it: the one place where an offset becomes an
-/// index.
-#[derive(Clone, Copy)]
-pub(crate) struct TopicView<'a> {
-    state: &'a TopicState,
-    list: &'a [String],
-}
-
-impl<'a> TopicView<'a> {
-    /// A view of `list`, which `state` is about.
-    pub(crate) fn new(state: &'a TopicState, list: &'a [String]) -> TopicView<'a> {
-        TopicView { state, list }
+    /// Where the mark stands of the block that an offset is in.
+    pub(super) fn mark_index(&self, offset: u64) -> usize {
+        let first = self.marks.first().map_or(0, Mark::block);
+        usize::try_from((offset / MARK_EVERY).saturating_sub(first)).unwrap_or(usize::MAX)
     }
 
-    /// Where the list ends.
-    pub(crate) fn end(&self) -> Cursor {
-        Cursor { stream: self.state.stream, next: self.list.len() as u64 }
+    /// Where an offset stands in the list. Lists are in memory, so what does not fit lies past
+    /// every end.
+    pub(super) fn index(&self, offset: u64) -> usize {
+        usize::try_from(offset.saturating_sub(self.base)).unwrap_or(usize::MAX)
     }
 
-    /// The topic in short.
-    pub(crate) fn summary(&self) -> Summary {
-        let Cursor { stream, next: messages } = self.end();
-        Summary { stream, messages, bytes: self.state.text_size }
-    }
-
-    /// Bytes of `GET /messages` for the messages before an offset.
-    pub(crate) fn text_size(&self, offset: u64) -> u64 {
-        let count = index(offset);
-        if count >= self.list.len() {
-            return self.state.text_size;
-        }
-        let marks = count / MARK_EVERY;
-        let last = marks.checked_sub(1).and_then(|last| self.state.text_marks.get(last));
-        let unmarked = self.list.get(marks * MARK_EVERY..count).unwrap_or_default();
-        last.unwrap_or(&0) + unmarked.iter().map(|entry| text_size(entry)).sum::<u64>()
-    }
-
-    /// An offset at or before this one before which the checksum is known, and the checksum.
-    pub(crate) fn digest_before(&self, offset: u64) -> (u64, Crc32) {
-        let marks = &self.state.digest_marks;
-        let count = marks.len().min(index(offset) / MARK_EVERY);
-        let digest = count.checked_sub(1).and_then(|last| marks.get(last));
-        ((count * MARK_EVERY) as u64, digest.copied().unwrap_or_default())
-    }
-
-    /// Copies the `part` of each entry from `from` to `end`, and a line break after it, until
-    /// there are `size_max` bytes. Gives the offset after the last one.
-    pub(crate) fn copy(
-        &self,
-        from: u64,
-        end: u64,
-        size_max: usize,
-        out: &mut Vec<u8>,
-        part: fn(&str) -> &str,
-    ) -> u64 {
-        let mut next = from;
-        let wanted = self.list.get(index(from)..self.list.len().min(index(end)));
-        for entry in wanted.unwrap_or_default() {
-            if out.len() >= size_max {
-                break;
-            }
-            out.extend_from_slice(part(entry).as_bytes());
-            out.push(b'\n');
-            next += 1;
-        }
-        next
+    /// The block in which the list begins.
+    fn block(&self) -> u64 {
+        self.base / MARK_EVERY
     }
 }
 
-/// An offset as an index. Lists are in memory, so what does not fit lies past every end.
-fn index(offset: u64) -> usize {
-    usize::try_from(offset).unwrap_or(usize::MAX)
+impl Mark {
+    fn block(&self) -> u64 {
+        self.start.offset / MARK_EVERY
+    }
 }
 
 /// Bytes of `GET /messages` for one entry: its message and a line break.
-fn text_size(entry: &str) -> u64 {
+pub(super) fn text_size(entry: &str) -> u64 {
     entry::message(entry).len() as u64 + 1
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    #[test]
-    fn the_size_of_any_prefix_is_known() {
-        let mut state = TopicState::new(StreamId::NONE, false, 0);
-        let mut list = Vec::new();
-        for index in 0..3 * MARK_EVERY + 7 {
-            let entry = entry::compose(&"x".repeat(index % 5), &entry::stamp(9, None));
-            state.append(&mut list, [entry].into_iter());
+    /// A list of these messages, each at its time, and its state.
+    pub(crate) fn list_of<'m>(
+        messages: impl Iterator<Item = (&'m str, u64)>,
+    ) -> (TopicState, Vec<String>) {
+        let (mut state, mut list) = (TopicState::new(StreamId::NONE, false, 0), Vec::new());
+        for (message, time) in messages {
+            let entries = [entry::compose(message, &entry::stamp(time, None))];
+            state.count(&entries, text_size(&entries[0]), None, &mut Memory::new(u64::MAX));
+            state.append(&mut list, time, entries.into_iter());
         }
-        for count in [0, 1, 1023, 1024, 1025, 2048, 3071, 3072, 3079] {
-            let expected: usize = (0..count).map(|index| index % 5 + 1).sum();
-            let size = TopicView::new(&state, &list).text_size(count as u64);
-            assert_eq!(size, expected as u64, "{count}");
-        }
-    }
-
-    #[test]
-    fn digests_are_remembered_at_marks_in_order() {
-        let mut state = TopicState::new(StreamId::NONE, false, 0);
-        let mut digest = Crc32::default();
-        digest.update(b"x");
-        let mark = MARK_EVERY as u64;
-        state.digest_found(2 * mark, digest);
-        assert_eq!(TopicView::new(&state, &[]).digest_before(5000).0, 0);
-        state.digest_found(mark, digest);
-        let view = TopicView::new(&state, &[]);
-        assert_eq!(view.digest_before(5000), (mark, digest));
-        assert_eq!(view.digest_before(mark - 1), (0, Crc32::default()));
+        (state, list)
     }
 }

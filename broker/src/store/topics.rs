@@ -1,8 +1,8 @@
 //! The broker's topics, and the messages in each, as all connections use them.
 //!
-//! Every connection's thread holds the same [`Topics`] and calls its methods. Lists only grow, or
-//! are deleted whole, so an offset, once given, names the same message for ever; a [`StreamId`]
-//! tells a list from another of the same name.
+//! Every connection's thread holds the same [`Topics`] and calls its methods. Messages are
+//! added at the end of a list and let go at its beginning, so an offset, once given, names the
+//! same message for ever; a [`StreamId`] tells a list from another of the same name.
 //!
 //! # Not here
 //!
@@ -12,16 +12,26 @@ use crate::refusal::Refusal;
 use crate::store::admission::{Admission, Receipt};
 use crate::store::append::Append;
 use crate::store::batch::Batch;
-use crate::store::change::{Change, Create, Delete, Lists, Mirrored, PositionChange, Positions};
+use crate::store::change::{
+    Change, Create, Delete, Lists, Mirrored, PositionChange, Positions, SetBounds, Trim, Upto,
+};
 use crate::store::commit::{Commits, Meter};
 use crate::store::contents::Contents;
 use crate::store::entry;
 use crate::store::journal::Journal;
 use crate::store::memory::Memory;
 use crate::store::replay::Replayed;
-use crate::store::stream::{Cursor, StreamId};
-use crate::store::topic_state::{MARK_EVERY, Summary, TopicState};
+use crate::store::retention::{BoundsChange, Limits};
+use crate::store::stream::{Begin, Cursor, Extent, StreamId};
+use crate::store::topic_state::{MARK_EVERY, TopicState};
+use crate::store::view::{Summary, TopicView};
+use common::clock;
 use common::limits::PIECE_SIZE;
+use std::thread;
+use std::time::Duration;
+
+/// How often messages are let go that have grown too old.
+const AGE_TIME: Duration = Duration::from_millis(500);
 
 /// All topics of the broker.
 pub(crate) struct Topics {
@@ -44,6 +54,11 @@ impl Topics {
         Topics { contents, commits: Some(Commits::new(journal)) }
     }
 
+    /// Says what topics keep that have no bounds of their own.
+    pub(crate) fn set_limits(&self, limits: Limits) {
+        self.contents.know(|known| known.limits = limits);
+    }
+
     /// Whether the last change could be stored.
     pub(crate) fn is_healthy(&self) -> bool {
         self.meter().is_none_or(Meter::is_healthy)
@@ -55,6 +70,8 @@ impl Topics {
     pub(crate) fn append(&self, batch: &mut Batch) -> Vec<Result<Receipt, Refusal>> {
         let append = self.change(Append::new(std::mem::take(batch)));
         *batch = append.batch;
+        // A batch may be larger than the bounds: then some of it goes, now that it is there.
+        append.beyond.iter().for_each(|topic| self.keep_bounds(topic));
         append.answers
     }
 
@@ -65,6 +82,67 @@ impl Topics {
     /// [`Refusal::TopicExists`], or no room for it.
     pub(crate) fn create(&self, topic: &str) -> Result<(), Refusal> {
         done(self.change(Create { topic: topic.to_owned(), refused: None }).refused)
+    }
+
+    /// Changes what a topic keeps.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::UnknownTopic`], also where another broker is its home.
+    pub(crate) fn set_bounds(&self, topic: &str, change: &BoundsChange) -> Result<(), Refusal> {
+        done(self.change(SetBounds::new(topic, *change)).refused)?;
+        self.keep_bounds(topic);
+        Ok(())
+    }
+
+    /// Lets messages go.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::UnknownTopic`], [`Refusal::PastEnd`], and with [`Upto::Home`] as
+    /// [`Topics::mirror`].
+    pub(crate) fn trim(&self, topic: &str, upto: Upto) -> Result<(), Refusal> {
+        // So that the checksum is made piece by piece, and not while the lists are locked.
+        let upto_offset = |view: TopicView<'_>| match upto {
+            Upto::Offset(offset) => offset,
+            Upto::Time(time) => view.after_older(time),
+            Upto::Home { first, .. } => first.next,
+            Upto::Bounds => view.first(),
+        };
+        let found = self.contents.see(topic, |view, _| (view.end().stream, upto_offset(view)));
+        if let Some((stream, offset)) = found {
+            let _ = self.digest(topic, stream, offset);
+        }
+        done(self.change(Trim::new(topic, upto)).refused)
+    }
+
+    /// Lets go of what is beyond a topic's bounds.
+    fn keep_bounds(&self, topic: &str) {
+        // Where the disk is full, publishers are told, and this is tried again with the next.
+        let _ = self.trim(topic, Upto::Bounds);
+    }
+
+    /// Lets go of messages that have grown too old, for as long as the process lives.
+    pub(crate) fn keep_ages(&self) -> ! {
+        loop {
+            thread::sleep(AGE_TIME);
+            self.keep_all_bounds(clock::unix_milliseconds());
+        }
+    }
+
+    fn keep_all_bounds(&self, now: u64) {
+        let beyond: Vec<String> = self.contents.know(|known| {
+            let is_beyond =
+                |state: &TopicState| state.is_beyond(&state.limits(&known.limits), Some(now));
+            let beyond = known.topics.iter().filter(|(_, state)| is_beyond(state));
+            beyond.map(|(topic, _)| topic.clone()).collect()
+        });
+        beyond.iter().for_each(|topic| self.keep_bounds(topic));
+    }
+
+    /// How many messages were let go since the start.
+    pub(crate) fn trimmed(&self) -> u64 {
+        self.contents.know(|known| known.trimmed)
     }
 
     /// Deletes a topic and all its messages.
@@ -165,7 +243,9 @@ impl Topics {
     /// All topics, by name.
     pub(crate) fn list(&self) -> Vec<(String, Summary)> {
         let mut found = Vec::new();
-        self.contents.each(|topic, view| found.push((topic.to_owned(), view.summary())));
+        self.contents.each(|topic, view, limits| {
+            found.push((topic.to_owned(), view.summary(limits)));
+        });
         found.sort_unstable_by(|one, other| one.0.cmp(&other.0));
         found
     }
@@ -176,7 +256,7 @@ impl Topics {
     ///
     /// [`Refusal::UnknownTopic`].
     pub(crate) fn summary(&self, topic: &str) -> Result<Summary, Refusal> {
-        let found = self.contents.see(topic, |view| view.summary());
+        let found = self.contents.see(topic, |view, limits| view.summary(limits));
         found.ok_or_else(|| Refusal::UnknownTopic(topic.to_owned()))
     }
 
@@ -186,21 +266,46 @@ impl Topics {
     ///
     /// [`Refusal::UnknownTopic`].
     pub(crate) fn find(&self, topic: &str) -> Result<Cursor, Refusal> {
-        let found = self.contents.see(topic, |view| view.end());
+        let found = self.contents.see(topic, |view, _| view.end());
         found.ok_or_else(|| Refusal::UnknownTopic(topic.to_owned()))
     }
 
     /// Where the topic's list ends; [`StreamId::NONE`] at 0 where there is no such topic.
     pub(crate) fn end(&self, topic: &str) -> Cursor {
-        let nothing = Cursor { stream: StreamId::NONE, next: 0 };
-        self.contents.see(topic, |view| view.end()).unwrap_or(nothing)
+        self.extent(topic).end
+    }
+
+    /// Where a reader begins who asks for `begin` and means `stream`, where it says so. A topic
+    /// that is not there is an empty list of the stream [`StreamId::NONE`].
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::OtherStream`], [`Refusal::PastEnd`], [`Refusal::Trimmed`].
+    pub(crate) fn begin(
+        &self,
+        topic: &str,
+        begin: Begin,
+        stream: Option<StreamId>,
+    ) -> Result<Cursor, Refusal> {
+        let found = self.contents.see(topic, |view, _| view.begin(begin, stream));
+        found.unwrap_or_else(|| {
+            let nothing = TopicState::new(StreamId::NONE, false, 0);
+            TopicView::new(&nothing, &[]).begin(begin, stream)
+        })
+    }
+
+    /// What there is of a topic; nothing of [`StreamId::NONE`] where there is no such topic.
+    pub(crate) fn extent(&self, topic: &str) -> Extent {
+        let nothing = Extent { first: 0, end: Cursor { stream: StreamId::NONE, next: 0 } };
+        let found = |view: TopicView<'_>| Extent { first: view.first(), end: view.end() };
+        self.contents.see(topic, |view, _| found(view)).unwrap_or(nothing)
     }
 
     /// Bytes of the messages from offset `from` to `end`, each with its line break.
     ///
     /// # Errors
     ///
-    /// [`Refusal::OtherStream`] where the topic is not `stream`.
+    /// [`Refusal::OtherStream`] where the topic is not `stream`, [`Refusal::Trimmed`].
     pub(crate) fn text_size(
         &self,
         topic: &str,
@@ -208,7 +313,7 @@ impl Topics {
         from: u64,
         end: u64,
     ) -> Result<u64, Refusal> {
-        self.contents.read(topic, stream, |view| view.text_size(end) - view.text_size(from))
+        self.contents.read(topic, stream, |view| view.text_size(from, end))
     }
 
     /// Copies messages to the end of `out`, each followed by a line break: from the cursor to
@@ -217,7 +322,7 @@ impl Topics {
     ///
     /// # Errors
     ///
-    /// [`Refusal::OtherStream`] where the cursor is another list's.
+    /// [`Refusal::OtherStream`] where the cursor is another list's, [`Refusal::Trimmed`].
     pub(crate) fn copy_messages(
         &self,
         topic: &str,
@@ -236,7 +341,7 @@ impl Topics {
     ///
     /// # Errors
     ///
-    /// [`Refusal::OtherStream`] where the cursor is another list's.
+    /// [`Refusal::OtherStream`] where the cursor is another list's, [`Refusal::Trimmed`].
     pub(crate) fn copy_entries(
         &self,
         topic: &str,
@@ -245,8 +350,8 @@ impl Topics {
         out: &mut Vec<u8>,
     ) -> Result<(u64, u64), Refusal> {
         self.contents.read(topic, cursor.stream, |view| {
-            let next = view.copy(cursor.next, u64::MAX, size_max, out, |entry| entry);
-            (next, view.end().next)
+            let next = view.copy(cursor.next, u64::MAX, size_max, out, |entry| entry)?;
+            Ok((next, view.end().next))
         })
     }
 
@@ -255,32 +360,41 @@ impl Topics {
     ///
     /// # Errors
     ///
-    /// [`Refusal::PastEnd`], [`Refusal::OtherDigest`].
+    /// [`Refusal::PastEnd`], [`Refusal::Trimmed`], [`Refusal::OtherDigest`].
     pub(crate) fn resume(&self, topic: &str, from: u64, digest: u32) -> Result<Cursor, Refusal> {
         let end = self.end(topic);
         if from > end.next {
             return Err(Refusal::PastEnd { from, next: end.next });
         }
-        match self.digest(topic, end.stream, from)? == digest {
+        match self.digest(topic, end.stream, from)? == Some(digest) {
             true => Ok(Cursor { next: from, ..end }),
             false => Err(Refusal::OtherDigest),
         }
     }
 
-    /// The digest: CRC-32 of the text that `GET /messages` gives for the messages before `end`.
+    /// The digest: CRC-32 of the text of all messages before `end`, those included that were let
+    /// go. It is not known of a mirror that began later than its topic.
     ///
     /// # Errors
     ///
-    /// [`Refusal::OtherStream`] where the topic is not `stream`.
-    pub(crate) fn digest(&self, topic: &str, stream: StreamId, end: u64) -> Result<u32, Refusal> {
-        let (known, mut digest) =
-            self.contents.read(topic, stream, |view| view.digest_before(end))?;
-        let mut cursor = Cursor { stream, next: known };
+    /// [`Refusal::OtherStream`] where the topic is not `stream`, [`Refusal::Trimmed`].
+    pub(crate) fn digest(
+        &self,
+        topic: &str,
+        stream: StreamId,
+        end: u64,
+    ) -> Result<Option<u32>, Refusal> {
+        let known = self.contents.read(topic, stream, |view| {
+            view.text_size(end, end)?;
+            Ok(view.digest_before(end))
+        })?;
+        let Some((next, mut digest)) = known else { return Ok(None) };
+        let mut cursor = Cursor { stream, next };
         let mut text = Vec::new();
         while cursor.next < end {
             // Up to the next mark, or a piece of that: the lock is held to copy, the checksum is
             // made without it.
-            let mark = end.min((cursor.next / MARK_EVERY as u64 + 1) * MARK_EVERY as u64);
+            let mark = end.min((cursor.next / MARK_EVERY + 1) * MARK_EVERY);
             text.clear();
             let next = self.copy_messages(topic, cursor, mark, PIECE_SIZE, &mut text)?;
             if next == cursor.next {
@@ -293,7 +407,7 @@ impl Topics {
                 _ => {}
             });
         }
-        Ok(digest.value())
+        Ok(Some(digest.value()))
     }
 }
 

@@ -80,6 +80,7 @@ mod publish;
 mod push;
 mod qos;
 mod restarts;
+mod retention;
 mod shortage;
 mod strangers;
 mod structure;

@@ -79,7 +79,7 @@ fn a_bad_query_is_refused_and_the_connection_stays() {
         "?topic=%ff",
         "?topic=%ed%a0%80",
         "?topic=t&from=",
-        "?topic=t&from=-1",
+        "?topic=t&from=--1",
         "?topic=t&from=+1",
         "?topic=t&from=%201",
         "?topic=t&from=0x1",

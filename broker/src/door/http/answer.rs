@@ -9,7 +9,7 @@ use crate::door::publish::write_rest_of_receipt;
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::store::admission::Receipt;
-use crate::store::stream::Cursor;
+use crate::store::stream::Extent;
 use common::json::Object;
 use common::{bytes, clock};
 
@@ -17,7 +17,8 @@ use common::{bytes, clock};
 const PREFLIGHT_SECONDS: &str = "7200";
 
 /// What a page of another origin may read beside the body.
-const EXPOSED: &str = "Stream-Next-Offset, Stream-Id, Retry-After, WWW-Authenticate";
+const EXPOSED: &str =
+    "Stream-First-Offset, Stream-Next-Offset, Stream-Id, Retry-After, WWW-Authenticate";
 
 /// Answers that were not sent yet.
 pub(super) struct Answers<'a> {
@@ -126,9 +127,9 @@ impl<'a> Answers<'a> {
     }
 
     /// The head of a list of `size` bytes, which follows. It says where the list goes on.
-    pub(super) fn list(&mut self, size: u64, next: Cursor, manner: Manner<'_>) {
-        let [offset, stream] = cursor_fields(next);
-        let fields = [(offset.0, offset.1.as_str()), (stream.0, stream.1.as_str())];
+    pub(super) fn list(&mut self, size: u64, extent: Extent, manner: Manner<'_>) {
+        let fields = extent_fields(extent);
+        let fields = fields.each_ref().map(|(name, value)| (*name, value.as_str()));
         self.head(200, Some((Type::Text, Some(size))), &fields, manner);
     }
 
@@ -151,7 +152,7 @@ impl<'a> Answers<'a> {
         let mut body = std::mem::take(&mut self.body);
         let mut object = Object::new(&mut body);
         write_rest_of_receipt(
-            object.field("topic", topic).field("offset", receipt.offset),
+            object.field("topic", topic).optional("offset", receipt.offset),
             receipt,
         );
         self.content(200, Type::Json, &body, &[], manner);
@@ -186,15 +187,15 @@ impl<'a> Answers<'a> {
         self.content(status, Type::Problem, &body, &fields, manner);
     }
 
-    /// A refusal that says where the topic ends now.
-    pub(super) fn refusal_with_cursor(
+    /// A refusal that says where the topic begins and ends now.
+    pub(super) fn refusal_with_extent(
         &mut self,
         refusal: &Refusal,
-        end: Cursor,
+        extent: Extent,
         manner: Manner<'_>,
     ) {
-        let [offset, stream] = cursor_fields(end);
-        let fields = [(offset.0, offset.1.as_str()), (stream.0, stream.1.as_str())];
+        let fields = extent_fields(extent);
+        let fields = fields.each_ref().map(|(name, value)| (*name, value.as_str()));
         self.refusal(refusal, &fields, manner);
     }
 
@@ -250,8 +251,13 @@ fn put(out: &mut Vec<u8>, parts: &[&str]) {
 }
 
 /// The fields that say where a topic goes on.
-fn cursor_fields(cursor: Cursor) -> [(&'static str, String); 2] {
-    [("Stream-Next-Offset", cursor.next.to_string()), ("Stream-Id", cursor.stream.to_string())]
+fn extent_fields(extent: Extent) -> [(&'static str, String); 3] {
+    let Extent { first, end } = extent;
+    [
+        ("Stream-First-Offset", first.to_string()),
+        ("Stream-Next-Offset", end.next.to_string()),
+        ("Stream-Id", end.stream.to_string()),
+    ]
 }
 
 /// The name of a status (RFC 9110 §15).

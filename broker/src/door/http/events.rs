@@ -9,7 +9,7 @@ use crate::broker::Broker;
 use crate::push::format::Format;
 use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
-use crate::store::stream::{self, Cursor, StreamId};
+use crate::store::stream::{Begin, Cursor, StreamId};
 use common::connection::Error;
 use common::limits::INPUT_END_GRACE;
 use std::fmt::Write as _;
@@ -89,10 +89,8 @@ impl Door<'_> {
 fn places(broker: &Arc<Broker>, query: &EventsQuery) -> Result<Vec<Cursor>, Refusal> {
     query.topics.iter().try_for_each(|topic| broker.prepare(topic))?;
     let Some(last) = &query.last else {
-        let begin = |topic: &String| {
-            let end = broker.push.topics.end(topic);
-            stream::begin(end, query.from.unwrap_or(end.next), None)
-        };
+        let from = query.from.map_or(Begin::Now, Begin::Offset);
+        let begin = |topic: &String| broker.push.topics.begin(topic, from, None);
         return query.topics.iter().map(begin).collect();
     };
     if last.len() != query.topics.len() {

@@ -7,7 +7,7 @@ use super::route::MessagesQuery;
 use super::{Door, End, Manner};
 use crate::broker::Broker;
 use crate::refusal::Refusal;
-use crate::store::stream::{self, Cursor, StreamId};
+use crate::store::stream::{Begin, Cursor, Extent, StreamId};
 use common::limits::{INPUT_END_GRACE, LOOK_INTERVAL, PIECE_SIZE};
 use std::sync::Arc;
 use std::time::Instant;
@@ -26,25 +26,34 @@ impl Door<'_> {
         let (begin, end) = match self.range(query) {
             Ok(range) => range,
             Err(refusal) => {
-                let end = self.broker.push.topics.end(&query.topic);
-                self.answers.refusal_with_cursor(&refusal, end, manner);
+                let extent = self.broker.push.topics.extent(&query.topic);
+                self.answers.refusal_with_extent(&refusal, extent, manner);
                 return Ok(());
             }
         };
         let topics = &self.broker.push.topics;
-        let Ok(size) = topics.text_size(&query.topic, begin.stream, begin.next, end) else {
+        let extent = topics.extent(&query.topic);
+        let size = match topics.text_size(&query.topic, begin.stream, begin.next, end) {
+            Ok(size) => size,
+            // What it was about to begin with was let go since.
+            Err(Refusal::Trimmed { .. }) if query.from.is_none() => {
+                return self.messages(query, manner);
+            }
             // Deleted since: nothing is sent yet, but what the head would say is wrong now.
-            let end = topics.end(&query.topic);
-            self.answers.refusal_with_cursor(&Refusal::OtherStream, end, manner);
-            return Ok(());
+            Err(refusal) => {
+                self.answers.refusal_with_extent(&refusal, topics.extent(&query.topic), manner);
+                return Ok(());
+            }
         };
-        self.answers.list(size, Cursor { next: end, ..begin }, manner);
+        let end_of_list = Cursor { next: end, ..begin };
+        self.answers.list(size, Extent { end: end_of_list, ..extent }, manner);
         if manner.head_only {
             return Ok(());
         }
         let mut cursor = begin;
         while cursor.next < end {
-            // A topic deleted under way cannot be told after a head: the connection ends short.
+            // What is deleted or let go under way cannot be told after a head: the connection ends
+            // short.
             let out = self.answers.buffer();
             let copied = topics.copy_messages(&query.topic, cursor, end, PIECE_SIZE, out);
             cursor.next = copied.map_err(|_| End)?;
@@ -60,9 +69,7 @@ impl Door<'_> {
     /// Where the answer begins, and the offset before which it ends.
     fn range(&mut self, query: &MessagesQuery) -> Result<(Cursor, u64), Refusal> {
         self.broker.prepare(&query.topic)?;
-        let from = query.from.unwrap_or(0);
-        let mut end = self.broker.push.topics.end(&query.topic);
-        check(self.broker, query, end)?;
+        let (from, mut end) = check(self.broker, query)?;
         if let Some(wait) = query.wait
             && from == end.next
             && query.limit != Some(0)
@@ -104,14 +111,16 @@ impl Door<'_> {
     }
 }
 
-/// Whether the query's place is in the list that ends at `end`.
-fn check(broker: &Arc<Broker>, query: &MessagesQuery, end: Cursor) -> Result<(), Refusal> {
-    let from = query.from.unwrap_or(0);
-    stream::begin(end, from, query.stream)?;
-    match query.digest {
-        Some(digest) if broker.push.topics.digest(&query.topic, end.stream, from)? != digest => {
-            Err(Refusal::OtherDigest)
-        }
-        _ => Ok(()),
+/// The offset that the query begins at, and where the list ends that it lies in.
+fn check(broker: &Arc<Broker>, query: &MessagesQuery) -> Result<(u64, Cursor), Refusal> {
+    let topics = &broker.push.topics;
+    let end = topics.end(&query.topic);
+    let from = query.from.unwrap_or(Begin::First);
+    let from = topics.begin(&query.topic, from, query.stream)?.next;
+    if let Some(digest) = query.digest
+        && topics.digest(&query.topic, end.stream, from)? != Some(digest)
+    {
+        return Err(Refusal::OtherDigest);
     }
+    Ok((from, end))
 }

@@ -41,6 +41,9 @@ pub(super) fn text(broker: &Broker) -> String {
     let help = "Messages that publishes through this broker added to topics.";
     page.family("broker_messages_published_total", "counter", help);
     page.sample("", &[], metrics.published.value());
+    let help = "Messages that were let go, by bounds or by hand.";
+    page.family("broker_trimmed_messages_total", "counter", help);
+    page.sample("", &[], broker.push.topics.trimmed());
     let help = "Messages that were written to clients, pushed or asked for.";
     page.family("broker_messages_delivered_total", "counter", help);
     page.sample("", &[], broker.push.delivered.value());

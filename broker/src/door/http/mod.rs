@@ -385,7 +385,7 @@ impl<'a> Door<'a> {
 /// Takes a whole request: a publish goes into the batch. What a large body becomes on the way is on
 /// the same account as the body.
 fn take<'a>(
-    route: Route,
+    mut route: Route,
     body: &[u8],
     manner: Manner<'a>,
     batch: &mut Batch,
@@ -393,7 +393,7 @@ fn take<'a>(
     share: &mut Share<'_>,
 ) -> Next<'a> {
     let size_max = broker.message_size_max;
-    let added = match &route {
+    let added = match &mut route {
         Route::Publish => share.grow(DocumentSize::default().of(body)).and_then(|()| {
             let object = json::parse(body).map_err(Refusal::Json)?;
             publish::add(&object, "topic", batch, size_max)
@@ -402,7 +402,15 @@ fn take<'a>(
             .grow(input_budget::lines_size(body))
             .and_then(|()| topics::read_lines(topic, body, batch, size_max)),
         // Nothing may be taken and dropped as if it had been stored.
-        Route::Topics(TopicsCall::Create(_)) if !body.is_empty() => topics::check_bounds(body),
+        Route::Topics(TopicsCall::Create(_, change)) if !body.is_empty() => {
+            match topics::read_bounds(body) {
+                Ok(bounds) => {
+                    *change = bounds;
+                    return Next::Request(route, manner);
+                }
+                Err(refusal) => Err(refusal),
+            }
+        }
         _ if !body.is_empty() => Err(Refusal::UnusedBody),
         _ => return Next::Request(route, manner),
     };

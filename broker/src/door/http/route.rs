@@ -2,8 +2,10 @@
 
 use crate::door::fields;
 use crate::refusal::Refusal;
+use crate::store::change::Upto;
 use crate::store::entry;
-use crate::store::stream::{Cursor, StreamId};
+use crate::store::retention::BoundsChange;
+use crate::store::stream::{Begin, Cursor, StreamId};
 use common::http::parse::Request;
 use common::http::percent;
 use common::limits::{BODY_SIZE_MAX, EVENT_TOPICS_MAX, WAIT_SECONDS_MAX};
@@ -40,8 +42,8 @@ pub(super) enum Route {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct MessagesQuery {
     pub(super) topic: String,
-    /// The offset to begin at; the beginning where it is missing.
-    pub(super) from: Option<u64>,
+    /// Where to begin; at the first message where it is missing.
+    pub(super) from: Option<Begin>,
     /// How many messages at most.
     pub(super) limit: Option<u64>,
     /// How long to wait where there is nothing yet.
@@ -70,8 +72,11 @@ pub(super) struct EventsQuery {
 pub(super) enum TopicsCall {
     List,
     Show(String),
-    Create(String),
+    /// Creates it, or changes what it keeps.
+    Create(String, BoundsChange),
     Delete(String),
+    /// Lets messages go.
+    Trim(String, Upto),
 }
 
 /// Methods that some path takes, or that are refused for a path and not in general.
@@ -114,7 +119,14 @@ pub(super) fn of(request: &Request<'_>) -> Result<Route, Refusal> {
         }
     }
     if let Some(topic) = topic {
-        return of_topic(request.method, topic);
+        // Without a query it is about a topic whose name ends so.
+        let messages = topic.strip_suffix("/messages").filter(|_| !request.query.is_empty());
+        return match messages {
+            Some(topic) if request.method == "DELETE" => {
+                Ok(Route::Topics(TopicsCall::Trim(topic_name(topic)?, upto(request.query)?)))
+            }
+            _ => of_topic(request.method, topic_name(topic)?),
+        };
     }
     match request.path {
         "/publish" => Ok(Route::Publish),
@@ -128,14 +140,19 @@ pub(super) fn of(request: &Request<'_>) -> Result<Route, Refusal> {
     }
 }
 
-/// What a request to `/topics/T` asks for; `topic` is still encoded.
-fn of_topic(method: &str, topic: &str) -> Result<Route, Refusal> {
+/// A topic's name in a path, where it is encoded.
+fn topic_name(encoded: &str) -> Result<String, Refusal> {
     let bad = |_| Refusal::field("topic", BAD_ENCODING);
-    let topic = percent::decode(topic, false).map_err(bad)?.into_owned();
+    let topic = percent::decode(encoded, false).map_err(bad)?.into_owned();
     entry::check_topic(&topic)?;
+    Ok(topic)
+}
+
+/// What a request to `/topics/T` asks for.
+fn of_topic(method: &str, topic: String) -> Result<Route, Refusal> {
     Ok(match method {
         "POST" => Route::Lines { topic },
-        "PUT" => Route::Topics(TopicsCall::Create(topic)),
+        "PUT" => Route::Topics(TopicsCall::Create(topic, BoundsChange::default())),
         "DELETE" => Route::Topics(TopicsCall::Delete(topic)),
         _ => Route::Topics(TopicsCall::Show(topic)),
     })
@@ -188,7 +205,7 @@ fn messages_query(query: &str) -> Result<MessagesQuery, Refusal> {
     for pair in percent::pairs(query) {
         let (name, value) = pair.map_err(|_| Refusal::field("query", BAD_ENCODING))?;
         let name = name.as_ref();
-        if !matches!(name, "topic" | "from" | "limit" | "wait" | "stream" | "digest") {
+        if !matches!(name, "topic" | "from" | "since" | "limit" | "wait" | "stream" | "digest") {
             continue;
         }
         if seen.iter().any(|earlier| earlier == name) {
@@ -200,7 +217,11 @@ fn messages_query(query: &str) -> Result<MessagesQuery, Refusal> {
                 entry::check_topic(&value)?;
                 found.topic = value.into_owned();
             }
-            "from" => found.from = Some(number(name, &value)?),
+            "from" | "since" if found.from.is_some() => {
+                return Err(Refusal::field("since", "excludes 'from'"));
+            }
+            "from" => found.from = Some(begin(&value)?),
+            "since" => found.from = Some(Begin::Since(number(name, &value)?)),
             "limit" => found.limit = Some(number(name, &value)?),
             "wait" => {
                 let seconds = number(name, &value)?.min(WAIT_SECONDS_MAX);
@@ -213,10 +234,35 @@ fn messages_query(query: &str) -> Result<MessagesQuery, Refusal> {
     if found.topic.is_empty() {
         return Err(Refusal::field("topic", "is missing"));
     }
-    if found.digest.is_some() && found.from.is_none() {
+    if found.digest.is_some() && !matches!(found.from, Some(Begin::Offset(_))) {
         return Err(Refusal::field("digest", "goes with 'from'"));
     }
     Ok(found)
+}
+
+/// An offset, or a minus sign and how many messages from the end.
+fn begin(value: &str) -> Result<Begin, Refusal> {
+    match value.strip_prefix('-') {
+        Some(count) => Ok(Begin::Last(number("from", count)?)),
+        None => Ok(Begin::Offset(number("from", value)?)),
+    }
+}
+
+/// Which messages `DELETE /topics/T/messages` lets go.
+fn upto(query: &str) -> Result<Upto, Refusal> {
+    let mut found = None;
+    for pair in percent::pairs(query) {
+        let (name, value) = pair.map_err(|_| Refusal::field("query", BAD_ENCODING))?;
+        let upto = match name.as_ref() {
+            "before" => Upto::Offset(number("before", &value)?),
+            "before_time" => Upto::Time(number("before_time", &value)?),
+            _ => continue,
+        };
+        if found.replace(upto).is_some() {
+            return Err(Refusal::field("before", "is given twice"));
+        }
+    }
+    found.ok_or_else(|| Refusal::field("before", "is missing; or give 'before_time'"))
 }
 
 /// What is said of bytes that are no text.
@@ -244,7 +290,10 @@ mod tests {
         let query = messages_query("topic=a%2Fb+c&from=7&limit=1&wait=90&digest=00ff00FF&other=1");
         let query = query.unwrap();
         assert_eq!(query.topic, "a/b c");
-        assert_eq!((query.from, query.limit, query.digest), (Some(7), Some(1), Some(0x00ff_00ff)));
+        assert_eq!(
+            (query.from, query.limit, query.digest),
+            (Some(Begin::Offset(7)), Some(1), Some(0x00ff_00ff))
+        );
         assert_eq!(query.wait, Some(Duration::from_secs(60)), "the longest wait");
     }
 
@@ -258,7 +307,9 @@ mod tests {
             "topic=%0a",
             "topic=a&from=",
             "topic=a&from=+1",
-            "topic=a&from=-1",
+            "topic=a&from=--1",
+            "topic=a&from=-",
+            "topic=a&from=1&since=1",
             "topic=a&from=1x",
             "topic=a&from=18446744073709551616",
             "topic=a&limit=1.0",

@@ -3,17 +3,18 @@
 use super::answer::Type;
 use super::route::TopicsCall;
 use super::{Door, End, Manner};
-use crate::door::BYTE_ORDER_MARK;
+use crate::door::{BYTE_ORDER_MARK, bounds};
 use crate::refusal::Refusal;
 use crate::store::batch::Batch;
-use crate::store::topic_state::Summary;
+use crate::store::retention::BoundsChange;
+use crate::store::view::Summary;
 use common::bytes;
 use common::json::{self, Array, Charset, Object, Value};
 use common::limits::BODY_SIZE_MAX;
 use std::str;
 
 /// What a topic takes in a list beside its name, in bytes, about.
-const SUMMARY_SIZE: usize = 96;
+const SUMMARY_SIZE: usize = 200;
 
 impl Door<'_> {
     /// Answers a request about one topic, or all.
@@ -21,7 +22,10 @@ impl Door<'_> {
         let done = match call {
             TopicsCall::List => return self.list(manner),
             TopicsCall::Show(topic) => self.show(topic, manner),
-            TopicsCall::Create(topic) => self.create(topic, manner),
+            TopicsCall::Create(topic, change) => self.create(topic, change, manner),
+            TopicsCall::Trim(topic, upto) => {
+                self.broker.trim(topic, *upto).and_then(|()| self.show(topic, manner))
+            }
             TopicsCall::Delete(topic) => {
                 let deleted = self.broker.delete(topic).map_err(|refusal| match refusal {
                     Refusal::NoTopic => Refusal::UnknownTopic(topic.clone()),
@@ -66,21 +70,29 @@ impl Door<'_> {
     fn show(&mut self, topic: &str, manner: Manner<'_>) -> Result<(), Refusal> {
         self.broker.prepare(topic)?;
         let summary = self.broker.push.topics.summary(topic)?;
-        let digest = self.broker.push.topics.digest(topic, summary.stream, summary.messages)?;
+        let digest = self.broker.push.topics.digest(topic, summary.stream, summary.next)?;
         let mut body = Vec::new();
         let mut object = Object::new(&mut body);
-        write_summary(&mut object, topic, &summary, Some(digest));
+        write_summary(&mut object, topic, &summary, digest);
         object.end_line();
         self.answers.content(200, Type::Json, &body, &[], manner);
         Ok(())
     }
 
-    fn create(&mut self, topic: &str, manner: Manner<'_>) -> Result<(), Refusal> {
+    fn create(
+        &mut self,
+        topic: &str,
+        change: &BoundsChange,
+        manner: Manner<'_>,
+    ) -> Result<(), Refusal> {
         let status = match self.broker.create(topic) {
             Ok(()) => 201,
             Err(Refusal::TopicExists) => 200,
             Err(refusal) => return Err(refusal),
         };
+        if *change != BoundsChange::default() {
+            self.broker.set_bounds(topic, change)?;
+        }
         let mut body = Vec::new();
         self.broker.prepare(topic)?;
         // A topic without messages has no mirror yet.
@@ -93,13 +105,10 @@ impl Door<'_> {
     }
 }
 
-/// Checks the body of a `PUT`, which is a JSON object of bounds.
-pub(super) fn check_bounds(body: &[u8]) -> Result<(), Refusal> {
+/// The bounds that the body of a `PUT` names, which is a JSON object.
+pub(super) fn read_bounds(body: &[u8]) -> Result<BoundsChange, Refusal> {
     match json::parse(body) {
-        Ok(Value::Object(members)) => match members.first() {
-            None => Ok(()),
-            Some((key, _)) => Err(Refusal::field(key, "is not a bound of a topic")),
-        },
+        Ok(object @ Value::Object(_)) => bounds::change(&object),
         _ => Err(Refusal::NoBounds),
     }
 }
@@ -132,9 +141,10 @@ pub(super) fn read_lines(
 }
 
 fn write_summary(object: &mut Object<'_>, topic: &str, summary: &Summary, digest: Option<u32>) {
-    let Summary { stream, messages, bytes } = *summary;
-    object.field("topic", topic).field("stream", stream);
-    object.field("messages", messages).field("bytes", bytes);
+    let Summary { stream, first, next, bytes, last, limits } = *summary;
+    object.field("topic", topic).field("stream", stream).field("first", first).field("next", next);
+    object.field("messages", next - first).field("bytes", bytes).field("last", last);
+    bounds::write(object, &limits);
     object.optional("digest", digest.map(|digest| format!("{digest:08x}")));
 }
 

@@ -1,13 +1,16 @@
 //! The dialect of topics: every command is answered, in order.
 
 use super::{Dialect, Json};
+use crate::door::bounds;
 use crate::door::commands::Commands;
 use crate::door::fields::{digest, field, number, required_text, text, topic};
-use crate::door::publish::write_rest_of_receipt;
+use crate::door::publish::{write_fields_of_receipt, write_rest_of_receipt};
 use crate::push::format::Format;
 use crate::refusal::Refusal;
 use crate::store::admission::Receipt;
-use crate::store::stream::{self, Cursor, StreamId};
+use crate::store::change::Upto;
+use crate::store::retention::BoundsChange;
+use crate::store::stream::{Begin, Cursor, Extent, StreamId};
 use common::bytes;
 use common::json::{Charset, Object, Value};
 use common::limits::PULL_SIZE;
@@ -37,13 +40,18 @@ impl Commands<'_, Json> {
             "ack" => self.acknowledge(arguments),
             "create_topic" => {
                 let topic = topic(arguments, "topic")?;
+                let change = bounds::change(arguments)?;
                 self.broker.create(topic)?;
+                if change != BoundsChange::default() {
+                    self.broker.set_bounds(topic, &change)?;
+                }
                 let stream = self.broker.push.topics.end(topic).stream;
                 success(&mut self.answers, &format!("Topic '{topic}' created"), |answer| {
                     answer.field("stream", stream);
                 });
                 Ok(())
             }
+            "trim_topic" => self.trim(arguments),
             // With a host it is about a peer: the index's business.
             "delete_topic" if arguments.get("host").is_none() => {
                 let topic = topic(arguments, "topic")?;
@@ -66,10 +74,10 @@ impl Commands<'_, Json> {
         self.broker.prepare_for(&self.subscriber, topic)?;
         let digest = DigestField::of(arguments)?;
         let topics = &self.broker.push.topics;
-        let begin = |end: Cursor| {
+        let begin = |_: Cursor| {
             let begin = match (from, digest) {
                 (Some(from), DigestField::Checked(digest)) => topics.resume(topic, from, digest)?,
-                _ => stream::begin(end, from.unwrap_or(end.next), stream)?,
+                _ => topics.begin(topic, from.map_or(Begin::Now, Begin::Offset), stream)?,
             };
             match name {
                 // A name that is known goes on at its own place.
@@ -88,7 +96,7 @@ impl Commands<'_, Json> {
                     answer.field("next", cursor.next).field("stream", cursor.stream);
                     answer.field("end", topics.end(topic).next).field("topic", topic);
                     if digest != DigestField::None
-                        && let Ok(digest) = topics.digest(topic, cursor.stream, cursor.next)
+                        && let Ok(Some(digest)) = topics.digest(topic, cursor.stream, cursor.next)
                     {
                         answer.field("digest", format!("{digest:08x}"));
                     }
@@ -115,10 +123,11 @@ impl Commands<'_, Json> {
         let topic = topic(arguments, "topic")?;
         self.broker.prepare(topic)?;
         let end = self.broker.push.topics.find(topic)?;
-        let from = number(arguments, "from")?.unwrap_or(0);
-        let begin = match DigestField::of(arguments)? {
-            DigestField::Checked(digest) => self.broker.push.topics.resume(topic, from, digest)?,
-            _ => stream::begin(end, from, None)?,
+        let from = number(arguments, "from")?;
+        let topics = &self.broker.push.topics;
+        let begin = match (from, DigestField::of(arguments)?) {
+            (Some(from), DigestField::Checked(digest)) => topics.resume(topic, from, digest)?,
+            _ => topics.begin(topic, from.map_or(Begin::First, Begin::Offset), None)?,
         };
         let limit = number(arguments, "limit")?.unwrap_or(u64::MAX);
         let last = end.next.min(begin.next.saturating_add(limit));
@@ -136,6 +145,22 @@ impl Commands<'_, Json> {
                 }
             });
             answer.field("next", next).field("stream", begin.stream);
+        });
+        Ok(())
+    }
+
+    fn trim(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+        let topic = topic(arguments, "topic")?;
+        let upto = match (number(arguments, "before")?, number(arguments, "before_time")?) {
+            (Some(before), None) => Upto::Offset(before),
+            (None, Some(time)) => Upto::Time(time),
+            (None, None) => return Err(Refusal::field("before", "is missing")),
+            _ => return Err(Refusal::field("before_time", "excludes 'before'")),
+        };
+        self.broker.trim(topic, upto)?;
+        let Extent { first, end } = self.broker.push.topics.extent(topic);
+        success(&mut self.answers, &format!("Topic '{topic}' trimmed"), |answer| {
+            answer.field("first", first).field("next", end.next);
         });
         Ok(())
     }
@@ -202,6 +227,11 @@ pub(super) struct Confirmations {
 impl Confirmations {
     /// Writes one.
     pub(super) fn write(&mut self, out: &mut Vec<u8>, topic: &Arc<str>, receipt: &Receipt) {
+        let Some(offset) = receipt.offset else {
+            return success(out, &published(topic), |answer| {
+                write_fields_of_receipt(answer, receipt);
+            });
+        };
         let like_last = self.last.as_ref().is_some_and(|(last_topic, last)| {
             last_topic == topic && Receipt { offset: last.offset, ..*receipt } == *last
         });
@@ -210,18 +240,21 @@ impl Confirmations {
             self.prepare(topic, receipt);
         }
         out.extend_from_slice(&self.before_offset);
-        bytes::write_decimal(out, receipt.offset);
+        bytes::write_decimal(out, offset);
         out.extend_from_slice(&self.after_offset);
     }
 
     fn prepare(&mut self, topic: &str, receipt: &Receipt) {
-        let text = ["Message published on topic '", topic, "'"].concat();
         self.before_offset.clear();
         let mut object = Object::ascii(&mut self.before_offset);
-        object.field("status", "success").field("message", text).raw("offset", b"");
+        object.field("status", "success").field("message", published(topic)).raw("offset", b"");
         self.after_offset.clear();
         write_rest_of_receipt(&mut Object::resume(&mut self.after_offset, Charset::Ascii), receipt);
     }
+}
+
+fn published(topic: &str) -> String {
+    format!("Message published on topic '{topic}'")
 }
 
 /// Writes that a command was carried out, and what else `more` has to say.

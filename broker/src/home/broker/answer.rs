@@ -70,7 +70,7 @@ pub(super) fn receipt(answer: &Value<'_>) -> Receipt {
     let flag = |key| answer.get(key).and_then(Value::as_bool).unwrap_or(false);
     Receipt {
         stream: stream(answer).unwrap_or(StreamId::NONE),
-        offset: count("offset"),
+        offset: number(answer, "offset"),
         appended: count("appended"),
         duplicate: flag("duplicate"),
         durable: flag("durable"),

@@ -1,0 +1,159 @@
+//! What a topic keeps: bounds by count, by size and by age.
+//!
+//! Nothing is let go unless somebody asked for it. The broker has bounds for all topics, and a
+//! topic may have its own for each.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// One bound of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Bound {
+    /// The broker's.
+    #[default]
+    Default,
+    /// None, whatever the broker's is.
+    None,
+    /// Its own.
+    At(u64),
+}
+
+/// The bounds of one topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Bounds {
+    /// How many messages are kept.
+    pub(crate) messages: Bound,
+    /// Bytes of their text with line breaks.
+    pub(crate) bytes: Bound,
+    /// For how long, in milliseconds.
+    pub(crate) age: Bound,
+}
+
+/// A change of a topic's bounds; what is not named stays as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct BoundsChange {
+    pub(crate) messages: Option<Bound>,
+    pub(crate) bytes: Option<Bound>,
+    pub(crate) age: Option<Bound>,
+}
+
+/// The bounds that are in force; where there is none, all is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Limits {
+    pub(crate) messages: Option<u64>,
+    pub(crate) bytes: Option<u64>,
+    pub(crate) age: Option<u64>,
+}
+
+impl Bounds {
+    /// The bounds after a change.
+    pub(crate) fn with(self, change: &BoundsChange) -> Bounds {
+        Bounds {
+            messages: change.messages.unwrap_or(self.messages),
+            bytes: change.bytes.unwrap_or(self.bytes),
+            age: change.age.unwrap_or(self.age),
+        }
+    }
+
+    /// What is in force where the broker has these bounds.
+    pub(crate) fn or(self, defaults: &Limits) -> Limits {
+        Limits {
+            messages: self.messages.or(defaults.messages),
+            bytes: self.bytes.or(defaults.bytes),
+            age: self.age.or(defaults.age),
+        }
+    }
+}
+
+impl Bound {
+    fn or(self, default: Option<u64>) -> Option<u64> {
+        match self {
+            Bound::Default => default,
+            Bound::None => None,
+            Bound::At(bound) => Some(bound),
+        }
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Bound::Default => f.write_str("-"),
+            Bound::None => f.write_str("none"),
+            Bound::At(bound) => bound.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Bound {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Bound, Self::Err> {
+        match text {
+            "-" => Ok(Bound::Default),
+            "none" => Ok(Bound::None),
+            bound => bound.parse().map(Bound::At),
+        }
+    }
+}
+
+/// An age in milliseconds, as people write it.
+pub(crate) fn age(milliseconds: u64) -> String {
+    const UNITS: [(u64, &str); 4] =
+        [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")];
+    let unit = UNITS.iter().find(|(unit, _)| milliseconds.is_multiple_of(*unit));
+    let (unit, name) = unit.unwrap_or(&(1, "ms"));
+    format!("{}{name}", milliseconds / unit)
+}
+
+/// As the journal has them: messages, bytes and milliseconds with tabs between them.
+impl fmt::Display for Bounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\t{}\t{}", self.messages, self.bytes, self.age)
+    }
+}
+
+impl FromStr for Bounds {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Bounds, Self::Err> {
+        let mut fields = text.splitn(3, '\t').map(str::parse);
+        let mut field = || fields.next().unwrap_or_else(|| "".parse());
+        Ok(Bounds { messages: field()?, bytes: field()?, age: field()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_read_as_they_are_written() {
+        let bounds = Bounds { messages: Bound::At(7), bytes: Bound::None, age: Bound::Default };
+        assert_eq!(bounds.to_string(), "7\tnone\t-");
+        assert_eq!("7\tnone\t-".parse(), Ok(bounds));
+        for bad in ["", "7", "7\t-", "7\t-\t-\t-", "x\t-\t-", "\t-\t-"] {
+            assert!(bad.parse::<Bounds>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_age_is_written_in_the_largest_unit_that_divides_it() {
+        for (milliseconds, text) in
+            [(604_800_000, "7d"), (43_200_000, "12h"), (90_000, "90s"), (1500, "1500ms")]
+        {
+            assert_eq!(age(milliseconds), text);
+        }
+    }
+
+    #[test]
+    fn a_bound_of_a_topic_stands_before_the_brokers_and_stays_unless_it_is_named() {
+        let defaults = Limits { messages: Some(5), bytes: Some(6), age: None };
+        let own = Bounds { messages: Bound::None, age: Bound::At(9), ..Bounds::default() };
+        let limits = Limits { messages: None, bytes: Some(6), age: Some(9) };
+        assert_eq!(own.or(&defaults), limits);
+        let change = BoundsChange { messages: Some(Bound::Default), ..BoundsChange::default() };
+        let limits = Limits { messages: Some(5), bytes: Some(6), age: Some(9) };
+        assert_eq!(own.with(&change).or(&defaults), limits);
+    }
+}

@@ -1,0 +1,414 @@
+//! A topic's list together with what is known of it: the one place where an offset becomes an
+//! index.
+
+use crate::refusal::Refusal;
+use crate::store::entry::Entry;
+use crate::store::retention::Limits;
+use crate::store::stream::{Begin, Cursor, StreamId};
+use crate::store::topic_state::{MARK_EVERY, Point, TopicState};
+use common::crc32::Crc32;
+
+/// A topic in short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Summary {
+    pub(crate) stream: StreamId,
+    /// The first offset that is still there, and the one after the last.
+    pub(crate) first: u64,
+    pub(crate) next: u64,
+    /// The size of the messages as `GET /messages` gives them.
+    pub(crate) bytes: u64,
+    /// When the newest was published, in Unix milliseconds, if there is one.
+    pub(crate) last: Option<u64>,
+    /// What is kept at most.
+    pub(crate) limits: Limits,
+}
+
+impl Summary {
+    /// Of a topic that has no list here.
+    pub(crate) const EMPTY: Summary = Summary {
+        stream: StreamId::NONE,
+        first: 0,
+        next: 0,
+        bytes: 0,
+        last: None,
+        limits: Limits { messages: None, bytes: None, age: None },
+    };
+}
+
+/// A topic as readers see it.
+#[derive(Clone, Copy)]
+pub(crate) struct TopicView<'a> {
+    state: &'a TopicState,
+    list: &'a [String],
+}
+
+impl<'a> TopicView<'a> {
+    /// A view of `list`, which `state` is about.
+    pub(crate) fn new(state: &'a TopicState, list: &'a [String]) -> TopicView<'a> {
+        TopicView { state, list }
+    }
+
+    /// Where the list begins.
+    pub(crate) fn first(&self) -> u64 {
+        self.state.start.offset
+    }
+
+    /// Where the list ends.
+    pub(crate) fn end(&self) -> Cursor {
+        Cursor { stream: self.state.stream, next: self.state.end.offset }
+    }
+
+    /// The topic in short, on a broker with these bounds.
+    pub(crate) fn summary(&self, defaults: &Limits) -> Summary {
+        let TopicState { start, end, stream, bounds, .. } = self.state;
+        let last = self.entries(start.offset, end.offset).last();
+        Summary {
+            stream: *stream,
+            first: start.offset,
+            next: end.offset,
+            bytes: end.text - start.text,
+            last: last.map(|entry| Entry::of(entry).milliseconds()),
+            limits: bounds.or(defaults),
+        }
+    }
+
+    /// Where a reader begins who asks for `begin` and means `stream`, where it says so.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::OtherStream`], [`Refusal::PastEnd`], [`Refusal::Trimmed`].
+    pub(crate) fn begin(&self, begin: Begin, stream: Option<StreamId>) -> Result<Cursor, Refusal> {
+        let (first, end) = (self.first(), self.end());
+        let next = match begin {
+            Begin::First => first,
+            Begin::Now => end.next,
+            Begin::Offset(offset) => offset,
+            Begin::Last(count) => first.max(end.next.saturating_sub(count)),
+            Begin::Since(time) => self.since(time),
+        };
+        // Whoever has read nothing, from a topic that was not there, has not read another list.
+        let nothing_read = stream == Some(StreamId::NONE) && next == 0;
+        if stream.is_some_and(|stream| stream != end.stream) && !nothing_read {
+            return Err(Refusal::OtherStream);
+        }
+        if next > end.next {
+            return Err(Refusal::PastEnd { from: next, next: end.next });
+        }
+        self.check(next)?;
+        Ok(Cursor { next, ..end })
+    }
+
+    /// Bytes of `GET /messages` for the messages from one offset to another.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Trimmed`].
+    pub(crate) fn text_size(&self, from: u64, end: u64) -> Result<u64, Refusal> {
+        self.check(from)?;
+        Ok(self.point(end, false).text - self.point(from, false).text)
+    }
+
+    /// Copies the `part` of each entry from `from` to `end`, and a line break after it, until
+    /// there are `size_max` bytes. Gives the offset after the last one.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Trimmed`].
+    pub(crate) fn copy(
+        &self,
+        from: u64,
+        end: u64,
+        size_max: usize,
+        out: &mut Vec<u8>,
+        part: fn(&str) -> &str,
+    ) -> Result<u64, Refusal> {
+        self.check(from)?;
+        let mut next = from;
+        for entry in self.entries(from, end) {
+            if out.len() >= size_max {
+                break;
+            }
+            out.extend_from_slice(part(entry).as_bytes());
+            out.push(b'\n');
+            next += 1;
+        }
+        Ok(next)
+    }
+
+    /// An offset at or before this one before which the checksum is known, and the checksum.
+    pub(crate) fn digest_before(&self, offset: u64) -> Option<(u64, Crc32)> {
+        let known = self.known(offset, true);
+        Some((known.offset, known.digest?))
+    }
+
+    /// What is known of all messages before an offset, or before the end; with the checksum only
+    /// where that is asked for, since it takes longer.
+    pub(crate) fn point(&self, offset: u64, digest: bool) -> Point {
+        let mut point = self.known(offset, digest);
+        if !digest {
+            point.digest = None;
+        }
+        for entry in self.entries(point.offset, offset) {
+            point.pass(entry);
+        }
+        point
+    }
+
+    /// The offset before which everything is to be let go so that the list and `more` messages
+    /// with so many bytes of text keep within limits. The newest message always stays, and so
+    /// does what is accepted but not in the list yet. The age counts where the time is given.
+    pub(crate) fn beyond(&self, limits: &Limits, more: (u64, u64), now: Option<u64>) -> u64 {
+        let TopicState { accepted_start, accepted_end, end, .. } = self.state;
+        let next = accepted_end.offset + more.0;
+        let mut first = accepted_start.offset;
+        if let Some(keep) = limits.messages {
+            first = first.max(next.saturating_sub(keep));
+        }
+        if let Some(keep) = limits.bytes {
+            let text = (accepted_end.text + more.1).saturating_sub(keep);
+            first = first.max(self.offset_of_text(text));
+        }
+        if let Some((age, now)) = limits.age.zip(now) {
+            first = first.max(self.after_older(now.saturating_sub(age)));
+        }
+        first.min(next.saturating_sub(1)).min(end.offset).max(accepted_start.offset)
+    }
+
+    /// The offset after the last message that is older than a time. So one message of a clock
+    /// that was fast holds nothing up: later ones of the right time let it go with them.
+    pub(crate) fn after_older(&self, time: u64) -> u64 {
+        for mark in self.state.marks.iter().rev().filter(|mark| mark.oldest < time) {
+            let (begin, entries) = self.block(mark.start.offset);
+            let last = entries.iter().rposition(|entry| Entry::of(entry).milliseconds() < time);
+            if let Some(last) = last {
+                return begin + last as u64 + 1;
+            }
+        }
+        self.first()
+    }
+
+    /// The first message of a time or later; the end where there is none.
+    fn since(&self, time: u64) -> u64 {
+        for mark in self.state.marks.iter().filter(|mark| mark.newest >= time) {
+            let (begin, entries) = self.block(mark.start.offset);
+            let first = entries.iter().position(|entry| Entry::of(entry).milliseconds() >= time);
+            if let Some(first) = first {
+                return begin + first as u64;
+            }
+        }
+        self.end().next
+    }
+
+    /// The first offset before which there are at least so many bytes of text.
+    fn offset_of_text(&self, text: u64) -> u64 {
+        let marks = &self.state.marks;
+        let after = marks.partition_point(|mark| mark.start.text < text);
+        let mark = after.checked_sub(1).and_then(|last| marks.get(last));
+        let mut point = mark.map_or(self.state.start, |mark| mark.start);
+        if point.offset < self.first() {
+            point = self.state.start;
+        }
+        point.digest = None;
+        for entry in self.entries(point.offset, self.end().next) {
+            if point.text >= text {
+                break;
+            }
+            point.pass(entry);
+        }
+        point.offset
+    }
+
+    /// The last point at or before an offset of which everything is known, with the checksum
+    /// where that is asked for and known anywhere.
+    fn known(&self, offset: u64, digest: bool) -> Point {
+        let TopicState { start, accepted_start, marks, .. } = self.state;
+        let is_fit = |point: &&Point| {
+            point.offset <= offset
+                && point.offset >= start.offset
+                && (!digest || point.digest.is_some())
+        };
+        let marks = marks.get(..marks.len().min(self.state.mark_index(offset) + 1));
+        let mark = marks.unwrap_or_default().iter().rev().map(|mark| &mark.start).find(is_fit);
+        let points = [Some(start), Some(accepted_start).filter(is_fit), mark];
+        *points.into_iter().flatten().max_by_key(|point| point.offset).unwrap_or(start)
+    }
+
+    /// The entries that are left of the block that begins at an offset, and where they begin.
+    fn block(&self, offset: u64) -> (u64, &'a [String]) {
+        let begin = offset.max(self.first());
+        (begin, self.entries(begin, (offset / MARK_EVERY + 1) * MARK_EVERY))
+    }
+
+    /// The entries from one offset, which is not before the first, to another.
+    fn entries(&self, from: u64, end: u64) -> &'a [String] {
+        let (from, end) = (self.state.index(from), self.state.index(end));
+        self.list.get(from..end.min(self.list.len())).unwrap_or_default()
+    }
+
+    /// Refuses what was let go.
+    fn check(&self, from: u64) -> Result<(), Refusal> {
+        let (first, next) = (self.first(), self.end().next);
+        if from < first { Err(Refusal::Trimmed { first, next }) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::entry;
+    use crate::store::memory::Memory;
+    use crate::store::topic_state::tests::list_of;
+    use common::crc32::crc32;
+
+    /// Lets go of everything before an offset.
+    fn trim(state: &mut TopicState, list: &mut Vec<String>, offset: u64) -> usize {
+        let point = TopicView::new(state, list).point(offset, true);
+        let mut memory = Memory::new(u64::MAX);
+        state.trim(point, &mut memory);
+        state.apply_trim(list, 0, &mut memory).len()
+    }
+
+    #[test]
+    fn the_size_of_any_part_is_known_whatever_was_let_go() {
+        let text = "x".repeat(5);
+        let messages = (0..3 * 1024 + 7).map(|index| (&text[..index % 5], 9));
+        let (mut state, mut list) = list_of(messages);
+        for first in [0, 1, 900, 1024, 1030, 2048, 3070, 3079] {
+            trim(&mut state, &mut list, first);
+            for offset in [1, 1023, 1024, 1025, 2048, 3071, 3072, 3079] {
+                let view = TopicView::new(&state, &list);
+                let expected: u64 = (first..offset).map(|index| index % 5 + 1).sum();
+                match view.text_size(first, offset) {
+                    Ok(size) if offset >= first => assert_eq!(size, expected, "{first} {offset}"),
+                    _ => assert!(offset < first),
+                }
+                assert_eq!(view.summary(&Limits::default()).first, first);
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_let_go_is_refused_and_the_rest_is_as_it_was() {
+        let names: Vec<String> = (0..5000).map(|number| number.to_string()).collect();
+        let (mut state, mut list) = list_of(names.iter().map(|name| (name.as_str(), 1)));
+        let mut first = 0;
+        for step in [1, 2, 100, 700, 1, 1500, 2000, 600] {
+            first += step;
+            trim(&mut state, &mut list, first);
+            let view = TopicView::new(&state, &list);
+            let mut text = Vec::new();
+            let refused = view.copy(first - 1, first, 10, &mut text, entry::message);
+            assert!(
+                matches!(refused, Err(Refusal::Trimmed { first: at, next: 5000 }) if at == first)
+            );
+            let next = view.copy(first, first + 1, 10, &mut text, entry::message).unwrap();
+            assert_eq!((next, String::from_utf8(text).unwrap()), (first + 1, format!("{first}\n")));
+            let all: String =
+                names.iter().zip(0..first).map(|(name, _)| format!("{name}\n")).collect();
+            assert_eq!(view.point(first, true).digest.unwrap().value(), crc32(all.as_bytes()));
+            assert!(list.len() as u64 <= (5000 - first) + (5000 - first) / 8 + 1, "slots go too");
+        }
+    }
+
+    #[test]
+    fn digests_are_found_from_the_mark_before() {
+        let (mut state, list) = list_of((0..4000).map(|_| ("x", 1)));
+        let mut digest = Crc32::default();
+        digest.update(b"x");
+        state.digest_found(2048, digest);
+        let before =
+            |state: &TopicState, offset| TopicView::new(state, &list).digest_before(offset);
+        assert_eq!(before(&state, 3000), Some((2048, digest)));
+        assert_eq!(before(&state, 2047), Some((0, Crc32::default())));
+        state.digest_found(2049, Crc32::default());
+        assert_eq!(before(&state, 3000), Some((2048, digest)));
+    }
+
+    #[test]
+    fn the_first_message_since_a_time_is_found_where_the_clock_was_set_back() {
+        let times = [10, 20, 30, 15, 16, 40];
+        let (mut state, mut list) = list_of(times.iter().map(|time| ("x", *time)));
+        let view = TopicView::new(&state, &list);
+        for (time, offset) in [(0, 0), (11, 1), (16, 1), (21, 2), (31, 5), (40, 5), (41, 6)] {
+            assert_eq!(view.since(time), offset, "{time}");
+        }
+        trim(&mut state, &mut list, 3);
+        assert_eq!(TopicView::new(&state, &list).since(16), 4);
+        // Many blocks, of which the last is half full and the first half gone.
+        let (mut state, mut list) = list_of((0..10_500).map(|time| ("x", time)));
+        trim(&mut state, &mut list, 1500);
+        let view = TopicView::new(&state, &list);
+        for time in [0, 1499, 1500, 1501, 2047, 2048, 9999, 10_499, 10_500] {
+            assert_eq!(view.since(time), time.max(1500));
+            assert_eq!(view.after_older(time), time.max(1500));
+        }
+    }
+
+    #[test]
+    fn a_message_of_a_fast_clock_goes_with_those_after_it() {
+        let (state, list) = list_of([10, 9000, 20, 30].into_iter().map(|time| ("x", time)));
+        let view = TopicView::new(&state, &list);
+        for (time, offset) in [(10, 0), (11, 1), (20, 1), (21, 3), (31, 4), (9999, 4)] {
+            assert_eq!(view.after_older(time), offset, "{time}");
+        }
+    }
+
+    #[test]
+    fn what_is_beyond_a_bound_is_let_go_and_the_newest_message_stays() {
+        let (state, list) = list_of((0..10).map(|time| ("xyz", time)));
+        let view = TopicView::new(&state, &list);
+        let none = Limits::default();
+        for (keep, more, first) in [(10, 0, 0), (9, 0, 1), (1, 0, 9), (3, 2, 9), (3, 9, 10)] {
+            let limits = Limits { messages: Some(keep), ..none };
+            assert_eq!(view.beyond(&limits, (more, 4 * more), None), first, "{keep} {more}");
+        }
+        for (keep, more, first) in
+            [(40, 0, 0), (39, 0, 1), (36, 0, 1), (35, 0, 2), (1, 0, 9), (12, 1, 8)]
+        {
+            let limits = Limits { bytes: Some(keep), ..none };
+            assert_eq!(view.beyond(&limits, (more, 4 * more), None), first, "{keep} {more}");
+        }
+        let limits = Limits { age: Some(5), ..none };
+        assert_eq!(view.beyond(&limits, (0, 0), None), 0);
+        for (now, first) in [(5, 0), (6, 1), (14, 9), (100, 9)] {
+            assert_eq!(view.beyond(&limits, (0, 0), Some(now)), first);
+        }
+    }
+
+    #[test]
+    fn a_reader_begins_within_the_list_that_it_means() {
+        let (mut state, mut list) = list_of((0..3).map(|time| ("x", time)));
+        state.stream = StreamId::random();
+        let (own, other, none) = (Some(state.stream), Some(StreamId::random()), StreamId::NONE);
+        let end = TopicView::new(&state, &list).end();
+        let view = TopicView::new(&state, &list);
+        for stream in [None, own] {
+            for from in 0..=3 {
+                let begin = view.begin(Begin::Offset(from), stream).unwrap();
+                assert_eq!(begin, Cursor { next: from, ..end });
+            }
+            let refused = view.begin(Begin::Offset(4), stream);
+            assert!(matches!(refused, Err(Refusal::PastEnd { from: 4, next: 3 })));
+        }
+        assert!(matches!(view.begin(Begin::Offset(0), other), Err(Refusal::OtherStream)));
+        // Who has waited for a topic that was not there has read nothing of another list.
+        let begin = |offset| view.begin(Begin::Offset(offset), Some(none));
+        assert_eq!(begin(0).unwrap(), Cursor { next: 0, ..end });
+        assert!(matches!(begin(1), Err(Refusal::OtherStream)));
+        trim(&mut state, &mut list, 2);
+        let view = TopicView::new(&state, &list);
+        let begin = |begin| view.begin(begin, own).map(|cursor| cursor.next);
+        assert!(matches!(begin(Begin::Offset(0)), Err(Refusal::Trimmed { first: 2, next: 3 })));
+        for (from, next) in [
+            (Begin::First, 2),
+            (Begin::Now, 3),
+            (Begin::Last(1), 2),
+            (Begin::Last(9), 2),
+            (Begin::Last(0), 3),
+            (Begin::Since(0), 2),
+            (Begin::Since(9), 3),
+        ] {
+            assert_eq!(begin(from).unwrap(), next, "{from:?}");
+        }
+    }
+}
