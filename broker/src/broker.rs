@@ -15,7 +15,7 @@ use crate::push::Push;
 use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
 use crate::server::input_budget::InputBudget;
-use crate::server::vanished::Vanished;
+use crate::server::tcp_table::TcpTable;
 use crate::store::admission::Receipt;
 use crate::store::batch::Batch;
 use crate::store::change::Upto;
@@ -43,8 +43,8 @@ pub(crate) struct Broker {
     pub(crate) log: Arc<Log>,
     /// Memory for what has not wholly arrived.
     pub(crate) input_budget: InputBudget,
-    /// Which clients of event streams are gone without a word.
-    pub(crate) vanished: Vanished,
+    /// What the kernel knows of connections.
+    pub(crate) tcp_table: TcpTable,
     /// What is counted.
     pub(crate) metrics: Metrics,
 }

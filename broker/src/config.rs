@@ -186,14 +186,15 @@ pub const PROGRAM: Program = Program {
             name: "body-timeout",
             value: "<seconds>",
             repeats: false,
-            help: "Give up on a request whose body takes longer to arrive. Default: 30.",
+            help: "Give up on a body, a JSON object or a text line that was begun and makes no \
+                   progress for so long, or less than 2 KiB a second. Default: 30.",
         },
         Flag {
             name: "answer-timeout",
             value: "<seconds>",
             repeats: false,
-            help: "Give up on a client that takes longer to read an answer, or each 256 KiB of \
-                   a large one. Default: 30.",
+            help: "Give up on an HTTP client that takes nothing of an answer for so long, or less \
+                   than 2 KiB a second. Default: 30.",
         },
         Flag {
             name: "idle-timeout",

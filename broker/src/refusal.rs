@@ -3,6 +3,7 @@
 //! Every door shows the same text; each refusal is stated once, with its HTTP status.
 
 use common::json::Object;
+use common::limits::RATE_MIN;
 use common::{http, json};
 use std::{error, fmt};
 
@@ -102,8 +103,10 @@ pub(crate) enum Refusal {
     NotReady,
     /// Others are sending so much at the same time that there is no memory for more.
     Busy { bytes_max: u64 },
-    /// The request's head or body did not arrive in time.
-    TooSlow { what: &'static str, seconds: u64, flag: &'static str },
+    /// The head of a request did not arrive in time.
+    HeadTimeout { seconds: u64 },
+    /// Something that was begun arrives too slowly.
+    NoProgress { what: &'static str, seconds: u64 },
 }
 
 impl Refusal {
@@ -274,9 +277,20 @@ impl Refusal {
                      start the broker with a larger --max-memory"
                 ),
             ),
-            Refusal::TooSlow { what, seconds, flag } => {
-                (408, format!("the {what} did not arrive within {seconds} s (broker --{flag})"))
-            }
+            Refusal::HeadTimeout { seconds } => (
+                408,
+                format!(
+                    "the head of the request did not arrive within {seconds} s (broker \
+                     --head-timeout)"
+                ),
+            ),
+            Refusal::NoProgress { what, seconds } => (
+                408,
+                format!(
+                    "the {what} arrives too slowly: after {seconds} s (broker --body-timeout) at \
+                     least {RATE_MIN} bytes a second have to arrive"
+                ),
+            ),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::push::{LastingSubscriptions, Push};
 use crate::server;
 use crate::server::connection_limit::{self, ConnectionLimit};
 use crate::server::input_budget::InputBudget;
-use crate::server::vanished::Vanished;
+use crate::server::tcp_table::TcpTable;
 use crate::store::journal::{self, Journal, Progress, Settings, Sync};
 use crate::store::memory::Memory;
 use crate::store::replay::Replayed;
@@ -84,7 +84,7 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
         timeouts: config.timeouts,
         log,
         input_budget: InputBudget::new(config.memory_max),
-        vanished: Vanished::default(),
+        tcp_table: TcpTable::default(),
         metrics: Metrics::new(),
     });
     let push = Arc::clone(&broker.push);

@@ -187,19 +187,31 @@ impl Connection {
     pub fn write_all(&mut self, bytes: &[u8], deadline: Option<Instant>) -> Result<(), Error> {
         let mut rest = bytes;
         while !rest.is_empty() {
+            let size = self.write(rest, deadline)?;
+            rest = rest.get(size..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Writes what the system takes of these bytes: how many.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`] if it took none in time, after which it may be called again.
+    pub fn write(&mut self, bytes: &[u8], deadline: Option<Instant>) -> Result<usize, Error> {
+        loop {
             let timeout = timeout(deadline)?;
             if timeout != self.write_timeout {
                 self.stream.set_write_timeout(timeout)?;
                 self.write_timeout = timeout;
             }
-            match (&*self.stream).write(rest) {
-                Ok(0) => return Err(Error::Io(ErrorKind::WriteZero.into())),
-                Ok(size) => rest = rest.get(size..).unwrap_or_default(),
+            match (&*self.stream).write(bytes) {
+                Ok(0) if !bytes.is_empty() => return Err(Error::Io(ErrorKind::WriteZero.into())),
+                Ok(size) => return Ok(size),
                 Err(cause) if is_passing(&cause) => {}
                 Err(cause) => return Err(Error::Io(cause)),
             }
         }
-        Ok(())
     }
 
     /// Makes room behind the unused bytes for the next read, and gives back memory that is no

@@ -10,6 +10,7 @@
 //! - [`http`]: HTTP/1.1, a pure parser and the client side over it
 //! - [`connect`]: how a connection is made
 //! - [`connection`]: one socket: what was read and not yet used, and absolute deadlines
+//! - [`deadline`]: for a peer that may be slow but has to make progress
 //! - [`stream`]: which list an offset belongs to
 //! - [`units`]: sizes, times and counts as people write them
 //! - [`terminal`]: what others wrote, on a terminal
@@ -27,6 +28,7 @@ pub mod clock;
 pub mod connect;
 pub mod connection;
 pub mod crc32;
+pub mod deadline;
 pub mod flags;
 pub mod http;
 pub mod json;

@@ -46,14 +46,14 @@ pub const TRAILERS_SIZE_MAX: usize = 4 << 10;
 /// From the first byte of a request to the end of its head.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// From the end of a head to the end of its body.
+/// From the end of a head on, for a body that makes no progress.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// For an answer that is not a stream to be taken by the client.
+/// For an answer that is not a stream and of which the client takes nothing.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What takes longer than its time-out, but makes progress, may go on at this rate, in bytes a
-/// second: slow lines are not cut off.
+/// The least rate of bodies, of JSON objects and text lines that were begun, and of answers, in
+/// bytes a second: what takes longer than its time-out may go on at this rate.
 pub const RATE_MIN: usize = 2 << 10;
 
 /// How much longer so many bytes may take than few.

@@ -18,7 +18,8 @@ use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
 use crate::store::admission::Receipt;
 use crate::store::batch::Batch;
-use common::connection::Connection;
+use common::connection::{Connection, Error};
+use common::deadline::ProgressDeadline;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -38,6 +39,9 @@ pub(super) trait Protocol: Sized {
 
     /// Memory that an unfinished command takes.
     fn memory(&mut self, unfinished: &[u8]) -> usize;
+
+    /// What a command is called.
+    const COMMAND: &'static str;
 
     /// Until when the client has to say something; by default it may be silent for ever.
     fn deadline(&self) -> Option<Instant> {
@@ -104,6 +108,8 @@ impl<'a, P: Protocol> Commands<'a, P> {
     /// Handles all commands, until there are no more.
     pub(super) fn run(&mut self, connection: &mut Connection) {
         let mut share = self.broker.input_budget.share();
+        // Until when more of an unfinished command has to arrive.
+        let mut progress: Option<ProgressDeadline> = None;
         loop {
             let input = connection.buffered();
             let mut used = 0;
@@ -129,13 +135,29 @@ impl<'a, P: Protocol> Commands<'a, P> {
             if let Err(refusal) = share.grow(self.protocol.memory(unfinished)) {
                 return self.refuse(&refusal);
             }
+            // Between two commands a client may be silent for ever.
+            progress = match progress.filter(|_| used == 0) {
+                _ if unfinished.trim_ascii().is_empty() => None,
+                None => Some(ProgressDeadline::new(self.broker.timeouts.body)),
+                progress => progress,
+            };
             connection.consume(used);
-            match connection.fill(self.protocol.deadline()) {
+            let progress_at = progress.map(|progress| progress.at());
+            match connection.fill(self.protocol.deadline().into_iter().chain(progress_at).min()) {
                 Ok(0) => {
                     P::finish(self, connection.buffered());
                     return self.flush();
                 }
-                Ok(_) => self.activity.heard(),
+                Ok(size) => {
+                    self.activity.heard();
+                    if let Some(progress) = &mut progress {
+                        progress.progressed(size);
+                    }
+                }
+                Err(Error::TimedOut) if progress_at.is_some_and(|at| at <= Instant::now()) => {
+                    let seconds = self.broker.timeouts.body.as_secs();
+                    return self.refuse(&Refusal::NoProgress { what: P::COMMAND, seconds });
+                }
                 // What had come of a command may be another by chance.
                 Err(_) => return,
             }

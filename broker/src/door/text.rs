@@ -35,6 +35,7 @@ struct Text {
 
 impl Protocol for Text {
     const NAME: &'static str = "text";
+    const COMMAND: &'static str = "line";
     const HOW_TO_AUTHENTICATE: &'static str = "send AUTH <token> first";
 
     fn next(commands: &mut Commands<'_, Text>, input: &[u8]) -> Next {

@@ -34,6 +34,9 @@ const PATIENT: Duration = Duration::from_secs(60);
 /// too, in bytes.
 const OUTBOX_SIZE_MAX: usize = 1 << 20;
 
+/// About the most that a session holds for a client that does not read.
+pub(super) const HELD_SIZE_MAX: usize = OUTBOX_SIZE_MAX + PIECE_SIZE;
+
 /// Numbers are given once in the life of the process.
 static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
 

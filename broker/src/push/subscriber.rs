@@ -4,12 +4,12 @@ use crate::activity::Activity;
 use crate::push::DELIVERY_TIME;
 use crate::push::Push;
 use crate::push::format::Format;
-use crate::push::session::{Progress, Session};
+use crate::push::session::{HELD_SIZE_MAX, Progress, Session};
 use crate::push::subscriptions::Subscription;
 use crate::refusal::Refusal;
 use crate::store::entry;
 use crate::store::stream::Cursor;
-use common::limits::ANSWER_TIMEOUT;
+use common::limits::{ANSWER_TIMEOUT, allowance};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Instant;
@@ -158,13 +158,14 @@ impl Subscriber {
         found
     }
 
-    /// Ends all subscriptions, and waits until the client has taken what it was answered.
+    /// Ends all subscriptions, and waits until the client has taken what it was answered: for as
+    /// long as a slow one may need for what a session holds.
     pub(crate) fn finish(&self, answers: &mut Vec<u8>) {
         for topic in self.session.topics() {
             self.unsubscribe(&topic);
         }
         self.answer(answers);
-        self.session.wait_until_written(Instant::now() + ANSWER_TIMEOUT);
+        self.session.wait_until_written(Instant::now() + ANSWER_TIMEOUT + allowance(HELD_SIZE_MAX));
     }
 
     /// The connection's session.

@@ -2,11 +2,11 @@
 //!
 //! - `connection_limit`: how many connections there may be
 //! - `input_budget`: memory for what they have sent in part
-//! - `vanished`: which clients are gone without a word
+//! - `tcp_table`: what of their answers has arrived, and which clients have vanished
 
 pub(crate) mod connection_limit;
 pub(crate) mod input_budget;
-pub(crate) mod vanished;
+pub(crate) mod tcp_table;
 
 use crate::broker::Broker;
 use crate::door;

@@ -174,7 +174,8 @@ impl Client {
     }
 
     /// Sends a request in one write. `Host` is added, and `Content-Length` where there is a body
-    /// or the method is one that has bodies. The server has [`BODY_TIMEOUT`] to take it.
+    /// or the method is one that has bodies. The server has [`BODY_TIMEOUT`] to take it, and more
+    /// for a large one.
     ///
     /// # Errors
     ///

@@ -73,7 +73,7 @@ impl Door<'_> {
                 Err(Error::TimedOut) => {}
                 Err(_) => break,
             }
-            if self.broker.vanished.is_gone(self.connection.stream()) {
+            if self.broker.tcp_table.has_vanished(self.connection.stream()) {
                 break;
             }
             let mut comment = b":\n\n".to_vec();

@@ -24,12 +24,13 @@ use crate::refusal::Refusal;
 use crate::server::input_budget::{self, DocumentSize, Share};
 use crate::store::batch::Batch;
 use common::connection::{Connection, Error};
+use common::deadline::ProgressDeadline;
 use common::http::chunked::Decoder;
 use common::http::parse::{self, Body, Progress, Request};
 use common::json;
-use common::limits::BODY_SIZE_MAX;
+use common::limits::{BODY_SIZE_MAX, LOOK_INTERVAL};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Serves a connection on which the first bytes of a request arrived at `begun`.
 #[inline(never)] // For the stack's sake: see `door::serve`.
@@ -226,10 +227,10 @@ impl<'a> Door<'a> {
             return Ok(Next::Close(refusal, manner));
         }
         let timeout = self.broker.timeouts.body;
-        let deadline = Instant::now() + timeout;
+        let mut deadline = ProgressDeadline::new(timeout);
         if expects_continue && self.connection.buffered().is_empty() {
             let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
-            self.connection.write_all(interim, Some(deadline)).map_err(|_| End)?;
+            self.connection.write_all(interim, Some(deadline.at())).map_err(|_| End)?;
         }
         // What was promised in one piece gets its memory in one piece (row 2c of the benchmark);
         // the system hands it out as it is written to.
@@ -258,7 +259,10 @@ impl<'a> Door<'a> {
             if finished {
                 break;
             }
-            self.fill(("body of the request", "body-timeout"), timeout, deadline, manner)?;
+            let seconds = timeout.as_secs();
+            let refusal = Refusal::NoProgress { what: "body of the request", seconds };
+            let size = self.fill(deadline.at(), &refusal, manner)?;
+            deadline.progressed(size);
         }
         Ok(take(route, &gathered, manner, &mut self.batch, self.broker, &mut share))
     }
@@ -269,8 +273,8 @@ impl<'a> Door<'a> {
         let timeouts = self.broker.timeouts;
         if !self.connection.buffered().is_empty() {
             let deadline = *head_begun + timeouts.head;
-            let what = ("head of the request", "head-timeout");
-            return self.fill(what, timeouts.head, deadline, Manner::PLAIN);
+            let refusal = Refusal::HeadTimeout { seconds: timeouts.head.as_secs() };
+            return self.fill(deadline, &refusal, Manner::PLAIN).map(drop);
         }
         match self.connection.fill(Some(Instant::now() + timeouts.idle)) {
             Ok(size) if size > 0 => {
@@ -282,20 +286,18 @@ impl<'a> Door<'a> {
         }
     }
 
-    /// Reads more of something that has to be whole by `deadline`: what it is, and the flag that
-    /// gives it more time.
+    /// Reads more of something, and refuses it where nothing comes until the deadline. Gives how
+    /// many bytes came.
     fn fill(
         &mut self,
-        (what, flag): (&'static str, &'static str),
-        timeout: Duration,
         deadline: Instant,
+        refusal: &Refusal,
         manner: Manner<'_>,
-    ) -> Result<(), End> {
+    ) -> Result<usize, End> {
         match self.connection.fill(Some(deadline)) {
-            Ok(size) if size > 0 => Ok(()),
+            Ok(size) if size > 0 => Ok(size),
             Err(Error::TimedOut) => {
-                let seconds = timeout.as_secs();
-                self.refuse(&Refusal::TooSlow { what, seconds, flag }, manner)?;
+                self.refuse(refusal, manner)?;
                 Err(End)
             }
             _ => Err(End),
@@ -356,15 +358,37 @@ impl<'a> Door<'a> {
         Ok(())
     }
 
+    /// Sends the answers, for as long as the client goes on taking them. The system takes them in
+    /// large steps, minutes apart where the client is slow: so what counts is what its
+    /// system has acknowledged.
     fn send(&mut self) -> Result<(), End> {
-        let bytes = self.answers.bytes();
-        if bytes.is_empty() {
-            return Ok(());
+        let Door { connection, broker, answers, .. } = self;
+        let mut rest = answers.bytes();
+        let mut deadline = ProgressDeadline::new(broker.timeouts.answer);
+        let mut queued = None;
+        while !rest.is_empty() {
+            let look = deadline.at().min(Instant::now() + LOOK_INTERVAL);
+            let size = match connection.write(rest, Some(look)) {
+                Ok(size) => size,
+                Err(Error::TimedOut) => 0,
+                Err(Error::Io(_)) => return Err(End),
+            };
+            rest = rest.get(size..).unwrap_or_default();
+            if size > 0 && queued.is_none() {
+                deadline.progressed(size);
+                continue;
+            }
+            // It is full, or was.
+            let now = broker.tcp_table.queued(connection.stream());
+            if let Some(before) = queued.replace(now) {
+                deadline.progressed((before + size).saturating_sub(now));
+            }
+            if Instant::now() >= deadline.at() {
+                return Err(End);
+            }
         }
-        let deadline = Instant::now() + self.broker.timeouts.answer;
-        let sent = self.connection.write_all(bytes, Some(deadline));
-        self.answers.clear();
-        sent.map_err(|_| End)
+        answers.clear();
+        Ok(())
     }
 
     /// Answers with a refusal and ends the connection.

@@ -108,6 +108,7 @@ struct Json {
 
 impl Protocol for Json {
     const NAME: &'static str = "json";
+    const COMMAND: &'static str = "object";
     const HOW_TO_AUTHENTICATE: &'static str =
         "send {\"command\":\"auth\",\"token\":\"<token>\"} first";
 

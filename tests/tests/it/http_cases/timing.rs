@@ -2,7 +2,7 @@
 //! that they are kept, and that a client that is slow on purpose cannot move them.
 
 use super::{BODY, get, post};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -130,4 +130,88 @@ fn a_client_that_does_not_read_costs_little_and_is_closed() {
     let grown = memory_max.saturating_sub(before.memory);
     assert!(grown < 8 << 20, "{grown} bytes for a client that does not read");
     assert_eq!(system.request("POST", "/publish", BODY).status, 200);
+}
+
+/// What makes progress may take longer than any time-out: bodies, objects, lines.
+#[test]
+fn what_arrives_slowly_is_taken_whole() {
+    let system = System::start_with(&["--body-timeout", "1"]);
+    let message = "m".repeat(12_000);
+    let body = format!(r#"{{"topic":"t","message":"{message}"}}"#);
+    let json = format!(r#"{{"command":"publish",{}"#, &body[1..]);
+    let kinds = [
+        post(format!("Content-Length: {}\r\n", body.len()), &body),
+        json.into_bytes(),
+        format!("PUBLISH t {message} ann\n").into_bytes(),
+    ];
+    thread::scope(|scope| {
+        for kind in &kinds {
+            scope.spawn(|| {
+                let mut raw = Raw::connect(&system.address());
+                // Three seconds at least, at twice the least rate.
+                for piece in kind.chunks(1000) {
+                    raw.send(piece);
+                    thread::sleep(Duration::from_millis(250));
+                }
+                raw.end_sending();
+                let _ = raw.rest();
+            });
+        }
+    });
+    assert_eq!(system.messages("t"), vec![message; 3]);
+}
+
+/// F03 for the other doors; between two commands they may be silent for ever.
+#[test]
+fn a_command_that_was_begun_is_given_up_where_it_makes_no_progress() {
+    let system = System::start_with(&["--body-timeout", "1"]);
+    for (whole, begun) in [
+        (&b"{\"command\":\"list_peers\"}\n"[..], &b"{\"command\":"[..]),
+        (b"SUBSCRIBE t ann\n", b"PUBLISH t "),
+    ] {
+        let mut silent = Raw::connect(&system.address());
+        silent.send(whole);
+        let mut raw = Raw::connect(&system.address());
+        raw.send(whole);
+        raw.send(begun);
+        let sent = String::from_utf8(raw.rest()).unwrap();
+        assert!(sent.contains("arrives too slowly") && sent.contains("--body-timeout"), "{sent}");
+        silent.send(whole);
+        thread::sleep(Duration::from_secs(2));
+        silent.send(b"\n");
+        silent.send(begun);
+        silent.send(b"\n");
+        if whole[0] == b'{' {
+            assert!(silent.line().contains("success") && silent.line().contains("success"));
+        } else {
+            assert!(silent.line().starts_with("ERROR"), "it still answers");
+        }
+    }
+    assert!(system.messages("t").is_empty());
+}
+
+/// The system takes more of an answer in steps that are further apart than the time-out.
+#[test]
+fn an_answer_that_is_read_slowly_is_sent_whole() {
+    let system = System::start_with(&["--answer-timeout", "3"]);
+    let message = "x".repeat(1 << 20);
+    for _ in 0..9 {
+        system.publish("t", &message);
+    }
+    let mut stream = TcpStream::connect(system.address()).unwrap();
+    stream.write_all(get("Connection: close\r\n").as_bytes()).unwrap();
+    let mut size = 0;
+    let mut piece = vec![0; 25_000];
+    let start = Instant::now();
+    loop {
+        let read = stream.read(&mut piece).unwrap();
+        if read == 0 {
+            break;
+        }
+        size += read;
+        if start.elapsed() < Duration::from_secs(20) {
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+    assert!(size > 9 << 20, "only {size} bytes");
 }
