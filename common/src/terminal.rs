@@ -20,6 +20,21 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     escaped.into()
 }
 
+/// A line that is shown above the line on which somebody types, which stays as it is.
+///
+/// Only the terminal knows what was typed so far. A line that is sure to fit is put into a row of
+/// its own, inserted above; one that may be longer than a row goes below, and `prompt` after it.
+#[must_use]
+pub fn above_prompt(line: &str, prompt: &str) -> String {
+    const ROW: usize = 72;
+    if line.chars().count() > ROW {
+        return format!("\n{line}\n{prompt}");
+    }
+    // Makes sure of a row below (down and up), saves the place, inserts a row, writes; then goes
+    // back to the place, which is one row further down.
+    format!("\u{1b}D\u{1b}[A\u{1b}7\r\u{1b}[L{line}\u{1b}8\u{1b}[B")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,5 +49,12 @@ mod tests {
         ] {
             assert_eq!(escaped(text), expected);
         }
+    }
+
+    #[test]
+    fn a_line_that_may_not_fit_goes_below_the_prompt() {
+        assert!(above_prompt("short", "> ").contains("\r\u{1b}[Lshort\u{1b}8"));
+        let long = "x".repeat(73);
+        assert_eq!(above_prompt(&long, "> "), format!("\n{long}\n> "));
     }
 }

@@ -162,7 +162,10 @@ impl Form {
             ([], _, [id]) if is_word(id) => Ok(Form::Dialogue { id: id.clone() }),
             ([], _, [id]) if id.is_empty() => Err(wrong("an id is not empty")),
             ([], _, [_]) => Err(wrong("an id is one word, and a message needs --topic=<topic>")),
-            ([], _, _) => Err(wrong("messages need a topic: --topic=<topic>")),
+            ([], _, [topic, messages @ ..]) => Err(wrong(&format!(
+                "messages need a topic: publisher --topic={topic:?} {:?}",
+                messages.join(" ")
+            ))),
             ([topic], Some(file), [] | [_]) => {
                 let (topic, id) = (topic.clone(), given.first().cloned());
                 Ok(Form::Lines { topic, file: Some(file), id })

@@ -17,32 +17,57 @@ const FORM: &str = "write <TOPIC> <MESSAGE>";
 /// Publishes line after line under this id until the end of standard input.
 pub(crate) fn converse(broker: Broker, id: &str) -> Result<(), Error> {
     let is_typed = io::stdin().is_terminal() && io::stdout().is_terminal();
+    if is_typed {
+        let address = broker.address();
+        show(&format!(
+            "You are {id} at the broker {address}: {FORM}, help or quit\n\
+             (To publish to one topic: publisher --topic {id} <message>)\n"
+        ));
+    }
     let mut dialogue = Dialogue { publisher: Publisher::named(broker, id), refused: 0 };
     let mut blocks = Blocks::new(io::stdin().lock(), BODY_SIZE_MAX);
     loop {
         if is_typed {
-            // Nobody has to see it.
-            let _ = write!(io::stdout(), "> ").and_then(|()| io::stdout().flush());
+            show("> ");
         }
-        let Some(block) = blocks.next().map_err(Error::Input)? else { break };
+        let Some(block) = blocks.next().map_err(Error::Input)? else {
+            if is_typed {
+                show("\n");
+            }
+            break;
+        };
         if block.follows_long_line {
             dialogue.refuse("a line is longer than 8 MiB");
         }
+        if is_typed && matches!(block.lines.trim_ascii(), b"quit" | b"exit") {
+            break;
+        }
+        if is_typed && block.lines.trim_ascii() == b"help" {
+            show(&format!("{FORM}, help or quit\n"));
+            continue;
+        }
+        let before = dialogue.publisher.acknowledged();
         for line in block.split() {
             dialogue.take(line)?;
         }
         if block.is_last_for_now {
             dialogue.flush()?;
         }
+        if is_typed && dialogue.publisher.acknowledged() > before {
+            show("published\n");
+        }
     }
     dialogue.flush()?;
-    if is_typed {
-        let _ = writeln!(io::stdout());
-    }
     match dialogue.refused {
         0 => Ok(()),
         count => Err(Error::NotPublished(count)),
     }
+}
+
+/// Shows something to somebody who types.
+fn show(text: &str) {
+    // Nobody has to see it.
+    let _ = write!(io::stdout(), "{text}").and_then(|()| io::stdout().flush());
 }
 
 struct Dialogue {

@@ -13,7 +13,7 @@ use common::connection::{self, Connection};
 use common::http::client;
 use common::limits::{BODY_SIZE_MAX, TEXT_LINE_OVERHEAD};
 use common::retry::{self, Outage, Retry};
-use common::terminal::escaped;
+use common::terminal::{above_prompt, escaped};
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -46,6 +46,13 @@ type Failure = retry::Failure<Trouble, Error>;
 pub(crate) fn converse(broker: Broker, id: &str) -> Result<(), Error> {
     let is_typed = io::stdin().is_terminal() && io::stdout().is_terminal();
     let prompt = if is_typed { "> " } else { "" };
+    if is_typed {
+        let address = broker.address();
+        show(&format!(
+            "You are {id} at the broker {address}: {HELP}\n\
+             (To print the messages of a topic: subscriber --topic {id})\n"
+        ));
+    }
     let topics = Arc::new(DesiredTopics::new(id.to_owned()));
     let typed = Arc::clone(&topics);
     thread::spawn(move || listen(io::stdin().lock(), &typed, prompt));
@@ -104,8 +111,19 @@ fn listen(typed: impl BufRead, topics: &DesiredTopics, prompt: &str) {
         let Some(Ok(line)) = lines.next() else { break };
         let (line, stream) = match str::from_utf8(&line).map_err(|_| NOT_TEXT).and_then(parse) {
             Ok(None) => continue,
-            Ok(Some(Command::Subscribe(topic))) => topics.subscribe(topic),
-            Ok(Some(Command::Unsubscribe(topic))) => topics.unsubscribe(topic),
+            Ok(Some(Command::Subscribe(topic))) => {
+                confirm(prompt, format_args!("subscribed to {topic:?}"));
+                topics.subscribe(topic)
+            }
+            Ok(Some(Command::Unsubscribe(topic))) => {
+                confirm(prompt, format_args!("not subscribed to {topic:?} any more"));
+                topics.unsubscribe(topic)
+            }
+            Ok(Some(Command::Help)) => {
+                PROGRAM.say(HELP);
+                continue;
+            }
+            Ok(Some(Command::Quit)) => break,
             Err(reason) => {
                 PROGRAM.say(reason);
                 continue;
@@ -119,19 +137,27 @@ fn listen(typed: impl BufRead, topics: &DesiredTopics, prompt: &str) {
     if prompt.is_empty() { topics.complete() } else { topics.end() }
 }
 
-/// Shows that a line can be typed.
-fn show(prompt: &str) {
-    // Nobody has to see it.
-    let _ = write!(io::stdout(), "{prompt}").and_then(|()| io::stdout().flush());
+/// Says to somebody who types what they have done.
+fn confirm(prompt: &str, line: impl fmt::Display) {
+    if !prompt.is_empty() {
+        show(&format!("{line}\n"));
+    }
 }
 
-/// Tells something while a line is waited for, in the place of its prompt.
+/// Shows that a line can be typed, or something else to somebody who types.
+fn show(text: &str) {
+    // Nobody has to see it.
+    let _ = write!(io::stdout(), "{text}").and_then(|()| io::stdout().flush());
+}
+
+/// Tells something while a line is waited for.
 fn tell(prompt: &str, line: impl fmt::Display) {
-    if !prompt.is_empty() {
-        let _ = write!(io::stdout(), "\r").and_then(|()| io::stdout().flush());
+    if prompt.is_empty() {
+        PROGRAM.say(line);
+    } else {
+        let line = above_prompt(&format!("{}: {line}", PROGRAM.name), prompt);
+        let _ = write!(io::stderr(), "{line}");
     }
-    PROGRAM.say(line);
-    show(prompt);
 }
 
 /// What somebody types.
@@ -139,20 +165,25 @@ fn tell(prompt: &str, line: impl fmt::Display) {
 enum Command<'a> {
     Subscribe(&'a str),
     Unsubscribe(&'a str),
+    Help,
+    Quit,
 }
+
+/// What can be typed.
+const HELP: &str =
+    "write subscribe <TOPIC>, unsubscribe <TOPIC>, help or quit; a topic is one word";
 
 /// Understands a line; nothing where it is blank.
 fn parse(line: &str) -> Result<Option<Command<'_>>, &'static str> {
     let words: Vec<_> = line.split_whitespace().collect();
-    match words.as_slice() {
-        [] => Ok(None),
-        [verb, topic] if verb.eq_ignore_ascii_case("subscribe") => {
-            Ok(Some(Command::Subscribe(topic)))
-        }
-        [verb, topic] if verb.eq_ignore_ascii_case("unsubscribe") => {
-            Ok(Some(Command::Unsubscribe(topic)))
-        }
-        _ => Err("write subscribe <TOPIC> or unsubscribe <TOPIC>; a topic is one word"),
+    let verb = words.first().map(|verb| verb.to_ascii_lowercase()).unwrap_or_default();
+    match (verb.as_str(), words.as_slice()) {
+        (_, []) => Ok(None),
+        ("subscribe", [_, topic]) => Ok(Some(Command::Subscribe(topic))),
+        ("unsubscribe", [_, topic]) => Ok(Some(Command::Unsubscribe(topic))),
+        ("help" | "?", [_]) => Ok(Some(Command::Help)),
+        ("quit" | "exit", [_]) => Ok(Some(Command::Quit)),
+        _ => Err(HELP),
     }
 }
 
@@ -210,19 +241,25 @@ impl<W: Write> Delivery<W> {
     /// Takes whole lines. Gives whether something was delivered with them.
     fn take(&mut self, lines: &[u8]) -> Result<bool, Failure> {
         let mut text = Vec::new();
+        let mut is_delivered = false;
         for line in lines.split_inclusive(|&byte| byte == b'\n') {
             if self.complaint.as_deref().is_some_and(is_about_token) {
                 break;
             }
             self.complain();
             if line.starts_with(b"DELIVER ") {
-                text.extend_from_slice(b">> ");
-                if !self.is_terminal {
-                    text.extend_from_slice(line);
-                } else {
+                is_delivered = true;
+                if self.is_terminal {
                     let line = String::from_utf8_lossy(line);
-                    text.extend_from_slice(escaped(line.trim_end_matches('\n')).as_bytes());
-                    text.push(b'\n');
+                    let line = format!(">> {}", escaped(line.trim_end_matches('\n')));
+                    let shown = match self.prompt {
+                        "" => line + "\n",
+                        prompt => above_prompt(&line, prompt),
+                    };
+                    text.extend_from_slice(shown.as_bytes());
+                } else {
+                    text.extend_from_slice(b">> ");
+                    text.extend_from_slice(line);
                 }
             } else if let Some(reason) = line.strip_prefix(b"ERROR ") {
                 let reason = String::from_utf8_lossy(reason);
@@ -230,12 +267,8 @@ impl<W: Write> Delivery<W> {
                 self.complaint = Some(reason);
             }
         }
-        if text.is_empty() {
+        if !is_delivered {
             return Ok(false);
-        }
-        if !self.prompt.is_empty() {
-            text.insert(0, b'\r');
-            text.extend_from_slice(self.prompt.as_bytes());
         }
         let written = self.output.write_all(&text).and_then(|()| self.output.flush());
         written.map_err(|cause| Failure::Final(Error::Write { path: None, cause }))?;

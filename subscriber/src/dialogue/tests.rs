@@ -18,17 +18,18 @@ fn what_is_delivered_is_printed_as_it_came() {
 }
 
 #[test]
-fn the_prompt_stands_behind_what_was_printed() {
+fn what_is_delivered_stands_above_what_is_being_typed() {
     let mut delivery = delivery("> ");
     delivery.take(b"DELIVER t a - 1970-01-01 00:00:00\n").unwrap();
-    assert_eq!(delivery.output, b"\r>> DELIVER t a - 1970-01-01 00:00:00\n> ");
+    let expected = above_prompt(">> DELIVER t a - 1970-01-01 00:00:00", "> ");
+    assert_eq!(String::from_utf8(delivery.output).unwrap(), expected);
 }
 
 #[test]
 fn on_a_terminal_control_characters_are_shown_and_do_nothing() {
     let mut delivery = delivery("> ");
     delivery.take(b"DELIVER t a\x1b[2J - 1970-01-01 00:00:00\n").unwrap();
-    let expected = "\r>> DELIVER t a\\u{1b}[2J - 1970-01-01 00:00:00\n> ";
+    let expected = above_prompt(r">> DELIVER t a\u{1b}[2J - 1970-01-01 00:00:00", "> ");
     assert_eq!(String::from_utf8(delivery.output).unwrap(), expected);
 }
 
@@ -48,6 +49,8 @@ fn two_commands_are_understood() {
         ("subscribe t", Ok(Some(Command::Subscribe("t")))),
         (" SUBSCRIBE  t\r", Ok(Some(Command::Subscribe("t")))),
         ("unsubscribe \u{fc}", Ok(Some(Command::Unsubscribe("\u{fc}")))),
+        ("help", Ok(Some(Command::Help))),
+        ("QUIT", Ok(Some(Command::Quit))),
         ("", Ok(None)),
     ] {
         assert_eq!(parse(line), expected, "{line:?}");
