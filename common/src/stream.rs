@@ -11,7 +11,7 @@ use std::str::FromStr;
 ///
 /// A topic that was deleted and created again has another; so has one of a broker that keeps
 /// nothing on disk and was restarted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StreamId(u64);
 
 impl StreamId {
@@ -31,6 +31,12 @@ impl Json for StreamId {
         out.push(b'"');
         bytes::write_hexadecimal(out, self.0);
         out.push(b'"');
+    }
+}
+
+impl fmt::Debug for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -44,7 +44,7 @@ const COMMAND_OVERHEAD: usize = 4 << 10;
 ///
 /// let mut publisher = Publisher::new(Broker::at("127.0.0.1:9000"));
 /// let receipt = publisher.publish("greetings", "hello")?;
-/// println!("stored at offset {}", receipt.offset);
+/// println!("stored at offset {:?}", receipt.offset);
 ///
 /// for number in 0..1_000_000 {
 ///     publisher.send("numbers", &number.to_string())?;
@@ -70,8 +70,9 @@ pub struct Publisher {
 pub struct Receipt {
     /// The list that they are in.
     pub stream: StreamId,
-    /// The offset of the first one.
-    pub offset: u64,
+    /// The offset of the first one; `None` where they were stored before, and the topic has let go
+    /// of them since.
+    pub offset: Option<u64>,
     /// Whether they are on disk, and so survive a crash of the broker's machine.
     pub is_durable: bool,
 }
@@ -385,7 +386,7 @@ impl Receipt {
     fn read(value: &Value<'_>) -> Option<Receipt> {
         Some(Receipt {
             stream: value.get("stream")?.as_str()?.parse().ok()?,
-            offset: value.get("offset")?.as_u64()?,
+            offset: value.get("offset").and_then(Value::as_u64),
             is_durable: value.get("durable")?.as_bool()?,
         })
     }

@@ -1,5 +1,6 @@
 //! The examples in other languages, used as their own text says.
 
+use std::fs;
 use std::process::Command;
 use tests::wait::{DEADLINE, wait_for, wait_until};
 use tests::{Browser, ENTER, Folder, Process, System, program, tools};
@@ -83,4 +84,27 @@ fn a_page_of_ones_own_publishes_and_follows() {
         browser.wait_until(&format!("{list}.innerText.endsWith(' two')"));
         browser.wait_until(&format!("{list}.childElementCount === 2"));
     }
+}
+
+/// The README's program in Rust, as the whole of a crate outside of the workspace.
+#[test]
+fn the_program_in_the_readme_publishes_and_follows() {
+    let system = System::start();
+    let readme = fs::read_to_string(program::workspace().join("README.md")).unwrap();
+    let (_, rest) = readme.split_once("```rust\n").unwrap();
+    let (source, _) = rest.split_once("```").unwrap();
+    let folder = Folder::temporary("readme");
+    fs::create_dir(folder.path().join("src")).unwrap();
+    folder.write("src/main.rs", source.replace("localhost:9000", &system.address()));
+    let common = program::workspace().join("common");
+    let manifest = format!(
+        "[package]\nname = \"readme\"\nedition = \"2024\"\n[workspace]\n\
+         [dependencies]\ncommon = {{ path = {common:?} }}\n"
+    );
+    folder.write("Cargo.toml", manifest);
+    let mut command = Command::new("cargo");
+    command.args(["run", "--offline", "--quiet"]).env("CARGO_TARGET_DIR", folder.path());
+    let process = Process::start("readme", command, &folder);
+    wait_until(DEADLINE, "the message", || process.output().contains("text: \"hello\""));
+    assert_eq!(system.messages("greetings"), ["hello"]);
 }

@@ -2,6 +2,7 @@
 //! its reader of JSON.
 //!
 //! - [`access`]: who may come in
+//! - [`archive`]: `received.txt`, though the topic lets go
 //! - [`brokers`]: what the tests of several brokers have in common
 //! - [`chain`]: from a file to `received.txt`, whoever is killed on the way
 //! - [`channels`]: clients of the dialect of channels, written in another language
@@ -43,6 +44,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics fails, and its helpers are tests too")]
 
 mod access;
+mod archive;
 mod bodies;
 mod brokers;
 mod chain;

@@ -34,7 +34,7 @@ fn a_publish_is_answered_with_its_receipt() {
     let (broker, thread) = broker(&[&[READ, STORED]]);
     let receipt = Publisher::new(broker).publish("t", "a").unwrap();
     let expected =
-        Receipt { stream: "00000000000000ff".parse().unwrap(), offset: 7, is_durable: true };
+        Receipt { stream: "00000000000000ff".parse().unwrap(), offset: Some(7), is_durable: true };
     assert_eq!(receipt, expected);
     assert_eq!(sequences(&thread.join().unwrap()), [r#"0 0 ["a"]"#]);
 }
