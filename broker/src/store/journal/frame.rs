@@ -5,12 +5,17 @@ use super::record::Record;
 use crate::store::batch::{Publisher, Sequence};
 use crate::store::stream::StreamId;
 use common::crc32::{Crc32, crc32};
-use std::fmt;
-use std::io::Write;
+use std::fmt::{self, Write};
 use std::ops::Range;
 
 /// How much memory a cleared frame keeps for the next commit, in bytes.
 const KEPT_SIZE: usize = 1 << 20;
+
+/// Room for a frame's header: text, so that the whole frame is.
+const ROOM: &str = match str::from_utf8(&[b' '; FRAME_HEADER_SIZE]) {
+    Ok(room) => room,
+    Err(_) => "",
+};
 
 /// Records that are written together: after a crash all of them are there, or none.
 ///
@@ -20,13 +25,15 @@ const KEPT_SIZE: usize = 1 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Frame {
     /// Room for the frame's header, then the payload; empty as long as there is no record.
-    bytes: Vec<u8>,
+    text: String,
     /// The last record, if it may take more messages.
     open: Option<Open>,
+    /// Whether there is a record that is not there to free room.
+    takes_room: bool,
 }
 
 /// An append without a number: what follows on it in the same list, at the same time and by the
-/// same publisher, joins it. The ranges are those of its head in [`Frame::bytes`].
+/// same publisher, joins it. The ranges are those of its head in [`Frame::text`].
 #[derive(Debug)]
 struct Open {
     /// The fields before the first offset.
@@ -42,23 +49,32 @@ struct Open {
 impl Frame {
     /// Bytes of the payload. It must not pass [`FRAME_SIZE_MAX`](super::FRAME_SIZE_MAX).
     pub(crate) fn size(&self) -> usize {
-        self.bytes.len().saturating_sub(FRAME_HEADER_SIZE)
+        self.text.len().saturating_sub(FRAME_HEADER_SIZE)
     }
 
     /// Forgets the records.
     pub(crate) fn clear(&mut self) {
-        self.bytes.clear();
-        self.bytes.shrink_to(KEPT_SIZE);
+        self.text.clear();
+        self.text.shrink_to(KEPT_SIZE);
         self.open = None;
+        self.takes_room = false;
+    }
+
+    /// Whether it holds more than deletions, trims, bounds and ends: what is refused on a disk that
+    /// is full but for the reserve.
+    pub(super) fn takes_room(&self) -> bool {
+        self.takes_room
     }
 
     /// A topic is created; must come before what is appended to it.
     pub(crate) fn create(&mut self, topic: &str, stream: StreamId) {
+        self.takes_room = true;
         self.line(format_args!("*\t{topic}\t{stream}"));
     }
 
     /// A copy of a topic begins that another broker is the home of.
     pub(crate) fn mirror(&mut self, topic: &str, stream: StreamId) {
+        self.takes_room = true;
         self.line(format_args!("=\t{topic}\t{stream}"));
     }
 
@@ -69,6 +85,7 @@ impl Frame {
 
     /// A list goes on under another id.
     pub(crate) fn new_stream(&mut self, topic: &str, stream: StreamId, new: StreamId) {
+        self.takes_room = true;
         self.line(format_args!("~\t{topic}\t{stream}\t{new}"));
     }
 
@@ -88,6 +105,7 @@ impl Frame {
 
     /// A lasting subscription has acknowledged everything before `next`.
     pub(crate) fn position(&mut self, subscriber: &str, topic: &str, stream: StreamId, next: u64) {
+        self.takes_room = true;
         self.line(format_args!("@\t{subscriber}\t{topic}\t{stream}\t{next}"));
     }
 
@@ -113,11 +131,12 @@ impl Frame {
         publisher: Option<Publisher<'_>>,
         messages: impl Iterator<Item = &'m str>,
     ) {
+        self.takes_room = true;
         let mut open = self.open_record(topic, stream, first, time, publisher);
         for message in messages {
             debug_assert!(!message.contains(['\n', '\r', '\0']), "a message is one line of text");
-            self.bytes.extend_from_slice(message.as_bytes());
-            self.bytes.push(b'\n');
+            self.text.push_str(message);
+            self.text.push('\n');
             open.next += 1;
         }
         let open = self.write_size(open);
@@ -135,11 +154,11 @@ impl Frame {
         publisher: Option<Publisher<'_>>,
     ) -> Open {
         self.make_room();
-        let start = self.bytes.len();
+        let start = self.text.len();
         self.write(format_args!("+\t{topic}\t{stream}\t"));
-        let before = start..self.bytes.len();
+        let before = start..self.text.len();
         self.write(format_args!("{first}\t"));
-        let size = self.bytes.len()..self.bytes.len();
+        let size = self.text.len()..self.text.len();
         self.write(format_args!("\t{time}"));
         if let Some(Publisher { name, sequence }) = publisher {
             self.write(format_args!("\t{name}"));
@@ -148,10 +167,10 @@ impl Frame {
             }
         }
         self.write(format_args!("\n"));
-        let new = Open { before, after: size.end..self.bytes.len(), size, next: first };
+        let new = Open { before, after: size.end..self.text.len(), size, next: first };
         match self.open.take() {
             Some(last) if last.next == first && self.are_equal(&last, &new) => {
-                self.bytes.truncate(start);
+                self.text.truncate(start);
                 last
             }
             _ => new,
@@ -159,17 +178,17 @@ impl Frame {
     }
 
     fn are_equal(&self, one: &Open, other: &Open) -> bool {
-        let text = |range: &Range<usize>| self.bytes.get(range.clone());
+        let text = |range: &Range<usize>| self.text.get(range.clone());
         text(&one.before) == text(&other.before) && text(&one.after) == text(&other.after)
     }
 
     /// Writes the size of the record's messages, which end the payload, into its head.
     fn write_size(&mut self, open: Open) -> Open {
         let Open { size, after, .. } = open;
-        let digits = (self.bytes.len() - after.end).to_string();
+        let digits = (self.text.len() - after.end).to_string();
         let grown = digits.len() - size.len();
         let end = size.start + digits.len();
-        self.bytes.splice(size.clone(), digits.into_bytes());
+        self.text.replace_range(size.clone(), &digits);
         let after = after.start + grown..after.end + grown;
         Open { size: size.start..end, after, ..open }
     }
@@ -210,27 +229,28 @@ impl Frame {
     }
 
     fn write(&mut self, text: fmt::Arguments<'_>) {
-        self.bytes.write_fmt(text).expect("a Vec takes all that is written to it");
+        self.text.write_fmt(text).expect("a String takes all that is written to it");
     }
 
     fn make_room(&mut self) {
-        if self.bytes.is_empty() {
-            self.bytes.resize(FRAME_HEADER_SIZE, 0);
+        if self.text.is_empty() {
+            self.text.push_str(ROOM);
         }
     }
 
     /// The text of the records.
-    pub(super) fn payload(&self) -> &[u8] {
-        self.bytes.get(FRAME_HEADER_SIZE..).unwrap_or_default()
+    pub(super) fn payload(&self) -> &str {
+        self.text.get(FRAME_HEADER_SIZE..).unwrap_or_default()
     }
 
     /// The frame's bytes as they stand from `offset` on in a file whose checksums begin with
     /// `seed`; `None` where the frame is empty, or too large for the length in its header.
     pub(super) fn seal(&mut self, offset: u64, seed: Crc32) -> Option<&[u8]> {
-        let (header, payload) = self.bytes.split_first_chunk_mut::<FRAME_HEADER_SIZE>()?;
+        let payload = self.text.get(FRAME_HEADER_SIZE..)?.as_bytes();
         let length = u32::try_from(payload.len()).ok()?;
-        *header = FrameHeader { offset, length, checksum: crc32(payload) }.bytes(seed);
-        Some(&self.bytes)
+        let header = FrameHeader { offset, length, checksum: crc32(payload) }.bytes(seed);
+        self.text.replace_range(..FRAME_HEADER_SIZE, str::from_utf8(&header).ok()?);
+        Some(self.text.as_bytes())
     }
 }
 
@@ -240,7 +260,7 @@ mod tests {
     use super::*;
 
     fn payload(frame: &Frame) -> &str {
-        std::str::from_utf8(&frame.bytes[FRAME_HEADER_SIZE..]).unwrap()
+        frame.payload()
     }
 
     fn stream() -> StreamId {
@@ -335,7 +355,7 @@ mod tests {
             let time = 1_700_000_000_000 + first;
             frame.append("news", stream(), first, time, None, [message.as_str()].into_iter());
         }
-        assert!(frame.bytes.len() <= 150 * 1000, "{} bytes", frame.bytes.len());
+        assert!(frame.text.len() <= 150 * 1000, "{} bytes", frame.text.len());
     }
 
     #[test]

@@ -94,9 +94,10 @@ impl Contents {
         }
     }
 
-    /// Notes a record that this segment holds.
-    pub(super) fn add(&mut self, record: &Record<'_>, size: usize) {
+    /// Notes a record that this segment holds. Gives how many messages it has.
+    pub(super) fn add(&mut self, record: &Record<'_>, size: usize) -> u64 {
         let size = size as u64;
+        let mut count = 0;
         self.size += size;
         match *record {
             Record::Append { stream, first, ref messages, .. } => {
@@ -104,7 +105,8 @@ impl Contents {
                 if share.messages == 0 {
                     share.from = first;
                 }
-                share.to = first + messages.count_left();
+                count = messages.count_left();
+                share.to = first + count;
                 share.messages += size;
             }
             Record::Create { stream, .. }
@@ -131,6 +133,7 @@ impl Contents {
             Record::Delete { .. } | Record::End { .. } => self.short_lived += size,
             Record::Close => {}
         }
+        count
     }
 }
 
@@ -168,7 +171,7 @@ impl Index {
             return Err("no segment was begun");
         };
         let segment = *last.key();
-        last.get_mut().add(record, size);
+        let count = last.get_mut().add(record, size);
         match *record {
             Record::Create { topic, stream } | Record::Mirror { topic, stream } => {
                 if self.topics.contains_key(topic) {
@@ -183,12 +186,12 @@ impl Index {
                 let list = List { topic, first: 0, next: 0, has_digest: true, trim, bounds };
                 self.lists.insert(stream, list);
             }
-            Record::Append { topic, stream, first, ref messages, .. } => {
+            Record::Append { topic, stream, first, .. } => {
                 let list = self.list(topic, stream)?;
                 if list.next != first {
                     return Err("the frame there does not follow on the messages before it");
                 }
-                list.next += messages.count_left();
+                list.next += count;
             }
             Record::Delete { topic, stream } => {
                 self.cancellations += 1;
@@ -284,6 +287,11 @@ impl Index {
     /// All topics, and the ids of their lists.
     pub(super) fn topics(&self) -> impl Iterator<Item = (&str, StreamId)> {
         self.topics.iter().map(|(topic, stream)| (&**topic, *stream))
+    }
+
+    /// Makes cleaning look for something once more.
+    pub(super) fn look_again(&mut self) {
+        self.cancellations += 1;
     }
 
     /// How many records cancelled others so far.

@@ -9,7 +9,7 @@
 //! - `segment`: one file; `manifest`: whose files they are; `row`: all of them, in order
 //! - `index`: which records still count; `cleaning`: writes segments again without the others;
 //!   `writer`: how they are written; `shared`: what the thread that cleans shares with whoever
-//!   appends
+//!   appends; `reserve`: room for that on a full disk
 //! - `recovery`: what a start does before anything is served
 //! - `check`: `broker verify`; `repair`: `broker repair`; `report`: what they print
 //! - `storage`: the file system behind a small trait
@@ -42,6 +42,7 @@ mod record;
 mod recovery;
 mod repair;
 mod report;
+mod reserve;
 mod row;
 mod scan;
 mod segment;
@@ -62,13 +63,14 @@ pub(crate) use repair::{Damage, Repaired, repair};
 use crate::store::stream::StreamId;
 use index::Index;
 use record::{Format, Records};
+use reserve::Reserve;
 use row::Row;
 use segment::Segment;
 use shared::Shared;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::{io, str};
 use storage::{Directory, Disk};
 
 /// What the names of the journal's files begin with, and the name of its manifest.
@@ -174,9 +176,10 @@ impl Journal {
             return Err(Error::Damaged { path: directory.path(JOURNAL), offset: 0, problem });
         };
         let size = last.end.offset;
-        let closed_size = ends.iter().rev().skip(1).map(|end| end.end.offset).sum();
-        let shared =
-            Shared::new(directory, settings, index, segment.clone(), manifest, closed_size);
+        let closed: Vec<u64> = ends.iter().rev().skip(1).map(|end| end.end.offset).collect();
+        let reserve = Reserve::open(&*directory)?;
+        let last = segment.clone();
+        let shared = Shared::new(directory, settings, index, last, manifest, &closed, reserve);
         let shared = Arc::new(shared);
         let mut journal = Journal { shared, segment, size, next: None, is_closed: false };
         if journal.segment.format == Format::One {
@@ -187,8 +190,28 @@ impl Journal {
             let topics = journal.give_new_streams(&mut replay)?;
             notices.push(Notice::Unsynced { topics });
         }
-        journal.shared.set_reached(*journal.segment.numbers.end(), journal.size)?;
+        journal.note_start()?;
         Ok((journal, notices))
+    }
+
+    /// Notes how far the journal reaches, and makes the reserve. On a full disk neither may be
+    /// possible: readers are served all the same, and publishes refused until there is room.
+    fn note_start(&self) -> Result<(), Error> {
+        let is_full =
+            |error: &Error| matches!(error, Error::Io { cause, .. } if recovery::is_full(cause));
+        let number = *self.segment.numbers.end();
+        let mut noted = self.shared.set_reached(number, self.size);
+        if noted.as_ref().is_err_and(is_full) && self.shared.give_up_reserve() {
+            noted = self.shared.set_reached(number, self.size);
+        }
+        for done in [noted, self.shared.ensure_reserve(self.size)] {
+            if let Err(error) = done
+                && !is_full(&error)
+            {
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     /// Gives every list another stream id, durably. Gives how many there are.
@@ -231,20 +254,47 @@ impl Journal {
             return Ok(());
         }
         self.shared.wait_for_cleaning();
-        let is_full = self.size >= self.shared.settings.segment_size;
-        if is_full || self.shared.is_last_dead.load(Ordering::Relaxed) {
-            match self.rotate() {
-                // Without room for another segment the last one goes on.
-                Ok(()) | Err(AppendError::NotWritten { .. }) => {}
-                Err(error) => return Err(error),
+        if self.size >= self.shared.settings.segment_size || self.shared.is_last_dead() {
+            self.rotate_if_possible()?;
+        }
+        if frame.takes_room() {
+            let size = self.size + frame.size() as u64;
+            let ensured = self.shared.ensure_reserve(size).map_err(AppendError::not_written);
+            if is_full(&ensured) {
+                self.shared.set_full(true);
             }
+            ensured?;
         }
         let sync = self.shared.settings.sync;
         if sync == Sync::Os {
             self.shared.mark_unsynced().map_err(AppendError::not_written)?;
         }
-        self.write(frame, sync)?;
-        self.note(frame)
+        let mut written = self.write(frame, sync);
+        if is_full(&written) && !frame.takes_room() && self.shared.give_up_reserve() {
+            written = self.write(frame, sync);
+        }
+        if frame.takes_room() || is_full(&written) {
+            self.shared.set_full(is_full(&written));
+        }
+        written?;
+        self.note(frame)?;
+        if !frame.takes_room() && self.shared.is_full() && self.shared.look_at_last() {
+            // What it frees is in this segment, which is cleaned once it is closed.
+            self.rotate_if_possible()?;
+        }
+        Ok(())
+    }
+
+    /// Begins another segment; where there is no room for that, the last one goes on.
+    fn rotate_if_possible(&mut self) -> Result<(), AppendError> {
+        let mut rotated = self.rotate();
+        if is_full(&rotated) && self.shared.give_up_reserve() {
+            rotated = self.rotate();
+        }
+        match rotated {
+            Err(AppendError::NotWritten { .. }) => Ok(()),
+            rotated => rotated,
+        }
     }
 
     /// Writes a frame behind the last one.
@@ -280,7 +330,7 @@ impl Journal {
 
     /// Notes the records of a frame that was written.
     fn note(&mut self, frame: &Frame) -> Result<(), AppendError> {
-        let text = str::from_utf8(frame.payload()).unwrap_or_default();
+        let text = frame.payload();
         let mut index = self.shared.index();
         let before = index.cancellations();
         for (record, size) in Records::new(text, Format::Two) {
@@ -296,8 +346,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Closes the last segment and begins the next one. Where there is no room for that, the last
-    /// one goes on.
+    /// Closes the last segment and begins the next one.
     fn rotate(&mut self) -> Result<(), AppendError> {
         let Shared { directory, id, .. } = &*self.shared;
         let number = *self.segment.numbers.end() + 1;
@@ -312,7 +361,7 @@ impl Journal {
             self.next = Some(next);
             return Err(error);
         }
-        self.shared.closed_size.fetch_add(self.size, Ordering::Relaxed);
+        self.shared.add_closed(self.size);
         self.size = next.header_size();
         self.shared.index().begin(next.numbers.clone());
         self.shared.set_last(next.clone());
@@ -323,4 +372,10 @@ impl Journal {
     fn path(&self) -> PathBuf {
         self.shared.directory.path(&self.segment.name)
     }
+}
+
+/// Whether there was no room for it.
+fn is_full(done: &Result<(), AppendError>) -> bool {
+    let Err(AppendError::NotWritten { cause, .. }) = done else { return false };
+    recovery::is_full(cause)
 }

@@ -5,6 +5,8 @@ use super::error::Error;
 use super::header::JournalId;
 use super::index::Index;
 use super::manifest::Manifest;
+use super::recovery::is_full;
+use super::reserve::Reserve;
 use super::segment::Segment;
 use super::storage::Directory;
 use super::{Settings, Sync};
@@ -18,8 +20,11 @@ use std::time::{Duration, Instant};
 /// How often it is looked for something to clean, at most.
 const LOOK_TIME: Duration = Duration::from_millis(100);
 
+/// How long nothing is appended before what was not synced is.
+const IDLE_TIME: Duration = Duration::from_secs(5);
+
 /// How long cleaning waits after a failure, such as a full disk.
-const FAILURE_TIME: Duration = Duration::from_secs(5);
+const FAILURE_TIME: Duration = Duration::from_secs(1);
 
 /// Of ten parts of the time, cleaning rests in so many, unless it cannot keep up.
 const REST: u32 = 9;
@@ -29,8 +34,8 @@ const WAIT_TIME: Duration = Duration::from_millis(200);
 
 /// Shared by the journal and the thread that cleans it.
 ///
-/// Lock order: `manifest` and `last` are taken alone. `index` is held to look something up or to
-/// note it, never across I/O; `manifest` stands for the file and is held while that is written.
+/// Lock order: each is taken alone. `index` is held to look something up or to note it, never
+/// across I/O; `manifest` and `reserve` stand for their files and are held while those are written.
 pub(super) struct Shared {
     pub(super) directory: Arc<dyn Directory>,
     pub(super) id: JournalId,
@@ -45,8 +50,13 @@ pub(super) struct Shared {
     unsynced: AtomicU64,
     /// Bytes of all segments but the last.
     pub(super) closed_size: AtomicU64,
+    /// Whether the disk had no room for the last append.
+    is_full: AtomicBool,
+    /// Bytes of the largest segment that was closed.
+    largest: AtomicU64,
+    reserve: Mutex<Reserve>,
     /// Whether the last segment is to be closed, because most of it is dead.
-    pub(super) is_last_dead: AtomicBool,
+    is_last_dead: AtomicBool,
     /// Whether the directory is larger than it should be, and cleaning helps.
     is_behind: AtomicBool,
 }
@@ -58,8 +68,11 @@ impl Shared {
         index: Index,
         last: Segment,
         manifest: Manifest,
-        closed_size: u64,
+        closed_sizes: &[u64],
+        reserve: Reserve,
     ) -> Shared {
+        let closed_size = closed_sizes.iter().sum();
+        let largest = closed_sizes.iter().copied().max().unwrap_or(0);
         Shared {
             directory,
             id: manifest.id,
@@ -70,6 +83,9 @@ impl Shared {
             manifest: Mutex::new(manifest),
             unsynced: AtomicU64::new(0),
             closed_size: AtomicU64::new(closed_size),
+            is_full: AtomicBool::new(false),
+            largest: AtomicU64::new(largest),
+            reserve: Mutex::new(reserve),
             is_last_dead: AtomicBool::new(false),
             is_behind: AtomicBool::new(false),
         }
@@ -90,6 +106,46 @@ impl Shared {
         *lock(&self.last) = last;
         self.is_last_dead.store(false, Ordering::Relaxed);
         self.wake();
+    }
+
+    /// Notes that a segment of so many bytes was closed.
+    pub(super) fn add_closed(&self, size: u64) {
+        self.closed_size.fetch_add(size, Ordering::Relaxed);
+        self.largest.fetch_max(size, Ordering::Relaxed);
+    }
+
+    /// Whether the last segment is to be closed, because most of it is dead.
+    pub(super) fn is_last_dead(&self) -> bool {
+        self.is_last_dead.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether the disk had no room for an append.
+    pub(super) fn set_full(&self, is_full: bool) {
+        if self.is_full.swap(is_full, Ordering::Relaxed) != is_full {
+            self.index().look_again();
+        }
+    }
+
+    /// Whether the disk had no room for the last append.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Relaxed)
+    }
+
+    /// Whether the last segment is mostly dead, as it is now and whatever its size.
+    pub(super) fn look_at_last(&self) -> bool {
+        self.index().is_last_dead(1)
+    }
+
+    /// Makes the reserve as large as it has to be beside a last segment of so many bytes.
+    pub(super) fn ensure_reserve(&self, size: u64) -> Result<(), Error> {
+        let largest = self.largest.load(Ordering::Relaxed).max(size);
+        let wanted = Reserve::wanted(largest, self.settings.segment_size);
+        lock(&self.reserve).ensure(&*self.directory, wanted)
+    }
+
+    /// Gives up the reserve, so that room can be freed. Says whether there was one.
+    pub(super) fn give_up_reserve(&self) -> bool {
+        lock(&self.reserve).give_up()
     }
 
     /// Syncs the last segment, where appends do not.
@@ -125,6 +181,9 @@ impl Shared {
 
     /// Syncs what was appended, and notes that it is on disk; unless more comes meanwhile.
     fn unmark(&self) -> Result<(), Error> {
+        if lock(&self.manifest).unsynced.is_none() {
+            return Ok(());
+        }
         let before = self.unsynced.load(Ordering::Relaxed);
         self.sync_last()?;
         let mut manifest = lock(&self.manifest);
@@ -150,15 +209,24 @@ impl Shared {
     pub(super) fn clean_next(&self) -> Result<bool, CleaningError> {
         let segment_size = self.settings.segment_size;
         let index = self.index();
-        let candidate = index.candidate(segment_size / 16, segment_size / 2);
-        let is_last_dead = index.is_last_dead(segment_size / 16);
+        // On a full disk every byte helps.
+        let dead_min = if self.is_full() { 1 } else { segment_size / 16 };
+        let candidate = index.candidate(dead_min, segment_size / 2);
+        let is_last_dead = index.is_last_dead(dead_min);
         let (size, alive) = index.sizes();
         drop(index);
         self.is_last_dead.store(is_last_dead, Ordering::Relaxed);
         let is_large = size > alive * 2 + segment_size * 2;
         self.is_behind.store(is_large && candidate.is_some(), Ordering::Relaxed);
         let Some(numbers) = candidate else { return Ok(false) };
-        cleaning::clean(self, numbers)?;
+        match cleaning::clean(self, numbers.clone()) {
+            Err(CleaningError::NotDone(Error::Io { cause, .. }))
+                if is_full(&cause) && self.give_up_reserve() =>
+            {
+                cleaning::clean(self, numbers)?;
+            }
+            cleaned => cleaned?,
+        }
         Ok(true)
     }
 }
@@ -173,7 +241,7 @@ pub(super) fn spawn(shared: &Arc<Shared>) -> io::Result<()> {
 /// Cleans what there is to clean, again and again.
 fn attend(shared: &Weak<Shared>) {
     let mut seen = 0;
-    let mut unsynced = 0;
+    let mut unsynced = (0, Instant::now());
     loop {
         thread::sleep(LOOK_TIME);
         let Some(shared) = shared.upgrade() else { return };
@@ -195,15 +263,14 @@ fn attend(shared: &Weak<Shared>) {
                 thread::sleep(begun.elapsed() * REST);
             }
         }
-        // Idle for a moment: what was appended can be synced without holding anybody up.
         let count = shared.unsynced.load(Ordering::Relaxed);
-        if count != 0
-            && count == unsynced
+        if count != unsynced.0 {
+            unsynced = (count, Instant::now());
+        } else if unsynced.1.elapsed() >= IDLE_TIME
             && let Err(error) = shared.unmark()
         {
             end(&error);
         }
-        unsynced = count;
     }
 }
 

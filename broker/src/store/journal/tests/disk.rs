@@ -57,6 +57,8 @@ struct State {
     is_dead: bool,
     /// How often its machine was started.
     starts: u32,
+    /// How many bytes all files may have, if there is a limit.
+    capacity: Option<usize>,
 }
 
 #[derive(Clone, Default)]
@@ -159,9 +161,15 @@ impl SimulatedDisk {
         Some(state.files[*state.names.get(name)?].bytes.clone())
     }
 
-    /// The files that processes see.
+    /// The files that processes see, but for the reserve.
     pub(in super::super) fn names(&self) -> Vec<String> {
-        self.state().names.keys().cloned().collect()
+        let names = self.state().names.keys().cloned().collect::<Vec<_>>();
+        names.into_iter().filter(|name| name != "journal.reserve").collect()
+    }
+
+    /// Limits the bytes of all files.
+    pub(in super::super) fn limit(&self, capacity: Option<usize>) {
+        self.state().capacity = capacity;
     }
 
     /// Removes a file, durably.
@@ -347,6 +355,14 @@ impl SimulatedFile {
     fn change(&self, call: Call, change: Change) -> io::Result<usize> {
         let mut state = self.disk.state();
         let limit = state.call(call)?;
+        if let (Change::Write { offset, bytes }, Some(capacity)) = (&change, state.capacity) {
+            let of = |inode: &usize| state.files[*inode].bytes.len();
+            let used: usize = state.names.values().map(of).sum();
+            let grown = (offset + bytes.len()).saturating_sub(of(&self.inode));
+            if used + grown > capacity {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+        }
         let file = &mut state.files[self.inode];
         let (change, count) = match change {
             Change::Write { offset, mut bytes } => {

@@ -9,6 +9,8 @@ pub(super) mod disk;
 mod errors;
 mod power;
 mod real;
+mod repair;
+mod reserve;
 mod segments;
 
 use super::record::{Format, Records};
@@ -93,7 +95,7 @@ fn see(record: &Record<'_>, seen: &mut Vec<String>) {
 /// What a frame will be seen as.
 fn seen_in(frame: &mut Frame) -> Vec<String> {
     let mut seen = Vec::new();
-    let text = std::str::from_utf8(frame.payload()).unwrap();
+    let text = frame.payload();
     for (record, _) in Records::new(text, Format::Two) {
         see(&record, &mut seen);
     }

@@ -1,0 +1,132 @@
+//! Repair: what is good is kept, what is not is set aside, and whoever read it is told.
+
+use super::super::repair::{Repaired, repair_in};
+use super::super::{Notice, Settings, Sync};
+use super::disk::{Call, Fault, SimulatedDisk};
+use super::{Base, FIRST, open, open_with, single, stream, with_news};
+use crate::store::journal::Frame;
+
+fn repair(disk: &SimulatedDisk) -> Repaired {
+    repair_in(disk, false, |_| {}).unwrap()
+}
+
+/// The topics that go on under another stream id.
+fn renewed(disk: &SimulatedDisk) -> Vec<String> {
+    let seen = open(disk).unwrap().seen.into_iter();
+    seen.filter(|line| line.starts_with("NewStream")).collect()
+}
+
+#[test]
+fn d15_a_repair_keeps_all_whole_frames_and_the_damaged_file() {
+    let base = Base::new();
+    for place in (base.ends[0]..base.bytes.len()).step_by(97) {
+        let disk = base.changed(|bytes| bytes[place] ^= 1 << (place % 8));
+        let damaged = disk.read(FIRST).unwrap();
+        let before = disk.after_kill();
+        let mut told = 0;
+        let planned = repair_in(&before, true, |_| told += 1).unwrap();
+        assert!(matches!(planned, Repaired::Damage(_)) && told == 1);
+        assert_eq!(before.read(FIRST).unwrap(), damaged, "a dry run changes nothing");
+        assert_eq!(before.names(), ["journal", FIRST]);
+
+        let Repaired::Damage(damage) = repair(&disk) else { panic!("byte {place}") };
+        let lost = base.frames_before(place);
+        assert_eq!((damage.frames_kept, damage.gaps), (2, 1), "byte {place}");
+        assert_eq!(damage.offset, base.ends[lost] as u64);
+        assert_eq!(disk.read("damaged-1-0").unwrap(), damaged);
+        // Whatever the power does: the start finds all other frames, and new ids.
+        let opened = open(&disk.after_power_cuts().remove(0)).unwrap();
+        assert!(opened.notices.is_empty(), "{:?}", opened.notices);
+        let messages = opened.seen.iter().filter(|line| line.contains(": ")).count();
+        assert!(messages >= 7, "{messages} messages, byte {place}");
+        assert!(!renewed(&disk).is_empty());
+        assert_eq!(repair(&disk), Repaired::Nothing);
+    }
+}
+
+#[test]
+fn a_topic_whose_messages_follow_on_one_another_keeps_its_stream() {
+    let disk = SimulatedDisk::default();
+    let mut journal = with_news(&disk);
+    let mut frame = Frame::default();
+    frame.create("other", stream(2));
+    frame.create("silent", stream(3));
+    journal.append(&mut frame).unwrap();
+    let start = usize::try_from(journal.size()).unwrap();
+    journal.append(&mut single(0, "lost")).unwrap();
+    journal.append(&mut single(1, "kept")).unwrap();
+    frame.clear();
+    frame.append("other", stream(2), 0, 5, None, ["whole"].into_iter());
+    journal.append(&mut frame).unwrap();
+    drop(journal);
+    let mut bytes = disk.read(FIRST).unwrap();
+    bytes[start + 60] ^= 1;
+    disk.put(FIRST, &bytes);
+    let Repaired::Damage(damage) = repair(&disk) else { panic!("not damaged") };
+    // Nobody knows whether what is lost was of the silent one.
+    let topics = Vec::from_iter(damage.topics);
+    assert_eq!(topics, [("news".to_owned(), 1), ("silent".to_owned(), 0)]);
+    let seen = open(&disk).unwrap().seen;
+    assert!(seen.iter().any(|line| line.starts_with("news") && line.ends_with("0 1 None: kept")));
+}
+
+#[test]
+fn a_repair_that_is_killed_at_any_call_can_be_repeated() {
+    let settings = Settings { sync: Sync::Always, segment_size: 400 };
+    let whole = SimulatedDisk::default();
+    let mut journal = open_with(&whole, settings).unwrap().journal;
+    journal.append(&mut super::news()).unwrap();
+    for first in 0..10 {
+        journal.append(&mut single(first, "a message")).unwrap();
+    }
+    drop(journal);
+    let mut bytes = whole.read("journal-00000002").unwrap();
+    bytes[150] ^= 1;
+    whole.put("journal-00000002", &bytes);
+    let probe = whole.after_kill();
+    probe.plan(None, usize::MAX, Fault::Kill);
+    repair(&probe);
+    let expected = open_with(&probe, settings).unwrap().seen.len();
+    assert!(expected > 10, "{expected}");
+    for killed_at in 1..=probe.calls().len() {
+        let disk = whole.after_kill();
+        disk.plan(None, killed_at, Fault::Kill);
+        assert!(repair_in(&disk, false, |_| {}).is_err() || killed_at > 1);
+        for after in disk.after_power_cuts().into_iter().chain([disk.after_kill()]) {
+            let repaired = repair(&after);
+            let seen = open_with(&after, settings).unwrap().seen;
+            let renewed = seen.iter().filter(|line| line.starts_with("NewStream")).count();
+            assert!(renewed > 0, "killed at call {killed_at}: {repaired:?}");
+            assert_eq!(seen.len() - renewed, expected - 1, "killed at call {killed_at}");
+        }
+    }
+}
+
+#[test]
+fn a_journal_that_was_shortened_is_repaired_with_new_stream_ids() {
+    let base = Base::new();
+    let disk = base.changed(|_| {});
+    open(&disk).unwrap();
+    let bytes = disk.read(FIRST).unwrap();
+    disk.put(FIRST, &bytes[..base.ends[2]]);
+    assert!(open(&disk).is_err());
+    assert!(matches!(repair(&disk), Repaired::Damage(_)));
+    assert_eq!(renewed(&disk).len(), 2);
+    // So is one without its manifest.
+    let disk = base.changed(|_| {});
+    disk.lose("journal");
+    assert_eq!(repair(&disk), Repaired::Manifest);
+    assert_eq!(open(&disk).unwrap().seen, base.seen(3));
+}
+
+#[test]
+fn d15_a_repair_does_to_a_torn_journal_what_a_start_does() {
+    let base = Base::new();
+    let disk = base.changed(|bytes| bytes.truncate(base.last() + 100));
+    disk.plan(Some(Call::Rename), usize::MAX, Fault::Kill);
+    assert!(matches!(repair(&disk), Repaired::Torn(torn) if torn[0].size == 100));
+    assert_eq!(repair(&disk), Repaired::Nothing);
+    let opened = open(&disk).unwrap();
+    assert_eq!(opened.seen, base.seen(2));
+    assert!(!opened.notices.iter().any(|notice| matches!(notice, Notice::Torn(_))));
+}
