@@ -35,6 +35,8 @@ pub const PROGRAM: Program = Program {
         verbs::USAGE[1],
         verbs::USAGE[2],
         verbs::USAGE[3],
+        verbs::USAGE[4],
+        verbs::USAGE[5],
     ],
     takes_arguments: true,
     flags: &[
@@ -204,6 +206,7 @@ pub const PROGRAM: Program = Program {
         },
         verbs::FLAGS[0],
         verbs::FLAGS[1],
+        verbs::FLAGS[2],
     ],
     environment: &[
         ("PORT", "The port of a deployed node, which serves all addresses."),

@@ -400,3 +400,41 @@ fn a_page_that_was_left_holds_no_connection() {
     browser.wait_until(&format!("location.search === '?7' && {LIVE}"));
     assert_quiet(&mut browser);
 }
+
+#[test]
+fn what_a_topic_keeps_is_shown_and_changed_after_a_question() {
+    let Some(mut browser) = Browser::start() else { return };
+    let system = System::start();
+    system.publish_batch("t", (0..1000).map(|number| number.to_string()));
+    open(&mut browser, &system, "t");
+    browser.wait_until("range.textContent === '1,000 messages, here 800 to 999'");
+    browser.wait_until("kept.textContent === '(3.9 kB)'");
+    browser.click("#menu summary");
+    browser.click("#keep");
+    browser.write("#field-keep_messages", "500");
+    browser.write("#field-keep_for", "soon");
+    browser.click("#confirm");
+    browser.wait_until("refused.innerText.includes('keep_for')");
+    browser.evaluate("document.querySelector('#field-keep_for').value = '7d'");
+    browser.click("#confirm");
+    browser.wait_until(
+        "range.textContent === '500 messages, 500 to 999, here 800 to 999' && \
+         kept.textContent === '(2.0 kB; keeps 500 messages, 7d)'",
+    );
+    for _ in 0..2 {
+        browser.click("#earlier");
+    }
+    browser.wait_until("list.children[0].message.offset === 500 && earlier.disabled");
+    browser.click("#menu summary");
+    browser.click("#let-go");
+    browser.evaluate("document.querySelector('#field-before').value = ''");
+    browser.write("#field-before", &format!("990{ENTER}"));
+    browser.wait_until("range.textContent.startsWith('10 messages, 990 to 999')");
+    // What is gone cannot be read: the list begins at what is there.
+    browser.write("#from", &format!("5{ENTER}"));
+    browser.wait_until("list.children[0].message.offset === 990");
+    browser.go(&page(&system));
+    open(&mut browser, &system, "t");
+    browser.wait_until("list.childElementCount === 10");
+    assert_quiet(&mut browser);
+}

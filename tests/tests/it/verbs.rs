@@ -37,14 +37,38 @@ fn a_topic_is_created_listed_and_deleted() {
     let lines = said(address, &["topics"]);
     let fields: Vec<Vec<&str>> = lines.lines().map(|line| line.split('\t').collect()).collect();
     assert_eq!(fields.len(), 2, "{lines}");
-    assert_eq!(fields[0][..3], ["a b/ö", "0", "0"]);
-    assert_eq!(fields[1][..3], ["t", "1", "5"]);
+    assert_eq!(fields[0], ["a b/ö", "0", "0", "0", "0", "-", "-", "-", "-"]);
+    assert_eq!(fields[1][..5], ["t", "0", "1", "1", "5"]);
+    assert!(fields[1][5].starts_with("20"), "the time of its last message: {lines}");
     let json = said(address, &["topics", "--json"]);
     assert_eq!(json, system.request("GET", "/topics", "").text());
     assert_eq!(said(address, &["delete", "a b/ö"]), "deleted\n");
     let (status, line) = failed(address, &["delete", "a b/ö"]);
     assert_eq!(status, 1);
     assert!(line.contains("a b/ö") && line.contains("404"), "{line}");
+}
+
+#[test]
+fn a_topic_is_bound_and_trimmed() {
+    let system = System::start();
+    let address = &system.address();
+    assert_eq!(said(address, &["create", "t", "--keep-for", "7d"]), "created\n");
+    system.publish_batch("t", ["1", "2", "3", "4", "5"].into_iter());
+    let fields = |line: String| line.trim_end().split('\t').map(str::to_owned).collect::<Vec<_>>();
+    let kept = fields(said(address, &["keep", "t", "--keep-messages", "4", "--keep-bytes", "1M"]));
+    assert_eq!(kept[..5], ["t", "1", "5", "4", "8"]);
+    assert_eq!(kept[6..], ["4", "1048576", "7d"]);
+    let kept = fields(said(address, &["keep", "t", "--keep-messages", "none"]));
+    assert_eq!(kept[6..], ["-", "1048576", "7d"]);
+    let trimmed = fields(said(address, &["trim", "t", "--before", "3"]));
+    assert_eq!(trimmed[..5], ["t", "3", "5", "2", "4"]);
+    let json = said(address, &["trim", "t", "--before=4", "--json"]);
+    assert!(json.contains("\"first\":4"), "{json}");
+    let (status, line) = failed(address, &["keep", "mistyped", "--keep-messages=1"]);
+    assert!(status == 1 && line.contains("404"), "{line}");
+    assert!(!said(address, &["topics"]).contains("mistyped"), "it is not created");
+    let (status, line) = failed(address, &["keep", "t", "--keep-for=soon"]);
+    assert!(status == 1 && line.contains("keep_for"), "{line}");
 }
 
 #[test]
@@ -57,8 +81,8 @@ fn a_person_reads_a_table() {
     let output = terminal.output().unwrap();
     let output = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<&str> = output.lines().map(|line| line.trim_end()).collect();
-    assert!(lines[0].starts_with("TOPIC  MESSAGES  "), "{output}");
-    assert!(lines[1].starts_with("t      1         "), "{output}");
+    assert!(lines[0].starts_with("TOPIC  FIRST  NEXT  MESSAGES  "), "{output}");
+    assert!(lines[1].starts_with("t      0      1     1         "), "{output}");
 }
 
 #[test]
@@ -92,6 +116,9 @@ fn a_verb_sends_the_token_that_the_environment_holds() {
 fn what_does_not_go_with_a_verb_is_named() {
     for (arguments, reason) in [
         (&["create"][..], "create needs the name of a topic"),
+        (&["keep", "t"], "keep needs --keep-messages"),
+        (&["trim", "t"], "trim needs --before"),
+        (&["delete", "t", "--keep-messages", "1"], "--keep-messages does not go with delete"),
         (&["health", "now"], "unexpected argument \"now\""),
         (&["fly"], "unexpected argument \"fly\""),
         (&["topics", "--data", "d"], "--data does not go with topics"),

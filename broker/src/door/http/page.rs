@@ -29,8 +29,8 @@ pub(super) const PAGE: &str = concat!(
 /// the broker that it came from. Text that somebody published cannot become code, even if the
 /// page took it for markup. A test compares the digests with the file.
 const POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-TpH1XAUlV+DBrfT6jpOX5cUCE3WKae9hZ/37bPbvrhY='; \
-    style-src 'sha256-rbApsNZnIDDt9z2Qx2/XebN1HamTS3ZNXmBdbtw4oxA='; \
+    script-src 'sha256-tViNDTY2i9FyeXApRtj2oTCPuo5rhNKCUX8xD33yayo='; \
+    style-src 'sha256-2pl72UI5tDGNKFktNHZVVFv3Z/hn5Ek/Pkk//pn0J7o='; \
     img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 

@@ -103,11 +103,51 @@ $('create').onclick = () => question({
   },
 });
 
-$('delete').onclick = () => {
+$('keep').onclick = () => {
+  const { topic } = view;
+  const now = known.get(topic) ?? {};
+  const names = ['keep_messages', 'keep_bytes', 'keep_for'];
+  const values = names.map((name) => String(now[name] ?? ''));
+  const labels = ['Messages', 'Bytes, such as 64M', 'Time, such as 90s, 12h, 7d'];
+  question({
+    title: 'What this topic keeps',
+    text: 'The oldest messages beyond a bound are let go, for everybody. An empty field keeps all; '
+      + '“default” takes the bound of the broker.',
+    fields: names.map((name, index) => ({ name, label: labels[index], value: values[index] })),
+    action: 'Change',
+    act: (...given) => {
+      const changes = names.map((name, index) => [name, given[index].trim()])
+        .filter(([, text], index) => text !== values[index])
+        .map(([name, text]) => [name, text === '' ? null : /^\d+$/.test(text) ? Number(text) : text]);
+      const headers = { 'Content-Type': 'application/json' };
+      const body = JSON.stringify(Object.fromEntries(changes));
+      return ask(resource(topic), { method: 'PUT', headers, body });
+    },
+  });
+};
+
+$('let-go').onclick = () => {
   const { topic, end } = view;
+  const top = list.firstElementChild?.message.offset ?? 0;
+  question({
+    title: 'Let go of messages?',
+    text: 'All messages before this offset are gone for everybody, for ever. The others keep their '
+      + 'offsets.',
+    fields: [{
+      name: 'before', label: `Before offset (up to ${end})`, value: top, required: true,
+      inputMode: 'numeric', pattern: '[0-9]{1,15}',
+    }],
+    action: 'Let go',
+    danger: true,
+    act: (before) => ask(`${resource(topic)}/messages?before=${before}`, { method: 'DELETE' }),
+  });
+};
+
+$('delete').onclick = () => {
+  const { topic, first, end } = view;
   question({
     title: 'Delete this topic?',
-    text: `\u2068${topic}\u2069 and its ${several(end, 'message')} are gone for everybody, for ever.`,
+    text: `\u2068${topic}\u2069 and its ${several(end - first, 'message')} are gone for everybody, for ever.`,
     action: 'Delete',
     danger: true,
     act: () => ask(resource(topic), { method: 'DELETE' }),

@@ -15,13 +15,14 @@ function open() {
   }
   view?.connection?.abort();
   view = topic === '' ? null : {
-    topic, stream: null, next: 0, end: 0, recent: [], size: 0, follows: true, page: PAGE, retry: 500,
+    topic, stream: null, first: 0, next: 0, end: 0, recent: [], size: 0, follows: true, page: PAGE, retry: 500,
     note: '', readings: 0, turn: Promise.resolve(), live: false, gone: false, again: false,
   };
   clear();
   list.removeAttribute('style');
   fail('');
   $('range').textContent = '';
+  $('kept').textContent = '';
   $('from').value = '';
   $('newest').hidden = true;
   $('earlier').disabled = true;

@@ -31,7 +31,8 @@ async function follow(here, connected) {
     const query = `topic=${encodeURIComponent(here.topic)}`;
     const { headers: now } = await ask(`messages?${query}`, { method: 'HEAD', signal });
     const [stream, end] = [now.get('Stream-Id'), Number(now.get('Stream-Next-Offset'))];
-    const average = Number(now.get('Content-Length')) / Math.max(end, 1);
+    const first = Number(now.get('Stream-First-Offset'));
+    const average = Number(now.get('Content-Length')) / Math.max(end - first, 1);
     here.page = Math.min(PAGE, Math.max(10, Math.floor(PAGE_SIZE / average)));
     const headers = { Accept: 'text/event-stream' };
     let place = '';
@@ -39,13 +40,14 @@ async function follow(here, connected) {
       headers['Last-Event-ID'] = here.id;
     } else {
       // Before the first event, after a long while, or for a topic that was created again.
-      const from = Math.max(0, end - here.page);
+      const from = Math.max(first, end - here.page);
       if (stream !== here.stream) begin(here, stream, from);
       here.known ??= end;
       here.recent = [];
       here.size = 0;
       place = `&from=${from}`;
     }
+    here.first = first;
     const answer = await ask(`events?${query}${place}`, { headers, signal });
     here.live = true;
     stand(here);
@@ -57,6 +59,8 @@ async function follow(here, connected) {
       here.id = id ?? here.id;
       here.retry = Number(retry ?? here.retry);
       if (event === 'reset') begin(here, JSON.parse(data).stream, JSON.parse(data).next);
+      // What was let go before it came here leaves a gap, and the list begins behind it.
+      else if (event === 'trimmed') here.first = here.end = JSON.parse(data).next;
       else if (data) take(JSON.parse(data));
       return true;
     }, heard);
@@ -72,7 +76,7 @@ const exists = (stream) => Number(`0x${stream ?? 0}`) > 0;
 function begin(here, stream, from) {
   if (exists(here.stream)) here.again = true;
   Object.assign(here, {
-    stream, next: from, end: from, recent: [], size: 0, follows: true, since: performance.now(),
+    stream, first: from, next: from, end: from, recent: [], size: 0, follows: true, since: performance.now(),
   });
   here.gone = here.again && !exists(stream);
   clear();

@@ -1,7 +1,8 @@
 // --- The list of the open topic ------------------------------------
 
 /**
- * The open topic, or null: its `stream`, the event `id` to go on after, and the `end` that is known.
+ * The open topic, or null: its `stream`, the event `id` to go on after, the `first` offset that is
+ * there and the `end`, as far as they are known.
  * The newest messages are in `recent`, however far up somebody reads. The list shows messages
  * without a gap; `next` comes after the last of them. While it `follows`, the newest are added.
  */
@@ -46,17 +47,21 @@ function draw() {
     }
     list.scrollTop = list.scrollHeight;
   }
-  const first = list.firstElementChild?.message.offset;
+  const top = list.firstElementChild?.message.offset;
   const newer = view.end - view.next;
   const shown = list.childElementCount;
+  const topic = known?.get(view.topic);
+  if (topic?.stream === view.stream) view.first = Math.max(view.first, topic.first);
   list.setAttribute('aria-busy', view.readings > 0);
   setText($('range'), view.stream === null ? 'loading …' : [
-    several(view.end, 'message'),
-    shown < view.end && shown > 0 ? `here ${count(first)} to ${count(view.next - 1)}` : '',
+    several(view.end - view.first, 'message'),
+    view.first > 0 && view.end > view.first ? `${count(view.first)} to ${count(view.end - 1)}` : '',
+    shown < view.end - view.first && shown > 0 ? `here ${count(top)} to ${count(view.next - 1)}` : '',
     view.note,
     view.readings > 0 ? 'loading …' : '',
   ].filter(Boolean).join(', '));
-  $('earlier').disabled = !first;
+  setText($('kept'), topic ? `(${size(topic.bytes)}${bounds(topic)})` : '');
+  $('earlier').disabled = !(top > view.first);
   $('newest').hidden = view.follows;
   setText($('newest'), newer > 0 ? `${count(newer)} newer: go to the end` : 'go to the end');
 }
@@ -206,6 +211,14 @@ function linked(text) {
   return [...parts, text.slice(end)];
 }
 
+/** What a topic keeps, where that is bounded. */
+function bounds({ keep_messages, keep_bytes, keep_for }) {
+  const kept = [
+    keep_messages && several(keep_messages, 'message'), keep_bytes && size(keep_bytes), keep_for,
+  ].filter(Boolean);
+  return kept.length > 0 ? `; keeps ${kept.join(', ')}` : '';
+}
+
 /** Says to a screen reader what came: one message in full, several as a number. */
 let unsaid = 0;
 let latest;
@@ -248,7 +261,7 @@ async function read(here, from, to) {
   const signal = AbortSignal.timeout(3 * SILENCE_MAX);
   const answer = await ask(`events?topic=${encodeURIComponent(here.topic)}&from=${from}`, { signal });
   await events(answer, ({ event, data }) => {
-    if (event === 'reset') return false;
+    if (event === 'reset' || event === 'trimmed') return false;
     if (data) found.push(JSON.parse(data));
     return found.length < to - from;
   });
@@ -258,10 +271,10 @@ async function read(here, from, to) {
 /** Adds older messages before those that are shown. */
 function earlier() {
   inTurn(async (here) => {
-    const first = list.firstElementChild?.message.offset ?? 0;
+    const top = list.firstElementChild?.message.offset ?? 0;
     here.follows = false;
-    const messages = await read(here, Math.max(0, first - here.page), first);
-    if (messages.length === 0 || list.firstElementChild?.message.offset !== first) return;
+    const messages = await read(here, Math.max(here.first, top - here.page), top);
+    if (messages.length === 0 || list.firstElementChild?.message.offset !== top) return;
     const height = list.scrollHeight;
     list.prepend(...messages.map(item));
     // The last of the older ones come into sight, just above what was the first line.
@@ -290,6 +303,7 @@ function later() {
 /** Shows the messages from `from` on. */
 function jump(from) {
   inTurn(async (here) => {
+    from = Math.max(from, here.first);
     const messages = await read(here, from, Math.min(from + here.page, here.end));
     if (messages.length === 0) return;
     here.follows = false;

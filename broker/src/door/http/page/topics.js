@@ -39,13 +39,13 @@ function note(topics, begun) {
     names.add(found.topic);
     let topic = known.get(found.topic);
     if (!topic) {
-      topic = { ...found, rates: [], rate: 0, messages: 0, at: now - 1000 };
+      topic = { ...found, rates: [], rate: 0, next: 0, at: now - 1000 };
       known.set(found.topic, topic);
       // What was there before this page was opened has no rate.
       if (first) Object.assign(topic, found, { at: now });
     }
     const again = found.stream !== topic.stream;
-    const grown = again ? found.messages : found.messages - topic.messages;
+    const grown = again ? found.next : found.next - topic.next;
     topic.rates.push(Math.max(0, grown) * 1000 / Math.max(now - topic.at, 100));
     if (topic.rates.length > 5) topic.rates.shift();
     topic.rate = topic.rates.reduce((sum, each) => sum + each, 0) / topic.rates.length;
@@ -56,7 +56,9 @@ function note(topics, begun) {
   }
   // Many topics are shown as a tree, unless somebody has chosen.
   if (first) $('tree').checked = names.size > 30 && topics.some(({ topic }) => topic.includes('/'));
-  if (view) notice(view, !names.has(view.topic), begun);
+  if (!view) return;
+  notice(view, !names.has(view.topic), begun);
+  drawSoon();
 }
 
 /** Orders that somebody can choose; names decide where two are alike. */
