@@ -107,7 +107,7 @@ fn homes(config: &Config, push: &Arc<Push>, own: SocketAddr, id: &str) -> Result
     let token = config.peer_token.as_ref().map(|token| token.text().to_owned());
     let identity = Identity { token, id: id.to_owned() };
     let first = |mirrors| push.topics.names(mirrors).into_iter().next();
-    let push = Arc::clone(push);
+    let (push, data) = (Arc::clone(push), config.data.clone());
     match &config.role {
         Role::Alone => match first(true) {
             Some((topic, _)) => Err(Error::Mirrors { topic }),
@@ -115,14 +115,14 @@ fn homes(config: &Config, push: &Arc<Push>, own: SocketAddr, id: &str) -> Result
         },
         Role::Leaf(hub) => match first(false) {
             Some((topic, _)) => Err(Error::OwnTopics { topic }),
-            None => Homes::hub(hub.clone(), identity, push).map_err(Error::Thread),
+            None => Homes::hub(hub.clone(), identity, data, push).map_err(Error::Thread),
         },
         Role::Peer { advertise: None, .. } if own.ip().is_unspecified() => Err(Error::Advertise),
         Role::Peer { index, advertise } => {
             let (host, port) =
                 advertise.clone().unwrap_or_else(|| (own.ip().to_string(), own.port()));
             let own = Address { host, port };
-            Homes::peers(index.clone(), own, identity, push).map_err(Error::Thread)
+            Homes::peers(index.clone(), own, identity, data, push).map_err(Error::Thread)
         }
     }
 }

@@ -9,6 +9,7 @@
 use super::following::Phase;
 use super::mirrors::Mirrors;
 use super::remote::{Event, MirrorEnd, Reason};
+use super::set_aside::set_aside;
 use crate::refusal::Refusal;
 use crate::store::change::Mirrored;
 use crate::store::stream::{Cursor, StreamId};
@@ -27,6 +28,9 @@ const RETRY_TIME_MAX: Duration = Duration::from_secs(60);
 /// How long a connection lasts before its loss is a new outage, after which the home is asked
 /// again at once.
 const STABLE_TIME: Duration = Duration::from_secs(10);
+
+/// How long the home may take to answer that a topic is sent. Then the connection is made again.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// How long a topic is followed that does not exist and that nobody asks for.
 const UNUSED_TIME: Duration = Duration::from_secs(60);
@@ -83,7 +87,7 @@ impl Mirrors {
         state.is_over = state.topics.is_empty() && self.locations.is_some();
         let is_over = state.is_over;
         for followed in state.topics.values_mut() {
-            followed.phase = Phase::Asked;
+            followed.phase = Phase::asked();
         }
         let topics: Vec<String> = state.topics.keys().cloned().collect();
         drop(state);
@@ -114,6 +118,10 @@ impl Mirrors {
                 if !self.is_followed(topic) => {}
             Event::Confirmed { topic, end } => self.confirmed(topic, end),
             Event::Deleted { topic } => {
+                if self.locations.is_some() {
+                    // What comes of it from there from now on is a copy of another home's.
+                    self.leave(topic);
+                }
                 self.drop_list(topic, None);
                 self.moved(topic);
             }
@@ -130,6 +138,7 @@ impl Mirrors {
     fn connected(&self) {
         let mut state = self.following.lock();
         let topics: Vec<String> = state.topics.keys().cloned().collect();
+        state.topics.values_mut().for_each(|followed| followed.phase = Phase::asked());
         state.is_connected = true;
         state.lost = None;
         drop(state);
@@ -161,17 +170,22 @@ impl Mirrors {
     fn look_after(&self, connection: &mut Connection) {
         let now = Instant::now();
         let mut state = self.following.lock();
-        let mut due = Vec::new();
+        let (mut due, mut is_silent) = (Vec::new(), false);
         for (topic, followed) in &mut state.topics {
-            // Publishers go on being refused as before until the answer is here.
-            if let Phase::Stopped { retry_at, .. } = &mut followed.phase
-                && *retry_at <= now
-            {
-                *retry_at = now + RETRY_TIME_MAX;
-                due.push(topic.clone());
+            match &mut followed.phase {
+                // Publishers go on being refused as before until the answer is here.
+                Phase::Stopped { retry_at, .. } if *retry_at <= now => {
+                    *retry_at = now + RETRY_TIME_MAX;
+                    due.push(topic.clone());
+                }
+                Phase::Asked { since } => is_silent |= since.elapsed() >= ANSWER_TIME_MAX,
+                _ => {}
             }
         }
         drop(state);
+        if is_silent {
+            return self.home.disconnect();
+        }
         self.follow(due);
         if connection.tidied.elapsed() >= UNUSED_TIME {
             connection.tidied = Instant::now();
@@ -216,13 +230,15 @@ impl Mirrors {
     fn refused(&self, topic: &str, reason: Reason) {
         match reason {
             Reason::OtherList => {
-                if self.following.set(topic, Phase::Asked).is_some() {
+                if self.following.set(topic, Phase::asked()).is_some() {
+                    set_aside(self.data.as_deref(), topic, &self.push.topics);
                     self.drop_list(topic, None);
                     self.follow([topic.to_owned()]);
                 }
             }
             Reason::NotFound => {
                 if self.following.forget(topic) {
+                    set_aside(self.data.as_deref(), topic, &self.push.topics);
                     self.moved(topic);
                     self.give_up(topic);
                 }

@@ -45,13 +45,20 @@ pub(super) struct Followed {
 #[derive(Debug, Clone)]
 pub(super) enum Phase {
     /// To be asked for, or asked for and not yet answered.
-    Asked,
+    Asked { since: Instant },
     /// The home's list ended here when it answered.
     Behind(Cursor),
     /// It has been up to date since the connection came.
     Live,
     /// The home refuses to send it, or there is no room for it here; it is tried again soon.
     Stopped { refusal: Refusal, retry_at: Instant },
+}
+
+impl Phase {
+    /// It is asked for now.
+    pub(super) fn asked() -> Phase {
+        Phase::Asked { since: Instant::now() }
+    }
 }
 
 impl State {

@@ -120,7 +120,8 @@ impl Index {
     }
 
     /// Registers a peer for as long as the presence is kept. `key` is the one that it was given
-    /// when it registered last, and `peers` how many there were then.
+    /// when it registered last, and `peers` how many there were then; `names` says whether it names
+    /// topics that live there before it has told all.
     ///
     /// # Errors
     ///
@@ -131,6 +132,7 @@ impl Index {
         address: Address,
         key: Option<&str>,
         peers: usize,
+        names: bool,
     ) -> Result<Presence, Refusal> {
         let mut state = self.lock();
         if state.peers.contains_key(&address) {
@@ -140,6 +142,9 @@ impl Index {
         let key = format!("{:016x}", random());
         let standing = Standing::Present(key.clone());
         let registration = state.register(address.clone(), standing, peers > 0)?;
+        if !names {
+            state.told(&address, registration);
+        }
         Ok(Presence { index: Arc::clone(self), address, registration, key })
     }
 
@@ -210,10 +215,8 @@ impl Index {
         let mut state = self.lock();
         let peer = state.peer(address, key)?;
         let registration = peer.registration;
-        if !std::mem::replace(&mut peer.has_told, true) {
-            state.topics.retain(|_, listing| {
-                listing.home != *address || listing.registration == registration
-            });
+        if !peer.has_told {
+            state.told(address, registration);
         }
         Ok(())
     }
@@ -312,6 +315,16 @@ impl State {
         Ok(registration)
     }
 
+    /// Notes that a peer has named all its topics.
+    fn told(&mut self, address: &Address, registration: u64) {
+        if let Some(peer) = self.peers.get_mut(address) {
+            peer.has_told = true;
+        }
+        let is_kept =
+            |listing: &Listing| listing.home != *address || listing.registration == registration;
+        self.topics.retain(|_, listing| is_kept(listing));
+    }
+
     /// A peer, for somebody who speaks in its name.
     fn peer(&mut self, address: &Address, key: Option<&str>) -> Result<&mut Peer, Refusal> {
         let refuse = |status, text: &str| Refusal::Home { status, text: text.to_owned() };
@@ -392,13 +405,13 @@ mod tests {
     fn a_peer_that_is_away_keeps_its_topics() {
         let index = Arc::new(Index::new());
         index.register(address(2)).unwrap();
-        let presence = index.attend(address(1), None, 0).unwrap();
+        let presence = index.attend(address(1), None, 0, true).unwrap();
         index.add("a", address(1), None, Some(&presence.key)).unwrap();
         drop(presence);
         assert!(matches!(index.home("a", None), Err(Refusal::NotIndexed { is_away: true })));
         assert_eq!(index.peers(), [address(2)]);
         assert!(matches!(index.add("a", address(2), None, None), Err(Refusal::TopicExists)));
-        let _presence = index.attend(address(1), None, 0).unwrap();
+        let _presence = index.attend(address(1), None, 0, true).unwrap();
         assert_eq!(index.home("a", None).unwrap(), address(1));
     }
 
@@ -406,11 +419,11 @@ mod tests {
     fn a_peer_that_registers_again_has_the_topics_that_it_names() {
         let index = Arc::new(Index::new());
         index.register(address(2)).unwrap();
-        drop(index.attend(address(1), None, 0).unwrap());
+        drop(index.attend(address(1), None, 0, true).unwrap());
         for topic in ["kept", "deleted meanwhile"] {
             index.add(topic, address(1), None, None).unwrap();
         }
-        let presence = index.attend(address(1), None, 0).unwrap();
+        let presence = index.attend(address(1), None, 0, true).unwrap();
         let key = Some(presence.key.as_str());
         index.add("kept", address(1), None, key).unwrap();
         assert!(matches!(
@@ -434,8 +447,8 @@ mod tests {
     #[test]
     fn an_old_connection_that_ends_late_does_not_send_its_peer_away() {
         let index = Arc::new(Index::new());
-        let old = index.attend(address(1), None, 0).unwrap();
-        let _new = index.attend(address(1), Some(&old.key), 0).unwrap();
+        let old = index.attend(address(1), None, 0, true).unwrap();
+        let _new = index.attend(address(1), Some(&old.key), 0, true).unwrap();
         drop(old);
         assert_eq!(index.peers(), [address(1)]);
     }
@@ -445,7 +458,7 @@ mod tests {
         let index = Arc::new(Index::new());
         let ports = 1..=u16::try_from(PEERS_MAX).unwrap();
         let mut presences: Vec<_> =
-            ports.map(|port| index.attend(address(port), None, 0).unwrap()).collect();
+            ports.map(|port| index.attend(address(port), None, 0, true).unwrap()).collect();
         for port in [1, 2] {
             let key = Some(presences[usize::from(port) - 1].key.as_str());
             index.add(&port.to_string(), address(port), None, key).unwrap();
@@ -476,14 +489,14 @@ mod tests {
     #[test]
     fn a_peer_that_is_there_is_spoken_for_by_itself() {
         let index = Arc::new(Index::new());
-        let presence = index.attend(address(1), None, 0).unwrap();
+        let presence = index.attend(address(1), None, 0, true).unwrap();
         index.register(address(2)).unwrap();
         let own = Some(presence.key.as_str());
         index.add("a", address(1), None, own).unwrap();
         index.told(&address(1), own).unwrap();
         for key in [None, Some("0123456789abcdef")] {
             let refused = [
-                index.attend(address(1), key, 0).map(drop),
+                index.attend(address(1), key, 0, true).map(drop),
                 index.unregister(&address(1), key),
                 index.add("b", address(1), None, key).map(drop),
                 index.told(&address(1), key),
@@ -494,7 +507,7 @@ mod tests {
         index.register(address(1)).unwrap();
         assert_eq!(index.home("a", None).unwrap(), address(1), "as before");
         // It has lost its connection and comes back before that is noticed.
-        let again = index.attend(address(1), own, 0).unwrap();
+        let again = index.attend(address(1), own, 0, true).unwrap();
         assert!(index.told(&address(1), own).is_err(), "the old key does not count any more");
         drop(presence);
         index.told(&address(1), Some(&again.key)).unwrap();
@@ -505,7 +518,7 @@ mod tests {
     fn a_list_that_comes_back_at_another_address_keeps_its_topic() {
         let index = Arc::new(Index::new());
         let (stream, other) = (Some(StreamId::random()), Some(StreamId::random()));
-        let before = index.attend(address(1), None, 0).unwrap();
+        let before = index.attend(address(1), None, 0, true).unwrap();
         index.add("a", address(1), stream, Some(&before.key)).unwrap();
         index.register(address(2)).unwrap();
         assert!(index.add("a", address(2), stream, None).is_err(), "its home is there");
@@ -515,7 +528,7 @@ mod tests {
         index.add("a", address(2), stream, None).unwrap();
         assert_eq!(index.home("a", None).unwrap(), address(2));
         // The old address comes back without it.
-        let again = index.attend(address(1), None, 0).unwrap();
+        let again = index.attend(address(1), None, 0, true).unwrap();
         index.told(&address(1), Some(&again.key)).unwrap();
         assert_eq!(index.home("a", None).unwrap(), address(2));
     }
@@ -528,14 +541,14 @@ mod tests {
         };
         let index = Arc::new(Index::new());
         assert!(!is_away(&index), "nobody was there before");
-        let presence = index.attend(address(1), None, 0).unwrap();
+        let presence = index.attend(address(1), None, 0, true).unwrap();
         assert!(is_away(&index), "it has not named its topics yet");
         index.told(&address(1), Some(&presence.key)).unwrap();
         assert!(!is_away(&index));
-        let again = index.attend(address(2), Some("0123456789abcdef"), 3).unwrap();
+        let again = index.attend(address(2), Some("0123456789abcdef"), 3, true).unwrap();
         index.told(&address(2), Some(&again.key)).unwrap();
         assert!(is_away(&index), "a third peer was there as well");
-        let third = index.attend(address(3), Some("0123456789abcdef"), 3).unwrap();
+        let third = index.attend(address(3), Some("0123456789abcdef"), 3, true).unwrap();
         index.told(&address(3), Some(&third.key)).unwrap();
         assert!(!is_away(&index));
     }

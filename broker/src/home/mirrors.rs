@@ -15,6 +15,7 @@ use crate::store::batch::{Batch, Publish};
 use crate::store::stream::{Cursor, StreamId};
 use common::limits::TOPICS_MAX;
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,6 +28,8 @@ const STANDSTILL: Duration = Duration::from_millis(500);
 pub(crate) struct Mirrors {
     pub(super) home: Box<dyn RemoteHome>,
     pub(super) following: Following,
+    /// Where mirrors are kept, if anywhere.
+    pub(super) data: Option<PathBuf>,
     pub(super) push: Arc<Push>,
     /// Among peers: where topics live. Nothing where this home has all of them: then it is followed
     /// as long as the process lives, and must not be the process itself.
@@ -42,10 +45,11 @@ impl Mirrors {
     pub(super) fn new(
         home: Box<dyn RemoteHome>,
         locations: Option<Arc<Locations>>,
+        data: Option<PathBuf>,
         push: Arc<Push>,
     ) -> io::Result<Arc<Mirrors>> {
         let following = Following::default();
-        let mirrors = Arc::new(Mirrors { home, following, push, locations });
+        let mirrors = Arc::new(Mirrors { home, following, data, push, locations });
         let follower = Arc::clone(&mirrors);
         thread::Builder::new().spawn(move || follower.run())?;
         Ok(mirrors)
@@ -160,7 +164,7 @@ impl Mirrors {
             return Err(Refusal::TooManyTopics { topics_max: TOPICS_MAX });
         }
         let is_whole = self.push.topics.is_mirror(topic);
-        let followed = Followed { phase: Phase::Asked, is_whole, used, pause: Duration::ZERO };
+        let followed = Followed { phase: Phase::asked(), is_whole, used, pause: Duration::ZERO };
         state.topics.insert(topic.to_owned(), followed);
         let is_connected = state.is_connected;
         drop(state);

@@ -26,7 +26,7 @@
 //! - `remote`: what a home elsewhere can be asked, and what comes from it; `broker`: a broker in
 //!   this role
 //! - `mirrors`: one home elsewhere, and mirrors of its topics; `following`: how far each of them
-//!   is; `follow`: keeps them up to date
+//!   is; `follow`: keeps them up to date; `set_aside`: keeps what a home has lost
 //! - `index`: tells who is the home of what; `peers`: asks it; `locations`: what it answered
 
 mod broker;
@@ -37,6 +37,7 @@ mod locations;
 mod mirrors;
 mod peers;
 mod remote;
+mod set_aside;
 
 pub(crate) use index::Index;
 
@@ -52,6 +53,7 @@ use index::Address;
 use mirrors::Mirrors;
 use peers::Peers;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -95,14 +97,20 @@ impl Homes {
         Homes { push, others: Others::None }
     }
 
-    /// All topics live at the hub at `HOST:PORT`, which is followed from now on.
+    /// All topics live at the hub at `HOST:PORT`, which is followed from now on. Mirrors are kept
+    /// in the directory `data`, if at all.
     ///
     /// # Errors
     ///
     /// Where the system has no thread for it.
-    pub(crate) fn hub(address: String, identity: Identity, push: Arc<Push>) -> io::Result<Homes> {
+    pub(crate) fn hub(
+        address: String,
+        identity: Identity,
+        data: Option<PathBuf>,
+        push: Arc<Push>,
+    ) -> io::Result<Homes> {
         let home = BrokerHome::new(address, identity, Arc::new(true.into()), Arc::clone(&push));
-        let mirrors = Mirrors::new(Box::new(home), None, Arc::clone(&push))?;
+        let mirrors = Mirrors::new(Box::new(home), None, data, Arc::clone(&push))?;
         // What was mirrored before is followed again, whoever asks for it.
         for (topic, _) in push.topics.names(true) {
             // There are no more of them than there may be topics.
@@ -120,9 +128,10 @@ impl Homes {
         index: String,
         own: Address,
         identity: Identity,
+        data: Option<PathBuf>,
         push: Arc<Push>,
     ) -> io::Result<Homes> {
-        let peers = Arc::new(Peers::new(index, own, identity, Arc::clone(&push)));
+        let peers = Arc::new(Peers::new(index, own, identity, data, Arc::clone(&push)));
         let registered = Arc::clone(&peers);
         thread::Builder::new().spawn(move || registered.run())?;
         Ok(Homes { push, others: Others::Peers(peers) })

@@ -21,6 +21,7 @@ use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::io::{self, Write};
 use std::mem;
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
@@ -29,6 +30,8 @@ use std::time::Instant;
 pub(crate) struct Peers {
     index: IndexClient,
     identity: Identity,
+    /// Where mirrors are kept, if anywhere.
+    data: Option<PathBuf>,
     push: Arc<Push>,
     locations: Arc<Locations>,
     state: Mutex<State>,
@@ -49,12 +52,26 @@ struct State {
 
 impl Peers {
     /// A peer that is reached at `own`, and asks the index at `HOST:PORT`.
-    pub(super) fn new(index: String, own: Address, identity: Identity, push: Arc<Push>) -> Peers {
+    pub(super) fn new(
+        index: String,
+        own: Address,
+        identity: Identity,
+        data: Option<PathBuf>,
+        push: Arc<Push>,
+    ) -> Peers {
         let index = IndexClient::new(index, own, identity.token.clone());
         let locations = Arc::<Locations>::default();
         // What was mirrored before is followed again, whoever asks for it.
         push.topics.names(true).iter().for_each(|(topic, _)| locations.moved(topic));
-        Peers { index, identity, push, locations, state: Mutex::default(), changed: Condvar::new() }
+        Peers {
+            index,
+            identity,
+            data,
+            push,
+            locations,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        }
     }
 
     /// Registers with the index, tells it the topics that live here, and does so again whenever
@@ -85,10 +102,10 @@ impl Peers {
     /// Registers with the topics that live here and no others, and stays registered until the
     /// connection ends.
     fn stay_registered(&self, registered: impl FnOnce()) -> Result<Infallible, Refusal> {
-        let mut registration = self.index.register()?;
         let topics = self.push.topics.names(false);
+        let mut registration = self.index.register(topics.len())?;
         let mut contested = HashSet::new();
-        registration.add(&topics, |topic, refusal| {
+        registration.tell(&topics, |topic, refusal| {
             contested.insert(topic.to_owned());
             let _ = writeln!(
                 io::stderr(),
@@ -96,7 +113,6 @@ impl Peers {
                  here until it is deleted there, or here"
             );
         })?;
-        registration.told()?;
         // Deleted while the index was being told of them.
         for (topic, _) in topics.iter().filter(|(topic, _)| !self.push.topics.is_own(topic)) {
             let _ = registration.remove(topic);
@@ -161,19 +177,33 @@ impl Peers {
     /// Asks the index for the home of a topic. An index that this peer has not told its topics may
     /// not have been told of this one either.
     fn ask_index(&self, topic: &str, deadline: Instant) -> Result<Address, Refusal> {
-        loop {
-            let was_registered = self.lock().is_registered;
-            match self.index.home_of(topic, deadline) {
-                Err(Refusal::UnknownTopic(_) | Refusal::Away(_)) if !was_registered => {}
-                answer => return answer,
+        let is_vague =
+            |refusal: &Refusal| matches!(refusal, Refusal::UnknownTopic(_) | Refusal::Away(_));
+        match self.once_registered(deadline, is_vague, || self.index.home_of(topic, deadline)) {
+            Err(Refusal::UnknownTopic(_)) if !self.lock().is_registered => {
+                Err(Refusal::Away(topic.to_owned()))
             }
-            let time = deadline.saturating_duration_since(Instant::now());
-            let is_away = |state: &mut State| !state.is_registered;
-            let waited = self.changed.wait_timeout_while(self.lock(), time, is_away);
-            if !waited.unwrap_or_else(PoisonError::into_inner).0.is_registered {
-                return Err(Refusal::Away(topic.to_owned()));
-            }
+            answer => answer,
         }
+    }
+
+    /// Asks something, and once more where the answer is `vague` and this peer was not registered.
+    fn once_registered<T>(
+        &self,
+        deadline: Instant,
+        is_vague: impl Fn(&Refusal) -> bool,
+        ask: impl Fn() -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let was_registered = self.lock().is_registered;
+        let answer = ask();
+        if was_registered || !answer.as_ref().is_err_and(is_vague) {
+            return answer;
+        }
+        let time = deadline.saturating_duration_since(Instant::now());
+        let is_away = |state: &mut State| !state.is_registered;
+        let waited = self.changed.wait_timeout_while(self.lock(), time, is_away);
+        let is_registered = waited.unwrap_or_else(PoisonError::into_inner).0.is_registered;
+        if is_registered { ask() } else { answer }
     }
 
     /// The mirrors of the peer at this address, which is the home of the topic.
@@ -187,7 +217,7 @@ impl Peers {
                 let (address_text, pushed) = (address.to_string(), Arc::clone(&push));
                 let home = BrokerHome::new(address_text, identity, shows_token, pushed);
                 let locations = Some(Arc::clone(&self.locations));
-                let mirrors = Mirrors::new(Box::new(home), locations, push);
+                let mirrors = Mirrors::new(Box::new(home), locations, self.data.clone(), push);
                 let mirrors = mirrors.map_err(|error| self.index.unreachable(&error))?;
                 state.homes.insert(address, Arc::clone(&mirrors));
                 mirrors
@@ -228,11 +258,21 @@ impl Peers {
     pub(super) fn create(&self, topic: &str, deadline: Instant) -> Result<(), Refusal> {
         let topics = &self.push.topics;
         let known = self.locations.get(topic);
-        let is_followed = known.as_ref().is_some_and(|mirrors| mirrors.follows(topic));
-        if topics.is_own(topic) || (is_followed && topics.is_mirror(topic)) {
+        if topics.is_own(topic) {
             return Err(Refusal::TopicExists);
         }
-        self.index.add(topic, None, deadline)?;
+        let is_followed = known.as_ref().is_some_and(|mirrors| mirrors.follows(topic));
+        if is_followed && topics.is_mirror(topic) {
+            // Most likely its home is there. An index that was just restarted may not know it.
+            match self.ask_index(topic, deadline) {
+                Ok(_) | Err(Refusal::Away(_)) => return Err(Refusal::TopicExists),
+                Err(Refusal::UnknownTopic(_)) => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        // It does not know the key that it is given.
+        let is_stranger = |refusal: &Refusal| matches!(refusal, Refusal::Home { .. });
+        self.once_registered(deadline, is_stranger, || self.index.add(topic, None, deadline))?;
         // A mirror of an earlier topic of this name makes way.
         if let Some(mirrors) = known {
             mirrors.leave(topic);

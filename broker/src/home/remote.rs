@@ -45,6 +45,9 @@ pub(super) trait RemoteHome: Send + Sync {
     /// Connects, and hands on what comes until the connection ends. Returns why it ended.
     fn listen(&self, handle: &mut dyn FnMut(Event<'_>)) -> Refusal;
 
+    /// Ends the connection: the home does not answer.
+    fn disconnect(&self);
+
     /// Asks whether this home, or its own home, and so on, is one of the brokers in `seen`.
     ///
     /// # Errors

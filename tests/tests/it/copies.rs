@@ -132,3 +132,29 @@ fn a_reader_that_shows_the_digest_of_what_it_has_is_told_when_it_does_not_fit() 
     let pull = pull.replace(&one, &all);
     assert!(self::ask(&broker, &pull).contains("\"code\":412"));
 }
+
+/// The mirror may be the only copy. It is set aside once, so that a hub that keeps nothing does not
+/// fill the disks of its leaves.
+#[test]
+fn what_a_hub_has_lost_is_set_aside_by_its_leaf() {
+    let mut hub = System::reserve();
+    hub.start_broker();
+    let mut leaf = System::reserve_with(&["--upstream", &hub.address(), "--data", "data"]);
+    leaf.start_broker();
+    for message in ["one", "two"] {
+        leaf.publish("a/b", message);
+    }
+    let folder = leaf.broker().folder().path().join("data/set-aside");
+    for round in 0..2 {
+        hub.restart_broker();
+        wait_for_success(&leaf, &publish("a/b", &format!("new {round}")));
+        assert_eq!(leaf.messages("a/b"), [format!("new {round}")]);
+        let files: Vec<_> = fs::read_dir(&folder).unwrap().map(|it| it.unwrap().path()).collect();
+        assert_eq!(files.len(), 1);
+        assert_eq!(fs::read_to_string(&files[0]).unwrap(), "one\ntwo\n");
+    }
+    let told = leaf.broker().errors();
+    assert_eq!(told.matches("set aside in").count(), 1, "{told}");
+    leaf.restart_broker();
+    assert_eq!(leaf.messages("a/b"), ["new 1"]);
+}

@@ -106,7 +106,8 @@ impl Commands<'_, Json> {
         let key = self.key(address, arguments)?;
         let peers = number(arguments, "peers")?.and_then(|peers| usize::try_from(peers).ok());
         let peers = peers.unwrap_or(0).min(PEERS_MAX);
-        let presence = self.broker.index.attend(address.clone(), key, peers)?;
+        let names = number(arguments, "topics")? != Some(0);
+        let presence = self.broker.index.attend(address.clone(), key, peers, names)?;
         let key = presence.key.clone();
         self.protocol.presences.insert(address.clone(), presence);
         Ok(key)
@@ -152,13 +153,17 @@ impl Commands<'_, Json> {
         let seen = field(arguments, "seen")?.and_then(Value::as_array).unwrap_or_default();
         let mut seen: Vec<String> =
             seen.iter().filter_map(|id| Some(id.as_str()?.to_owned())).collect();
+        self.protocol.is_broker |= field(arguments, "broker")?.is_some();
         if seen.contains(&self.broker.id) {
             return Err(Refusal::Ring);
         }
+        let asks = !seen.is_empty();
         seen.push(self.broker.id.clone());
         let time = number(arguments, "milliseconds")?.map_or(PATH_TIME_MAX, Duration::from_millis);
         let time = time.min(PATH_TIME_MAX).saturating_sub(PATH_STEP);
-        self.broker.homes.check_path(&seen, time)?;
+        if asks {
+            self.broker.homes.check_path(&seen, time)?;
+        }
         success(&mut self.answers, "No ring", |_| {});
         Ok(())
     }

@@ -32,6 +32,7 @@ pub(crate) fn serve(mut connection: Connection, activity: Arc<Activity>, broker:
     let protocol = Json {
         objects: Objects::new(BODY_SIZE_MAX),
         size: DocumentSize::default(),
+        is_broker: false,
         presences: HashMap::new(),
         dialect: Dialect::Topic,
         dialects: Vec::new(),
@@ -45,6 +46,10 @@ pub(crate) fn serve(mut connection: Connection, activity: Arc<Activity>, broker:
 
 /// How long a peer may be silent before it is away. It says something every five seconds.
 const PRESENCE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long any other broker may be silent. One that follows topics says something every five
+/// seconds; a connection that it keeps for later is made again when it is needed.
+const BROKER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How a command is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +102,8 @@ struct Json {
     objects: Objects,
     /// The memory of the object that is not complete yet.
     size: DocumentSize,
+    /// Whether another broker is at the other end.
+    is_broker: bool,
     /// Peers that are registered with this broker's index for as long as the connection lasts.
     presences: HashMap<Address, Presence>,
     /// The dialect of the last command that showed one.
@@ -141,9 +148,14 @@ impl Protocol for Json {
         self.size.of(unfinished)
     }
 
-    /// A peer's connection does not end by itself where its machine has crashed.
+    /// Another broker's connection does not end by itself where its machine has crashed.
     fn deadline(&self) -> Option<Instant> {
-        (!self.presences.is_empty()).then(|| Instant::now() + PRESENCE_TIMEOUT)
+        let timeout = match self.is_broker {
+            _ if !self.presences.is_empty() => PRESENCE_TIMEOUT,
+            true => BROKER_TIMEOUT,
+            false => return None,
+        };
+        Some(Instant::now() + timeout)
     }
 
     fn write_outcomes(

@@ -23,8 +23,8 @@ pub(super) fn authenticate(token: &str) -> Vec<u8> {
     })
 }
 
-/// The command that asks whether the path from here leads back to a broker in `seen`, and how
-/// long the answer may take.
+/// The command by which a broker makes itself known. It also asks whether the path from there leads
+/// back to a broker in `seen`, and says how long the answer may take.
 pub(super) fn path(seen: &[String], time: Duration) -> Vec<u8> {
     let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     write("path", |object| {
@@ -33,7 +33,7 @@ pub(super) fn path(seen: &[String], time: Duration) -> Vec<u8> {
                 array.element(id);
             }
         });
-        object.field("milliseconds", milliseconds);
+        object.field("milliseconds", milliseconds).field("broker", true);
     })
 }
 
@@ -54,11 +54,11 @@ pub(super) fn of_peer(command: &str, peer: &Peer<'_>, topic: Option<&str>) -> Ve
 }
 
 /// The command that registers a peer for as long as its connection lasts. `peers` is how many
-/// there were before.
-pub(super) fn register(peer: &Peer<'_>, peers: u64) -> Vec<u8> {
+/// there were before, and `topics` how many topics it is going to name.
+pub(super) fn register(peer: &Peer<'_>, peers: u64, topics: u64) -> Vec<u8> {
     write("register_peer", |object| {
         peer.write(object);
-        object.field("present", true).field("peers", peers);
+        object.field("present", true).field("peers", peers).field("topics", topics);
     })
 }
 

@@ -76,6 +76,14 @@ impl Target {
                 return Err(self.unreachable(&rejection.refusal));
             }
         }
+        // So the other side knows that it is a broker, which says something or is gone.
+        self.exchange(
+            &mut connection,
+            &super::command::path(&[], Duration::ZERO),
+            1,
+            deadline,
+            |_| {},
+        )?;
         Ok(connection)
     }
 

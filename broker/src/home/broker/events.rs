@@ -1,7 +1,7 @@
 //! The connection on which topics are followed, and the events that come on it.
 //!
-//! A home that says nothing for a while is asked something, and is lost if it does not answer: a
-//! machine that is gone does not say so.
+//! The home is asked something from time to time, and is lost if it says nothing: a machine that is
+//! gone does not say so.
 
 use super::super::HOME_TIMEOUT;
 use super::super::remote::{self, Event};
@@ -22,9 +22,9 @@ use std::time::{Duration, Instant};
 /// How long nothing may come before [`Event::Pause`].
 const TICK: Duration = Duration::from_secs(2);
 
-/// After how long a silence the home is asked something. It answers at once, unless it waits for
-/// a home of its own.
-const SILENCE: Duration = Duration::from_secs(5);
+/// How often the home is asked something. It answers at once, unless it waits for a home of its
+/// own; and it hears that this broker is there.
+const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// After how long a silence the home is lost.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
@@ -50,7 +50,7 @@ impl BrokerHome {
             Arc::new(Subscriber::new(Arc::clone(connection.stream()), Arc::default(), &self.push));
         *self.follower() = Some(Arc::clone(&subscriber));
         handle(Event::Connected);
-        let (mut heard, mut looked) = (Instant::now(), Instant::now());
+        let (mut heard, mut said, mut looked) = (Instant::now(), Instant::now(), Instant::now());
         loop {
             let mut events = Events { handle: &mut *handle, run: None, is_ring: false };
             match connection.receive(Instant::now() + TICK, |object| events.take(object)) {
@@ -70,7 +70,8 @@ impl BrokerHome {
             if heard.elapsed() >= SILENCE_MAX {
                 return Err(target.unreachable(&io::Error::from(ErrorKind::TimedOut)));
             }
-            if heard.elapsed() >= SILENCE {
+            if said.elapsed() >= HEARTBEAT {
+                said = Instant::now();
                 subscriber.answer(&mut path.clone());
             }
         }

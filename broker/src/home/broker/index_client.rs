@@ -107,25 +107,22 @@ impl IndexClient {
         removed.map_err(|rejection| rejection.refusal)
     }
 
-    /// Registers this peer for as long as the registration is kept.
+    /// Registers this peer, with so many topics, for as long as the registration is kept.
     ///
     /// # Errors
     ///
     /// What the index says.
-    pub(crate) fn register(&self) -> Result<Registration<'_>, Refusal> {
+    pub(crate) fn register(&self, topics: usize) -> Result<Registration<'_>, Refusal> {
         let (target, deadline) = (&self.pool.target, Instant::now() + HOME_TIMEOUT);
         if target.token.is_some() {
             self.asks_for_token.store(target.asks_for_token(deadline)?, Ordering::Relaxed);
         }
         let connection = target.connect(deadline)?;
         let mut registration = Registration { client: self, connection };
-        let mut key = None;
-        registration.say(
-            &command::register(&self.peer(), self.peers.load(Ordering::Relaxed)),
-            |answer| {
-                key = text(answer, "key").map(str::to_owned);
-            },
-        )?;
+        let (mut key, peers) = (None, self.peers.load(Ordering::Relaxed));
+        registration.say(&command::register(&self.peer(), peers, topics as u64), |answer| {
+            key = text(answer, "key").map(str::to_owned);
+        })?;
         *self.key() = key;
         Ok(registration)
     }
@@ -153,40 +150,49 @@ impl IndexClient {
 }
 
 impl Registration<'_> {
-    /// Names topics that live here. `refused` is called for those that the index refuses.
+    /// Names all topics that live here. `refused` is called for those that the index refuses.
     ///
     /// # Errors
     ///
     /// The index cannot be asked.
-    pub(crate) fn add(
+    pub(crate) fn tell(
         &mut self,
         topics: &[(String, StreamId)],
         mut refused: impl FnMut(&str, &Refusal),
     ) -> Result<(), Refusal> {
-        let Registration { client, connection } = self;
+        let client = self.client;
         let peer = client.peer();
-        for topics in topics.chunks(TOLD_AT_ONCE) {
-            let command =
-                |(topic, stream): &(String, StreamId)| command::add(&peer, topic, Some(*stream));
-            let commands: Vec<u8> = topics.iter().flat_map(command).collect();
+        let command =
+            |(topic, stream): &(String, StreamId)| command::add(&peer, topic, Some(*stream));
+        let (most, last) =
+            topics.split_at(topics.len().saturating_sub(1) / TOLD_AT_ONCE * TOLD_AT_ONCE);
+        for topics in most.chunks(TOLD_AT_ONCE).chain([last]) {
+            let mut commands: Vec<u8> = topics.iter().flat_map(command).collect();
+            let is_last = std::ptr::eq(topics, last);
+            if is_last {
+                // Together with the last ones: until then the index does not know what is missing.
+                commands.append(&mut of_peer("told_topics", &peer, None));
+            }
             let mut told = topics.iter();
-            let deadline = Instant::now() + HOME_TIMEOUT;
             let take = |answer: &Value<'_>| {
+                client.count(answer);
                 if let (Some((topic, _)), Some(it)) = (told.next(), answer::rejection(answer)) {
                     refused(topic, &it.refusal);
                 }
             };
-            client.pool.target.exchange(connection, &commands, topics.len(), deadline, take)?;
+            let (count, deadline) =
+                (topics.len() + usize::from(is_last), Instant::now() + HOME_TIMEOUT);
+            client.pool.target.exchange(&mut self.connection, &commands, count, deadline, take)?;
         }
         Ok(())
     }
 
-    /// Says that all topics that live here were named, or that nothing has changed.
+    /// Says that all topics that live here were named, as before.
     ///
     /// # Errors
     ///
     /// What the index says: this is not the registration that counts.
-    pub(crate) fn told(&mut self) -> Result<(), Refusal> {
+    fn told(&mut self) -> Result<(), Refusal> {
         let client = self.client;
         self.say(&of_peer("told_topics", &client.peer(), None), |answer| client.count(answer))
     }

@@ -140,6 +140,13 @@ impl RemoteHome for BrokerHome {
         lost
     }
 
+    fn disconnect(&self) {
+        let follower = self.follower().clone();
+        if let Some(follower) = follower {
+            follower.session().close();
+        }
+    }
+
     fn check_path(&self, seen: &[String], time: Duration) -> Result<(), Refusal> {
         let path = command::path(seen, time);
         match self.pool.command(&path, Instant::now() + time, |_| {}) {

@@ -1,0 +1,61 @@
+//! What becomes of a mirror on disk that its home does not have: it may be the only copy.
+//!
+//! Once for each topic, the messages are written to a file before the mirror is deleted. A home
+//! that comes back empty again and again does not fill the disk, and what was set aside is never
+//! overwritten.
+
+use crate::store::stream::Cursor;
+use crate::store::topics::Topics;
+use common::crc32::crc32;
+use common::limits::PIECE_SIZE;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+/// The folder, within the data directory.
+const FOLDER: &str = "set-aside";
+
+/// Writes the messages of a mirror, one a line, where there is a data directory and the topic was
+/// not set aside before. Tells the user.
+pub(super) fn set_aside(data: Option<&Path>, topic: &str, topics: &Topics) {
+    let (Some(data), end) = (data, topics.end(topic)) else { return };
+    if end.next == 0 || !topics.is_mirror(topic) {
+        return;
+    }
+    let _ = match write(data, topic, topics, end) {
+        Ok(path) => writeln!(
+            io::stderr(),
+            "broker: the home of {topic:?} does not have what its mirror holds, {} messages: they \
+             were set aside in {}",
+            end.next,
+            path.display()
+        ),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => writeln!(
+            io::stderr(),
+            "broker: the mirror of {topic:?} could not be set aside in {}: {error}",
+            data.display()
+        ),
+    };
+}
+
+fn write(data: &Path, topic: &str, topics: &Topics, end: Cursor) -> io::Result<PathBuf> {
+    let folder = data.join(FOLDER);
+    fs::create_dir_all(&folder)?;
+    // A topic's name may not be a file's.
+    let path = folder.join(format!("{:08x}.txt", crc32(topic.as_bytes())));
+    let mut file = File::options().write(true).create_new(true).open(&path)?;
+    let (mut cursor, mut text) = (Cursor { next: 0, ..end }, Vec::new());
+    while cursor.next < end.next {
+        text.clear();
+        let copied = topics.copy_messages(topic, cursor, end.next, PIECE_SIZE, &mut text);
+        match copied {
+            Ok(next) if next > cursor.next => cursor.next = next,
+            // It is being deleted.
+            _ => break,
+        }
+        file.write_all(&text)?;
+    }
+    file.sync_all()?;
+    Ok(path)
+}
