@@ -15,6 +15,7 @@
 //! - [`units`]: sizes, times and counts as people write them
 //! - [`terminal`]: what others wrote, on a terminal
 //! - [`flags`]: `--name value` for all three programs, and their help
+//! - [`pattern`]: patterns that choose topics by name
 //! - [`random`]: numbers that nobody else draws
 //! - [`retry`]: repeating what failed, with growing pauses
 //! - [`location`]: where the broker is, as flags and environment say
@@ -34,6 +35,7 @@ pub mod http;
 pub mod json;
 pub mod limits;
 pub mod location;
+pub mod pattern;
 pub mod random;
 pub mod retry;
 pub mod stream;
