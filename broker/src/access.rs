@@ -4,11 +4,7 @@
 //!   name was made to point at this machine (DNS rebinding) still says its own name in `Host`.
 //! - Origin: a page may use the broker that it came from, and any broker that names the page's
 //!   origin with `--allow-origin`.
-//! - Token: whoever knows it may do everything, everybody else nothing.
-//!
-//! # Guarantee
-//!
-//! The token is compared in a time that does not depend on its bytes, and is never shown.
+//! - Token: whoever knows one may do what it is good for, everybody else nothing (`tokens.rs`).
 //!
 //! # Not here
 //!
@@ -16,15 +12,13 @@
 
 use crate::refusal::Refusal;
 use common::http::parse;
-use std::fs::File;
-use std::hint::black_box;
-use std::io::{self, Read};
-use std::net::{Ipv4Addr, Ipv6Addr};
-use std::path::Path;
-use std::{error, fmt};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpStream};
+use std::sync::Arc;
 
-/// The longest token, in bytes: it has to fit into one header line.
-const TOKEN_SIZE_MAX: usize = 4096;
+mod tokens;
+
+pub(crate) use tokens::{Grant, Right, Tokens};
+pub use tokens::{Token, TokenError};
 
 /// The origin that stands for all.
 const ANY: &str = "*";
@@ -37,7 +31,8 @@ pub(crate) struct Access {
     /// Names that a `Host` may have as well.
     pub(crate) hosts: Vec<String>,
     pub(crate) origins: Origins,
-    pub(crate) token: Option<Token>,
+    /// The tokens that open the broker; it is open to everybody where there are none.
+    pub(crate) tokens: Option<Arc<Tokens>>,
 }
 
 impl Access {
@@ -80,18 +75,19 @@ impl Access {
         }
     }
 
-    /// Whether `token` opens the broker; where it asks for none, anything does.
-    pub(crate) fn admits(&self, token: Option<&str>) -> bool {
-        match (&self.token, token) {
-            (None, _) => true,
-            (Some(_), None) => false,
-            (Some(token), Some(given)) => token.equals(given),
+    /// What `token` is good for; where none is asked for, everybody may do everything.
+    pub(crate) fn admit(&self, token: Option<&str>) -> Option<Grant> {
+        match &self.tokens {
+            None => Some(Grant::EVERYTHING),
+            Some(tokens) => tokens.find(token?),
         }
     }
 
-    /// Whether everybody is admitted.
-    pub(crate) fn is_open(&self) -> bool {
-        self.token.is_none()
+    /// Ends a connection when its token is no longer good for what it was granted.
+    pub(crate) fn end_with(&self, grant: &Grant, stream: &Arc<TcpStream>) {
+        if let Some(tokens) = &self.tokens {
+            tokens.end_with(grant, stream);
+        }
     }
 }
 
@@ -186,104 +182,6 @@ impl Origins {
             return Some(ANY);
         }
         self.names.iter().map(String::as_str).find(|name| *name == origin)
-    }
-}
-
-/// A secret that opens the broker.
-#[derive(Clone)]
-pub struct Token(String);
-
-/// Why there is no token where one was announced.
-#[derive(Debug)]
-pub enum TokenError {
-    /// The file cannot be read.
-    File(io::Error),
-    /// There is nothing, or only white space.
-    Empty,
-    /// It is too long to be sent.
-    TooLong,
-    /// It has white space inside, or bytes that are not printable ASCII, and so cannot be sent.
-    Bytes,
-}
-
-impl Token {
-    /// The token that `text` holds, white space around it aside.
-    ///
-    /// # Errors
-    ///
-    /// Why it cannot be one.
-    pub fn new(text: &str) -> Result<Token, TokenError> {
-        let text = text.trim();
-        if text.is_empty() {
-            Err(TokenError::Empty)
-        } else if text.len() > TOKEN_SIZE_MAX {
-            Err(TokenError::TooLong)
-        } else if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            Err(TokenError::Bytes)
-        } else {
-            Ok(Token(text.to_owned()))
-        }
-    }
-
-    /// The token that a file holds.
-    ///
-    /// # Errors
-    ///
-    /// Why there is none.
-    pub fn read(path: &Path) -> Result<Token, TokenError> {
-        let file = File::open(path).map_err(TokenError::File)?;
-        let mut bytes = Vec::new();
-        // What is longer by one is too long: no need to read a device to its end.
-        let size_max = TOKEN_SIZE_MAX as u64 + 1;
-        file.take(size_max).read_to_end(&mut bytes).map_err(TokenError::File)?;
-        if bytes.len() > TOKEN_SIZE_MAX {
-            return Err(TokenError::TooLong);
-        }
-        Token::new(&String::from_utf8_lossy(&bytes))
-    }
-
-    /// The secret itself, for a broker that asks for it.
-    pub(crate) fn text(&self) -> &str {
-        &self.0
-    }
-
-    /// Compares every byte, whatever the first ones are: the time tells the length of what was
-    /// given, which whoever gave it knows.
-    fn equals(&self, given: &str) -> bool {
-        let mut own = self.0.bytes().cycle();
-        let mut difference = u8::from(self.0.len() != given.len());
-        for byte in given.bytes() {
-            difference |= black_box(byte ^ own.next().unwrap_or_default());
-        }
-        black_box(difference) == 0
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(not shown)")
-    }
-}
-
-impl fmt::Display for TokenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            TokenError::File(_) => f.write_str("the file cannot be read"),
-            TokenError::Empty => f.write_str("there is no token in it"),
-            TokenError::TooLong => {
-                write!(f, "the token is longer than {TOKEN_SIZE_MAX} bytes")
-            }
-            TokenError::Bytes => f.write_str("the token is not printable ASCII without spaces"),
-        }
-    }
-}
-
-impl error::Error for TokenError {
-    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        match self {
-            TokenError::File(cause) => Some(cause),
-            _ => None,
-        }
     }
 }
 

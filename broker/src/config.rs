@@ -125,9 +125,11 @@ pub const PROGRAM: Program = Program {
             name: "token-file",
             value: "<path>",
             repeats: false,
-            help: "Ask every client for the token in this file. HTTP clients send it as \
-                   'Authorization: Bearer <token>'. Default: BROKER_TOKEN in the environment, \
-                   else no token is asked for.",
+            help: "Ask every client for a token of this file. HTTP clients send it as \
+                   'Authorization: Bearer <token>'. A line is a token and, behind tabs, what it \
+                   may do (read,write,admin) and patterns of the topics that it is for; without \
+                   them it may do everything. A file that changes is read again. Default: \
+                   BROKER_TOKEN in the environment, else no token is asked for.",
         },
         Flag {
             name: "allow-origin",
@@ -484,7 +486,7 @@ fn token(arguments: &Arguments) -> Result<Option<TokenSource>, Error> {
 fn environment_token() -> Result<Option<Token>, Error> {
     let Some(text) = env::var_os("BROKER_TOKEN") else { return Ok(None) };
     let token = Token::new(&text.to_string_lossy());
-    let wrong = |why| Error::Combination(format!("BROKER_TOKEN cannot be used: {why}"));
+    let wrong = |why: &str| Error::Combination(format!("BROKER_TOKEN cannot be used: {why}"));
     token.map(Some).map_err(wrong)
 }
 

@@ -97,6 +97,8 @@ pub(crate) enum Refusal {
     Origin,
     /// The token is missing, or a wrong one was given; this is how to send it.
     Token { how: &'static str, is_guess: bool },
+    /// The token is good, but not for this.
+    Forbidden { right: &'static str },
     /// There are as many subscriptions as there may be, of all connections together.
     TooManySubscriptions { subscriptions_max: usize },
     /// The last publish could not be stored.
@@ -260,6 +262,9 @@ impl Refusal {
                     .into(),
             ),
             Refusal::Token { how, .. } => (401, format!("this broker asks for a token: {how}")),
+            Refusal::Forbidden { right } => {
+                (403, format!("this token has no right to do this here: it takes '{right}'"))
+            }
             Refusal::TooManySubscriptions { subscriptions_max } => (
                 503,
                 format!(

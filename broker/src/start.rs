@@ -1,6 +1,6 @@
 //! From a command line to a broker that serves.
 
-use crate::access::{Access, Token};
+use crate::access::{Access, Tokens};
 use crate::broker::Broker;
 use crate::config::{Config, Role, TokenSource};
 use crate::error::Error;
@@ -29,12 +29,12 @@ use std::thread;
 /// Binds the address, restores what was kept, says so on standard output, and serves until the
 /// process ends.
 pub(crate) fn serve(config: Config) -> Result<(), Error> {
-    let token = match &config.token {
+    let tokens = match &config.token {
         None => None,
-        Some(TokenSource::Given(token)) => Some(token.clone()),
+        Some(TokenSource::Given(token)) => Some(Arc::new(Tokens::one(token.clone()))),
         Some(TokenSource::File(path)) => {
             let unusable = |cause| Error::Token { path: path.clone(), cause };
-            Some(Token::read(path).map_err(unusable)?)
+            Some(Arc::new(Tokens::read(path).map_err(unusable)?))
         }
     };
     let Config { host, port, message_size_max, .. } = &config;
@@ -56,7 +56,7 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
         Some(directory) => restore(directory, config.sync_always, config.segment_size, memory)?,
     };
     let loopback_only = address.ip().is_loopback();
-    let reach = match (loopback_only, &token) {
+    let reach = match (loopback_only, &tokens) {
         (true, None) => "for programs on this machine only",
         (true, Some(_)) => "for programs on this machine only that send the token",
         (false, None) => "for everybody who can reach this machine, without a token",
@@ -64,7 +64,12 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
     };
     topics.set_limits(config.limits);
     let (hosts, origins) = (config.hosts.clone(), config.origins.clone());
-    let access = Access { loopback_only, hosts, origins, token };
+    if let Some(tokens) =
+        tokens.clone().filter(|_| matches!(config.token, Some(TokenSource::File(_))))
+    {
+        spawn(move || tokens.watch())?;
+    }
+    let access = Access { loopback_only, hosts, origins, tokens };
     let log = match &config.log {
         Some(path) => Log::open(path, config.log_reads)
             .map_err(|cause| Error::Log { path: path.clone(), cause })?,

@@ -5,7 +5,7 @@
 //!
 //! HTTP, where every request carries the token (`http/head.rs`); wrong ones are counted there too.
 
-use crate::access::Access;
+use crate::access::{Access, Grant};
 use crate::refusal::Refusal;
 use std::thread;
 use std::time::Duration;
@@ -39,24 +39,29 @@ impl Guesses {
 
 /// Whether a connection has authenticated.
 pub(super) struct Authentication {
-    done: bool,
+    grant: Option<Grant>,
     guesses: Guesses,
 }
 
 impl Authentication {
     /// The state of a connection that has sent nothing yet.
     pub(super) fn new(access: &Access) -> Authentication {
-        Authentication { done: access.is_open(), guesses: Guesses::ALL }
+        Authentication { grant: access.admit(None), guesses: Guesses::ALL }
     }
 
     /// Whether the connection may give commands.
     pub(super) fn is_done(&self) -> bool {
-        self.done
+        self.grant.is_some()
+    }
+
+    /// What the connection may do, once it has authenticated.
+    pub(super) fn grant(&self) -> Option<&Grant> {
+        self.grant.as_ref()
     }
 
     /// Whether it failed too often and has to be closed.
     pub(super) fn has_failed(&self) -> bool {
-        !self.done && self.guesses.are_used_up()
+        !self.is_done() && self.guesses.are_used_up()
     }
 
     /// Checks a token; `how` says how to send it, if it is not right. What was once right stays
@@ -71,8 +76,8 @@ impl Authentication {
         token: Option<&str>,
         how: &'static str,
     ) -> Result<(), Refusal> {
-        if access.admits(token) {
-            self.done = true;
+        if let Some(grant) = access.admit(token) {
+            self.grant = Some(grant);
             return Ok(());
         }
         self.guesses.count();
@@ -83,12 +88,13 @@ impl Authentication {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::Token;
+    use crate::access::{Token, Tokens};
+    use std::sync::Arc;
 
     #[test]
     fn a_connection_has_a_few_attempts() {
-        let token = Some(Token::new("secret").unwrap());
-        let access = Access { token, ..Access::default() };
+        let tokens = Some(Arc::new(Tokens::one(Token::new("secret").unwrap())));
+        let access = Access { tokens, ..Access::default() };
         let mut authentication = Authentication::new(&access);
         assert!(!authentication.is_done());
         for _ in 1..ATTEMPTS_MAX {

@@ -12,6 +12,7 @@
 use super::ANSWERS_SIZE;
 use super::authentication::Authentication;
 use super::publish::BATCH_MAX;
+use crate::access::Grant;
 use crate::activity::{Activity, Role};
 use crate::broker::Broker;
 use crate::push::subscriber::Subscriber;
@@ -20,6 +21,7 @@ use crate::store::admission::Receipt;
 use crate::store::batch::Batch;
 use common::connection::{Connection, Error};
 use common::deadline::ProgressDeadline;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -76,6 +78,7 @@ pub(super) struct Commands<'a, P> {
     pub(super) broker: &'a Arc<Broker>,
     pub(super) subscriber: Subscriber,
     activity: Arc<Activity>,
+    stream: Arc<TcpStream>,
     pub(super) authentication: Authentication,
     /// Publishes that were read and not yet appended.
     pub(super) batch: Batch,
@@ -96,8 +99,9 @@ impl<'a, P: Protocol> Commands<'a, P> {
         let stream = Arc::clone(connection.stream());
         Commands {
             broker,
-            subscriber: Subscriber::new(stream, Arc::clone(&activity), &broker.push),
+            subscriber: Subscriber::new(Arc::clone(&stream), Arc::clone(&activity), &broker.push),
             activity,
+            stream,
             authentication: Authentication::new(&broker.access),
             batch: Batch::default(),
             answers: Vec::new(),
@@ -186,7 +190,20 @@ impl<'a, P: Protocol> Commands<'a, P> {
         let how = P::HOW_TO_AUTHENTICATE;
         let done = self.authentication.check(&self.broker.access, token, how);
         self.broker.log.note("authenticated", P::NAME, &done);
+        if let Some(grant) = self.authentication.grant() {
+            self.broker.access.end_with(grant, &self.stream);
+        }
         done
+    }
+
+    /// What the client may do.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Token`] before it has authenticated.
+    pub(super) fn grant(&self) -> Result<&Grant, Refusal> {
+        let missing = Refusal::Token { how: P::HOW_TO_AUTHENTICATE, is_guess: false };
+        self.authentication.grant().ok_or(missing)
     }
 
     /// Appends the batch where it is full.

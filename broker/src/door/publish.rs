@@ -1,6 +1,7 @@
 //! A publish as a JSON object, and the receipt that answers it: the same fields in every door.
 
 use super::fields;
+use crate::access::{Grant, Right};
 use crate::refusal::Refusal;
 use crate::store::admission::Receipt;
 use crate::store::batch::{Batch, Publisher, Sequence};
@@ -17,16 +18,18 @@ pub(super) const BATCH_MAX: usize = 1024;
 ///
 /// # Errors
 ///
-/// What is wrong, naming the field; the batch is then as it was before.
+/// What is wrong, naming the field, or [`Refusal::Forbidden`]; the batch is then as it was before.
 pub(super) fn add(
     object: &Value<'_>,
     topic_key: &str,
     batch: &mut Batch,
     size_max: usize,
+    grant: &Grant,
 ) -> Result<(), Refusal> {
     let fields = Fields::of(object, topic_key)?;
     let topic = fields::as_text(topic_key, fields.topic)?;
     let topic = topic.ok_or_else(|| Refusal::field(topic_key, "is missing"))?;
+    grant.check(Right::Write, topic)?;
     let publisher = fields.publisher()?;
     match (fields::as_text("message", fields.message)?, fields.messages) {
         (Some(message), None) => batch.publish(topic, publisher, [message].into_iter(), size_max),

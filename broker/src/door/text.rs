@@ -6,6 +6,7 @@
 //! published meanwhile. Only what does not parse is answered.
 
 use super::commands::{Commands, Next, Protocol};
+use crate::access::Right;
 use crate::activity::Activity;
 use crate::broker::Broker;
 use crate::push::format::Format;
@@ -117,6 +118,7 @@ impl Commands<'_, Text> {
             Command::Authenticate { token } => self.authenticate(Some(token)),
             _ if !self.authentication.is_done() => self.authenticate(None),
             Command::Publish { topic, message, id } => {
+                self.grant()?.check(Right::Write, topic)?;
                 let publisher = Publisher { name: id, sequence: None };
                 let size_max = self.broker.message_size_max;
                 self.batch.publish(topic, Some(publisher), [message].into_iter(), size_max)?;
@@ -131,15 +133,18 @@ impl Commands<'_, Text> {
             }
             Command::Unsubscribe { topic, id } => {
                 self.append();
+                self.grant()?.check(Right::Read, topic)?;
                 self.broker.push.end_lasting(id, topic).map(drop)
             }
         }
     }
 
     fn subscribe(&mut self, topic: &str, id: &str) -> Result<(), Refusal> {
+        let permitted = self.grant().and_then(|grant| grant.check(Right::Read, topic));
         let begin = |end| self.subscriber.lasting(id, topic, end);
         let answers = &mut self.answers;
-        let done = self.broker.prepare_for(&self.subscriber, topic).and_then(|()| {
+        let prepared = permitted.and_then(|()| self.broker.prepare_for(&self.subscriber, topic));
+        let done = prepared.and_then(|()| {
             self.subscriber.subscribe(topic, Format::Text, Some(id), begin, answers, |_, _| {})
         });
         if done.is_err() {

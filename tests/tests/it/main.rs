@@ -83,6 +83,7 @@ mod push;
 mod qos;
 mod restarts;
 mod retention;
+mod rights;
 mod shortage;
 mod strangers;
 mod structure;

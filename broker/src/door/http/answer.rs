@@ -112,7 +112,7 @@ impl<'a> Answers<'a> {
     }
 
     /// What a path takes. A page of an allowed origin is told what it may send there.
-    pub(super) fn options(&mut self, allow: &'static str, manner: Manner<'_>) {
+    pub(super) fn options(&mut self, allow: &str, manner: Manner<'_>) {
         let preflight = [
             ("Allow", allow),
             ("Access-Control-Allow-Methods", allow),

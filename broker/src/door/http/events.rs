@@ -44,6 +44,7 @@ impl Door<'_> {
         }
         self.send()?;
         let stream = Arc::clone(self.connection.stream());
+        self.broker.access.end_with(&self.grant, &stream);
         let activity = Arc::clone(&self.activity);
         let subscriber = Subscriber::new(stream, activity, &self.broker.push);
         let mut first = Vec::new();

@@ -1,9 +1,11 @@
 //! Checks of a request's head, before it is routed: its address, its origin, its token.
 
 use super::route::METHODS;
-use crate::access::Access;
+use crate::access::{Access, Grant};
 use crate::refusal::Refusal;
 use common::http::parse::Request;
+use common::http::percent;
+use std::borrow::Cow;
 
 /// What a client without the token is told, whatever it sent instead.
 const HOW: &str = "send 'Authorization: Bearer <token>'";
@@ -36,19 +38,27 @@ pub(super) fn check_origin<'a>(
     access.check_origin(request.fields.get("Origin"), request.authority)
 }
 
-/// Checks the token. Browsers ask what a path takes without one, so `OPTIONS` needs none.
+/// Checks the token, and gives what it is good for. Browsers ask what a path takes without one, so
+/// `OPTIONS` needs none.
 ///
 /// # Errors
 ///
 /// A token that is missing or wrong.
-pub(super) fn check_token(request: &Request<'_>, access: &Access) -> Result<(), Refusal> {
+pub(super) fn check_token(request: &Request<'_>, access: &Access) -> Result<Grant, Refusal> {
     let is_open = request.method == "OPTIONS" || OPEN_PATHS.contains(&request.path);
-    let token = request.fields.get("Authorization").and_then(bearer);
-    if is_open || access.admits(token) {
-        Ok(())
-    } else {
-        Err(Refusal::Token { how: HOW, is_guess: token.is_some() })
+    let header = request.fields.get("Authorization").and_then(bearer).map(Cow::Borrowed);
+    let token = header.or_else(|| token_in_query(request));
+    match access.admit(token.as_deref()) {
+        Some(grant) => Ok(grant),
+        None if is_open => Ok(Grant::EVERYTHING),
+        None => Err(Refusal::Token { how: HOW, is_guess: token.is_some() }),
     }
+}
+
+/// The token in the query of an event stream: a browser's `EventSource` can send no header.
+fn token_in_query<'a>(request: &Request<'a>) -> Option<Cow<'a, str>> {
+    let pairs = (request.path == "/events").then(|| percent::pairs(request.query))?;
+    pairs.filter_map(Result::ok).find(|(name, _)| name == "token").map(|(_, token)| token)
 }
 
 /// The token in the value of `Authorization` (RFC 6750 §2.1; the scheme in any case, RFC 9110

@@ -20,6 +20,7 @@ impl Door<'_> {
         manner: Manner<'_>,
     ) -> Result<(), End> {
         if query.wait.is_some() {
+            self.broker.access.end_with(&self.grant, self.connection.stream());
             // What was answered before must not wait with this one.
             self.send()?;
         }

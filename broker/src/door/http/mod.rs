@@ -18,6 +18,7 @@ use self::route::{Route, TopicsCall};
 use super::authentication::Guesses;
 use super::publish::{self, BATCH_MAX};
 use super::{ANSWERS_SIZE, linger};
+use crate::access::Grant;
 use crate::activity::Activity;
 use crate::broker::Broker;
 use crate::refusal::Refusal;
@@ -42,7 +43,8 @@ pub(crate) fn serve(
 ) {
     let answers = Answers::new(broker.access.origins.vary(), &broker.metrics);
     let (batch, guesses) = (Batch::default(), Guesses::ALL);
-    let mut door = Door { connection, activity, broker, used: 0, batch, answers, guesses };
+    let grant = Grant::EVERYTHING;
+    let mut door = Door { connection, activity, broker, used: 0, batch, answers, guesses, grant };
     // The end of a connection needs no word: the client has left, or was told.
     let _ = door.run(begun);
 }
@@ -60,6 +62,8 @@ struct Door<'a> {
     /// What was not yet sent; the answers of the batch come after it.
     answers: Answers<'a>,
     guesses: Guesses,
+    /// What the client may do, by the token of the last request.
+    grant: Grant,
 }
 
 /// The connection is over: the client is gone, or too slow, or was told all there is to say.
@@ -195,12 +199,19 @@ impl<'a> Door<'a> {
             },
             Body::Chunked => None,
         };
-        let route = admitted.and_then(|()| route::of(&request));
+        let route = admitted.and_then(|grant| {
+            let route = route::of(&request).and_then(|route| route.permit(&grant))?;
+            self.grant = grant;
+            Ok(route)
+        });
+        if let Err(refusal @ Refusal::Forbidden { .. }) = &route {
+            deny(refusal);
+        }
         match (body, route) {
             (Some(body), Ok(route)) => {
                 self.used += head_size + body.len();
                 let mut share = broker.input_budget.share();
-                take(route, body, manner, &mut self.batch, broker, &mut share)
+                take(route, body, manner, &mut self.batch, broker, &mut share, &self.grant)
             }
             (Some(body), Err(refusal)) => {
                 self.used += head_size + body.len();
@@ -264,7 +275,8 @@ impl<'a> Door<'a> {
             let size = self.fill(deadline.at(), &refusal, manner)?;
             deadline.progressed(size);
         }
-        Ok(take(route, &gathered, manner, &mut self.batch, self.broker, &mut share))
+        let Door { batch, broker, grant, .. } = self;
+        Ok(take(route, &gathered, manner, batch, broker, &mut share, grant))
     }
 
     /// Sends what is ready and waits for more of a head.
@@ -321,7 +333,7 @@ impl<'a> Door<'a> {
             Route::Alive | Route::Ready => {
                 self.answers.content(200, Type::Text, b"ok\n", &[], manner);
             }
-            Route::Options { allow } => self.answers.options(allow, manner),
+            Route::Options { allow, .. } => self.answers.options(&allow, manner),
             Route::Messages(query) => self.messages(&query, manner)?,
             Route::Events(query) => self.events(&query, manner)?,
             Route::Topics(call) => self.topics(&call, manner)?,
@@ -415,12 +427,13 @@ fn take<'a>(
     batch: &mut Batch,
     broker: &Broker,
     share: &mut Share<'_>,
+    grant: &Grant,
 ) -> Next<'a> {
     let size_max = broker.message_size_max;
     let added = match &mut route {
         Route::Publish => share.grow(DocumentSize::default().of(body)).and_then(|()| {
             let object = json::parse(body).map_err(Refusal::Json)?;
-            publish::add(&object, "topic", batch, size_max)
+            publish::add(&object, "topic", batch, size_max, grant)
         }),
         Route::Lines { topic } => share
             .grow(input_budget::lines_size(body))

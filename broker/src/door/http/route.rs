@@ -1,5 +1,6 @@
 //! From a request's head to what it asks for.
 
+use crate::access::{Grant, Right};
 use crate::door::fields;
 use crate::refusal::Refusal;
 use crate::store::change::Upto;
@@ -32,10 +33,48 @@ pub(super) enum Route {
     Alive,
     /// `GET /readyz`.
     Ready,
-    /// `OPTIONS`: these methods.
-    Options { allow: &'static str },
+    /// `OPTIONS`: these methods; of one topic, those that the client may use.
+    Options { allow: String, topic: Option<String> },
     /// Nothing: it is refused.
     Refuse(Refusal),
+}
+
+impl Route {
+    /// This, if it is permitted; a publish is looked at once its topic is known. No `_` arm: a new
+    /// route has to choose.
+    pub(super) fn permit(self, grant: &Grant) -> Result<Route, Refusal> {
+        match &self {
+            Route::Messages(query) => grant.check(Right::Read, &query.topic)?,
+            Route::Events(query) => {
+                query.topics.iter().try_for_each(|topic| grant.check(Right::Read, topic))?;
+            }
+            Route::Lines { topic } => grant.check(Right::Write, topic)?,
+            Route::Topics(TopicsCall::Show(topic)) => grant.check(Right::Read, topic)?,
+            Route::Topics(
+                TopicsCall::Create(topic, _)
+                | TopicsCall::Delete(topic)
+                | TopicsCall::Trim(topic, _),
+            ) => grant.check(Right::Admin, topic)?,
+            Route::Topics(TopicsCall::List) | Route::Metrics => grant.check_any(Right::Read)?,
+            Route::Options { allow, topic: Some(topic) } => {
+                let may_use = |method: &&str| match *method {
+                    "GET" | "HEAD" => grant.allows(Right::Read, topic),
+                    "POST" => grant.allows(Right::Write, topic),
+                    "OPTIONS" => true,
+                    _ => grant.allows(Right::Admin, topic),
+                };
+                let allow: Vec<&str> = allow.split(", ").filter(may_use).collect();
+                return Ok(Route::Options { allow: allow.join(", "), topic: None });
+            }
+            Route::Publish
+            | Route::Page
+            | Route::Alive
+            | Route::Ready
+            | Route::Options { .. }
+            | Route::Refuse(_) => {}
+        }
+        Ok(self)
+    }
 }
 
 /// The query of `GET /messages`.
@@ -103,7 +142,8 @@ pub(super) fn of(request: &Request<'_>) -> Result<Route, Refusal> {
         _ => return Err(Refusal::UnknownPath),
     };
     if request.method == "OPTIONS" {
-        return Ok(Route::Options { allow });
+        let topic = topic.and_then(|topic| Some(percent::decode(topic, false).ok()?.into_owned()));
+        return Ok(Route::Options { allow: allow.to_owned(), topic });
     }
     if !allow.split(", ").any(|method| method == request.method) {
         return Err(Refusal::Method { allow });

@@ -3,6 +3,7 @@
 use super::answer::Type;
 use super::route::TopicsCall;
 use super::{Door, End, Manner};
+use crate::access::Right;
 use crate::door::{BYTE_ORDER_MARK, bounds};
 use crate::refusal::Refusal;
 use crate::store::batch::Batch;
@@ -49,7 +50,8 @@ impl Door<'_> {
     /// its way, like the largest body at most, so that it can always be had alone.
     fn list(&mut self, manner: Manner<'_>) -> Result<(), End> {
         let mut share = self.broker.input_budget.share();
-        let topics = self.broker.push.topics.list();
+        let mut topics = self.broker.push.topics.list();
+        topics.retain(|(topic, _)| self.grant.allows(Right::Read, topic));
         let size: usize = topics.iter().map(|(topic, _)| topic.len() + SUMMARY_SIZE).sum();
         if let Err(refusal) = share.grow(size.min(BODY_SIZE_MAX)) {
             self.answers.refusal(&refusal, &[], manner);

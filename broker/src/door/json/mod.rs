@@ -11,6 +11,7 @@ mod topic;
 
 use super::commands::{Commands, Next, Protocol};
 use super::{fields, publish};
+use crate::access::Right;
 use crate::activity::Activity;
 use crate::broker::Broker;
 use crate::home::index::{Address, Presence};
@@ -210,11 +211,29 @@ impl Commands<'_, Json> {
         }
     }
 
+    /// Checks whether the client may give a command. What is not named here takes all rights.
+    fn check_right(&self, command: &str, arguments: &Value<'_>) -> Result<(), Refusal> {
+        let dialect = self.protocol.dialect;
+        let right = match command {
+            // Looked at where it is subscribed to, so that the refusal says which topic it is.
+            "subscribe" if dialect == Dialect::Topic => return Ok(()),
+            "subscribe" | "unsubscribe" | "pull" | "ack" | "list_topics" => Right::Read,
+            _ => Right::Admin,
+        };
+        let grant = self.grant()?;
+        match fields::text(arguments, dialect.key())? {
+            Some(topic) => grant.check(right, topic),
+            None if right == Right::Read => grant.check_any(right),
+            None => grant.check_all(right),
+        }
+    }
+
     fn carry_out(&mut self, command: &str, arguments: &Value<'_>) -> Result<(), Refusal> {
         let dialect = self.protocol.dialect;
         if self.authentication.is_done() && command.eq_ignore_ascii_case("publish") {
             let size_max = self.broker.message_size_max;
-            publish::add(arguments, dialect.key(), &mut self.batch, size_max)?;
+            let grant = self.grant()?.clone();
+            publish::add(arguments, dialect.key(), &mut self.batch, size_max, &grant)?;
             self.protocol.dialects.push(dialect);
             self.bound_batch();
             return Ok(());
@@ -227,6 +246,7 @@ impl Commands<'_, Json> {
             dialect.write_authenticated(&mut self.answers);
             return Ok(());
         }
+        self.check_right(&command, arguments)?;
         match dialect {
             Dialect::Channel => self.channel_command(&command, arguments),
             Dialect::Topic => self.topic_command(&command, arguments),

@@ -1,6 +1,7 @@
 //! The dialect of topics: every command is answered, in order.
 
 use super::{Dialect, Json};
+use crate::access::Right;
 use crate::door::bounds;
 use crate::door::commands::Commands;
 use crate::door::fields::{digest, field, number, required_text, text, topic};
@@ -68,6 +69,7 @@ impl Commands<'_, Json> {
     }
 
     fn subscribe(&mut self, topic: &str, arguments: &Value<'_>) -> Result<(), Refusal> {
+        self.grant()?.check(Right::Read, topic)?;
         let from = number(arguments, "from")?;
         let stream = stream(arguments)?;
         let name = text(arguments, "subscriber")?;

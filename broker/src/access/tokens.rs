@@ -1,0 +1,466 @@
+//! Tokens, and what each of them may do.
+//!
+//! A file holds a token a line: `TOKEN [RIGHTS [PATTERN…]]`, with a tab between two fields. Rights
+//! are `read`, `write` and `admin`, joined by commas; without them a token may do everything.
+//! Patterns choose the topics that it is for; without one, all are.
+//!
+//! # Guarantee
+//!
+//! Tokens are compared in a time that does not depend on their bytes, and are never shown. A file
+//! that changes is read again within seconds, and connections whose token is gone, or may do
+//! something else now, are ended. A file that cannot be used changes nothing: it never opens the
+//! broker.
+
+use crate::refusal::Refusal;
+use common::pattern::Pattern;
+use std::collections::HashSet;
+use std::fs::File;
+use std::hint::black_box;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+use std::{error, fmt, thread};
+
+/// The longest token, in bytes: it has to fit into one header line.
+pub(super) const TOKEN_SIZE_MAX: usize = 4096;
+
+/// The largest file of tokens, in bytes: no need to read a device to its end.
+const FILE_SIZE_MAX: u64 = 1 << 20;
+
+/// How often a file is looked at.
+const WATCH_TIME: Duration = Duration::from_secs(1);
+
+/// A secret that opens the broker.
+#[derive(Clone)]
+pub struct Token(String);
+
+impl Token {
+    /// The token that `text` holds, white space around it aside.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be one.
+    pub fn new(text: &str) -> Result<Token, &'static str> {
+        let text = text.trim();
+        if text.is_empty() {
+            Err("there is no token in it")
+        } else if text.len() > TOKEN_SIZE_MAX {
+            Err("the token is longer than 4096 bytes")
+        } else if !text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            Err("the token is not printable ASCII")
+        } else {
+            Ok(Token(text.to_owned()))
+        }
+    }
+
+    /// The secret itself, for a broker that asks for it.
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// Compares every byte, whatever the first ones are: the time tells the length of what was
+    /// given, which whoever gave it knows.
+    pub(super) fn equals(&self, given: &str) -> bool {
+        let mut own = self.0.bytes().cycle();
+        let mut difference = u8::from(self.0.len() != given.len());
+        for byte in given.bytes() {
+            difference |= black_box(byte ^ own.next().unwrap_or_default());
+        }
+        black_box(difference) == 0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(not shown)")
+    }
+}
+
+/// Something that a token may be good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Right {
+    /// To read messages, and what is known of topics and subscribers.
+    Read,
+    /// To publish.
+    Write,
+    /// To create, change and delete topics, and all that is about other brokers.
+    Admin,
+}
+
+impl Right {
+    const ALL: [Right; 3] = [Right::Read, Right::Write, Right::Admin];
+
+    /// How it is written.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Right::Read => "read",
+            Right::Write => "write",
+            Right::Admin => "admin",
+        }
+    }
+}
+
+/// What a token may do.
+#[derive(Debug, PartialEq, Eq)]
+struct Rights {
+    rights: Vec<Right>,
+    /// The topics that it is for; all, where there is none.
+    patterns: Vec<Pattern>,
+}
+
+/// What a client may do that was let in.
+#[derive(Debug, Clone)]
+pub(crate) struct Grant(Option<Arc<Rights>>);
+
+impl Grant {
+    /// Everything: no token is asked for.
+    pub(crate) const EVERYTHING: Grant = Grant(None);
+
+    /// Whether something may be done to a topic.
+    pub(crate) fn allows(&self, right: Right, topic: &str) -> bool {
+        self.0.as_deref().is_none_or(|Rights { rights, patterns }| {
+            let chosen = || patterns.iter().any(|pattern| pattern.matches(topic));
+            rights.contains(&right) && (patterns.is_empty() || chosen())
+        })
+    }
+
+    /// Checks whether something may be done to a topic.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Forbidden`].
+    pub(crate) fn check(&self, right: Right, topic: &str) -> Result<(), Refusal> {
+        if self.allows(right, topic) {
+            Ok(())
+        } else {
+            Err(Refusal::Forbidden { right: right.name() })
+        }
+    }
+
+    /// Checks whether something may be done to some topic; which of them, is seen later.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Forbidden`].
+    pub(crate) fn check_any(&self, right: Right) -> Result<(), Refusal> {
+        match &self.0 {
+            Some(rights) if !rights.rights.contains(&right) => {
+                Err(Refusal::Forbidden { right: right.name() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks whether something may be done to the broker as a whole.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Forbidden`].
+    pub(crate) fn check_all(&self, right: Right) -> Result<(), Refusal> {
+        match &self.0 {
+            Some(rights) if !rights.patterns.is_empty() => {
+                Err(Refusal::Forbidden { right: right.name() })
+            }
+            _ => self.check_any(right),
+        }
+    }
+}
+
+/// All tokens of a broker.
+pub(crate) struct Tokens {
+    /// The file that they are from; none, where the environment names the one there is.
+    path: Option<PathBuf>,
+    state: Mutex<State>,
+}
+
+/// Held to compare or to change, never across I/O but that of shutting sockets down.
+#[derive(Default)]
+struct State {
+    list: Vec<(Token, Arc<Rights>)>,
+    /// Connections that go on by what they were allowed when they came.
+    holders: Vec<(Arc<Rights>, Weak<TcpStream>)>,
+}
+
+impl State {
+    fn knows(&self, rights: &Arc<Rights>) -> bool {
+        self.list.iter().any(|(_, known)| Arc::ptr_eq(known, rights))
+    }
+}
+
+impl Tokens {
+    /// One token, which may do everything.
+    pub(crate) fn one(token: Token) -> Tokens {
+        let rights = Rights { rights: Right::ALL.to_vec(), patterns: Vec::new() };
+        let list = vec![(token, Arc::new(rights))];
+        Tokens { path: None, state: Mutex::new(State { list, ..State::default() }) }
+    }
+
+    /// The tokens of a file.
+    ///
+    /// # Errors
+    ///
+    /// Why there are none.
+    pub(crate) fn read(path: &Path) -> Result<Tokens, TokenError> {
+        let list = parse(&read(path).map_err(TokenError::File)?)?;
+        let list = list.into_iter().map(|(token, rights)| (token, Arc::new(rights))).collect();
+        let state = Mutex::new(State { list, ..State::default() });
+        Ok(Tokens { path: Some(path.to_owned()), state })
+    }
+
+    /// What a token is good for; nothing, where it is none of these. All of them are compared.
+    pub(super) fn find(&self, given: &str) -> Option<Grant> {
+        let mut found = None;
+        for (token, rights) in &self.state().list {
+            if token.equals(given) {
+                found = Some(Grant(Some(Arc::clone(rights))));
+            }
+        }
+        found
+    }
+
+    /// Ends a connection when what it was granted is so no more.
+    pub(super) fn end_with(&self, grant: &Grant, stream: &Arc<TcpStream>) {
+        let Some(rights) = &grant.0 else { return };
+        let mut state = self.state();
+        if !state.knows(rights) {
+            let _ = stream.shutdown(Shutdown::Both);
+            return;
+        }
+        if state.holders.len() == state.holders.capacity() {
+            state.holders.retain(|(_, stream)| stream.strong_count() > 0);
+        }
+        state.holders.push((Arc::clone(rights), Arc::downgrade(stream)));
+    }
+
+    /// Reads the file again whenever it changes, for ever. A change counts once it was found twice:
+    /// a file that is just being written is no change yet.
+    pub(crate) fn watch(&self) {
+        let Some(path) = &self.path else { return };
+        let mut known = read(path).ok();
+        let mut before = known.clone();
+        let mut told = String::new();
+        loop {
+            thread::sleep(WATCH_TIME);
+            let text = read(path);
+            let now = text.as_ref().ok().cloned();
+            let is_steady = now == before;
+            before.clone_from(&now);
+            if !is_steady || now == known {
+                continue;
+            }
+            match text.map_err(TokenError::File).and_then(|text| parse(&text)) {
+                Ok(list) => {
+                    known = now;
+                    told.clear();
+                    self.replace(list);
+                }
+                Err(cause) => {
+                    let line = common::flags::one_line(&cause);
+                    if line != told {
+                        let path = path.display();
+                        let stays = "the tokens stay as they were";
+                        let _ = writeln!(io::stderr(), "broker: {path}: {line}; {stays}");
+                        told = line;
+                    }
+                }
+            }
+        }
+    }
+
+    fn replace(&self, list: Vec<(Token, Rights)>) {
+        let mut state = self.state();
+        let before = std::mem::take(&mut state.list);
+        for (token, rights) in list {
+            // What is as it was goes on.
+            let same = before
+                .iter()
+                .find(|(known, before)| known.equals(token.text()) && **before == rights);
+            let rights = same.map_or_else(|| Arc::new(rights), |(_, rights)| Arc::clone(rights));
+            state.list.push((token, rights));
+        }
+        let mut holders = std::mem::take(&mut state.holders);
+        holders.retain(|(rights, stream)| {
+            let stays = state.knows(rights);
+            if let Some(stream) = stream.upgrade().filter(|_| !stays) {
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+            stays
+        });
+        state.holders = holders;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing here panics half way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tokens(not shown)")
+    }
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(FILE_SIZE_MAX).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The tokens that a text holds, a line each. Empty lines mean nothing.
+fn parse(text: &str) -> Result<Vec<(Token, Rights)>, TokenError> {
+    let mut list = Vec::new();
+    let mut seen = HashSet::new();
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    for (line, number) in text.lines().zip(1..) {
+        if line.trim().is_empty() {
+            continue;
+        }
+        let wrong = |reason| TokenError::Line { number, reason };
+        let mut fields = line.split('\t').map(str::trim).filter(|field| !field.is_empty());
+        let token = Token::new(fields.next().unwrap_or_default()).map_err(wrong)?;
+        if !seen.insert(token.text().to_owned()) {
+            return Err(wrong("the token stands there twice"));
+        }
+        let rights = match fields.next() {
+            None => Right::ALL.to_vec(),
+            Some(names) => names
+                .split(',')
+                .map(|name| Right::ALL.into_iter().find(|right| right.name() == name.trim()))
+                .collect::<Option<Vec<_>>>()
+                .ok_or_else(|| wrong("rights are read, write and admin, joined by commas"))?,
+        };
+        let patterns = fields.map(Pattern::new).collect::<Option<Vec<_>>>();
+        let patterns = patterns.ok_or_else(|| wrong("a pattern has 1 to 255 bytes"))?;
+        list.push((token, Rights { rights, patterns }));
+    }
+    if list.is_empty() { Err(TokenError::Empty) } else { Ok(list) }
+}
+
+/// Why there is no token where one was announced.
+#[derive(Debug)]
+pub enum TokenError {
+    /// The file cannot be read.
+    File(io::Error),
+    /// There is nothing, or only white space.
+    Empty,
+    /// A line is wrong.
+    Line {
+        /// Counted from 1.
+        number: usize,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+}
+
+impl fmt::Display for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TokenError::File(_) => f.write_str("the file cannot be read"),
+            TokenError::Empty => f.write_str("there is no token in it"),
+            TokenError::Line { number, reason } => write!(f, "line {number}: {reason}"),
+        }
+    }
+}
+
+impl error::Error for TokenError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            TokenError::File(cause) => Some(cause),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_line_says_what_a_token_may_do() {
+        let text =
+            "\u{feff}all\r\n\n reader \tread\nboth\tread, write\ta/*\tb c\nboss\tadmin\t**\n";
+        let list = parse(text).unwrap();
+        let shown: Vec<_> = list
+            .iter()
+            .map(|(token, rights)| (token.text(), format!("{rights:?}")))
+            .map(|(token, rights)| format!("{token} {rights}"))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "all Rights { rights: [Read, Write, Admin], patterns: [] }",
+                "reader Rights { rights: [Read], patterns: [] }",
+                "both Rights { rights: [Read, Write], patterns: [Pattern(\"a/*\"), Pattern(\"b c\")] }",
+                "boss Rights { rights: [Admin], patterns: [Pattern(\"**\")] }",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_could_mean_something_else_is_refused() {
+        for (text, number) in [
+            ("a\tRead", 1),
+            ("a\nb\treadwrite", 2),
+            ("a\tread,", 1),
+            ("a\nb\n\na", 4),
+            ("caf\u{e9}", 1),
+            (&format!("a\tread\t{}", "x".repeat(256)), 1),
+            (&"x".repeat(TOKEN_SIZE_MAX + 1), 1),
+        ] {
+            let error = parse(text).unwrap_err();
+            let found = matches!(error, TokenError::Line { number: it, .. } if it == number);
+            assert!(found, "{text:?}: {error}");
+        }
+        for empty in ["", " \n\t\n", "\u{feff}"] {
+            assert!(matches!(parse(empty), Err(TokenError::Empty)), "{empty:?}");
+        }
+    }
+
+    #[test]
+    fn a_grant_is_for_what_it_names() {
+        let tokens = Tokens::one(Token::new("x").unwrap());
+        tokens.replace(parse("r\tread\ta/**\nw\twrite\nall\n").unwrap());
+        assert!(tokens.find("x").is_none() && tokens.find("").is_none());
+        let [reader, writer, all] = ["r", "w", "all"].map(|token| tokens.find(token).unwrap());
+        assert!(reader.allows(Right::Read, "a/b") && !reader.allows(Right::Read, "b"));
+        assert!(!reader.allows(Right::Write, "a/b"));
+        assert!(reader.check_any(Right::Read).is_ok() && reader.check_all(Right::Read).is_err());
+        assert!(writer.allows(Right::Write, "b") && writer.check_all(Right::Write).is_ok());
+        assert!(writer.check_any(Right::Read).is_err());
+        for right in Right::ALL {
+            assert!(all.allows(right, "any") && all.check_all(right).is_ok());
+            assert!(Grant::EVERYTHING.allows(right, "any"));
+        }
+    }
+
+    #[test]
+    fn connections_end_when_their_token_is_gone_or_may_do_something_else() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let connect = || {
+            let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            (Arc::new(listener.accept().unwrap().0), client)
+        };
+        let tokens = Tokens::one(Token::new("x").unwrap());
+        tokens.replace(parse("gone\nother\tread\nsame\tread\n").unwrap());
+        let held = ["gone", "other", "same"].map(|token| {
+            let (stream, client) = connect();
+            let grant = tokens.find(token).unwrap();
+            tokens.end_with(&grant, &stream);
+            (stream, client, grant)
+        });
+        tokens.replace(parse("other\twrite\nsame\tread\n").unwrap());
+        let ended = held.each_ref().map(|(_, client, _)| {
+            client.set_nonblocking(true).unwrap();
+            matches!((&*client).read(&mut [0]), Ok(0))
+        });
+        assert_eq!(ended, [true, true, false]);
+        // One that comes while the file changes.
+        let (late, client) = connect();
+        tokens.end_with(&held[0].2, &late);
+        assert_eq!((&client).read(&mut [0]).unwrap(), 0);
+    }
+}
