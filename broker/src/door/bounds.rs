@@ -6,6 +6,9 @@ use crate::store::retention::{Bound, BoundsChange, Limits, age};
 use common::json::{Object, Value};
 use common::units::{Size, Time};
 
+/// The fields.
+pub(super) const NAMES: [&str; 3] = ["keep_messages", "keep_bytes", "keep_for"];
+
 /// The bounds that an object names. A field that is missing leaves a bound as it is, `null` is
 /// none, `"default"` goes back to the broker's.
 pub(super) fn change(object: &Value<'_>) -> Result<BoundsChange, Refusal> {

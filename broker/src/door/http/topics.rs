@@ -109,9 +109,12 @@ impl Door<'_> {
 
 /// The bounds that the body of a `PUT` names, which is a JSON object.
 pub(super) fn read_bounds(body: &[u8]) -> Result<BoundsChange, Refusal> {
-    match json::parse(body) {
-        Ok(object @ Value::Object(_)) => bounds::change(&object),
-        _ => Err(Refusal::NoBounds),
+    let Ok(object) = json::parse(body) else { return Err(Refusal::NoBounds) };
+    let Value::Object(members) = &object else { return Err(Refusal::NoBounds) };
+    // A name that is mistyped must not look as if it counted.
+    match members.iter().find(|(key, _)| !bounds::NAMES.contains(&&**key)) {
+        Some((key, _)) => Err(Refusal::field(key, "is not a bound of a topic")),
+        None => bounds::change(&object),
     }
 }
 
