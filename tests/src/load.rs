@@ -5,6 +5,7 @@
 //! where it was, and now and then leaves on purpose.
 
 mod follow;
+mod lasting;
 mod link;
 mod publish;
 

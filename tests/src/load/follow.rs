@@ -1,5 +1,6 @@
 //! A follower that comes back to where it was.
 
+use super::lasting::Bounds;
 use super::{Link, PAUSE, Place, Shared, chance};
 use common::{json, random};
 use std::io::{self, ErrorKind};
@@ -23,16 +24,25 @@ pub enum Follower {
     Events,
     /// `subscribe` in a JSON session.
     Json,
+    /// `subscribe` under this name, which is acknowledged and ended now and then; its first topic.
+    Lasting(&'static str),
 }
 
 /// One follower's state.
-struct Following<'a> {
+pub(super) struct Following<'a> {
     address: &'a str,
     place: &'a Place,
-    shared: &'a Shared,
+    pub(super) shared: &'a Shared,
+    /// The name of its lasting subscription.
+    pub(super) name: &'static str,
+    /// Where that subscription may go on.
+    pub(super) bounds: Bounds,
+    /// It waits for an answer, and does not leave meanwhile: a command of a connection that was
+    /// left may be carried out after those of the next one.
+    pub(super) waits: bool,
     /// The last id of an event.
     last_id: Option<String>,
-    chance: u64,
+    pub(super) chance: u64,
     /// When it came the last time.
     came: Instant,
 }
@@ -40,27 +50,46 @@ struct Following<'a> {
 pub(super) fn run(follower: Follower, address: &str, place: &Place, shared: &Arc<Shared>) {
     let chance = random::random() | 1;
     let came = Instant::now();
-    let mut following = Following { address, place, shared, last_id: None, chance, came };
+    let name = if let Follower::Lasting(name) = follower { name } else { "" };
+    let bounds = Bounds::default();
+    let mut following = Following {
+        address,
+        place,
+        shared,
+        name,
+        bounds,
+        waits: false,
+        last_id: None,
+        chance,
+        came,
+    };
     while !shared.is_over.load(Ordering::Relaxed) {
         // How it ended does not matter: it comes back, or it is over.
         let _ = match follower {
             Follower::Poll => following.poll(),
             Follower::Events => following.events(),
             Follower::Json => following.json(),
+            Follower::Lasting(_) => following.lasting(),
         };
         thread::sleep(PAUSE);
     }
 }
 
 impl Following<'_> {
-    fn connect(&mut self) -> io::Result<Link> {
+    pub(super) fn connect(&mut self) -> io::Result<Link> {
         self.came = Instant::now();
         Link::connect(self.address, Some(Arc::clone(&self.shared.is_over)))
     }
 
-    fn topics(&self) -> Vec<(String, u64)> {
+    pub(super) fn topics(&self) -> Vec<(String, u64)> {
         let place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
         place.iter().map(|(topic, next)| (topic.clone(), *next)).collect()
+    }
+
+    /// Stands at another offset from now on.
+    pub(super) fn go_on_at(&mut self, topic: &str, next: u64) {
+        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        place.insert(topic.to_owned(), next);
     }
 
     /// Takes a message in. An error is the wish to leave.
@@ -73,9 +102,9 @@ impl Following<'_> {
         self.shared.checker().seen(topic, offset, message);
         place.insert(topic.to_owned(), offset + 1);
         // In the end it stays, and so comes to the end.
-        let may_leave = !self.shared.publishing_is_over.load(Ordering::Relaxed);
+        let is_over = self.shared.publishing_is_over.load(Ordering::Relaxed);
         let leaves = chance(&mut self.chance).is_multiple_of(LEAVE_EVERY);
-        if may_leave && leaves && self.came.elapsed() >= STAY {
+        if !is_over && !self.waits && leaves && self.came.elapsed() >= STAY {
             return Err(io::Error::other("left on purpose"));
         }
         Ok(())
@@ -148,7 +177,7 @@ impl Following<'_> {
     }
 
     /// A message as an object, or something that must not come.
-    fn message(&mut self, text: &str) -> io::Result<()> {
+    pub(super) fn message(&mut self, text: &str) -> io::Result<()> {
         let parsed = json::parse(text.as_bytes())
             .map_err(|error| io::Error::new(ErrorKind::InvalidData, error.to_string()))?;
         let field = |name| parsed.get(name).and_then(json::Value::as_str);
@@ -160,7 +189,8 @@ impl Following<'_> {
     }
 
     /// No place of a follower may ever be refused: what it saw is there.
-    fn refused(&self, text: &str) -> io::Result<()> {
+    pub(super) fn refused(&self, text: &str) -> io::Result<()> {
+        eprintln!("a follower was told: {text}");
         self.shared.checker().contradicted();
         Err(io::Error::other(text.to_owned()))
     }

@@ -1,4 +1,4 @@
-//! Chaos: a broker, nine publishers and four subscribers, killed at random under load.
+//! Chaos: a broker, nine publishers and six subscribers, killed at random under load.
 //!
 //! At the end every topic is read whole and held against what publishers were told and readers
 //! saw. Ends with status 0 if nothing was lost, doubled, moved or made up, else 1.
@@ -196,7 +196,8 @@ fn run(config: Config) -> Result<(), Failed> {
 }
 
 /// Six publishers that repeat what was not answered, two of them over a network that loses
-/// things, and three followers. The other three publishers and the last subscriber are programs.
+/// things, and five followers, two of them with lasting subscriptions that
+/// are acknowledged, ended and begun again. The other three publishers and the last subscriber are programs.
 fn start_load(system: &System, lossy: &str) -> Load {
     let mut load = Load::on(&system.address());
     load.publish("http", "even", Door::Http, PAUSE);
@@ -208,6 +209,8 @@ fn start_load(system: &System, lossy: &str) -> Load {
     load.follow(&["odd"], Follower::Poll);
     load.follow(&["even", "odd"], Follower::Events);
     load.follow(&["even", "odd"], Follower::Json);
+    load.follow(&["odd"], Follower::Lasting("anna"));
+    load.follow(&["even"], Follower::Lasting("bert"));
     load
 }
 

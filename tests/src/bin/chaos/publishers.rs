@@ -107,7 +107,9 @@ impl FilePublisher {
 
     fn start(&mut self, system: &System) {
         let mut command = program::command("publisher");
-        command.args(["--wait", "60", "--topic", self.topic, "--file", "file.txt", "file"]);
+        // A file of its own id each: under an id that is known, a file has to go on as before.
+        let id = format!("file-{}", self.files);
+        command.args(["--wait", "60", "--topic", self.topic, "--file", "file.txt", &id]);
         system.introduce(&mut command);
         self.process = Some(Process::start("publisher", command, &self.folder));
     }
