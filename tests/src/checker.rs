@@ -46,7 +46,24 @@ struct Topic {
     seen: BTreeSet<(u64, String)>,
 }
 
-/// How often each thing happened. All but the first four have to be 0.
+/// What is left of a topic at the end.
+#[derive(Debug, Default, Clone)]
+pub struct List {
+    /// The offset of the first message that was not let go.
+    pub first: u64,
+    /// All messages from there on.
+    pub messages: Vec<String>,
+}
+
+impl List {
+    /// The offset behind the last message.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.first + self.messages.len() as u64
+    }
+}
+
+/// How often each thing happened. All but the first five have to be 0.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
     /// Values that publishers sent.
@@ -57,6 +74,8 @@ pub struct Counts {
     pub unknown: u64,
     /// Different places of topics that readers saw.
     pub seen: u64,
+    /// Acknowledged or seen at an offset that the topic has let go, on purpose.
+    pub let_go: u64,
     /// Acknowledged, and not there.
     pub lost: u64,
     /// Seen by a reader, and not there.
@@ -103,8 +122,8 @@ impl Checker {
         self.topics.keys().cloned().collect()
     }
 
-    /// Counts, with `list` giving all messages of a topic.
-    pub fn check(&self, mut list: impl FnMut(&str) -> Vec<String>) -> Counts {
+    /// Counts, with `list` giving all that is left of a topic.
+    pub fn check(&self, mut list: impl FnMut(&str) -> List) -> Counts {
         let mut counts = Counts { contradictions: self.contradictions, ..Counts::default() };
         for (name, topic) in &self.topics {
             topic.check(&list(name), &mut counts);
@@ -121,10 +140,12 @@ impl Checker {
 }
 
 impl Topic {
-    fn check(&self, list: &[String], counts: &mut Counts) {
+    fn check(&self, list: &List, counts: &mut Counts) {
+        let List { first, messages: list } = list;
+        let first = *first;
         let mut places: HashMap<&str, u64> = HashMap::new();
         let mut last: HashMap<&str, u64> = HashMap::new();
-        for (offset, value) in (0..).zip(list) {
+        for (offset, value) in (first..).zip(list) {
             if !self.sent.contains(value) {
                 let is_piece = self.sent.iter().any(|sent| sent.contains(value.as_str()));
                 *(if is_piece { &mut counts.torn } else { &mut counts.invented }) += 1;
@@ -142,13 +163,26 @@ impl Topic {
             }
         }
         for (value, offset) in &self.acknowledged {
+            if offset.is_some_and(|told| told < first) {
+                // It may be gone; where it is still there it was stored twice.
+                counts.let_go += 1;
+                counts.duplicate += u64::from(places.contains_key(value.as_str()));
+                continue;
+            }
             match places.get(value.as_str()) {
                 None => counts.lost += 1,
                 Some(place) => counts.moved += u64::from(offset.is_some_and(|told| told != *place)),
             }
         }
         for (offset, value) in &self.seen {
-            let found = usize::try_from(*offset).ok().and_then(|offset| list.get(offset));
+            let told = self.acknowledged.get(value).copied().flatten();
+            if *offset < first {
+                counts.let_go += u64::from(told.is_none());
+                counts.moved += u64::from(told.is_some_and(|told| told != *offset));
+                continue;
+            }
+            let index = usize::try_from(offset - first).ok();
+            let found = index.and_then(|index| list.get(index));
             if found == Some(value) {
                 continue;
             }
@@ -193,7 +227,11 @@ impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Counts { sent, acknowledged, unknown, seen, .. } = self;
         write!(f, "{sent} sent, {acknowledged} acknowledged, {unknown} unknown but there, ")?;
-        write!(f, "{seen} seen:")?;
+        write!(f, "{seen} seen")?;
+        if self.let_go > 0 {
+            write!(f, ", {} let go", self.let_go)?;
+        }
+        f.write_str(":")?;
         for (index, (name, count)) in self.faults().iter().enumerate() {
             let comma = if index > 0 { "," } else { "" };
             write!(f, "{comma} {count} {name}")?;
@@ -218,9 +256,26 @@ mod tests {
         (checker, values)
     }
 
+    fn whole(list: &[String]) -> List {
+        List { first: 0, messages: list.to_vec() }
+    }
+
+    #[test]
+    fn what_was_let_go_is_neither_lost_nor_may_it_come_back() {
+        let (mut checker, list) = three();
+        let rest = |first: usize| List { first: first as u64, messages: list[first..].to_vec() };
+        let counts = checker.check(|_| rest(2));
+        assert!(counts.is_clean(), "{counts}");
+        assert_eq!(counts.let_go, 2);
+        let again = List { first: 2, messages: vec![list[2].clone(), list[0].clone()] };
+        assert_eq!(checker.check(|_| again.clone()).duplicate, 1);
+        checker.seen("t", 1, &list[0]);
+        assert_eq!(checker.check(|_| rest(2)).moved, 1);
+    }
+
     #[track_caller]
     fn assert_found(checker: &Checker, list: &[String], expected: &[(&str, u64)]) {
-        let counts = checker.check(|_| list.to_vec());
+        let counts = checker.check(|_| whole(list));
         let found: Vec<_> = counts.faults().into_iter().filter(|(_, count)| *count > 0).collect();
         assert_eq!(found, expected, "{counts}");
         assert_eq!(counts.is_clean(), expected.is_empty());
@@ -230,7 +285,7 @@ mod tests {
     fn nothing_is_found_where_all_is_as_it_was_told() {
         let (checker, list) = three();
         assert_found(&checker, &list, &[]);
-        let counts = checker.check(|_| list.clone());
+        let counts = checker.check(|_| whole(&list));
         assert_eq!((counts.sent, counts.acknowledged, counts.seen), (3, 3, 3));
     }
 
@@ -241,7 +296,7 @@ mod tests {
         assert_found(&checker, &list, &[]);
         list.push(value("ann", 3, 0));
         assert_found(&checker, &list, &[]);
-        assert_eq!(checker.check(|_| list.clone()).unknown, 1);
+        assert_eq!(checker.check(|_| whole(&list)).unknown, 1);
     }
 
     #[test]
@@ -306,7 +361,8 @@ mod tests {
     fn a_value_in_another_topic_is_lost_in_one_and_invented_in_the_other() {
         let (mut checker, list) = three();
         checker.sent("u", &value("ann", 9, 0));
-        let counts = checker.check(|topic| if topic == "u" { list.clone() } else { Vec::new() });
+        let counts =
+            checker.check(|topic| if topic == "u" { whole(&list) } else { List::default() });
         assert_eq!((counts.lost, counts.invented), (3, 3));
     }
 

@@ -43,7 +43,7 @@ pub mod tools;
 pub mod wait;
 
 pub use browser::{ARROW_DOWN, ARROW_UP, Browser, ENTER, ESCAPE, SHIFT};
-pub use checker::{Checker, Counts};
+pub use checker::{Checker, Counts, List};
 pub use folder::Folder;
 pub use load::{Door, Follower, Load};
 pub use process::Process;

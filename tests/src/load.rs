@@ -9,7 +9,7 @@ mod lasting;
 mod link;
 mod publish;
 
-use crate::checker::{Checker, Counts};
+use crate::checker::{Checker, Counts, List};
 use crate::wait::{DEADLINE, holds_within};
 pub use follow::Follower;
 use link::Link;
@@ -125,7 +125,7 @@ impl Load {
         let lists = self.lists();
         for (_, place) in &self.followers {
             let now = || place.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let end = |topic: &str| lists.get(topic).map_or(0, |list| list.len() as u64);
+            let end = |topic: &str| lists.get(topic).map_or(0, List::end);
             // However far behind it is: what counts is that it comes on.
             let mut before = now();
             while before.iter().any(|(topic, next)| *next < end(topic)) {
@@ -149,13 +149,13 @@ impl Load {
         self.check(&lists)
     }
 
-    fn lists(&self) -> BTreeMap<String, Vec<String>> {
+    fn lists(&self) -> BTreeMap<String, List> {
         let topics = self.with_checker(|checker| checker.topics());
         let list = |topic: &str| self.list(topic).expect("the broker answers after the load");
         topics.into_iter().map(|topic| (topic.clone(), list(&topic))).collect()
     }
 
-    fn check(mut self, lists: &BTreeMap<String, Vec<String>>) -> Counts {
+    fn check(mut self, lists: &BTreeMap<String, List>) -> Counts {
         self.shared.is_over.store(true, Ordering::Relaxed);
         for (follower, _) in self.followers.drain(..) {
             follower.join().expect("no follower panics");
@@ -165,11 +165,12 @@ impl Load {
         })
     }
 
-    /// All messages of a topic.
-    fn list(&self, topic: &str) -> io::Result<Vec<String>> {
+    /// All messages of a topic that were not let go.
+    fn list(&self, topic: &str) -> io::Result<List> {
         let mut link = Link::connect(&self.address, None)?;
         let answer = link.request("GET", &format!("/messages?topic={topic}"), "")?;
-        Ok(answer.text.lines().map(str::to_owned).collect())
+        let messages = answer.text.lines().map(str::to_owned).collect();
+        Ok(List { first: answer.first.unwrap_or_default(), messages })
     }
 }
 

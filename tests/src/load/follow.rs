@@ -116,6 +116,10 @@ impl Following<'_> {
             let Some((topic, next)) = self.topics().into_iter().next() else { return Ok(()) };
             let target = format!("/messages?topic={topic}&from={next}&wait=1&limit=100");
             let answer = link.request("GET", &target, "")?;
+            if answer.status == 410 {
+                self.trimmed(&topic, answer.first, &answer.text)?;
+                continue;
+            }
             if answer.status != 200 {
                 return self.refused(&answer.text);
             }
@@ -141,18 +145,21 @@ impl Following<'_> {
         if !head.starts_with("HTTP/1.1 200 ") {
             return self.refused(&head);
         }
-        let (mut data, mut new_id) = (None, None);
+        let (mut data, mut new_id, mut kind) = (None, None, None);
         loop {
             let line = link.line()?;
             if let Some(text) = line.strip_prefix("data: ") {
                 data = Some(text.to_owned());
+            } else if let Some(text) = line.strip_prefix("event: ") {
+                kind = Some(text.to_owned());
             } else if let Some(id) = line.strip_prefix("id: ") {
                 new_id = Some(id.to_owned());
             } else if line.is_empty() {
                 // Only now: of what is cut off before, nothing counts.
                 self.last_id = new_id.take().or(self.last_id.take());
+                let kind = kind.take();
                 if let Some(data) = data.take() {
-                    self.message(&data)?;
+                    self.message(kind.as_deref(), &data)?;
                 }
             }
         }
@@ -168,20 +175,42 @@ impl Following<'_> {
         loop {
             let line = link.line()?;
             if line.starts_with("{\"status\":\"error\"") {
-                return self.refused(&line);
+                let parsed = json::parse(line.as_bytes()).map_err(io::Error::other)?;
+                let topic = parsed.get("topic").and_then(json::Value::as_str).unwrap_or_default();
+                let first = parsed.get("first").and_then(json::Value::as_u64);
+                self.trimmed(topic, first, &line)?;
+                // What it asks for is there now; it subscribes again.
+                return Ok(());
             }
             if line.starts_with("{\"event\":") {
-                self.message(&line)?;
+                self.message(None, &line)?;
             }
         }
     }
 
-    /// A message as an object, or something that must not come.
-    pub(super) fn message(&mut self, text: &str) -> io::Result<()> {
+    /// What it needs next was let go, as the broker says: it goes on at `first`.
+    fn trimmed(&mut self, topic: &str, first: Option<u64>, text: &str) -> io::Result<()> {
+        let next = self.topics().iter().find(|(name, _)| name == topic).map(|(_, next)| *next);
+        match (first, next) {
+            (Some(first), Some(next)) if first > next => {
+                self.go_on_at(topic, first);
+                Ok(())
+            }
+            _ => self.refused(text),
+        }
+    }
+
+    /// A message as an object, or something that must not come. `kind` is what is said of it
+    /// outside of the object.
+    pub(super) fn message(&mut self, kind: Option<&str>, text: &str) -> io::Result<()> {
         let parsed = json::parse(text.as_bytes())
             .map_err(|error| io::Error::new(ErrorKind::InvalidData, error.to_string()))?;
         let field = |name| parsed.get(name).and_then(json::Value::as_str);
-        let offset = parsed.get("offset").and_then(json::Value::as_u64);
+        let number = |name| parsed.get(name).and_then(json::Value::as_u64);
+        let offset = number("offset");
+        if let (Some("trimmed"), Some(topic)) = (field("event").or(kind), field("topic")) {
+            return self.trimmed(topic, number("next"), text);
+        }
         match (field("topic"), offset, field("message")) {
             (Some(topic), Some(offset), Some(message)) => self.see(topic, offset, message),
             _ => self.refused(text),

@@ -40,7 +40,7 @@ impl Following<'_> {
             if !line.starts_with("{\"event\":") {
                 continue;
             }
-            self.message(&line)?;
+            self.message(None, &line)?;
             let Some((_, next)) = self.topics().into_iter().next() else { return Ok(()) };
             if chance(&mut self.chance).is_multiple_of(ACKNOWLEDGE_EVERY) {
                 self.bounds.end = self.bounds.end.max(next);
@@ -95,7 +95,7 @@ impl Following<'_> {
         loop {
             let line = link.line()?;
             if line.starts_with("{\"event\":") {
-                self.message(&line)?;
+                self.message(None, &line)?;
             } else if !line.contains("\"Acknowledged\"") {
                 return Ok(line);
             }

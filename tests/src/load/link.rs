@@ -23,6 +23,8 @@ pub(super) struct Link {
 /// An answer over HTTP.
 pub(super) struct Answer {
     pub(super) status: u16,
+    /// The first offset of the topic, where the answer names it.
+    pub(super) first: Option<u64>,
     pub(super) text: String,
 }
 
@@ -50,17 +52,21 @@ impl Link {
     pub(super) fn answer(&mut self) -> io::Result<Answer> {
         let head = self.head()?;
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-        let size = head.lines().find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
-        });
+        let field = |wanted: &str| {
+            head.lines().find_map(|line| {
+                let (name, value) = line.split_once(':')?;
+                name.eq_ignore_ascii_case(wanted).then(|| value.trim().parse().ok())?
+            })
+        };
+        let (size, first) = (field("content-length"), field("stream-first-offset"));
         let (Some(status), Some(size)) = (status, size) else {
             return Err(io::Error::new(ErrorKind::InvalidData, head));
         };
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
         while self.buffer.len() < size {
             self.fill()?;
         }
-        Ok(Answer { status, text: text(self.buffer.drain(..size).collect())? })
+        Ok(Answer { status, first, text: text(self.buffer.drain(..size).collect())? })
     }
 
     /// The next head of an answer, with the empty line that ends it.

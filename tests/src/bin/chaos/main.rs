@@ -1,4 +1,4 @@
-//! Chaos: a broker, nine publishers and six subscribers, killed at random under load.
+//! Chaos: a broker, eleven publishers and nine subscribers, killed at random under load.
 //!
 //! At the end every topic is read whole and held against what publishers were told and readers
 //! saw. Ends with status 0 if nothing was lost, doubled, moved or made up, else 1.
@@ -14,6 +14,7 @@ use std::fmt;
 use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
+use tests::raw::Raw;
 use tests::{Counts, Door, Fate, Follower, Load, Proxy, Stopped, Subscriber, System};
 
 const PROGRAM: Program = Program {
@@ -195,11 +196,24 @@ fn run(config: Config) -> Result<(), Failed> {
     report(&config, &counts, &made, refusals)
 }
 
-/// Six publishers that repeat what was not answered, two of them over a network that loses
-/// things, and five followers, two of them with lasting subscriptions that
+/// Lets a topic keep few messages, so that whoever is slow, or away, finds some of them gone.
+fn keep_few(system: &System, topic: &str) {
+    let mut raw = Raw::connect(&system.address());
+    raw.request("PUT", &format!("/topics/{topic}"), r#"{"keep_messages":200}"#);
+    assert!(raw.answer().status < 300, "the topic was created");
+}
+
+/// Eight publishers that repeat what was not answered, two of them over a network that loses
+/// things, and eight followers, two of them with lasting subscriptions that
 /// are acknowledged, ended and begun again. The other three publishers and the last subscriber are programs.
 fn start_load(system: &System, lossy: &str) -> Load {
     let mut load = Load::on(&system.address());
+    keep_few(system, "short");
+    load.publish("short http", "short", Door::Http, PAUSE);
+    load.publish("short batch", "short", Door::Batch, PAUSE);
+    load.follow(&["short"], Follower::Poll);
+    load.follow(&["short", "even"], Follower::Events);
+    load.follow(&["short"], Follower::Json);
     load.publish("http", "even", Door::Http, PAUSE);
     load.publish("batch", "odd", Door::Batch, PAUSE);
     load.publish("json", "even", Door::Json, PAUSE);
