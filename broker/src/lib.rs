@@ -3,6 +3,8 @@
 //! Modules in reading order:
 //!
 //! - `config`: the command line; `start`: from there to a broker that serves; `error`: why not
+//! - `control_group`: what the system allows the process
+//! - `allocator`: gives memory back to the system that was freed
 //! - `listen`: the socket that clients connect to; `notify`: what the service manager is told
 //! - `server`: the accept loop, a thread for each connection
 //! - `door`: the protocols; each turns bytes into calls on `broker`
@@ -20,8 +22,10 @@
 
 mod access;
 mod activity;
+mod allocator;
 mod broker;
 mod config;
+mod control_group;
 mod door;
 mod error;
 mod home;
@@ -54,7 +58,10 @@ use store::journal;
 pub fn run(task: Task) -> Result<(), Error> {
     let journal = |error| Error::Journal(Box::new(error));
     match task {
-        Task::Serve(config) => start::serve(*config),
+        Task::Serve(config) => {
+            allocator::restart_with_settings();
+            start::serve(*config)
+        }
         Task::Verify(directory) => {
             let summary = journal::verify(&directory).map_err(journal)?;
             flags::print(summary);

@@ -2,6 +2,7 @@
 //! one.
 
 use crate::activity::{Activity, Role};
+use crate::control_group;
 use common::limits::CONNECTIONS_MAX;
 use std::collections::BTreeMap;
 use std::fs;
@@ -165,10 +166,11 @@ fn descriptors() -> usize {
 /// How many threads this process may have. The standard library maps memory four times for each,
 /// and aborts the process where the kernel allows no more mappings.
 fn threads() -> usize {
+    let least = control_group::least("pids", "pids.max", "pids.max");
     let number = |path| fs::read_to_string(path).ok()?.trim().parse::<usize>().ok();
     [
         number("/proc/sys/vm/max_map_count").map(|mappings| mappings / 5),
-        number("/sys/fs/cgroup/pids.max"),
+        least.and_then(|least| usize::try_from(least).ok()),
         number("/proc/sys/kernel/threads-max"),
     ]
     .into_iter()

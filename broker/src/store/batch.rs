@@ -5,7 +5,6 @@
 
 use crate::refusal::Refusal;
 use crate::store::entry;
-use crate::store::memory::Room;
 use common::clock;
 use std::sync::Arc;
 
@@ -56,8 +55,6 @@ pub(crate) struct Batch {
     /// The stamp of publishes that name no publisher; made once for the whole batch.
     stamp: String,
     time: u64,
-    /// Memory for entries.
-    room: Room,
 }
 
 impl Batch {
@@ -90,7 +87,7 @@ impl Batch {
         Some(Batch { publishes, entries, time: self.time, ..Batch::default() })
     }
 
-    /// Forgets the publishes; keeps the room that they took.
+    /// Forgets the publishes; keeps the memory that they took.
     pub(crate) fn clear(&mut self) {
         self.publishes.clear();
         self.entries.clear();
@@ -117,7 +114,8 @@ impl Batch {
         };
         if self.is_empty() {
             self.time = clock::unix_milliseconds();
-            self.stamp = entry::stamp(self.time, None);
+            // In the memory of the one before: what lives long is not to stand between entries.
+            entry::stamp(self.time, None).clone_into(&mut self.stamp);
         }
         let named = match publisher {
             Some(publisher) => {
@@ -133,7 +131,6 @@ impl Batch {
                 self.entries.truncate(before);
                 return Err(refusal);
             }
-            self.room.take(message.len() + stamp.len());
             self.entries.push(entry::compose(message, stamp));
         }
         self.publishes.push(Publish {

@@ -1,7 +1,8 @@
 //! Memory for messages: what they really cost, and how much of it there may be.
 
+use crate::control_group;
 use crate::refusal::Refusal;
-use std::{fs, hint};
+use std::fs;
 
 /// Bytes that a list keeps for each entry beside the text: the `String` itself, and its share of
 /// the room to grow (see [`reserve`]).
@@ -67,32 +68,6 @@ fn allocation_size(size: usize) -> u64 {
     ((size as u64 + 8).next_multiple_of(16)).max(32)
 }
 
-/// Memory that a thread has ready for small allocations.
-///
-/// The allocator of most Linux systems gives every thread a heap of its own and grows it by single
-/// pages: one system call for each 40 messages, during which no other thread gets memory. A
-/// larger allocation that is given back at once leaves its room to those that follow (rows 2 and
-/// 2c of the benchmark).
-#[derive(Debug, Default)]
-pub(crate) struct Room {
-    left: u64,
-}
-
-impl Room {
-    /// As large as it can be without being given back to the system at once.
-    const SIZE: usize = 120 << 10;
-
-    /// Sees to it that there is room for an allocation of `size` bytes, which is about to be made.
-    pub(crate) fn take(&mut self, size: usize) {
-        let size = allocation_size(size);
-        if self.left < size {
-            drop(hint::black_box(Vec::<u8>::with_capacity(Room::SIZE)));
-            self.left = Room::SIZE as u64;
-        }
-        self.left = self.left.saturating_sub(size);
-    }
-}
-
 /// Makes room for `more` entries at the end of `list`. A long list grows by an eighth, not to
 /// twice its size: half of a large store would be empty slots otherwise.
 pub(crate) fn reserve(list: &mut Vec<String>, more: usize) {
@@ -102,13 +77,10 @@ pub(crate) fn reserve(list: &mut Vec<String>, more: usize) {
 }
 
 /// The limit where no flag names one: half of the smaller of the machine's free memory and what
-/// its control group may use.
+/// the process's control groups may use.
 pub(crate) fn default_max() -> u64 {
     let free = fs::read_to_string("/proc/meminfo").ok().and_then(|text| available(&text));
-    let group = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
-        .iter()
-        .filter_map(|path| fs::read_to_string(path).ok()?.trim().parse().ok())
-        .min();
+    let group = control_group::least("memory", "memory.max", "memory.limit_in_bytes");
     // Where neither can be read, the smallest machine that people still use for this.
     free.into_iter().chain(group).min().unwrap_or(1 << 30) / 2
 }

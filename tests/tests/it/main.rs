@@ -72,6 +72,7 @@ mod lines;
 mod load;
 mod log;
 mod manuals;
+mod memory_returned;
 mod messages;
 mod metrics;
 mod page;

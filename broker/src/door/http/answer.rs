@@ -209,7 +209,8 @@ impl<'a> Answers<'a> {
         let now = clock::unix_milliseconds();
         if self.date.is_empty() || now / 1000 != self.second {
             self.second = now / 1000;
-            self.date = clock::http_date(now);
+            // In the memory of the one before: what lives long is not to stand between entries.
+            clock::http_date(now).clone_into(&mut self.date);
         }
         let out = &mut self.bytes;
         put(out, &["HTTP/1.1 "]);
