@@ -75,6 +75,7 @@ mod manuals;
 mod memory_returned;
 mod messages;
 mod metrics;
+mod ndjson;
 mod page;
 mod page_topics;
 mod peers;

@@ -5,6 +5,7 @@
 
 use super::Manner;
 use super::metrics;
+use super::route::NDJSON;
 use crate::door::publish::write_rest_of_receipt;
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
@@ -41,6 +42,7 @@ pub(super) enum Type {
     Json,
     Problem,
     Events,
+    Lines,
 }
 
 impl Type {
@@ -52,6 +54,7 @@ impl Type {
             Type::Json => "application/json",
             Type::Problem => "application/problem+json",
             Type::Events => "text/event-stream",
+            Type::Lines => NDJSON,
         }
     }
 }
@@ -131,6 +134,15 @@ impl<'a> Answers<'a> {
         let fields = extent_fields(extent);
         let fields = fields.each_ref().map(|(name, value)| (*name, value.as_str()));
         self.head(200, Some((Type::Text, Some(size))), &fields, manner);
+    }
+
+    /// The same of a list of objects, whose size nobody knows yet.
+    pub(super) fn lines(&mut self, extent: Extent, chunked: bool, manner: Manner<'_>) {
+        let [first, next, stream] = &extent_fields(extent);
+        let coding = ("Transfer-Encoding", "chunked");
+        let fields = [coding, (first.0, &*first.1), (next.0, &*next.1), (stream.0, &*stream.1)];
+        let fields = if chunked { &fields[..] } else { &fields[1..] };
+        self.head(200, Some((Type::Lines, None)), fields, manner);
     }
 
     /// Where the list goes whose head was written.

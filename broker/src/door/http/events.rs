@@ -9,7 +9,7 @@ use crate::broker::Broker;
 use crate::push::format::Format;
 use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
-use crate::store::stream::{Begin, Cursor, StreamId};
+use crate::store::stream::{Begin, Cursor, Extent, StreamId};
 use common::connection::Error;
 use common::limits::INPUT_END_GRACE;
 use std::fmt::Write as _;
@@ -28,13 +28,17 @@ impl Door<'_> {
     /// Answers `GET /events`; does not return before the stream ends, if one is begun.
     pub(super) fn events(&mut self, query: &EventsQuery, manner: Manner<'_>) -> Result<(), End> {
         let room = self.broker.push.check_room();
+        let room = room.map_err(|refusal| (refusal, None));
         let begin = match room.and_then(|()| places(self.broker, query)) {
             Ok(begin) => begin,
-            Err(refusal) => {
+            Err((refusal, extent)) => {
                 for topic in &query.topics {
                     self.broker.log.note("subscribed", topic, &Err(refusal.clone()));
                 }
-                self.answers.refusal(&refusal, &[], manner);
+                match extent {
+                    Some(extent) => self.answers.refusal_with_extent(&refusal, extent, manner),
+                    None => self.answers.refusal(&refusal, &[], manner),
+                }
                 return Ok(());
             }
         };
@@ -87,15 +91,26 @@ impl Door<'_> {
 }
 
 /// Where the stream begins in each of its topics.
-fn places(broker: &Arc<Broker>, query: &EventsQuery) -> Result<Vec<Cursor>, Refusal> {
-    query.topics.iter().try_for_each(|topic| broker.prepare(topic))?;
+///
+/// # Errors
+///
+/// Why not, and where that topic begins and ends.
+fn places(
+    broker: &Arc<Broker>,
+    query: &EventsQuery,
+) -> Result<Vec<Cursor>, (Refusal, Option<Extent>)> {
+    let plain = |refusal| (refusal, None);
+    query.topics.iter().try_for_each(|topic| broker.prepare(topic)).map_err(plain)?;
     let Some(last) = &query.last else {
-        let from = query.from.map_or(Begin::Now, Begin::Offset);
-        let begin = |topic: &String| broker.push.topics.begin(topic, from, None);
+        let from = query.from.unwrap_or(Begin::Now);
+        let begin = |topic: &String| {
+            let place = broker.push.topics.begin(topic, from, None);
+            place.map_err(|refusal| (refusal, Some(broker.push.topics.extent(topic))))
+        };
         return query.topics.iter().map(begin).collect();
     };
     if last.len() != query.topics.len() {
-        return Err(Refusal::field("Last-Event-ID", "is not of a stream of these topics"));
+        return Err(plain(Refusal::field("Last-Event-ID", "is not of a stream of these topics")));
     }
     let begin = |(topic, &cursor): (&String, &Cursor)| {
         let end = broker.push.topics.end(topic);

@@ -7,8 +7,12 @@ use super::route::MessagesQuery;
 use super::{Door, End, Manner};
 use crate::broker::Broker;
 use crate::refusal::Refusal;
+use crate::store::entry::Entry;
 use crate::store::stream::{Begin, Cursor, Extent, StreamId};
+use common::http::chunked;
+use common::json::Object;
 use common::limits::{INPUT_END_GRACE, LOOK_INTERVAL, PIECE_SIZE};
+use std::str;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -47,7 +51,11 @@ impl Door<'_> {
             }
         };
         let end_of_list = Cursor { next: end, ..begin };
-        self.answers.list(size, Extent { end: end_of_list, ..extent }, manner);
+        let extent = Extent { end: end_of_list, ..extent };
+        if query.json == Some(true) {
+            return self.lines(query, begin, extent, manner);
+        }
+        self.answers.list(size, extent, manner);
         if manner.head_only {
             return Ok(());
         }
@@ -61,6 +69,52 @@ impl Door<'_> {
             if cursor.next < end {
                 self.send()?;
             }
+        }
+        self.broker.push.delivered.add(end - begin.next);
+        self.broker.log.read(&query.topic, begin.next, end - begin.next);
+        Ok(())
+    }
+
+    /// Answers with an object a line. Nobody knows its length before it was written, so that it
+    /// comes in chunks, or ends with the connection.
+    fn lines(
+        &mut self,
+        query: &MessagesQuery,
+        begin: Cursor,
+        extent: Extent,
+        manner: Manner<'_>,
+    ) -> Result<(), End> {
+        self.answers.lines(extent, query.chunked, manner);
+        if manner.head_only {
+            return Ok(());
+        }
+        let topics = &self.broker.push.topics;
+        let (mut cursor, end) = (begin, extent.end.next);
+        let (mut text, mut piece) = (Vec::new(), Vec::new());
+        while cursor.next < end {
+            text.clear();
+            piece.clear();
+            topics.copy_entries(&query.topic, cursor, PIECE_SIZE, &mut text).map_err(|_| End)?;
+            // Entries are text, and were copied whole.
+            let entries = Entry::all(str::from_utf8(&text).unwrap_or_default());
+            for (entry, offset) in entries.zip(cursor.next..end) {
+                let mut object = Object::new(&mut piece);
+                object.field("topic", &query.topic).field("offset", offset);
+                object.field("message", entry.message).field("time", entry.milliseconds());
+                object.field("publisher", entry.publisher).end_line();
+                cursor.next = offset + 1;
+            }
+            if piece.is_empty() {
+                return Err(End);
+            }
+            if query.chunked {
+                chunked::frame(&mut piece);
+            }
+            self.answers.buffer().extend_from_slice(&piece);
+            self.send()?;
+        }
+        if query.chunked {
+            self.answers.buffer().extend_from_slice(b"0\r\n\r\n");
         }
         self.broker.push.delivered.add(end - begin.next);
         self.broker.log.read(&query.topic, begin.next, end - begin.next);

@@ -91,6 +91,10 @@ pub(super) struct MessagesQuery {
     pub(super) stream: Option<StreamId>,
     /// The digest of the messages before `from`.
     pub(super) digest: Option<u32>,
+    /// Whether each line is an object that says all about a message.
+    pub(super) json: Option<bool>,
+    /// Whether the client knows the chunked transfer coding.
+    pub(super) chunked: bool,
 }
 
 /// The query of `GET /events`.
@@ -99,7 +103,7 @@ pub(super) struct EventsQuery {
     /// In the order given, which is that of the places in an event's id.
     pub(super) topics: Vec<String>,
     /// The offset to begin at in each topic; from now where it is missing.
-    pub(super) from: Option<u64>,
+    pub(super) from: Option<Begin>,
     /// The places to go on at: they win over `from`.
     pub(super) last: Option<Vec<Cursor>>,
     /// Whether the client knows the chunked transfer coding.
@@ -170,7 +174,12 @@ pub(super) fn of(request: &Request<'_>) -> Result<Route, Refusal> {
     }
     match request.path {
         "/publish" => Ok(Route::Publish),
-        "/messages" => messages_query(request.query).map(Route::Messages),
+        "/messages" => messages_query(request.query).map(|query| {
+            let accept = request.fields.get("Accept").unwrap_or_default();
+            let json = query.json.unwrap_or(accept.starts_with(NDJSON));
+            let chunked = request.minor_version > 0;
+            Route::Messages(MessagesQuery { json: Some(json), chunked, ..query })
+        }),
         "/events" => events_query(request).map(Route::Events),
         "/topics" => Ok(Route::Topics(TopicsCall::List)),
         "/" => Ok(Route::Page),
@@ -214,8 +223,11 @@ fn events_query(request: &Request<'_>) -> Result<EventsQuery, Refusal> {
                 }
                 found.topics.push(value.into_owned());
             }
-            "from" if found.from.is_some() => return Err(Refusal::field("from", "is given twice")),
-            "from" => found.from = Some(number("from", &value)?),
+            "from" | "since" if found.from.is_some() => {
+                return Err(Refusal::field("since", "excludes 'from', and either is given once"));
+            }
+            "from" => found.from = Some(begin(&value)?),
+            "since" => found.from = Some(Begin::Since(number("since", &value)?)),
             // Clients that cannot set a header send it so, in one of these spellings.
             name if ["lastEventId", "Last-Event-ID"]
                 .iter()
@@ -245,7 +257,10 @@ fn messages_query(query: &str) -> Result<MessagesQuery, Refusal> {
     for pair in percent::pairs(query) {
         let (name, value) = pair.map_err(|_| Refusal::field("query", BAD_ENCODING))?;
         let name = name.as_ref();
-        if !matches!(name, "topic" | "from" | "since" | "limit" | "wait" | "stream" | "digest") {
+        if !matches!(
+            name,
+            "topic" | "from" | "since" | "limit" | "wait" | "stream" | "digest" | "format"
+        ) {
             continue;
         }
         if seen.iter().any(|earlier| earlier == name) {
@@ -268,6 +283,13 @@ fn messages_query(query: &str) -> Result<MessagesQuery, Refusal> {
                 found.wait = Some(Duration::from_secs(seconds));
             }
             "stream" => found.stream = Some(stream(&value)?),
+            "format" => {
+                found.json = Some(match &*value {
+                    "json" => true,
+                    "text" => false,
+                    _ => return Err(Refusal::field("format", "is neither json nor text")),
+                });
+            }
             _ => found.digest = Some(fields::digest(&value)?),
         }
     }
@@ -304,6 +326,9 @@ fn upto(query: &str) -> Result<Upto, Refusal> {
     }
     found.ok_or_else(|| Refusal::field("before", "is missing; or give 'before_time'"))
 }
+
+/// The type of lines of JSON.
+pub(super) const NDJSON: &str = "application/x-ndjson";
 
 /// What is said of bytes that are no text.
 const BAD_ENCODING: &str = "is not percent-encoded UTF-8";
