@@ -165,5 +165,6 @@ fn restore(
         replayed.messages()
     );
     let lasting = LastingSubscriptions::restored(std::mem::take(&mut replayed.positions));
+    replayed.admission.memory.used += lasting.size();
     Ok((Topics::restored(replayed, journal, sync_always), lasting, kept))
 }

@@ -129,26 +129,37 @@ impl Format {
         }
     }
 
-    /// Writes that the topic is another list now, which begins at `cursor`. Formats that know no
-    /// offsets have nothing to say.
-    pub(crate) fn encode_reset(
+    /// Writes that the subscriber goes on at `cursor`, and why it is not the next message. Channels
+    /// promise nothing and are told nothing.
+    pub(crate) fn encode_jump(
         self,
+        jump: Jump,
         topic: &str,
         cursor: Cursor,
         others: &OtherCursors,
         out: &mut Vec<u8>,
     ) {
+        // Writing to a vector cannot fail.
         let Cursor { stream, next } = cursor;
+        let event = match jump {
+            Jump::Reset => "reset",
+            Jump::Trimmed => "trimmed",
+        };
         match self {
-            Format::Channel | Format::Text => {}
+            Format::Channel => {}
+            Format::Text => {
+                if jump == Jump::Trimmed {
+                    let _ =
+                        writeln!(out, "ERROR messages of {topic} before offset {next} are gone");
+                }
+            }
             Format::Topic => {
-                out.extend_from_slice(b"{\"event\":\"reset\",\"topic\":");
+                let _ = write!(out, "{{\"event\":\"{event}\",\"topic\":");
                 json::write_string_ascii(out, topic);
-                let _ = write!(out, ",\"next\":{next},\"stream\":\"{stream}\"}}");
-                out.push(b'\n');
+                let _ = writeln!(out, ",\"next\":{next},\"stream\":\"{stream}\"}}");
             }
             Format::Event | Format::ChunkedEvent => {
-                out.extend_from_slice(b"event: reset\ndata: {\"topic\":");
+                let _ = write!(out, "event: {event}\ndata: {{\"topic\":");
                 json::write_string(out, topic);
                 let _ = write!(out, ",\"next\":{next},\"stream\":\"{stream}\"}}");
                 let OtherCursors { before, after } = others;
@@ -156,6 +167,15 @@ impl Format {
             }
         }
     }
+}
+
+/// Why a subscriber goes on elsewhere than behind the last message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Jump {
+    /// The topic is another list now.
+    Reset,
+    /// What it needed next was let go.
+    Trimmed,
 }
 
 /// The rest of an object that says all about a message, behind its topic and without its end.

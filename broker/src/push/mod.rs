@@ -32,10 +32,10 @@ use crate::log::Log;
 use crate::metrics::Counter;
 use crate::refusal::Refusal;
 use crate::store::batch::Batch;
-use crate::store::change::PositionChange;
 use crate::store::stream::Cursor;
 use crate::store::topics::Topics;
 use catch_up::CatchUp;
+use lasting::{Keep, Key};
 use listeners::{Listener, Listeners, Waiting};
 use pass::{Announcements, DeliveryPass};
 use session::{Progress, Session};
@@ -52,12 +52,12 @@ const DELIVERY_TIME: Duration = Duration::from_millis(10);
 const KEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How many of them go into one change: a journal's frame has a limit.
-const CHANGES_MAX: usize = 10_000;
+const KEYS_MAX: usize = 10_000;
 
 /// The topics, and all who wait for their messages.
 pub(crate) struct Push {
     pub(crate) topics: Topics,
-    pub(crate) lasting: LastingSubscriptions,
+    pub(crate) lasting: Arc<LastingSubscriptions>,
     listeners: Listeners,
     announcements: Announcements,
     catch_up: CatchUp,
@@ -76,7 +76,7 @@ impl Push {
     ) -> Push {
         Push {
             topics,
-            lasting,
+            lasting: Arc::new(lasting),
             listeners: Listeners::default(),
             announcements: Announcements::default(),
             catch_up: CatchUp::new(threads_max),
@@ -184,40 +184,35 @@ impl Push {
     /// Begins a lasting subscription at `begin`, or goes on with it: where. Its beginning is kept
     /// at once, or a crash could make the subscriber miss what was published since.
     fn lasting(&self, name: &str, topic: &str, begin: Cursor) -> Result<Cursor, Refusal> {
-        let (place, first) = self.lasting.subscribe(name, topic, begin);
-        if first {
-            let change = PositionChange {
-                subscriber: name.into(),
-                topic: topic.into(),
-                position: Some(place),
-            };
-            if let Err(refusal) = self.topics.keep(vec![change]) {
-                self.lasting.unsubscribe(name, topic);
-                return Err(refusal);
-            }
+        let (cursor, is_kept) = self.lasting.subscribe(name, topic, begin)?;
+        if !is_kept {
+            self.keep(vec![Key { name: name.into(), topic: topic.into() }], true)?;
         }
-        Ok(place)
+        Ok(cursor)
     }
 
     /// Ends a lasting subscription, whichever connection has it. Returns whether there was one.
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotStored`].
+    /// [`Refusal::NotStored`]; it goes on then.
     pub(crate) fn end_lasting(&self, name: &str, topic: &str) -> Result<bool, Refusal> {
-        if !self.lasting.has(name, topic) {
+        if !self.lasting.begin_end(name, topic) {
             return Ok(false);
         }
-        // First on disk: what cannot be ended there goes on here.
-        let change =
-            PositionChange { subscriber: name.into(), topic: topic.into(), position: None };
-        self.topics.keep(vec![change])?;
-        if let Some(holder) = self.lasting.unsubscribe(name, topic)
+        self.keep(vec![Key { name: name.into(), topic: topic.into() }], false)?;
+        if let Some(holder) = self.lasting.holder(name)
             && self.unsubscribe(name, topic, holder)
         {
             self.log.note("unsubscribed", topic, &Ok(()));
         }
         Ok(true)
+    }
+
+    /// Ends the lasting subscriptions of a topic that was deleted. On disk they ended with it.
+    pub(crate) fn end_topic(&self, topic: &str) {
+        let size = self.lasting.end_topic(topic, self.topics.end(topic).stream);
+        self.topics.give_back(size);
     }
 
     /// Keeps what lasting subscriptions acknowledged, from time to time and for ever. A crash
@@ -230,19 +225,17 @@ impl Push {
     }
 
     fn keep_moved(&self) {
-        for moved in self.lasting.take_moved().chunks(CHANGES_MAX) {
-            if self.topics.keep(moved.to_vec()).is_err() {
+        for moved in self.lasting.take_moved().chunks(KEYS_MAX) {
+            if self.keep(moved.to_vec(), false).is_err() {
                 // A full disk is told to publishers; these are tried again with the next.
                 self.lasting.put_back(moved);
-                continue;
-            }
-            // What ended meanwhile was on disk before its position was, which brought it back.
-            let ended = self.lasting.ended(moved);
-            if !ended.is_empty() {
-                // If this fails they are there at the next start, until they are ended once more.
-                let _ = self.topics.keep(ended);
             }
         }
+    }
+
+    fn keep(&self, keys: Vec<Key>, begins: bool) -> Result<(), Refusal> {
+        let keep = self.topics.change(Keep::new(&self.lasting, keys, begins));
+        keep.refused.map_or(Ok(()), Err)
     }
 }
 
@@ -274,7 +267,8 @@ mod tests {
 
     #[test]
     fn a_lasting_subscription_whose_end_was_not_stored_goes_on() {
-        let push = push(&[2]);
+        // An end frees room: it is tried again with what the reserve gives up.
+        let push = push(&[2, 3]);
         push.lasting("ann", "a", at(5)).unwrap();
         assert!(push.end_lasting("ann", "a").is_err());
         assert_eq!(push.lasting("ann", "a", at(9)).unwrap(), at(5));
@@ -289,7 +283,7 @@ mod tests {
         push.lasting.acknowledge("ann", "a", at(6));
         push.keep_moved();
         let moved = push.lasting.take_moved();
-        assert_eq!(moved.iter().map(|change| change.position).collect::<Vec<_>>(), [Some(at(6))]);
+        assert_eq!(moved.len(), 1);
         push.lasting.put_back(&moved);
         push.keep_moved();
         assert!(push.lasting.take_moved().is_empty());

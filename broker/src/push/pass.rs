@@ -2,7 +2,7 @@
 //! the bytes that it encoded, which fit every other subscriber at the same position.
 
 use crate::metrics::Counter;
-use crate::push::format::{Format, OtherCursors};
+use crate::push::format::{Format, Jump, OtherCursors};
 use crate::push::lasting::LastingSubscriptions;
 use crate::push::subscriptions::Subscription;
 use crate::refusal::Refusal;
@@ -103,7 +103,8 @@ impl<'a> DeliveryPass<'a> {
     ///
     /// Where the topic is another list than the one that the cursor belongs to, the subscription
     /// goes on with that list from its start, and a subscriber that has read from the old one is
-    /// told so, if its format has words for it.
+    /// told so, if its format has words for it. So is one that needs messages that were let go: it
+    /// goes on with the first that is there.
     pub(super) fn read(
         &mut self,
         subscription: &mut Subscription,
@@ -138,14 +139,21 @@ impl<'a> DeliveryPass<'a> {
             from = Cursor { stream, next: first };
             copied = self.copy(topic, &mut from);
         }
-        subscription.cursor = from;
         // Deleted once more between two lines of this function: the deletion's own note follows.
-        let (next, end) = copied.ok()?;
+        let Ok((next, end)) = copied else {
+            subscription.cursor = from;
+            return None;
+        };
         bytes.reserve(self.text.len() * 2);
+        let is_new = from.stream != subscription.cursor.stream;
         if subscription.lost && from.stream != StreamId::NONE {
             subscription.lost = false;
-            format.encode_reset(topic, from, others, &mut bytes);
+            format.encode_jump(Jump::Reset, topic, from, others, &mut bytes);
+        } else if from.next > if is_new { 0 } else { subscription.cursor.next } {
+            shared = false;
+            format.encode_jump(Jump::Trimmed, topic, from, others, &mut bytes);
         }
+        subscription.cursor = from;
         // Entries are text, and were copied whole.
         let text = std::str::from_utf8(&self.text).unwrap_or_default();
         format.encode(topic, text, from, others, &mut bytes);
@@ -204,6 +212,7 @@ mod tests {
     use crate::push::fixture::{FIRST, push_of, subscribe};
     use crate::push::session::{Progress, Session};
     use crate::store::batch::Batch;
+    use crate::store::change::Upto;
     use crate::store::memory::Memory;
     use std::io::Read;
     use std::net::TcpStream;
@@ -288,6 +297,34 @@ mod tests {
         let bytes = read(begin);
         assert!(Arc::ptr_eq(&bytes, &read(begin)));
         assert!(Arc::ptr_eq(&bytes, &read(waiting)));
+    }
+
+    #[test]
+    fn whoever_needs_what_was_let_go_is_told_once_where_it_goes_on() {
+        let push = push();
+        let start = push.topics.end("t");
+        for message in ["m1", "m2", "m3"] {
+            publish(&push, message);
+        }
+        let begin = Cursor { next: 0, ..push.topics.end("t") };
+        push.topics.trim("t", Upto::Offset(2)).unwrap();
+        for (format, told) in [
+            (Format::Topic, "\"event\":\"trimmed\",\"topic\":\"t\",\"next\":2,"),
+            (Format::Event, "event: trimmed\n"),
+            (Format::Text, "ERROR messages of t before offset 2 are gone\n"),
+            (Format::Channel, ""),
+        ] {
+            for cursor in [begin, start] {
+                let mut pass = push.pass(None).shared();
+                let mut subscription = Subscription::new("t".into(), cursor, format, None);
+                let piece = pass.read(&mut subscription, &OtherCursors::default()).unwrap();
+                let text = String::from_utf8_lossy(&piece.bytes);
+                assert!(text.contains(told) && text.contains("m3"), "{text}");
+                assert!(!text.contains("m1") && !text.contains("m2"), "{text}");
+                subscription.cursor = piece.end;
+                assert!(pass.read(&mut subscription, &OtherCursors::default()).is_none());
+            }
+        }
     }
 
     /// The end of the old list is told to those who have read from it, and to nobody else.

@@ -239,7 +239,7 @@ impl Session {
                 self.activity.delivered();
             }
             for (name, topic, cursor) in unsent.receipts {
-                pass.lasting.acknowledge(&name, &topic, cursor);
+                pass.lasting.sent(&name, &topic, cursor, self.number);
             }
             if pass.is_late() {
                 return Progress::Late;

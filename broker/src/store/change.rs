@@ -20,7 +20,6 @@ use crate::store::view::TopicView;
 use common::clock;
 use common::crc32::Crc32;
 use std::collections::HashMap;
-use std::sync::Arc;
 
 /// The most that a record takes beside names and messages: its letter, five numbers, and what
 /// stands between them.
@@ -362,49 +361,6 @@ impl Change for SetBounds {
     }
 }
 
-/// Lasting subscriptions moved, began or ended. The store only keeps this for the next start.
-#[derive(Debug, Default)]
-pub(crate) struct Positions {
-    pub(crate) changes: Vec<PositionChange>,
-    pub(crate) refused: Option<Refusal>,
-}
-
-/// A change of a lasting subscription.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PositionChange {
-    pub(crate) subscriber: Arc<str>,
-    pub(crate) topic: Arc<str>,
-    /// Where it goes on; nothing when it ended.
-    pub(crate) position: Option<Cursor>,
-}
-
-impl Change for Positions {
-    fn size(&self) -> usize {
-        let changes = self.changes.iter();
-        changes.map(|change| record_size(change.subscriber.len() + change.topic.len())).sum()
-    }
-
-    fn accept(&mut self, _: &mut Admission, _: &Lists, frame: Option<&mut Frame>) {
-        let Some(frame) = frame else { return };
-        for PositionChange { subscriber, topic, position } in &self.changes {
-            match position {
-                Some(Cursor { stream, next }) => {
-                    frame.position(subscriber, topic, *stream, *next);
-                }
-                None => frame.end(subscriber, topic),
-            }
-        }
-    }
-
-    fn apply(&mut self, _: &mut Admission, _: &mut Lists) -> Garbage {
-        Garbage::default()
-    }
-
-    fn undo(&mut self, _: &mut Admission, refusal: &Refusal) {
-        self.refused = Some(refusal.clone());
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -434,14 +390,10 @@ mod tests {
         let from = Cursor { stream: StreamId::random(), next: 0 };
         let stamps = (0..100).map(|time| entry::stamp(time, Some(&long)));
         let entries = stamps.map(|stamp| entry::compose("", &stamp)).collect();
-        let position = Some(Cursor { stream: StreamId::random(), next: u64::MAX });
-        let (subscriber, topic): (Arc<str>, Arc<str>) = (long.as_str().into(), "t".into());
-        let changes = vec![PositionChange { subscriber, topic, position }; 100];
-        let changes: [Box<dyn Change>; 4] = [
+        let changes: [Box<dyn Change>; 3] = [
             Box::new(Append::new(batch)),
             Box::new(Create { topic: long.clone(), refused: None }),
             Box::new(Mirrored::new(&long, from, entries)),
-            Box::new(Positions { changes, refused: None }),
         ];
         for (index, mut change) in changes.into_iter().enumerate() {
             let said = change.size();

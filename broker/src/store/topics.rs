@@ -12,9 +12,7 @@ use crate::refusal::Refusal;
 use crate::store::admission::{Admission, Receipt};
 use crate::store::append::Append;
 use crate::store::batch::Batch;
-use crate::store::change::{
-    Change, Create, Delete, Lists, Mirrored, PositionChange, Positions, SetBounds, Trim, Upto,
-};
+use crate::store::change::{Change, Create, Delete, Lists, Mirrored, SetBounds, Trim, Upto};
 use crate::store::commit::{Commits, Meter};
 use crate::store::contents::Contents;
 use crate::store::entry;
@@ -187,17 +185,13 @@ impl Topics {
         done(self.change(mirrored).refused)
     }
 
-    /// Keeps what happened to lasting subscriptions, where anything is kept.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::NotStored`].
-    pub(crate) fn keep(&self, changes: Vec<PositionChange>) -> Result<(), Refusal> {
-        done(self.change(Positions { changes, refused: None }).refused)
+    /// Gives bytes back to the account of memory that something beside the topics took.
+    pub(crate) fn give_back(&self, size: u64) {
+        self.contents.know(|known| known.memory.give_back(size));
     }
 
     /// Carries out a change, and gives it back with its answer.
-    fn change<C: Change + Default + 'static>(&self, mut change: C) -> C {
+    pub(crate) fn change<C: Change + Default + 'static>(&self, mut change: C) -> C {
         match &self.commits {
             Some(commits) => commits.commit(change, &self.contents),
             None => {

@@ -20,6 +20,7 @@
 //! - [`hub`]: a hub, its leaves, and theirs
 //! - [`index`]: what an index believes, and whom
 //! - [`json_documents`]: JSON as a live broker reads it, and as Python does
+//! - [`lasting`]: subscriptions that outlive their connection, and topics that let go
 //! - [`leaving`]: clients that leave while they wait
 //! - [`limits`]: every limit, at it and one past it
 //! - [`lines`]: files and pipes, published line by line
@@ -65,6 +66,7 @@ mod http_cases;
 mod hub;
 mod index;
 mod json_documents;
+mod lasting;
 mod leaving;
 mod libraries;
 mod limits;
