@@ -409,3 +409,51 @@ impl Topics {
 fn done(refused: Option<Refusal>) -> Result<(), Refusal> {
     refused.map_or(Ok(()), Err)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::retention::Bound;
+
+    /// At the edge of what is let go, the reader has each message once or is told of its loss.
+    #[test]
+    fn a_reader_at_the_edge_of_what_is_let_go_misses_nothing_in_silence() {
+        const ROUNDS: u64 = 10_000;
+        let topics = Topics::new(Memory::new(u64::MAX));
+        topics.create("t").unwrap();
+        let messages = Some(Bound::At(3));
+        topics.set_bounds("t", &BoundsChange { messages, ..BoundsChange::default() }).unwrap();
+        let mut cursor = topics.end("t");
+        let (mut read, mut lost, mut text) = (0, 0, Vec::new());
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for number in 0..ROUNDS {
+                    let mut batch = Batch::default();
+                    let message = number.to_string();
+                    batch.publish("t", None, [message.as_str()].into_iter(), 100).unwrap();
+                    assert!(topics.append(&mut batch).iter().all(Result::is_ok));
+                }
+            });
+            while cursor.next < ROUNDS {
+                text.clear();
+                match topics.copy_messages("t", cursor, u64::MAX, PIECE_SIZE, &mut text) {
+                    Ok(next) => {
+                        let told: String =
+                            (cursor.next..next).map(|it| format!("{it}\n")).collect();
+                        assert_eq!(String::from_utf8_lossy(&text), told);
+                        read += next - cursor.next;
+                        cursor.next = next;
+                    }
+                    Err(Refusal::Trimmed { first, next }) => {
+                        assert!(first > cursor.next && first < next, "{first} {next}");
+                        lost += first - cursor.next;
+                        cursor.next = first;
+                    }
+                    Err(refusal) => panic!("{refusal}"),
+                }
+            }
+        });
+        assert_eq!(read + lost, ROUNDS);
+        assert_eq!(topics.trimmed(), ROUNDS - 3);
+    }
+}
