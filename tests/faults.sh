@@ -63,7 +63,8 @@ row() {
     # Not as a condition: in one, bash would not end the shell at the first failure.
     (
         trap tidy EXIT
-        dir=$work/$id data=$dir/data port=0 under=() pid=
+        dir=$work/$id data=$dir/data port=0 under=() options=() pid=
+        segment=$data/journal-00000001
         set -e
         "$function"
     ) >"$work/$id.out" 2>"$work/$id.err"
@@ -131,7 +132,8 @@ has_compiler() { needs cc; }
 # Starts a broker, and waits for its first line or its end. Gives $pid and $url.
 start() {
     local line
-    exec {output}< <(exec "${under[@]}" "$broker" --port "$port" --data "$data" 2>>"$dir/errors")
+    exec {output}< <(exec "${under[@]}" "$broker" --port "$port" --data "$data" \
+        "${options[@]}" 2>>"$dir/errors")
     pid=$!
     read -r -t 30 line <&"$output" || return 1
     url=${line#*http://}
@@ -207,7 +209,11 @@ check() {
 
 # Disks.
 
-mounted() { mkdir -p "$dir/disk" && mount "$@" "$dir/disk" && data=$dir/disk/data; }
+mounted() {
+    mkdir -p "$dir/disk"
+    mount "$@" "$dir/disk"
+    data=$dir/disk/data segment=$data/journal-00000001
+}
 small_disk() { mounted -t tmpfs -o "size=$1" tmpfs; }
 ext4_disk() {
     truncate -s "$1" "$dir/image"
@@ -265,31 +271,60 @@ torn_journal() {
         start
         publish 0 1 2 3 4 >/dev/null
         stop
-        truncate -s -3 "$data/journal"
+        truncate -s -3 "$segment"
         mv "$data" "$dir/torn"
     fi
     cp -r "$dir/torn" "$data"
 }
 k08() { at_every_call torn_journal 4 5; }
 
-journal_to_compact() {
+# Segments that hold little but a topic that was deleted just before the kill.
+journal_to_clean() {
+    options=(--segment 65536)
     if [[ ! -d $dir/garbage ]]; then
-        local megabyte
+        local lines
         under=()
         start
         publish 0 1 2 >/dev/null
-        megabyte=$(head -c 1000000 /dev/zero | tr '\0' x)
-        for _ in 1 2; do echo "$megabyte" | curl -s --data-binary @- "$url/topics/gone" >/dev/null; done
-        curl -s -X DELETE "$url/topics/gone"
+        lines=$(head -c 60000 /dev/zero | tr '\0' x | fold -w 1000)
+        for _ in {1..8}; do
+            curl -s --data-binary @- "$url/topics/gone" <<<"$lines" >/dev/null
+        done
         publish 3 4 >/dev/null
+        curl -s -X DELETE "$url/topics/gone"
         stop
         mv "$data" "$dir/garbage"
     fi
     cp -r "$dir/garbage" "$data"
 }
+# Bytes of all segments.
+journal_size() { cat "$data"/journal-[0-9]* | wc -c; }
+# The broker is killed before the first call of each kind, then before its second, until it lives
+# for a second, in which it cleans. Each time the next start must be right.
 k09() {
-    at_every_call journal_to_compact 5 5
-    (($(stat -c %s "$data/journal") < 10000)) || fail "it was not compacted"
+    local call number kills=0 died
+    for call in openat pread64 pwrite64 fdatasync fsync rename unlink; do
+        died=1
+        for ((number = 1; died; number++)); do
+            rm -rf "$data"
+            journal_to_clean
+            under=(strace -D -f -qq -o /dev/null -e "trace=$call"
+                -e "inject=$call:signal=KILL:when=$number")
+            died=0
+            if start; then
+                sleep 1
+                kill -0 "$pid" 2>/dev/null || died=1
+            else
+                died=1
+            fi
+            stop
+            ((died)) || continue
+            kills=$((kills + 1))
+            check 5 5
+        done
+    done
+    (($(journal_size) < 70000)) || fail "it was not cleaned: $(journal_size) bytes"
+    echo "$kills kills"
 }
 
 k10() { at_every_call : 0 3; }
@@ -324,7 +359,7 @@ kill_at() {
     done
     echo "$kills kills"
 }
-k02() { kill_at pwrite64 -P "$data/journal"; }
+k02() { kill_at pwrite64 -P "$segment"; }
 k04() { kill_at fdatasync; }
 k06() { kill_at sendto; }
 
@@ -366,9 +401,9 @@ error_at() {
     done
     echo "at call 1, 2 and 3"
 }
-e01() { error_at pwrite64 ENOSPC -P "$data/journal"; }
-e10() { error_at pwrite64 EIO -P "$data/journal"; }
-e15_quota() { error_at pwrite64 EDQUOT -P "$data/journal"; }
+e01() { error_at pwrite64 ENOSPC -P "$segment"; }
+e10() { error_at pwrite64 EIO -P "$segment"; }
+e15_quota() { error_at pwrite64 EDQUOT -P "$segment"; }
 
 # interrupted CALL: the call is interrupted once, and repeated.
 e07() {
@@ -405,15 +440,15 @@ refused_start() {
     start
     publish 0 1 2 >/dev/null
     stop
-    cp "$data/journal" "$dir/before"
+    cp "$segment" "$dir/before"
     under=(strace -D -f -qq -o "$dir/trace" "$@")
     if start; then fail "it came up"; fi
     if end; then fail "it ended as if nothing had happened"; fi
-    cmp "$data/journal" "$dir/before"
+    cmp "$segment" "$dir/before"
     tail -n 1 "$dir/errors" | grep -qF "$data" || fail "said: $(tail -n 1 "$dir/errors")"
     check 3 3
 }
-e11() { refused_start -P "$data/journal" -e trace=pread64 -e inject=pread64:error=EIO:when=1; }
+e11() { refused_start -P "$segment" -e trace=pread64 -e inject=pread64:error=EIO:when=1; }
 # The first is that of the parent, the second the directory's own.
 e13() {
     local number
@@ -423,20 +458,53 @@ e13() {
     done
 }
 
-# What a compaction writes fails: the old journal goes on.
+# What a cleaning writes fails: the old segments go on, and are cleaned when it fails no more.
 e12() {
     local call
-    for call in pwrite64:error=ENOSPC fdatasync:error=EIO; do
+    for call in pwrite64:error=ENOSPC pwrite64:error=EIO fdatasync:error=EIO; do
         rm -rf "$data"
-        journal_to_compact
-        touch "$data/journal.tmp"
-        under=(strace -D -f -qq -o "$dir/trace" -P "$data/journal.tmp" -e "trace=${call%%:*}"
+        journal_to_clean
+        touch "$segment.tmp"
+        under=(strace -D -f -qq -o "$dir/trace" -P "$segment.tmp" -e "trace=${call%%:*}"
             -e "inject=$call:when=1")
-        start || true
+        start
+        for _ in {1..100}; do
+            (($(journal_size) < 70000)) && break
+            sleep 0.1
+        done
         grep -q INJECTED "$dir/trace" || fail "nothing failed"
+        (($(journal_size) < 70000)) || fail "it was not cleaned: $(journal_size) bytes"
+        messages | cmp - <(expected 5)
         stop
         check 5 5
     done
+}
+
+# A full disk: a deletion makes room, without a restart.
+e12_full() {
+    local status=200 count=0 lines
+    small_disk 1M
+    options=(--segment 65536)
+    start
+    publish 0 1 2 >/dev/null
+    lines=$(head -c 20000 /dev/zero | tr '\0' x | fold -w 1000)
+    while [[ $status == 200 ]]; do
+        status=$(curl -s -o /dev/null -w '%{http_code}' --data-binary @- "$url/topics/gone" <<<"$lines")
+        count=$((count + 1))
+    done
+    [[ $status == 507 ]] || fail "full, it answered $status"
+    status=$(curl -s -o /dev/null -w '%{http_code}' -X DELETE "$url/topics/gone")
+    [[ $status == 204 ]] || fail "the deletion was answered $status"
+    for _ in {1..100}; do
+        status=$(publish 3)
+        [[ $status == 507 ]] || break
+        sleep 0.1
+    done
+    [[ $status == 200 ]] || fail "after the deletion it answered $status"
+    messages | cmp - <(expected 4)
+    stop
+    check 4 4
+    echo "$count publishes of 20 KB, then a deletion"
 }
 
 # A sync that takes two seconds: whoever gave up has a message that is stored later, and reads go
@@ -747,18 +815,21 @@ END
     echo "$rounds power cuts, each right after an answer"
 }
 
-# While a directory is made, and while a journal is compacted.
+# While a directory is made, and while a journal is cleaned.
 c04() {
     local round
     ext4_disk 64M
     power_switch
     for round in {1..12}; do
         rm -rf "$data"
-        ((round % 2)) || journal_to_compact
+        options=()
+        ((round % 2)) || journal_to_clean
         sync -f "$dir/disk"
         (
-            exec {output}< <(exec "$broker" --port 0 --data "$data" 2>>"$dir/errors")
-            sleep "0.00$((round % 10))"
+            exec {output}< <(exec "$broker" --port 0 --data "$data" "${options[@]}" \
+                2>>"$dir/errors")
+            # Half of them while it cleans.
+            sleep "0.$((round % 4 ? 0 : 1))0$((round % 10))"
             "$dir/power" cut
             kill -9 $! 2>/dev/null
             wait $! || true
@@ -816,7 +887,7 @@ row K04 "killed between the write and its sync" k04 strace
 row K04r "no reader sees what was not synced" k04_reader strace
 row K06 "killed when it is visible and not answered" k06 strace
 row K08 "start killed at every call on a torn journal" k08 strace
-row K09 "start killed at every call of a compaction" k09 strace
+row K09 "broker killed at every call of a cleaning" k09 strace
 row K10 "start killed at every call in a new directory" k10 strace
 row K10p "and the directory is durable all the same" k10_parent strace
 row E01 "no space at the n-th write" e01 strace
@@ -828,7 +899,8 @@ row E07 "interrupted writes and syncs" e07 strace
 row E08 "an error of the n-th sync" e08 strace
 row E10 "an error of the n-th write" e10 strace
 row E11 "an error of a read at the start" e11 strace
-row E12 "an error while compacting" e12 strace
+row E12 "an error while cleaning" e12 strace
+row E12f "a full disk has a way out: a deletion" e12_full root
 row E13 "an error of the directory's sync at the start" e13 strace
 row E15 "a read-only disk, a foreign directory, at the start" e15 ext4
 row E15f "a disk that becomes read-only" e15_flight ext4
@@ -846,7 +918,7 @@ row F20 "hosts vanish without a word" f20 network
 row C01 "power cuts under load, ext4" c01 ext4 python
 row C02 "power cuts under load, XFS" c02 xfs python
 row C03 "power cuts right after an answer" c03 ext4 python
-row C04 "power cuts while creating and compacting" c04 ext4 python
+row C04 "power cuts while creating and cleaning" c04 ext4 python
 row C10 "a disk that lies: losses are found" c10 ext4 python strace
 row J01 "a wall clock that jumps by years" j01 compiler
 

@@ -59,6 +59,7 @@ mod examples;
 mod faults_errors;
 mod faults_kill;
 mod faults_retry;
+mod faults_segments;
 mod faults_start;
 mod four_nodes;
 mod hostile;

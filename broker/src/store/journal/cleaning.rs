@@ -246,6 +246,12 @@ impl<'s> Rewrite<'s> {
                 if is_kept { self.add(record) } else { Ok(()) }
             }
             Record::Position { subscriber, topic, stream, next } => {
+                if self.lists.get(topic).is_some_and(|list| list.stream != stream)
+                    && stream != StreamId::NONE
+                {
+                    // It came late, for a list that had another id already.
+                    return Ok(());
+                }
                 let last = self.shared.index().position(subscriber, topic);
                 if last.is_some_and(|last| self.numbers.contains(&last)) {
                     let key = (topic.to_owned(), subscriber.to_owned());

@@ -45,8 +45,6 @@ pub(super) struct List {
     /// The first offset that is left.
     pub(super) first: u64,
     pub(super) next: u64,
-    /// Whether the digest at `first` is known.
-    pub(super) has_digest: bool,
     /// The segments with the last trim and with the last bounds.
     pub(super) trim: u32,
     pub(super) bounds: u32,
@@ -183,7 +181,7 @@ impl Index {
                 let topic: Arc<str> = topic.into();
                 self.topics.insert(Arc::clone(&topic), stream);
                 let (trim, bounds) = (segment, segment);
-                let list = List { topic, first: 0, next: 0, has_digest: true, trim, bounds };
+                let list = List { topic, first: 0, next: 0, trim, bounds };
                 self.lists.insert(stream, list);
             }
             Record::Append { topic, stream, first, .. } => {
@@ -215,7 +213,6 @@ impl Index {
             Record::Trim { topic, stream, first, digest } => {
                 let list = self.list(topic, stream)?;
                 if first > list.first || (first == list.first && digest.is_some()) {
-                    list.has_digest = digest.is_some();
                     list.first = first;
                     list.next = list.next.max(first);
                     list.trim = segment;
@@ -229,7 +226,7 @@ impl Index {
             Record::Position { subscriber, topic, stream, .. } => {
                 // One of a list that is gone came late: it says nothing any more.
                 self.cancellations += 1;
-                let is_present = self.find(stream).is_some_and(|list| *list.topic == *topic);
+                let is_present = self.list(topic, stream).is_ok();
                 if !is_present && stream != StreamId::NONE {
                     return Ok(false);
                 }
@@ -262,14 +259,6 @@ impl Index {
         match self.lists.get_mut(&stream) {
             Some(list) if *list.topic == *topic => Ok(list),
             _ => Err("the frame there is about a topic that is not there"),
-        }
-    }
-
-    /// Checks what has to hold at the end of the row.
-    pub(super) fn check_end(&self) -> Result<(), &'static str> {
-        match self.lists.values().all(|list| list.has_digest) {
-            true => Ok(()),
-            false => Err("the record is missing of what was let go"),
         }
     }
 

@@ -342,18 +342,11 @@ impl Salvage {
             self.index.topics().map(|(topic, stream)| (topic.to_owned(), stream)).collect();
         for (topic, stream) in topics {
             let Some(list) = self.index.find(stream) else { continue };
-            let (first, messages) = (list.first, list.next - list.first);
-            let lacks_digest = !list.has_digest;
-            if !lacks_digest && !self.suspects.contains(&topic) && !self.changed.contains(&topic) {
+            let messages = list.next - list.first;
+            if !self.suspects.contains(&topic) && !self.changed.contains(&topic) {
                 continue;
             }
             let name = topic.as_str();
-            if lacks_digest {
-                // Nobody can know it any more: under the new id it counts from here.
-                let digest = Some(0);
-                let trim = Record::Trim { topic: name, stream, first, digest };
-                self.put(&trim, writer.as_deref_mut())?;
-            }
             let new = StreamId::random();
             let record = Record::NewStream { topic: name, stream, new };
             self.put(&record, writer.as_deref_mut())?;

@@ -261,10 +261,6 @@ impl Row {
         if self.manifest.as_ref().is_some_and(|manifest| manifest.reached.0 > number) {
             return Err(missing(directory, number + 1));
         }
-        if let (Some(segment), Some(last)) = (self.segments.last(), row_end.segments.last()) {
-            let checked = index.check_end();
-            checked.map_err(|problem| damaged(directory, segment, last.end, problem))?;
-        }
         Ok(row_end)
     }
 
