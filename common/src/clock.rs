@@ -2,6 +2,7 @@
 //!
 //! Nothing here orders messages: a clock may jump, an offset never does.
 
+use crate::units::{Time, whole_number};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since 1970, or 0 where the clock stands before it.
@@ -33,6 +34,67 @@ fn pick(names: &[&'static str], number: u64) -> &'static str {
 pub fn plain_date(unix_milliseconds: u64) -> String {
     let Date { year, month, day, hour, minute, second, .. } = Date::from(unix_milliseconds);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
+}
+
+/// The moment that a text names, in Unix milliseconds: a time ago (`10m`, see
+/// [`Time`](crate::units::Time)), Unix milliseconds themselves, or a date and time as in RFC 3339.
+///
+/// # Errors
+///
+/// How to write it.
+pub fn moment(text: &str, now: u64) -> Result<u64, &'static str> {
+    const HOW: &str = "is no moment: write 10m (ago), Unix milliseconds, or 2026-11-28T14:00:00Z";
+    if let Ok(milliseconds) = whole_number(text) {
+        return Ok(milliseconds);
+    }
+    match text.parse() {
+        Ok(Time(ago)) => Ok(now.saturating_sub(u64::try_from(ago.as_millis()).unwrap_or(now))),
+        Err(_) => rfc_3339(text).ok_or(HOW),
+    }
+}
+
+/// `1994-11-06T08:49:37.5+01:00`; `T` may be a space, and the offset `Z`.
+fn rfc_3339(text: &str) -> Option<u64> {
+    let number = |from: usize, to: usize| whole_number::<i64>(text.get(from..to)?).ok();
+    let is_at = |place: usize, marks: &str| {
+        text.get(place..place + 1).is_some_and(|mark| marks.contains(mark))
+    };
+    let has_form = is_at(4, "-") && is_at(7, "-") && is_at(10, "Tt ") && is_at(13, ":");
+    if !has_form || !is_at(16, ":") {
+        return None;
+    }
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    let rest = text.get(19..)?;
+    let zone_start = rest.find(['Z', 'z', '+', '-'])?;
+    let (fraction, zone) = rest.split_at(zone_start);
+    let fraction = match fraction.strip_prefix('.') {
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.is_empty() => {
+            whole_number::<i64>(format!("{digits:0<3}").get(..3)?).ok()?
+        }
+        None if fraction.is_empty() => 0,
+        _ => return None,
+    };
+    let zone = match (zone, zone.split_at_checked(1)) {
+        ("Z" | "z", _) => 0,
+        (_, Some((sign, zone))) => {
+            let (hours, minutes) = zone.split_once(':').filter(|_| zone.len() == 5)?;
+            let (hours, minutes) = (whole_number::<i64>(hours), whole_number::<i64>(minutes));
+            let minutes = hours.ok()? * 60 + minutes.ok()?;
+            if sign == "-" { -minutes } else { minutes }
+        }
+        _ => return None,
+    };
+    let in_range = (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24;
+    if !in_range || minute > 59 || second > 60 {
+        return None;
+    }
+    // Counts in years that begin on 1 March, as below.
+    let (years, month_from_march) = (year - i64::from(month <= 2), (month + 9) % 12);
+    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    let days = years * 365 + years / 4 - years / 100 + years / 400 + day_of_year - 719_468;
+    let seconds = days * 86_400 + hour * 3600 + (minute - zone) * 60 + second;
+    u64::try_from(seconds * 1000 + fraction).ok()
 }
 
 /// A moment in the Gregorian calendar, UTC.
@@ -87,6 +149,39 @@ mod tests {
         ] {
             assert_eq!(http_date(seconds * 1000), http);
             assert_eq!(plain_date(seconds * 1000 + 999), plain);
+        }
+    }
+
+    #[test]
+    fn a_moment_is_a_time_ago_a_number_or_a_date() {
+        const NOW: u64 = 1_000_000_000_000;
+        for (text, expected) in [
+            ("0", 0),
+            ("1700000000000", 1_700_000_000_000),
+            ("10m", NOW - 600_000),
+            ("500ms", NOW - 500),
+            ("99999d", 0),
+            ("1970-01-01T00:00:00Z", 0),
+            ("1994-11-06T08:49:37Z", 784_111_777_000),
+            ("1994-11-06 09:49:37.25+01:00", 784_111_777_250),
+            ("2000-02-29t23:59:59.9999z", 951_868_799_999),
+            ("2100-02-28T18:00:00-06:00", 4_107_542_400_000),
+        ] {
+            assert_eq!(moment(text, NOW), Ok(expected), "{text}");
+        }
+        for text in [
+            "",
+            "x",
+            "-5",
+            "1994-11-06",
+            "1994-11-06T08:49Z",
+            "1994-13-06T08:49:37Z",
+            "1994-11-06T08:49:37",
+            "1994-11-06T08:49:37.Z",
+            "1994-11-06T08:49:37+1:00",
+            "1960-01-01T00:00:00Z",
+        ] {
+            assert!(moment(text, NOW).is_err(), "{text}");
         }
     }
 

@@ -122,13 +122,14 @@ impl Config {
     ///
     /// What is wrong with them.
     pub fn from(arguments: &Arguments) -> Result<Config, Error> {
+        let print_flag = PRINT_FLAGS.iter().find(|flag| arguments.has(flag));
+        if let (false, Some(flag)) = (arguments.has("topic"), print_flag) {
+            return Err(wrong(&format!("--{flag} needs --topic=<topic>")));
+        }
         let form = match arguments.ordinary() {
             [] if arguments.has("topic") => Form::Print(print(arguments)?),
             [unexpected, ..] if arguments.has("topic") => {
                 return Err(Error::UnexpectedArgument(unexpected.clone()));
-            }
-            _ if let Some(flag) = PRINT_FLAGS.iter().find(|flag| arguments.has(flag)) => {
-                return Err(wrong(&format!("--{flag} needs --topic=<topic>")));
             }
             [] => Form::Keep,
             [id] if is_word(id) => Form::Dialogue { id: id.clone() },

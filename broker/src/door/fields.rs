@@ -5,6 +5,8 @@
 
 use crate::refusal::Refusal;
 use crate::store::entry;
+use crate::store::stream::Begin;
+use common::clock;
 use common::json::Value;
 
 /// A field of an object, which may not stand there twice.
@@ -40,6 +42,29 @@ pub(super) fn topic<'a>(object: &'a Value<'_>, key: &str) -> Result<&'a str, Ref
 /// A field that holds a whole number, if it is there.
 pub(super) fn number(object: &Value<'_>, name: &str) -> Result<Option<u64>, Refusal> {
     as_number(name, field(object, name)?)
+}
+
+/// Where an object says to begin: `from`, an offset or `-N` for the last N messages, or `since`, a
+/// moment.
+pub(super) fn begin(object: &Value<'_>) -> Result<Option<Begin>, Refusal> {
+    match (field(object, "from")?, field(object, "since")?) {
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => Err(Refusal::field("since", "excludes 'from'")),
+        (Some(Value::Number(number)), None) if number.starts_with('-') => {
+            let count = number.trim_start_matches('-').parse();
+            let count = count.map_err(|_| Refusal::field("from", "is not a whole number"))?;
+            Ok(Some(Begin::Last(count)))
+        }
+        (from, None) => Ok(as_number("from", from)?.map(Begin::Offset)),
+        (None, Some(Value::Number(text))) => since(text).map(Some),
+        (None, text) => as_text("since", text)?.map(since).transpose(),
+    }
+}
+
+/// The first message since a moment.
+pub(super) fn since(text: &str) -> Result<Begin, Refusal> {
+    let moment = clock::moment(text, clock::unix_milliseconds());
+    moment.map(Begin::Since).map_err(|how| Refusal::field("since", how))
 }
 
 /// This value as text; `name` is its field.

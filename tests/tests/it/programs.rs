@@ -344,3 +344,22 @@ fn a_subscriber_of_a_topic_that_is_not_there_says_so_and_which_is_near() {
     subscriber.succeed();
     assert_eq!(subscriber.output(), "hello\n");
 }
+
+#[test]
+fn a_subscriber_prints_the_last_messages_or_those_since_a_time() {
+    let system = System::start();
+    system.publish_batch("t", (0..5).map(|number| format!("m{number}")));
+    let printed = |arguments: &[&str]| {
+        let mut subscriber = system.run("subscriber", &[&["--topic=t"], arguments].concat());
+        subscriber.succeed();
+        subscriber.output()
+    };
+    assert_eq!(printed(&["--last=2", "--count=2"]), "m3\nm4\n");
+    assert_eq!(printed(&["--last=99", "--count=1"]), "m0\n");
+    for since in ["1h", "0", "2001-01-01T00:00:00Z"] {
+        assert_eq!(printed(&["--since", since, "--count=1"]), "m0\n", "{since}");
+    }
+    let mut wrong = system.run("subscriber", &["--topic=t", "--since=yesterday"]);
+    assert_eq!(wrong.wait().code(), Some(1));
+    assert!(wrong.errors().contains("write 10m"), "{}", wrong.errors());
+}

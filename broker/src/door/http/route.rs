@@ -276,7 +276,7 @@ fn messages_query(query: &str) -> Result<MessagesQuery, Refusal> {
                 return Err(Refusal::field("since", "excludes 'from'"));
             }
             "from" => found.from = Some(begin(&value)?),
-            "since" => found.from = Some(Begin::Since(number(name, &value)?)),
+            "since" => found.from = Some(fields::since(&value)?),
             "limit" => found.limit = Some(number(name, &value)?),
             "wait" => {
                 let seconds = number(name, &value)?.min(WAIT_SECONDS_MAX);

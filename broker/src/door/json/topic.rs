@@ -4,7 +4,7 @@ use super::{Dialect, Json};
 use crate::access::Right;
 use crate::door::bounds;
 use crate::door::commands::Commands;
-use crate::door::fields::{digest, field, number, required_text, text, topic};
+use crate::door::fields::{begin, digest, field, number, required_text, text, topic};
 use crate::door::publish::{write_fields_of_receipt, write_rest_of_receipt};
 use crate::push::format::Format;
 use crate::refusal::Refusal;
@@ -70,7 +70,7 @@ impl Commands<'_, Json> {
 
     fn subscribe(&mut self, topic: &str, arguments: &Value<'_>) -> Result<(), Refusal> {
         self.grant()?.check(Right::Read, topic)?;
-        let from = number(arguments, "from")?;
+        let from = begin(arguments)?;
         let stream = stream(arguments)?;
         let name = text(arguments, "subscriber")?;
         self.broker.prepare_for(&self.subscriber, topic)?;
@@ -78,8 +78,10 @@ impl Commands<'_, Json> {
         let topics = &self.broker.push.topics;
         let begin = |_: Cursor| {
             let begin = match (from, digest) {
-                (Some(from), DigestField::Checked(digest)) => topics.resume(topic, from, digest)?,
-                _ => topics.begin(topic, from.map_or(Begin::Now, Begin::Offset), stream)?,
+                (Some(Begin::Offset(from)), DigestField::Checked(digest)) => {
+                    topics.resume(topic, from, digest)?
+                }
+                _ => topics.begin(topic, from.unwrap_or(Begin::Now), stream)?,
             };
             match name {
                 // A name that is known goes on at its own place.
@@ -125,11 +127,13 @@ impl Commands<'_, Json> {
         let topic = topic(arguments, "topic")?;
         self.broker.prepare(topic)?;
         let end = self.broker.push.topics.find(topic)?;
-        let from = number(arguments, "from")?;
+        let from = begin(arguments)?;
         let topics = &self.broker.push.topics;
         let begin = match (from, DigestField::of(arguments)?) {
-            (Some(from), DigestField::Checked(digest)) => topics.resume(topic, from, digest)?,
-            _ => topics.begin(topic, from.map_or(Begin::First, Begin::Offset), None)?,
+            (Some(Begin::Offset(from)), DigestField::Checked(digest)) => {
+                topics.resume(topic, from, digest)?
+            }
+            _ => topics.begin(topic, from.unwrap_or(Begin::First), None)?,
         };
         let limit = number(arguments, "limit")?.unwrap_or(u64::MAX);
         let last = end.next.min(begin.next.saturating_add(limit));
