@@ -10,7 +10,6 @@ use common::http::parse;
 use common::limits::{
     ANSWER_TIMEOUT, BODY_SIZE_MAX, BODY_TIMEOUT, HEAD_TIMEOUT, IDLE_TIMEOUT, MESSAGE_SIZE_MAX,
 };
-use common::units::{Size, Time};
 use std::env;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -388,7 +387,7 @@ impl Config {
     fn from(arguments: &Arguments) -> Result<Config, Error> {
         // An empty variable is how many shells and files of settings leave it out.
         let deployed = env::var("PORT").ok().filter(|port| !port.trim().is_empty());
-        let port = match (arguments.parsed("port")?, &deployed) {
+        let port = match (arguments.number("port")?, &deployed) {
             (Some(port), _) => port,
             (None, Some(port)) => port
                 .trim()
@@ -401,11 +400,11 @@ impl Config {
             (None, Some(_)) => "0.0.0.0".to_owned(),
             (None, None) => "127.0.0.1".to_owned(),
         };
-        let connections_max = arguments.parsed("max-connections")?;
+        let connections_max = arguments.number("max-connections")?;
         if connections_max == Some(0) {
             return Err(Error::value("max-connections", "0", "it must be at least 1"));
         }
-        let message_size_max = arguments.parsed("max-message")?.unwrap_or(MESSAGE_SIZE_MAX);
+        let message_size_max = arguments.size("max-message")?.unwrap_or(MESSAGE_SIZE_MAX);
         if message_size_max > BODY_SIZE_MAX / 2 {
             let reason = format!("a message may have {} bytes at most", BODY_SIZE_MAX / 2);
             return Err(Error::value("max-message", &message_size_max.to_string(), reason));
@@ -419,7 +418,7 @@ impl Config {
         if data.is_none() && arguments.has("sync") {
             return Err(Error::Combination("--sync needs --data".to_owned()));
         }
-        let segment_size = arguments.parsed("segment")?.unwrap_or(SEGMENT_SIZE);
+        let segment_size = arguments.size("segment")?.unwrap_or(SEGMENT_SIZE);
         if segment_size < SEGMENT_SIZE_MIN {
             let reason = format!("it must be at least {SEGMENT_SIZE_MIN}");
             return Err(Error::value("segment", &segment_size.to_string(), reason));
@@ -447,7 +446,7 @@ impl Config {
             peer_token: environment_token()?,
             connections_max,
             message_size_max,
-            memory_max: arguments.parsed("max-memory")?.unwrap_or_else(memory::default_max),
+            memory_max: arguments.size("max-memory")?.unwrap_or_else(memory::default_max),
             limits: limits(arguments)?,
             token: token(arguments)?,
             origins,
@@ -466,12 +465,11 @@ fn limits(arguments: &Arguments) -> Result<Limits, Error> {
         Some(0) => Err(Error::value(flag, "0", "must be at least 1; leave it out to keep all")),
         bound => Ok(bound),
     };
-    let bytes = arguments.parsed("keep-bytes")?.map(|Size(bytes)| bytes);
-    let age = arguments.parsed("keep-for")?;
-    let age = age.map(|Time(time)| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    let age = arguments.time("keep-for")?;
+    let age = age.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
     Ok(Limits {
-        messages: above_0("keep-messages", arguments.parsed("keep-messages")?)?,
-        bytes: above_0("keep-bytes", bytes)?,
+        messages: above_0("keep-messages", arguments.number("keep-messages")?)?,
+        bytes: above_0("keep-bytes", arguments.size("keep-bytes")?)?,
         age: above_0("keep-for", age)?,
     })
 }
@@ -492,10 +490,9 @@ fn environment_token() -> Result<Option<Token>, Error> {
 
 impl Timeouts {
     fn from(arguments: &Arguments) -> Result<Timeouts, Error> {
-        let seconds = |flag, default| match arguments.parsed::<u32>(flag)? {
-            Some(0) => Err(Error::value(flag, "0", "it must be at least 1")),
-            Some(seconds) => Ok(Duration::from_secs(seconds.into())),
-            None => Ok(default),
+        let seconds = |flag, default| match arguments.time(flag)? {
+            Some(Duration::ZERO) => Err(Error::value(flag, "0", "it must be at least 1")),
+            time => Ok(time.unwrap_or(default)),
         };
         let default = Timeouts::default();
         Ok(Timeouts {

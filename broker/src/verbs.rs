@@ -115,7 +115,7 @@ impl Call {
                 Verb::Keep(owned(topic), bounds),
                 &["keep-messages", "keep-bytes", "keep-for", "json"][..],
             ),
-            ["trim", topic] => match arguments.parsed("before")? {
+            ["trim", topic] => match arguments.number("before")? {
                 Some(before) => (Verb::Trim(owned(topic), before), &["before", "json"][..]),
                 None => return wrong("trim needs --before=<offset>".to_owned()),
             },

@@ -14,7 +14,7 @@
 //!
 //! Short forms other than `-h`, abbreviations, subcommands.
 
-use crate::units::{Time, whole_number};
+use crate::units::{Size, Time, whole_number};
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
@@ -303,6 +303,19 @@ impl Arguments {
     pub fn number<T: TryFrom<u64>>(&self, flag: &'static str) -> Result<Option<T>, Error> {
         let parse = |value: &str| whole_number(value).map_err(|why| Error::value(flag, value, why));
         self.value(flag).map(parse).transpose()
+    }
+
+    /// The value of a flag as a number of bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Value`] when the value is none, or does not fit.
+    pub fn size<T: TryFrom<u64>>(&self, flag: &'static str) -> Result<Option<T>, Error> {
+        let fit = |Size(bytes)| T::try_from(bytes).ok();
+        match (self.parsed(flag)?.map(fit), self.value(flag)) {
+            (Some(None), Some(value)) => Err(Error::value(flag, value, "it is too large")),
+            (size, _) => Ok(size.flatten()),
+        }
     }
 
     /// The value of a flag as a length of time.

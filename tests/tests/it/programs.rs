@@ -72,7 +72,9 @@ fn wrong_usage_is_one_line_and_status_two() {
     for (name, arguments, word) in [
         ("broker", &["--prot", "9000"][..], "--port"),
         ("broker", &["--port"], "--port"),
-        ("broker", &["--port", "x"], "--port"),
+        ("broker", &["--port", "x"], "write a whole number"),
+        ("broker", &["--max-memory", "much"], "write it as"),
+        ("broker", &["--segment", "x"], "write it as"),
         ("broker", &["--port", "65536"], "--port"),
         ("broker", &["--port=1", "--port=2"], "--port"),
         ("broker", &["--sync", "sometimes"], "--sync"),
