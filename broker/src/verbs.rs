@@ -30,10 +30,8 @@ const PATIENCE_FOR_HEALTH: Duration = Duration::from_secs(5);
 /// The form of each verb, for the help.
 pub(crate) const USAGE: [&str; 6] = [
     "broker topics [--broker <host:port>] [--json]",
-    "broker create <topic> [--keep-messages <count>] [--keep-bytes <size>]",
-    "       [--keep-for <time>]",
-    "broker keep <topic> [--keep-messages <count>] [--keep-bytes <size>]",
-    "       [--keep-for <time>]",
+    "broker create <name> [--keep-messages <n>] [--keep-bytes <n>] [--keep-for <t>]",
+    "broker keep <topic> [--keep-messages <n>] [--keep-bytes <n>] [--keep-for <t>]",
     "broker trim <topic> --before <offset>",
     "broker delete <topic>",
     "broker health",

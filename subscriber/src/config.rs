@@ -12,8 +12,8 @@ pub const PROGRAM: Program = Program {
     usage: &[
         "subscriber",
         "subscriber <id>",
-        "subscriber --topic <topic>... [--from <offset> | --last <n> | --since <time>]",
-        "           [--count <n>] [--time | --json] [--output <file>]",
+        "subscriber --topic <topic> [--from <offset>] [--count <n>] [--output <file>]",
+        "subscriber --topic <topic>... [--last <n>] [--since <time>] [--time] [--json]",
     ],
     takes_arguments: true,
     flags: &[
