@@ -176,11 +176,6 @@ impl LastingSubscriptions {
         }
     }
 
-    /// Whether this session has the name.
-    pub(super) fn is_held_by(&self, name: &str, session: u64) -> bool {
-        self.lock().names.get(name).is_some_and(|it| it.holder == Some(session))
-    }
-
     /// The number of the session that has the name.
     pub(super) fn holder(&self, name: &str) -> Option<u64> {
         self.lock().names.get(name)?.holder
@@ -210,7 +205,7 @@ impl LastingSubscriptions {
 
     /// The same for what a session was sent, which may have lost the name since.
     pub(super) fn sent(&self, name: &str, topic: &str, cursor: Cursor, session: u64) {
-        if self.is_held_by(name, session) {
+        if self.holder(name) == Some(session) {
             self.acknowledge(name, topic, cursor);
         }
     }
@@ -465,7 +460,7 @@ mod tests {
         assert_eq!(lasting.hold("ann", 2).unwrap(), Some(1));
         lasting.sent("ann", "a", at(9), 1);
         lasting.release("ann", 1);
-        assert!(lasting.is_held_by("ann", 2));
+        assert_eq!(lasting.holder("ann"), Some(2));
         assert_eq!(lasting.subscribe("ann", "a", at(0)).unwrap().0, at(5), "1 has it no more");
         lasting.sent("ann", "a", at(9), 2);
         assert_eq!(lasting.subscribe("ann", "a", at(0)).unwrap().0, at(9));

@@ -89,7 +89,7 @@ impl Subscriber {
         self.session.subscribe([(index, subscription)], answers);
         // Another connection may have taken the name meanwhile, and not found this subscription.
         if let Some(name) = name
-            && !self.push.lasting.is_held_by(name, self.session.number)
+            && self.push.lasting.holder(name) != Some(self.session.number)
         {
             self.push.listeners.unsubscribe(&topic, &self.session, Some(name));
         }
