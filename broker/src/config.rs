@@ -106,7 +106,8 @@ pub const PROGRAM: Program = Program {
             value: "<count>",
             repeats: false,
             help: "Keep so many messages of each topic, and let go of the oldest beyond that, \
-                   unless the topic has a bound of its own. Default: all are kept.",
+                   unless the topic has a bound of its own. With create and keep: of that topic; \
+                   none keeps all, default is what the broker has. Default: all are kept.",
         },
         Flag {
             name: "keep-bytes",

@@ -5,7 +5,8 @@
 //! - `config`: the command line; `start`: from there to a broker that serves; `error`: why not
 //! - `control_group`: what the system allows the process
 //! - `allocator`: gives memory back to the system that was freed
-//! - `listen`: the socket that clients connect to; `notify`: what the service manager is told
+//! - `listen`: the socket that clients connect to; `notify`: what the service manager is told;
+//!   `loading`: what is answered while the journal is read
 //! - `server`: the accept loop, a thread for each connection
 //! - `door`: the protocols; each turns bytes into calls on `broker`
 //! - `activity`: when a connection was last of use
@@ -30,6 +31,7 @@ mod door;
 mod error;
 mod home;
 mod listen;
+mod loading;
 mod log;
 mod metrics;
 mod notify;
@@ -44,7 +46,6 @@ mod verbs;
 pub use access::{Origins, Token, TokenError};
 pub use config::{Config, PROGRAM, Role, Task, Timeouts, TokenSource};
 pub use error::Error;
-
 pub use verbs::Call;
 
 use common::flags;

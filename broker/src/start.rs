@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::home::index::Address;
 use crate::home::{Homes, Identity, Index};
 use crate::listen;
+use crate::loading;
 use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::notify;
@@ -21,7 +22,7 @@ use crate::store::replay::Replayed;
 use crate::store::stream::StreamId;
 use crate::store::topics::Topics;
 use common::flags;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -43,17 +44,19 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
     if connections == 0 {
         return Err(Error::NoRoom { bound });
     }
-    // Bound before the journal is read, so that a taken port is found first; until then clients
-    // are not accepted.
+    // Bound before the journal is read, so that a taken port is found first, and so that clients
+    // hear that the broker is starting.
     let listener = listen::bind(host, *port)?;
     let address = listener.local_addr().map_err(bind)?;
     let memory = Memory::new(config.memory_max);
-    let (topics, lasting, kept) = match &config.data {
+    let (topics, lasting, kept, waiting) = match &config.data {
         None => {
             let kept = "in memory: a restart forgets all messages".to_owned();
-            (Topics::new(memory), LastingSubscriptions::default(), kept)
+            (Topics::new(memory), LastingSubscriptions::default(), kept, Vec::new())
         }
-        Some(directory) => restore(directory, config.sync_always, config.segment_size, memory)?,
+        Some(directory) => {
+            restore(directory, config.sync_always, config.segment_size, memory, &listener)?
+        }
     };
     let loopback_only = address.ip().is_loopback();
     let reach = match (loopback_only, &tokens) {
@@ -104,7 +107,7 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
         config.memory_max >> 20
     ));
     notify::ready(&format!("serves on {address}, {kept}"));
-    server::serve(&listener, &broker, &Arc::new(ConnectionLimit::new(connections)))
+    server::serve(&listener, waiting, &broker, &Arc::new(ConnectionLimit::new(connections)))
 }
 
 /// Who orders which topic, as the broker's role says.
@@ -137,22 +140,25 @@ fn spawn(run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
     thread::Builder::new().spawn(run).map(drop).map_err(Error::Thread)
 }
 
-/// The topics and lasting subscriptions that a directory holds, and a word about them.
+/// The topics and lasting subscriptions that a directory holds, a word about them, and the clients
+/// that wait to be served.
 fn restore(
     directory: &Path,
     sync_always: bool,
     segment_size: u64,
     memory: Memory,
-) -> Result<(Topics, LastingSubscriptions, String), Error> {
+    listener: &TcpListener,
+) -> Result<(Topics, LastingSubscriptions, String, Vec<TcpStream>), Error> {
     let sync = if sync_always { Sync::Always } else { Sync::Os };
     let mut replayed = Replayed::new(memory);
-    notify::starting(&format!("reading the journal in {}", directory.display()));
     // Whether it is in use is found out before the first record is read.
     let is_in_use = |error: &journal::Error| matches!(error, journal::Error::InUse { .. });
     let settings = Settings { sync, segment_size };
     let progress = Progress::default();
-    let opened = listen::patiently(&directory.display().to_string(), is_in_use, || {
-        Journal::open(directory, settings, &progress, |record| replayed.apply(record))
+    let (opened, waiting) = loading::during(listener, &progress, || {
+        listen::patiently(&directory.display().to_string(), is_in_use, || {
+            Journal::open(directory, settings, &progress, |record| replayed.apply(record))
+        })
     });
     let (journal, notices) = opened.map_err(|error| Error::Journal(Box::new(error)))?;
     for notice in notices {
@@ -166,5 +172,5 @@ fn restore(
     );
     let lasting = LastingSubscriptions::restored(std::mem::take(&mut replayed.positions));
     replayed.admission.memory.used += lasting.size();
-    Ok((Topics::restored(replayed, journal, sync_always), lasting, kept))
+    Ok((Topics::restored(replayed, journal, sync_always), lasting, kept, waiting))
 }

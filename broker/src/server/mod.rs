@@ -36,15 +36,21 @@ const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\
     Content-Type: application/problem+json\r\nContent-Length: 88\r\nConnection: close\r\n\r\n\
     {\"status\":503,\"title\":\"Service Unavailable\",\"detail\":\"no room for more connections now\"}";
 
-/// Serves the connections of `listener` for ever.
+/// Serves the connections of `listener` for ever, first those that waited for the start.
 pub(crate) fn serve(
     listener: &TcpListener,
+    waiting: Vec<TcpStream>,
     broker: &Arc<Broker>,
     limit: &Arc<ConnectionLimit>,
 ) -> ! {
     let mut turned_away = VecDeque::new();
     // Given up for a moment where descriptors run out, so that a client can still be told.
     let mut spare = File::open("/dev/null").ok();
+    for stream in waiting {
+        if let Err(stream) = welcome(stream, broker, limit) {
+            turn_away(stream, &mut turned_away, broker);
+        }
+    }
     loop {
         match listener.accept() {
             Ok((stream, _)) => {

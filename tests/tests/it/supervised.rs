@@ -1,10 +1,12 @@
 //! What the service manager is told, and what a broker waits for at boot.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::Command;
 use tests::wait::{DEADLINE, wait_until};
-use tests::{Folder, Process, program, tools};
+use tests::{Folder, Process, System, program, tools};
 
 /// Starts a broker with a journal that tells this socket how far it is.
 fn start(name: &str, folder: &Folder) -> Process {
@@ -34,7 +36,7 @@ fn the_service_manager_hears_of_the_start_and_of_its_end() {
     let socket = UnixDatagram::bind(&path).unwrap();
     let _broker = start(path.to_str().unwrap(), &folder);
     let words = words(&socket);
-    assert!(words[0].starts_with("STATUS=reading the journal in data"), "{words:?}");
+    assert!(words[0].starts_with("STATUS=the journal is being read: "), "{words:?}");
     assert!(words[0].contains("\nEXTEND_TIMEOUT_USEC="), "{words:?}");
     let last = words.last().unwrap();
     assert!(last.starts_with("READY=1\nSTATUS=serves on 127.0.0.1:"), "{words:?}");
@@ -80,4 +82,30 @@ fn an_address_that_is_not_there_yet_is_waited_for() {
     wait_until(DEADLINE, "both serve", || waiting.output().matches("Broker running").count() == 2);
     let said = "broker: this machine has no address 10.9.8.7 yet: waiting for it\n";
     assert!(waiting.errors().contains(said), "{}", waiting.errors());
+}
+
+/// The directory is held by another broker, so the start does not get on until that one is killed.
+#[test]
+fn while_a_broker_starts_it_is_alive_and_not_ready_and_sessions_wait() {
+    let mut first = System::start_with(&["--data", "data"]);
+    first.publish("t", "one");
+    let data = first.folder().path().join("data");
+    let mut second = System::reserve_with(&["--data", data.to_str().unwrap()]);
+    second.begin_broker();
+    wait_until(DEADLINE, "it is alive", || TcpStream::connect(second.address()).is_ok());
+    assert_eq!(second.request("GET", "/livez", "").status, 200);
+    let ready = second.request("GET", "/readyz", "");
+    assert_eq!((ready.status, ready.field("Retry-After")), (503, Some("1")));
+    assert!(ready.text().contains("the journal is being read: "), "{ready:?}");
+    let publish = second.request("POST", "/publish", r#"{"topic":"t","message":"two"}"#);
+    assert_eq!(publish.status, 503);
+    let mut session = TcpStream::connect(second.address()).unwrap();
+    session.write_all(b"{\"command\":\"pull\",\"topic\":\"t\"}").unwrap();
+
+    first.kill_broker();
+    let mut line = String::new();
+    session.set_read_timeout(Some(DEADLINE)).unwrap();
+    BufReader::new(session).read_line(&mut line).unwrap();
+    assert!(line.contains("\"messages\":[\"one\"]"), "{line}");
+    assert_eq!(second.request("GET", "/readyz", "").status, 200);
 }

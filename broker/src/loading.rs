@@ -1,0 +1,157 @@
+//! What clients and the service manager hear while the journal is read.
+//!
+//! `GET /livez` is 200 from the first moment on, so that nobody takes a long start for a dead
+//! process; every other request is 503, and `/readyz` says how far the start is. JSON and text
+//! sessions wait until the broker serves. One thread does all of this, over sockets that do not
+//! block.
+
+use crate::notify;
+use crate::store::journal::Progress;
+use common::json::Object;
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often clients are looked at.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// How often the service manager hears of it.
+const NOTIFY_TIME: Duration = Duration::from_secs(1);
+
+/// How many clients may wait; more stay in the queue of the system.
+const WAITING_MAX: usize = 1000;
+
+/// How many clients that were answered are kept for a moment, so that what they still send does
+/// not make the kernel take the answer back.
+const ANSWERED_MAX: usize = 32;
+
+/// Answers the clients of `listener` while `load` runs; gives back those that wait to be served.
+pub(crate) fn during<T>(
+    listener: &TcpListener,
+    progress: &Progress,
+    load: impl FnOnce() -> T,
+) -> (T, Vec<TcpStream>) {
+    let is_done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let attend = || attend(listener, progress, &is_done);
+        // Without a thread to spare, all clients wait.
+        let attending = thread::Builder::new().spawn_scoped(scope, attend);
+        let loaded = load();
+        is_done.store(true, Ordering::Relaxed);
+        let waiting = attending.ok().and_then(|thread| thread.join().ok());
+        (loaded, waiting.unwrap_or_default())
+    })
+}
+
+fn attend(listener: &TcpListener, progress: &Progress, is_done: &AtomicBool) -> Vec<TcpStream> {
+    let mut waiting: Vec<TcpStream> = Vec::new();
+    let mut answered = VecDeque::new();
+    let mut notified: Option<Instant> = None;
+    let _ = listener.set_nonblocking(true);
+    while !is_done.load(Ordering::Relaxed) {
+        let status = status(progress);
+        if notified.is_none_or(|at| at.elapsed() >= NOTIFY_TIME) {
+            notify::starting(&status);
+            notified = Some(Instant::now());
+        }
+        while waiting.len() < WAITING_MAX {
+            let Ok((stream, _)) = listener.accept() else { break };
+            let _ = stream.set_nonblocking(true);
+            waiting.push(stream);
+        }
+        for client in waiting.extract_if(.., |client| is_finished(client, &status)) {
+            if answered.len() >= ANSWERED_MAX {
+                answered.pop_front();
+            }
+            answered.push_back(client);
+        }
+        thread::sleep(PAUSE);
+    }
+    let _ = listener.set_nonblocking(false);
+    waiting.retain(|client| client.set_nonblocking(false).is_ok());
+    waiting
+}
+
+fn status(progress: &Progress) -> String {
+    let read = progress.read.load(Ordering::Relaxed);
+    let size = progress.size.load(Ordering::Relaxed).max(1);
+    format!("the journal is being read: {} %", read.min(size) * 100 / size)
+}
+
+/// Answers a client whose first line is HTTP. Whether there is nothing more to do for it.
+fn is_finished(mut client: &TcpStream, status: &str) -> bool {
+    let mut buffer = [0; 4096];
+    match client.peek(&mut buffer) {
+        Ok(0) => true,
+        Ok(size) => {
+            let Some(answer) = answer(buffer.get(..size).unwrap_or_default(), status) else {
+                return false;
+            };
+            // Whatever fails here fails for a client that is gone.
+            let _ = client.write(&answer);
+            let _ = client.shutdown(Shutdown::Write);
+            let _ = client.read(&mut buffer);
+            true
+        }
+        Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+    }
+}
+
+/// The answer to a request; nothing where its first line is not all there, or is no HTTP.
+fn answer(input: &[u8], status: &str) -> Option<Vec<u8>> {
+    let line = input.split(|&byte| byte == b'\n').next().filter(|line| line.len() < input.len())?;
+    let mut words = str::from_utf8(line).ok()?.trim_end().split(' ');
+    let (method, target, version) = (words.next()?, words.next()?, words.next()?);
+    if !version.starts_with("HTTP/1.") {
+        return None;
+    }
+    let (head, body) = if target == "/livez" {
+        ("200 OK\r\nContent-Type: text/plain; charset=utf-8", b"ok\n".to_vec())
+    } else {
+        let mut body = Vec::new();
+        let mut object = Object::new(&mut body);
+        object.field("status", 503_u16).field("title", "Service Unavailable");
+        object.field("detail", status).end();
+        let head = "503 Service Unavailable\r\nRetry-After: 1\r\n\
+                    Content-Type: application/problem+json";
+        (head, body)
+    };
+    let answer = format!(
+        "HTTP/1.1 {head}\r\nContent-Length: {}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    let mut answer = answer.into_bytes();
+    if method != "HEAD" {
+        answer.extend_from_slice(&body);
+    }
+    Some(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_line_of_http_is_answered() {
+        let said = |input: &str| {
+            let answer = answer(input.as_bytes(), "40 %")?;
+            Some(String::from_utf8(answer).unwrap())
+        };
+        assert!(said("GET /livez HTTP/1.1\r\n").unwrap().ends_with("\r\n\r\nok\n"));
+        let ready = said("GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        assert!(ready.starts_with("HTTP/1.1 503 ") && ready.ends_with("\"detail\":\"40 %\"}"));
+        assert!(said("HEAD /topics HTTP/1.0\n").unwrap().ends_with("close\r\n\r\n"));
+        for input in [
+            "",
+            "GET /livez HTT",
+            "GET /livez HTTP/1.1",
+            "{\"command\":\"pull\"}\n",
+            "PUBLISH a b c\n",
+        ] {
+            assert_eq!(said(input), None, "{input:?}");
+        }
+    }
+}
