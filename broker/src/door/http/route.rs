@@ -227,7 +227,7 @@ fn events_query(request: &Request<'_>) -> Result<EventsQuery, Refusal> {
                 return Err(Refusal::field("since", "excludes 'from', and either is given once"));
             }
             "from" => found.from = Some(begin(&value)?),
-            "since" => found.from = Some(Begin::Since(number("since", &value)?)),
+            "since" => found.from = Some(fields::since(&value)?),
             // Clients that cannot set a header send it so, in one of these spellings.
             name if ["lastEventId", "Last-Event-ID"]
                 .iter()
