@@ -17,7 +17,13 @@ const CLEARED: [&str; 5] =
 /// When the programs cannot be built.
 #[must_use]
 pub fn command(name: &str) -> Command {
-    let mut command = Command::new(path(name));
+    command_of(&path(name))
+}
+
+/// A command that starts a program at this path in an environment that holds nothing it reads.
+#[must_use]
+pub fn command_of(program: &Path) -> Command {
+    let mut command = Command::new(program);
     without_surroundings(&mut command);
     command
 }

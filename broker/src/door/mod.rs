@@ -77,7 +77,7 @@ pub(crate) fn serve(stream: Arc<TcpStream>, mut slot: Slot, broker: &Arc<Broker>
             connection.consume(blank + BYTE_ORDER_MARK.len());
         }
         // Two of them are kept out of line: with room for all doors at once, the stack of each
-        // connection would take a page more (row 7 of the benchmark).
+        // connection would take a page more (row `idle` of the benchmark).
         return match door {
             Door::Http => http.during(|| http::serve(connection, activity, broker, begun)),
             Door::Json => json.during(|| json::serve(connection, activity, broker)),

@@ -47,7 +47,7 @@ pub(super) fn add(
     }
 }
 
-/// The fields of a publish, found in one pass (row 2 of the benchmark).
+/// The fields of a publish, found in one pass (row `in-flight` of the benchmark).
 #[derive(Default)]
 struct Fields<'v, 'a> {
     topic: Option<&'v Value<'a>>,

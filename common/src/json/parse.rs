@@ -95,7 +95,7 @@ struct Parser<'a> {
 }
 
 /// The parser's `error` says why. Apart from it, because what fails seldom should not make what
-/// succeeds larger than two registers (row 2c of the benchmark).
+/// succeeds larger than two registers (row `bulk` of the benchmark).
 struct Stop;
 
 impl<'a> Parser<'a> {
@@ -114,7 +114,7 @@ impl<'a> Parser<'a> {
     }
 
     /// A value that is no string, of which the first character was taken. Apart, because most
-    /// values are strings, and need less of the stack (row 2 of the benchmark).
+    /// values are strings, and need less of the stack (row `in-flight` of the benchmark).
     fn other_value(&mut self, first: u8, levels: usize) -> Result<Value<'a>, Stop> {
         match first {
             b'{' => self.object(levels),

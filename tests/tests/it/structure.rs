@@ -15,9 +15,9 @@ const PRODUCT_LINES: [(&str, usize); 6] = [
     ("topics, doors, clients and brokers that work together", 15_500),
     ("ordinary tools, and neighbours that mean no good", 900),
     ("what could still be lost or moved", 600),
-    ("retention, and a journal of segments that cleans itself", 2_700),
-    ("patterns, rights, and topics by name", 900),
-    ("the first two minutes, the page, the package", 600),
+    ("retention, and a journal of segments that cleans itself", 3_000),
+    ("patterns, rights, and topics by name", 1_200),
+    ("the first two minutes, the page, the package", 900),
 ];
 
 /// Words that were given up, and what is said for each.

@@ -257,8 +257,8 @@ impl<'a> Answers<'a> {
     }
 }
 
-/// Appends these parts. To have them formatted takes four times as long, which row 2b of the
-/// benchmark shows.
+/// Appends these parts. To have them formatted takes four times as long, which row
+/// `http-connections` of the benchmark shows.
 fn put(out: &mut Vec<u8>, parts: &[&str]) {
     parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
 }

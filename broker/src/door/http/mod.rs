@@ -243,8 +243,8 @@ impl<'a> Door<'a> {
             let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
             self.connection.write_all(interim, Some(deadline.at())).map_err(|_| End)?;
         }
-        // What was promised in one piece gets its memory in one piece (row 2c of the benchmark);
-        // the system hands it out as it is written to.
+        // What was promised in one piece gets its memory in one piece (row `bulk` of the
+        // benchmark); the system hands it out as it is written to.
         let promised = if let Body::Sized(size) = body { size } else { 0 };
         let mut gathered = Vec::with_capacity(usize::try_from(promised).unwrap_or(0));
         let mut decoder = Decoder::new(BODY_SIZE_MAX as u64);

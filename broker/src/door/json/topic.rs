@@ -221,7 +221,7 @@ pub(super) fn stream(arguments: &Value<'_>) -> Result<Option<StreamId>, Refusal>
 }
 
 /// Writes what became of publishes. Those that follow one another differ in their offsets only, so
-/// the rest is put together once for all of them (row 2 of the benchmark).
+/// the rest is put together once for all of them (row `in-flight` of the benchmark).
 #[derive(Default)]
 pub(super) struct Confirmations {
     /// What the last one said.

@@ -75,7 +75,7 @@ fn free_port() -> u16 {
 fn command(contender: &Contender, disk: Disk, port: u16, folder: &Folder) -> Command {
     let port_text = port.to_string();
     let mut command = match contender.kind {
-        kind if kind.is_ours() => program::command("broker"),
+        kind if kind.is_ours() => program::command_of(&contender.program),
         _ => Command::new(&contender.program),
     };
     match contender.kind {
@@ -161,6 +161,9 @@ fn nginx(port: u16, folder: &Path) -> String {
     )
 }
 
+/// Names another build of the broker that is to be measured beside this one.
+const OTHER_BROKER: &str = "OTHER_BROKER";
+
 /// Where Debian puts the module.
 const NCHAN: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
 
@@ -168,8 +171,13 @@ const NCHAN: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
 pub(crate) fn all() -> (Vec<Contender>, Vec<String>) {
     let mut found = Vec::new();
     let mut missing = Vec::new();
+    // Another build of the broker takes part in every round, to see what a change costs.
+    let other = env::var_os(OTHER_BROKER).map(PathBuf::from);
     let mut ours = |name: &str, kind| {
         found.push(Contender { name: name.to_owned(), kind, program: program::path("broker") });
+        if let Some(program) = other.clone() {
+            found.push(Contender { name: format!("other {name}"), kind, program });
+        }
     };
     ours("broker, JSON", Kind::Json);
     ours("broker, JSON, channel", Kind::Channel);

@@ -22,9 +22,10 @@ pub(super) const PUSHING: [Kind; 8] = [
 /// How far a publisher may be ahead of its subscriber.
 const AHEAD: u64 = 50_000;
 
-/// Row 3.
+/// Row `end-to-end`.
 pub(super) fn saturated(setting: &Setting<'_>) -> Table {
-    let mut table = Table::new("3", "end to end, one publisher, one subscriber, all in order");
+    let mut table =
+        Table::new("end-to-end", "end to end, one publisher, one subscriber, all in order");
     table.columns = vec![Column::new("delivered", Unit::PerSecond)];
     for ours in [Kind::Json, Kind::Channel] {
         let aim = |peers, factor| Aim {
@@ -48,10 +49,12 @@ pub(super) fn saturated(setting: &Setting<'_>) -> Table {
     table
 }
 
-/// Row 3b.
+/// Row `end-to-end-paced`.
 pub(super) fn paced(setting: &Setting<'_>) -> Table {
-    let mut table =
-        Table::new("3b", "end to end at 1,000 messages a second, from publish to receipt");
+    let mut table = Table::new(
+        "end-to-end-paced",
+        "end to end at 1,000 messages a second, from publish to receipt",
+    );
     table.columns = vec![Column::new("p50", Unit::Seconds), Column::new("p99", Unit::Seconds)];
     let peers = PUSHING[2..].to_vec();
     for (column, ours) in [(0, Kind::Json), (0, Kind::Channel), (1, Kind::Json), (1, Kind::Channel)]

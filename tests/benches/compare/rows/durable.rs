@@ -83,7 +83,7 @@ pub(super) fn beside_busy_programs(setting: &Setting<'_>) -> Table {
     table
 }
 
-/// Row 5.
+/// Row `durable`.
 pub(super) fn cells(setting: &Setting<'_>) -> Table {
     let mut table = table("5", "publishes synced before they are answered", &CELLS, 1.3);
     // Many clients, each of which waits for its own answer.

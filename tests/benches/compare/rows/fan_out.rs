@@ -13,9 +13,9 @@ const WIDTHS: [usize; 2] = [100, 1000];
 /// How far the publisher may be ahead of the slowest of them.
 const AHEAD: [u64; 2] = [2_000, 400];
 
-/// Row 4.
+/// Row `fan-out`.
 pub(super) fn saturated(setting: &Setting<'_>) -> Table {
-    let mut table = Table::new("4", "fan-out, saturated: messages delivered");
+    let mut table = Table::new("fan-out", "fan-out, saturated: messages delivered");
     table.headline = Some(1);
     table.columns = WIDTHS
         .map(|width| {
@@ -51,9 +51,10 @@ pub(super) fn saturated(setting: &Setting<'_>) -> Table {
     table
 }
 
-/// Row 4b.
+/// Row `fan-out-paced`.
 pub(super) fn paced(setting: &Setting<'_>) -> Table {
-    let mut table = Table::new("4b", "fan-out at 20 messages a second, from publish to receipt");
+    let mut table =
+        Table::new("fan-out-paced", "fan-out at 20 messages a second, from publish to receipt");
     table.headline = Some(2);
     table.columns = WIDTHS
         .into_iter()

@@ -7,10 +7,10 @@ use std::fs;
 use std::time::Instant;
 use tests::resources::Resources;
 
-/// Row 9. A program's size is that of its file; the libraries that it shares with others are not
-/// counted.
+/// Row `footprint`. A program's size is that of its file; the libraries that it shares with others
+/// are not counted.
 pub(super) fn of_each(setting: &Setting<'_>) -> Table {
-    let mut table = Table::new("9", "a server that has nothing to do");
+    let mut table = Table::new("footprint", "a server that has nothing to do");
     table.headline = None;
     table.columns = vec![
         Column::new("program", Unit::Bytes),

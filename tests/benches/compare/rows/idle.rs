@@ -17,12 +17,12 @@ const FEW: usize = COUNT / 10;
 /// Messages that all of them get, one after another.
 const MESSAGES: u64 = 3;
 
-/// Row 7.
+/// Row `idle`.
 pub(super) fn subscribers(setting: &Setting<'_>) -> Table {
     let divisor = usize::try_from(setting.plan.divisor).expect("small");
     let count = (COUNT / divisor).min(open_files_max().saturating_sub(200));
     let few = (FEW / divisor).min(count);
-    let mut table = Table::new("7", &format!("{} idle subscribers", thousands(count as u64)));
+    let mut table = Table::new("idle", &format!("{} idle subscribers", thousands(count as u64)));
     table.headline = Some(2);
     table.columns = vec![
         Column::new("memory of each", Unit::Bytes),

@@ -20,9 +20,9 @@ const ANSWERING: [Kind; 7] = [
     Kind::Nchan,
 ];
 
-/// Row 1.
+/// Row `one-at-a-time`.
 pub(super) fn one_at_a_time(setting: &Setting<'_>) -> Table {
-    let mut table = Table::new("1", "an acknowledged publish, one at a time");
+    let mut table = Table::new("one-at-a-time", "an acknowledged publish, one at a time");
     table.columns = vec![Column::new("p50", Unit::Seconds), Column::new("p99", Unit::Seconds)];
     let peers = vec![Kind::RedisStreams, Kind::JetStream, Kind::Mosquitto, Kind::Nchan];
     for ours in [Kind::Json, Kind::Http] {
@@ -50,9 +50,9 @@ pub(super) fn one_at_a_time(setting: &Setting<'_>) -> Table {
     table
 }
 
-/// Row 2.
+/// Row `in-flight`.
 pub(super) fn in_flight(setting: &Setting<'_>) -> Table {
-    let mut table = Table::new("2", "publishes, 256 in flight on each connection");
+    let mut table = Table::new("in-flight", "publishes, 256 in flight on each connection");
     table.columns = vec![
         Column::new("1 connection", Unit::PerSecond),
         Column::new("8 connections", Unit::PerSecond),
@@ -74,9 +74,10 @@ pub(super) fn in_flight(setting: &Setting<'_>) -> Table {
     table
 }
 
-/// Row 2b.
+/// Row `http-connections`.
 pub(super) fn many_connections(setting: &Setting<'_>) -> Table {
-    let mut table = Table::new("2b", "publishes over HTTP, one in flight on each connection");
+    let mut table =
+        Table::new("http-connections", "publishes over HTTP, one in flight on each connection");
     table.columns = vec![Column::new("64 connections", Unit::PerSecond)];
     let has_wrk = wrk::is_here();
     if has_wrk {
@@ -103,9 +104,9 @@ pub(super) fn many_connections(setting: &Setting<'_>) -> Table {
     table
 }
 
-/// Row 2c.
+/// Row `bulk`.
 pub(super) fn bulk(setting: &Setting<'_>) -> Table {
-    let mut table = Table::new("2c", "publishes in bulk");
+    let mut table = Table::new("bulk", "publishes in bulk");
     table.columns = vec![
         Column::new("1 connection", Unit::PerSecond),
         Column::new("2 connections", Unit::PerSecond),

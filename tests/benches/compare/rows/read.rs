@@ -26,11 +26,11 @@ const ROOM: usize = 256 << 10;
 /// The broker as it is read from.
 const OURS: Kind = Kind::HttpLines(1000);
 
-/// Row 6.
+/// Row `read-whole`.
 pub(super) fn whole(setting: &Setting<'_>) -> Table {
     let count = COUNT / setting.plan.divisor;
     let mut table =
-        Table::new("6", &format!("a topic of {} messages read whole", thousands(count)));
+        Table::new("read-whole", &format!("a topic of {} messages read whole", thousands(count)));
     table.columns = vec![Column::new("bytes of messages", Unit::BytesPerSecond)];
     let redis = [Kind::RedisStreams, Kind::RedisRange];
     let aim = |against, factor| Aim { ours: vec![OURS], column: 0, against, factor };

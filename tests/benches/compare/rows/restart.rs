@@ -17,11 +17,11 @@ const MORE: u64 = 1_000;
 /// What is synced lazily may be written lazily, too: nothing is to be lost here but time.
 const SETTLE: Duration = Duration::from_millis(2500);
 
-/// Row 8.
+/// Row `restart`.
 pub(super) fn after_a_kill(setting: &Setting<'_>) -> Table {
     let count = COUNT / setting.plan.divisor;
     let mut table = Table::new(
-        "8",
+        "restart",
         &format!("restart with {} messages stored, after a kill", thousands(count)),
     );
     table.columns = vec![

@@ -43,7 +43,7 @@ pub(super) fn sizes(setting: &Setting<'_>) -> Table {
     table
 }
 
-/// Row 2 with more topics.
+/// Row `in-flight` with more topics.
 pub(super) fn topics(setting: &Setting<'_>) -> Table {
     by_topics(setting, "topics", "publishes, 256 in flight", &KINDS, |contender, topics| {
         let server = Server::start(contender, Disk::None)?;
@@ -55,7 +55,7 @@ pub(super) fn topics(setting: &Setting<'_>) -> Table {
     })
 }
 
-/// Row 3 with more topics, all of which the subscriber follows.
+/// Row `end-to-end` with more topics, all of which the subscriber follows.
 pub(super) fn topics_delivered(setting: &Setting<'_>) -> Table {
     let title = "end to end, one subscriber of all topics";
     by_topics(setting, "topics-3", title, &KINDS, |contender, topics| {
@@ -63,7 +63,7 @@ pub(super) fn topics_delivered(setting: &Setting<'_>) -> Table {
     })
 }
 
-/// Row 4 with more topics, all of which every subscriber follows.
+/// Row `fan-out` with more topics, all of which every subscriber follows.
 pub(super) fn topics_fanned_out(setting: &Setting<'_>) -> Table {
     let title = format!("fan-out to {WIDTH} subscribers of all topics: messages delivered");
     // To wait for a message, a client of Redis Streams names all topics each time.

@@ -205,7 +205,8 @@ fn keep_few(system: &System, topic: &str) {
 
 /// Eight publishers that repeat what was not answered, two of them over a network that loses
 /// things, and eight followers, two of them with lasting subscriptions that
-/// are acknowledged, ended and begun again. The other three publishers and the last subscriber are programs.
+/// are acknowledged, ended and begun again. The other three publishers and the last subscriber are
+/// programs.
 fn start_load(system: &System, lossy: &str) -> Load {
     let mut load = Load::on(&system.address());
     keep_few(system, "short");
