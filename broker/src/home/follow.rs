@@ -12,7 +12,8 @@ use super::remote::{Event, MirrorEnd, Reason};
 use super::set_aside::set_aside;
 use crate::refusal::Refusal;
 use crate::store::change::Mirrored;
-use crate::store::stream::{Cursor, StreamId};
+use crate::store::change::Upto;
+use crate::store::stream::{Cursor, Extent, StreamId};
 use common::flags;
 use common::retry::Pauses;
 use std::io::{self, Write};
@@ -32,12 +33,19 @@ const STABLE_TIME: Duration = Duration::from_secs(10);
 /// How long the home may take to answer that a topic is sent. Then the connection is made again.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
 
+/// How often the home is asked where its lists begin.
+const COMPARE_TIME: Duration = Duration::from_secs(5);
+
+/// For how many topics at once; for more it is asked more seldom.
+const COMPARED_AT_ONCE: usize = 1000;
+
 /// How long a topic is followed that does not exist and that nobody asks for.
 const UNUSED_TIME: Duration = Duration::from_secs(60);
 
 /// What the thread knows of the present connection.
 struct Connection {
     tidied: Instant,
+    compared: Instant,
     /// Whether the user was told that the home sends what is no message.
     is_distrusted: bool,
 }
@@ -50,7 +58,7 @@ impl Mirrors {
         let (mut told, mut was_there) = (false, false);
         loop {
             let now = Instant::now();
-            let mut connection = Connection { tidied: now, is_distrusted: false };
+            let mut connection = Connection { tidied: now, compared: now, is_distrusted: false };
             let lost = self.home.listen(&mut |event| {
                 if matches!(event, Event::Connected) {
                     was_there = true;
@@ -112,11 +120,15 @@ impl Mirrors {
                 }
             }
             Event::Confirmed { topic, .. }
+            | Event::Trimmed { topic, .. }
             | Event::Deleted { topic }
             | Event::Reset { topic, .. }
             | Event::Refused { topic, .. }
                 if !self.is_followed(topic) => {}
-            Event::Confirmed { topic, end } => self.confirmed(topic, end),
+            Event::Confirmed { topic, first, digest, end } => {
+                self.confirmed(topic, first, digest, end);
+            }
+            Event::Trimmed { topic, next } => self.let_go(topic, next, None),
             Event::Deleted { topic } => {
                 if self.locations.is_some() {
                     // What comes of it from there from now on is a copy of another home's.
@@ -159,11 +171,11 @@ impl Mirrors {
         // What is not a mirror is of no concern to the home.
         if topics.is_mirror(&topic) {
             let Cursor { stream, next } = topics.end(&topic);
-            if let Ok(Some(digest)) = topics.digest(&topic, stream, next) {
-                return MirrorEnd { topic, next, stream, digest };
+            if let Ok(digest) = topics.digest(&topic, stream, next) {
+                return MirrorEnd { topic, next, stream: Some(stream), digest };
             }
         }
-        MirrorEnd { topic, next: 0, stream: StreamId::NONE, digest: 0 }
+        MirrorEnd { topic, next: 0, stream: Some(StreamId::NONE), digest: None }
     }
 
     /// Asks once more for the topics whose mirrors stopped, and leaves those that nobody needs.
@@ -187,9 +199,31 @@ impl Mirrors {
             return self.home.disconnect();
         }
         self.follow(due);
+        let share = u32::try_from(self.following.lock().topics.len() / COMPARED_AT_ONCE);
+        if connection.compared.elapsed() >= COMPARE_TIME * (1 + share.unwrap_or(0)) {
+            connection.compared = Instant::now();
+            self.compare();
+        }
         if connection.tidied.elapsed() >= UNUSED_TIME {
             connection.tidied = Instant::now();
             self.leave_unused();
+        }
+    }
+
+    /// Has the topics that are up to date confirmed once more: so what their home has let go is let
+    /// go here.
+    fn compare(&self) {
+        let state = self.following.lock();
+        let live = state.topics.iter().filter(|(_, it)| matches!(it.phase, Phase::Live));
+        let live: Vec<String> = live.map(|(topic, _)| topic.clone()).collect();
+        drop(state);
+        let end = |topic: String| {
+            let Cursor { stream, next } = self.push.topics.end(&topic);
+            (next > 0).then_some(MirrorEnd { topic, next, stream: Some(stream), digest: None })
+        };
+        let ends: Vec<_> = live.into_iter().filter_map(end).collect();
+        if !ends.is_empty() {
+            self.home.follow(&ends);
         }
     }
 
@@ -207,8 +241,8 @@ impl Mirrors {
         unused.iter().for_each(|topic| self.leave(topic));
     }
 
-    /// The home sends a topic from now on; its list ends at `end`.
-    fn confirmed(&self, topic: &str, end: Cursor) {
+    /// The home sends a topic from now on; its list goes from `first` to `end`.
+    fn confirmed(&self, topic: &str, first: u64, digest: Option<u32>, end: Cursor) {
         let topics = &self.push.topics;
         let before = topics.end(topic);
         if topics.is_mirror(topic) && before.next > 0 && before.stream != end.stream {
@@ -221,8 +255,25 @@ impl Mirrors {
         {
             return self.fail(topic, refusal);
         }
+        if first > 0 {
+            self.let_go(topic, first, digest);
+        }
         if self.following.set(topic, Phase::Behind(end)).is_some() {
             self.following.reached(topic, self.push.topics.end(topic));
+        }
+    }
+
+    /// Lets go what the home has let go.
+    fn let_go(&self, topic: &str, first: u64, digest: Option<u32>) {
+        let topics = &self.push.topics;
+        let Extent { first: own, end } = topics.extent(topic);
+        if first <= own || !topics.is_mirror(topic) {
+            return;
+        }
+        let first = Cursor { next: first, ..end };
+        match topics.trim(topic, Upto::Home { first, digest }) {
+            Ok(()) => self.push.announce(topic),
+            Err(refusal) => self.fail(topic, refusal),
         }
     }
 
@@ -235,6 +286,10 @@ impl Mirrors {
                     self.drop_list(topic, None);
                     self.follow([topic.to_owned()]);
                 }
+            }
+            Reason::Trimmed { first } => {
+                let topic = topic.to_owned();
+                self.home.follow(&[MirrorEnd { topic, next: first, stream: None, digest: None }]);
             }
             Reason::NotFound => {
                 if self.following.forget(topic) {

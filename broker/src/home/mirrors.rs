@@ -12,6 +12,8 @@ use crate::push::Push;
 use crate::refusal::Refusal;
 use crate::store::admission::Receipt;
 use crate::store::batch::{Batch, Publish};
+use crate::store::change::Upto;
+use crate::store::retention::BoundsChange;
 use crate::store::stream::{Cursor, StreamId};
 use common::limits::TOPICS_MAX;
 use std::io;
@@ -110,6 +112,27 @@ impl Mirrors {
         // already, that is as well.
         let _ = self.push.topics.begin_mirror(topic, stream);
         Ok(())
+    }
+
+    /// Lets messages of a topic go at the home, and in the mirror.
+    pub(super) fn trim(&self, topic: &str, upto: Upto, deadline: Instant) -> Result<(), Refusal> {
+        self.ready(topic, deadline)?;
+        let trimmed = self.home.trim(topic, upto, deadline);
+        let next = trimmed.map_err(|refusal| self.for_clients(refusal))?;
+        let topics = &self.push.topics;
+        let first = Cursor { next, ..topics.end(topic) };
+        topics.trim(topic, Upto::Home { first, digest: None })
+    }
+
+    /// Changes what a topic keeps at the home. The mirror lets go what the home lets go.
+    pub(super) fn set_bounds(
+        &self,
+        topic: &str,
+        change: &BoundsChange,
+        deadline: Instant,
+    ) -> Result<(), Refusal> {
+        let changed = self.home.set_bounds(topic, change, deadline);
+        changed.map_err(|refusal| self.for_clients(refusal))
     }
 
     /// Deletes a topic at the home, and waits until the mirror is gone as well.

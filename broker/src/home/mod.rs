@@ -47,7 +47,6 @@ use crate::store::admission::Receipt;
 use crate::store::batch::Batch;
 use crate::store::change::Upto;
 use crate::store::retention::BoundsChange;
-use crate::store::topics::Topics;
 use broker::BrokerHome;
 use index::Address;
 use mirrors::Mirrors;
@@ -178,20 +177,27 @@ impl Homes {
 
     /// Lets messages of a topic go at its home.
     pub(crate) fn trim(&self, topic: &str, upto: Upto) -> Result<(), Refusal> {
-        self.own(topic)?.trim(topic, upto)
+        let deadline = Instant::now() + HOME_TIMEOUT;
+        match self.home(topic, deadline)? {
+            Home::Here => self.push.topics.trim(topic, upto),
+            Home::Elsewhere(mirrors) => mirrors.trim(topic, upto, deadline),
+        }
     }
 
     /// Changes what a topic keeps, at its home.
     pub(crate) fn set_bounds(&self, topic: &str, change: &BoundsChange) -> Result<(), Refusal> {
-        self.own(topic)?.set_bounds(topic, change)
+        let deadline = Instant::now() + HOME_TIMEOUT;
+        match self.home(topic, deadline)? {
+            Home::Here => self.push.topics.set_bounds(topic, change),
+            Home::Elsewhere(mirrors) => mirrors.set_bounds(topic, change, deadline),
+        }
     }
 
-    /// The topics, where this broker is the home of this one.
-    fn own(&self, topic: &str) -> Result<&Topics, Refusal> {
+    fn home(&self, topic: &str, deadline: Instant) -> Result<Home, Refusal> {
         match &self.others {
-            Others::None => Ok(&self.push.topics),
-            _ if self.push.topics.is_own(topic) => Ok(&self.push.topics),
-            _ => Err(Refusal::UnknownTopic(topic.to_owned())),
+            Others::None => Ok(Home::Here),
+            Others::Hub(mirrors) => Ok(Home::Elsewhere(Arc::clone(mirrors))),
+            Others::Peers(peers) => peers.home(topic, deadline),
         }
     }
 

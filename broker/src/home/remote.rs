@@ -6,6 +6,8 @@
 use crate::refusal::Refusal;
 use crate::store::admission::Receipt;
 use crate::store::batch::Publish;
+use crate::store::change::Upto;
+use crate::store::retention::BoundsChange;
 use crate::store::stream::{Cursor, StreamId};
 use std::time::{Duration, Instant};
 
@@ -34,6 +36,21 @@ pub(super) trait RemoteHome: Send + Sync {
     ///
     /// [`Refusal::NoTopic`], or what else the home says.
     fn delete(&self, topic: &str, deadline: Instant) -> Result<(), Refusal>;
+
+    /// Lets messages of a topic go; gives the first offset that is still there.
+    ///
+    /// # Errors
+    ///
+    /// What the home says. The same holds for [`RemoteHome::set_bounds`].
+    fn trim(&self, topic: &str, upto: Upto, deadline: Instant) -> Result<u64, Refusal>;
+
+    /// Changes what a topic keeps.
+    fn set_bounds(
+        &self,
+        topic: &str,
+        change: &BoundsChange,
+        deadline: Instant,
+    ) -> Result<(), Refusal>;
 
     /// Asks for topics from the ends of their mirrors on. The answers are events. Where there is
     /// no connection, nothing is asked: see [`Event::Connected`].
@@ -65,18 +82,22 @@ pub(super) struct MirrorEnd {
     pub(super) topic: String,
     /// The offset that it needs next.
     pub(super) next: u64,
-    /// The list that it mirrors; [`StreamId::NONE`] where there is no mirror yet.
-    pub(super) stream: StreamId,
-    /// The digest of what it holds: the home's list has to begin with that.
-    pub(super) digest: u32,
+    /// The list that it mirrors; [`StreamId::NONE`] where there is no mirror yet, and nothing where
+    /// any list will do.
+    pub(super) stream: Option<StreamId>,
+    /// The digest of what it holds, where it is known: the home's list has to begin with that.
+    pub(super) digest: Option<u32>,
 }
 
 /// What comes from a home.
 pub(super) enum Event<'a> {
     /// There is a connection. Nothing is followed on it yet.
     Connected,
-    /// The topic is sent from now on; its list ends at `end`.
-    Confirmed { topic: &'a str, end: Cursor },
+    /// The topic is sent from now on; its list goes from `first` to `end`. `digest` is that of what
+    /// was let go before.
+    Confirmed { topic: &'a str, first: u64, digest: Option<u32>, end: Cursor },
+    /// What comes next stands at `next`: what was missing before was let go.
+    Trimmed { topic: &'a str, next: u64 },
     /// Entries of a topic, the first of which stands at offset `first`. The stream id is given at
     /// offset 0 only.
     Messages { topic: &'a str, stream: Option<StreamId>, first: u64, entries: Vec<String> },
@@ -96,6 +117,8 @@ pub(super) enum Reason {
     NotFound,
     /// The list does not begin with what the mirror holds.
     OtherList,
+    /// The home has let go what the mirror needs next; its list begins here.
+    Trimmed { first: u64 },
     /// The home sends what no broker stores.
     Nonsense(Refusal),
     /// Anything else, as the home says it.

@@ -232,7 +232,6 @@ pub(crate) enum Upto {
     Time(u64),
     /// Those that the topic's home has let go, which may be more than are here. The checksum is
     /// that before `first`, where the home says it.
-    #[expect(dead_code, reason = "mirrors follow their homes' trims next")]
     Home { first: Cursor, digest: Option<u32> },
 }
 

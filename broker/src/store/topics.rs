@@ -355,14 +355,22 @@ impl Topics {
     /// # Errors
     ///
     /// [`Refusal::PastEnd`], [`Refusal::Trimmed`], [`Refusal::OtherDigest`].
-    pub(crate) fn resume(&self, topic: &str, from: u64, digest: u32) -> Result<Cursor, Refusal> {
+    pub(crate) fn resume(
+        &self,
+        topic: &str,
+        from: u64,
+        digest: u32,
+        stream: Option<StreamId>,
+    ) -> Result<Cursor, Refusal> {
         let end = self.end(topic);
         if from > end.next {
             return Err(Refusal::PastEnd { from, next: end.next });
         }
-        match self.digest(topic, end.stream, from)? == Some(digest) {
-            true => Ok(Cursor { next: from, ..end }),
-            false => Err(Refusal::OtherDigest),
+        match self.digest(topic, end.stream, from)? {
+            Some(own) if own == digest => Ok(Cursor { next: from, ..end }),
+            Some(_) => Err(Refusal::OtherDigest),
+            // Nobody can compare: the id has to do.
+            None => self.begin(topic, Begin::Offset(from), stream),
         }
     }
 

@@ -29,6 +29,7 @@
 //! - [`manuals`]: man pages and completion
 //! - [`messages`]: the list of a topic, whole, in pieces and as it grows
 //! - [`metrics`]: what is counted
+//! - [`mirrored_retention`]: mirrors let go what their homes let go
 //! - [`page`], [`page_topics`]: what people see in a browser
 //! - [`peers`]: peers with an index
 //! - [`programs`]: how the programs begin, end, and say what is wrong
@@ -78,6 +79,7 @@ mod manuals;
 mod memory_returned;
 mod messages;
 mod metrics;
+mod mirrored_retention;
 mod ndjson;
 mod page;
 mod page_topics;

@@ -53,6 +53,12 @@ impl Commands<'_, Json> {
                 Ok(())
             }
             "trim_topic" => self.trim(arguments),
+            "set_bounds" => {
+                let topic = topic(arguments, "topic")?;
+                self.broker.set_bounds(topic, &bounds::change(arguments)?)?;
+                success(&mut self.answers, &format!("Topic '{topic}' changed"), |_| {});
+                Ok(())
+            }
             // With a host it is about a peer: the index's business.
             "delete_topic" if arguments.get("host").is_none() => {
                 let topic = topic(arguments, "topic")?;
@@ -75,11 +81,13 @@ impl Commands<'_, Json> {
         let name = text(arguments, "subscriber")?;
         self.broker.prepare_for(&self.subscriber, topic)?;
         let digest = DigestField::of(arguments)?;
+        // Another broker lets go what this one has let go.
+        let tells_first = field(arguments, "first")?.is_some();
         let topics = &self.broker.push.topics;
         let begin = |_: Cursor| {
             let begin = match (from, digest) {
                 (Some(Begin::Offset(from)), DigestField::Checked(digest)) => {
-                    topics.resume(topic, from, digest)?
+                    topics.resume(topic, from, digest, stream)?
                 }
                 _ => topics.begin(topic, from.unwrap_or(Begin::Now), stream)?,
             };
@@ -99,6 +107,12 @@ impl Commands<'_, Json> {
                 success(answers, &format!("Subscribed to topic '{topic}'"), |answer| {
                     answer.field("next", cursor.next).field("stream", cursor.stream);
                     answer.field("end", topics.end(topic).next).field("topic", topic);
+                    if tells_first {
+                        let Extent { first, end } = topics.extent(topic);
+                        let digest = topics.digest(topic, end.stream, first).ok().flatten();
+                        answer.field("first", first);
+                        answer.optional("first_digest", digest.map(|it| format!("{it:08x}")));
+                    }
                     if digest != DigestField::None
                         && let Ok(Some(digest)) = topics.digest(topic, cursor.stream, cursor.next)
                     {
@@ -131,7 +145,7 @@ impl Commands<'_, Json> {
         let topics = &self.broker.push.topics;
         let begin = match (from, DigestField::of(arguments)?) {
             (Some(Begin::Offset(from)), DigestField::Checked(digest)) => {
-                topics.resume(topic, from, digest)?
+                topics.resume(topic, from, digest, None)?
             }
             _ => topics.begin(topic, from.unwrap_or(Begin::First), None)?,
         };

@@ -3,7 +3,9 @@
 use super::super::index::Address;
 use super::super::remote::{Forwarded, MirrorEnd};
 use crate::refusal::Refusal;
+use crate::store::change::Upto;
 use crate::store::entry::{self, Entry};
+use crate::store::retention::{Bound, BoundsChange};
 use crate::store::stream::StreamId;
 use common::json::Object;
 use common::limits::BODY_SIZE_MAX;
@@ -41,8 +43,42 @@ pub(super) fn path(seen: &[String], time: Duration) -> Vec<u8> {
 pub(super) fn subscribe(mirror: &MirrorEnd) -> Vec<u8> {
     write("subscribe", |object| {
         object.field("topic", &mirror.topic).field("from", mirror.next);
-        object.field("stream", mirror.stream).field("digest", format!("{:08x}", mirror.digest));
+        object.optional("stream", mirror.stream).field("first", true);
+        object.optional("digest", mirror.digest.map(|digest| format!("{digest:08x}")));
     })
+}
+
+/// The command that lets messages of a topic go.
+pub(super) fn trim(topic: &str, upto: Upto) -> Vec<u8> {
+    write("trim_topic", |object| {
+        object.field("topic", topic);
+        match upto {
+            Upto::Offset(offset) => object.field("before", offset),
+            Upto::Time(time) => object.field("before_time", time),
+            // Each home does these by itself.
+            Upto::Bounds | Upto::Home { .. } => object,
+        };
+    })
+}
+
+/// The command that changes what a topic keeps.
+pub(super) fn set_bounds(topic: &str, change: &BoundsChange) -> Vec<u8> {
+    write("set_bounds", |object| {
+        object.field("topic", topic);
+        bound(object, "keep_messages", change.messages, "");
+        bound(object, "keep_bytes", change.bytes, "");
+        bound(object, "keep_for", change.age, "ms");
+    })
+}
+
+fn bound(object: &mut Object<'_>, key: &'static str, bound: Option<Bound>, unit: &str) {
+    match bound {
+        None => object,
+        Some(Bound::Default) => object.field(key, "default"),
+        Some(Bound::None) => object.field(key, None::<u64>),
+        Some(Bound::At(bound)) if unit.is_empty() => object.field(key, bound),
+        Some(Bound::At(bound)) => object.field(key, format!("{bound}{unit}")),
+    };
 }
 
 /// A command to an index that names a peer, and shows its key.

@@ -106,16 +106,27 @@ impl Events<'_> {
         match (text(object, "event"), text(object, "status")) {
             (Some("message"), _) => self.message(topic, stream, object),
             (Some("deleted"), _) => self.hand_on(Event::Deleted { topic }),
+            (Some("trimmed"), _) => {
+                if let Some(next) = number(object, "next") {
+                    self.hand_on(Event::Trimmed { topic, next });
+                }
+            }
             (Some("reset"), _) => self.hand_on(Event::Reset { topic, stream }),
             (None, Some("success")) => {
                 if let Some(next) = number(object, "end") {
                     let end = Cursor { stream: stream.unwrap_or(StreamId::NONE), next };
-                    self.hand_on(Event::Confirmed { topic, end });
+                    let first = number(object, "first").unwrap_or(0);
+                    let digest = text(object, "first_digest");
+                    let digest = digest.and_then(|digest| u32::from_str_radix(digest, 16).ok());
+                    self.hand_on(Event::Confirmed { topic, first, digest, end });
                 }
             }
             (None, Some("error")) => {
                 if let Some(rejection) = answer::rejection(object) {
                     let reason = match rejection.reason {
+                        Reason::OtherList if let Some(first) = number(object, "first") => {
+                            remote::Reason::Trimmed { first }
+                        }
                         Reason::NotFound => remote::Reason::NotFound,
                         Reason::OtherList => remote::Reason::OtherList,
                         _ => remote::Reason::Other(rejection.refusal),

@@ -26,6 +26,8 @@ use crate::push::Push;
 use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
 use crate::store::admission::Receipt;
+use crate::store::change::Upto;
+use crate::store::retention::BoundsChange;
 use crate::store::stream::StreamId;
 use answer::Reason;
 use connection::Target;
@@ -124,6 +126,24 @@ impl RemoteHome for BrokerHome {
             Err(rejection) if rejection.reason == Reason::NotFound => Err(Refusal::NoTopic),
             deleted => deleted.map_err(|rejection| rejection.refusal),
         }
+    }
+
+    fn trim(&self, topic: &str, upto: Upto, deadline: Instant) -> Result<u64, Refusal> {
+        let mut first = 0;
+        let trimmed = self.pool.command(&command::trim(topic, upto), deadline, |answer| {
+            first = answer::number(answer, "first").unwrap_or(0);
+        });
+        trimmed.map(|()| first).map_err(|rejection| rejection.refusal)
+    }
+
+    fn set_bounds(
+        &self,
+        topic: &str,
+        change: &BoundsChange,
+        deadline: Instant,
+    ) -> Result<(), Refusal> {
+        let changed = self.pool.command(&command::set_bounds(topic, change), deadline, |_| {});
+        changed.map_err(|rejection| rejection.refusal)
     }
 
     fn follow(&self, mirrors: &[MirrorEnd]) {

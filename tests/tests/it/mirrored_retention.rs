@@ -1,0 +1,86 @@
+//! Retention where brokers work together: a mirror holds what its home still has.
+
+use crate::brokers::{ask, succeed, wait_for_success};
+use crate::peers::{command, peer_of, publish};
+use tests::System;
+use tests::wait::{DEADLINE, wait_until};
+
+fn listed(system: &System, topic: &str, part: &str) -> bool {
+    system.get(&format!("/topics/{topic}")).text().contains(part)
+}
+
+fn trim(topic: &str, before: u64) -> String {
+    format!("{{\"command\":\"trim_topic\",\"topic\":\"{topic}\",\"before\":{before}}}")
+}
+
+#[test]
+fn a_mirror_begins_where_its_home_begins_and_lets_go_what_that_lets_go() {
+    let hub = System::start();
+    hub.publish_batch("t", (0..10).map(|number| number.to_string()));
+    succeed(&hub, &trim("t", 4));
+    let mut leaf = System::reserve_with(&["--upstream", &hub.address(), "--data", "data"]);
+    leaf.start_broker();
+    let below = System::start_with(&["--upstream", &leaf.address()]);
+    for broker in [&leaf, &below] {
+        wait_for_success(broker, "{\"command\":\"pull\",\"topic\":\"t\"}");
+        wait_until(DEADLINE, "the mirror", || {
+            broker.messages("t") == ["4", "5", "6", "7", "8", "9"]
+        });
+        assert_eq!(broker.get("/messages?topic=t&from=0").status, 410);
+        assert_eq!(broker.get("/topics/t").text(), hub.get("/topics/t").text(), "digest as well");
+    }
+    // What the home lets go by itself is let go everywhere within seconds.
+    succeed(&hub, &trim("t", 7));
+    for broker in [&leaf, &below] {
+        wait_until(DEADLINE, "the trim", || broker.messages("t") == ["7", "8", "9"]);
+    }
+    leaf.kill_broker();
+    hub.publish("t", "10");
+    succeed(&hub, &trim("t", 11));
+    hub.publish("t", "11");
+    leaf.start_broker();
+    for broker in [&leaf, &below] {
+        wait_until(DEADLINE, "what is left", || broker.messages("t") == ["11"]);
+        assert_eq!(broker.get("/topics/t").text(), hub.get("/topics/t").text());
+    }
+    wait_for_success(&below, &publish("t", "12"));
+    assert_eq!(leaf.messages("t"), ["11", "12"]);
+}
+
+#[test]
+fn what_a_leaf_is_asked_to_let_go_or_keep_happens_at_the_hub() {
+    let hub = System::start();
+    let leaf = System::start_with(&["--upstream", &hub.address()]);
+    for number in 0..5 {
+        leaf.publish("t", &number.to_string());
+    }
+    let answer = succeed(&leaf, &trim("t", 2));
+    assert!(answer.contains("\"first\":2,\"next\":5"), "{answer}");
+    assert_eq!(leaf.messages("t"), ["2", "3", "4"], "for the next request");
+    assert_eq!(hub.messages("t"), ["2", "3", "4"]);
+    assert!(ask(&leaf, &trim("t", 9)).contains("\"code\":416"));
+    let bounds = "{\"command\":\"create_topic\",\"topic\":\"bounded\",\"keep_messages\":2}";
+    succeed(&leaf, bounds);
+    assert!(listed(&hub, "bounded", "\"keep_messages\":2"));
+    for message in ["a", "b", "c"] {
+        leaf.publish("bounded", message);
+    }
+    assert_eq!(hub.messages("bounded"), ["b", "c"]);
+    wait_until(DEADLINE, "the mirror", || leaf.messages("bounded") == ["b", "c"]);
+    assert_eq!(leaf.request("PUT", "/topics/t", "{\"keep_for\":\"7d\"}").status, 200);
+    assert!(listed(&hub, "t", "\"keep_for\":\"7d\""), "{}", hub.get("/topics/t").text());
+}
+
+#[test]
+fn a_peer_lets_go_at_the_home_of_the_topic() {
+    let index = System::start();
+    let (home, other) = (peer_of(&index), peer_of(&index));
+    succeed(&home, &command("create_topic", "t"));
+    for message in ["a", "b", "c"] {
+        succeed(&other, &publish("t", message));
+    }
+    succeed(&other, &trim("t", 2));
+    for peer in [&home, &other] {
+        assert_eq!(peer.messages("t"), ["c"]);
+    }
+}
