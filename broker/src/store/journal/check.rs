@@ -65,7 +65,7 @@ pub(super) fn verify_in(directory: &dyn Directory) -> Result<Summary, Error> {
         summary.torn += size - it.end.offset;
     }
     for (topic, stream) in index.topics() {
-        if let Some(list) = index.find(stream) {
+        if let Some(list) = index.find(topic, stream) {
             let topic_summary = TopicSummary { stream, first: list.first, next: list.next };
             summary.topics.insert(topic.to_owned(), topic_summary);
         }

@@ -232,8 +232,8 @@ impl<'s> Rewrite<'s> {
                 self.write_positions(Some(topic))?;
                 let is_kept = {
                     let index = self.shared.index();
-                    index.find(new).is_some()
-                        || index.is_held_after(after, new)
+                    index.find(topic, new).is_some()
+                        || index.is_held_after(after, topic, new)
                         || index.is_held_before(before, topic, stream)
                 };
                 self.carried(topic, stream).stream = new;
@@ -276,9 +276,9 @@ impl<'s> Rewrite<'s> {
     fn carried(&mut self, topic: &str, stream: StreamId) -> &mut Carried {
         if self.lists.get(topic).is_none_or(|carried| carried.stream != stream) {
             let index = self.shared.index();
-            let fate = match index.find(stream) {
+            let fate = match index.find(topic, stream) {
                 Some(list) => Fate::Alive { first: list.first },
-                None if index.is_held_after(*self.numbers.end(), stream) => Fate::HeldLater,
+                None if index.is_held_after(*self.numbers.end(), topic, stream) => Fate::HeldLater,
                 None => Fate::Dead,
             };
             drop(index);
@@ -296,7 +296,7 @@ impl<'s> Rewrite<'s> {
         for (topic, carried) in std::mem::take(&mut self.lists) {
             let Carried { stream, fate, mut skipped, trim, bounds, sequences } = carried;
             let (mut has_trim, mut has_bounds) = (false, false);
-            if let Some(list) = self.shared.index().find(stream) {
+            if let Some(list) = self.shared.index().find(&topic, stream) {
                 has_trim = self.numbers.contains(&list.trim);
                 has_bounds = self.numbers.contains(&list.bounds);
             }

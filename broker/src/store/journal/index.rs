@@ -18,17 +18,30 @@ use std::sync::Arc;
 /// How many small neighbours are joined whatever their sizes are.
 const NEIGHBOURS_MAX: usize = 8;
 
+/// A list: a topic and a stream id together. A mirror's id is what its home says, and a home may
+/// say the same of two topics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct ListId(u64);
+
+impl ListId {
+    fn new(topic: &str, stream: StreamId) -> ListId {
+        let mut hasher = DefaultHasher::new();
+        (topic, stream).hash(&mut hasher);
+        ListId(hasher.finish())
+    }
+}
+
 /// What counts in a row of segments.
 #[derive(Default)]
 pub(super) struct Index {
     /// The list of each topic.
     topics: HashMap<Arc<str>, StreamId>,
     /// The lists that are there.
-    lists: HashMap<StreamId, List>,
+    lists: HashMap<ListId, List>,
     /// The present id of lists that had another before, and all ids of these, also when they are
     /// gone.
-    present: HashMap<StreamId, StreamId>,
-    ids: HashMap<StreamId, Vec<StreamId>>,
+    present: HashMap<ListId, ListId>,
+    ids: HashMap<ListId, Vec<ListId>>,
     /// The segment that holds the last position of each lasting subscription, by topic and
     /// subscriber.
     positions: HashMap<Arc<str>, HashMap<Box<str>, u32>>,
@@ -57,7 +70,7 @@ pub(super) struct Contents {
     /// Bytes of its records.
     pub(super) size: u64,
     /// The lists that its records are about.
-    streams: HashMap<StreamId, Share>,
+    lists: HashMap<ListId, Share>,
     /// Hashes of the lasting subscriptions whose positions it holds.
     subscriptions: HashSet<u64>,
     /// Bytes of records that are cancelled soon: positions, trims, ends, deletions. They count as
@@ -84,7 +97,7 @@ impl Contents {
         Contents {
             numbers,
             size: 0,
-            streams: HashMap::new(),
+            lists: HashMap::new(),
             subscriptions: HashSet::new(),
             short_lived: 0,
             is_cleaned,
@@ -98,8 +111,8 @@ impl Contents {
         let mut count = 0;
         self.size += size;
         match *record {
-            Record::Append { stream, first, ref messages, .. } => {
-                let share = self.streams.entry(stream).or_default();
+            Record::Append { topic, stream, first, ref messages, .. } => {
+                let share = self.lists.entry(ListId::new(topic, stream)).or_default();
                 if share.messages == 0 {
                     share.from = first;
                 }
@@ -107,22 +120,22 @@ impl Contents {
                 share.to = first + count;
                 share.messages += size;
             }
-            Record::Create { stream, .. }
-            | Record::Mirror { stream, .. }
-            | Record::Bounds { stream, .. }
-            | Record::Sequence { stream, .. } => {
-                self.streams.entry(stream).or_default().other += size;
+            Record::Create { topic, stream }
+            | Record::Mirror { topic, stream }
+            | Record::Bounds { topic, stream, .. }
+            | Record::Sequence { topic, stream, .. } => {
+                self.lists.entry(ListId::new(topic, stream)).or_default().other += size;
             }
-            Record::NewStream { stream, new, .. } => {
-                self.streams.entry(stream).or_default().other += size;
-                self.streams.entry(new).or_default();
+            Record::NewStream { topic, stream, new } => {
+                self.lists.entry(ListId::new(topic, stream)).or_default().other += size;
+                self.lists.entry(ListId::new(topic, new)).or_default();
             }
-            Record::Trim { stream, .. } => {
-                self.streams.entry(stream).or_default();
+            Record::Trim { topic, stream, .. } => {
+                self.lists.entry(ListId::new(topic, stream)).or_default();
                 self.short_lived += size;
             }
             Record::Position { subscriber, topic, stream, .. } => {
-                self.streams.entry(stream).or_default();
+                self.lists.entry(ListId::new(topic, stream)).or_default();
                 self.subscriptions.insert(hash(subscriber, topic));
                 // A deletion ends it even where it was to a topic that was not there yet.
                 self.subscriptions.insert(hash("", topic));
@@ -152,7 +165,7 @@ impl Index {
     pub(super) fn complete(&self, record: &mut Record<'_>) {
         if let Record::Append { topic, stream, first, .. } = record
             && let Some(known) = self.topics.get(*topic)
-            && let Some(list) = self.lists.get(known)
+            && let Some(list) = self.lists.get(&ListId::new(topic, *known))
         {
             (*stream, *first) = (*known, list.next);
         }
@@ -175,14 +188,15 @@ impl Index {
                 if self.topics.contains_key(topic) {
                     return Err("the frame there creates a topic that is there");
                 }
-                if self.find(stream).is_some() {
+                if self.find(topic, stream).is_some() {
                     return Err("the frame there creates a list that is there");
                 }
+                let id = ListId::new(topic, stream);
                 let topic: Arc<str> = topic.into();
                 self.topics.insert(Arc::clone(&topic), stream);
                 let (trim, bounds) = (segment, segment);
                 let list = List { topic, first: 0, next: 0, trim, bounds };
-                self.lists.insert(stream, list);
+                self.lists.insert(id, list);
             }
             Record::Append { topic, stream, first, .. } => {
                 let list = self.list(topic, stream)?;
@@ -198,14 +212,15 @@ impl Index {
                     return Ok(false);
                 }
                 self.topics.remove(topic);
-                self.lists.remove(&stream);
+                self.lists.remove(&ListId::new(topic, stream));
             }
             Record::NewStream { topic, stream, new } => {
                 let list = self.list(topic, stream)?.clone();
-                self.lists.remove(&stream);
                 self.topics.insert(Arc::clone(&list.topic), new);
+                let (old, new) = (ListId::new(topic, stream), ListId::new(topic, new));
+                self.lists.remove(&old);
                 self.lists.insert(new, list);
-                let mut ids = self.ids.remove(&stream).unwrap_or_else(|| vec![stream]);
+                let mut ids = self.ids.remove(&old).unwrap_or_else(|| vec![old]);
                 ids.push(new);
                 self.present.extend(ids.iter().map(|id| (*id, new)));
                 self.ids.insert(new, ids);
@@ -256,16 +271,18 @@ impl Index {
 
     /// The list of a topic that a record is about.
     fn list(&mut self, topic: &str, stream: StreamId) -> Result<&mut List, &'static str> {
-        match self.lists.get_mut(&stream) {
-            Some(list) if *list.topic == *topic => Ok(list),
-            _ => Err("the frame there is about a topic that is not there"),
-        }
+        let list = self.lists.get_mut(&ListId::new(topic, stream));
+        list.ok_or("the frame there is about a topic that is not there")
     }
 
-    /// The list that has this id, or had it.
-    pub(super) fn find(&self, stream: StreamId) -> Option<&List> {
-        let renamed = || self.lists.get(self.present.get(&stream)?);
-        self.lists.get(&stream).or_else(renamed)
+    /// The list of a topic that has this stream id, or had it.
+    pub(super) fn find(&self, topic: &str, stream: StreamId) -> Option<&List> {
+        self.find_id(ListId::new(topic, stream))
+    }
+
+    fn find_id(&self, id: ListId) -> Option<&List> {
+        let renamed = || self.lists.get(self.present.get(&id)?);
+        self.lists.get(&id).or_else(renamed)
     }
 
     /// The list of a topic.
@@ -295,9 +312,9 @@ impl Index {
 
     /// Whether a segment before this one holds anything of a list, or positions to its topic.
     pub(super) fn is_held_before(&self, number: u32, topic: &str, stream: StreamId) -> bool {
-        let topic = hash("", topic);
+        let (list, topic) = (ListId::new(topic, stream), hash("", topic));
         self.segments.range(..number).any(|(_, contents)| {
-            self.holds(contents, stream) || contents.subscriptions.contains(&topic)
+            self.holds(contents, list) || contents.subscriptions.contains(&topic)
         })
     }
 
@@ -308,15 +325,16 @@ impl Index {
     }
 
     /// Whether a segment after this one holds anything of a list.
-    pub(super) fn is_held_after(&self, number: u32, stream: StreamId) -> bool {
-        self.segments.range(number + 1..).any(|(_, contents)| self.holds(contents, stream))
+    pub(super) fn is_held_after(&self, number: u32, topic: &str, stream: StreamId) -> bool {
+        let list = ListId::new(topic, stream);
+        self.segments.range(number + 1..).any(|(_, contents)| self.holds(contents, list))
     }
 
     /// Whether a segment holds anything of a list, under whatever id.
-    fn holds(&self, contents: &Contents, stream: StreamId) -> bool {
-        let ids = self.present.get(&stream).and_then(|present| self.ids.get(present));
-        let is_there = |id| contents.streams.contains_key(id);
-        ids.map_or_else(|| is_there(&stream), |ids| ids.iter().any(is_there))
+    fn holds(&self, contents: &Contents, list: ListId) -> bool {
+        let ids = self.present.get(&list).and_then(|present| self.ids.get(present));
+        let is_there = |id| contents.lists.contains_key(id);
+        ids.map_or_else(|| is_there(&list), |ids| ids.iter().any(is_there))
     }
 
     /// The first numbers of the segments with these numbers.
@@ -340,8 +358,8 @@ impl Index {
 
     /// About how many bytes of a segment's records count.
     fn alive(&self, contents: &Contents) -> u64 {
-        let shares = contents.streams.iter().map(|(stream, share)| {
-            let Some(list) = self.find(*stream) else { return 0 };
+        let shares = contents.lists.iter().map(|(id, share)| {
+            let Some(list) = self.find_id(*id) else { return 0 };
             let (count, left) = (share.to - share.from, share.to.saturating_sub(list.first));
             let messages =
                 u128::from(share.messages) * u128::from(left.min(count)) / u128::from(count.max(1));

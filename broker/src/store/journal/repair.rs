@@ -315,7 +315,7 @@ impl Salvage {
             }
         }
         if let Record::Append { topic, stream, first, .. } = &mut record {
-            let next = self.index.find(*stream).map_or(0, |list| list.next);
+            let next = self.index.find(topic, *stream).map_or(0, |list| list.next);
             if *first == next {
                 self.suspects.remove(*topic);
             } else {
@@ -341,7 +341,7 @@ impl Salvage {
         let topics: Vec<(String, StreamId)> =
             self.index.topics().map(|(topic, stream)| (topic.to_owned(), stream)).collect();
         for (topic, stream) in topics {
-            let Some(list) = self.index.find(stream) else { continue };
+            let Some(list) = self.index.find(&topic, stream) else { continue };
             let messages = list.next - list.first;
             if !self.suspects.contains(&topic) && !self.changed.contains(&topic) {
                 continue;

@@ -85,10 +85,11 @@ fn grow(file: &dyn File, size: u64, wanted: u64) -> io::Result<()> {
         state ^= state << 17;
         state.to_le_bytes()
     };
-    let piece: Vec<u8> = (0..PIECE_SIZE / 8).flat_map(|_| noise()).collect();
+    let left = |done| usize::try_from(wanted - done).unwrap_or(PIECE_SIZE).min(PIECE_SIZE);
+    let piece: Vec<u8> = (0..left(size).div_ceil(8)).flat_map(|_| noise()).collect();
     let mut done = size;
     while done < wanted {
-        let count = usize::try_from(wanted - done).unwrap_or(PIECE_SIZE).min(PIECE_SIZE);
+        let count = left(done);
         file.write_all_at(piece.get(..count).unwrap_or_default(), done)?;
         done += count as u64;
     }
