@@ -217,10 +217,13 @@ impl Following<'_> {
         }
     }
 
-    /// No place of a follower may ever be refused: what it saw is there.
+    /// No place of a follower may ever be refused: what it saw is there. Only a broker that is
+    /// still reading its journal may ask it to come again.
     pub(super) fn refused(&self, text: &str) -> io::Result<()> {
-        eprintln!("a follower was told: {text}");
-        self.shared.checker().contradicted();
+        if !text.starts_with("HTTP/1.1 503 ") && !text.contains("\"status\":503") {
+            eprintln!("a follower was told: {text}");
+            self.shared.checker().contradicted();
+        }
         Err(io::Error::other(text.to_owned()))
     }
 }
