@@ -730,7 +730,7 @@ f11() {
         start
         [[ $(publish 0 1 2 | sort -u) == 200 ]] || fail "$error"
         stop
-        (($(grep -c INJECTED "$dir/calls") == 3)) || fail "nothing failed"
+        (($(grep -c INJECTED "$dir/calls") >= 3)) || fail "nothing failed"
         check 3 3
     done
 }

@@ -218,9 +218,11 @@ impl Following<'_> {
     }
 
     /// No place of a follower may ever be refused: what it saw is there. Only a broker that is
-    /// still reading its journal may ask it to come again.
+    /// still reading its journal, or has no room on its disk for the beginning of a lasting
+    /// subscription, may ask it to come again.
     pub(super) fn refused(&self, text: &str) -> io::Result<()> {
-        if !text.starts_with("HTTP/1.1 503 ") && !text.contains("\"status\":503") {
+        let later = ["HTTP/1.1 503 ", "\"status\":503", "\"code\":507"];
+        if !later.iter().any(|it| text.contains(it)) {
             eprintln!("a follower was told: {text}");
             self.shared.checker().contradicted();
         }

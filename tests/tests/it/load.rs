@@ -260,6 +260,7 @@ fn a_reader_that_leaves_while_it_waits_frees_its_thread() {
 fn good_and_bad_traffic_leaves_no_trace() {
     let mut system = System::start();
     let broker = system.broker().id();
+    let idle = Resources::of(broker);
     let traffic = |rounds: usize| {
         thread::scope(|scope| {
             for worker in 0..4 {
@@ -271,7 +272,7 @@ fn good_and_bad_traffic_leaves_no_trace() {
     // What the allocator and the topics need once is not counted.
     traffic(100);
     let first = Resources::of(broker);
-    wait_for_calm(broker, Resources { threads: 1, descriptors: first.descriptors, ..first });
+    wait_for_calm(broker, Resources { threads: idle.threads, ..first });
     let before = Resources::of(broker);
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(3) {
