@@ -5,8 +5,8 @@
 //! are read when a process starts, so the broker starts itself once more with them: the same
 //! process, arguments and streams, a moment later. Other C libraries do not read them.
 //!
-//! Measured, ten times 150 MB published by 16 connections and deleted: 6 MB stay resident instead
-//! of 150. No two of the three settings do it without the third.
+//! Measured: after ten times 150 MB published by 16 connections and deleted, 6 MB stay resident.
+//! After four times 60 MB it is 6 MB with the settings, and 74 MB without them.
 
 use std::env;
 use std::os::unix::process::CommandExt;
