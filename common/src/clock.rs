@@ -37,7 +37,7 @@ pub fn plain_date(unix_milliseconds: u64) -> String {
 }
 
 /// The moment that a text names, in Unix milliseconds: a time ago (`10m`, see
-/// [`Time`](crate::units::Time)), Unix milliseconds themselves, or a date and time as in RFC 3339.
+/// [`Time`]), Unix milliseconds themselves, or a date and time as in RFC 3339.
 ///
 /// # Errors
 ///

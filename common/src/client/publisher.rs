@@ -31,7 +31,7 @@ const COMMAND_OVERHEAD: usize = 4 << 10;
 /// # When the broker has forgotten
 ///
 /// A broker that keeps nothing on disk and was restarted does not know the messages from before.
-/// It is found out with the next message: a [`Notice`] says so, and publishing goes on, in a new
+/// It is found out with the next message: a `Notice` says so, and publishing goes on, in a new
 /// epoch, with what was not acknowledged.
 ///
 /// # When a message is refused
