@@ -1,6 +1,5 @@
 //! Who may come in, and how each door is told the token. The rows for HTTP are in `http_cases`.
 
-use std::process::Output;
 use std::time::{Duration, Instant};
 use tests::raw::{Answer, Raw, request};
 use tests::{Folder, Process, System, program, publish_body};
@@ -157,34 +156,35 @@ fn a_leaf_without_the_token_of_its_upstream_says_what_it_lacks() {
 }
 
 /// Runs a broker that is expected to end at once.
-fn run_broker(arguments: &[&str], token: Option<&str>) -> Output {
+/// Runs a broker that cannot start. Gives its exit status, and what it says.
+fn run_broker(arguments: &[&str], token: Option<&str>) -> (Option<i32>, String) {
     let mut command = program::command("broker");
     command.args(["--port", "0"]).args(arguments);
     if let Some(token) = token {
         command.env("BROKER_TOKEN", token);
     }
-    command.output().unwrap()
+    let mut broker = Process::start("broker", command, &Folder::temporary("broker"));
+    let status = broker.wait();
+    (status.code(), broker.errors())
 }
 
 #[test]
 fn a_token_that_cannot_be_had_keeps_the_broker_from_starting() {
     let folder = Folder::temporary("token");
     folder.write("empty.txt", " \n");
-    folder.write("two.txt", "two tokens\n");
+    folder.write("wrong.txt", "a token with spaces\tread\nanother\treed\n");
     let path = |file| folder.path().join(file).to_str().unwrap().to_owned();
     for (file, word) in
-        [("none.txt", "No such file"), ("empty.txt", "no token"), ("two.txt", "spaces")]
+        [("none.txt", "No such file"), ("empty.txt", "no token"), ("wrong.txt", "line 2")]
     {
-        let output = run_broker(&["--token-file", &path(file)], None);
-        let errors = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{errors}");
+        let (status, errors) = run_broker(&["--token-file", &path(file)], None);
+        assert_eq!(status, Some(1), "{errors}");
         assert_eq!(errors.lines().count(), 1, "{errors}");
         assert!(errors.contains(file) && errors.contains(word), "{errors}");
     }
-    for (token, word) in [("", "no token"), ("a-secret two", "spaces")] {
-        let output = run_broker(&[], Some(token));
-        let errors = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{errors}");
+    for (token, word) in [("", "no token"), ("a-secret\ttwo", "not printable")] {
+        let (status, errors) = run_broker(&[], Some(token));
+        assert_eq!(status, Some(2), "{errors}");
         assert!(errors.contains("BROKER_TOKEN") && errors.contains(word), "{errors}");
         assert!(!errors.contains(TOKEN), "never shown: {errors}");
     }
@@ -193,9 +193,8 @@ fn a_token_that_cannot_be_had_keeps_the_broker_from_starting() {
 #[test]
 fn what_is_no_origin_is_wrong_usage() {
     for origin in ["null", "example.net", "https://example.net/", ""] {
-        let output = run_broker(&["--allow-origin", origin], None);
-        let errors = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{errors}");
+        let (status, errors) = run_broker(&["--allow-origin", origin], None);
+        assert_eq!(status, Some(2), "{errors}");
         assert!(errors.contains("scheme://host"), "{errors}");
     }
 }
