@@ -1,14 +1,15 @@
-//! The tables as one drawing for people who have never seen them: a panel for each row, with one
-//! of its columns, and a bar for each kind of contender.
+//! Draws the tables for people who have never seen them: a panel for each row, with one of its
+//! columns, and a bar for each kind of contender.
 //!
-//! Of the broker, and of each kind of peer, only the best way or version is drawn. What stands
-//! behind a bar says how that contender compares with the broker.
+//! Only the best way of the broker, and the best version of each kind of peer, is drawn. The text
+//! at the end of a bar compares that contender with the broker. Texts have room for DejaVu, the
+//! widest of the usual fonts.
 
 use crate::peers::Promise;
 use crate::report::{Line, Table, Unit};
 use std::fmt::Write as _;
 
-const WIDTH: usize = 960;
+const WIDTH: usize = 1000;
 const MARGIN: usize = 24;
 const GUTTER: usize = 32;
 
@@ -16,12 +17,13 @@ const GUTTER: usize = 32;
 const PANEL_WIDTH: usize = (WIDTH - 2 * MARGIN - GUTTER) / 2;
 
 /// Names stand before bars, figures behind them, comparisons at the end.
-const NAME_WIDTH: usize = 166;
-const BAR_WIDTH: usize = PANEL_WIDTH - NAME_WIDTH - 142;
+const NAME_WIDTH: usize = 186;
+const BAR_WIDTH: usize = PANEL_WIDTH - NAME_WIDTH - 166;
 
 /// Where panels begin, below title and legend.
-const TOP: usize = 118;
-const HEAD_HEIGHT: usize = 44;
+const TOP: usize = 138;
+/// A title, and two lines below it.
+const HEAD_HEIGHT: usize = 60;
 const STEP: usize = 20;
 const BAR_HEIGHT: usize = 14;
 const PANEL_GAP: usize = 22;
@@ -29,7 +31,7 @@ const PANEL_GAP: usize = 22;
 const STYLE: &str = "\
     .page { fill: #ffffff } text { fill: #1f2328 } .muted { fill: #59636e } \
     .title { font-size: 20px; font-weight: 600 } .head { font-size: 13px; font-weight: 600 } \
-    .ours { fill: #1f6feb } text.ours { fill: #0a57c2; font-weight: 600 } \
+    .ours { fill: #1f6feb } text.ours { fill: #0a57c2 } \
     .peer { fill: #8c959f } .less { fill: #ffffff; stroke: #8c959f; stroke-dasharray: 3 2 } \
     .floor { fill: #d4a72c } .rule { stroke: #d1d9e0 }\n\
     @media (prefers-color-scheme: dark) { \
@@ -68,23 +70,25 @@ pub(crate) fn svg(tables: &[Table], surroundings: &str) -> String {
     )
 }
 
-/// What the colours mean.
+/// What the colours mean, in two lines.
 fn legend() -> String {
+    let meanings = [
+        ("ours", "this broker, used in its best way"),
+        ("peer", "a peer that promises the same"),
+        ("less", "a peer that promises less: no answer, or nothing kept"),
+        ("floor", "the machine alone"),
+    ];
     let mut text = String::new();
-    let mut left = MARGIN;
-    for (class, meaning, width) in [
-        ("ours", "this broker, used in its best way", 232),
-        ("peer", "a peer that promises the same", 212),
-        ("less", "a peer that promises less: no answer, or nothing kept", 332),
-        ("floor", "the machine alone", 0),
-    ] {
+    for (index, (class, meaning)) in meanings.into_iter().enumerate() {
+        let left = MARGIN + index / 2 * (PANEL_WIDTH + GUTTER);
+        let top = 70 + index % 2 * 20;
         let _ = writeln!(
             text,
-            "<rect class=\"{class}\" x=\"{left}.5\" y=\"70.5\" width=\"16\" height=\"9\" rx=\"2\"/>\
-             <text class=\"muted\" x=\"{}\" y=\"79\">{meaning}</text>",
+            "<rect class=\"{class}\" x=\"{left}.5\" y=\"{top}.5\" width=\"16\" height=\"9\" \
+             rx=\"2\"/><text class=\"muted\" x=\"{}\" y=\"{}\">{meaning}</text>",
             left + 23,
+            top + 9,
         );
-        left += width;
     }
     text
 }
@@ -97,20 +101,20 @@ fn panel(body: &mut String, table: &Table, left: usize, top: usize) -> usize {
     let value = |line: &Line| line.values.get(index).copied().unwrap_or(0.0);
     let largest = lines.iter().map(|line| value(line)).fold(0.0, f64::max);
     let ours = lines.iter().copied().find(|line| is_ours(line));
-    let (better, name) =
-        (if column.unit.more_is_better() { "longer" } else { "shorter" }, &column.name);
+    let better = if column.unit.more_is_better() { "longer" } else { "shorter" };
+    let (title, rest) = table.title.split_once(", ").unwrap_or((&table.title, ""));
+    let subject = [rest, &column.name.replace("p50", "median")].join("; ");
     let _ = writeln!(
         body,
         "<text class=\"head\" x=\"{left}\" y=\"{}\">{}</text>\
-         <text class=\"muted\" x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\
-         <text class=\"muted\" x=\"{left}\" y=\"{}\">{}; {better} is better</text>",
+         <text class=\"muted\" x=\"{left}\" y=\"{}\">{}</text>\
+         <text class=\"muted\" x=\"{left}\" y=\"{}\">row {}; {better} is better</text>",
         top + 12,
-        escape(&capital(&table.title)),
-        left + PANEL_WIDTH,
-        top + 12,
-        table.id,
+        escape(&capital(title)),
         top + 29,
-        escape(&name.replace("p50", "median")),
+        escape(subject.trim_start_matches("; ")),
+        top + 45,
+        table.id,
     );
     let mut y = top + HEAD_HEIGHT;
     for line in lines {

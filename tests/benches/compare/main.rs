@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! cargo bench -p tests --bench compare                  all rows
-//! cargo bench -p tests --bench compare -- 1 2 2c        these rows
-//! cargo bench -p tests --bench compare -- --quick 3     shorter, and less to be trusted
+//! cargo bench -p tests --bench compare -- bulk restart   these rows
+//! cargo bench -p tests --bench compare -- --quick bulk  shorter, and less to be trusted
 //! cargo bench -p tests --bench compare -- --only=Redis  those whose name holds this
 //! ```
 //!

@@ -59,7 +59,7 @@ fn publish(
     Ok((published, server))
 }
 
-/// Row busy: what a server does for its clients while others compute on the same machine.
+/// Row `busy`: what a server does for its clients while others compute on the same machine.
 pub(super) fn beside_busy_programs(setting: &Setting<'_>) -> Table {
     let cells = [(1, 1), (8, 1), (8, 64)];
     let busy = thread::available_parallelism().map_or(1, NonZero::get);
@@ -85,7 +85,7 @@ pub(super) fn beside_busy_programs(setting: &Setting<'_>) -> Table {
 
 /// Row `durable`.
 pub(super) fn cells(setting: &Setting<'_>) -> Table {
-    let mut table = table("5", "publishes synced before they are answered", &CELLS, 1.3);
+    let mut table = table("durable", "publishes synced before they are answered", &CELLS, 1.3);
     // Many clients, each of which waits for its own answer.
     table.headline = Some(2);
     let time = setting.plan.time;

@@ -58,7 +58,7 @@ pub(super) fn topics(setting: &Setting<'_>) -> Table {
 /// Row `end-to-end` with more topics, all of which the subscriber follows.
 pub(super) fn topics_delivered(setting: &Setting<'_>) -> Table {
     let title = "end to end, one subscriber of all topics";
-    by_topics(setting, "topics-3", title, &KINDS, |contender, topics| {
+    by_topics(setting, "topics-end-to-end", title, &KINDS, |contender, topics| {
         deliver(setting, contender, topics, 1, 50_000)
     })
 }
@@ -68,7 +68,7 @@ pub(super) fn topics_fanned_out(setting: &Setting<'_>) -> Table {
     let title = format!("fan-out to {WIDTH} subscribers of all topics: messages delivered");
     // To wait for a message, a client of Redis Streams names all topics each time.
     let kinds = [Kind::Json, Kind::RedisPubSub, Kind::NatsCore];
-    by_topics(setting, "topics-4", &title, &kinds, |contender, topics| {
+    by_topics(setting, "topics-fan-out", &title, &kinds, |contender, topics| {
         deliver(setting, contender, topics, WIDTH, 2_000)
     })
 }
