@@ -241,9 +241,14 @@ $('more').onclick = () => {
   rowsMax += ROWS_STEP;
   drawTopics();
 };
-new IntersectionObserver(([more]) => {
-  if (more.isIntersecting) $('more').click();
-}, { root: $('rows'), rootMargin: '300px' }).observe($('more'));
+// An observer tells changes only. It looks again after each step, in case the end is still near.
+const nearEnd = new IntersectionObserver(([more]) => {
+  if (!more.isIntersecting) return;
+  $('more').click();
+  nearEnd.unobserve($('more'));
+  nearEnd.observe($('more'));
+}, { root: $('rows'), rootMargin: '300px' });
+nearEnd.observe($('more'));
 
 $('find').addEventListener('submit', (event) => {
   event.preventDefault();
