@@ -9,7 +9,7 @@
 
 use common::client::{self, Broker, Refusal, Remote, Trouble};
 use common::clock;
-use common::flags::{self, Arguments, Error, Flag};
+use common::flags::{self, Arguments, Error};
 use common::http::percent;
 use common::json::{self, Object, Value};
 use common::location::{self, Location};
@@ -27,40 +27,22 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Whoever asks for health asks again soon.
 const PATIENCE_FOR_HEALTH: Duration = Duration::from_secs(5);
 
-/// The form of each verb, for the help.
-pub(crate) const USAGE: [&str; 6] = [
-    "broker topics [--broker <host:port>] [--json]",
-    "broker create <name> [--keep-messages <n>] [--keep-bytes <n>] [--keep-for <t>]",
-    "broker keep <topic> [--keep-messages <n>] [--keep-bytes <n>] [--keep-for <t>]",
-    "broker trim <topic> --before <offset>",
-    "broker delete <topic>",
-    "broker health",
-];
-
 /// The flags that go with verbs alone.
-pub(crate) const FLAGS: [Flag; 3] = [
-    Flag {
-        help: "With a verb, such as topics or health: the broker that is asked. Default: \
-               PEER_BROKER_HOST and PEER_BROKER_PORT, else this machine at PORT or 9000.",
-        ..location::FLAG
-    },
-    Flag {
-        name: "before",
-        value: "<offset>",
-        repeats: false,
-        help: "With trim: let go of all messages before this offset, for ever.",
-    },
-    Flag {
-        name: "json",
-        value: "",
-        repeats: false,
-        help: "With topics, keep and trim: print what the broker answers, and no table.",
-    },
-];
+const FLAGS: [&str; 3] = [location::FLAG, "before", "json"];
 
 /// The flags that bound what a topic keeps, and the fields of the broker's JSON.
 const BOUNDS: [(&str, &str); 3] =
     [("keep-messages", "keep_messages"), ("keep-bytes", "keep_bytes"), ("keep-for", "keep_for")];
+
+/// Each verb, whether it is about a topic, and the flags that go with it.
+const VERBS: [(&str, Verb, bool, &[&str]); 6] = [
+    ("topics", Verb::Topics, false, &["json"]),
+    ("create", Verb::Create, true, &["keep-messages", "keep-bytes", "keep-for"]),
+    ("keep", Verb::Keep, true, &["keep-messages", "keep-bytes", "keep-for", "json"]),
+    ("trim", Verb::Trim, true, &["before", "json"]),
+    ("delete", Verb::Delete, true, &[]),
+    ("health", Verb::Health, false, &[]),
+];
 
 /// What a table says of a topic.
 const COLUMNS: [(&str, &str); 9] = [
@@ -81,100 +63,100 @@ pub struct Call {
     location: Location,
     json: bool,
     verb: Verb,
+    /// Empty where the verb is about none.
+    topic: String,
+    /// Of the topic, as JSON; empty where none were given.
+    bounds: String,
+    /// The first offset that trim leaves.
+    before: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verb {
     Topics,
-    /// With the bounds of the topic, as JSON.
-    Create(String, String),
-    Keep(String, String),
-    Trim(String, u64),
-    Delete(String),
+    Create,
+    Keep,
+    Trim,
+    Delete,
     Health,
 }
 
 impl Call {
     /// Reads a verb, the flags that go with it, and the environment.
     pub(crate) fn from(arguments: &Arguments) -> Result<Call, Error> {
-        let words: Vec<&str> = arguments.ordinary().iter().map(String::as_str).collect();
-        let owned = |text: &str| text.to_owned();
-        let wrong = |reason: String| Err(Error::Combination(reason));
-        let bounds = bounds(arguments);
-        let (verb, flags) = match words.as_slice() {
-            ["topics"] => (Verb::Topics, &["json"][..]),
-            ["create", topic] => {
-                (Verb::Create(owned(topic), bounds), &BOUNDS.map(|(flag, _)| flag)[..])
-            }
-            ["keep", _] if bounds.is_empty() => {
+        let (word, rest) = match arguments.ordinary() {
+            [word, rest @ ..] => (word.as_str(), rest),
+            [] => return Err(Error::combination("there is no verb")),
+        };
+        let unexpected = |argument: &str| Err(Error::UnexpectedArgument(argument.to_owned()));
+        let wrong = |reason: String| Err(Error::combination(reason));
+        let Some((_, verb, has_topic, flags)) = VERBS.into_iter().find(|verb| verb.0 == word)
+        else {
+            return unexpected(word);
+        };
+        let topic = match (has_topic, rest) {
+            (true, []) => return wrong(format!("{word} needs the name of a topic")),
+            (true, [topic]) => topic.clone(),
+            (false, []) => String::new(),
+            (true, [_, other, ..]) | (false, [other, ..]) => return unexpected(other),
+        };
+        let (bounds, before) = (bounds(arguments), arguments.number("before")?);
+        match verb {
+            Verb::Keep if bounds.is_empty() => {
                 return wrong("keep needs --keep-messages, --keep-bytes or --keep-for".to_owned());
             }
-            ["keep", topic] => (
-                Verb::Keep(owned(topic), bounds),
-                &["keep-messages", "keep-bytes", "keep-for", "json"][..],
-            ),
-            ["trim", topic] => match arguments.number("before")? {
-                Some(before) => (Verb::Trim(owned(topic), before), &["before", "json"][..]),
-                None => return wrong("trim needs --before=<offset>".to_owned()),
-            },
-            ["delete", topic] => (Verb::Delete(owned(topic)), &[][..]),
-            ["health"] => (Verb::Health, &[][..]),
-            [verb @ ("create" | "keep" | "trim" | "delete")] => {
-                return wrong(format!("{verb} needs the name of a topic"));
+            Verb::Trim if before.is_none() => {
+                return wrong("trim needs --before=<offset>".to_owned());
             }
-            ["topics" | "health", other, ..]
-            | ["create" | "keep" | "trim" | "delete", _, other, ..]
-            | [other, ..] => return Err(Error::UnexpectedArgument(owned(other))),
-            [] => return wrong("there is no verb".to_owned()),
-        };
-        let goes = |name: &str| name == location::FLAG.name || flags.contains(&name);
+            _ => {}
+        }
+        let goes = |name: &str| name == location::FLAG || flags.contains(&name);
         if let Some(flag) = arguments.names().find(|name| !goes(name)) {
-            let verb = words.first().copied().unwrap_or_default();
-            return wrong(format!("--{flag} does not go with {verb}"));
+            return wrong(format!("--{flag} does not go with {word}"));
         }
         let mut location = Location::from(arguments)?;
         // In the container of a broker, its own port is meant.
         let peer = ["PEER_BROKER_HOST", "PEER_BROKER_PORT"].iter().find_map(env::var_os);
-        if let (false, None, Ok(port)) = (arguments.has("broker"), peer, env::var("PORT")) {
+        if let (false, None, Ok(port)) = (arguments.has(location::FLAG), peer, env::var("PORT")) {
             location.address = format!("127.0.0.1:{}", port.trim());
         }
-        Ok(Call { location, json: arguments.has("json"), verb })
+        let (json, before) = (arguments.has("json"), before.unwrap_or_default());
+        Ok(Call { location, json, verb, topic, bounds, before })
     }
 
     /// Refuses a broker that is to serve where a flag is for verbs.
     pub(crate) fn check_absent(arguments: &Arguments) -> Result<(), Error> {
-        match arguments.names().find(|name| FLAGS.iter().any(|flag| flag.name == *name)) {
-            Some(flag) => Err(Error::Combination(format!("--{flag} goes with a verb"))),
+        match arguments.names().find(|name| FLAGS.contains(name)) {
+            Some(flag) => Err(Error::combination(format!("--{flag} goes with a verb"))),
             None => Ok(()),
         }
     }
 
     /// Asks the broker, and prints its answer.
     pub(crate) fn make(&self) -> Result<(), client::Error> {
-        let of = |topic: &str| format!("/topics/{}", percent::encode(topic));
-        match &self.verb {
-            Verb::Topics => self.show("GET", "/topics", "", ""),
-            Verb::Create(topic, bounds) => {
-                let ignored = |_: &[u8]| Ok(());
-                let status = self.request("PUT", &of(topic), bounds, topic, PATIENCE, ignored)?;
+        let target = format!("/topics/{}", percent::encode(&self.topic));
+        match self.verb {
+            Verb::Topics => self.show("GET", "/topics", ""),
+            Verb::Create => {
+                let status = self.request("PUT", &target, &self.bounds, |_| Ok(()))?;
                 flags::print(if status == 201 { "created" } else { "was there already" });
                 Ok(())
             }
-            Verb::Keep(topic, bounds) => {
+            Verb::Keep => {
                 // Bounds alone would create the topic, where its name was mistyped.
-                self.request("GET", &of(topic), "", topic, PATIENCE, |_| Ok(()))?;
-                self.show("PUT", &of(topic), bounds, topic)
+                self.request("GET", &target, "", |_| Ok(()))?;
+                self.show("PUT", &target, &self.bounds)
             }
-            Verb::Trim(topic, before) => {
-                self.show("DELETE", &format!("{}/messages?before={before}", of(topic)), "", topic)
+            Verb::Trim => {
+                self.show("DELETE", &format!("{target}/messages?before={}", self.before), "")
             }
-            Verb::Delete(topic) => {
-                self.request("DELETE", &of(topic), "", topic, PATIENCE, |_| Ok(()))?;
+            Verb::Delete => {
+                self.request("DELETE", &target, "", |_| Ok(()))?;
                 flags::print("deleted");
                 Ok(())
             }
             Verb::Health => {
-                self.request("GET", "/readyz", "", "", PATIENCE_FOR_HEALTH, |_| Ok(()))?;
+                self.request("GET", "/readyz", "", |_| Ok(()))?;
                 flags::print("ok");
                 Ok(())
             }
@@ -182,22 +164,13 @@ impl Call {
     }
 
     /// Asks for topics, or for one, and shows them.
-    fn show(
-        &self,
-        method: &str,
-        target: &str,
-        body: &str,
-        topic: &str,
-    ) -> Result<(), client::Error> {
+    fn show(&self, method: &str, target: &str, body: &str) -> Result<(), client::Error> {
         if self.json {
             let print = |piece: &[u8]| io::stdout().write_all(piece);
-            return self.request(method, target, body, topic, PATIENCE, print).map(drop);
+            return self.request(method, target, body, print).map(drop);
         }
         let mut answer = Vec::new();
-        self.request(method, target, body, topic, PATIENCE, |piece| {
-            answer.extend_from_slice(piece);
-            Ok(())
-        })?;
+        self.request(method, target, body, |piece| answer.write_all(piece))?;
         let answer = json::parse(&answer);
         let answer = answer.map_err(|_| self.failed(Trouble::Invalid("it sent no JSON")))?;
         let mut table = Table::new(&COLUMNS.map(|(head, _)| head));
@@ -215,19 +188,19 @@ impl Call {
         method: &str,
         target: &str,
         body: &str,
-        topic: &str,
-        patience: Duration,
         sink: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<u16, client::Error> {
         let broker = Broker::from(self.location.clone());
         let mut remote = Remote::new(&broker);
         let failed = |cause| self.failed(Trouble::Connection(cause));
+        let patience = if self.verb == Verb::Health { PATIENCE_FOR_HEALTH } else { PATIENCE };
         let head = remote.request(method, target, body.as_bytes(), patience).map_err(failed)?;
         if head.status < 300 {
             remote.body(patience, sink).map_err(failed)?;
             return Ok(head.status);
         }
-        Err(broker.refused(topic, Refusal::of_http(head.status, &remote.short_body(patience))))
+        let refusal = Refusal::of_http(head.status, &remote.short_body(patience));
+        Err(broker.refused(&self.topic, refusal))
     }
 
     fn failed(&self, trouble: Trouble) -> client::Error {

@@ -2,7 +2,7 @@
 //!
 //! Nothing here orders messages: a clock may jump, an offset never does.
 
-use crate::units::{Time, whole_number};
+use crate::units::{self, whole_number};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since 1970, or 0 where the clock stands before it.
@@ -37,7 +37,7 @@ pub fn plain_date(unix_milliseconds: u64) -> String {
 }
 
 /// The moment that a text names, in Unix milliseconds: a time ago (`10m`, see
-/// [`Time`]), Unix milliseconds themselves, or a date and time as in RFC 3339.
+/// [`units::milliseconds`]), Unix milliseconds themselves, or a date and time as in RFC 3339.
 ///
 /// # Errors
 ///
@@ -47,8 +47,8 @@ pub fn moment(text: &str, now: u64) -> Result<u64, &'static str> {
     if let Ok(milliseconds) = whole_number(text) {
         return Ok(milliseconds);
     }
-    match text.parse() {
-        Ok(Time(ago)) => Ok(now.saturating_sub(u64::try_from(ago.as_millis()).unwrap_or(now))),
+    match units::milliseconds(text) {
+        Ok(ago) => Ok(now.saturating_sub(ago)),
         Err(_) => rfc_3339(text).ok_or(HOW),
     }
 }

@@ -1,7 +1,8 @@
 //! `--name value` for all three programs, and their help.
 //!
-//! A program lists its flags once, in a [`Program`]; what is accepted and what `--help` prints
-//! both come from that list. [`Program::main`] is the whole of a `main` function.
+//! What `--help` prints is a text of each program, [`Program::help`]. What is accepted is read from
+//! the same text, so that the two cannot differ. [`Program::main`] is the whole of a `main`
+//! function.
 //!
 //! # What is accepted
 //!
@@ -14,49 +15,36 @@
 //!
 //! Short forms other than `-h`, abbreviations, subcommands.
 
-use crate::units::{Size, Time, whole_number};
+use crate::units;
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 use std::process::ExitCode;
-use std::str::FromStr;
 use std::time::Duration;
 use std::{env, error};
 
-mod help;
 #[cfg(test)]
 mod tests;
 
-/// What a program is called, what it accepts, and what its help says.
+/// What a program is called, and what it accepts.
 #[derive(Debug)]
 pub struct Program {
     /// The name of the binary.
     pub name: &'static str,
-    /// What it is for: one sentence.
-    pub purpose: &'static str,
-    /// The forms in which it is called, each a line that begins with its name.
-    pub usage: &'static [&'static str],
-    /// Whether arguments that belong to no flag are taken.
-    pub takes_arguments: bool,
-    /// In the order in which help shows them; `--help` and `--version` are added.
-    pub flags: &'static [Flag],
-    /// The environment variables that it reads, and what each means.
-    pub environment: &'static [(&'static str, &'static str)],
-    /// Command lines to copy; [`Program::parse_examples`] lets a test show that they are right.
-    pub examples: &'static [&'static str],
+    /// What `--help` prints. Its lines `  --name`, `  --name=<value>` and, for a flag that may be
+    /// given more than once, `  --name=<value>...` say what is accepted.
+    pub help: &'static str,
 }
 
 /// One `--name`.
 #[derive(Debug, Clone, Copy)]
-pub struct Flag {
+struct Flag {
     /// Without the dashes.
-    pub name: &'static str,
-    /// What stands for the value in help, as `<port>`; empty for a flag that takes none.
-    pub value: &'static str,
+    name: &'static str,
+    /// What stands for the value in help, as `<port>`; `None` for a flag that takes none.
+    value: Option<&'static str>,
     /// Whether it may be given more than once.
-    pub repeats: bool,
-    /// What it does, and its default: sentences, broken into lines when they are printed.
-    pub help: &'static str,
+    repeats: bool,
 }
 
 /// What a command line asks for.
@@ -106,7 +94,7 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// An argument that belongs to no flag, in a program that takes none.
+    /// An argument that belongs to no flag, where none is taken.
     UnexpectedArgument(String),
     /// An argument that is not UTF-8.
     NotUtf8(OsString),
@@ -163,86 +151,72 @@ impl Program {
     /// When they are wrong in themselves; values are judged by those who read them.
     pub fn parse(&self, arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Error> {
         let mut result = Arguments::default();
-        let mut arguments = arguments.into_iter().map(|argument| {
-            let text: Result<String, OsString> = argument.into_string();
-            text.map_err(Error::NotUtf8)
-        });
+        let text = |argument: OsString| argument.into_string().map_err(Error::NotUtf8);
+        let mut arguments = arguments.into_iter().map(text);
         let mut flags_ended = false;
         while let Some(argument) = arguments.next().transpose()? {
             if flags_ended || !argument.starts_with('-') || argument == "-" {
-                if !self.takes_arguments {
-                    return Err(Error::UnexpectedArgument(argument));
-                }
                 result.ordinary.push(argument);
                 continue;
             }
+            let (dashed, given) = match argument.split_once('=') {
+                Some((dashed, value)) => (dashed, Some(value)),
+                None => (argument.as_str(), None),
+            };
             match argument.as_str() {
                 "--" => flags_ended = true,
-                "-h" | "--help" => return Ok(Command::Print(self.help())),
+                "-h" | "--help" => return Ok(Command::Print(self.help.to_owned())),
                 "--version" => return Ok(Command::Print(self.version())),
                 _ => {
-                    let (flag, given) = self.flag(&argument)?;
-                    if !flag.repeats && result.has(flag.name) {
-                        return Err(Error::GivenTwice(flag.name));
+                    let Flag { name, value, repeats } = self.flag(dashed)?;
+                    if !repeats && result.has(name) {
+                        return Err(Error::GivenTwice(name));
                     }
-                    let value = match given {
-                        Some(_) if flag.value.is_empty() => {
-                            return Err(Error::UnexpectedValue(flag.name));
+                    let value = match (value, given) {
+                        (None, Some(_)) => return Err(Error::UnexpectedValue(name)),
+                        (None, None) => String::new(),
+                        (Some(_), Some(given)) => given.to_owned(),
+                        (Some(value), None) => {
+                            let next = arguments.next().transpose()?;
+                            let is_value = |next: &String| !next.starts_with("--");
+                            let missing = Error::MissingValue { flag: name, value };
+                            next.filter(is_value).ok_or(missing)?
                         }
-                        Some(value) => value.to_owned(),
-                        None if flag.value.is_empty() => String::new(),
-                        None => arguments
-                            .next()
-                            .transpose()?
-                            .filter(|value| !value.starts_with("--"))
-                            .ok_or(Error::MissingValue { flag: flag.name, value: flag.value })?,
                     };
-                    result.values.push((flag.name, value));
+                    result.values.push((name, value));
                 }
             }
         }
         Ok(Command::Run(result))
     }
 
-    /// The arguments of each example, as a shell would hand them over: for the program's own test.
-    ///
-    /// # Errors
-    ///
-    /// The first example that is refused, and why.
-    pub fn parse_examples(&self) -> Result<Vec<Arguments>, (&'static str, Error)> {
-        self.examples
-            .iter()
-            .map(|&example| {
-                let words = shell_words(example).into_iter();
-                let own = words.skip_while(|word| word != self.name).skip(1).map(OsString::from);
-                match self.parse(own) {
-                    Ok(Command::Run(arguments)) => Ok(arguments),
-                    Ok(Command::Print(_)) => Ok(Arguments::default()),
-                    Err(error) => Err((example, error)),
-                }
-            })
-            .collect()
+    fn version(&self) -> String {
+        format!("{} {}\n", self.name, env!("CARGO_PKG_VERSION"))
     }
 
-    /// The flag that an argument names, and the value that came with it.
-    fn flag<'a>(&self, argument: &'a str) -> Result<(&Flag, Option<&'a str>), Error> {
-        let (dashed, value) = match argument.split_once('=') {
-            Some((dashed, value)) => (dashed, Some(value)),
-            None => (argument, None),
-        };
+    /// The flag with this name, which has dashes before it.
+    fn flag(&self, dashed: &str) -> Result<Flag, Error> {
         let name = dashed.strip_prefix("--");
-        match self.flags.iter().find(|flag| Some(flag.name) == name) {
-            Some(flag) => Ok((flag, value)),
-            None => Err(Error::UnknownFlag {
-                flag: dashed.to_owned(),
-                suggestion: self.nearest(dashed.trim_start_matches('-')),
-            }),
-        }
+        self.flags().find(|flag| Some(flag.name) == name).ok_or_else(|| {
+            let names = self.flags().map(|flag| flag.name);
+            let suggestion = nearest(dashed.trim_start_matches('-'), names);
+            Error::UnknownFlag { flag: dashed.to_owned(), suggestion }
+        })
     }
 
-    /// The flag's name that comes nearest to `name`: the rest was left off, or two slips away.
-    fn nearest(&self, name: &str) -> Option<&'static str> {
-        nearest(name, self.flags.iter().map(|flag| flag.name).chain(["help", "version"]))
+    /// All flags that the help names.
+    fn flags(&self) -> impl Iterator<Item = Flag> {
+        self.help.lines().filter_map(|line| {
+            let form = line.strip_prefix("  ")?.trim_start_matches("-h, ").strip_prefix("--")?;
+            let (form, repeats) = match form.strip_suffix("...") {
+                Some(form) => (form, true),
+                None => (form, false),
+            };
+            Some(match form.split_once('=') {
+                Some((name, value)) => Flag { name, value: Some(value), repeats },
+                None => Flag { name: form, value: None, repeats },
+            })
+        })
     }
 }
 
@@ -281,28 +255,13 @@ impl Arguments {
         self.values(flag).next().is_some()
     }
 
-    /// The value of a flag as a number, an address or whatever else is read from text.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Value`] when the value is not one of these.
-    pub fn parsed<T: FromStr<Err: fmt::Display>>(
-        &self,
-        flag: &'static str,
-    ) -> Result<Option<T>, Error> {
-        let parse =
-            |value: &str| value.parse().map_err(|why: T::Err| Error::value(flag, value, why));
-        self.value(flag).map(parse).transpose()
-    }
-
     /// The value of a flag as a whole number.
     ///
     /// # Errors
     ///
     /// [`Error::Value`] when the value is none, or does not fit.
     pub fn number<T: TryFrom<u64>>(&self, flag: &'static str) -> Result<Option<T>, Error> {
-        let parse = |value: &str| whole_number(value).map_err(|why| Error::value(flag, value, why));
-        self.value(flag).map(parse).transpose()
+        self.read(flag, units::whole_number)
     }
 
     /// The value of a flag as a number of bytes.
@@ -311,11 +270,7 @@ impl Arguments {
     ///
     /// [`Error::Value`] when the value is none, or does not fit.
     pub fn size<T: TryFrom<u64>>(&self, flag: &'static str) -> Result<Option<T>, Error> {
-        let fit = |Size(bytes)| T::try_from(bytes).ok();
-        match (self.parsed(flag)?.map(fit), self.value(flag)) {
-            (Some(None), Some(value)) => Err(Error::value(flag, value, "it is too large")),
-            (size, _) => Ok(size.flatten()),
-        }
+        self.read(flag, units::size)
     }
 
     /// The value of a flag as a length of time.
@@ -324,7 +279,16 @@ impl Arguments {
     ///
     /// [`Error::Value`] when the value is none.
     pub fn time(&self, flag: &'static str) -> Result<Option<Duration>, Error> {
-        Ok(self.parsed::<Time>(flag)?.map(|Time(time)| time))
+        Ok(self.read(flag, units::milliseconds)?.map(Duration::from_millis))
+    }
+
+    fn read<T>(
+        &self,
+        flag: &'static str,
+        read: impl Fn(&str) -> Result<T, &'static str>,
+    ) -> Result<Option<T>, Error> {
+        let read = |value: &str| read(value).map_err(|why| Error::value(flag, value, why));
+        self.value(flag).map(read).transpose()
     }
 
     /// The arguments that belong to no flag.
@@ -338,6 +302,11 @@ impl Error {
     /// A value that cannot be used, and why.
     pub fn value(flag: &'static str, value: &str, reason: impl fmt::Display) -> Error {
         Error::Value { flag, value: value.to_owned(), reason: reason.to_string() }
+    }
+
+    /// What is wrong with the whole.
+    pub fn combination(reason: impl Into<String>) -> Error {
+        Error::Combination(reason.into())
     }
 }
 
@@ -364,6 +333,12 @@ impl fmt::Display for Error {
 }
 
 impl error::Error for Error {}
+
+/// Whether lines of text can name whoever has this id.
+#[must_use]
+pub fn is_word(id: &str) -> bool {
+    !id.is_empty() && !id.contains(|c: char| c.is_whitespace() || c.is_control())
+}
 
 /// Prints a line. Nobody has to read it: a closed standard output does not keep a broker from
 /// serving.
@@ -402,25 +377,4 @@ fn distance(from: &str, to: &str) -> usize {
         }
     }
     row.last().copied().unwrap_or_default()
-}
-
-/// The words of a command line up to a pipe, a redirection or a comment, quotes taken off.
-fn shell_words(line: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut quote = None;
-    for character in line.chars() {
-        match (quote, character) {
-            (Some(open), _) if open == character => quote = None,
-            (None, '"' | '\'') => {
-                quote = Some(character);
-                word.get_or_insert_default();
-            }
-            (None, '|' | '<' | '>' | '#' | '&' | ';') => break,
-            (None, ' ') => words.extend(word.take()),
-            _ => word.get_or_insert_default().push(character),
-        }
-    }
-    words.extend(word);
-    words
 }

@@ -1,7 +1,7 @@
 //! Where the broker is, and the token that it asks for: from a flag, from the environment, or what
 //! it is where nothing else is said.
 
-use crate::flags::{Arguments, Error, Flag};
+use crate::flags::{Arguments, Error};
 use crate::http::parse;
 use crate::units::whole_number;
 use std::fs::File;
@@ -13,30 +13,13 @@ use std::{env, fmt};
 const PORT: u16 = 9000;
 
 /// The flag that says where the broker is.
-pub const FLAG: Flag = Flag {
-    name: "broker",
-    value: "<host:port>",
-    repeats: false,
-    help: "Talk to this broker. Default: PEER_BROKER_HOST and PEER_BROKER_PORT, else \
-           127.0.0.1:9000.",
-};
+pub const FLAG: &str = "broker";
 
 /// The flag that says where the token is.
-pub const TOKEN_FLAG: Flag = Flag {
-    name: "token-file",
-    value: "<file>",
-    repeats: false,
-    help: "Show the broker the token in the first line of this file. Default: BROKER_TOKEN.",
-};
+const TOKEN_FLAG: &str = "token-file";
 
 /// What is read of a file with a token.
 const TOKEN_FILE_MAX: u64 = 64 << 10;
-
-/// The variables that [`Location::from`] reads, for help.
-pub const ENVIRONMENT: &[(&str, &str)] = &[
-    ("PEER_BROKER_HOST, PEER_BROKER_PORT", "Where the broker is, unless --broker says so."),
-    ("BROKER_TOKEN", "The token that the broker asks for, if it does."),
-];
 
 /// A broker that was named.
 #[derive(Clone, PartialEq, Eq)]
@@ -48,7 +31,8 @@ pub struct Location {
 }
 
 impl Location {
-    /// The broker that [`FLAG`], [`TOKEN_FLAG`] and the environment name.
+    /// The broker that `--broker`, `--token-file`, `PEER_BROKER_HOST`, `PEER_BROKER_PORT` and
+    /// `BROKER_TOKEN` name.
     ///
     /// # Errors
     ///
@@ -56,9 +40,9 @@ impl Location {
     pub fn from(arguments: &Arguments) -> Result<Location, Error> {
         // An empty variable counts as none: that is how many tools unset one.
         let variable = |name| env::var(name).ok().filter(|value| !value.trim().is_empty());
-        let address = match arguments.value(FLAG.name) {
+        let address = match arguments.value(FLAG) {
             Some(address) => {
-                let wrong = || Error::value(FLAG.name, address, "write it as HOST:PORT");
+                let wrong = || Error::value(FLAG, address, "write it as HOST:PORT");
                 address_of_flag(address).ok_or_else(wrong)?
             }
             None => {
@@ -67,7 +51,7 @@ impl Location {
                 address_of_environment(host.as_deref(), port.as_deref())?
             }
         };
-        let token = match arguments.value(TOKEN_FLAG.name) {
+        let token = match arguments.value(TOKEN_FLAG) {
             Some(path) => Some(token_of_file(path)?),
             None => variable("BROKER_TOKEN"),
         };
@@ -87,11 +71,11 @@ impl fmt::Debug for Location {
 fn token_of_file(path: &str) -> Result<String, Error> {
     let mut text = String::new();
     let read = |file: File| file.take(TOKEN_FILE_MAX).read_to_string(&mut text);
-    File::open(path).and_then(read).map_err(|cause| Error::value(TOKEN_FLAG.name, path, cause))?;
+    File::open(path).and_then(read).map_err(|cause| Error::value(TOKEN_FLAG, path, cause))?;
     // A broker's own file may say more of a token, behind a tab.
     match text.split(['\n', '\t']).next().map(str::trim) {
         Some(token) if !token.is_empty() => Ok(token.to_owned()),
-        _ => Err(Error::value(TOKEN_FLAG.name, path, "its first line is empty")),
+        _ => Err(Error::value(TOKEN_FLAG, path, "its first line is empty")),
     }
 }
 
@@ -102,7 +86,7 @@ fn address_of_flag(value: &str) -> Option<String> {
 }
 
 fn address_of_environment(host: Option<&str>, port: Option<&str>) -> Result<String, Error> {
-    let wrong = |text: String| Err(Error::Combination(text));
+    let wrong = |text: String| Err(Error::combination(text));
     let port: Option<u16> = match port.map(|port| whole_number(port.trim())) {
         Some(Ok(port)) => Some(port),
         Some(Err(_)) => {
@@ -137,8 +121,7 @@ fn check_token(token: &str) -> Result<String, Error> {
         Ok(token.to_owned())
     } else {
         // The token itself is not shown: this line may end up in a log.
-        let reason = "the token holds a byte that is not printable ASCII";
-        Err(Error::Combination(reason.to_owned()))
+        Err(Error::combination("the token holds a byte that is not printable ASCII"))
     }
 }
 

@@ -2,17 +2,6 @@
 //!
 //! What is wrong with a text is said with how to write it, never in the words of the language.
 
-use std::str::FromStr;
-use std::time::Duration;
-
-/// A number of bytes: `1000`, `64K`, `64M`, `1G`, in powers of 1024.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Size(pub u64);
-
-/// A length of time: `500ms`, `90s`, `10m`, `12h`, `7d`; a plain number is seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Time(pub Duration);
-
 const TOO_LARGE: &str = "it is too large";
 
 /// A text of digits alone.
@@ -40,37 +29,40 @@ fn scaled(
     whole_number::<u64>(digits)?.checked_mul(unit).ok_or(TOO_LARGE)
 }
 
-impl FromStr for Size {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Size, &'static str> {
-        let unit = |unit: &str| match unit.to_ascii_uppercase().as_str() {
-            "" => Some(1),
-            "K" => Some(1 << 10),
-            "M" => Some(1 << 20),
-            "G" => Some(1 << 30),
-            "T" => Some(1 << 40),
-            _ => None,
-        };
-        scaled(text, "write it as 1000, 64K, 64M or 1G", unit).map(Size)
-    }
+/// A number of bytes: `1000`, `64K`, `64M`, `1G`, in powers of 1024.
+///
+/// # Errors
+///
+/// How to write it, or that it does not fit.
+pub fn size<T: TryFrom<u64>>(text: &str) -> Result<T, &'static str> {
+    let unit = |unit: &str| match unit.to_ascii_uppercase().as_str() {
+        "" => Some(1),
+        "K" => Some(1 << 10),
+        "M" => Some(1 << 20),
+        "G" => Some(1 << 30),
+        "T" => Some(1 << 40),
+        _ => None,
+    };
+    let bytes = scaled(text, "write it as 1000, 64K, 64M or 1G", unit)?;
+    T::try_from(bytes).map_err(|_| TOO_LARGE)
 }
 
-impl FromStr for Time {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Time, &'static str> {
-        let unit = |unit: &str| match unit {
-            "ms" => Some(1),
-            "" | "s" => Some(1_000),
-            "m" => Some(60_000),
-            "h" => Some(3_600_000),
-            "d" => Some(86_400_000),
-            _ => None,
-        };
-        let milliseconds = scaled(text, "write it as 500ms, 90s, 10m, 12h or 7d", unit)?;
-        Ok(Time(Duration::from_millis(milliseconds)))
-    }
+/// A length of time, in milliseconds: `500ms`, `90s`, `10m`, `12h`, `7d`; a plain number is
+/// seconds.
+///
+/// # Errors
+///
+/// How to write it, or that it does not fit.
+pub fn milliseconds(text: &str) -> Result<u64, &'static str> {
+    let unit = |unit: &str| match unit {
+        "ms" => Some(1),
+        "" | "s" => Some(1_000),
+        "m" => Some(60_000),
+        "h" => Some(3_600_000),
+        "d" => Some(86_400_000),
+        _ => None,
+    };
+    scaled(text, "write it as 500ms, 90s, 10m, 12h or 7d", unit)
 }
 
 #[cfg(test)]
@@ -89,10 +81,10 @@ mod tests {
             ("7d", 604_800_000),
             ("007s", 7_000),
         ] {
-            assert_eq!(text.parse(), Ok(Time(Duration::from_millis(milliseconds))), "{text}");
+            assert_eq!(super::milliseconds(text), Ok(milliseconds), "{text}");
         }
         for text in ["", "s", "1 s", "1.5s", "-1s", "1w", "1S", "99999999999999999h", "soon"] {
-            assert!(text.parse::<Time>().is_err(), "{text}");
+            assert!(milliseconds(text).is_err(), "{text}");
         }
     }
 
@@ -101,10 +93,10 @@ mod tests {
         for (text, bytes) in
             [("0", 0), ("1000", 1000), ("64K", 65_536), ("64m", 64 << 20), ("1G", 1 << 30)]
         {
-            assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
+            assert_eq!(size(text), Ok(bytes as u64), "{text}");
         }
         for text in ["", "M", "1.5M", "-1", "1MB", "99999999999T", "99999999999999999999"] {
-            assert!(text.parse::<Size>().is_err(), "{text}");
+            assert!(size::<u64>(text).is_err(), "{text}");
         }
     }
 

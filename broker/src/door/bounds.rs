@@ -4,7 +4,7 @@ use super::fields::field;
 use crate::refusal::Refusal;
 use crate::store::retention::{Bound, BoundsChange, Limits, age};
 use common::json::{Object, Value};
-use common::units::{Size, Time};
+use common::units;
 
 /// The fields.
 pub(super) const NAMES: [&str; 3] = ["keep_messages", "keep_bytes", "keep_for"];
@@ -12,23 +12,18 @@ pub(super) const NAMES: [&str; 3] = ["keep_messages", "keep_bytes", "keep_for"];
 /// The bounds that an object names. A field that is missing leaves a bound as it is, `null` is
 /// none, `"default"` goes back to the broker's.
 pub(super) fn change(object: &Value<'_>) -> Result<BoundsChange, Refusal> {
-    let size = |text: &str| text.parse().ok().map(|Size(bytes)| bytes);
-    let time = |text: &str| {
-        let Time(time) = text.parse().ok()?;
-        u64::try_from(time.as_millis()).ok()
-    };
     let count = "is neither a whole number above 0, null nor \"default\"";
     let bytes = "is neither a size above 0 such as 1000 or \"64M\", null nor \"default\"";
     let times = "is neither a time above 0 such as \"90s\" or \"7d\", null nor \"default\"";
     Ok(BoundsChange {
         messages: bound(object, "keep_messages", count, |value| value.as_u64())?,
         bytes: bound(object, "keep_bytes", bytes, |value| {
-            value.as_u64().or_else(|| size(value.as_str()?))
+            value.as_u64().or_else(|| units::size(value.as_str()?).ok())
         })?,
         // A plain number is seconds, as on the command line.
         age: bound(object, "keep_for", times, |value| match value.as_u64() {
             Some(seconds) => seconds.checked_mul(1000),
-            None => time(value.as_str()?),
+            None => units::milliseconds(value.as_str()?).ok(),
         })?,
     })
 }

@@ -1,5 +1,7 @@
 //! How the programs begin, end, and say what is wrong.
 
+use common::flags::{Arguments, Command as Asked, Error, Program};
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -56,6 +58,34 @@ fn help_is_printed_and_is_not_an_error() {
             assert!(widest <= 80, "{name} {flag} has a line of {widest} columns");
         }
     }
+}
+
+/// The arguments of a command line to a program, as a shell hands them over.
+fn arguments(name: &str, line: &str) -> Vec<OsString> {
+    let folder = Folder::temporary("example");
+    let script = format!("{name}() {{ printf '%s\\n' \"$@\" >arguments; }}; {line}");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).current_dir(folder.path()).output().unwrap();
+    let arguments = fs::read_to_string(folder.path().join("arguments")).unwrap();
+    arguments.lines().filter(|argument| !argument.is_empty()).map(OsString::from).collect()
+}
+
+/// Checks the command lines in a program's help by the program's own rules.
+fn check_examples<T>(program: &Program, rules: impl Fn(&Arguments) -> Result<T, Error>) {
+    let (_, examples) = program.help.split_once("Examples:\n\n").unwrap();
+    for example in examples.lines() {
+        match program.parse(arguments(program.name, example)) {
+            Ok(Asked::Run(arguments)) => drop(rules(&arguments).expect(example)),
+            other => panic!("{example}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn the_examples_in_the_help_are_right() {
+    check_examples(&broker::PROGRAM, broker::Task::from);
+    check_examples(&publisher::PROGRAM, publisher::Config::from);
+    check_examples(&subscriber::PROGRAM, subscriber::Config::from);
 }
 
 #[test]

@@ -7,7 +7,7 @@
 
 mod publishers;
 
-use common::flags::{Arguments, Error, Flag, Program};
+use common::flags::{Arguments, Error, Program};
 use common::random::random;
 use publishers::{FilePublisher, ProgramPublisher};
 use std::fmt;
@@ -19,57 +19,40 @@ use tests::{Counts, Door, Fate, Follower, Load, Proxy, Stopped, Subscriber, Syst
 
 const PROGRAM: Program = Program {
     name: "chaos",
-    purpose: "Kill a broker and those who work with it at random, and count what became of every \
-              message.",
-    usage: &["chaos [--seconds <seconds>] [--markdown]"],
-    takes_arguments: false,
-    flags: &[
-        Flag {
-            name: "seconds",
-            value: "<seconds>",
-            repeats: false,
-            help: "Go on for so long. Default: 30.",
-        },
-        Flag {
-            name: "data",
-            value: "<directory>",
-            repeats: false,
-            help: "Keep the broker's journal here. Default: a temporary directory.",
-        },
-        Flag {
-            name: "under",
-            value: "<command>",
-            repeats: false,
-            help: "Start the broker under this command, which must become the broker.",
-        },
-        Flag {
-            name: "power",
-            value: "<command>",
-            repeats: false,
-            help: "Instead of killing at random, cut the power: stop the broker, run this command \
-                   with the word cut, kill the broker, run it with the word mend, start again.",
-        },
-        Flag {
-            name: "calm",
-            value: "",
-            repeats: false,
-            help: "Kill nothing: somebody else disturbs the broker.",
-        },
-        Flag {
-            name: "loss",
-            value: "",
-            repeats: false,
-            help: "Succeed only if acknowledged messages were lost: shows that a loss is found.",
-        },
-        Flag {
-            name: "markdown",
-            value: "",
-            repeats: false,
-            help: "Print everything in one line, for the cell of a table.",
-        },
-    ],
-    environment: &[],
-    examples: &["chaos", "chaos --seconds 600 --markdown"],
+    help: "\
+Kill a broker and those who work with it at random, and count what became of
+every message.
+
+Usage:
+
+  chaos [--seconds <seconds>] [--markdown]
+
+Options:
+
+  --seconds=<seconds>
+        Go on for so long. Default: 30.
+
+  --data=<directory>
+        Keep the broker's journal here. Default: a temporary directory.
+
+  --under=<command>
+        Start the broker under this command, which must become the broker.
+
+  --power=<command>
+        Instead of killing at random, cut the power: stop the broker, run this
+        command with the word cut, kill the broker, run it with the word mend,
+        start again.
+
+  --calm
+        Kill nothing: somebody else disturbs the broker.
+
+  --loss
+        Succeed only if acknowledged messages were lost: shows that a loss is
+        found.
+
+  --markdown
+        Print everything in one line, for the cell of a table.
+",
 };
 
 /// Between two publishes of one publisher.
@@ -92,7 +75,7 @@ struct Config {
 impl Config {
     fn from(arguments: &Arguments) -> Result<Config, Error> {
         Ok(Config {
-            time: Duration::from_secs(arguments.parsed("seconds")?.unwrap_or(30)),
+            time: Duration::from_secs(arguments.number("seconds")?.unwrap_or(30)),
             data: arguments.value("data").unwrap_or("data").to_owned(),
             under: arguments
                 .value("under")

@@ -21,7 +21,7 @@ mod script;
 mod setup;
 mod topics;
 
-use common::flags::{Arguments, Error, Flag, Program};
+use common::flags::{Arguments, Error, Program};
 use dice::Dice;
 use differences::Differences;
 use script::Script;
@@ -32,34 +32,25 @@ use std::process::ExitCode;
 
 const PROGRAM: Program = Program {
     name: "conversations",
-    purpose: "Have the same conversations with two brokers, and list every answer that differs.",
-    usage: &["conversations [--count <number>] [--seed <number>] BEFORE AFTER"],
-    takes_arguments: true,
-    flags: &[
-        Flag {
-            name: "count",
-            value: "<number>",
-            repeats: false,
-            help: "Have so many conversations with each broker. Default: 6000.",
-        },
-        Flag {
-            name: "seed",
-            value: "<number>",
-            repeats: false,
-            help: "Make them from this number. Default: 1.",
-        },
-        Flag {
-            name: "show",
-            value: "<number>",
-            repeats: false,
-            help: "Print what was sent and answered in this conversation.",
-        },
-    ],
-    environment: &[],
-    examples: &[
-        "conversations /tmp/before/broker target/release/broker",
-        "conversations --count 100 --seed 7 /tmp/before/broker target/release/broker",
-    ],
+    help: "\
+Have the same conversations with two brokers, and list every answer that
+differs.
+
+Usage:
+
+  conversations [--count <number>] [--seed <number>] BEFORE AFTER
+
+Options:
+
+  --count=<number>
+        Have so many conversations with each broker. Default: 6000.
+
+  --seed=<number>
+        Make them from this number. Default: 1.
+
+  --show=<number>
+        Print what was sent and answered in this conversation.
+",
 };
 
 fn main() -> ExitCode {
@@ -81,9 +72,9 @@ impl Config {
         };
         Ok(Config {
             brokers: [PathBuf::from(before), PathBuf::from(after)],
-            count: arguments.parsed("count")?.unwrap_or(6000),
-            seed: arguments.parsed("seed")?.unwrap_or(1),
-            shown: arguments.parsed("show")?,
+            count: arguments.number("count")?.unwrap_or(6000),
+            seed: arguments.number("seed")?.unwrap_or(1),
+            shown: arguments.number("show")?,
         })
     }
 }
