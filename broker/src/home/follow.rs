@@ -6,13 +6,12 @@
 //! alone: it belongs to an earlier subscription. So the names of topics are those that clients
 //! here have asked for, and were looked at then.
 
-use super::following::Phase;
+use super::following::{Phase, RETRY_TIME_MAX};
 use super::mirrors::Mirrors;
-use super::remote::{Event, MirrorEnd, Reason};
+use super::remote::{Event, MirrorEnd};
 use super::set_aside::set_aside;
 use crate::refusal::Refusal;
-use crate::store::change::Mirrored;
-use crate::store::change::Upto;
+use crate::store::change::{Mirrored, Upto};
 use crate::store::stream::{Cursor, Extent, StreamId};
 use common::flags;
 use common::retry::Pauses;
@@ -20,11 +19,6 @@ use std::io::{self, Write};
 use std::mem;
 use std::time::{Duration, Instant};
 use std::{process, thread};
-
-/// After how long a topic is asked for again whose mirror stopped. Where the home sends what
-/// cannot be right, the time doubles up to the longest.
-const RETRY_TIME: Duration = Duration::from_secs(2);
-const RETRY_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// How long a connection lasts before its loss is a new outage, after which the home is asked
 /// again at once.
@@ -89,32 +83,24 @@ impl Mirrors {
 
     /// Notes that there is no connection. True where nothing is left to follow.
     fn lose(&self, lost: Refusal) -> bool {
-        let mut state = self.following.lock();
-        state.is_connected = false;
-        state.lost = Some(self.for_clients(lost));
-        state.is_over = state.topics.is_empty() && self.locations.is_some();
-        let is_over = state.is_over;
-        for followed in state.topics.values_mut() {
-            followed.phase = Phase::asked();
-        }
-        let topics: Vec<String> = state.topics.keys().cloned().collect();
-        drop(state);
-        self.following.changed.notify_all();
+        let topics = self.following.connected(Some(self.for_clients(lost)));
         // Publishers may be waiting for the mirror.
         topics.iter().for_each(|topic| self.push.announce(topic));
-        is_over
+        let mut state = self.following.lock();
+        state.is_over = state.topics.is_empty() && self.locations.is_some();
+        state.is_over
     }
 
     fn handle(&self, event: Event<'_>, connection: &mut Connection) {
         match event {
-            Event::Connected => self.connected(),
+            Event::Connected => self.follow(self.following.connected(None)),
             Event::Pause => self.look_after(connection),
             Event::Messages { topic, stream, first, entries } => {
                 if self.following.lock().wants(topic) {
                     self.append(topic, stream, first, entries);
                 }
             }
-            Event::Refused { topic, reason: Reason::Nonsense(refusal) } => {
+            Event::Nonsense { topic, refusal } => {
                 if self.following.lock().wants(topic) {
                     self.distrust(topic, &refusal, connection);
                 }
@@ -124,7 +110,7 @@ impl Mirrors {
             | Event::Deleted { topic }
             | Event::Reset { topic, .. }
             | Event::Refused { topic, .. }
-                if !self.is_followed(topic) => {}
+                if !self.following.lock().topics.contains_key(topic) => {}
             Event::Confirmed { topic, first, digest, end } => {
                 self.confirmed(topic, first, digest, end);
             }
@@ -138,24 +124,8 @@ impl Mirrors {
                 self.moved(topic);
             }
             Event::Reset { topic, stream } => self.drop_list(topic, stream),
-            Event::Refused { topic, reason } => self.refused(topic, reason),
+            Event::Refused { topic, refusal } => self.refused(topic, refusal),
         }
-    }
-
-    fn is_followed(&self, topic: &str) -> bool {
-        self.following.lock().topics.contains_key(topic)
-    }
-
-    /// Asks for all that is followed.
-    fn connected(&self) {
-        let mut state = self.following.lock();
-        let topics: Vec<String> = state.topics.keys().cloned().collect();
-        state.topics.values_mut().for_each(|followed| followed.phase = Phase::asked());
-        state.is_connected = true;
-        state.lost = None;
-        drop(state);
-        self.following.changed.notify_all();
-        self.follow(topics);
     }
 
     /// Asks for topics from the ends of their mirrors on.
@@ -248,7 +218,7 @@ impl Mirrors {
         if topics.is_mirror(topic) && before.next > 0 && before.stream != end.stream {
             // The home's list begins with what the mirror holds, and has another id.
             self.home.leave(topic);
-            return self.refused(topic, Reason::OtherList);
+            return self.refused(topic, Refusal::OtherStream);
         }
         if end.stream != StreamId::NONE
             && let Err(refusal) = topics.begin_mirror(topic, end.stream)
@@ -278,28 +248,34 @@ impl Mirrors {
     }
 
     /// The home does not send a topic.
-    fn refused(&self, topic: &str, reason: Reason) {
-        match reason {
-            Reason::OtherList => {
+    fn refused(&self, topic: &str, refusal: Refusal) {
+        if let Refusal::Trimmed { first, .. } = refusal {
+            let topic = topic.to_owned();
+            return self.home.follow(&[MirrorEnd {
+                topic,
+                next: first,
+                stream: None,
+                digest: None,
+            }]);
+        }
+        match refusal.status() {
+            // Its list does not begin with what the mirror holds.
+            410 | 412 | 416 => {
                 if self.following.set(topic, Phase::asked()).is_some() {
                     set_aside(self.data.as_deref(), topic, &self.push.topics);
                     self.drop_list(topic, None);
                     self.follow([topic.to_owned()]);
                 }
             }
-            Reason::Trimmed { first } => {
-                let topic = topic.to_owned();
-                self.home.follow(&[MirrorEnd { topic, next: first, stream: None, digest: None }]);
-            }
-            Reason::NotFound => {
+            404 => {
                 if self.following.forget(topic) {
                     set_aside(self.data.as_deref(), topic, &self.push.topics);
                     self.moved(topic);
-                    self.give_up(topic);
+                    self.drop_list(topic, None);
                 }
             }
-            Reason::Nonsense(refusal) | Reason::Other(refusal) => {
-                self.following.stop(topic, refusal, RETRY_TIME);
+            _ => {
+                self.following.stop(topic, refusal, false);
             }
         }
     }
@@ -325,61 +301,50 @@ impl Mirrors {
         if !mem::replace(&mut connection.is_distrusted, true) {
             let _ = writeln!(io::stderr(), "broker: the mirror of {topic:?} stops: {text}");
         }
-        self.stop_for_nonsense(topic, Refusal::Home { status: 502, text });
+        self.stop(topic, Refusal::Home { status: 502, text }, true);
     }
 
     /// A mirror could not be changed as the home says.
     fn fail(&self, topic: &str, refusal: Refusal) {
         match refusal {
             // Something was missed: it is taken up again at the mirror's end.
-            Refusal::OtherStream => return self.stop_for_nonsense(topic, self.behind()),
+            Refusal::OtherStream => {
+                self.stop(topic, self.behind(), true);
+            }
             // It was created here meanwhile.
-            Refusal::TopicExists => return self.leave(topic),
-            _ => {}
-        }
-        // There is no room for it.
-        let line = flags::one_line(&refusal);
-        if matches!(self.stop(topic, refusal, RETRY_TIME), Some(Phase::Live)) {
-            let _ = writeln!(io::stderr(), "broker: the mirror of {topic:?} stops: {line}");
+            Refusal::TopicExists => self.leave(topic),
+            // There is no room for it.
+            _ => {
+                let line = flags::one_line(&refusal);
+                if matches!(self.stop(topic, refusal, false), Some(Phase::Live)) {
+                    let _ = writeln!(io::stderr(), "broker: the mirror of {topic:?} stops: {line}");
+                }
+            }
         }
     }
 
     /// Takes no more of a topic until it is asked for again; says how far it was.
-    fn stop(&self, topic: &str, refusal: Refusal, pause: Duration) -> Option<Phase> {
+    fn stop(&self, topic: &str, refusal: Refusal, is_nonsense: bool) -> Option<Phase> {
         self.home.leave(topic);
-        let before = self.following.stop(topic, refusal, pause);
+        let before = self.following.stop(topic, refusal, is_nonsense);
         // Publishers may be waiting for it.
         self.push.announce(topic);
         before
     }
 
-    /// The same after the home has sent what cannot be right.
-    fn stop_for_nonsense(&self, topic: &str, refusal: Refusal) {
-        let mut state = self.following.lock();
-        let Some(followed) = state.topics.get_mut(topic) else { return };
-        let pause = followed.pause.max(RETRY_TIME);
-        followed.pause = (pause * 2).min(RETRY_TIME_MAX);
-        drop(state);
-        self.stop(topic, refusal, pause);
-    }
-
-    /// The list of a topic is gone; the one that takes its place, if there is one yet, is
-    /// `stream`.
+    /// The list of a topic is gone, which those who read it are told; the one that takes its place,
+    /// if there is one yet, is `stream`.
     fn drop_list(&self, topic: &str, stream: Option<StreamId>) {
-        self.give_up(topic);
-        if let Some(stream) = stream
-            && let Err(refusal) = self.push.topics.begin_mirror(topic, stream)
-        {
-            self.fail(topic, refusal);
-        }
-    }
-
-    /// Deletes a mirror, and tells those who read it.
-    fn give_up(&self, topic: &str) {
-        if let Err(refusal @ Refusal::NotStored { .. }) = self.push.topics.drop_mirror(topic) {
+        let topics = &self.push.topics;
+        if let Err(refusal @ Refusal::NotStored { .. }) = topics.drop_mirror(topic) {
             self.fail(topic, refusal);
         }
         self.push.announce(topic);
+        if let Some(stream) = stream
+            && let Err(refusal) = topics.begin_mirror(topic, stream)
+        {
+            self.fail(topic, refusal);
+        }
     }
 
     /// Among peers a topic may be created elsewhere: its home is to be asked for.

@@ -7,8 +7,14 @@
 use crate::refusal::Refusal;
 use crate::store::stream::Cursor;
 use std::collections::HashMap;
+use std::mem;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+/// After how long a topic is asked for again whose mirror stopped. Where the home sends what
+/// cannot be right, the time doubles up to the longest.
+const RETRY_TIME: Duration = Duration::from_secs(2);
+pub(super) const RETRY_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// What is followed at one home.
 #[derive(Default)]
@@ -61,6 +67,13 @@ impl Phase {
     }
 }
 
+impl Followed {
+    /// A topic that somebody asks for; whether its mirror is there already.
+    pub(super) fn new(is_whole: bool) -> Followed {
+        Followed { phase: Phase::asked(), is_whole, used: Instant::now(), pause: RETRY_TIME }
+    }
+}
+
 impl State {
     /// Whether what the home sends of a topic is wanted.
     pub(super) fn wants(&self, topic: &str) -> bool {
@@ -79,15 +92,33 @@ impl Following {
     pub(super) fn set(&self, topic: &str, phase: Phase) -> Option<Phase> {
         let mut state = self.lock();
         let followed = state.topics.get_mut(topic)?;
-        let before = std::mem::replace(&mut followed.phase, phase);
+        let before = mem::replace(&mut followed.phase, phase);
         drop(state);
         self.changed.notify_all();
         Some(before)
     }
 
-    /// Notes that a topic is not followed for so long; says how far it was.
-    pub(super) fn stop(&self, topic: &str, refusal: Refusal, pause: Duration) -> Option<Phase> {
+    /// Notes that a topic is not followed for a while; says how far it was.
+    pub(super) fn stop(&self, topic: &str, refusal: Refusal, is_nonsense: bool) -> Option<Phase> {
+        let mut pause = RETRY_TIME;
+        if is_nonsense && let Some(followed) = self.lock().topics.get_mut(topic) {
+            pause = followed.pause;
+            followed.pause = (pause * 2).min(RETRY_TIME_MAX);
+        }
         self.set(topic, Phase::Stopped { refusal, retry_at: Instant::now() + pause })
+    }
+
+    /// Notes that there is a connection, or why there is none: all topics are to be asked for.
+    /// Gives them.
+    pub(super) fn connected(&self, lost: Option<Refusal>) -> Vec<String> {
+        let mut state = self.lock();
+        state.is_connected = lost.is_none();
+        state.lost = lost;
+        state.topics.values_mut().for_each(|followed| followed.phase = Phase::asked());
+        let topics = state.topics.keys().cloned().collect();
+        drop(state);
+        self.changed.notify_all();
+        topics
     }
 
     /// Notes that a mirror has come to `end`.
@@ -99,7 +130,7 @@ impl Following {
         {
             followed.phase = Phase::Live;
             followed.is_whole = true;
-            followed.pause = Duration::ZERO;
+            followed.pause = RETRY_TIME;
             drop(state);
             self.changed.notify_all();
         }

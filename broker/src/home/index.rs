@@ -55,8 +55,6 @@ pub(crate) struct Index {
 struct State {
     peers: BTreeMap<Address, Peer>,
     topics: BTreeMap<String, Listing>,
-    /// The number of the next registration.
-    next: u64,
     /// How many peers there were before this index started, as those say who came back.
     expected: usize,
 }
@@ -66,14 +64,12 @@ struct Listing {
     home: Address,
     /// Its list, where the home said so.
     stream: Option<StreamId>,
-    /// The home's registration when it named the topic last.
-    registration: u64,
+    /// Whether the home has named the topic since it registered last.
+    is_named: bool,
 }
 
 /// What is known of a peer.
 struct Peer {
-    /// The registration that counts: the newest.
-    registration: u64,
     registered: Instant,
     standing: Standing,
     /// Whether it has said how many peers there were before.
@@ -85,7 +81,7 @@ struct Peer {
 enum Standing {
     /// Registered until it is unregistered.
     Lasting,
-    /// Registered for as long as its connection lasts. This is its key.
+    /// Registered for as long as its connection lasts. This is its key, new each time.
     Present(String),
     /// Its connection has ended.
     Away,
@@ -95,7 +91,6 @@ enum Standing {
 pub(crate) struct Presence {
     index: Arc<Index>,
     address: Address,
-    registration: u64,
     /// What the peer shows where it speaks on another connection.
     pub(crate) key: String,
 }
@@ -116,7 +111,7 @@ impl Index {
         if state.peers.get(&address).is_some_and(Peer::is_present) {
             return Ok(());
         }
-        state.register(address, Standing::Lasting, false).map(drop)
+        state.register(address, Standing::Lasting, false)
     }
 
     /// Registers a peer for as long as the presence is kept. `key` is the one that it was given
@@ -141,11 +136,11 @@ impl Index {
         state.expected = state.expected.max(peers);
         let key = format!("{:016x}", random());
         let standing = Standing::Present(key.clone());
-        let registration = state.register(address.clone(), standing, peers > 0)?;
+        state.register(address.clone(), standing, peers > 0)?;
         if !names {
-            state.told(&address, registration);
+            state.told(&address);
         }
-        Ok(Presence { index: Arc::clone(self), address, registration, key })
+        Ok(Presence { index: Arc::clone(self), address, key })
     }
 
     /// Forgets a peer and its topics.
@@ -177,7 +172,6 @@ impl Index {
     ) -> Result<bool, Refusal> {
         let mut state = self.lock();
         let peer = state.peer(&address, key)?;
-        let registration = peer.registration;
         if peer.is_telling() && !peer.has_counted {
             // It was started with topics that were created before: there may have been others.
             state.expected = usize::MAX;
@@ -187,7 +181,7 @@ impl Index {
         let is_away = |home: &Address| peers.get(home).is_none_or(|peer| !peer.is_here());
         match topics.get_mut(topic) {
             Some(listing) if listing.home == address => {
-                listing.registration = registration;
+                listing.is_named = true;
                 listing.stream = stream.or(listing.stream);
                 return Ok(false);
             }
@@ -201,7 +195,8 @@ impl Index {
             }
             None => {}
         }
-        topics.insert(topic.to_owned(), Listing { home: address, stream, registration });
+        let listing = Listing { home: address, stream, is_named: true };
+        topics.insert(topic.to_owned(), listing);
         Ok(true)
     }
 
@@ -213,10 +208,8 @@ impl Index {
     /// As [`Index::unregister`].
     pub(crate) fn told(&self, address: &Address, key: Option<&str>) -> Result<(), Refusal> {
         let mut state = self.lock();
-        let peer = state.peer(address, key)?;
-        let registration = peer.registration;
-        if !peer.has_told {
-            state.told(address, registration);
+        if !state.peer(address, key)?.has_told {
+            state.told(address);
         }
         Ok(())
     }
@@ -298,7 +291,7 @@ impl State {
         address: Address,
         standing: Standing,
         has_counted: bool,
-    ) -> Result<u64, Refusal> {
+    ) -> Result<(), Refusal> {
         let is_new = !self.peers.contains_key(&address);
         if is_new && self.peers.len() >= PEERS_MAX {
             self.forget_idle();
@@ -306,23 +299,20 @@ impl State {
         if is_new && self.peers.len() >= PEERS_MAX {
             return Err(Refusal::Home { status: 507, text: "too many peers".to_owned() });
         }
-        let registration = self.next;
-        self.next += 1;
-        let registered = Instant::now();
-        let has_told = false;
-        let peer = Peer { registration, registered, standing, has_counted, has_told };
-        self.peers.insert(address, peer);
-        Ok(registration)
+        for listing in self.topics.values_mut().filter(|listing| listing.home == address) {
+            listing.is_named = false;
+        }
+        let (registered, has_told) = (Instant::now(), false);
+        self.peers.insert(address, Peer { registered, standing, has_counted, has_told });
+        Ok(())
     }
 
     /// Notes that a peer has named all its topics.
-    fn told(&mut self, address: &Address, registration: u64) {
+    fn told(&mut self, address: &Address) {
         if let Some(peer) = self.peers.get_mut(address) {
             peer.has_told = true;
         }
-        let is_kept =
-            |listing: &Listing| listing.home != *address || listing.registration == registration;
-        self.topics.retain(|_, listing| is_kept(listing));
+        self.topics.retain(|_, listing| listing.home != *address || listing.is_named);
     }
 
     /// A peer, for somebody who speaks in its name.
@@ -350,6 +340,11 @@ impl Peer {
         matches!(self.standing, Standing::Present(_))
     }
 
+    /// Whether this is the key of its registration.
+    fn has(&self, key: &str) -> bool {
+        matches!(&self.standing, Standing::Present(own) if own == key)
+    }
+
     fn is_here(&self) -> bool {
         !matches!(self.standing, Standing::Away)
     }
@@ -363,15 +358,14 @@ impl Peer {
 impl Presence {
     /// Whether this is the newest registration of its peer, which was not unregistered since.
     pub(crate) fn counts(&self) -> bool {
-        let state = self.index.lock();
-        state.peers.get(&self.address).is_some_and(|peer| peer.registration == self.registration)
+        self.index.lock().peers.get(&self.address).is_some_and(|peer| peer.has(&self.key))
     }
 }
 
 impl Drop for Presence {
     fn drop(&mut self) {
         if let Some(peer) = self.index.lock().peers.get_mut(&self.address)
-            && peer.registration == self.registration
+            && peer.has(&self.key)
         {
             peer.standing = Standing::Away;
         }

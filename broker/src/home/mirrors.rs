@@ -67,12 +67,10 @@ impl Mirrors {
         batch: &mut Batch,
         deadline: Instant,
     ) -> Vec<Result<Receipt, Refusal>> {
-        let mut forwarded = Vec::with_capacity(batch.publishes.len());
-        let mut readiness = Vec::with_capacity(batch.publishes.len());
+        let (mut forwarded, mut readiness) = (Vec::new(), Vec::new());
         let mut entries = batch.entries.as_slice();
         for run in batch.runs() {
-            let Some(topic) = run.first().map(|publish| &publish.topic) else { continue };
-            let ready = self.ready(topic, deadline);
+            let ready = run.first().map_or(Ok(()), |it| self.ready(&it.topic, deadline));
             for publish in run {
                 let (these, rest) = entries.split_at_checked(publish.count).unwrap_or_default();
                 entries = rest;
@@ -82,20 +80,16 @@ impl Mirrors {
                 readiness.push(ready.clone());
             }
         }
-        let mut answers = self.home.append(&forwarded, deadline).into_iter();
-        let mut answer = |publish: &Publish, ready: Result<(), Refusal>| {
+        let mut receipts = self.home.append(&forwarded, deadline).into_iter();
+        let answers = batch.publishes.iter().zip(readiness).map(|(publish, ready)| {
             ready?;
-            let receipt = answers
-                .next()
-                .unwrap_or_else(|| Err(self.behind()))
-                .map_err(|refusal| self.for_clients(refusal))?;
+            let receipt = self.told(receipts.next().unwrap_or_else(|| Err(self.behind())))?;
             match end_after(publish, &receipt) {
                 Some(end) if !self.wait_for(&publish.topic, end, deadline) => Err(self.behind()),
                 _ => Ok(receipt),
             }
-        };
-        let ready = batch.publishes.iter().zip(readiness);
-        let answers = ready.map(|(publish, ready)| answer(publish, ready)).collect();
+        });
+        let answers = answers.collect();
         batch.entries.clear();
         answers
     }
@@ -106,8 +100,7 @@ impl Mirrors {
             Ok(()) | Err(Refusal::UnknownTopic(_)) => {}
             Err(refusal) => return Err(refusal),
         }
-        let stream =
-            self.home.create(topic, deadline).map_err(|refusal| self.for_clients(refusal))?;
+        let stream = self.told(self.home.create(topic, deadline))?;
         // An empty list has no message that would tell the mirror of it. Where the mirror has it
         // already, that is as well.
         let _ = self.push.topics.begin_mirror(topic, stream);
@@ -117,8 +110,7 @@ impl Mirrors {
     /// Lets messages of a topic go at the home, and in the mirror.
     pub(super) fn trim(&self, topic: &str, upto: Upto, deadline: Instant) -> Result<(), Refusal> {
         self.ready(topic, deadline)?;
-        let trimmed = self.home.trim(topic, upto, deadline);
-        let next = trimmed.map_err(|refusal| self.for_clients(refusal))?;
+        let next = self.told(self.home.trim(topic, upto, deadline))?;
         let topics = &self.push.topics;
         let first = Cursor { next, ..topics.end(topic) };
         topics.trim(topic, Upto::Home { first, digest: None })
@@ -131,8 +123,7 @@ impl Mirrors {
         change: &BoundsChange,
         deadline: Instant,
     ) -> Result<(), Refusal> {
-        let changed = self.home.set_bounds(topic, change, deadline);
-        changed.map_err(|refusal| self.for_clients(refusal))
+        self.told(self.home.set_bounds(topic, change, deadline))
     }
 
     /// Deletes a topic at the home, and waits until the mirror is gone as well.
@@ -140,7 +131,7 @@ impl Mirrors {
         self.reach(deadline)?;
         let topics = &self.push.topics;
         let before = topics.end(topic).stream;
-        self.home.delete(topic, deadline).map_err(|refusal| self.for_clients(refusal))?;
+        self.told(self.home.delete(topic, deadline))?;
         if !self.follows(topic) {
             // Nobody says so where the mirror has stopped.
             let _ = topics.drop_mirror(topic);
@@ -174,10 +165,9 @@ impl Mirrors {
     ///
     /// As many topics are followed as there may be, or the home is followed no longer.
     pub(super) fn ask_for(&self, topic: &str) -> Result<(), Refusal> {
-        let used = Instant::now();
         let mut state = self.following.lock();
         if let Some(followed) = state.topics.get_mut(topic) {
-            followed.used = used;
+            followed.used = Instant::now();
             return Ok(());
         }
         if state.is_over {
@@ -186,8 +176,7 @@ impl Mirrors {
         if state.topics.len() >= TOPICS_MAX {
             return Err(Refusal::TooManyTopics { topics_max: TOPICS_MAX });
         }
-        let is_whole = self.push.topics.is_mirror(topic);
-        let followed = Followed { phase: Phase::asked(), is_whole, used, pause: Duration::ZERO };
+        let followed = Followed::new(self.push.topics.is_mirror(topic));
         state.topics.insert(topic.to_owned(), followed);
         let is_connected = state.is_connected;
         drop(state);
@@ -257,19 +246,18 @@ impl Mirrors {
             let here = self.push.topics.end(topic);
             here.stream == end.stream && here.next >= end.next
         };
+        // Mostly it is: to register costs a publish more than to look.
         if is_there() {
             return true;
         }
         let waiting = self.push.wait_for(topic);
-        loop {
-            if is_there() {
-                return true;
-            }
+        while !is_there() {
             let patience = deadline.max(Instant::now() + STANDSTILL);
             if !self.follows(topic) || !waiting.wait(patience) {
                 return false;
             }
         }
+        true
     }
 
     /// Whether what happens to a topic at the home is heard of here.
@@ -305,6 +293,11 @@ impl Mirrors {
             }
             other => other,
         }
+    }
+
+    /// What the home said, as clients are told it.
+    fn told<T>(&self, said: Result<T, Refusal>) -> Result<T, Refusal> {
+        said.map_err(|refusal| self.for_clients(refusal))
     }
 
     /// What a client is told when the mirror is not where it should be.

@@ -76,12 +76,6 @@ enum Others {
     Peers(Arc<Peers>),
 }
 
-/// Who orders a topic.
-enum Home {
-    Here,
-    Elsewhere(Arc<Mirrors>),
-}
-
 /// What a broker shows to others.
 #[derive(Clone)]
 pub(crate) struct Identity {
@@ -138,7 +132,7 @@ impl Homes {
 
     /// Appends a batch at the homes of its topics.
     pub(crate) fn publish(&self, batch: &mut Batch) -> Vec<Result<Receipt, Refusal>> {
-        let deadline = Instant::now() + HOME_TIMEOUT;
+        let deadline = deadline();
         match &self.others {
             Others::None => self.push.topics.append(batch),
             Others::Hub(mirrors) => mirrors.publish(batch, deadline),
@@ -157,7 +151,7 @@ impl Homes {
 
     /// Creates a topic at its home.
     pub(crate) fn create(&self, topic: &str) -> Result<(), Refusal> {
-        let deadline = Instant::now() + HOME_TIMEOUT;
+        let deadline = deadline();
         match &self.others {
             Others::None => self.push.topics.create(topic),
             Others::Hub(mirrors) => mirrors.create(topic, deadline),
@@ -167,7 +161,7 @@ impl Homes {
 
     /// Deletes a topic at its home.
     pub(crate) fn delete(&self, topic: &str) -> Result<(), Refusal> {
-        let deadline = Instant::now() + HOME_TIMEOUT;
+        let deadline = deadline();
         match &self.others {
             Others::None => self.push.topics.delete(topic),
             Others::Hub(mirrors) => mirrors.delete(topic, deadline),
@@ -177,26 +171,27 @@ impl Homes {
 
     /// Lets messages of a topic go at its home.
     pub(crate) fn trim(&self, topic: &str, upto: Upto) -> Result<(), Refusal> {
-        let deadline = Instant::now() + HOME_TIMEOUT;
+        let deadline = deadline();
         match self.home(topic, deadline)? {
-            Home::Here => self.push.topics.trim(topic, upto),
-            Home::Elsewhere(mirrors) => mirrors.trim(topic, upto, deadline),
+            None => self.push.topics.trim(topic, upto),
+            Some(mirrors) => mirrors.trim(topic, upto, deadline),
         }
     }
 
     /// Changes what a topic keeps, at its home.
     pub(crate) fn set_bounds(&self, topic: &str, change: &BoundsChange) -> Result<(), Refusal> {
-        let deadline = Instant::now() + HOME_TIMEOUT;
+        let deadline = deadline();
         match self.home(topic, deadline)? {
-            Home::Here => self.push.topics.set_bounds(topic, change),
-            Home::Elsewhere(mirrors) => mirrors.set_bounds(topic, change, deadline),
+            None => self.push.topics.set_bounds(topic, change),
+            Some(mirrors) => mirrors.set_bounds(topic, change, deadline),
         }
     }
 
-    fn home(&self, topic: &str, deadline: Instant) -> Result<Home, Refusal> {
+    /// The mirrors of the home of a topic, where that is not this broker.
+    fn home(&self, topic: &str, deadline: Instant) -> Result<Option<Arc<Mirrors>>, Refusal> {
         match &self.others {
-            Others::None => Ok(Home::Here),
-            Others::Hub(mirrors) => Ok(Home::Elsewhere(Arc::clone(mirrors))),
+            Others::None => Ok(None),
+            Others::Hub(mirrors) => Ok(Some(Arc::clone(mirrors))),
             Others::Peers(peers) => peers.home(topic, deadline),
         }
     }
@@ -208,21 +203,17 @@ impl Homes {
     ///
     /// No such topic, or neither mirror nor home.
     pub(crate) fn prepare(&self, topic: &str) -> Result<(), Refusal> {
-        let deadline = Instant::now() + HOME_TIMEOUT;
-        match &self.others {
-            Others::None => Ok(()),
-            Others::Hub(mirrors) => mirrors.serve(topic, deadline),
-            Others::Peers(peers) => match peers.home(topic, deadline) {
-                Ok(Home::Here) => Ok(()),
-                Ok(Home::Elsewhere(mirrors)) => mirrors.serve(topic, deadline),
-                // Nobody knows where its home is now.
-                Err(Refusal::Unreachable { .. } | Refusal::Away(_))
-                    if self.push.topics.is_mirror(topic) =>
-                {
-                    Ok(())
-                }
-                Err(refusal) => Err(refusal),
-            },
+        let deadline = deadline();
+        match self.home(topic, deadline) {
+            Ok(None) => Ok(()),
+            Ok(Some(mirrors)) => mirrors.serve(topic, deadline),
+            // Nobody knows where its home is now.
+            Err(Refusal::Unreachable { .. } | Refusal::Away(_))
+                if self.push.topics.is_mirror(topic) =>
+            {
+                Ok(())
+            }
+            Err(refusal) => Err(refusal),
         }
     }
 
@@ -247,4 +238,9 @@ impl Homes {
             Others::None | Others::Peers(_) => Ok(()),
         }
     }
+}
+
+/// When a client is answered that asks now, whoever is out of reach.
+fn deadline() -> Instant {
+    Instant::now() + HOME_TIMEOUT
 }

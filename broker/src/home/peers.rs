@@ -10,7 +10,7 @@ use super::broker::{BrokerHome, IndexClient};
 use super::index::Address;
 use super::locations::Locations;
 use super::mirrors::Mirrors;
-use super::{HOME_TIMEOUT, Home, Identity};
+use super::{HOME_TIMEOUT, Identity};
 use crate::push::Push;
 use crate::refusal::Refusal;
 use crate::store::admission::Receipt;
@@ -139,8 +139,8 @@ impl Peers {
             }
             let waits = self.push.topics.is_mirror(&topic) || self.push.is_awaited(&topic);
             let found = match self.home(&topic, deadline) {
-                Ok(Home::Elsewhere(mirrors)) => mirrors.ask_for(&topic).is_ok(),
-                Ok(Home::Here) => true,
+                Ok(Some(mirrors)) => mirrors.ask_for(&topic).is_ok(),
+                Ok(None) => true,
                 Err(_) => false,
             };
             if found || !waits {
@@ -149,26 +149,30 @@ impl Peers {
         }
     }
 
-    /// The home of a topic.
-    pub(super) fn home(&self, topic: &str, deadline: Instant) -> Result<Home, Refusal> {
+    /// The mirrors of the home of a topic, where that is not this peer.
+    pub(super) fn home(
+        &self,
+        topic: &str,
+        deadline: Instant,
+    ) -> Result<Option<Arc<Mirrors>>, Refusal> {
         if self.push.topics.is_own(topic) {
             let is_contested = self.lock().contested.contains(topic);
-            return if is_contested { Err(contested()) } else { Ok(Home::Here) };
+            return if is_contested { Err(contested()) } else { Ok(None) };
         }
         let known = self.locations.get(topic);
         if let Some(mirrors) = &known
             && mirrors.is_in_reach()
         {
-            return Ok(Home::Elsewhere(Arc::clone(mirrors)));
+            return Ok(Some(Arc::clone(mirrors)));
         }
         match (self.ask_index(topic, deadline), known) {
             // The index says so, but there is no such list: it was deleted just now.
             (Ok(address), _) if address == self.index.own => {
                 Err(Refusal::UnknownTopic(topic.to_owned()))
             }
-            (Ok(address), _) => self.at(topic, address).map(Home::Elsewhere),
+            (Ok(address), _) => self.at(topic, address).map(Some),
             (Err(Refusal::Unreachable { .. }), Some(mirrors)) if !mirrors.is_over() => {
-                Ok(Home::Elsewhere(mirrors))
+                Ok(Some(mirrors))
             }
             (Err(refusal), _) => Err(refusal),
         }
@@ -245,11 +249,11 @@ impl Peers {
     ) -> Vec<Result<Receipt, Refusal>> {
         let topic = batch.publishes.first().map(|publish| publish.topic.clone());
         match self.home(&topic.unwrap_or_default(), deadline) {
-            Ok(Home::Here) => {
+            Ok(None) => {
                 batch.own_only = true;
                 self.push.topics.append(batch)
             }
-            Ok(Home::Elsewhere(mirrors)) => mirrors.publish(batch, deadline),
+            Ok(Some(mirrors)) => mirrors.publish(batch, deadline),
             Err(refusal) => batch.publishes.iter().map(|_| Err(refusal.clone())).collect(),
         }
     }
@@ -303,9 +307,9 @@ impl Peers {
             return Ok(());
         }
         match self.home(topic, deadline) {
-            Ok(Home::Elsewhere(mirrors)) => mirrors.delete(topic, deadline),
+            Ok(Some(mirrors)) => mirrors.delete(topic, deadline),
             // What is left of a topic that is gone elsewhere.
-            Ok(Home::Here) | Err(Refusal::UnknownTopic(_)) => topics.drop_mirror(topic),
+            Ok(None) | Err(Refusal::UnknownTopic(_)) => topics.drop_mirror(topic),
             Err(refusal) => Err(refusal),
         }
     }

@@ -105,22 +105,12 @@ pub(super) enum Event<'a> {
     Reset { topic: &'a str, stream: Option<StreamId> },
     /// The topic was deleted.
     Deleted { topic: &'a str },
-    /// The topic is not sent.
-    Refused { topic: &'a str, reason: Reason },
+    /// The topic is not sent: there is none (404), its list does not begin with what the mirror
+    /// holds (410, 412, 416), what the mirror needs was let go ([`Refusal::Trimmed`]), or what else
+    /// the home says.
+    Refused { topic: &'a str, refusal: Refusal },
+    /// The home sends what no broker stores.
+    Nonsense { topic: &'a str, refusal: Refusal },
     /// All that has arrived was handed on. Comes every two seconds at least.
     Pause,
-}
-
-/// Why a home does not send a topic.
-pub(super) enum Reason {
-    /// There is no such topic.
-    NotFound,
-    /// The list does not begin with what the mirror holds.
-    OtherList,
-    /// The home has let go what the mirror needs next; its list begins here.
-    Trimmed { first: u64 },
-    /// The home sends what no broker stores.
-    Nonsense(Refusal),
-    /// Anything else, as the home says it.
-    Other(Refusal),
 }

@@ -5,63 +5,47 @@ use crate::store::admission::Receipt;
 use crate::store::stream::StreamId;
 use common::json::Value;
 
-/// Why another broker does not do what it was asked.
-pub(super) struct Rejection {
-    pub(super) reason: Reason,
-    /// What a client of this broker is told.
-    pub(super) refusal: Refusal,
-}
-
-/// Reasons that are acted upon. This is the one place that knows their numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reason {
-    Token,
-    NotFound,
-    Exists,
-    OtherList,
-    Away,
-    Ring,
-    Other,
-}
-
-impl Reason {
-    fn of(code: u16) -> Reason {
-        match code {
-            401 => Reason::Token,
-            404 => Reason::NotFound,
-            409 => Reason::Exists,
-            410 | 412 | 416 => Reason::OtherList,
-            503 => Reason::Away,
-            508 => Reason::Ring,
-            _ => Reason::Other,
-        }
-    }
-}
-
-impl From<Refusal> for Rejection {
-    fn from(refusal: Refusal) -> Rejection {
-        Rejection { reason: Reason::Other, refusal }
-    }
-}
-
-/// The rejection that an answer is, if it is one.
-pub(super) fn rejection(answer: &Value<'_>) -> Option<Rejection> {
+/// Why another broker does not do what it was asked, where an answer says that: what a client of
+/// this broker is told.
+pub(super) fn refusal(answer: &Value<'_>) -> Option<Refusal> {
     if text(answer, "status") == Some("success") {
         return None;
     }
     let code = number(answer, "code").and_then(|code| u16::try_from(code).ok());
-    // This broker's clients are told the same, so it has to be a refusal.
     let status = code.filter(|status| (400..=599).contains(status)).unwrap_or(502);
-    let refusal = match (status, number(answer, "expected"), number(answer, "epoch")) {
-        (409, Some(expected), _) => Refusal::Gap { expected },
-        (403, _, Some(present)) => Refusal::OldEpoch { present },
-        (508, ..) => Refusal::Ring,
+    let detail = |key| number(answer, key);
+    Some(match status {
+        409 if let Some(expected) = detail("expected") => Refusal::Gap { expected },
+        403 if let Some(present) = detail("epoch") => Refusal::OldEpoch { present },
+        410 if let Some(first) = detail("first") => {
+            Refusal::Trimmed { first, next: detail("next").unwrap_or(first) }
+        }
+        508 => Refusal::Ring,
         _ => {
             let text = text(answer, "message").unwrap_or("no reason given").to_owned();
             Refusal::Home { status, text }
         }
-    };
-    Some(Rejection { reason: Reason::of(status), refusal })
+    })
+}
+
+/// Whether the other broker asks for a token.
+pub(super) fn is_token_missing(answer: &Value<'_>) -> bool {
+    refusal(answer).is_some_and(|refusal| refusal.status() == 401)
+}
+
+/// Asks for one thing. `take` sees the answer where that is a success.
+pub(super) fn one(
+    mut take: impl FnMut(&Value<'_>),
+    ask: impl FnOnce(&mut dyn FnMut(&Value<'_>)) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    let mut refused = None;
+    ask(&mut |answer| {
+        refused = refusal(answer);
+        if refused.is_none() {
+            take(answer);
+        }
+    })?;
+    refused.map_or(Ok(()), Err)
 }
 
 /// What the home says of a publish that it took.
@@ -111,9 +95,9 @@ mod tests {
         ] {
             let answer = format!("{{\"status\":\"error\",\"message\":\"no\",\"code\":{code}}}");
             let answer = json::parse(answer.as_bytes()).unwrap();
-            assert_eq!(rejection(&answer).unwrap().refusal.status(), status, "{code}");
+            assert_eq!(refusal(&answer).unwrap().status(), status, "{code}");
         }
         let answer = json::parse(b"{\"status\":\"success\",\"code\":500}").unwrap();
-        assert!(rejection(&answer).is_none());
+        assert!(refusal(&answer).is_none());
     }
 }

@@ -1,28 +1,17 @@
 //! What one broker says to another, as bytes: commands of the dialect of topics.
 
-use super::super::index::Address;
 use super::super::remote::{Forwarded, MirrorEnd};
 use crate::refusal::Refusal;
 use crate::store::change::Upto;
 use crate::store::entry::{self, Entry};
 use crate::store::retention::{Bound, BoundsChange};
-use crate::store::stream::StreamId;
 use common::json::Object;
 use common::limits::BODY_SIZE_MAX;
 use std::time::Duration;
 
 /// A command about a topic.
 pub(super) fn about(command: &str, topic: &str) -> Vec<u8> {
-    write(command, |object| {
-        object.field("topic", topic);
-    })
-}
-
-/// The command that shows a token.
-pub(super) fn authenticate(token: &str) -> Vec<u8> {
-    write("auth", |object| {
-        object.field("token", token);
-    })
+    write(command, |object| object.field("topic", topic))
 }
 
 /// The command by which a broker makes itself known. It also asks whether the path from there leads
@@ -35,7 +24,7 @@ pub(super) fn path(seen: &[String], time: Duration) -> Vec<u8> {
                 array.element(id);
             }
         });
-        object.field("milliseconds", milliseconds).field("broker", true);
+        object.field("milliseconds", milliseconds).field("broker", true)
     })
 }
 
@@ -44,7 +33,7 @@ pub(super) fn subscribe(mirror: &MirrorEnd) -> Vec<u8> {
     write("subscribe", |object| {
         object.field("topic", &mirror.topic).field("from", mirror.next);
         object.optional("stream", mirror.stream).field("first", true);
-        object.optional("digest", mirror.digest.map(|digest| format!("{digest:08x}")));
+        object.optional("digest", mirror.digest.map(|digest| format!("{digest:08x}")))
     })
 }
 
@@ -57,7 +46,7 @@ pub(super) fn trim(topic: &str, upto: Upto) -> Vec<u8> {
             Upto::Time(time) => object.field("before_time", time),
             // Each home does these by itself.
             Upto::Bounds | Upto::Home { .. } => object,
-        };
+        }
     })
 }
 
@@ -67,55 +56,22 @@ pub(super) fn set_bounds(topic: &str, change: &BoundsChange) -> Vec<u8> {
         object.field("topic", topic);
         bound(object, "keep_messages", change.messages, "");
         bound(object, "keep_bytes", change.bytes, "");
-        bound(object, "keep_for", change.age, "ms");
+        bound(object, "keep_for", change.age, "ms")
     })
 }
 
-fn bound(object: &mut Object<'_>, key: &'static str, bound: Option<Bound>, unit: &str) {
+fn bound<'o, 'b>(
+    object: &'o mut Object<'b>,
+    key: &'static str,
+    bound: Option<Bound>,
+    unit: &str,
+) -> &'o mut Object<'b> {
     match bound {
         None => object,
         Some(Bound::Default) => object.field(key, "default"),
         Some(Bound::None) => object.field(key, None::<u64>),
         Some(Bound::At(bound)) if unit.is_empty() => object.field(key, bound),
         Some(Bound::At(bound)) => object.field(key, format!("{bound}{unit}")),
-    };
-}
-
-/// A command to an index that names a peer, and shows its key.
-pub(super) fn of_peer(command: &str, peer: &Peer<'_>, topic: Option<&str>) -> Vec<u8> {
-    write(command, |object| {
-        peer.write(object);
-        object.optional("topic", topic);
-    })
-}
-
-/// The command that registers a peer for as long as its connection lasts. `peers` is how many
-/// there were before, and `topics` how many topics it is going to name.
-pub(super) fn register(peer: &Peer<'_>, peers: u64, topics: u64) -> Vec<u8> {
-    write("register_peer", |object| {
-        peer.write(object);
-        object.field("present", true).field("peers", peers).field("topics", topics);
-    })
-}
-
-/// The command that names a topic whose home is the peer, and its list if there is one yet.
-pub(super) fn add(peer: &Peer<'_>, topic: &str, stream: Option<StreamId>) -> Vec<u8> {
-    write("add_topic", |object| {
-        peer.write(object);
-        object.field("topic", topic).optional("stream", stream);
-    })
-}
-
-/// A peer as it names itself to its index.
-pub(super) struct Peer<'a> {
-    pub(super) address: &'a Address,
-    pub(super) key: Option<String>,
-}
-
-impl Peer<'_> {
-    fn write(&self, object: &mut Object<'_>) {
-        object.field("host", &self.address.host).field("port", self.address.port);
-        object.optional("key", self.key.as_deref());
     }
 }
 
@@ -150,11 +106,14 @@ pub(super) fn publish(
     Ok(())
 }
 
-fn write(command: &str, fields: impl FnOnce(&mut Object<'_>)) -> Vec<u8> {
+/// A command with its fields.
+pub(super) fn write(
+    command: &str,
+    fields: impl for<'o, 'b> FnOnce(&'o mut Object<'b>) -> &'o mut Object<'b>,
+) -> Vec<u8> {
     let mut out = Vec::new();
     let mut object = Object::ascii(&mut out);
     object.field("command", command);
-    fields(&mut object);
-    object.end_line();
+    fields(&mut object).end_line();
     out
 }

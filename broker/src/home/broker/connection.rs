@@ -1,6 +1,6 @@
 //! One connection to another broker: commands out, answers and events in.
 
-use crate::home::broker::answer::{self, Reason};
+use super::{answer, command};
 use crate::objects::{Next, Objects};
 use crate::refusal::Refusal;
 use common::connect;
@@ -41,6 +41,7 @@ pub(super) struct Target {
 
 /// A connection to another broker.
 pub(super) struct BrokerConnection {
+    target: Arc<Target>,
     connection: Connection,
     objects: Objects,
 }
@@ -51,39 +52,35 @@ impl Target {
     /// # Errors
     ///
     /// It cannot be asked.
-    pub(super) fn asks_for_token(&self, deadline: Instant) -> Result<bool, Refusal> {
-        let mut connection = self.open(deadline)?;
+    pub(super) fn asks_for_token(self: &Arc<Target>, deadline: Instant) -> Result<bool, Refusal> {
         let mut asks = false;
-        let path = super::command::path(&[], Duration::ZERO);
-        let asked = connection.exchange(&path, 1, deadline, |answer| {
-            asks = answer::rejection(answer).is_some_and(|it| it.reason == Reason::Token);
-        });
+        let asked = self.open(deadline)?.answers(
+            &command::path(&[], Duration::ZERO),
+            1,
+            deadline,
+            |answer| {
+                asks = answer::is_token_missing(answer);
+            },
+        );
         asked.map(|()| asks).map_err(|error| self.unreachable(&error))
     }
 
     /// A new connection on which commands may be sent.
-    pub(super) fn connect(&self, deadline: Instant) -> Result<BrokerConnection, Refusal> {
+    pub(super) fn connect(
+        self: &Arc<Target>,
+        deadline: Instant,
+    ) -> Result<BrokerConnection, Refusal> {
         let mut connection = self.open(deadline)?;
-        if let Some(token) =
-            self.token.as_ref().filter(|_| self.shows_token.load(Ordering::Relaxed))
-        {
-            let mut refused = None;
-            let command = super::command::authenticate(token);
-            self.exchange(&mut connection, &command, 1, deadline, |answer| {
-                refused = answer::rejection(answer);
+        if let Some(token) = self.token.as_ref().filter(|_| self.shows_token()) {
+            let authenticate = command::write("auth", |object| object.field("token", token));
+            let shown = connection.command(&authenticate, deadline, |_| {});
+            shown.map_err(|refusal| match refusal {
+                Refusal::Unreachable { .. } => refusal,
+                refusal => self.unreachable(&refusal),
             })?;
-            if let Some(rejection) = refused {
-                return Err(self.unreachable(&rejection.refusal));
-            }
         }
         // So the other side knows that it is a broker, which says something or is gone.
-        self.exchange(
-            &mut connection,
-            &super::command::path(&[], Duration::ZERO),
-            1,
-            deadline,
-            |_| {},
-        )?;
+        connection.exchange(&command::path(&[], Duration::ZERO), 1, deadline, |_| {})?;
         Ok(connection)
     }
 
@@ -91,16 +88,33 @@ impl Target {
         self.shows_token.load(Ordering::Relaxed)
     }
 
-    fn open(&self, deadline: Instant) -> Result<BrokerConnection, Refusal> {
+    fn open(self: &Arc<Target>, deadline: Instant) -> Result<BrokerConnection, Refusal> {
         let time = deadline.saturating_duration_since(Instant::now());
         if time.is_zero() {
             // Those who waited for a permit until now would each connect in vain.
-            return Err(self.unreachable(&io::Error::from(ErrorKind::TimedOut)));
+            return Err(self.timed_out());
         }
         let connection = connect::connect(&self.address, time.min(CONNECT_TIMEOUT));
         let connection = connection.map_err(|error| self.unreachable(&error))?;
-        let objects = Objects::new(OBJECT_SIZE_MAX);
-        Ok(BrokerConnection { connection, objects })
+        let (target, objects) = (Arc::clone(self), Objects::new(OBJECT_SIZE_MAX));
+        Ok(BrokerConnection { target, connection, objects })
+    }
+
+    /// What a client is told when the broker cannot be asked.
+    pub(super) fn unreachable(&self, error: &dyn Error) -> Refusal {
+        Refusal::Unreachable { broker: self.address.clone(), reason: flags::one_line(error) }
+    }
+
+    /// The same where it does not answer in time.
+    pub(super) fn timed_out(&self) -> Refusal {
+        self.unreachable(&io::Error::from(ErrorKind::TimedOut))
+    }
+}
+
+impl BrokerConnection {
+    /// The socket.
+    pub(super) fn stream(&self) -> &Arc<TcpStream> {
+        self.connection.stream()
     }
 
     /// Sends commands and takes as many answers.
@@ -110,41 +124,39 @@ impl Target {
     /// Also where the other broker asks for a token that this one was not given. That is nothing
     /// which this one's own clients could mend, so they are not told as if it were asked of them.
     pub(super) fn exchange(
-        &self,
-        connection: &mut BrokerConnection,
+        &mut self,
         commands: &[u8],
         count: usize,
         deadline: Instant,
         mut take: impl FnMut(&Value<'_>),
     ) -> Result<(), Refusal> {
         let mut lacks_token = false;
-        let exchanged = connection.exchange(commands, count, deadline, |answer| {
-            match answer::rejection(answer).map(|rejection| rejection.reason) {
-                Some(Reason::Token) => lacks_token = true,
-                _ => take(answer),
+        let answered = self.answers(commands, count, deadline, |answer| {
+            match answer::is_token_missing(answer) {
+                true => lacks_token = true,
+                false => take(answer),
             }
         });
-        let reason = match exchanged {
-            _ if lacks_token && self.token.is_some() && !self.shows_token() => {
+        let target = &self.target;
+        let reason = match answered {
+            _ if lacks_token && target.token.is_some() && !target.shows_token() => {
                 TOKEN_NOT_SHOWN.to_owned()
             }
             _ if lacks_token => NO_TOKEN.to_owned(),
             Err(error) => flags::one_line(&error),
             Ok(()) => return Ok(()),
         };
-        Err(Refusal::Unreachable { broker: self.address.clone(), reason })
+        Err(Refusal::Unreachable { broker: target.address.clone(), reason })
     }
 
-    /// What a client is told when the broker cannot be asked.
-    pub(super) fn unreachable(&self, error: &dyn Error) -> Refusal {
-        Refusal::Unreachable { broker: self.address.clone(), reason: flags::one_line(error) }
-    }
-}
-
-impl BrokerConnection {
-    /// The socket.
-    pub(super) fn stream(&self) -> &Arc<TcpStream> {
-        self.connection.stream()
+    /// Sends one command. `take` sees its answer where that is a success.
+    pub(super) fn command(
+        &mut self,
+        command: &[u8],
+        deadline: Instant,
+        take: impl FnMut(&Value<'_>),
+    ) -> Result<(), Refusal> {
+        answer::one(take, |take| self.exchange(command, 1, deadline, take))
     }
 
     /// Waits for bytes, and hands on every object that is whole.
@@ -179,7 +191,7 @@ impl BrokerConnection {
         Ok(())
     }
 
-    fn exchange(
+    fn answers(
         &mut self,
         commands: &[u8],
         count: usize,

@@ -4,8 +4,8 @@
 //! gone does not say so.
 
 use super::super::HOME_TIMEOUT;
-use super::super::remote::{self, Event};
-use super::answer::{self, Reason, number, text};
+use super::super::remote::Event;
+use super::answer::{self, number, text};
 use super::{BrokerHome, command};
 use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
@@ -15,7 +15,6 @@ use common::connection;
 use common::json::Value;
 use common::limits::BODY_SIZE_MAX;
 use std::convert::Infallible;
-use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,13 +38,7 @@ impl BrokerHome {
         let deadline = Instant::now() + HOME_TIMEOUT;
         let mut connection = target.connect(deadline)?;
         let path = command::path(std::slice::from_ref(&self.own_id), HOME_TIMEOUT);
-        let mut rejected = None;
-        target.exchange(&mut connection, &path, 1, deadline, |answer| {
-            rejected = answer::rejection(answer);
-        })?;
-        if let Some(rejection) = rejected {
-            return Err(rejection.refusal);
-        }
+        connection.command(&path, deadline, |_| {})?;
         let subscriber =
             Arc::new(Subscriber::new(Arc::clone(connection.stream()), Arc::default(), &self.push));
         *self.follower() = Some(Arc::clone(&subscriber));
@@ -68,7 +61,7 @@ impl BrokerHome {
             }
             looked = Instant::now();
             if heard.elapsed() >= SILENCE_MAX {
-                return Err(target.unreachable(&io::Error::from(ErrorKind::TimedOut)));
+                return Err(target.timed_out());
             }
             if said.elapsed() >= HEARTBEAT {
                 said = Instant::now();
@@ -98,8 +91,7 @@ impl Events<'_> {
     /// Handles one object.
     fn take(&mut self, object: &Value<'_>) {
         let Some(topic) = text(object, "topic") else {
-            let reason = answer::rejection(object).map(|rejection| rejection.reason);
-            self.is_ring |= reason == Some(Reason::Ring);
+            self.is_ring |= matches!(answer::refusal(object), Some(Refusal::Ring));
             return;
         };
         let stream = answer::stream(object);
@@ -122,16 +114,8 @@ impl Events<'_> {
                 }
             }
             (None, Some("error")) => {
-                if let Some(rejection) = answer::rejection(object) {
-                    let reason = match rejection.reason {
-                        Reason::OtherList if let Some(first) = number(object, "first") => {
-                            remote::Reason::Trimmed { first }
-                        }
-                        Reason::NotFound => remote::Reason::NotFound,
-                        Reason::OtherList => remote::Reason::OtherList,
-                        _ => remote::Reason::Other(rejection.refusal),
-                    };
-                    self.hand_on(Event::Refused { topic, reason });
+                if let Some(refusal) = answer::refusal(object) {
+                    self.hand_on(Event::Refused { topic, refusal });
                 }
             }
             _ => {}
@@ -145,8 +129,7 @@ impl Events<'_> {
         };
         let publisher = text(object, "publisher");
         if let Err(refusal) = check(message, publisher) {
-            return self
-                .hand_on(Event::Refused { topic, reason: remote::Reason::Nonsense(refusal) });
+            return self.hand_on(Event::Nonsense { topic, refusal });
         }
         let stamp = entry::stamp(number(object, "time").unwrap_or(0), publisher);
         let entry = entry::compose(message, &stamp);

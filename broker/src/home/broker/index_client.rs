@@ -2,14 +2,14 @@
 
 use super::super::HOME_TIMEOUT;
 use super::super::index::Address;
-use super::answer::{self, Reason, number, text};
-use super::command::{self, Peer, of_peer};
+use super::answer::{self, number, text};
+use super::command;
 use super::connection::{BrokerConnection, Target};
 use super::pool::ConnectionPool;
 use crate::refusal::Refusal;
 use crate::store::stream::StreamId;
 use common::connection;
-use common::json::Value;
+use common::json::{Object, Value};
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -60,10 +60,9 @@ impl IndexClient {
     /// [`Refusal::UnknownTopic`], [`Refusal::Away`], [`Refusal::Unreachable`].
     pub(crate) fn home_of(&self, topic: &str, deadline: Instant) -> Result<Address, Refusal> {
         let mut found = Err(Refusal::UnknownTopic(topic.to_owned()));
-        let command = of_peer("query_topic", &self.peer(), Some(topic));
-        self.pool.ask(&command, 1, deadline, |answer| {
+        self.pool.ask(&self.about("query_topic", topic), 1, deadline, |answer| {
             let port = number(answer, "port").and_then(|port| u16::try_from(port).ok());
-            let is_away = || answer::rejection(answer).is_some_and(|it| it.reason == Reason::Away);
+            let is_away = || answer::refusal(answer).is_some_and(|it| it.status() == 503);
             self.count(answer);
             if let (Some(host), Some(port)) = (text(answer, "host"), port) {
                 found = Ok(Address { host: host.to_owned(), port });
@@ -85,12 +84,11 @@ impl IndexClient {
         stream: Option<StreamId>,
         deadline: Instant,
     ) -> Result<(), Refusal> {
-        let command = command::add(&self.peer(), topic, stream);
-        let added = self.pool.command(&command, deadline, |answer| self.count(answer));
-        added.map_err(|rejection| match rejection.reason {
-            Reason::Exists => Refusal::TopicExists,
-            _ => rejection.refusal,
-        })
+        let add = self.add_command(topic, stream);
+        match self.pool.command(&add, deadline, |answer| self.count(answer)) {
+            Err(refusal) if refusal.status() == 409 => Err(Refusal::TopicExists),
+            added => added,
+        }
     }
 
     /// Says that a topic is no longer here.
@@ -99,12 +97,7 @@ impl IndexClient {
     ///
     /// What the index says.
     pub(crate) fn remove(&self, topic: &str, deadline: Instant) -> Result<(), Refusal> {
-        let removed = self.pool.command(
-            &of_peer("delete_topic", &self.peer(), Some(topic)),
-            deadline,
-            |_| {},
-        );
-        removed.map_err(|rejection| rejection.refusal)
+        self.pool.command(&self.about("delete_topic", topic), deadline, |_| {})
     }
 
     /// Registers this peer, with so many topics, for as long as the registration is kept.
@@ -120,9 +113,10 @@ impl IndexClient {
         let connection = target.connect(deadline)?;
         let mut registration = Registration { client: self, connection };
         let (mut key, peers) = (None, self.peers.load(Ordering::Relaxed));
-        registration.say(&command::register(&self.peer(), peers, topics as u64), |answer| {
-            key = text(answer, "key").map(str::to_owned);
-        })?;
+        let register = self.command("register_peer", |object| {
+            object.field("present", true).field("peers", peers).field("topics", topics as u64)
+        });
+        registration.say(&register, |answer| key = text(answer, "key").map(str::to_owned))?;
         *self.key() = key;
         Ok(registration)
     }
@@ -139,8 +133,24 @@ impl IndexClient {
         }
     }
 
-    fn peer(&self) -> Peer<'_> {
-        Peer { address: &self.own, key: self.key().clone() }
+    /// A command in which this peer names itself, and shows its key.
+    fn command(
+        &self,
+        command: &str,
+        fields: impl for<'o, 'b> FnOnce(&'o mut Object<'b>) -> &'o mut Object<'b>,
+    ) -> Vec<u8> {
+        command::write(command, |object| {
+            object.field("host", &self.own.host).field("port", self.own.port);
+            fields(object.optional("key", self.key().as_deref()))
+        })
+    }
+
+    fn about(&self, command: &str, topic: &str) -> Vec<u8> {
+        self.command(command, |object| object.field("topic", topic))
+    }
+
+    fn add_command(&self, topic: &str, stream: Option<StreamId>) -> Vec<u8> {
+        self.command("add_topic", |object| object.field("topic", topic).optional("stream", stream))
     }
 
     fn key(&self) -> MutexGuard<'_, Option<String>> {
@@ -161,40 +171,34 @@ impl Registration<'_> {
         mut refused: impl FnMut(&str, &Refusal),
     ) -> Result<(), Refusal> {
         let client = self.client;
-        let peer = client.peer();
-        let command =
-            |(topic, stream): &(String, StreamId)| command::add(&peer, topic, Some(*stream));
-        let (most, last) =
-            topics.split_at(topics.len().saturating_sub(1) / TOLD_AT_ONCE * TOLD_AT_ONCE);
-        for topics in most.chunks(TOLD_AT_ONCE).chain([last]) {
-            let mut commands: Vec<u8> = topics.iter().flat_map(command).collect();
-            let is_last = std::ptr::eq(topics, last);
-            if is_last {
+        let mut rest = topics;
+        loop {
+            let (told, later) = rest.split_at(rest.len().min(TOLD_AT_ONCE));
+            let add =
+                |(topic, stream): &(String, StreamId)| client.add_command(topic, Some(*stream));
+            let mut commands: Vec<u8> = told.iter().flat_map(add).collect();
+            if later.is_empty() {
                 // Together with the last ones: until then the index does not know what is missing.
-                commands.append(&mut of_peer("told_topics", &peer, None));
+                commands.append(&mut client.command("told_topics", |object| object));
             }
-            let mut told = topics.iter();
-            let take = |answer: &Value<'_>| {
-                client.count(answer);
-                if let (Some((topic, _)), Some(it)) = (told.next(), answer::rejection(answer)) {
-                    refused(topic, &it.refusal);
-                }
-            };
-            let (count, deadline) =
-                (topics.len() + usize::from(is_last), Instant::now() + HOME_TIMEOUT);
-            client.pool.target.exchange(&mut self.connection, &commands, count, deadline, take)?;
+            let count = told.len() + usize::from(later.is_empty());
+            let mut told = told.iter();
+            self.connection.exchange(
+                &commands,
+                count,
+                Instant::now() + HOME_TIMEOUT,
+                |answer| {
+                    client.count(answer);
+                    if let (Some((topic, _)), Some(it)) = (told.next(), answer::refusal(answer)) {
+                        refused(topic, &it);
+                    }
+                },
+            )?;
+            if later.is_empty() {
+                return Ok(());
+            }
+            rest = later;
         }
-        Ok(())
-    }
-
-    /// Says that all topics that live here were named, as before.
-    ///
-    /// # Errors
-    ///
-    /// What the index says: this is not the registration that counts.
-    fn told(&mut self) -> Result<(), Refusal> {
-        let client = self.client;
-        self.say(&of_peer("told_topics", &client.peer(), None), |answer| client.count(answer))
     }
 
     /// Says that a topic is no longer here.
@@ -203,34 +207,29 @@ impl Registration<'_> {
     ///
     /// What the index says.
     pub(crate) fn remove(&mut self, topic: &str) -> Result<(), Refusal> {
-        self.say(&of_peer("delete_topic", &self.client.peer(), Some(topic)), |_| {})
+        self.say(&self.client.about("delete_topic", topic), |_| {})
     }
 
-    /// Waits a while, and lets the index know that this peer is there. Nothing is said unasked on
-    /// this connection: it only has to end when either side does.
+    /// Waits a while, and lets the index know that this peer is there: it says once more that all
+    /// its topics were named. Nothing is said unasked on this connection: it only has to end when
+    /// either side does.
     ///
     /// # Errors
     ///
-    /// The registration has ended.
+    /// The registration has ended, or is not the one that counts.
     pub(crate) fn keep(&mut self) -> Result<(), Refusal> {
+        let client = self.client;
         match self.connection.receive(Instant::now() + HEARTBEAT, |_| {}) {
             Ok(()) => Ok(()),
-            Err(connection::Error::TimedOut) => self.told(),
-            Err(error) => Err(self.client.unreachable(&error)),
+            Err(connection::Error::TimedOut) => {
+                self.say(&client.command("told_topics", |object| object), |it| client.count(it))
+            }
+            Err(error) => Err(client.unreachable(&error)),
         }
     }
 
     /// Says one thing. `take` sees the answer where that is a success.
-    fn say(&mut self, command: &[u8], mut take: impl FnMut(&Value<'_>)) -> Result<(), Refusal> {
-        let mut rejected = None;
-        let deadline = Instant::now() + HOME_TIMEOUT;
-        let target = &self.client.pool.target;
-        target.exchange(&mut self.connection, command, 1, deadline, |answer| {
-            rejected = answer::rejection(answer);
-            if rejected.is_none() {
-                take(answer);
-            }
-        })?;
-        rejected.map_or(Ok(()), |rejection| Err(rejection.refusal))
+    fn say(&mut self, command: &[u8], take: impl FnMut(&Value<'_>)) -> Result<(), Refusal> {
+        self.connection.command(command, Instant::now() + HOME_TIMEOUT, take)
     }
 }

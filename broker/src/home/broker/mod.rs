@@ -29,10 +29,8 @@ use crate::store::admission::Receipt;
 use crate::store::change::Upto;
 use crate::store::retention::BoundsChange;
 use crate::store::stream::StreamId;
-use answer::Reason;
 use connection::Target;
 use pool::ConnectionPool;
-use std::io::{self, ErrorKind};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -92,17 +90,12 @@ impl RemoteHome for BrokerHome {
         let asked = match count {
             0 => Ok(()),
             _ => self.pool.ask(&commands, count, deadline, |answer| {
-                let rejection = answer::rejection(answer);
-                told.push(match rejection {
-                    Some(rejection) => Err(rejection.refusal),
-                    None => Ok(answer::receipt(answer)),
-                });
+                told.push(answer::refusal(answer).map_or_else(|| Ok(answer::receipt(answer)), Err));
             }),
         };
         let mut told = told.into_iter();
-        let timed_out = || self.pool.target.unreachable(&io::Error::from(ErrorKind::TimedOut));
         let mut answer = |()| {
-            let unanswered = || asked.clone().err().unwrap_or_else(timed_out);
+            let unanswered = || asked.clone().err().unwrap_or_else(|| self.pool.target.timed_out());
             told.next().unwrap_or_else(|| Err(unanswered()))
         };
         written.into_iter().map(|written| written.and_then(&mut answer)).collect()
@@ -110,21 +103,20 @@ impl RemoteHome for BrokerHome {
 
     fn create(&self, topic: &str, deadline: Instant) -> Result<StreamId, Refusal> {
         let mut stream = StreamId::NONE;
-        let created =
-            self.pool.command(&command::about("create_topic", topic), deadline, |answer| {
-                stream = answer::stream(answer).unwrap_or(StreamId::NONE);
-            });
+        let create = command::about("create_topic", topic);
+        let created = self.pool.command(&create, deadline, |answer| {
+            stream = answer::stream(answer).unwrap_or(StreamId::NONE);
+        });
         match created {
-            Ok(()) => Ok(stream),
-            Err(rejection) if rejection.reason == Reason::Exists => Err(Refusal::TopicExists),
-            Err(rejection) => Err(rejection.refusal),
+            Err(refusal) if refusal.status() == 409 => Err(Refusal::TopicExists),
+            created => created.map(|()| stream),
         }
     }
 
     fn delete(&self, topic: &str, deadline: Instant) -> Result<(), Refusal> {
         match self.pool.command(&command::about("delete_topic", topic), deadline, |_| {}) {
-            Err(rejection) if rejection.reason == Reason::NotFound => Err(Refusal::NoTopic),
-            deleted => deleted.map_err(|rejection| rejection.refusal),
+            Err(refusal) if refusal.status() == 404 => Err(Refusal::NoTopic),
+            deleted => deleted,
         }
     }
 
@@ -133,7 +125,7 @@ impl RemoteHome for BrokerHome {
         let trimmed = self.pool.command(&command::trim(topic, upto), deadline, |answer| {
             first = answer::number(answer, "first").unwrap_or(0);
         });
-        trimmed.map(|()| first).map_err(|rejection| rejection.refusal)
+        trimmed.map(|()| first)
     }
 
     fn set_bounds(
@@ -142,8 +134,7 @@ impl RemoteHome for BrokerHome {
         change: &BoundsChange,
         deadline: Instant,
     ) -> Result<(), Refusal> {
-        let changed = self.pool.command(&command::set_bounds(topic, change), deadline, |_| {});
-        changed.map_err(|rejection| rejection.refusal)
+        self.pool.command(&command::set_bounds(topic, change), deadline, |_| {})
     }
 
     fn follow(&self, mirrors: &[MirrorEnd]) {
@@ -168,9 +159,8 @@ impl RemoteHome for BrokerHome {
     }
 
     fn check_path(&self, seen: &[String], time: Duration) -> Result<(), Refusal> {
-        let path = command::path(seen, time);
-        match self.pool.command(&path, Instant::now() + time, |_| {}) {
-            Err(rejection) if rejection.reason == Reason::Ring => Err(Refusal::Ring),
+        match self.pool.command(&command::path(seen, time), Instant::now() + time, |_| {}) {
+            Err(Refusal::Ring) => Err(Refusal::Ring),
             _ => Ok(()),
         }
     }

@@ -1,11 +1,10 @@
 //! Connections to another broker on which commands are sent.
 
-use super::answer::{self, Rejection};
+use super::answer;
 use super::connection::{BrokerConnection, Target};
 use crate::refusal::Refusal;
 use common::json::Value;
-use std::io::{self, ErrorKind};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// Connections to one broker on which commands are sent, in use or kept for the next. Enough to
@@ -14,7 +13,7 @@ const CONNECTIONS_MAX: usize = 64;
 
 /// Another broker, and connections to it.
 pub(super) struct ConnectionPool {
-    pub(super) target: Target,
+    pub(super) target: Arc<Target>,
     state: Mutex<State>,
     /// Told when a permit is given back.
     freed: Condvar,
@@ -45,7 +44,7 @@ impl Drop for Permit<'_> {
 impl ConnectionPool {
     /// No connections yet.
     pub(super) fn new(target: Target) -> ConnectionPool {
-        ConnectionPool { target, state: Mutex::default(), freed: Condvar::new() }
+        ConnectionPool { target: Arc::new(target), state: Mutex::default(), freed: Condvar::new() }
     }
 
     /// Sends commands and takes as many answers. Whether an unanswered command was carried out
@@ -63,7 +62,7 @@ impl ConnectionPool {
             Some(connection) => connection,
             None => self.target.connect(deadline)?,
         };
-        let asked = self.target.exchange(&mut connection, commands, count, deadline, take);
+        let asked = connection.exchange(commands, count, deadline, take);
         let mut state = self.state();
         match asked {
             Ok(()) => state.idle.push(connection),
@@ -79,16 +78,9 @@ impl ConnectionPool {
         &self,
         command: &[u8],
         deadline: Instant,
-        mut take: impl FnMut(&Value<'_>),
-    ) -> Result<(), Rejection> {
-        let mut rejected = None;
-        self.ask(command, 1, deadline, |answer| {
-            rejected = answer::rejection(answer);
-            if rejected.is_none() {
-                take(answer);
-            }
-        })?;
-        rejected.map_or(Ok(()), Err)
+        take: impl FnMut(&Value<'_>),
+    ) -> Result<(), Refusal> {
+        answer::one(take, |take| self.ask(command, 1, deadline, take))
     }
 
     /// Waits until another command may be under way.
@@ -98,7 +90,7 @@ impl ConnectionPool {
         let waited = self.freed.wait_timeout_while(self.state(), time, is_full);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
         if state.permits >= CONNECTIONS_MAX {
-            return Err(self.target.unreachable(&io::Error::from(ErrorKind::TimedOut)));
+            return Err(self.target.timed_out());
         }
         state.permits += 1;
         Ok(Permit(self))
@@ -124,7 +116,6 @@ impl ConnectionPool {
 mod tests {
     use super::*;
     use std::net::TcpListener;
-    use std::sync::Arc;
     use std::thread;
     use std::time::Duration;
 
@@ -138,8 +129,8 @@ mod tests {
         thread::scope(|scope| {
             for _ in 0..CONNECTIONS_MAX + 8 {
                 scope.spawn(|| {
-                    let rejection = pool.command(b"{}", deadline, |_| {}).err().unwrap();
-                    assert_eq!(rejection.refusal.status(), 503);
+                    let refusal = pool.command(b"{}", deadline, |_| {}).unwrap_err();
+                    assert_eq!(refusal.status(), 503);
                 });
             }
         });
