@@ -117,11 +117,11 @@ impl Following<'_> {
             let target = format!("/messages?topic={topic}&from={next}&wait=1&limit=100");
             let answer = link.request("GET", &target, "")?;
             if answer.status == 410 {
-                self.trimmed(&topic, answer.first, &answer.text)?;
+                self.trimmed(&topic, answer.first, Some(410), &answer.text)?;
                 continue;
             }
             if answer.status != 200 {
-                return self.refused(&answer.text);
+                return self.refused(Some(answer.status.into()), &answer.text);
             }
             for (offset, message) in (next..).zip(answer.text.lines()) {
                 self.see(&topic, offset, message)?;
@@ -142,8 +142,9 @@ impl Following<'_> {
         };
         link.send(format!("GET /events?{query}&from=0 HTTP/1.1\r\nHost: localhost\r\n{last}\r\n"))?;
         let head = link.head()?;
-        if !head.starts_with("HTTP/1.1 200 ") {
-            return self.refused(&head);
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        if status != Some(200) {
+            return self.refused(status, &head);
         }
         let (mut data, mut new_id, mut kind) = (None, None, None);
         loop {
@@ -178,7 +179,8 @@ impl Following<'_> {
                 let parsed = json::parse(line.as_bytes()).map_err(io::Error::other)?;
                 let topic = parsed.get("topic").and_then(json::Value::as_str).unwrap_or_default();
                 let first = parsed.get("first").and_then(json::Value::as_u64);
-                self.trimmed(topic, first, &line)?;
+                let code = parsed.get("code").and_then(json::Value::as_u64);
+                self.trimmed(topic, first, code, &line)?;
                 // What it asks for is there now; it subscribes again.
                 return Ok(());
             }
@@ -188,15 +190,21 @@ impl Following<'_> {
         }
     }
 
-    /// What it needs next was let go, as the broker says: it goes on at `first`.
-    fn trimmed(&mut self, topic: &str, first: Option<u64>, text: &str) -> io::Result<()> {
+    /// The broker has let go of what comes next: it goes on at `first`. Anything else is refused.
+    fn trimmed(
+        &mut self,
+        topic: &str,
+        first: Option<u64>,
+        status: Option<u64>,
+        text: &str,
+    ) -> io::Result<()> {
         let next = self.topics().iter().find(|(name, _)| name == topic).map(|(_, next)| *next);
         match (first, next) {
             (Some(first), Some(next)) if first > next => {
                 self.go_on_at(topic, first);
                 Ok(())
             }
-            _ => self.refused(text),
+            _ => self.refused(status, text),
         }
     }
 
@@ -209,20 +217,19 @@ impl Following<'_> {
         let number = |name| parsed.get(name).and_then(json::Value::as_u64);
         let offset = number("offset");
         if let (Some("trimmed"), Some(topic)) = (field("event").or(kind), field("topic")) {
-            return self.trimmed(topic, number("next"), text);
+            return self.trimmed(topic, number("next"), None, text);
         }
         match (field("topic"), offset, field("message")) {
             (Some(topic), Some(offset), Some(message)) => self.see(topic, offset, message),
-            _ => self.refused(text),
+            _ => self.refused(None, text),
         }
     }
 
-    /// No place of a follower may ever be refused: what it saw is there. Only a broker that is
-    /// still reading its journal, or has no room on its disk for the beginning of a lasting
-    /// subscription, may ask it to come again.
-    pub(super) fn refused(&self, text: &str) -> io::Result<()> {
-        let later = ["HTTP/1.1 503 ", "\"status\":503", "\"code\":507"];
-        if !later.iter().any(|it| text.contains(it)) {
+    /// A follower's place is never refused, because what it saw is there. Only two answers may ask
+    /// it to come again: 503 while the broker reads its journal, and 507 while the disk has no room
+    /// for a new lasting subscription.
+    pub(super) fn refused(&self, status: Option<u64>, text: &str) -> io::Result<()> {
+        if !matches!(status, Some(503 | 507)) {
             eprintln!("a follower was told: {text}");
             self.shared.checker().contradicted();
         }

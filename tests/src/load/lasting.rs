@@ -35,7 +35,7 @@ impl Following<'_> {
         loop {
             let line = link.line()?;
             if line.starts_with("{\"status\":\"error\"") {
-                return self.refused(&line);
+                return self.refused(code(&line), &line);
             }
             if !line.starts_with("{\"event\":") {
                 continue;
@@ -60,13 +60,13 @@ impl Following<'_> {
         let line = self.answer(link)?;
         let parsed = json::parse(line.as_bytes()).map_err(io::Error::other)?;
         let Some(next) = parsed.get("next").and_then(json::Value::as_u64) else {
-            return self.refused(&line);
+            return self.refused(code(&line), &line);
         };
         let Bounds { begin, end, may_have_ended } = self.bounds;
         let is_right = next >= begin && (next <= end || may_have_ended && next == from);
         if !is_right {
             self.bounds = Bounds { begin: next, end: next, may_have_ended: false };
-            return self.refused(&line);
+            return self.refused(code(&line), &line);
         }
         self.bounds = Bounds { begin, end: end.max(next), may_have_ended: false };
         self.go_on_at(topic, next);
@@ -83,7 +83,7 @@ impl Following<'_> {
         self.waits = false;
         let line = line?;
         if line.starts_with("{\"status\":\"error\"") {
-            return self.refused(&line);
+            return self.refused(code(&line), &line);
         }
         self.go_on_at(topic, from);
         self.bounds = Bounds { begin: from, end: from, may_have_ended: false };
@@ -108,4 +108,9 @@ impl Following<'_> {
             "{{\"command\":\"{command}\",\"topic\":\"{topic}\",\"subscriber\":\"{name}\"{rest}}}\n"
         )
     }
+}
+
+/// The status that an answer of the JSON door carries where it is an error.
+fn code(line: &str) -> Option<u64> {
+    json::parse(line.as_bytes()).ok()?.get("code")?.as_u64()
 }
