@@ -1,116 +1,11 @@
 //! H: event streams (WHATWG HTML, chapter 9.2), read as a browser reads them.
 
-use common::json::{self, Value};
+use crate::event_stream::Events;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use tests::raw::Raw;
 use tests::{System, publish_body};
-
-/// An open event stream.
-struct Events {
-    raw: Raw,
-    /// The id of the last block that had one, as a browser keeps it.
-    last_id: String,
-}
-
-/// One event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Event {
-    /// What `event:` says; empty where it is a message.
-    kind: String,
-    data: String,
-}
-
-impl Event {
-    fn topic(&self) -> String {
-        text(&self.data, "topic")
-    }
-
-    fn offset(&self) -> u64 {
-        let value = json::parse(self.data.as_bytes()).unwrap();
-        value.get("offset").and_then(Value::as_u64).unwrap_or_else(|| panic!("{self:?}"))
-    }
-
-    fn message(&self) -> String {
-        text(&self.data, "message")
-    }
-}
-
-/// A text in an object.
-#[track_caller]
-fn text(object: &str, name: &str) -> String {
-    let value = json::parse(object.as_bytes()).unwrap();
-    value.get(name).and_then(Value::as_str).unwrap_or_else(|| panic!("{name}: {object}")).to_owned()
-}
-
-impl Events {
-    /// Opens a stream with more header lines, and reads its head and its first block.
-    #[track_caller]
-    fn open_with(system: &System, query: &str, lines: &str) -> Events {
-        let mut raw = Raw::connect(&system.address());
-        raw.send(format!("GET /events?{query} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n"));
-        let head = raw.stream_head();
-        assert_eq!(head.status, 200, "{head:?}");
-        assert_eq!(head.field("content-type"), Some("text/event-stream"));
-        assert_eq!(head.field("cache-control"), Some("no-store"));
-        let mut events = Events { raw, last_id: String::new() };
-        assert_eq!(events.raw.line(), "retry: 1000");
-        assert!(events.block().is_none(), "the first block has an id and no data");
-        assert_ne!(events.last_id, "");
-        events
-    }
-
-    #[track_caller]
-    fn open(system: &System, query: &str) -> Events {
-        Events::open_with(system, query, "")
-    }
-
-    /// Comes back as a browser does.
-    #[track_caller]
-    fn reopen(self, system: &System, query: &str) -> Events {
-        Events::open_with(system, query, &format!("Last-Event-ID: {}\r\n", self.last_id))
-    }
-
-    /// The next block, if it has data; its id is kept either way.
-    #[track_caller]
-    fn block(&mut self) -> Option<Event> {
-        let mut event = None;
-        let mut kind = String::new();
-        loop {
-            let line = self.raw.line();
-            match line
-                .split_once(':')
-                .map(|(name, value)| (name, value.strip_prefix(' ').unwrap_or(value)))
-            {
-                None => {
-                    assert_eq!(line, "");
-                    return event.map(|data| Event { kind, data });
-                }
-                Some(("data", data)) => {
-                    assert!(event.replace(data.to_owned()).is_none(), "one line of data each");
-                }
-                Some(("id", id)) => {
-                    assert!(!id.contains('\0'), "a browser would not keep it");
-                    id.clone_into(&mut self.last_id);
-                }
-                Some(("event", value)) => value.clone_into(&mut kind),
-                Some(("", _comment)) => {}
-                Some(_) => panic!("{line:?}"),
-            }
-        }
-    }
-
-    /// The next event.
-    #[track_caller]
-    fn next(&mut self) -> Event {
-        loop {
-            if let Some(event) = self.block() {
-                return event;
-            }
-        }
-    }
-}
 
 /// H01: a browser's `onopen` has not to wait for a message.
 #[test]
@@ -162,7 +57,7 @@ fn no_message_can_write_a_line_of_its_own() {
     let body = r#"{"topic":"t","message":"x","publisher":"id: 7"}"#;
     assert_eq!(system.request("POST", "/publish", body).status, 200);
     let event = events.next();
-    assert_eq!(text(&event.data, "publisher"), "id: 7");
+    assert_eq!(event.text("publisher"), "id: 7");
 }
 
 /// H04, H05: with one topic and with several, however often the stream is cut.
@@ -265,7 +160,7 @@ fn an_id_that_is_ahead_of_the_list_is_told_so_and_gets_the_list() {
         let mut events = Events::open_with(&system, &query, &line);
         let reset = events.next();
         assert_eq!(reset.kind, "reset");
-        assert_eq!(text(&reset.data, "stream"), stream);
+        assert_eq!(reset.text("stream"), stream);
         assert_eq!([events.next(), events.next()].map(|it| it.message()), ["a", "b"]);
         let mut events = events.reopen(&system, &query);
         system.publish(next, "c");
@@ -349,7 +244,7 @@ fn a_client_of_a_broker_that_lost_its_memory_is_told_to_begin_anew() {
     let reset = events.next();
     assert_eq!((reset.kind.as_str(), reset.topic().as_str()), ("reset", "t"));
     let stream = system.get("/messages?topic=t").field("stream-id").unwrap().to_owned();
-    assert_eq!(text(&reset.data, "stream"), stream);
+    assert_eq!(reset.text("stream"), stream);
     assert_eq!(events.next().message(), "new");
     let mut events = events.reopen(&system, "topic=t&topic=u");
     system.publish("u", "first");

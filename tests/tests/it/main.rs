@@ -10,7 +10,7 @@
 //! - [`copies`]: readers and mirrors that know more than what was put back
 //! - [`deploy`]: what is written about running the broker
 //! - [`dialogue`]: lines that people type, and those that a broker answers with
-//! - [`events`]: event streams
+//! - [`events`]: event streams; [`event_stream`]: reads one
 //! - [`examples`]: clients in other languages
 //! - [`faults_kill`], [`faults_retry`], [`faults_start`], [`faults_errors`]: what the broker keeps,
 //!   whatever happens to it
@@ -55,6 +55,7 @@ mod client;
 mod copies;
 mod deploy;
 mod dialogue;
+mod event_stream;
 mod events;
 mod examples;
 mod faults_errors;
