@@ -73,17 +73,17 @@ impl Broker {
         self.homes.prepare(topic)
     }
 
-    /// The same for a connection that is about to subscribe to the topic.
+    /// The same for a connection that is about to subscribe to the topic, if it does not yet.
     ///
     /// # Errors
     ///
-    /// As [`Broker::prepare`], and a topic's name that cannot be one.
+    /// As [`Broker::prepare`], a topic's name that cannot be one, one subscription too many.
     pub(crate) fn prepare_for(&self, subscriber: &Subscriber, topic: &str) -> Result<(), Refusal> {
         entry::check_topic(topic)?;
-        if subscriber.follows(topic) {
-            return Ok(());
+        match subscriber.cursor(topic) {
+            Some(_) => Ok(()),
+            None => subscriber.check_room(1).and_then(|()| self.prepare(topic)),
         }
-        self.prepare(topic)
     }
 
     /// Creates a topic.

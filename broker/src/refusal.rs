@@ -100,7 +100,7 @@ pub(crate) enum Refusal {
     /// The token is good, but not for this.
     Forbidden { right: &'static str },
     /// There are as many subscriptions as there may be, of all connections together.
-    TooManySubscriptions { subscriptions_max: usize },
+    TooManySubscriptions { who: &'static str, subscriptions_max: usize },
     /// The last publish could not be stored.
     NotReady,
     /// Others are sending so much at the same time that there is no memory for more.
@@ -265,11 +265,11 @@ impl Refusal {
             Refusal::Forbidden { right } => {
                 (403, format!("this token has no right to do this here: it takes '{right}'"))
             }
-            Refusal::TooManySubscriptions { subscriptions_max } => (
+            Refusal::TooManySubscriptions { who, subscriptions_max } => (
                 503,
                 format!(
-                    "there are {subscriptions_max} subscriptions, as many as there may be: try \
-                     again when others have left"
+                    "{who} may have {subscriptions_max} subscriptions: try again when others have \
+                     ended"
                 ),
             ),
             Refusal::NotReady => {

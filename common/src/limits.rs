@@ -102,6 +102,9 @@ pub const SUBSCRIBERS_MAX: usize = 100_000;
 /// Subscriptions of all connections together, to topics that need not be there: some 400 MB.
 pub const SUBSCRIPTIONS_MAX: usize = 1_000_000;
 
+/// Those of one connection: to all topics that there may be.
+pub const CONNECTION_SUBSCRIPTIONS_MAX: usize = TOPICS_MAX;
+
 /// Messages in one answer to `pull`, in bytes; the answer says where to go on.
 pub const PULL_SIZE: usize = 8 << 20;
 

@@ -141,11 +141,11 @@ impl Commands<'_, Text> {
 
     fn subscribe(&mut self, topic: &str, id: &str) -> Result<(), Refusal> {
         let permitted = self.grant().and_then(|grant| grant.check(Right::Read, topic));
-        let begin = |end| self.subscriber.lasting(id, topic, end);
-        let answers = &mut self.answers;
         let prepared = permitted.and_then(|()| self.broker.prepare_for(&self.subscriber, topic));
-        let done = prepared.and_then(|()| {
-            self.subscriber.subscribe(topic, Format::Text, Some(id), begin, answers, |_, _| {})
+        let end = self.broker.push.topics.end(topic);
+        let done = prepared.and_then(|()| self.subscriber.lasting(id, topic, end)).map(|begin| {
+            let answers = &mut self.answers;
+            self.subscriber.subscribe([(topic, begin)], Format::Text, Some(id), answers);
         });
         if done.is_err() {
             self.broker.log.note("subscribed", topic, &done);

@@ -204,7 +204,7 @@ impl Mirrors {
         let unused = state.topics.iter().filter(|(topic, followed)| {
             followed.used.elapsed() >= UNUSED_TIME
                 && self.push.topics.find(topic).is_err()
-                && !self.push.is_awaited(topic)
+                && self.push.listeners.of(topic).is_none()
         });
         let unused: Vec<String> = unused.map(|(topic, _)| topic.clone()).collect();
         drop(state);

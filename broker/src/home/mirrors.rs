@@ -136,7 +136,7 @@ impl Mirrors {
             // Nobody says so where the mirror has stopped.
             let _ = topics.drop_mirror(topic);
         }
-        let waiting = self.push.wait_for(topic);
+        let waiting = self.push.listeners.join(topic);
         while before != StreamId::NONE
             && topics.end(topic).stream == before
             && self.follows(topic)
@@ -250,7 +250,7 @@ impl Mirrors {
         if is_there() {
             return true;
         }
-        let waiting = self.push.wait_for(topic);
+        let waiting = self.push.listeners.join(topic);
         while !is_there() {
             let patience = deadline.max(Instant::now() + STANDSTILL);
             if !self.follows(topic) || !waiting.wait(patience) {

@@ -137,7 +137,8 @@ impl Peers {
                 // The index is to hear of this peer in time; the rest follows.
                 return;
             }
-            let waits = self.push.topics.is_mirror(&topic) || self.push.is_awaited(&topic);
+            let waits =
+                self.push.topics.is_mirror(&topic) || self.push.listeners.of(&topic).is_some();
             let found = match self.home(&topic, deadline) {
                 Ok(Some(mirrors)) => mirrors.ask_for(&topic).is_ok(),
                 Ok(None) => true,

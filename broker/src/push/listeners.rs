@@ -5,10 +5,11 @@
 
 use crate::push::session::Session;
 use crate::refusal::Refusal;
-use common::limits::SUBSCRIPTIONS_MAX;
+use common::limits::{CONNECTION_SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_MAX};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Thread};
 use std::time::Instant;
 
 /// All listeners of the broker.
@@ -31,10 +32,9 @@ pub(crate) enum Listener {
 }
 
 /// Wakes one waiting thread.
-#[derive(Default)]
 pub(crate) struct Waiter {
-    woken: Mutex<bool>,
-    changed: Condvar,
+    thread: Thread,
+    woken: AtomicBool,
 }
 
 /// A thread that is registered with a topic; leaving is dropping it.
@@ -45,27 +45,36 @@ pub(crate) struct Waiting<'a> {
 }
 
 impl Listeners {
-    /// Adds a session to the listeners of a topic. Gives the index of the subscription that is
-    /// about to be added, and the topic's name as they share it: with a name of its own, each
-    /// subscription would be one more place in memory for a publisher to see.
+    /// A topic's name as all who listen to it share it: with a name of its own, each subscription
+    /// would be one more place in memory for a publisher to see.
+    pub(crate) fn name(&self, topic: &str) -> Arc<str> {
+        let topics = lock(&self.topics);
+        topics.get_key_value(topic).map_or_else(|| topic.into(), |(topic, _)| Arc::clone(topic))
+    }
+
+    /// Whether there is room for so many more of a session that has `own`. Those that come at the
+    /// same moment may together pass the limit by as many as they are.
     ///
     /// # Errors
     ///
     /// [`Refusal::TooManySubscriptions`].
-    pub(crate) fn subscribe(
-        &self,
-        topic: &str,
-        session: &Arc<Session>,
-    ) -> Result<(usize, Arc<str>), Refusal> {
-        self.check_room()?;
-        let index = session.reserve();
-        Ok((index, self.add(topic, Listener::Session(Arc::clone(session), index))))
+    pub(crate) fn check_room(&self, own: usize, more: usize) -> Result<(), Refusal> {
+        if own + more > CONNECTION_SUBSCRIPTIONS_MAX {
+            let subscriptions_max = CONNECTION_SUBSCRIPTIONS_MAX;
+            return Err(Refusal::TooManySubscriptions { who: "a connection", subscriptions_max });
+        }
+        if self.count() + more > SUBSCRIPTIONS_MAX {
+            let subscriptions_max = SUBSCRIPTIONS_MAX;
+            return Err(Refusal::TooManySubscriptions { who: "all together", subscriptions_max });
+        }
+        Ok(())
     }
 
-    /// Takes a session back that has got no subscription at its index.
-    pub(crate) fn withdraw(&self, topic: &str, session: &Arc<Session>, index: usize) {
-        self.remove(topic, &Listener::Session(Arc::clone(session), index));
-        session.release(index);
+    /// Adds a listener to a topic.
+    pub(crate) fn add(&self, topic: &Arc<str>, listener: Listener) {
+        let mut topics = lock(&self.topics);
+        Arc::make_mut(topics.entry(Arc::clone(topic)).or_default()).push(listener);
+        self.count.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Ends a session's subscription; with a name, only one that goes on with that name. Returns
@@ -81,30 +90,8 @@ impl Listeners {
         true
     }
 
-    /// Whether there is room for a session more. Those that come at the same moment may together
-    /// pass the limit by as many as they are.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::TooManySubscriptions`].
-    pub(crate) fn check_room(&self) -> Result<(), Refusal> {
-        match self.count.load(Ordering::SeqCst) {
-            ..SUBSCRIPTIONS_MAX => Ok(()),
-            _ => Err(Refusal::TooManySubscriptions { subscriptions_max: SUBSCRIPTIONS_MAX }),
-        }
-    }
-
-    fn add(&self, topic: &str, listener: Listener) -> Arc<str> {
-        let mut topics = lock(&self.topics);
-        let known = topics.get_key_value(topic).map(|(topic, _)| Arc::clone(topic));
-        let topic = known.unwrap_or_else(|| Arc::from(topic));
-        Arc::make_mut(topics.entry(Arc::clone(&topic)).or_default()).push(listener);
-        self.count.fetch_add(1, Ordering::SeqCst);
-        topic
-    }
-
     /// Removes a listener from a topic.
-    fn remove(&self, topic: &str, listener: &Listener) {
+    pub(crate) fn remove(&self, topic: &str, listener: &Listener) {
         let mut topics = lock(&self.topics);
         let Some(listeners) = topics.get_mut(topic) else { return };
         let listeners = Arc::make_mut(listeners);
@@ -118,10 +105,11 @@ impl Listeners {
         }
     }
 
-    /// Registers the calling thread with a topic.
+    /// Registers the calling thread with a topic. Whoever waits looks at the topic afterwards.
     pub(crate) fn join(&self, topic: &str) -> Waiting<'_> {
-        let waiter = Arc::new(Waiter::default());
-        let topic = self.add(topic, Listener::Waiter(Arc::clone(&waiter)));
+        let waiter = Arc::new(Waiter { thread: thread::current(), woken: AtomicBool::default() });
+        let topic = self.name(topic);
+        self.add(&topic, Listener::Waiter(Arc::clone(&waiter)));
         Waiting { listeners: self, topic, waiter }
     }
 
@@ -174,25 +162,22 @@ impl Listener {
 impl Waiter {
     /// Wakes the thread that waits, or makes its next wait short.
     pub(super) fn wake(&self) {
-        *lock(&self.woken) = true;
-        self.changed.notify_all();
+        self.woken.store(true, Ordering::SeqCst);
+        self.thread.unpark();
     }
 }
 
 impl Waiting<'_> {
     /// Sleeps until the topic was published to since the last call, or until the deadline.
-    /// Returns whether it was.
+    /// Returns whether it was. Called by the thread that joined.
     pub(crate) fn wait(&self, deadline: Instant) -> bool {
-        let mut woken = lock(&self.waiter.woken);
-        while !*woken {
+        while !self.waiter.woken.swap(false, Ordering::SeqCst) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
             }
-            let waited = self.waiter.changed.wait_timeout(woken, left);
-            woken = waited.unwrap_or_else(PoisonError::into_inner).0;
+            thread::park_timeout(left);
         }
-        *woken = false;
         true
     }
 }
@@ -203,7 +188,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Lists and flags are whole after any panic, so poison means nothing here.
+/// Lists are whole after any panic, so poison means nothing here.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -214,7 +199,6 @@ mod tests {
     use crate::push::fixture::{push_of, subscribe};
     use crate::store::memory::Memory;
     use crate::store::topics::Topics;
-    use std::thread;
     use std::time::Duration;
 
     fn wake(listeners: &Listeners, topic: &str) {
@@ -249,16 +233,17 @@ mod tests {
     #[test]
     fn there_are_only_so_many_subscriptions() {
         let listeners = Listeners::default();
-        let waiter = Arc::new(Waiter::default());
-        for _ in 0..SUBSCRIPTIONS_MAX {
-            assert!(listeners.check_room().is_ok());
-            listeners.add("a", Listener::Waiter(Arc::clone(&waiter)));
+        let waiting = listeners.join("a");
+        for _ in 1..SUBSCRIPTIONS_MAX {
+            assert!(listeners.check_room(0, 1).is_ok());
+            listeners.add(&waiting.topic, Listener::Waiter(Arc::clone(&waiting.waiter)));
         }
-        let refusal = listeners.check_room().unwrap_err();
+        let refusal = listeners.check_room(0, 1).unwrap_err();
         assert!(refusal.to_string().contains("1000000"), "{refusal}");
         assert_eq!(refusal.status(), 503, "which is answered with Retry-After");
-        listeners.remove("a", &Listener::Waiter(waiter));
-        assert!(listeners.check_room().is_ok());
+        drop(waiting);
+        assert!(listeners.check_room(CONNECTION_SUBSCRIPTIONS_MAX - 1, 1).is_ok());
+        assert!(listeners.check_room(CONNECTION_SUBSCRIPTIONS_MAX, 1).is_err());
     }
 
     /// A topic may be subscribed to again before the one that another connection ended has left.
@@ -270,7 +255,7 @@ mod tests {
         for ended in [0, 1] {
             let at = |index| Listener::Session(Arc::clone(&session), index);
             for index in [0, 1] {
-                listeners.add("a", at(index));
+                listeners.add(&"a".into(), at(index));
             }
             listeners.remove("a", &at(ended));
             let left = listeners.of("a").unwrap();

@@ -36,7 +36,7 @@ use crate::store::stream::Cursor;
 use crate::store::topics::Topics;
 use catch_up::CatchUp;
 use lasting::{Keep, Key};
-use listeners::{Listener, Listeners, Waiting};
+use listeners::{Listener, Listeners};
 use pass::{Announcements, DeliveryPass};
 use session::{Progress, Session};
 use std::collections::HashSet;
@@ -58,7 +58,7 @@ const KEYS_MAX: usize = 10_000;
 pub(crate) struct Push {
     pub(crate) topics: Topics,
     pub(crate) lasting: Arc<LastingSubscriptions>,
-    listeners: Listeners,
+    pub(crate) listeners: Listeners,
     announcements: Announcements,
     catch_up: CatchUp,
     /// Messages that were written to clients, whether pushed or asked for.
@@ -134,35 +134,6 @@ impl Push {
         let deadline = time.map(|time| Instant::now() + time);
         let Push { topics, announcements, lasting, delivered, .. } = self;
         DeliveryPass::new(topics, announcements, lasting, delivered, deadline)
-    }
-
-    /// Registers the calling thread with a topic. Whoever waits looks at the topic afterwards.
-    pub(crate) fn wait_for(&self, topic: &str) -> Waiting<'_> {
-        self.listeners.join(topic)
-    }
-
-    /// Whether anybody waits for messages of a topic.
-    pub(crate) fn is_awaited(&self, topic: &str) -> bool {
-        self.listeners.of(topic).is_some()
-    }
-
-    /// How many connections a topic's messages are pushed to.
-    pub(crate) fn subscribers_of(&self, topic: &str) -> usize {
-        self.listeners.sessions(topic)
-    }
-
-    /// How many subscriptions and waiting requests there are.
-    pub(crate) fn count(&self) -> usize {
-        self.listeners.count()
-    }
-
-    /// Whether there is room for one more subscription.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::TooManySubscriptions`].
-    pub(crate) fn check_room(&self) -> Result<(), Refusal> {
-        self.listeners.check_room()
     }
 
     /// Gives a name to a session. The one that had it before loses its subscriptions of that name.

@@ -269,7 +269,8 @@ mod tests {
         for topic in ["u", "v"] {
             let waiting = Cursor { next: 0, stream: StreamId::NONE };
             let subscription = Subscription::new(topic.into(), waiting, Format::Text, None);
-            session.subscribe([(session.reserve(), subscription)], &mut Vec::new());
+            let added = session.subscribe([subscription], &mut Vec::new());
+            session.begin(added.iter().map(|(index, _)| *index));
             publish_to(&push, topic, "one");
         }
         publish(&push, "one");

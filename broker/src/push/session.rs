@@ -141,29 +141,35 @@ impl Session {
         state.begin_writing()
     }
 
-    /// An index for a subscription that is about to be added.
-    pub(crate) fn reserve(&self) -> usize {
-        self.lock().subscriptions.reserve()
-    }
-
-    /// Gives back an index that was reserved, and is not needed.
-    pub(crate) fn release(&self, index: usize) {
-        self.lock().subscriptions.release(index);
-    }
-
-    /// Adds subscriptions to topics that have none, at indexes that were reserved, before any of
-    /// them is read; and answers that go out before their first message.
+    /// Adds subscriptions, where a topic has none yet, and answers that go out before their first
+    /// message. Gives them with their indexes; they are not read before they are told of messages.
     pub(crate) fn subscribe(
         &self,
-        subscriptions: impl IntoIterator<Item = (usize, Subscription)>,
+        subscriptions: impl IntoIterator<Item = Subscription>,
         answers: &mut Vec<u8>,
-    ) {
+    ) -> Vec<(usize, Arc<str>)> {
         let mut state = self.lock();
         state.outbox.append(answers);
-        for (index, subscription) in subscriptions {
+        let add = |subscription: Subscription| {
+            let topic = Arc::clone(&subscription.topic);
+            Some((state.subscriptions.add(subscription)?, topic))
+        };
+        let added: Vec<_> = subscriptions.into_iter().filter_map(add).collect();
+        if !added.is_empty() {
             self.activity.set_role(Role::Subscriber);
-            state.subscriptions.add(index, subscription);
         }
+        added
+    }
+
+    /// How many subscriptions there are.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().subscriptions.len()
+    }
+
+    /// Notes that these subscriptions may have messages already.
+    pub(crate) fn begin(&self, indexes: impl Iterator<Item = usize>) {
+        let mut state = self.lock();
+        indexes.for_each(|index| state.subscriptions.note(index, u64::MAX));
     }
 
     /// Where a subscription stands.
@@ -180,7 +186,7 @@ impl Session {
             return None;
         }
         state.subscriptions.remove(index);
-        if state.subscriptions.is_empty() {
+        if state.subscriptions.len() == 0 {
             self.activity.set_role(Role::Session);
         }
         Some(index)

@@ -4,6 +4,7 @@ use crate::activity::Activity;
 use crate::push::DELIVERY_TIME;
 use crate::push::Push;
 use crate::push::format::Format;
+use crate::push::listeners::Listener;
 use crate::push::session::{HELD_SIZE_MAX, Progress, Session};
 use crate::push::subscriptions::Subscription;
 use crate::refusal::Refusal;
@@ -41,93 +42,49 @@ impl Subscriber {
         !self.session.is_closed()
     }
 
-    /// Whether a topic is subscribed to.
-    pub(crate) fn follows(&self, topic: &str) -> bool {
-        self.session.cursor(topic).is_some()
+    /// Where the subscription to a topic stands, if there is one.
+    pub(crate) fn cursor(&self, topic: &str) -> Option<Cursor> {
+        self.session.cursor(topic)
     }
 
-    /// Subscribes to a topic that can be read here. `begin` is told where the topic ends now and
-    /// says where to begin; `confirm` writes the answer, given that cursor. Where the topic is
-    /// subscribed to already, nothing changes for this connection but that it is confirmed once
-    /// more; the lasting subscription of another name begins, for when that has a connection of its
-    /// own.
+    /// Whether there is room for so many subscriptions more.
     ///
     /// # Errors
     ///
-    /// A topic's name that cannot be one, one subscription too many, and what `begin` refuses.
-    pub(crate) fn subscribe(
+    /// [`Refusal::TooManySubscriptions`].
+    pub(crate) fn check_room(&self, count: usize) -> Result<(), Refusal> {
+        self.push.listeners.check_room(self.session.count(), count)
+    }
+
+    /// Subscribes to topics that can be read here, and sends `answers` before their messages. What
+    /// is subscribed to already stays where it is. For an event stream it is called once: each
+    /// event names a cursor in all topics.
+    pub(crate) fn subscribe<'t>(
         &self,
-        topic: &str,
+        topics: impl IntoIterator<Item = (&'t str, Cursor)>,
         format: Format,
         name: Option<&str>,
-        begin: impl FnOnce(Cursor) -> Result<Cursor, Refusal>,
         answers: &mut Vec<u8>,
-        confirm: impl FnOnce(&mut Vec<u8>, Cursor),
-    ) -> Result<(), Refusal> {
-        entry::check_topic(topic)?;
-        if let Some(cursor) = self.session.cursor(topic) {
-            if name.is_some() {
-                // One that has begun before stays where it is.
-                begin(self.push.topics.end(topic))?;
+    ) {
+        let name: Option<Arc<str>> = name.map(Arc::from);
+        let Push { listeners, lasting, log, .. } = &*self.push;
+        let subscription = |(topic, cursor): (&str, Cursor)| {
+            Subscription::new(listeners.name(topic), cursor, format, name.clone())
+        };
+        let topics = topics.into_iter().map(subscription);
+        let added = self.session.subscribe(topics, answers);
+        for (index, topic) in &added {
+            listeners.add(topic, Listener::Session(Arc::clone(&self.session), *index));
+            log.note("subscribed", topic, &Ok(()));
+            // Another connection may have taken the name, and not found this subscription.
+            if let Some(name) = &name
+                && lasting.holder(name) != Some(self.session.number)
+            {
+                listeners.unsubscribe(topic, &self.session, Some(name));
             }
-            confirm(answers, cursor);
-            return Ok(());
         }
         // First listen, then look: what is published between the two is found either way.
-        let (index, topic) = self.push.listeners.subscribe(topic, &self.session)?;
-        let cursor = match begin(self.push.topics.end(&topic)) {
-            Ok(cursor) => cursor,
-            Err(refusal) => {
-                self.push.listeners.withdraw(&topic, &self.session, index);
-                return Err(refusal);
-            }
-        };
-        confirm(answers, cursor);
-        self.push.log.note("subscribed", &topic, &Ok(()));
-        let subscription =
-            Subscription::new(Arc::clone(&topic), cursor, format, name.map(Arc::from));
-        self.session.subscribe([(index, subscription)], answers);
-        // Another connection may have taken the name meanwhile, and not found this subscription.
-        if let Some(name) = name
-            && self.push.lasting.holder(name) != Some(self.session.number)
-        {
-            self.push.listeners.unsubscribe(&topic, &self.session, Some(name));
-        }
-        Ok(())
-    }
-
-    /// Subscribes to all topics of an event stream. Each event names a cursor in all of them, so
-    /// none is written before the session has all.
-    ///
-    /// # Errors
-    ///
-    /// One subscription too many.
-    pub(crate) fn stream<'t>(
-        &self,
-        topics: impl Iterator<Item = (&'t str, Cursor)>,
-        format: Format,
-        answers: &mut Vec<u8>,
-    ) -> Result<(), Refusal> {
-        let mut begun = Vec::new();
-        for (topic, cursor) in topics {
-            match self.push.listeners.subscribe(topic, &self.session) {
-                Ok((index, topic)) => {
-                    begun.push((index, Subscription::new(topic, cursor, format, None)));
-                }
-                Err(refusal) => {
-                    for (index, subscription) in begun {
-                        let topic = &subscription.topic;
-                        self.push.listeners.withdraw(topic, &self.session, index);
-                    }
-                    return Err(refusal);
-                }
-            }
-        }
-        for (_, subscription) in &begun {
-            self.push.log.note("subscribed", &subscription.topic, &Ok(()));
-        }
-        self.session.subscribe(begun, answers);
-        Ok(())
+        self.session.begin(added.iter().map(|(index, _)| *index));
     }
 
     /// Where a name's lasting subscription to a topic goes on; the first time at `begin`. All of

@@ -24,8 +24,7 @@ pub(crate) struct Subscription {
     pub(crate) name: Option<Arc<str>>,
     /// The topic was deleted under the subscriber, who was not told of a new list yet.
     pub(crate) lost: bool,
-    /// The newest announcement that it has not been read since. The first is not known: one may
-    /// have been made before the session had the subscription.
+    /// The newest announcement that it has not been read since.
     announced: u64,
     ready: bool,
 }
@@ -38,7 +37,7 @@ impl Subscription {
         format: Format,
         name: Option<Arc<str>>,
     ) -> Subscription {
-        Subscription { topic, cursor, format, name, lost: false, announced: u64::MAX, ready: false }
+        Subscription { topic, cursor, format, name, lost: false, announced: 0, ready: false }
     }
 }
 
@@ -58,29 +57,22 @@ pub(super) struct Subscriptions {
 }
 
 impl Subscriptions {
-    /// An index for a subscription that is about to be added.
-    pub(super) fn reserve(&mut self) -> usize {
-        self.gaps.pop().unwrap_or_else(|| {
+    /// Adds a subscription, unless the topic has one. Gives its index. It is not read before it is
+    /// noted.
+    pub(super) fn add(&mut self, subscription: Subscription) -> Option<usize> {
+        if self.topics.contains_key(&subscription.topic) {
+            return None;
+        }
+        let index = self.gaps.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
-        })
-    }
-
-    /// Gives back an index that was reserved, and is not needed.
-    pub(super) fn release(&mut self, index: usize) {
-        self.gaps.push(index);
-    }
-
-    /// Adds a subscription to a topic that has none, at an index that was reserved.
-    pub(super) fn add(&mut self, index: usize, subscription: Subscription) {
+        });
         if subscription.format.is_event() {
             self.order.push(index);
         }
         self.topics.insert(Arc::clone(&subscription.topic), index);
-        if let Some(slot) = self.slots.get_mut(index) {
-            *slot = Some(subscription);
-        }
-        self.note(index, u64::MAX);
+        *self.slots.get_mut(index)? = Some(subscription);
+        Some(index)
     }
 
     /// The subscription to a topic, and its index.
@@ -98,8 +90,8 @@ impl Subscriptions {
         self.gaps.push(index);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.topics.is_empty()
+    pub(super) fn len(&self) -> usize {
+        self.topics.len()
     }
 
     /// The topics subscribed to.
@@ -169,10 +161,9 @@ mod tests {
     use crate::store::stream::StreamId;
 
     fn add(subscriptions: &mut Subscriptions, topic: &str, format: Format) -> usize {
-        let index = subscriptions.reserve();
-        let cursor = Cursor { next: index as u64, stream: StreamId::NONE };
-        subscriptions.add(index, Subscription::new(topic.into(), cursor, format, None));
-        index
+        let cursor = Cursor { next: subscriptions.slots.len() as u64, stream: StreamId::NONE };
+        let added = subscriptions.add(Subscription::new(topic.into(), cursor, format, None));
+        added.inspect(|index| subscriptions.note(*index, u64::MAX)).unwrap()
     }
 
     #[test]
@@ -184,10 +175,10 @@ mod tests {
         assert_eq!(add(&mut subscriptions, "c", Format::Topic), a);
         assert_eq!(subscriptions.find("c").map(|(index, _)| index), Some(a));
         assert_eq!(subscriptions.find("b").map(|(index, _)| index), Some(b));
-        let reserved = subscriptions.reserve();
-        subscriptions.release(reserved);
-        assert_eq!(subscriptions.reserve(), reserved);
-        assert_eq!(subscriptions.slots.len(), 3);
+        let again =
+            Subscription::new("b".into(), subscriptions.get(b).unwrap().cursor, Format::Text, None);
+        assert_eq!(subscriptions.add(again), None);
+        assert_eq!(subscriptions.slots.len(), 2);
     }
 
     #[test]

@@ -27,7 +27,7 @@ const RETRY_MILLISECONDS: u64 = 1000;
 impl Door<'_> {
     /// Answers `GET /events`; does not return before the stream ends, if one is begun.
     pub(super) fn events(&mut self, query: &EventsQuery, manner: Manner<'_>) -> Result<(), End> {
-        let room = self.broker.push.check_room();
+        let room = self.broker.push.listeners.check_room(0, query.topics.len());
         let room = room.map_err(|refusal| (refusal, None));
         let begin = match room.and_then(|()| places(self.broker, query)) {
             Ok(begin) => begin,
@@ -62,8 +62,7 @@ impl Door<'_> {
         let format = if query.chunked { Format::ChunkedEvent } else { Format::Event };
         format.frame(&mut first);
         let topics = query.topics.iter().map(String::as_str).zip(begin);
-        // The last room may be gone since.
-        subscriber.stream(topics, format, &mut first).map_err(|_| End)?;
+        subscriber.subscribe(topics, format, None, &mut first);
         let mut alive = subscriber.answer(&mut first);
         let mut heartbeat = Instant::now() + HEARTBEAT_TIME;
         while alive {

@@ -139,7 +139,7 @@ impl Door<'_> {
     /// the topic's end.
     fn wait(&mut self, topic: &str, end: Cursor, deadline: Instant) -> Result<Cursor, Refusal> {
         let Door { connection, broker, .. } = self;
-        let waiting = broker.push.wait_for(topic);
+        let waiting = broker.push.listeners.join(topic);
         let mut deadline = deadline;
         let mut has_ended = false;
         loop {

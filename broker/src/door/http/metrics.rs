@@ -36,7 +36,7 @@ pub(super) fn text(broker: &Broker) -> String {
     }
     let help = "Places where somebody waits for a topic's messages: subscriptions and long reads.";
     page.family("broker_subscriptions", "gauge", help);
-    page.sample("", &[], broker.push.count());
+    page.sample("", &[], broker.push.listeners.count());
 
     let help = "Messages that publishes through this broker added to topics.";
     page.family("broker_messages_published_total", "counter", help);

@@ -29,7 +29,7 @@ impl Commands<'_, Json> {
             "unsubscribe" => {
                 let channel = topic(arguments, "channel")?;
                 self.subscriber.unsubscribe(channel);
-                let count = self.broker.push.subscribers_of(channel);
+                let count = self.broker.push.listeners.sessions(channel);
                 confirm(&mut self.answers, "UNSUBSCRIBE", channel, count);
                 Ok(())
             }
@@ -39,12 +39,13 @@ impl Commands<'_, Json> {
 
     fn subscribe_to_channel(&mut self, channel: &str) -> Result<(), Refusal> {
         self.broker.prepare_for(&self.subscriber, channel)?;
+        let is_new = self.subscriber.cursor(channel).is_none();
         let push = &self.broker.push;
-        let confirm = |answers: &mut Vec<u8>, _| {
-            confirm(answers, "SUBSCRIBE", channel, push.subscribers_of(channel));
-        };
-        let answers = &mut self.answers;
-        self.subscriber.subscribe(channel, Format::Channel, None, Ok, answers, confirm)
+        let count = push.listeners.sessions(channel) + usize::from(is_new);
+        confirm(&mut self.answers, "SUBSCRIBE", channel, count);
+        let begin = [(channel, push.topics.end(channel))];
+        self.subscriber.subscribe(begin, Format::Channel, None, &mut self.answers);
+        Ok(())
     }
 }
 

@@ -84,43 +84,41 @@ impl Commands<'_, Json> {
         // Another broker lets go what this one has let go.
         let tells_first = field(arguments, "first")?.is_some();
         let topics = &self.broker.push.topics;
-        let begin = |_: Cursor| {
+        let known = self.subscriber.cursor(topic);
+        let begin = |name: Option<&str>| {
             let begin = match (from, digest) {
                 (Some(Begin::Offset(from)), DigestField::Checked(digest)) => {
                     topics.resume(topic, from, digest, stream)?
                 }
                 _ => topics.begin(topic, from.unwrap_or(Begin::Now), stream)?,
             };
-            match name {
-                // A name that is known goes on at its own place.
-                Some(name) => self.subscriber.lasting(name, topic, begin),
-                None => Ok(begin),
-            }
+            // A name that is known goes on at its own place.
+            name.map_or(Ok(begin), |name| self.subscriber.lasting(name, topic, begin))
         };
-        self.subscriber.subscribe(
-            topic,
-            Format::Topic,
-            name,
-            begin,
-            &mut self.answers,
-            |answers, cursor| {
-                success(answers, &format!("Subscribed to topic '{topic}'"), |answer| {
-                    answer.field("next", cursor.next).field("stream", cursor.stream);
-                    answer.field("end", topics.end(topic).next).field("topic", topic);
-                    if tells_first {
-                        let Extent { first, end } = topics.extent(topic);
-                        let digest = topics.digest(topic, end.stream, first).ok().flatten();
-                        answer.field("first", first);
-                        answer.optional("first_digest", digest.map(|it| format!("{it:08x}")));
-                    }
-                    if digest != DigestField::None
-                        && let Ok(Some(digest)) = topics.digest(topic, cursor.stream, cursor.next)
-                    {
-                        answer.field("digest", format!("{digest:08x}"));
-                    }
-                });
-            },
-        )
+        let cursor = match (known, name) {
+            (Some(known), None) => known,
+            // The name has another topic, for when it has a connection of its own.
+            (Some(known), name) => begin(name).map(|_| known)?,
+            (None, name) => begin(name)?,
+        };
+        success(&mut self.answers, &format!("Subscribed to topic '{topic}'"), |answer| {
+            answer.field("next", cursor.next).field("stream", cursor.stream);
+            answer.field("end", topics.end(topic).next).field("topic", topic);
+            if tells_first {
+                let Extent { first, end } = topics.extent(topic);
+                let digest = topics.digest(topic, end.stream, first).ok().flatten();
+                answer.field("first", first);
+                answer.optional("first_digest", digest.map(|it| format!("{it:08x}")));
+            }
+            if digest != DigestField::None
+                && let Ok(Some(digest)) = topics.digest(topic, cursor.stream, cursor.next)
+            {
+                answer.field("digest", format!("{digest:08x}"));
+            }
+        });
+        let answers = &mut self.answers;
+        self.subscriber.subscribe([(topic, cursor)], Format::Topic, name, answers);
+        Ok(())
     }
 
     fn unsubscribe(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
