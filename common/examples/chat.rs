@@ -1,8 +1,8 @@
 //! A chat for any number of people: `cargo run -p common --example chat -- NAME [TOPIC]`.
 //!
-//! Every line that is typed is published under the name, and every line that others publish is
-//! printed. The broker is that of `PEER_BROKER_HOST` and `PEER_BROKER_PORT`, else 127.0.0.1:9000;
-//! while it is away the chat waits for it, and then goes on.
+//! Each line that you type is published under your name, and each line of the others is printed.
+//! The broker is at `PEER_BROKER_HOST` and `PEER_BROKER_PORT`, else at 127.0.0.1:9000. If it is
+//! away, the chat waits for it and continues.
 
 #![forbid(unsafe_code)]
 

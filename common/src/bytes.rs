@@ -1,8 +1,8 @@
-//! Numbers and lines as bytes, where so many of them pass that the general way is too slow.
+//! Fast conversions of numbers and lines to and from bytes.
 //!
-//! Measured in the comparison with other brokers (many publishers, publishing in bulk, delivery):
-//! answers and pushed messages carry an offset and a stream id each, and every message is looked
-//! at before it is stored.
+//! The general way is too slow here: each answer and each pushed message has an offset and a stream
+//! id, and each message is checked before it is stored. The rows `in-flight`, `bulk` and
+//! `end-to-end` of the benchmark show it.
 
 /// Writes a number in decimal.
 pub fn write_decimal(out: &mut Vec<u8>, number: u64) {

@@ -1,4 +1,4 @@
-//! Unix milliseconds, and the two ways in which they are written for people.
+//! Unix milliseconds, and the two forms in which people write them.
 //!
 //! Nothing here orders messages: a clock may jump, an offset never does.
 

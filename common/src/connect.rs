@@ -1,4 +1,4 @@
-//! How a connection is made: the addresses of a host, tried one after another.
+//! Connects to a host: tries its addresses one after another.
 
 use crate::connection::Connection;
 use crate::http::parse;

@@ -1,15 +1,15 @@
-//! One socket: what was read from it and not yet used, and absolute deadlines.
+//! One socket with its read buffer and absolute deadlines.
 //!
 //! # Guarantee
 //!
-//! No call outlasts its deadline, however slowly the peer sends or takes bytes: the socket's own
-//! timeout bounds one system call, so what is left until the deadline is computed before each.
-//! A connection that waits with nothing in its buffer holds little memory, unless its last read
-//! was a large one.
+//! No call lasts longer than its deadline, however slowly the peer sends or reads. The timeout of a
+//! socket bounds only one system call, so it is set again before each call to the time that is
+//! left. A connection with an empty buffer uses little memory while it waits, unless its last read
+//! was large.
 //!
 //! # Not here
 //!
-//! What the bytes mean.
+//! The meaning of the bytes.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;

@@ -1,7 +1,7 @@
 //! CRC-32 as in gzip and zip (IEEE 802.3, reflected, polynomial 0xEDB88320).
 //!
-//! Sixteen bytes at a time ("slicing by 16"): tables alone, since `unsafe` is forbidden here and
-//! with it the processor's own instructions.
+//! It reads sixteen bytes at a time ("slicing by 16") from tables. The processor's own instructions
+//! would need `unsafe`, which is forbidden here.
 
 #![expect(clippy::indexing_slicing, reason = "a byte always lies within a table of 256")]
 

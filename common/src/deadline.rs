@@ -1,4 +1,4 @@
-//! A deadline for a peer that may be slow but has to make progress.
+//! A deadline for a peer that may be slow but must make progress.
 
 use crate::limits::allowance;
 use std::time::{Duration, Instant};

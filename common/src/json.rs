@@ -1,29 +1,30 @@
-//! RFC 8259, parsed without copying and written in one go.
+//! JSON (RFC 8259), parsed without copying and written directly into bytes.
 //!
-//! Bytes in, a [`Value`] out, that borrows from the bytes whatever it can: strings without escapes,
-//! and all numbers, which stay text. Nothing here reads from a socket, and nothing is guessed: what
-//! the grammar of the RFC does not allow is refused, with the byte where it went wrong.
+//! A [`Value`] borrows from its bytes: strings without escapes, and numbers, which stay text.
+//! Nothing here reads from a socket. What the grammar does not allow is refused, with the byte
+//! where it went wrong.
 //!
-//! Three ways in, for three kinds of caller:
+//! To read:
 //!
 //! - [`parse`]: the bytes are exactly one document, as in the body of a request
-//! - [`parse_prefix`]: the bytes are a stream of documents that may end inside one
-//! - [`Boundary`]: a large object comes in many pieces; finds its end, looking at each byte once
+//! - [`parse_prefix`]: the bytes are a stream of documents, and may end inside one
+//! - [`Boundary`]: finds the end of a large object that comes in many pieces; looks at each byte
+//!   once
 //!
-//! And two ways out: the [`Display`](std::fmt::Display) of a value, and [`Object`], which writes
-//! members one after another into bytes.
+//! To write: the [`Display`](std::fmt::Display) of a value, or [`Object`], which writes one member
+//! after another.
 //!
 //! # Guarantee
 //!
-//! Time is linear in the bytes consumed. Memory is at most about 32 times the document, and that
-//! only for one that is all brackets and digits. The stack is bounded by
-//! [`JSON_DEPTH_MAX`](crate::limits::JSON_DEPTH_MAX). What was written parses back to the same
-//! value.
+//! Time is linear in the bytes. Memory is at most about 32 times the document, which only a
+//! document of nothing but brackets and digits needs.
+//! [`JSON_DEPTH_MAX`](crate::limits::JSON_DEPTH_MAX) bounds the stack. Written values parse back to
+//! the same values.
 //!
 //! # Not here
 //!
-//! The limit on the size of a document (whoever reads the bytes knows it), floating-point numbers,
-//! and any mapping onto structs.
+//! A limit on the size of a document (whoever reads the bytes knows it), floating-point numbers,
+//! and conversion to structs.
 
 mod boundary;
 mod object;

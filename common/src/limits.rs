@@ -1,6 +1,6 @@
 //! Every size, count and timeout, with its reason.
 //!
-//! A peer can feed no loop and fill no buffer without meeting one of these.
+//! Each loop and each buffer that a peer can feed is bounded by one of these.
 
 use std::time::Duration;
 

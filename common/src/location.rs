@@ -1,5 +1,4 @@
-//! Where the broker is, and the token that it asks for: from a flag, from the environment, or what
-//! it is where nothing else is said.
+//! The broker's address and token: from a flag, from the environment, or the default.
 
 use crate::flags::{Arguments, Error};
 use crate::http::parse;

@@ -1,7 +1,7 @@
-//! Numbers that nobody else draws: names for one run, stream ids, jitter.
+//! Random numbers: names for one run, stream ids, jitter. They are not for secrets.
 //!
-//! The standard library keys its hash maps with randomness from the operating system; this is
-//! that randomness. It is not meant for secrets.
+//! The standard library gives its hash maps random keys from the operating system; these numbers
+//! come from there.
 
 use std::hash::{BuildHasher, RandomState};
 

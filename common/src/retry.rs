@@ -1,6 +1,6 @@
-//! What is tried again: the loop, growing pauses between attempts, and when the user hears of it.
+//! Repeats a failed attempt with growing pauses, and tells the user.
 //!
-//! [`Pauses`] alone does not sleep, for those who wait for other things too.
+//! [`Pauses`] alone does not sleep; it is for callers who wait for other things too.
 
 use crate::limits::ANSWER_TIMEOUT;
 use crate::random::random;

@@ -1,4 +1,4 @@
-//! Which list an offset belongs to, and a place in it.
+//! The id of a list, and a cursor in it.
 
 use crate::bytes;
 use crate::json::{Charset, Json};

@@ -1,4 +1,4 @@
-//! Text that others wrote, for a terminal: nothing in it moves the cursor or changes colours.
+//! Makes text of others safe for a terminal: it cannot move the cursor or change colours.
 
 use std::borrow::Cow;
 

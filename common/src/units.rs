@@ -1,6 +1,6 @@
 //! Sizes, lengths of time and counts, as people write them: `64M`, `90s`, `1000`.
 //!
-//! What is wrong with a text is said with how to write it, never in the words of the language.
+//! An error says how to write the text, and never uses words of the programming language.
 
 const TOO_LARGE: &str = "it is too large";
 

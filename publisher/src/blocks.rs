@@ -1,4 +1,4 @@
-//! Input in large pieces of whole lines, never read as a whole.
+//! Reads input in large pieces of whole lines, never all at once.
 
 use std::io::{self, ErrorKind, Read};
 

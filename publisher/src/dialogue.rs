@@ -1,7 +1,7 @@
 //! `publisher ID`: each line of standard input is a topic and a message.
 //!
-//! Somebody types them, or they come through a pipe, any number of them: so many are on their way
-//! at once as have come together. A line that is refused is told, and the next ones go on.
+//! A person types the lines, or they come through a pipe. Lines that arrive together are sent
+//! together. A refused line is reported, and the next ones continue.
 
 use crate::PROGRAM;
 use crate::blocks::Blocks;

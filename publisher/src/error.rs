@@ -1,4 +1,4 @@
-//! Why the publisher gives up.
+//! The reasons why the publisher ends.
 
 use common::client::{self, Trouble};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! A file whose lines are published in several runs, and the proof of what earlier runs published.
+//! A file that is published in several runs, and the proof of what earlier runs have published.
 
 use crate::blocks::Blocks;
 use crate::error::Error;

@@ -1,10 +1,10 @@
-//! Every line of a file or of standard input, to one topic.
+//! Publishes every line of a file or of standard input to one topic.
 //!
-//! A line ends with `\n` or `\r\n`; the last one need not. The input is read in pieces and sent
-//! while it is read; where it comes slowly, each piece is acknowledged before the next is awaited.
+//! A line ends with `\n` or `\r\n`; the last one need not. Lines are sent while the input is still
+//! being read. Where input comes slowly, each piece is acknowledged before the next one is read.
 //!
-//! A line that cannot be a message ends a file, which can be mended. On standard input it is named
-//! and left out: what follows it may never come again.
+//! A line that cannot be a message ends the program for a file, because a file can be corrected. On
+//! standard input it is reported and skipped, because later lines may never come again.
 
 use crate::blocks::Blocks;
 use crate::error::Error;

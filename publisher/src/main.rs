@@ -1,4 +1,4 @@
-//! The publisher's program: flags in, exit status out. Everything else is in the library.
+//! The program `publisher`. Everything else is in the library.
 
 #![forbid(unsafe_code)]
 

@@ -1,6 +1,6 @@
-//! How far it is, for somebody who watches: one line on standard error, written over and over.
+//! Shows progress: one line on standard error, written again and again.
 //!
-//! Nothing is written where standard error is not a terminal.
+//! Nothing is written if standard error is not a terminal.
 
 use crate::PROGRAM;
 use std::fmt;

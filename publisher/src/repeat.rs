@@ -1,4 +1,4 @@
-//! The same messages again and again: `publisher --every 1s`.
+//! `publisher --every 1s`: publishes the same messages again and again.
 
 use crate::error::Error;
 use common::client::{Broker, Publisher};

@@ -1,11 +1,11 @@
-//! One message after another over HTTP, each repeated until the broker has it.
+//! Publishes one message after another over HTTP. Each is repeated until the broker has it.
 //!
 //! # Guarantee
 //!
-//! Once [`Sender::publish`] returns `Ok`, the message is in the broker, behind those before it.
-//! With a broker that knows sequences it is there once, whatever was lost on the way. One that
-//! refuses a request for its sequence gets the bare request: topic and message. Any 2xx with any
-//! body is a success.
+//! When [`Sender::publish`] returns `Ok`, the message is in the broker, after those before it. A
+//! broker that knows sequences stores it exactly once. If a broker refuses a request because of its
+//! sequence, the request is sent without it: topic and message only. Any 2xx with any body is a
+//! success.
 
 use crate::error::Error;
 use common::client::{self, Broker, Failure, Refusal, Remote, Trouble};

@@ -1,7 +1,7 @@
-//! What of a topic's whole list is new to a file: for a broker that gives nothing but the list.
+//! Finds what is new in a topic's list, for brokers that give nothing but the whole list.
 //!
-//! The list is compared as it comes, by the digest of what the file holds already, so neither is
-//! kept in memory.
+//! The list is compared as it arrives, by the digest of the file. So neither the list nor the file
+//! is kept in memory.
 
 use common::crc32::Crc32;
 

@@ -1,5 +1,4 @@
-//! The topics that somebody wants to be subscribed to: typed on one thread, subscribed to on
-//! another.
+//! The topics that a person wants to follow: typed on one thread, subscribed on another.
 
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

@@ -1,8 +1,8 @@
-//! `subscriber ID`: topics that somebody types, and what is delivered of them.
+//! `subscriber ID`: a person types topics, and their messages are printed.
 //!
-//! One thread reads what is typed, the other what the broker delivers, in lines of text. The
-//! subscriptions belong to the id: the broker keeps what is published while nobody is there, and
-//! they go on when the id is back.
+//! One thread reads the typed lines, the other one what the broker delivers, over the text door.
+//! The subscriptions belong to the id: the broker keeps messages while nobody is there, and the
+//! subscriptions continue when the id is back.
 
 use crate::PROGRAM;
 use crate::desired_topics::DesiredTopics;

@@ -1,4 +1,4 @@
-//! Why the subscriber ends.
+//! The reasons why the subscriber ends.
 
 use common::client;
 use common::flags::one_line;

@@ -1,4 +1,4 @@
-//! What the tests of this crate stand on: a folder that goes away, a broker that follows a script.
+//! Helpers for the tests of this crate: a temporary folder, a broker that follows a script.
 
 use common::client::Broker;
 use common::random::random;

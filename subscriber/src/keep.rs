@@ -1,15 +1,14 @@
-//! A file that equals a topic, for ever: `subscriber` without arguments.
+//! `subscriber` without arguments: keeps a file equal to a topic.
 //!
-//! The first request is the bare `GET /messages?topic=T`, which every broker knows. Where its
-//! answer carries an offset, the file is *followed* from there: one request after another that
-//! the broker answers as soon as there is something new. Where it does not, the whole list is
-//! fetched a few times a second and *compared*.
+//! The first request is the bare `GET /messages?topic=T`, which every broker knows. If its answer
+//! has an offset, the file is *followed* from there: one request after another, each answered when
+//! there is something new. If not, the whole list is fetched a few times a second and *compared*.
 //!
 //! # Guarantee
 //!
-//! The file only ever grows by whole lines, in the topic's order. It is begun again where the
-//! broker has shown that it is not the beginning of the topic's list, and never because an answer
-//! was missing or cut short.
+//! The file grows only by whole lines, in the topic's order. It is begun again only if the broker
+//! has shown that it is not the beginning of the topic's list, never because an answer was missing
+//! or cut off.
 
 use crate::PROGRAM;
 use crate::comparison::Comparison;

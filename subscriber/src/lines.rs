@@ -1,4 +1,4 @@
-//! Whole lines out of the pieces in which a body comes.
+//! Takes whole lines out of the pieces of a body.
 
 use common::limits::BODY_SIZE_MAX;
 use std::io;

@@ -1,4 +1,4 @@
-//! The subscriber's program: flags in, exit status out. Everything else is in the library.
+//! The program `subscriber`. Everything else is in the library.
 
 #![forbid(unsafe_code)]
 

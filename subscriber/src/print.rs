@@ -1,11 +1,11 @@
-//! Messages of topics as lines, as they come: `subscriber --topic`.
+//! `subscriber --topic`: prints messages as lines.
 //!
 //! # Guarantee
 //!
-//! Each message is printed once, and those of a topic in order, also when the broker is restarted
-//! or the connection is cut. Where a topic was deleted and created again, it says so and prints the
-//! new list from its start; where it has let go of messages that were not printed yet, it says so
-//! and goes on behind them.
+//! Each message is printed once, and the messages of a topic in order, also if the broker is
+//! restarted or the connection breaks. If a topic was deleted and created again, the program says
+//! so and prints the new list from its start. If messages were removed before they were printed, it
+//! says so and continues with the next one.
 
 use crate::PROGRAM;
 use crate::error::Error;

@@ -2,14 +2,13 @@
 //!
 //! # Guarantee
 //!
-//! Whatever ends the process, the file holds whole lines, but for the last one, which is cut off
-//! when the file is opened again. Nothing is ever taken away from it otherwise: a file that turns
-//! out to belong to another list is kept beside the new one, under the name with `.old` added, or
-//! `.old.2` and so on: what was set aside is never overwritten.
+//! Whenever the process ends, the file holds whole lines; a torn last line is cut off when the file
+//! is opened again. Nothing else is ever removed from it. If a file belongs to another list, it is
+//! renamed to `.old`, `.old.2` and so on, and no such file is overwritten.
 //!
-//! A file that begins later than the topic did has another one beside it, with `.from` added to
-//! its name: the offset of its first line, the id of the list, and the digest there. It is written
-//! before the first line is. Without it a file begins at offset 0.
+//! If the file begins later than offset 0, a file with `.from` added to its name is beside it,
+//! written before the first line: the offset of the first line, the stream id, and the digest
+//! there.
 
 use crate::error::Error;
 use common::bytes;

@@ -1,4 +1,4 @@
-//! What the kept file asks of the broker: `GET /messages`.
+//! The requests of the kept file: `GET /messages`.
 
 use common::client::{Refusal, Remote};
 use common::http::{client, percent};

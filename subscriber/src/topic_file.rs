@@ -1,4 +1,4 @@
-//! The topic's name in a file of one line, as people and editors write it.
+//! Reads the topic's name from a file of one line, as people and editors write it.
 
 use crate::error::Error;
 use common::limits::TOPIC_NAME_SIZE_MAX;

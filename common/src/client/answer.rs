@@ -1,4 +1,4 @@
-//! What the broker says to a command, or to a request over HTTP.
+//! An answer of the broker to a command, or to a request over HTTP.
 
 use crate::json::{self, Value};
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Which broker, how patiently, and what its user hears of it.
+//! A broker's address, how long to retry, and how its user is told.
 
 use super::answer::Refusal;
 use super::error::{Error, Trouble};

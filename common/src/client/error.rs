@@ -1,4 +1,4 @@
-//! Why a call fails, and why an attempt does.
+//! The errors of a call, and of one attempt of a call.
 
 use super::answer::{Refusal, display_refusal};
 use crate::connect;

@@ -1,4 +1,4 @@
-//! What a subscriber reads: messages, and that a topic is another list now.
+//! The events that a subscriber reads: a message, a deletion, a new list.
 
 use super::answer::Answer;
 use crate::json::{self, Value};

@@ -1,4 +1,4 @@
-//! What the tests of the client library stand on: a broker that follows a script.
+//! A broker that follows a script, for the tests of the client library.
 
 use super::broker::Broker;
 use std::io::{BufRead, BufReader, Write};

@@ -1,8 +1,8 @@
-//! The connection to the broker: made when it is needed, and made again when it failed.
+//! A connection to the broker that is made when it is needed, and again after it failed.
 //!
 //! # Not here
 //!
-//! What has to be sent again over a new connection: only the caller knows.
+//! Sending again what was lost with a connection: only the caller knows what that is.
 
 use super::answer::{Answer, Refusal};
 use super::broker::Broker;

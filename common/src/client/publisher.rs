@@ -1,4 +1,4 @@
-//! Messages to a broker, each exactly once and in order.
+//! Publishes messages, each exactly once and in order.
 
 use super::answer::Refusal;
 use super::broker::Broker;

@@ -1,11 +1,11 @@
-//! Messages that the broker has not acknowledged: numbered, in batches, ready to be sent again.
+//! Messages that the broker has not acknowledged yet: numbered, in batches, ready to be sent again.
 //!
-//! A batch becomes one command. Its messages are encoded once, when they come; its sequence is
-//! written behind them when it is sent, since that may change before it is sent again.
+//! A batch becomes one command. Its messages are encoded once, when they are added. Its sequence is
+//! added each time it is sent, because it may change before it is sent again.
 //!
 //! # Guarantee
 //!
-//! The sequences of a topic's messages are consecutive, in the order in which the messages came.
+//! The messages of a topic have consecutive sequences, in the order in which they were added.
 
 use crate::json::{self, Array, Charset, Object, Value};
 use crate::stream::StreamId;

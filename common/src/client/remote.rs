@@ -1,10 +1,10 @@
-//! The broker over HTTP: one connection that is made when it is needed and kept while it is good.
+//! The broker over HTTP: one connection that is made when it is needed and kept while it works.
 //!
-//! For what the simplest of brokers understand: `POST /publish` and `GET /messages`.
+//! It uses only what the simplest brokers know: `POST /publish` and `GET /messages`.
 //!
 //! # Not here
 //!
-//! Repeating what failed: only the caller knows whether that is safe, and until when.
+//! Repeating a failed request: only the caller knows whether that is safe, and until when.
 
 use super::broker::Broker;
 use crate::connect::CONNECT_TIMEOUT;

@@ -1,4 +1,4 @@
-//! Commands that are answered one at a time: reading a piece of a topic, making and deleting it.
+//! Sends one command at a time: reads a part of a topic, creates or deletes a topic.
 
 use super::broker::Broker;
 use super::error::{Error, Trouble};

@@ -1,4 +1,4 @@
-//! Messages from a broker, as they come.
+//! Reads messages from a broker as they come.
 
 use super::answer::Refusal;
 use super::broker::Broker;

@@ -1,9 +1,9 @@
-//! What is subscribed to, and how far it was read: lines in, events and commands out.
+//! The state of subscriptions: lines of the broker in, events and commands out.
 //!
 //! # Guarantee
 //!
-//! Of each list, events have consecutive offsets from the subscription's beginning on, whatever
-//! connections came and went, and whatever the broker sent again.
+//! The events of a list have consecutive offsets from the start of the subscription, even if
+//! connections break or the broker sends something again.
 //!
 //! # Not here
 //!

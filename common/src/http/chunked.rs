@@ -1,9 +1,9 @@
-//! The chunked transfer coding (RFC 9112 §7.1), decoded in whatever pieces it comes.
+//! Decodes the chunked transfer coding (RFC 9112 §7.1), in pieces of any size.
 //!
-//! Framing is read byte by byte by a small state machine and content is copied in bulk, so how
-//! the input is cut makes no difference. Extensions and trailers are checked and thrown away.
+//! A small state machine reads the framing byte by byte; content is copied in bulk. The result does
+//! not depend on how the input is cut. Extensions and trailers are checked and dropped.
 //!
-//! Strict where the RFC leaves room: sizes have 1 to 16 digits and no white space beside them,
+//! Where the RFC allows more, this is strict: sizes have 1 to 16 digits and no white space, and
 //! lines end with CR LF.
 
 use super::scan::{self, TEXT, TOKEN};

@@ -1,12 +1,12 @@
-//! The client side of a connection: requests out, answers in, bodies in pieces.
+//! The client side of a connection: sends requests, receives answers, reads bodies in pieces.
 //!
-//! Works with any server that speaks HTTP/1.1 or 1.0. Several requests may be sent before their
-//! answers are received (pipelining), as long as somebody receives them before the sockets'
-//! buffers are full.
+//! It works with any server that speaks HTTP/1.1 or 1.0. Several requests may be sent before their
+//! answers are received (pipelining), if somebody receives them before the sockets' buffers are
+//! full.
 //!
 //! # Not here
 //!
-//! Repeating what failed ([`retry`](crate::retry)), redirects, cookies, proxies, TLS.
+//! Repeating failed requests ([`retry`](crate::retry)), redirects, cookies, proxies, TLS.
 
 use super::chunked::{self, Decoder};
 use super::fields::Fields;

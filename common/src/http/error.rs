@@ -1,4 +1,4 @@
-//! Every reason for which a head is refused, and its status.
+//! The reasons to refuse a head, each with its status.
 
 use crate::limits::{
     EMPTY_LINES_MAX, HEADER_LINE_SIZE_MAX, HEADERS_MAX, HEADERS_SIZE_MAX, METHOD_SIZE_MAX,

@@ -1,7 +1,7 @@
-//! Header fields (RFC 9112 §5): read line by line, found by name.
+//! Header fields (RFC 9112 §5): reads them line by line, finds them by name.
 //!
-//! A line that is folded, that lacks its colon or has white space before it, or that holds a
-//! control byte is an error, and so is a section beyond any of its three limits.
+//! These are errors: a folded line, a line without a colon, white space before the colon, a control
+//! byte, and a section that exceeds one of its three limits.
 
 use super::error::Error;
 use super::scan::{Scanner, Stop, TEXT, TOKEN};

@@ -1,12 +1,12 @@
-//! HTTP/1.1 (RFC 9110 and 9112), as far as a broker and its clients need it, and strictly.
+//! HTTP/1.1 (RFC 9110 and 9112): the part that a broker and its clients need, read strictly.
 //!
 //! - [`parse`]: bytes to a request or a response; no I/O
-//! - [`chunked`]: the chunked transfer coding, decoded in whatever pieces it comes
+//! - [`chunked`]: the chunked transfer coding
 //! - [`percent`]: percent-encoding and query strings
 //! - [`client`]: the client side of a connection
 //!
-//! Where a recipient may be lenient (bare line feeds, folded lines, repeated lengths), this one
-//! is not: two programs that read the same bytes differently are how requests are smuggled.
+//! A recipient may accept bare line feeds, folded lines or repeated lengths; this one does not.
+//! Requests are smuggled where two programs read the same bytes differently.
 //!
 //! # Not here
 //!

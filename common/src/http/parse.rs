@@ -1,19 +1,18 @@
-//! Bytes to a request's or a response's head: a pure parser that never sees a socket.
+//! Parses the head of a request or a response: bytes in, a head out, no I/O.
 //!
-//! Input is everything received so far. The answer is the head and its size, or
-//! [`Progress::Partial`] while the end has not come, or an [`Error`] as soon as one is certain.
-//! An error never depends on later bytes, and no proper prefix of a good head is one. A head is
-//! at most some 40 KiB, because no line and no section goes on beyond its limit; so a client that
-//! sends byte by byte, and makes the head be parsed again each time, costs little.
+//! The input is everything received so far. The result is the head and its size,
+//! [`Progress::Partial`] if the end has not come yet, or an [`Error`] as soon as one is certain.
+//! Later bytes never change an error, and no prefix of a good head is an error. Limits bound a head
+//! to about 40 KiB, so parsing it again for each byte of a slow client costs little.
 //!
 //! # Guarantee
 //!
-//! What is accepted has one meaning: one length, one host, one line end. What two programs might
-//! read differently is refused, and the connection has to be closed after it.
+//! An accepted head has one meaning: one length, one host, one line end. A head that two programs
+//! might read differently is refused, and its connection must be closed.
 //!
 //! # Not here
 //!
-//! The body ([`chunked`](super::chunked)), what a path or method means (the server).
+//! The body ([`chunked`](super::chunked)), and what a path or a method means (the server).
 
 use super::scan::{self, HOST, Scanner, Stop, TARGET, TEXT, TOKEN};
 use crate::limits::{EMPTY_LINES_MAX, METHOD_SIZE_MAX, REQUEST_LINE_SIZE_MAX};

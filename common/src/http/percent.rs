@@ -1,6 +1,6 @@
 //! Percent-encoding (RFC 3986 §2.1) and query strings.
 //!
-//! Decoding is strict: every `%` begins two hexadecimal digits, and the result is UTF-8.
+//! Decoding is strict: two hexadecimal digits follow every `%`, and the result must be UTF-8.
 
 use std::borrow::Cow;
 use std::{error, fmt};

@@ -1,7 +1,7 @@
-//! A cursor over bytes, and the classes that HTTP sorts bytes into.
+//! A cursor over bytes, and the classes of bytes that HTTP knows.
 //!
-//! Everything is decided from left to right and by the bytes seen so far, so an error never
-//! depends on what comes later, and a prefix of a good message is never an error.
+//! Everything is decided from left to right. So later bytes never change an error, and a prefix of
+//! a good message is never an error.
 
 use super::error::Error;
 

@@ -1,4 +1,4 @@
-//! Where an object ends, found while it still comes in.
+//! Finds the end of an object that is still arriving.
 
 use super::scan;
 

@@ -1,8 +1,8 @@
-//! Objects and arrays, written member by member.
+//! Writes objects and arrays, one member after another.
 //!
-//! Commas, keys and brackets are written here and nowhere else. Nothing is kept between two calls:
-//! whether a comma is due is seen from the last byte. So an object may be begun by one function and
-//! gone on with by another, and a beginning that many objects share is written once and copied.
+//! Commas, keys and brackets are written only here. Nothing is stored between two calls: the last
+//! byte tells whether a comma is needed. So one function may begin an object and another may
+//! continue it, and a common beginning can be written once and copied.
 
 use super::{Value, write_string, write_string_ascii};
 use crate::bytes;

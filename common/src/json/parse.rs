@@ -1,7 +1,7 @@
-//! From bytes to a [`Value`], after the grammar of RFC 8259.
+//! Parses bytes to a [`Value`], by the grammar of RFC 8259.
 //!
-//! One pass, by recursive descent. Bytes above 0x7F are allowed in strings alone, so only strings
-//! are checked for UTF-8, each run of them at once.
+//! It makes one pass, by recursive descent. Only strings may hold bytes above 0x7F, so only strings
+//! are checked for UTF-8.
 
 use super::{Value, scan};
 use crate::limits::JSON_DEPTH_MAX;

@@ -1,8 +1,8 @@
-//! How far the ordinary bytes of a string go: the loop that sees every byte of every message.
+//! Finds the end of the ordinary bytes of a string. This loop sees every byte of every message.
 //!
-//! Eight bytes at a time, in one register. A "mark" is the top bit of a byte in such a register; it
-//! says that the byte is not ordinary. Carries and borrows run from low bytes to high ones, so
-//! marks above the lowest may be wrong and the lowest is always right, and only that one is used.
+//! It takes eight bytes at a time, in one register. A "mark" is the top bit of a byte in such a
+//! register; it says that the byte is not ordinary. Carries and borrows run from low bytes to high
+//! ones, so only the lowest mark is always right, and only that one is used.
 
 const ONES: u64 = u64::from_le_bytes([0x01; 8]);
 const TOPS: u64 = u64::from_le_bytes([0x80; 8]);

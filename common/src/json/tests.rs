@@ -1,4 +1,4 @@
-//! The rules of RFC 8259, one document each, and what must hold for any bytes at all.
+//! The rules of RFC 8259, one document each, and rules for any bytes at all.
 
 use super::*;
 use crate::limits::JSON_DEPTH_MAX;

@@ -1,4 +1,4 @@
-//! What a document holds, and how to ask for it.
+//! The value of a document, and ways to read it.
 
 use std::borrow::Cow;
 

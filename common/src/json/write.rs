@@ -1,4 +1,4 @@
-//! Strings as JSON text.
+//! Writes strings as JSON text.
 
 use super::scan;
 

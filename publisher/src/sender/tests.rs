@@ -1,4 +1,4 @@
-//! The sender against a broker that answers by script.
+//! The sender against a broker that follows a script.
 
 use super::*;
 use std::io::{BufRead, BufReader, Read, Write};

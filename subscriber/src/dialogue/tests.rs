@@ -1,4 +1,4 @@
-//! Lines of a broker, and lines that somebody types.
+//! Lines of a broker, and typed lines.
 
 use super::*;
 

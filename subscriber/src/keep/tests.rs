@@ -1,4 +1,4 @@
-//! The kept file against brokers that answer by script.
+//! The kept file against brokers that follow a script.
 
 use super::*;
 use crate::fixture::{Folder, bare, broker, list, status};

@@ -1,4 +1,4 @@
-//! The publisher against brokers that answer by script.
+//! The publisher against brokers that follow a script.
 
 use super::*;
 use crate::client::fixture::{READ, broker, nobody};

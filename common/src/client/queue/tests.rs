@@ -1,4 +1,4 @@
-//! What is sent, and under which sequences.
+//! Tests of what is sent, and with which sequences.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The subscriber against brokers that answer by script.
+//! The subscriber against brokers that follow a script.
 
 use super::*;
 use crate::client::fixture::{READ, broker};

@@ -1,4 +1,4 @@
-//! Lines in, events and commands out.
+//! Tests: lines in, events and commands out.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Bodies that must be decoded, and those that must not, whole and in every two parts.
+//! Bodies to decode and bodies to refuse, whole and cut in two at every byte.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! A client against servers of a few lines each.
+//! The client against servers of a few lines each.
 
 use super::*;
 use std::io::{Read, Write};

@@ -1,5 +1,5 @@
-//! Heads that must be read, and those that must not: here their lines, in the files beside what
-//! the lines say together.
+//! Heads to read and heads to refuse. This file tests single lines; the files beside it test how
+//! lines work together.
 
 use super::*;
 use crate::limits::{HEADER_LINE_SIZE_MAX, HEADERS_MAX, HEADERS_SIZE_MAX};

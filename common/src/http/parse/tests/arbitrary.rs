@@ -1,4 +1,4 @@
-//! Heads that nobody thought of: what holds for any bytes whatever. Not random, so that a failure
+//! Rules that must hold for any bytes at all. The bytes are generated but not random, so a failure
 //! can be repeated.
 
 use super::{with_fields, with_line};

@@ -1,5 +1,5 @@
-//! Where a request is for and where it ends: hosts, lengths, codings, and what becomes of the
-//! connection.
+//! The target and the end of a request: hosts, lengths, codings, and whether the connection stays
+//! open.
 
 use super::{accept, refuse, with_fields, with_line};
 use crate::http::parse::{Body, Error, authority};
