@@ -1,9 +1,9 @@
-//! How long each command of the JSON door takes: 1,000 of each, one after another, on one
-//! connection and on a fresh one each.
+//! Measures each command of the JSON door: 1,000 of each, one after another, on one connection and
+//! on a new one for each.
 //!
 //! `cargo bench -p tests --bench commands` prints a table, and writes it as `commands.md` and as a
-//! graph, `commands.svg`, beside this file. A time is from before the first byte (or before the
-//! connection is asked for) until the whole answer is here.
+//! graph, `commands.svg`, beside this file. A time begins before the first byte (or before the
+//! connection is requested) and ends when the whole answer is here.
 
 #![forbid(unsafe_code)]
 

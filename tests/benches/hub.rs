@@ -1,9 +1,9 @@
-//! What leaves are worth: 1,000 subscribers on a hub alone, and 250 on each of four leaves.
+//! Measures leaves: 1,000 subscribers of one hub, and 250 on each of its four leaves.
 //!
 //! `cargo bench -p tests --bench hub` prints a table, and writes it as `hub.md` beside this file.
 //!
-//! - Deliveries: messages are published at the hub as fast as it takes them, and every subscriber
-//!   is to get each; the time ends when the last one has the last one.
+//! - Deliveries: messages are published at the hub as fast as possible. Every subscriber must get
+//!   each; the time ends when the last one has the last message.
 //! - Processor time of the hub, of all leaves, and of this program, which reads for all
 //!   subscribers.
 //! - Latency: one message at a time, from before the publish until a subscriber has it; at the hub

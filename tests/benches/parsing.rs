@@ -1,8 +1,8 @@
-//! What parsing costs: request heads, and JSON of several kinds, each beside the least that any
-//! reader of the same bytes can cost, which is to add them up.
+//! Measures parsers: request heads, and several kinds of JSON. Beside each is the time to add up
+//! the same bytes: no reader can be faster.
 //!
-//! Run it with `cargo bench --bench parsing`. Each number is the best of several runs: what
-//! disturbs a run can only make it slower.
+//! Run it with `cargo bench --bench parsing`. Each figure is the best of several runs, because a
+//! disturbance can only make a run slower.
 
 #![forbid(unsafe_code)]
 

@@ -1,6 +1,6 @@
-//! What slow clients cost the others: a good client's answers, and the broker's threads,
-//! descriptors and memory, before, beside and after 200 clients that send heads and bodies, or
-//! read answers, a byte at a time.
+//! Measures what 200 slow clients cost: the answer times of a fast client, and the broker's
+//! threads, descriptors and memory, before, during and after. Slow clients send heads and bodies,
+//! or read answers, one byte at a time.
 //!
 //! Run it with `cargo bench --bench slow_clients`.
 

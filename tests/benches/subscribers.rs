@@ -1,14 +1,15 @@
-//! What subscribers cost: one that does not read, and many that wait.
+//! Measures subscribers: one that does not read, and many that wait.
 //!
 //! `cargo bench -p tests --bench subscribers [-- COUNT]` prints two tables, and writes them as
 //! `subscribers.md` beside this file.
 //!
-//! - 1,000 subscribers of one topic, of which one reads nothing until everybody else has all: what
-//!   the publisher and the others notice of it, what the broker keeps for it, and what it gets
-//!   when it reads again.
-//! - COUNT subscribers (10,000) that wait: memory of each, and the time until all have a message.
+//! - 1,000 subscribers of one topic. One of them reads nothing until all others have everything.
+//!   Measured: its effect on the publisher and the others, the broker's memory for it, and what it
+//!   gets when it reads again.
+//! - COUNT subscribers (10,000) that wait: the memory of each, and the time until all have a
+//!   message.
 //!
-//! It fails when a message is missing or out of order.
+//! It fails if a message is missing or out of order.
 
 #![forbid(unsafe_code)]
 

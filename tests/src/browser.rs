@@ -1,4 +1,4 @@
-//! A real browser, without a screen, told what to do over WebDriver (W3C, level 2).
+//! A real browser without a screen, controlled over WebDriver (W3C, level 2).
 
 use crate::folder::Folder;
 use crate::process::Process;

@@ -1,11 +1,10 @@
-//! The checker: what publishers were told and readers saw, held against what is there at the end.
+//! The checker: compares what publishers were told and readers saw with what is there at the end.
 //!
-//! Every value is unique and says who published it and as the how-manieth: [`value`] makes it.
-//! Publishers tell the checker what they send and what is acknowledged, followers what they see.
-//! At the end [`Checker::check`] is given each topic whole, and counts everything that must not
-//! have happened.
+//! Every value is unique: [`value`] makes it from its publisher and a number. Publishers report
+//! what they send and what is acknowledged, followers report what they see. At the end
+//! [`Checker::check`] gets each topic and counts everything that must not have happened.
 //!
-//! Values that were sent and never acknowledged may be there or not, once.
+//! A value that was sent and never acknowledged may be there once, or not at all.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;

@@ -1,4 +1,4 @@
-//! A folder of one's own.
+//! A folder that belongs to one test.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

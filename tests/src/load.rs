@@ -1,8 +1,8 @@
-//! Publishers and followers that go on whatever happens to the broker, and tell a [`Checker`].
+//! Publishers and followers that continue through all disturbances, and report to a [`Checker`].
 //!
-//! A publisher sends one numbered publish at a time and repeats it until it is answered; now and
-//! then it loses an answer on purpose. A follower takes every message by position, comes back
-//! where it was, and now and then leaves on purpose.
+//! A publisher sends one numbered publish at a time and repeats it until it is answered. Sometimes
+//! it loses an answer on purpose. A follower reads every message by its offset and reconnects where
+//! it was. Sometimes it leaves on purpose.
 
 mod follow;
 mod lasting;

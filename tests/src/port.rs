@@ -1,7 +1,7 @@
 //! Ports that stay free between two runs of a broker.
 //!
-//! A port that the kernel chose may be given to somebody's outgoing connection as soon as the
-//! broker is gone. These lie below the range from which outgoing connections are numbered.
+//! The kernel may give a port that it chose to an outgoing connection as soon as the broker is
+//! gone. These ports lie below the range of outgoing connections.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::process;

@@ -1,4 +1,4 @@
-//! The programs of this workspace: built once, in the profile of whoever asks.
+//! The programs of this workspace, built once in the profile of the test.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! A network that loses things: a proxy that cuts connections where a test says.
+//! A lossy network: a proxy that cuts connections where a test says.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};

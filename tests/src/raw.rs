@@ -1,7 +1,7 @@
-//! Bytes over a socket, and a reader of HTTP answers.
+//! Sends bytes over a socket, and reads HTTP answers.
 //!
-//! Written for tests: it repairs nothing that it sends, and panics on every answer that is not
-//! well formed.
+//! It is for tests: it sends exactly what it is given, and panics on an answer that is not well
+//! formed.
 
 use crate::wait::DEADLINE;
 use common::http::chunked::Decoder;

@@ -1,4 +1,4 @@
-//! What processes, and the kernel for them, use of the machine, as Linux counts it.
+//! Resources of a process and of the kernel, as Linux counts them.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;

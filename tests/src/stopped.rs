@@ -1,4 +1,4 @@
-//! A process that is held up where it is.
+//! A process that is stopped for a while.
 
 use crate::process::{Process, send_signal};
 use crate::wait::{DEADLINE, wait_until};

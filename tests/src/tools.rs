@@ -1,7 +1,7 @@
 //! Programs that are not part of this workspace.
 //!
-//! A test that needs one is skipped, and says so, where the program is missing. On a build
-//! server (where `CI` is set) it fails instead: nothing may go untested in silence there.
+//! A test that needs one says so and is skipped if the program is missing. On a build server (where
+//! `CI` is set) it fails instead, so that nothing stays untested there.
 
 use crate::program;
 use std::io::{self, Write};

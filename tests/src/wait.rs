@@ -1,4 +1,4 @@
-//! Conditions with a deadline, in place of sleeps.
+//! Waits for conditions, with a deadline.
 
 use std::thread;
 use std::time::{Duration, Instant};

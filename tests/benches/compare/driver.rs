@@ -1,7 +1,7 @@
-//! The one loop that drives all servers.
+//! Drives all servers with the same loop.
 //!
-//! One thread walks over all publishing connections and one over all subscribed ones, so that the
-//! benchmark costs every server the same, and little.
+//! One thread serves all publishing connections and one all subscribed ones. So the benchmark
+//! itself costs the same, and little, for every server.
 
 mod deliver;
 

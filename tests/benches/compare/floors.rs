@@ -1,4 +1,4 @@
-//! What the machine itself does: no server can be faster.
+//! What the machine can do without a server: no server can be faster.
 
 use crate::Result;
 use std::fs::File;

@@ -1,20 +1,19 @@
-//! The broker beside its peers, in one run on one machine.
+//! Compares the broker with other servers, in one run on one machine.
 //!
 //! ```text
 //! cargo bench -p tests --bench compare                  all rows
-//! cargo bench -p tests --bench compare -- bulk restart   these rows
-//! cargo bench -p tests --bench compare -- --quick bulk  shorter, and less to be trusted
-//! cargo bench -p tests --bench compare -- --only=Redis  those whose name holds this
+//! cargo bench -p tests --bench compare -- bulk restart  these rows
+//! cargo bench -p tests --bench compare -- --quick bulk  shorter, and less precise
+//! cargo bench -p tests --bench compare -- --only=Redis  only servers with this in their name
 //! ```
 //!
-//! Each server is started on loopback in a temporary folder, when it is installed. One loop
-//! (`driver.rs`) drives all of them through an adapter for each protocol (`peers/`). Rounds
-//! alternate, so that whatever else the machine does meets all of them; figures are medians.
+//! Each installed server is started on loopback, in a temporary folder. One loop (`driver.rs`)
+//! drives all of them through an adapter for each protocol (`peers/`). Rounds alternate, so that
+//! other work of the machine affects all servers alike. Figures are medians.
 //!
-//! A full run writes `results.md` and `results.svg` beside this program, any other run writes them
-//! to `compare` in the folder that Cargo builds into. The program fails when the broker lost
-//! messages or delivered them out of order; an aim that is missed is told, as is a peer that lost
-//! some, and no failure.
+//! A full run writes `results.md` and `results.svg` beside this program. Any other run writes them
+//! to `compare` in Cargo's target folder. The program fails if the broker lost messages or
+//! delivered them out of order. A missed aim, or a loss of another server, is only reported.
 
 #![forbid(unsafe_code)]
 #![expect(

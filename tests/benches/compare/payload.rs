@@ -1,4 +1,4 @@
-//! Messages that can be told apart: each begins with its number.
+//! Messages that differ: each begins with its number.
 
 /// Digits of the number at the front of a message.
 const DIGITS: usize = 8;

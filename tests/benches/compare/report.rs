@@ -1,4 +1,4 @@
-//! Tables: what was measured, and whether it is what was aimed at.
+//! The tables: figures, and whether each aim was met.
 
 use crate::peers::{Contender, Disk, Kind, NotStarted, Promise};
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! A connection to a server: bytes out in bursts, bytes in as they come.
+//! A connection to a server: sends bytes in bursts, and reads what comes.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;

@@ -1,5 +1,4 @@
-//! Publishing over HTTP by `wrk`, which others use and trust: a check of this benchmark's own
-//! driver.
+//! Publishes over HTTP with `wrk`, a tool that many use: it checks this benchmark's own driver.
 
 use crate::Result;
 use crate::driver::Lane;

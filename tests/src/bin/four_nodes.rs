@@ -1,7 +1,7 @@
 //! A demonstration: a broker, a publisher and two subscribers as four processes.
 //!
-//! Shows each line as it reaches a subscriber's `received.txt`, and at the end whether each file
-//! is exactly what its topic holds. Ends with status 0 if so, else 1.
+//! It shows each line when it reaches a subscriber's `received.txt`. At the end it compares each
+//! file with its topic. The status is 0 if all are equal, else 1.
 
 #![forbid(unsafe_code)]
 

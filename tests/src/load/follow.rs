@@ -1,4 +1,4 @@
-//! A follower that comes back to where it was.
+//! A follower that reconnects and continues where it was.
 
 use super::lasting::Bounds;
 use super::{Link, PAUSE, Place, Shared, chance};

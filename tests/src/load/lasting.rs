@@ -1,7 +1,7 @@
-//! A follower with a name: a lasting subscription that is acknowledged, ended, and begun again.
+//! A follower with a name: it acknowledges a lasting subscription, ends it, and begins it again.
 //!
-//! It may be given again what it did not acknowledge. It must never be given less: where it comes
-//! back to is at most what it acknowledged, and at least where the subscription began.
+//! It may get messages again that it did not acknowledge. It must never miss one: the subscription
+//! continues at most after what it acknowledged, and at least where it began.
 
 use super::follow::Following;
 use super::{Link, chance};

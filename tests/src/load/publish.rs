@@ -1,4 +1,4 @@
-//! A publisher that repeats what was not answered.
+//! A publisher that repeats publishes without an answer.
 
 use super::{Link, PAUSE, Shared, chance};
 use crate::checker;

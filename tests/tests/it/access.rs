@@ -1,4 +1,4 @@
-//! Who may come in, and how each door is told the token. The rows for HTTP are in `http_cases`.
+//! Who may connect, and how each door gets the token. The rows for HTTP are in `http_cases`.
 
 use std::time::{Duration, Instant};
 use tests::raw::{Answer, Raw, request};

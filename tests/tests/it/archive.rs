@@ -1,4 +1,4 @@
-//! `received.txt` as an archive: it keeps what it has, whatever the topic lets go of.
+//! `received.txt` as an archive: it keeps its messages when the topic lets them go.
 
 use common::crc32::crc32;
 use common::random::random;

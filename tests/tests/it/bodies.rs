@@ -1,4 +1,4 @@
-//! Bodies that are used, or refused: never taken and dropped.
+//! Bodies are used or refused, never ignored.
 
 use tests::System;
 use tests::raw::{Answer, Raw};

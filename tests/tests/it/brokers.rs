@@ -1,5 +1,5 @@
-//! What the tests of several brokers have in common: sessions that may break, publishers that
-//! repeat what was not answered, and readers that go on where they were.
+//! Helpers for tests of several brokers: sessions that may break, publishers that repeat, and
+//! readers that continue where they were.
 
 use common::json::{self, Value};
 use std::io::{self, BufRead, BufReader, Write};

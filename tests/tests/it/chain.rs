@@ -1,8 +1,8 @@
-//! The whole way, from a file through the broker to `received.txt`, while everybody on it is
-//! killed at random moments, and while the disk is full.
+//! The whole way from a file through the broker to `received.txt`, while all programs are killed at
+//! random, and on a full disk.
 //!
-//! A publisher that is started again has the same id and the same file; a subscriber finds the
-//! folder that it left. In the end `received.txt` is the file, byte for byte.
+//! A publisher restarts with the same id and file, a subscriber with the same folder. In the end
+//! `received.txt` equals the file, byte for byte.
 
 use common::random::random;
 use std::fs;

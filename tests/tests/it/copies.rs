@@ -1,5 +1,5 @@
-//! What becomes of those who have read more than a broker still has: an older copy of its data
-//! directory was put back.
+//! Readers that know more than the broker, because an older copy of its data directory was
+//! restored.
 
 use crate::brokers::{ask, succeed, wait_for_success};
 use crate::peers::{command, peer_of, peer_with, publish};

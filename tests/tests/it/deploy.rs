@@ -1,4 +1,4 @@
-//! What is written about running the broker is true of the broker.
+//! The guide to running the broker says what the broker does.
 
 use std::fs;
 use tests::program;

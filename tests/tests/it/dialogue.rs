@@ -1,4 +1,4 @@
-//! Lines that people type, and those that a broker answers with.
+//! Lines that people type, and the answers of a broker.
 
 use common::json::{self, Value};
 use tests::raw::Raw;

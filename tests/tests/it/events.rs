@@ -1,4 +1,4 @@
-//! H: event streams (WHATWG HTML, chapter 9.2), read as a browser reads them.
+//! H: event streams (WHATWG HTML, chapter 9.2), as a browser reads them.
 
 use crate::event_stream::Events;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-//! The examples in other languages, used as their own text says.
+//! The examples in other languages, used as their text says.
 
 use std::fs;
 use std::process::Command;

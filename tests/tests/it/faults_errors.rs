@@ -1,6 +1,7 @@
-//! Errors of the system that a test may cause without rights: limits of files and descriptors.
+//! Errors of the system that a test can cause without special rights: limits of file sizes and
+//! descriptors.
 //!
-//! What takes a tracer, a disk or root is in `tests/faults.sh`.
+//! Faults that need a tracer, a disk or root are in `tests/faults.sh`.
 
 use crate::faults_kill::{full_load, numbered};
 use std::fs;

@@ -1,8 +1,8 @@
-//! A broker that is killed: what was acknowledged or seen is there, once and in its place.
+//! Killed brokers: messages that were acknowledged or seen are there, once and in their place.
 //!
-//! Letters and numbers in the names of these tests are those of the table of faults in
-//! `broker/ARCHITECTURE.md`. A kill never shows a sync that is missing, since the system keeps
-//! what was written; the journal's own tests cut the power.
+//! The letters and numbers in the names of these tests are those of the table of faults in
+//! `broker/ARCHITECTURE.md`. A kill cannot show a missing sync, because the system keeps what was
+//! written; the journal's own tests cut the power.
 
 use std::fs;
 use std::thread;

@@ -1,4 +1,4 @@
-//! Answers that are lost, and publishes that are repeated.
+//! Lost answers, and repeated publishes.
 
 use crate::faults_kill::{durable, numbered};
 use std::sync::Barrier;

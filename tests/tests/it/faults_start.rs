@@ -1,4 +1,4 @@
-//! Starts: two brokers and one directory, copies, stray files, and journals of older versions.
+//! Starts: two brokers in one directory, copies, foreign files, and journals of older versions.
 
 use crate::faults_kill::{durable, full_load, numbered};
 use std::fs::{self, Permissions};

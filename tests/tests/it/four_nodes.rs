@@ -1,5 +1,5 @@
-//! A broker, a publisher and two subscribers: each file ends up exactly equal to its topic,
-//! whatever starts late, dies or knows no more than the bare contract.
+//! A broker, a publisher and two subscribers: each file becomes exactly equal to its topic, even if
+//! a program starts late, dies, or knows only the bare contract.
 
 use std::net::TcpStream;
 use std::process::{Command, Stdio};

@@ -1,5 +1,5 @@
-//! Clients and homes that mean harm: what one of them sends costs the broker little, and is never
-//! taken for what it is not.
+//! Hostile clients and homes: their input costs the broker little, and is never mistaken for
+//! something else.
 
 use std::io::{BufRead, BufReader, Write};
 use std::mem;

@@ -1,4 +1,4 @@
-//! A hub, its leaves, and theirs.
+//! A hub, its leaves, and leaves of leaves.
 
 use crate::brokers::{Crowd, Reader, Session, ask, number, succeed, wait_for_success};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! What an index believes, and whom.
+//! Which claims an index believes.
 
 use crate::brokers::{Session, ask, succeed, wait_for_success};
 use crate::peers::{command, error, is_listed, peer_of, peer_with, publish};

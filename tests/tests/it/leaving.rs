@@ -1,4 +1,4 @@
-//! Clients that leave: what they were waiting for is given up, and their connection is free again.
+//! Clients that leave: the broker stops waiting for them, and their connection is free again.
 
 use std::thread;
 use std::time::{Duration, Instant};

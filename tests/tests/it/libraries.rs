@@ -1,5 +1,5 @@
-//! Event streams as the world reads them: libraries of Python and Node and a real browser, directly
-//! and through nginx and HAProxy with their defaults, while the broker is killed and started again.
+//! Event streams with other people's libraries: Python, Node and a real browser, directly and
+//! through nginx and HAProxy with their defaults, while the broker is killed and started again.
 
 use std::process::Command;
 use tests::raw::Raw;

@@ -1,5 +1,5 @@
-//! Every limit, at it and one past it: what is refused names the limit and, where there is one,
-//! the flag that raises it. Limits on the bytes of a request are in `http_cases`.
+//! Every limit, at it and one past it. The refusal names the limit and the flag that raises it, if
+//! there is one. Limits on the bytes of a request are in `http_cases`.
 
 use common::json::Value;
 use tests::raw::{Answer, Raw};

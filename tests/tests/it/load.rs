@@ -2,9 +2,9 @@
 //! more than one connection). Deadlines are in `http_cases/timing.rs`, limits of the system in
 //! `shortage.rs`.
 //!
-//! Not here: an `accept` that fails, a host that vanishes without a word, and ten thousand who stop
-//! reading, which take a tracer or root (`tests/faults.sh`); a panic in a handler (F14, in the
-//! broker's `server.rs`).
+//! Not here, because it takes a tracer or root (`tests/faults.sh`): an `accept` that fails, a host
+//! that vanishes, and ten thousand clients that stop reading. A panic in a handler (F14) is tested
+//! in the broker's `server.rs`.
 
 use std::thread;
 use std::time::{Duration, Instant};

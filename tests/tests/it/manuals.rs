@@ -1,4 +1,4 @@
-//! Man pages and completion, which are made from what `--help` says.
+//! Man pages and completion, which are generated from `--help`.
 
 use std::fs;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! Memory comes back to the system when messages are gone.
+//! Memory returns to the system when messages are gone.
 
 use std::thread;
 use std::time::Duration;

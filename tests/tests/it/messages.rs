@@ -1,4 +1,4 @@
-//! The list of a topic: whole, in pieces, and as it grows.
+//! The list of a topic: whole, in parts, and while it grows.
 
 use common::crc32::crc32;
 use std::fmt::Write;

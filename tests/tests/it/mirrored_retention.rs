@@ -1,4 +1,4 @@
-//! Retention where brokers work together: a mirror holds what its home still has.
+//! Retention with several brokers: a mirror lets go of messages when its home does.
 
 use crate::brokers::{ask, succeed, wait_for_success};
 use crate::peers::{command, peer_of, publish};

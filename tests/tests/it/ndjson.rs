@@ -1,4 +1,4 @@
-//! Lists with everything in them: an object a line.
+//! Lists of messages as JSON, one object a line.
 
 use common::json::{self, Value};
 use tests::System;

@@ -1,7 +1,7 @@
-//! The page, in a real browser.
+//! The page in a real browser.
 //!
 //! Selectors name what people see: `#wanted` is the box that finds a topic, `#list` holds the
-//! messages, `#state` says how things stand.
+//! messages, `#state` shows the state of the connection.
 
 use tests::{ARROW_UP, Browser, ENTER, Folder, SHIFT, System};
 

@@ -1,4 +1,4 @@
-//! The page's table of topics, its overview, and what creates and deletes topics there.
+//! The page's table of topics, its overview, and how it creates and deletes topics.
 
 use crate::page::{LIVE, assert_quiet, open, page, rows};
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,4 +1,4 @@
-//! Peers with an indexing server: who hosts what, and what becomes of it when they come and go.
+//! Peers with an index: who is the home of a topic when peers come and go.
 
 use crate::brokers::{Crowd, Reader, Session, ask, succeed, wait_for_success};
 use std::thread;

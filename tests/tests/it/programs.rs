@@ -1,4 +1,4 @@
-//! How the programs begin, end, and say what is wrong.
+//! How the programs begin and end, and what their errors say.
 
 use common::flags::{Arguments, Command as Asked, Error, Program};
 use std::ffi::OsString;

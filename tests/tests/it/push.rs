@@ -1,4 +1,4 @@
-//! Messages that are pushed: the JSON and text doors, and what slow or racing subscribers get.
+//! Pushed messages: the JSON and text doors, slow subscribers, and races.
 
 use common::json::{self, Value};
 use std::io::{ErrorKind, Read, Write};

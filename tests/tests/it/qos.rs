@@ -1,10 +1,10 @@
-//! At most once, at least once, exactly once: publishing and subscribing, one test for each.
+//! At most once, at least once, exactly once: one test for each, publishing and subscribing.
 //!
 //! | | Publish | Subscribe |
 //! |---|---|---|
 //! | 0, at most once | dialect of channels, text door | live |
 //! | 1, at least once | acknowledged, repeated until it is answered | a name, with `ack` |
-//! | 2, exactly once | numbered | the reader keeps its offset with its data |
+//! | 2, exactly once | numbered | the reader stores its offset with its data |
 
 use common::client::{Broker, Event, Message, Publisher, Start, Subscriber};
 use std::collections::HashMap;

@@ -1,8 +1,8 @@
-//! Readers of three kinds who stay while brokers and topics come and go: the program `subscriber`,
-//! a client of the event stream that comes back as a browser does, and the client library.
+//! Three kinds of readers while brokers and topics come and go: the program `subscriber`, a client
+//! of the event stream that reconnects as a browser does, and the client library.
 //!
-//! With `--data`, nobody notices a kill: there is no gap, and nothing comes twice. Without it, the
-//! list behind a topic's name is another one: each reader says so, once, and begins at its start.
+//! With `--data` a reader does not notice a kill: no message is missing, and none comes twice.
+//! Without it, the list is a new one: each reader says so once and begins at its start.
 
 use common::client::{Broker, Event, Publisher, Start, Subscriber};
 use common::json::{self, Value};

@@ -1,4 +1,4 @@
-//! What a topic keeps, and that whoever asks for what was let go is told so.
+//! What a topic keeps, and how readers are told that messages are gone.
 
 use common::crc32::crc32;
 use std::io::{BufRead, BufReader, Write};

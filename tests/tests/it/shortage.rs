@@ -1,4 +1,4 @@
-//! What the system runs out of: descriptors and threads.
+//! A system without descriptors or threads.
 
 use crate::load::{is_served, regular};
 use std::fs::{self, Permissions};

@@ -1,4 +1,4 @@
-//! Sessions that begin with what other programs send: byte order marks, heads of HTTP.
+//! Sessions that begin as other programs do: byte order marks, heads of HTTP.
 
 use tests::System;
 use tests::raw::Raw;

@@ -1,7 +1,6 @@
-//! How the product is put together: how much code it is, which room uses which, and the words for
-//! its ideas.
+//! The structure of the product: its size, which room uses which, and its words.
 //!
-//! What is looked at is the code of the programs, without their unit tests.
+//! Only the code of the programs is checked, without their unit tests.
 
 use crate::tidy::{assert_none, files_with, read};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,4 +1,4 @@
-//! What the service manager is told, and what a broker waits for at boot.
+//! What the service manager is told, and what a broker waits for during boot.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;

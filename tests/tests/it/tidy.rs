@@ -1,4 +1,4 @@
-//! The rules that every file keeps, so that no reviewer has to look for them.
+//! Rules for every file, checked here and not by reviewers.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -1,4 +1,4 @@
-//! What is asked of a broker that runs, from the command line.
+//! The verbs of the broker: commands to a running broker.
 
 use std::process::Output;
 use tests::{Folder, System, program, tools};

@@ -1,4 +1,4 @@
-//! Subscribers, and messages on their way to them.
+//! Delivers messages to subscribers, and counts them.
 
 use super::{Lane, Published, Topics};
 use crate::Result;

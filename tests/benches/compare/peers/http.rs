@@ -1,4 +1,4 @@
-//! HTTP/1.1: the broker's first door, nginx with nchan, and a file served by nginx.
+//! HTTP/1.1: the broker, nginx with nchan, and a file served by nginx.
 
 use super::{Adapter, Owed, Taken, line, number_behind};
 use crate::wire::Wire;

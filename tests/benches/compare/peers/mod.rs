@@ -1,4 +1,4 @@
-//! The servers that are compared, and how each is spoken to.
+//! The servers that are compared, and an adapter for each protocol.
 
 mod http;
 mod json;

@@ -1,4 +1,4 @@
-//! Starting servers: each on loopback, in a temporary folder of its own.
+//! Starts servers on loopback, each in a temporary folder.
 
 use super::{Contender, Disk, Kind};
 use crate::wire::Wire;

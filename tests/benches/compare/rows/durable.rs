@@ -1,4 +1,4 @@
-//! Publishes that are on disk, synced, before they are answered.
+//! Publishes that are synced to disk before they are answered.
 
 use super::Setting;
 use crate::Result;

@@ -1,4 +1,4 @@
-//! What a server takes before it has anything to do.
+//! The size of a server that has nothing to do.
 
 use super::Setting;
 use crate::peers::{Disk, Kind, Server};

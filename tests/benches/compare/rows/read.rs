@@ -1,4 +1,4 @@
-//! Reading a topic that is long: how fast, and what publishers notice of it.
+//! Reading a long topic: its speed, and its effect on publishers.
 
 use super::Setting;
 use crate::Result;

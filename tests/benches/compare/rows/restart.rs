@@ -1,4 +1,4 @@
-//! Restarts: how soon a server that was killed answers again.
+//! Restarts: the time until a killed server answers again.
 
 use super::Setting;
 use crate::driver::{self, Lane};

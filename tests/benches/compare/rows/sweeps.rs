@@ -1,4 +1,4 @@
-//! How costs grow: with the size of messages, and with the number of topics.
+//! The same rows with messages of several sizes, and with several numbers of topics.
 
 use super::Setting;
 use crate::Result;

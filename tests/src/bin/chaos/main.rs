@@ -1,7 +1,7 @@
-//! Chaos: a broker, eleven publishers and nine subscribers, killed at random under load.
+//! Chaos: a broker, eleven publishers and nine subscribers are killed at random under load.
 //!
-//! At the end every topic is read whole and held against what publishers were told and readers
-//! saw. Ends with status 0 if nothing was lost, doubled, moved or made up, else 1.
+//! At the end every topic is read and compared with what publishers were told and readers saw. The
+//! status is 0 if nothing was lost, doubled, moved or invented, else 1.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! The program `publisher`, in two of its forms, started again and again.
+//! The program `publisher` in two of its forms, started again and again.
 
 use std::time::{Duration, Instant};
 use tests::{Folder, Load, Process, System, checker, program};

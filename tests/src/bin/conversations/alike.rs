@@ -1,5 +1,5 @@
-//! Makes what differs from run to run alike: stream ids, times, ports, the number of the
-//! conversation, and the samples of metrics.
+//! Replaces what differs in each run: stream ids, times, ports, the number of the conversation, and
+//! values of metrics.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -1,4 +1,4 @@
-//! Choices that a seed decides.
+//! Random choices from a seed.
 
 /// A source of choices: the same for the same seed and index.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! What differs between two brokers, each kind once.
+//! Lists the differences between two brokers, each kind once.
 
 use crate::script::Script;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Conversations over HTTP that a client means: all routes, and what they refuse.
+//! Conversations over HTTP: all routes, and what they refuse.
 
 use crate::dice::Dice;
 use crate::script::{STREAM, Script};

@@ -1,12 +1,12 @@
-//! Conversations: holds the answers of two brokers against each other, byte for byte.
+//! Conversations: compares the answers of two brokers, byte for byte.
 //!
-//! The same conversations, made from a seed, are had with either broker, over all doors and in
-//! several set-ups. Stream ids, times and ports are made alike; every line that still differs is
-//! listed. Ends with status 0 if nothing differs, else 1.
+//! Both brokers get the same conversations, made from a seed, over all doors and in several
+//! set-ups. Stream ids, times and ports are replaced; every line that still differs is listed. The
+//! status is 0 if nothing differs, else 1.
 //!
 //! # Not here
 //!
-//! What an answer has to be: the tests know that. This finds what changed and should not have.
+//! What the right answer is: the tests know that. This program finds accidental changes.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Conversations that a client does not mean: bytes that are not what their door takes.
+//! Conversations of bytes that their door does not accept.
 
 use crate::dice::Dice;
 use crate::http::{TOKEN_FIELD, with_field};

@@ -1,4 +1,4 @@
-//! A conversation with a broker that runs.
+//! Plays a conversation with a running broker.
 
 use crate::script::{STREAM, Script, Step};
 use std::collections::BTreeMap;

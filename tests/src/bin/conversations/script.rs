@@ -1,4 +1,4 @@
-//! A conversation that has not been had yet.
+//! The script of a conversation.
 
 use crate::dice::Dice;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The set-ups in which conversations are had.
+//! The set-ups of brokers for the conversations.
 
 use crate::dice::Dice;
 use crate::script::Script;

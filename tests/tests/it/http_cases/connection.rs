@@ -1,4 +1,4 @@
-//! E: what happens between and beside requests (RFC 9112 §9, RFC 9110 §10.1.1).
+//! E: between requests and around them (RFC 9112 §9, RFC 9110 §10.1.1).
 
 use super::{BODY, Case, close, end, get, keep, post, publish, run};
 use tests::System;

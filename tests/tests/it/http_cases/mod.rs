@@ -1,17 +1,16 @@
-//! HTTP at its edges: rows of bytes, sent as they stand to a live broker, and what has to come
-//! back.
+//! HTTP at its edges: each row sends bytes to a live broker and says what must come back.
 //!
-//! A row says what is sent, the status of every answer, and whether the connection then takes
-//! another request or ends; [`run`] checks more of every row, so that no row has to say it:
+//! A row has the bytes, the status of every answer, and whether the connection then takes another
+//! request or ends. [`run`] checks more of every row, so that no row has to say it:
 //!
 //! - there is exactly one answer for each request, in order, and no other byte
 //! - every answer has a `Date` and, unless it is a 204, a length; the last one before an end says
 //!   `Connection: close`
 //! - the topic `t` holds what the row says is stored, and nothing else
-//! - what is good is good as well when it arrives cut in two, wherever the cut is
+//! - good input is also good when it arrives in two pieces, cut anywhere
 //!
-//! Sections, as letters: A the request line, B header fields, C the framing of bodies, D chunks,
-//! E the connection, G paths, bodies and browsers. F, load, is in `load.rs` and `shortage.rs`; H,
+//! Sections have letters: A the request line, B header fields, C the framing of bodies, D chunks, E
+//! the connection, G paths, bodies and browsers. F, load, is in `load.rs` and `shortage.rs`; H,
 //! event streams, in `events.rs`.
 
 mod chunks;

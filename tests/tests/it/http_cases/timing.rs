@@ -1,5 +1,5 @@
-//! Rows of D and E in which time passes. The deadlines are set to a second; what is tested is
-//! that they are kept, and that a client that is slow on purpose cannot move them.
+//! Rows of D and E in which time passes. All deadlines are one second. The tests show that they are
+//! kept, and that a client that is slow on purpose cannot extend them.
 
 use super::{BODY, get, post};
 use std::io::{ErrorKind, Read, Write};

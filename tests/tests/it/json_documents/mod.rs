@@ -1,5 +1,5 @@
-//! JSON as a live broker reads it, and as another reader does: what RFC 8259 wants accepted and
-//! refused, what it leaves open, and documents that nobody thought of.
+//! JSON as a live broker reads it, compared with another reader: what RFC 8259 accepts and refuses,
+//! what it leaves open, and generated documents.
 
 mod table;
 

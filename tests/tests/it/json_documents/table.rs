@@ -1,4 +1,4 @@
-//! Documents, and what RFC 8259 says of them.
+//! Documents, and what RFC 8259 says about them.
 
 /// What has to be accepted.
 pub(super) const ACCEPTED: &[&[u8]] = &[
