@@ -1,14 +1,15 @@
-//! Who may come in: rules that look at names and secrets, never at sockets.
+//! Who may use the broker: rules about names and secrets. Nothing here knows sockets.
 //!
-//! - Host: a broker that is bound to loopback answers to loopback names only. A web page whose
-//!   name was made to point at this machine (DNS rebinding) still says its own name in `Host`.
-//! - Origin: a page may use the broker that it came from, and any broker that names the page's
-//!   origin with `--allow-origin`.
-//! - Token: whoever knows one may do what it is good for, everybody else nothing (`tokens.rs`).
+//! - Host: a broker that is bound to loopback answers only to loopback names. A web page can make
+//!   its own name point at this machine (DNS rebinding), but its requests still carry that name in
+//!   `Host`.
+//! - Origin: a page may use the broker that served it, and any broker that allows its origin with
+//!   `--allow-origin`.
+//! - Token: it decides what a client may do (`tokens.rs`).
 //!
 //! # Not here
 //!
-//! How each door is told the token, and which paths are open without one (`door/`).
+//! How each door gets the token, and which paths need none (`door/`).
 
 use crate::refusal::Refusal;
 use common::http::parse;

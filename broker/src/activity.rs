@@ -1,4 +1,4 @@
-//! When a connection was last of use: what decides which one is closed where there are too many.
+//! When a connection was last used: this decides which one is closed when there are too many.
 //!
 //! # Not here
 //!

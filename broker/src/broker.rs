@@ -1,10 +1,10 @@
-//! What every connection shares: the broker as a door sees it.
+//! The broker as all connections share it, and as a door sees it.
 //!
-//! It asks the home of a topic for whatever changes the topic, counts it, and notes it in the log.
+//! For a change to a topic it asks the topic's home, counts the change, and logs it.
 //!
 //! # Not here
 //!
-//! Who is told of new messages (`push/`), and where a topic is ordered (`home/`).
+//! Who receives new messages (`push/`), and who orders a topic (`home/`).
 
 use crate::access::Access;
 use crate::config::Timeouts;

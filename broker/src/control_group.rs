@@ -1,8 +1,7 @@
-//! What the control groups of the process allow it: its own, and all above that.
+//! The limits of the control groups that the process is in: its own and all above it.
 //!
-//! Both versions are known: in the first each controller has a tree of its own, in the second
-//! there is one tree. A service's or a container's limit stands at its own group or further up,
-//! never surely at the top.
+//! Version 1 has a tree for each controller, version 2 has one tree. The limit of a service or a
+//! container is at its own group or further up, not necessarily at the top.
 
 use std::fs;
 use std::path::{Path, PathBuf};

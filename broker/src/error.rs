@@ -1,4 +1,4 @@
-//! Why the broker does not run.
+//! The reasons why the broker does not run.
 
 use crate::access::TokenError;
 use common::client;

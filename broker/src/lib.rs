@@ -1,23 +1,23 @@
-//! The broker: topics of messages, behind one port.
+//! The broker: topics of messages behind one port.
 //!
 //! Modules in reading order:
 //!
-//! - `config`: the command line; `start`: from there to a broker that serves; `error`: why not
-//! - `control_group`: what the system allows the process
-//! - `allocator`: gives memory back to the system that was freed
-//! - `listen`: the socket that clients connect to; `notify`: what the service manager is told;
-//!   `loading`: what is answered while the journal is read
+//! - `config`: the command line; `start`: starts a broker; `error`: why it does not start
+//! - `control_group`: limits that the system sets
+//! - `allocator`: returns freed memory to the system
+//! - `listen`: the socket that clients connect to; `notify`: reports to the service manager;
+//!   `loading`: answers while the journal is read
 //! - `server`: the accept loop, a thread for each connection
 //! - `door`: the protocols; each turns bytes into calls on `broker`
-//! - `activity`: when a connection was last of use
-//! - `access`: who may come in; `refusal`: what a client is told
+//! - `activity`: when a connection was last used
+//! - `access`: who may use the broker; `refusal`: errors that clients get
 //! - `broker`: what all connections share
 //! - `store`: topics and their messages, in memory and on disk
-//! - `push`: how new messages come to those who follow them
+//! - `push`: delivers new messages to subscribers
 //! - `home`: brokers that work together
-//! - `log`, `metrics`: who did what, and how often
-//! - `objects`: JSON objects, one after another
-//! - `verbs`: what is asked of a broker that runs, from the command line
+//! - `log`, `metrics`: who did what, and counters
+//! - `objects`: reads a stream of JSON objects
+//! - `verbs`: commands to a running broker
 
 #![forbid(unsafe_code)]
 

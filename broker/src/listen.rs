@@ -1,7 +1,8 @@
-//! The socket that clients connect to, and what is waited for until there is one.
+//! Opens the socket that clients connect to, and waits for it if necessary.
 //!
-//! A broker that was just killed keeps its port until the system has taken it down. At boot, a
-//! network may get its address only after the broker has started. Both are waited for, and said.
+//! A broker that was just killed keeps its port until the system has closed it. At boot, the
+//! network may get its address after the broker has started. The broker waits for both, and says
+//! so.
 
 use crate::error::Error;
 use std::io::{self, ErrorKind, Write};

@@ -1,9 +1,8 @@
-//! What clients and the service manager hear while the journal is read.
+//! Answers clients and the service manager while the journal is read.
 //!
-//! `GET /livez` is 200 from the first moment on, so that nobody takes a long start for a dead
-//! process; every other request is 503, and `/readyz` says how far the start is. JSON and text
-//! sessions wait until the broker serves. One thread does all of this, over sockets that do not
-//! block.
+//! `GET /livez` is 200 from the beginning, so that nobody takes a long start for a dead process.
+//! Every other request is 503, and `/readyz` says how far the start is. JSON and text sessions wait
+//! until the broker serves. One thread does all of this, over non-blocking sockets.
 
 use crate::notify;
 use crate::store::journal::Progress;

@@ -1,20 +1,20 @@
-//! The log: a line for everything that clients do, where `--log` asks for it. Reads are many, and
-//! are noted where `--log-reads` asks for them as well.
+//! The log: a line for each action of a client, if `--log` is given. Reads are frequent, so they
+//! are logged only with `--log-reads`.
 //!
 //! ```text
 //! 2026-11-21 05:20:07.341Z 127.0.0.1:50712 published "Sports" messages=1 offset=7 ok
 //! 2026-11-21 05:20:09.118Z 127.0.0.1:50714 created "Sports" refused=409 "Topic already exists"
 //! ```
 //!
-//! When (UTC), who, what, to which topic or peer, and how it ended. What comes from outside stands
-//! in quotes, as a JSON string in ASCII: no name can forge a line or move a cursor. Who is the
-//! address of the connection whose thread does it; `-` where the broker itself does.
+//! A line has the time (UTC), the client, the action, its topic or peer, and the result. Text from
+//! outside is quoted as a JSON string in ASCII, so no name can forge a line or move a cursor. The
+//! client is the address of the connection whose thread acts; `-` is the broker itself.
 //!
 //! # Guarantee
 //!
-//! Nobody waits for the disk: lines go to a thread of their own, through a queue. Where the queue
-//! is full, lines are left out, and the next line that is written says how many. Without `--log`
-//! nothing is made or kept. A file that was moved away gets no further line: a new one is begun.
+//! Nobody waits for the disk: a queue leads to a thread that writes. If the queue is full, lines
+//! are dropped, and the next line says how many. Without `--log` there is no queue and no thread.
+//! If the file is moved away, a new one is begun.
 
 use crate::refusal::Refusal;
 use crate::store::admission::Receipt;

@@ -1,4 +1,4 @@
-//! The broker's program: flags in, exit status out. Everything else is in the library.
+//! The program `broker`. Everything else is in the library.
 
 #![forbid(unsafe_code)]
 

@@ -1,11 +1,11 @@
-//! What the broker counts.
+//! The counters of the broker.
 //!
-//! Counting is one addition to an atomic number for each batch, piece or connection, never for
-//! each message: nothing waits and nothing is allocated.
+//! Each batch, piece or connection adds to an atomic number; single messages do not. So nothing
+//! waits and nothing is allocated.
 //!
 //! # Not here
 //!
-//! How it is shown (`door/http/metrics.rs`); numbers per topic: `GET /topics` has them.
+//! How the counters are shown (`door/http/metrics.rs`), and numbers for each topic (`GET /topics`).
 
 use common::clock;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,7 +1,7 @@
 //! Tells the service manager how far the start is: the protocol of systemd's `Type=notify`.
 //!
-//! One datagram for each word, to the socket that `NOTIFY_SOCKET` names. Where there is none, or
-//! nobody reads it, nothing happens: no broker fails because of its supervisor.
+//! Each report is one datagram to the socket that `NOTIFY_SOCKET` names. Errors are ignored: the
+//! broker must not fail because of its supervisor.
 
 use std::env;
 use std::ffi::OsStr;

@@ -1,4 +1,4 @@
-//! JSON objects from a connection: one after another, however they are cut into pieces.
+//! Reads JSON objects from a connection, in pieces of any size.
 
 use common::json::{self, Boundary, Value};
 

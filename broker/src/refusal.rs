@@ -1,6 +1,6 @@
-//! Why the broker refuses what a client asks, and what each refusal is in HTTP.
+//! The refusals: why the broker does not do what a client asks.
 //!
-//! Every door shows the same text; each refusal is stated once, with its HTTP status.
+//! Each has one text for every door and one HTTP status, both stated here.
 
 use common::json::Object;
 use common::limits::RATE_MIN;

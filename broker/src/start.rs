@@ -1,4 +1,4 @@
-//! From a command line to a broker that serves.
+//! Starts a broker from a command line.
 
 use crate::access::{Access, Tokens};
 use crate::broker::Broker;

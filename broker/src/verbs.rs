@@ -1,7 +1,7 @@
-//! The verbs: what a person or a script asks of a broker that runs, one request over HTTP each.
+//! The verbs: commands to a running broker, each one request over HTTP.
 //!
-//! A table on a terminal, tab-separated lines through a pipe, and what the broker said with
-//! `--json`. Nothing is repeated: whoever calls knows whether to wait.
+//! Output is a table on a terminal, tab-separated lines through a pipe, and the broker's own answer
+//! with `--json`. Nothing is repeated: the caller knows whether to wait.
 //!
 //! # Not here
 //!

@@ -1,4 +1,4 @@
-//! Every rule at its edge.
+//! Each rule at its limits.
 
 use super::*;
 

@@ -1,15 +1,14 @@
-//! Tokens, and what each of them may do.
+//! Tokens and their rights.
 //!
-//! A file holds a token a line: `TOKEN [RIGHTS [PATTERN…]]`, with a tab between two fields. Rights
-//! are `read`, `write` and `admin`, joined by commas; without them a token may do everything.
-//! Patterns choose the topics that it is for; without one, all are.
+//! A file has one token a line: `TOKEN [RIGHTS [PATTERN…]]`, with tabs between the fields. Rights
+//! are `read`, `write` and `admin`, joined by commas; a token without rights may do everything.
+//! Patterns limit a token to topics; a token without patterns is for all topics.
 //!
 //! # Guarantee
 //!
-//! Tokens are compared in a time that does not depend on their bytes, and are never shown. A file
-//! that changes is read again within seconds, and connections whose token is gone, or may do
-//! something else now, are ended. A file that cannot be used changes nothing: it never opens the
-//! broker.
+//! The time to compare a token does not depend on its bytes, and no token is ever shown. A file
+//! that changes is read again within seconds; connections whose token was removed or changed are
+//! ended. A file that cannot be used changes nothing: it never opens the broker.
 
 use crate::refusal::Refusal;
 use common::pattern::Pattern;

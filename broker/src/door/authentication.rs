@@ -1,9 +1,8 @@
-//! How a JSON or text connection authenticates: with the token, before anything else is done for
-//! it.
+//! Authenticates a JSON or text connection: its first command must be the token.
 //!
 //! # Not here
 //!
-//! HTTP, where every request carries the token (`http/head.rs`); wrong ones are counted there too.
+//! HTTP, where each request carries the token (`http/head.rs`). Both count wrong tokens.
 
 use crate::access::{Access, Grant};
 use crate::refusal::Refusal;

@@ -1,4 +1,4 @@
-//! A topic's bounds as fields of a JSON object: `keep_messages`, `keep_bytes`, `keep_for`.
+//! The bounds of a topic as fields of a JSON object: `keep_messages`, `keep_bytes`, `keep_for`.
 
 use super::fields::field;
 use crate::refusal::Refusal;

@@ -1,13 +1,12 @@
-//! What the JSON and the text door share: a connection whose client sends one command after
+//! The common part of the JSON and the text door: a connection that sends commands one after
 //! another.
 //!
-//! All complete commands of the read buffer are handled together: publishes that follow one
-//! another become one batch, and all answers leave with one write. Answers come in the order of
-//! their commands.
+//! All complete commands of the read buffer are handled together: successive publishes become one
+//! batch, and all answers are sent with one write, in the order of the commands.
 //!
 //! # Not here
 //!
-//! What a command looks like, and what it does: a [`Protocol`] each.
+//! The form of a command, and what it does: each door is a [`Protocol`].
 
 use super::ANSWERS_SIZE;
 use super::authentication::Authentication;

@@ -1,7 +1,7 @@
-//! The fields of a command: JSON values that have to be text, numbers, topics.
+//! Reads the fields of a command: text, numbers, topics.
 //!
-//! A field that does not stand there is not wrong by itself; one of another type, or one that
-//! stands there twice, is.
+//! A missing field is no error by itself. A field of the wrong type is one, and a field that occurs
+//! twice.
 
 use crate::refusal::Refusal;
 use crate::store::entry;

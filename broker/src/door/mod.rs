@@ -1,7 +1,7 @@
-//! The doors: one protocol each, all in front of the same topics.
+//! The doors: each speaks one protocol, and all lead to the same topics.
 //!
-//! There is one port. The first bytes of a connection choose its door; white space before them
-//! does not count.
+//! There is one port. The first bytes of a connection choose its door; leading white space is
+//! ignored.
 
 mod authentication;
 mod bounds;

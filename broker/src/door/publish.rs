@@ -1,4 +1,4 @@
-//! A publish as a JSON object, and the receipt that answers it: the same fields in every door.
+//! A publish as a JSON object, and its answer: the same fields in every door.
 
 use super::fields;
 use crate::access::{Grant, Right};

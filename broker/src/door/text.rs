@@ -1,9 +1,9 @@
 //! The text door: `SUBSCRIBE topic id`, `UNSUBSCRIBE topic id`, `PUBLISH topic message… id`, and
-//! `AUTH token` first where a token is asked for.
+//! `AUTH token` first if a token is needed.
 //!
-//! A subscription belongs to the id, and acknowledges what was written: it outlives the
-//! connection, and the next SUBSCRIBE by that id brings all its topics back, with what was
-//! published meanwhile. Only what does not parse is answered.
+//! A subscription belongs to the id, and writing a message acknowledges it. So it outlives the
+//! connection: the next SUBSCRIBE by that id resumes all its topics, and sends what was published
+//! in the meantime. A line is answered only if it cannot be read or is refused.
 
 use super::commands::{Commands, Next, Protocol};
 use crate::access::Right;

@@ -1,5 +1,4 @@
-//! The limit of connections: how many there may be, what bounds them, and which is closed for a new
-//! one.
+//! The connection limit: how many connections there may be, and which one is closed for a new one.
 
 use crate::activity::{Activity, Role};
 use crate::control_group;

@@ -1,8 +1,8 @@
-//! The accept loop: a thread for each connection, and an answer for those past the limit.
+//! The accept loop: a thread for each connection, and an answer for connections beyond the limit.
 //!
 //! - `connection_limit`: how many connections there may be
-//! - `input_budget`: memory for what they have sent in part
-//! - `tcp_table`: what of their answers has arrived, and which clients have vanished
+//! - `input_budget`: memory for incomplete input
+//! - `tcp_table`: how much of an answer has arrived, and which clients have vanished
 
 pub(crate) mod connection_limit;
 pub(crate) mod input_budget;

@@ -1,18 +1,17 @@
-//! What the kernel knows of connections: how much of what was written has not arrived yet, and
-//! whose client has vanished.
+//! The kernel's table of connections: how much written data has not arrived yet, and which clients
+//! have vanished.
 //!
-//! What the broker writes goes into buffers of the kernel first, megabytes of them for a client
-//! that does not read. And where the client's machine, or the way to it, is gone without a word,
-//! the buffers take all that an event stream has for minutes. The kernel's table of connections
-//! (`/proc/net/tcp`, `tcp6`) tells: how much is queued; and what was sent again and is not
-//! acknowledged, or asked in vain. A client that is alive and does not read acknowledges both.
+//! The kernel buffers megabytes for a client that does not read. It does the same for minutes if
+//! the client's machine is gone without a word. Its table of connections (`/proc/net/tcp`, `tcp6`)
+//! shows the queued bytes, and whether data or probes were sent again without an answer. A client
+//! that is alive acknowledges both, even if it does not read.
 //!
-//! There is no thread for it: one of those who ask reads the table for all.
+//! There is no thread for this: one of the threads that ask reads the table for all of them.
 //!
 //! # Not here
 //!
-//! Systems without such a table: there all that was written counts as arrived, and TCP itself gives
-//! up on a client that vanished, after a quarter of an hour or so.
+//! Systems without such a table. There all written data counts as arrived, and TCP closes the
+//! connection of a vanished client after about a quarter of an hour.
 
 use std::collections::HashMap;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Rows for people and for programs: aligned under a head on a terminal, else separated by tabs.
+//! A table: aligned with a head on a terminal, else separated by tabs.
 
 use std::io::{self, Write};
 

@@ -1,7 +1,7 @@
-//! Answers of the HTTP door, as bytes.
+//! Writes the answers of the HTTP door.
 //!
-//! One function writes every head, one writes every refusal. Every answer has a `Date` (RFC 9110
-//! §6.6.1) and a length; nothing that a client sent reaches a head.
+//! One function writes every head, another one every refusal. Every answer has a `Date` (RFC 9110
+//! §6.6.1) and a length. Nothing that a client sent gets into a head.
 
 use super::Manner;
 use super::metrics;

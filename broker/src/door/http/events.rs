@@ -1,7 +1,7 @@
 //! `GET /events`: the messages of topics as server-sent events (WHATWG HTML, chapter 9.2).
 //!
-//! The id of an event is a place in every topic of the stream, so `Last-Event-ID` goes on right
-//! behind the last event seen, in all of them.
+//! The id of an event is a cursor for every topic of the stream. So `Last-Event-ID` continues right
+//! after the last event, in all topics.
 
 use super::route::EventsQuery;
 use super::{Door, End, Manner};

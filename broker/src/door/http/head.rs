@@ -1,4 +1,4 @@
-//! Checks of a request's head, before it is routed: its address, its origin, its token.
+//! Checks the head of a request before it is routed: host, origin, token.
 
 use super::route::METHODS;
 use crate::access::{Access, Grant};

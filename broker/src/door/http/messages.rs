@@ -1,7 +1,7 @@
-//! `GET /messages`: a topic as plain text, a message a line.
+//! `GET /messages`: a topic as plain text, one message a line.
 //!
-//! The end is fixed before the first byte is sent, so the answer has a length; the list itself is
-//! copied and sent piece by piece, and publishers go on meanwhile.
+//! The end of the answer is fixed before the first byte is sent, so the answer has a length. The
+//! list is copied and sent piece by piece; publishers are not held up.
 
 use super::route::MessagesQuery;
 use super::{Door, End, Manner};

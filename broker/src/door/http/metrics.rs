@@ -1,7 +1,7 @@
-//! `GET /metrics`: what Prometheus reads, in its text format, version 0.0.4.
+//! `GET /metrics`: the metrics in the text format of Prometheus, version 0.0.4.
 //!
-//! Names and units keep to its conventions. No label holds what a client sent, so clients cannot
-//! add series.
+//! Names and units follow its conventions. Labels hold nothing that a client sent, so clients
+//! cannot add series.
 
 use crate::broker::Broker;
 use crate::metrics::{BOUNDS, Connections, Histogram, STATUS_MIN};

@@ -1,8 +1,8 @@
-//! The HTTP door: requests in, answers out, one connection at a time.
+//! The HTTP door: reads requests and writes answers, one connection at a time.
 //!
-//! All complete requests of the read buffer are handled together: publishes that follow one
-//! another become one batch, and all answers leave with one write. A connection is closed after
-//! any answer that was given before its request was wholly read (RFC 9112 §9.6).
+//! All complete requests of the read buffer are handled together: successive publishes become one
+//! batch, and all answers are sent with one write. If a request is answered before it was read
+//! completely, its connection is closed (RFC 9112 §9.6).
 
 mod answer;
 mod events;

@@ -1,8 +1,7 @@
-//! `GET /`: the page, for people.
+//! `GET /`: the page for people.
 //!
-//! It is built from the files in `page/` and served as one, so it works with no other server and
-//! no network, and a strict policy can name its one script and its one style sheet by their
-//! digests.
+//! It is built from the files in `page/` and served as one file. So it needs no other server and no
+//! network, and a strict policy can name its one script and its one style sheet by their digests.
 
 #[cfg(test)]
 mod tests;

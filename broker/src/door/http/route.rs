@@ -1,4 +1,4 @@
-//! From a request's head to what it asks for.
+//! Routes a request: from its head to what it asks for.
 
 use crate::access::{Grant, Right};
 use crate::door::fields;

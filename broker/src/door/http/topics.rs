@@ -1,4 +1,4 @@
-//! `/topics` and `/topics/T`: the topics as resources.
+//! `/topics` and `/topics/T`: topics as resources.
 
 use super::answer::Type;
 use super::route::TopicsCall;

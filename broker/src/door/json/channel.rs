@@ -1,7 +1,7 @@
-//! The dialect of channels: SUBSCRIBE, UNSUBSCRIBE and PUBLISH, with pushed MESSAGEs.
+//! The dialect `channel`: SUBSCRIBE, UNSUBSCRIBE and PUBLISH, with pushed MESSAGEs.
 //!
-//! Live only: nothing from before a subscription is sent, and it ends with the connection. A
-//! publish is not answered unless it is refused.
+//! It is live: only messages published after a subscription are sent, and the subscription ends
+//! with the connection. A publish is answered only if it is refused.
 
 use super::Json;
 use crate::door::commands::Commands;

@@ -1,4 +1,4 @@
-//! The commands of an index, and of brokers that look for a ring: the dialect of topics.
+//! Commands of the dialect `topic` for the index, and for finding a ring of brokers.
 
 use super::Json;
 use super::topic::{stream, success};

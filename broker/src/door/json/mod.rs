@@ -1,9 +1,7 @@
-//! The JSON door: one object after another in, one line each out.
+//! The JSON door: one object after another in, one line for each out.
 //!
-//! An object is handled as soon as it is complete; line breaks between objects mean nothing.
-//!
-//! There are two dialects, told apart by the key that names the topic: `channel.rs` and
-//! `topic.rs`.
+//! An object is handled as soon as it is complete; line breaks between objects do not matter. There
+//! are two dialects, `channel.rs` and `topic.rs`; the key that names the topic tells which.
 
 mod channel;
 mod index;

@@ -1,4 +1,4 @@
-//! The dialect of topics: every command is answered, in order.
+//! The dialect `topic`: every command is answered, in order.
 
 use super::{Dialect, Json};
 use crate::access::Right;

@@ -1,4 +1,4 @@
-//! The page's policy names the script and the style sheet that the page's file holds.
+//! The page's policy has the digests of its script and its style sheet.
 
 use super::*;
 
