@@ -4,6 +4,18 @@
 //! id, and each message is checked before it is stored. The rows `in-flight`, `bulk` and
 //! `end-to-end` of the benchmark show it.
 
+/// The number at the front of `input`, and what follows it.
+#[must_use]
+pub fn decimal_prefix(input: &[u8]) -> Option<(u64, &[u8])> {
+    let mut rest = input;
+    let mut number = 0_u64;
+    while let Some((digit @ b'0'..=b'9', after)) = rest.split_first() {
+        number = number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+        rest = after;
+    }
+    (rest.len() < input.len()).then_some((number, rest))
+}
+
 /// Writes a number in decimal.
 pub fn write_decimal(out: &mut Vec<u8>, number: u64) {
     // The longest, 2^64 - 1, has 20 digits.

@@ -37,6 +37,6 @@ mod write;
 
 pub use boundary::Boundary;
 pub use object::{Array, Charset, Json, Object};
-pub use parse::{Error, parse, parse_prefix};
+pub use parse::{Error, parse, parse_prefix, string_prefix};
 pub use value::Value;
 pub use write::{write_string, write_string_ascii};

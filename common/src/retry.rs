@@ -66,35 +66,22 @@ impl<T, E> From<T> for Failure<T, E> {
     }
 }
 
-/// Whoever repeats what failed in passing.
-pub trait Retry {
-    /// Why an attempt failed that may succeed later.
-    type Trouble;
-    /// Why there are no more attempts.
-    type Error;
-
-    /// An attempt failed: waits until the next one is due.
-    ///
-    /// # Errors
-    ///
-    /// When there is to be no next one.
-    fn failed(&mut self, trouble: Self::Trouble) -> Result<(), Self::Error>;
-
-    /// Calls `attempt` until it does not fail in passing.
-    ///
-    /// # Errors
-    ///
-    /// What can get no better by trying again.
-    fn repeat<R>(
-        &mut self,
-        mut attempt: impl FnMut(&mut Self) -> Result<R, Failure<Self::Trouble, Self::Error>>,
-    ) -> Result<R, Self::Error> {
-        loop {
-            match attempt(self) {
-                Ok(done) => return Ok(done),
-                Err(Failure::Passing(trouble)) => self.failed(trouble)?,
-                Err(Failure::Final(error)) => return Err(error),
-            }
+/// Calls `attempt` until it does not fail in passing; after each time that it does, `failed` waits
+/// until the next attempt is due, or says that there is to be none.
+///
+/// # Errors
+///
+/// What can get no better by trying again.
+pub fn repeat<S, R, T, E>(
+    subject: &mut S,
+    failed: impl Fn(&mut S, T) -> Result<(), E>,
+    mut attempt: impl FnMut(&mut S) -> Result<R, Failure<T, E>>,
+) -> Result<R, E> {
+    loop {
+        match attempt(subject) {
+            Ok(done) => return Ok(done),
+            Err(Failure::Passing(trouble)) => failed(subject, trouble)?,
+            Err(Failure::Final(error)) => return Err(error),
         }
     }
 }

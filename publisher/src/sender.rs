@@ -8,10 +8,10 @@
 //! success.
 
 use crate::error::Error;
-use common::client::{self, Broker, Failure, Refusal, Remote, Trouble};
+use common::client::{Broker, Failure, Refusal, Remote, Trouble};
 use common::json::Object;
 use common::random::random;
-use common::retry::{Outage, Retry};
+use common::retry::{Outage, repeat};
 use std::collections::HashMap;
 
 #[cfg(test)]
@@ -54,7 +54,8 @@ impl Sender {
     ///
     /// When the broker refuses it, or did not take it in the time that was given.
     pub(crate) fn publish(&mut self, topic: &str, message: &str) -> Result<(), Error> {
-        let result = self.repeat(|sender| {
+        let failed = |sender: &mut Sender, trouble| sender.broker.wait(&mut sender.outage, trouble);
+        let result = repeat(self, failed, |sender| {
             while let Err(refusal) = sender.attempt(topic, message)? {
                 sender.refused(topic, refusal)?;
             }
@@ -119,14 +120,5 @@ impl Sender {
             }
             refusal => Err(self.broker.refused(topic, refusal).into()),
         }
-    }
-}
-
-impl Retry for Sender {
-    type Trouble = Trouble;
-    type Error = client::Error;
-
-    fn failed(&mut self, trouble: Trouble) -> Result<(), client::Error> {
-        self.broker.wait(&mut self.outage, trouble)
     }
 }

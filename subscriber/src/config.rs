@@ -1,6 +1,7 @@
 //! The command line of the subscriber.
 
-use crate::print::{Begin, Print};
+use crate::print::Print;
+use common::client::Start;
 use common::flags::{Arguments, Error, Program, is_word};
 use common::location::Location;
 use std::path::PathBuf;
@@ -64,11 +65,11 @@ const PRINT_FLAGS: [&str; 7] = ["from", "last", "since", "count", "time", "json"
 
 fn print(arguments: &Arguments) -> Result<Print, Error> {
     let (from, last) = (arguments.number("from")?, arguments.number("last")?);
-    let begin = match (from, last, arguments.value("since")) {
-        (None, None, None) => Begin::Now,
-        (Some(offset), None, None) => Begin::Offset(offset),
-        (None, Some(count), None) => Begin::Last(count),
-        (None, None, Some(time)) => Begin::Since(time.to_owned()),
+    let start = match (from, last, arguments.value("since")) {
+        (None, None, None) => Start::Now,
+        (Some(offset), None, None) => Start::Offset(offset),
+        (None, Some(count), None) => Start::Last(count),
+        (None, None, Some(time)) => Start::Since(time.to_owned()),
         _ => return Err(Error::combination("of --from, --last and --since only one can be given")),
     };
     if arguments.has("time") && arguments.has("json") {
@@ -83,7 +84,7 @@ fn print(arguments: &Arguments) -> Result<Print, Error> {
     }
     Ok(Print {
         topics,
-        begin,
+        start,
         count: arguments.number("count")?,
         output: arguments.value("output").filter(|file| *file != "-").map(PathBuf::from),
         is_json: arguments.has("json"),
@@ -117,17 +118,17 @@ mod tests {
         };
         let expected = Print {
             topics: vec!["t".to_owned()],
-            begin: Begin::Offset(0),
+            start: Start::Offset(0),
             count: Some(2),
             output: None,
             is_json: false,
             has_time: false,
         };
         assert_eq!(print(&["--topic=t", "--from=0", "--count", "2", "--output=-"]), expected);
-        assert_eq!(print(&["--topic=t", "--last=5"]).begin, Begin::Last(5));
-        assert_eq!(print(&["--topic=t", "--since=1h"]).begin, Begin::Since("1h".to_owned()));
+        assert_eq!(print(&["--topic=t", "--last=5"]).start, Start::Last(5));
+        assert_eq!(print(&["--topic=t", "--since=1h"]).start, Start::Since("1h".to_owned()));
         let two = print(&["--topic=t", "--topic", "u", "--json"]);
-        assert!(two.is_json && two.begin == Begin::Now && two.topics == ["t", "u"]);
+        assert!(two.is_json && two.start == Start::Now && two.topics == ["t", "u"]);
         for arguments in [
             &["--topic=t", "--from=-1"][..],
             &["--topic=t", "--from=1", "--last=1"],

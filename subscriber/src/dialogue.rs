@@ -12,7 +12,7 @@ use common::connect::{CONNECT_TIMEOUT, connect};
 use common::connection::{self, Connection};
 use common::http::client;
 use common::limits::{BODY_SIZE_MAX, TEXT_LINE_OVERHEAD};
-use common::retry::{self, Outage, Retry};
+use common::retry::{self, Outage};
 use common::terminal::{above_prompt, escaped};
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::Arc;
@@ -58,7 +58,11 @@ pub(crate) fn converse(broker: Broker, id: &str) -> Result<(), Error> {
     thread::spawn(move || listen(io::stdin().lock(), &typed, prompt));
     let broker = broker.on_notice(move |notice| tell(prompt, notice));
     let outage = broker.outage();
-    match (Dialogue { broker, outage, topics, prompt }).repeat(Dialogue::run) {
+    let mut dialogue = Dialogue { broker, outage, topics, prompt };
+    let failed = |dialogue: &mut Dialogue, trouble| {
+        Ok(dialogue.broker.wait(&mut dialogue.outage, trouble)?)
+    };
+    match retry::repeat(&mut dialogue, failed, Dialogue::run) {
         // A reader that has closed standard output has seen enough.
         Err(Error::Write { cause, .. }) if cause.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
@@ -91,15 +95,6 @@ impl Dialogue {
             Some(reason) => refused(&self.broker, &reason),
             None => Trouble::from(client::Error::Closed).into(),
         })
-    }
-}
-
-impl Retry for Dialogue {
-    type Trouble = Trouble;
-    type Error = Error;
-
-    fn failed(&mut self, trouble: Trouble) -> Result<(), Error> {
-        Ok(self.broker.wait(&mut self.outage, trouble)?)
     }
 }
 

@@ -19,7 +19,7 @@ use crate::request::{self, Cursor, PATIENCE, Position};
 use common::bytes;
 use common::client::{self, Broker, Refusal, Remote, Start, Subscriber, Trouble};
 use common::http::client as http;
-use common::retry::{self, Outage, Retry};
+use common::retry::{self, Outage};
 use std::io::{self, ErrorKind, IsTerminal};
 use std::mem;
 use std::path::Path;
@@ -38,7 +38,8 @@ const POLL_PAUSE: Duration = Duration::from_millis(250);
 
 /// Keeps the file equal to the topic. Returns only when it cannot.
 pub(crate) fn keep(broker: Broker, topic: String, path: &Path) -> Result<(), Error> {
-    Keeper::new(broker, topic, Received::open(path)?).repeat(|keeper| {
+    let mut keeper = Keeper::new(broker, topic, Received::open(path)?);
+    retry::repeat(&mut keeper, Keeper::failed, |keeper| {
         loop {
             let pace = keeper.round()?;
             keeper.broker.succeeded(&mut keeper.outage);
@@ -278,23 +279,6 @@ impl Keeper {
         }
     }
 
-    /// Sets the file aside, for a reason that the user hears.
-    fn set_aside(&mut self, reason: &str) -> Result<(), Error> {
-        self.stream = None;
-        self.differences = 0;
-        if let Some(old) = self.received.set_aside()? {
-            let path = self.received.path().display();
-            let old = old.display();
-            PROGRAM.say(format_args!("{reason}: {path} is kept as {old}, and begins again"));
-        }
-        Ok(())
-    }
-}
-
-impl Retry for Keeper {
-    type Trouble = Obstacle;
-    type Error = Error;
-
     fn failed(&mut self, obstacle: Obstacle) -> Result<(), Error> {
         match obstacle {
             Obstacle::Broker(trouble) => self.broker.wait(&mut self.outage, trouble)?,
@@ -304,6 +288,18 @@ impl Retry for Keeper {
                     return Err(Error::Write { path: Some(path.to_owned()), cause });
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Sets the file aside, for a reason that the user hears.
+    fn set_aside(&mut self, reason: &str) -> Result<(), Error> {
+        self.stream = None;
+        self.differences = 0;
+        if let Some(old) = self.received.set_aside()? {
+            let path = self.received.path().display();
+            let old = old.display();
+            PROGRAM.say(format_args!("{reason}: {path} is kept as {old}, and begins again"));
         }
         Ok(())
     }

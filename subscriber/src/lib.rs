@@ -31,7 +31,7 @@ mod topic_file;
 
 pub use config::{Config, Form, PROGRAM};
 pub use error::Error;
-pub use print::{Begin, Print};
+pub use print::Print;
 
 use common::client::Broker;
 use std::path::Path;

@@ -15,7 +15,7 @@ use common::flags::nearest;
 use common::json::{self, Charset, Object};
 use common::terminal::escaped;
 use std::fs::File;
-use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub struct Print {
     /// The topics' names.
     pub topics: Vec<String>,
     /// The first message of each.
-    pub begin: Begin,
+    pub start: Start,
     /// How many messages; `None` for all that ever come.
     pub count: Option<u64>,
     /// The file to print to; `None` for standard output.
@@ -44,82 +44,59 @@ pub struct Print {
     pub has_time: bool,
 }
 
-/// The first message that is printed.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Begin {
-    /// The next that is published.
-    Now,
-    /// That at this offset.
-    Offset(u64),
-    /// The first of the last so many.
-    Last(u64),
-    /// The first since then.
-    Since(String),
-}
-
 impl Print {
     /// Prints until so many messages were printed.
     ///
     /// A reader that has closed standard output has seen enough: that is a success.
     pub(crate) fn run(self, broker: &Broker) -> Result<(), Error> {
-        let output: Box<dyn Write> = match &self.output {
+        let mut output: Box<dyn Write> = match &self.output {
             Some(path) => {
                 let fail = |cause| Error::File { path: path.clone(), cause };
                 Box::new(File::create(path).map_err(fail)?)
             }
             None => Box::new(io::stdout()),
         };
-        let is_terminal = self.output.is_none() && io::stdout().is_terminal();
-        let output = BufWriter::with_capacity(BUFFER_SIZE, output);
-        match self.print(broker, output, is_terminal) {
+        match self.print(broker, &mut output) {
             Err(Error::Write { cause, .. }) if cause.kind() == ErrorKind::BrokenPipe => Ok(()),
             result => result,
         }
     }
 
-    fn print(
-        &self,
-        broker: &Broker,
-        mut output: BufWriter<Box<dyn Write>>,
-        is_terminal: bool,
-    ) -> Result<(), Error> {
-        let fail = |cause| Error::Write { path: self.output.clone(), cause };
+    fn print(&self, broker: &Broker, output: &mut impl Write) -> Result<(), Error> {
+        let is_terminal = self.output.is_none() && io::stdout().is_terminal();
         let mut left = self.count.unwrap_or(u64::MAX);
         let mut subscriber = Subscriber::new(broker.clone());
         if left > 0 {
             self.subscribe(broker, &mut subscriber)?;
         }
-        let mut line = Vec::new();
-        while left > 0 {
-            // What has come is printed together; nothing that was printed waits for what comes.
-            let mut event = subscriber.next_within(Duration::ZERO)?;
-            if event.is_none() {
-                output.flush().map_err(fail)?;
-                event = subscriber.next().transpose()?;
+        let mut lines = Vec::new();
+        loop {
+            // What has come is written together; nothing of it waits for what is still to come.
+            let event = if left > 0 { subscriber.next_buffered()? } else { None };
+            if event.is_none() || lines.len() >= BUFFER_SIZE {
+                let written = output.write_all(&lines).and_then(|()| output.flush());
+                written.map_err(|cause| Error::Write { path: self.output.clone(), cause })?;
+                lines.clear();
             }
+            let event = match event {
+                Some(event) => Some(event),
+                None if left > 0 => subscriber.next().transpose()?,
+                None => None,
+            };
             match event {
                 Some(Event::Message(message)) => {
-                    line.clear();
-                    self.write(&mut line, &message, is_terminal);
-                    output.write_all(&line).map_err(fail)?;
+                    self.write(&mut lines, &message, is_terminal);
                     left -= 1;
                 }
                 Some(event) => tell(&event),
-                None => break,
+                None => return Ok(()),
             }
         }
-        output.flush().map_err(fail)
     }
 
     fn subscribe(&self, broker: &Broker, subscriber: &mut Subscriber) -> Result<(), Error> {
         for topic in &self.topics {
-            let start = match &self.begin {
-                Begin::Now => Start::Now,
-                Begin::Offset(offset) => Start::Offset(*offset),
-                Begin::Last(count) => Start::Last(*count),
-                Begin::Since(time) => Start::Since(time),
-            };
-            subscriber.subscribe(topic, start)?;
+            subscriber.subscribe(topic, self.start.clone())?;
             if subscriber.cursor(topic).is_none() {
                 let near = near(broker, topic);
                 let near = near.map(|name| format!("; there is {name:?}")).unwrap_or_default();
@@ -189,7 +166,7 @@ mod tests {
     fn line(topics: &[&str], is_json: bool, has_time: bool, is_terminal: bool) -> String {
         let print = Print {
             topics: topics.iter().map(|&topic| topic.to_owned()).collect(),
-            begin: Begin::Now,
+            start: Start::Now,
             count: None,
             output: None,
             is_json,

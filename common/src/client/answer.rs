@@ -3,12 +3,6 @@
 use crate::json::{self, Value};
 use std::fmt;
 
-/// An answer to a command. What a success says beside that depends on the command.
-pub(super) enum Answer<'a> {
-    Success(Value<'a>),
-    Refusal(Refusal),
-}
-
 /// Why the broker did not do what it was asked to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -24,19 +18,16 @@ pub struct Refusal {
     pub first: Option<u64>,
 }
 
-impl<'a> Answer<'a> {
-    /// Reads an answer; nothing where the object is none.
-    pub(super) fn read(object: Value<'a>) -> Option<Answer<'a>> {
-        match object.get("status")?.as_str()? {
-            "success" => Some(Answer::Success(object)),
-            _ => {
-                let code = object.get("code").and_then(Value::as_u64);
-                // An error that is no judgement on a command says that the session is over.
-                let code = code.and_then(|code| code.try_into().ok()).unwrap_or(400);
-                Some(Answer::Refusal(Refusal::read(code, &object)))
-            }
-        }
+/// Reads the answer to a command: the object of a success, or why it was not done. Nothing where
+/// the object is no answer.
+pub(super) fn read(object: Value<'_>) -> Option<Result<Value<'_>, Refusal>> {
+    if object.get("status")?.as_str()? == "success" {
+        return Some(Ok(object));
     }
+    // An error that is no judgement on a command says that the session is over.
+    let code = object.get("code").and_then(Value::as_u64);
+    let code = code.and_then(|code| code.try_into().ok()).unwrap_or(400);
+    Some(Err(Refusal::read(code, &object)))
 }
 
 impl Refusal {
@@ -92,19 +83,16 @@ mod tests {
     use super::*;
 
     fn refusal(line: &str) -> Refusal {
-        match Answer::read(json::parse(line.as_bytes()).unwrap()) {
-            Some(Answer::Refusal(refusal)) => refusal,
-            _ => panic!("{line}"),
-        }
+        read(json::parse(line.as_bytes()).unwrap()).unwrap().unwrap_err()
     }
 
     #[test]
     fn an_answer_is_told_by_its_status() {
         let success = json::parse(br#"{"status":"success","message":"m","offset":7}"#).unwrap();
-        let Some(Answer::Success(value)) = Answer::read(success) else { panic!() };
+        let Some(Ok(value)) = read(success) else { panic!() };
         assert_eq!(value.get("offset").and_then(Value::as_u64), Some(7));
         let other = json::parse(br#"{"event":"message","topic":"t"}"#).unwrap();
-        assert!(Answer::read(other).is_none());
+        assert!(read(other).is_none());
     }
 
     #[test]

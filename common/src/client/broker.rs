@@ -27,33 +27,7 @@ pub struct Broker {
     listener: Option<Arc<Listener>>,
 }
 
-type Listener = dyn Fn(&Notice<'_>) + Send + Sync;
-
-/// What a program may want to tell its user, while it goes on.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Notice<'a> {
-    /// Attempts have failed for a second, or for thirty more; they go on.
-    Trouble {
-        /// Where the broker is.
-        address: &'a str,
-        /// What the last attempt met.
-        trouble: &'a Trouble,
-    },
-    /// After [`Notice::Trouble`], all is well again.
-    Recovered {
-        /// Where the broker is.
-        address: &'a str,
-    },
-    /// The broker no longer has what was published to this topic before. Publishing goes on in a
-    /// new epoch.
-    Forgotten {
-        /// Where the broker is.
-        address: &'a str,
-        /// The topic.
-        topic: &'a str,
-    },
-}
+type Listener = dyn Fn(&str) + Send + Sync;
 
 impl Broker {
     /// The broker at `HOST:PORT`, where the host may be a name. It asks for no token, and is
@@ -77,10 +51,11 @@ impl Broker {
         self
     }
 
-    /// Calls `listener`, on the thread that publishes or reads, with what the user may want to
-    /// hear.
+    /// Calls `listener`, on the thread that publishes or reads, with a line that the user may want
+    /// to see: that attempts have failed for a second, or for thirty more, that all is well again,
+    /// or that the broker has lost what was published before.
     #[must_use]
-    pub fn on_notice(mut self, listener: impl Fn(&Notice<'_>) + Send + Sync + 'static) -> Broker {
+    pub fn on_notice(mut self, listener: impl Fn(&str) + Send + Sync + 'static) -> Broker {
         self.listener = Some(Arc::new(listener));
         self
     }
@@ -100,7 +75,7 @@ impl Broker {
     /// An attempt succeeded. Tells the user who heard of failed ones.
     pub fn succeeded(&self, outage: &mut Outage) {
         if outage.end() {
-            self.notify(&Notice::Recovered { address: &self.address });
+            self.notify(format_args!("the broker at {} is there again", self.address));
         }
     }
 
@@ -112,7 +87,10 @@ impl Broker {
 
     /// Tells the user that the broker no longer has what was published to this topic before.
     pub fn forgotten(&self, topic: &str) {
-        self.notify(&Notice::Forgotten { address: &self.address, topic });
+        let address = &self.address;
+        self.notify(format_args!(
+            "the broker at {address} has lost what was published to {topic:?}; going on"
+        ));
     }
 
     /// An attempt failed: sleeps before the next one, and tells the user now and then.
@@ -121,11 +99,16 @@ impl Broker {
     ///
     /// [`Error::GaveUp`] when patience is at its end.
     pub fn wait(&self, outage: &mut Outage, trouble: Trouble) -> Result<(), Error> {
-        let notice = Notice::Trouble { address: &self.address, trouble: &trouble };
-        if !trouble.is_hopeless() && outage.wait(|| self.notify(&notice)) {
+        let address = &self.address;
+        let tell = || {
+            self.notify(format_args!(
+                "no success with the broker at {address} ({trouble}); trying again"
+            ));
+        };
+        if !trouble.is_hopeless() && outage.wait(tell) {
             return Ok(());
         }
-        Err(Error::GaveUp { address: self.address.clone(), trouble })
+        Err(Error::GaveUp { address: address.clone(), trouble })
     }
 
     /// A refusal with what the user can do about it: what a broker says of tokens is for programs.
@@ -154,9 +137,9 @@ impl Broker {
         Error::Refused { address, topic, code, reason }
     }
 
-    fn notify(&self, notice: &Notice<'_>) {
+    fn notify(&self, line: fmt::Arguments<'_>) {
         if let Some(listener) = &self.listener {
-            listener(notice);
+            listener(&line.to_string());
         }
     }
 }
@@ -174,20 +157,5 @@ impl fmt::Debug for Broker {
             .field("address", &self.address)
             .field("patience", &self.patience)
             .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Display for Notice<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Notice::Trouble { address, trouble } => {
-                write!(f, "no success with the broker at {address} ({trouble}); trying again")
-            }
-            Notice::Recovered { address } => write!(f, "the broker at {address} is there again"),
-            Notice::Forgotten { address, topic } => write!(
-                f,
-                "the broker at {address} has lost what was published to {topic:?}; going on"
-            ),
-        }
     }
 }

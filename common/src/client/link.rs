@@ -4,7 +4,7 @@
 //!
 //! Sending again what was lost with a connection: only the caller knows what that is.
 
-use super::answer::{Answer, Refusal};
+use super::answer::{self, Refusal};
 use super::broker::Broker;
 use super::error::{Error, Failure, Trouble};
 use crate::connect::{CONNECT_TIMEOUT, connect};
@@ -56,18 +56,23 @@ impl Link {
             let mut command = Vec::new();
             Object::new(&mut command).field("command", "auth").field("token", token).end_line();
             self.send(&command)?;
-            self.authenticate(left)?;
+            let patience = self.outage.attempt().min(left);
+            if let Err(refusal) = self.judgement(|_| Some(()), patience)? {
+                return Err(self.broker.refused("", refusal).into());
+            }
         }
         Ok(true)
     }
 
-    /// Reads what the broker says to the token.
-    fn authenticate(&mut self, patience: Duration) -> Result<(), Failure> {
-        let patience = self.outage.attempt().min(patience);
-        match self.judgement(|_| Some(()), patience)? {
-            Ok(()) => Ok(()),
-            Err(refusal) => Err(self.broker.refused("", refusal).into()),
-        }
+    /// Gives a command, and reads the answer as [`answer`](Link::answer) does.
+    pub(super) fn ask<T>(
+        &mut self,
+        command: &[u8],
+        read: impl Fn(&Value<'_>) -> Option<T>,
+    ) -> Result<Result<T, Refusal>, Failure> {
+        self.open(None)?;
+        self.send(command)?;
+        Ok(self.answer(command.len(), read)?)
     }
 
     /// Sends bytes. After any error the connection is of no further use.
@@ -97,12 +102,10 @@ impl Link {
         patience: Duration,
     ) -> Result<Result<T, Refusal>, Trouble> {
         let line = self.line(patience)?;
-        match json::parse(line).ok().and_then(Answer::read) {
-            Some(Answer::Success(value)) => read(&value).map(Ok).ok_or(INVALID),
-            Some(Answer::Refusal(refusal)) if refusal.is_passing() => {
-                Err(Trouble::Answer(refusal.reason))
-            }
-            Some(Answer::Refusal(refusal)) => Ok(Err(refusal)),
+        match json::parse(line).ok().and_then(answer::read) {
+            Some(Ok(value)) => read(&value).map(Ok).ok_or(INVALID),
+            Some(Err(refusal)) if refusal.is_passing() => Err(Trouble::Answer(refusal.reason)),
+            Some(Err(refusal)) => Ok(Err(refusal)),
             None => Err(invalid(line)),
         }
     }

@@ -58,7 +58,7 @@ mod subscriber;
 mod subscriptions;
 
 pub use answer::Refusal;
-pub use broker::{Broker, Notice};
+pub use broker::Broker;
 pub use error::{Error, Failure, Trouble};
 pub use event::{Event, Message};
 pub use publisher::{Publisher, Receipt};

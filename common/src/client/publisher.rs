@@ -2,12 +2,12 @@
 
 use super::answer::Refusal;
 use super::broker::Broker;
-use super::error::{Error, Failure, Trouble};
+use super::error::{Error, Failure};
 use super::link::{INVALID, Link};
 use super::queue::{BATCH_SIZE, Queue};
 use crate::json::{self, Object, Value};
 use crate::limits::{BODY_SIZE_MAX, TOPIC_NAME_SIZE_MAX};
-use crate::retry::Retry;
+use crate::retry::repeat;
 use crate::stream::StreamId;
 use crate::{clock, random};
 
@@ -31,7 +31,7 @@ const COMMAND_OVERHEAD: usize = 4 << 10;
 /// # When the broker has forgotten
 ///
 /// A broker that keeps nothing on disk and was restarted does not know the messages from before.
-/// It is found out with the next message: a `Notice` says so, and publishing goes on, in a new
+/// It is found out with the next message: a notice says so, and publishing goes on, in a new
 /// epoch, with what was not acknowledged.
 ///
 /// # When a message is refused
@@ -214,22 +214,13 @@ impl Publisher {
         self.check_topic(topic)?;
         self.flush()?;
         // A sequence that leaves a gap is refused, and the answer names the right one.
-        let mut command = Vec::new();
-        let mut object = Object::new(&mut command);
-        object.field("command", "publish").field("topic", topic).field("message", "");
-        object.field("publisher", &self.name).field("epoch", 0_u64).field("sequence", u64::MAX);
-        object.end_line();
-        let next = self.repeat(|publisher| {
-            publisher.open()?;
-            publisher.link.send(&command)?;
-            match publisher.link.answer(command.len(), Receipt::read)? {
-                Err(Refusal { expected: Some(expected), .. }) => Ok(expected),
-                Err(refusal) => Err(publisher.final_refusal(topic, refusal)),
-                Ok(_) => Err(INVALID.into()),
+        match self.probe(topic, "", u64::MAX, |_| None)? {
+            Ok(next) | Err(Refusal { expected: Some(next), .. }) => {
+                self.queue.set_next(topic, next);
+                Ok(next)
             }
-        })?;
-        self.queue.set_next(topic, next);
-        Ok(next)
+            Err(refusal) => Err(self.link.broker().refused(topic, refusal)),
+        }
     }
 
     /// The offset of the topic's first message under this name, which is `message`: for a
@@ -241,18 +232,26 @@ impl Publisher {
     /// [`Error`].
     pub fn first_offset(&mut self, topic: &str, message: &str) -> Result<Option<u64>, Error> {
         // A sequence that was taken is not appended again, and the answer says where it is.
+        let offset = |value: &Value<'_>| Some(value.get("offset").and_then(Value::as_u64));
+        let answer = self.probe(topic, message, 0, offset)?;
+        answer.map_err(|refusal| self.link.broker().refused(topic, refusal))
+    }
+
+    /// Publishes a message under a sequence that the broker does not append, for its answer.
+    /// Nothing may be on its way.
+    fn probe<T>(
+        &mut self,
+        topic: &str,
+        message: &str,
+        sequence: u64,
+        read: impl Fn(&Value<'_>) -> Option<T>,
+    ) -> Result<Result<T, Refusal>, Error> {
         let mut command = Vec::new();
         let mut object = Object::new(&mut command);
         object.field("command", "publish").field("topic", topic).field("message", message);
-        object.field("publisher", &self.name).field("epoch", 0_u64).field("sequence", 0_u64);
+        object.field("publisher", &self.name).field("epoch", 0_u64).field("sequence", sequence);
         object.end_line();
-        self.repeat(|publisher| {
-            publisher.open()?;
-            publisher.link.send(&command)?;
-            let offset = |value: &Value<'_>| Some(value.get("offset").and_then(Value::as_u64));
-            let answer = publisher.link.answer(command.len(), offset)?;
-            answer.map_err(|refusal| publisher.final_refusal(topic, refusal))
-        })
+        repeat(&mut self.link, Link::failed, |link| link.ask(&command, &read))
     }
 
     /// Bytes of messages that are not acknowledged yet.
@@ -261,9 +260,19 @@ impl Publisher {
         self.queue.size()
     }
 
+    /// Repeats what fails in passing.
+    fn repeat<R>(
+        &mut self,
+        attempt: impl FnMut(&mut Publisher) -> Result<R, Failure>,
+    ) -> Result<R, Error> {
+        repeat(self, |publisher, trouble| publisher.link.failed(trouble), attempt)
+    }
+
     /// Sends what may be sent, or else takes one answer.
     fn step(&mut self) -> Result<Option<Receipt>, Failure> {
-        self.open()?;
+        if self.link.open(None)? {
+            self.queue.forget_sent();
+        }
         self.output.clear();
         self.queue.write_unsent(&self.name, &mut self.output);
         if !self.output.is_empty() {
@@ -284,13 +293,6 @@ impl Publisher {
                 Ok(None)
             }
         }
-    }
-
-    fn open(&mut self) -> Result<(), Failure> {
-        if self.link.open(None)? {
-            self.queue.forget_sent();
-        }
-        Ok(())
     }
 
     /// The oldest batch was refused: finds out what is to be done about it.
@@ -320,7 +322,7 @@ impl Publisher {
                 } else if refusal.epoch.is_none() {
                     self.queue.renumber(&front.topic, 0);
                 }
-                Err(self.final_refusal(&front.topic, refusal))
+                Err(self.link.broker().refused(&front.topic, refusal).into())
             }
         }
     }
@@ -366,19 +368,6 @@ impl Publisher {
             }
         }
         Ok(())
-    }
-
-    fn final_refusal(&self, topic: &str, refusal: Refusal) -> Failure {
-        Failure::Final(self.link.broker().refused(topic, refusal))
-    }
-}
-
-impl Retry for Publisher {
-    type Trouble = Trouble;
-    type Error = Error;
-
-    fn failed(&mut self, trouble: Trouble) -> Result<(), Error> {
-        self.link.failed(trouble)
     }
 }
 

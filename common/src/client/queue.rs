@@ -27,9 +27,6 @@ const WINDOW_SIZE: usize = 4 << 20;
 /// between the broker and us, so it never waits for us to read while we wait for it to.
 const WINDOW_BATCHES: usize = 1024;
 
-/// Batches whose memory is kept for the next ones.
-const SPARE_MAX: usize = 2 * WINDOW_SIZE / BATCH_SIZE;
-
 /// How every batch begins.
 const HEAD: &[u8] = b"{\"messages\":[";
 
@@ -47,8 +44,6 @@ pub(super) struct Queue {
     sent_size: usize,
     /// The size of the others.
     unsent_size: usize,
-    /// Memory of batches that were acknowledged.
-    spare: Vec<Vec<u8>>,
 }
 
 /// The sequences of one topic.
@@ -131,10 +126,7 @@ impl Queue {
         is_open: bool,
     ) {
         let topic = self.place(topic);
-        let bytes = self.spare.pop().unwrap_or_default();
-        let mut batch =
-            Batch { topic, sequence: 0, count: 0, bytes, is_open, may_be_stored: false };
-        batch.bytes.extend_from_slice(HEAD);
+        let mut batch = Batch::new(topic, is_open);
         messages.for_each(|message| batch.add(message));
         if let Some(known) = self.topics.get_mut(topic) {
             batch.sequence = known.next;
@@ -228,16 +220,12 @@ impl Queue {
 
     /// Removes the oldest batch. Gives how many messages it had.
     pub(super) fn remove_front(&mut self) -> u64 {
-        let Some(mut batch) = self.batches.pop_front() else { return 0 };
+        let Some(batch) = self.batches.pop_front() else { return 0 };
         if self.sent > 0 {
             self.sent -= 1;
             self.sent_size -= batch.bytes.len();
         } else {
             self.unsent_size -= batch.bytes.len();
-        }
-        if batch.bytes.capacity() <= 2 * BATCH_SIZE && self.spare.len() < SPARE_MAX {
-            batch.bytes.clear();
-            self.spare.push(batch.bytes);
         }
         batch.count
     }
@@ -252,14 +240,7 @@ impl Queue {
         let messages = command.get("messages").and_then(Value::as_array).unwrap_or_default();
         let messages = messages.iter().filter_map(Value::as_str);
         let singles = messages.zip(batch.sequence..).map(|(message, sequence)| {
-            let mut single = Batch {
-                topic: batch.topic,
-                sequence,
-                count: 0,
-                bytes: HEAD.to_vec(),
-                is_open: false,
-                may_be_stored: false,
-            };
+            let mut single = Batch { sequence, ..Batch::new(batch.topic, false) };
             single.add(message);
             single
         });
@@ -298,6 +279,11 @@ impl Queue {
 }
 
 impl Batch {
+    fn new(topic: usize, is_open: bool) -> Batch {
+        let bytes = HEAD.to_vec();
+        Batch { topic, sequence: 0, count: 0, bytes, is_open, may_be_stored: false }
+    }
+
     fn add(&mut self, message: &str) {
         Array::resume(&mut self.bytes, Charset::Utf8).element(message);
         self.count += 1;

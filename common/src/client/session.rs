@@ -1,10 +1,10 @@
 //! Sends one command at a time: reads a part of a topic, creates or deletes a topic.
 
 use super::broker::Broker;
-use super::error::{Error, Trouble};
+use super::error::Error;
 use super::link::Link;
 use crate::json::{Object, Value};
-use crate::retry::Retry;
+use crate::retry::repeat;
 use crate::stream::{Cursor, StreamId};
 
 /// Asks a broker one thing at a time. What fails in passing is asked again.
@@ -115,22 +115,7 @@ impl Session {
         object.field("command", command).field("topic", topic);
         fields(&mut object);
         object.end_line();
-        self.repeat(|session| {
-            session.link.open(None)?;
-            session.link.send(&text)?;
-            match session.link.answer(text.len(), &read)? {
-                Ok(done) => Ok(done),
-                Err(refusal) => Err(session.link.broker().refused(topic, refusal).into()),
-            }
-        })
-    }
-}
-
-impl Retry for Session {
-    type Trouble = Trouble;
-    type Error = Error;
-
-    fn failed(&mut self, trouble: Trouble) -> Result<(), Error> {
-        self.link.failed(trouble)
+        let answer = repeat(&mut self.link, Link::failed, |link| link.ask(&text, &read))?;
+        answer.map_err(|refusal| self.link.broker().refused(topic, refusal))
     }
 }

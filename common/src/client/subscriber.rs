@@ -3,13 +3,13 @@
 use super::answer::Refusal;
 use super::broker::Broker;
 use super::error::{Error, Trouble};
-use super::event::{Event, Line, Message};
-use super::link::{Link, invalid};
+use super::event::{Event, Message};
+use super::link::Link;
 use super::session::Session;
 use super::subscriptions::{Start, Subscriptions};
 use crate::http::client;
 use crate::limits::ANSWER_TIMEOUT;
-use crate::retry::{Failure, Retry};
+use crate::retry::{self, Failure};
 use crate::stream::{Cursor, StreamId};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -55,7 +55,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// use common::client::{Broker, Event, Start, Subscriber};
 ///
 /// let mut subscriber = Subscriber::new(Broker::at("127.0.0.1:9000"));
-/// subscriber.subscribe("orders", Start::Name("billing"))?;
+/// subscriber.subscribe("orders", Start::Name("billing".to_owned()))?;
 /// while let Some(event) = subscriber.next() {
 ///     if let Event::Message(message) = event? {
 ///         println!("bill for {}", message.text);
@@ -102,7 +102,7 @@ impl Subscriber {
     /// # Errors
     ///
     /// [`Error::Refused`] with code 416 where the topic has not so many messages; [`Error`].
-    pub fn subscribe(&mut self, topic: &str, start: Start<'_>) -> Result<(), Error> {
+    pub fn subscribe(&mut self, topic: &str, start: Start) -> Result<(), Error> {
         if self.subscriptions.has(topic) {
             return Ok(());
         }
@@ -177,6 +177,25 @@ impl Subscriber {
         self.read(Instant::now().checked_add(time))
     }
 
+    /// The next event if it has come already: for whoever has other things to do before waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn next_buffered(&mut self) -> Result<Option<Event>, Error> {
+        if let Some(event) = self.waiting.pop_front() {
+            return Ok(Some(event));
+        }
+        self.repeat(|subscriber| {
+            while let Some(size) = subscriber.link.line_size() {
+                if let Some(event) = subscriber.take(size)? {
+                    return Ok(Some(event));
+                }
+            }
+            Ok(None)
+        })
+    }
+
     /// The next event; `None` if there was none before the deadline, or if nothing is subscribed
     /// to.
     fn read(&mut self, deadline: Option<Instant>) -> Result<Option<Event>, Error> {
@@ -219,13 +238,15 @@ impl Subscriber {
             commands.clear();
             self.heard = Instant::now();
         }
-        let Some(size) = self.link.line_size() else {
-            self.listen(deadline)?;
-            return Ok(None);
-        };
-        let line = self.link.take(size);
-        let line = Line::read(line).ok_or_else(|| invalid(line))?;
-        let result = self.subscriptions.take(line);
+        match self.link.line_size() {
+            Some(size) => self.take(size),
+            None => self.listen(deadline).map(|()| None),
+        }
+    }
+
+    /// Takes a line of so many bytes, which has come.
+    fn take(&mut self, size: usize) -> Result<Option<Event>, super::Failure> {
+        let result = self.subscriptions.take(self.link.take(size));
         if !matches!(result, Err(Failure::Passing(_))) {
             self.link.succeeded();
         }
@@ -264,14 +285,13 @@ impl Subscriber {
         }
         Ok(())
     }
-}
 
-impl Retry for Subscriber {
-    type Trouble = Trouble;
-    type Error = Error;
-
-    fn failed(&mut self, trouble: Trouble) -> Result<(), Error> {
-        self.link.failed(trouble)
+    /// Repeats what fails in passing.
+    fn repeat<R>(
+        &mut self,
+        attempt: impl FnMut(&mut Subscriber) -> Result<R, super::Failure>,
+    ) -> Result<R, Error> {
+        retry::repeat(self, |subscriber, trouble| subscriber.link.failed(trouble), attempt)
     }
 }
 

@@ -9,12 +9,12 @@
 //!
 //! Sockets, and waiting (`subscriber.rs`).
 
-use super::answer::{Answer, Refusal};
+use super::answer::{self, Refusal};
 use super::error::Trouble;
-use super::event::{Event, Line, Message, Pushed};
-use super::link::INVALID;
+use super::event::{Event, Message, Pushed};
+use super::link::{INVALID, invalid};
 use crate::crc32::Crc32;
-use crate::json::{Object, Value};
+use crate::json::{self, Object, Value};
 use crate::retry::Failure;
 use crate::stream::{Cursor, StreamId};
 use std::collections::{HashMap, VecDeque};
@@ -24,8 +24,8 @@ use std::sync::Arc;
 mod tests;
 
 /// Where a subscription begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start<'a> {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
     /// With the first message that is published from now on.
     Now,
     /// With the message at this offset; 0 is the first that was ever published.
@@ -34,14 +34,14 @@ pub enum Start<'a> {
     Last(u64),
     /// With the first message that was published since then: a time ago (`10m`), Unix
     /// milliseconds, or a date and time as in RFC 3339.
-    Since(&'a str),
+    Since(String),
     /// Where a reader stopped: see [`Message::next`]. Where the topic is another list by now, with
     /// an [`Event::Reset`] and then the first message of that.
     Cursor(Cursor),
     /// Behind what was [acknowledged](super::Subscriber::acknowledge) under this name, by whichever
     /// process; the first time, with the first message that is published from now on. The newest
     /// subscriber of a name has it.
-    Name(&'a str),
+    Name(String),
 }
 
 /// The subscriptions of one subscriber.
@@ -63,7 +63,7 @@ struct Subscription {
     /// Whose lasting subscription it is.
     name: Option<String>,
     /// Where to begin while there is no cursor.
-    begin: Begin,
+    start: Start,
     /// Where to go on; `None` until the broker has said where it begins.
     cursor: Option<Cursor>,
     /// The digest of the topic at the cursor, where it is known. It shows that the topic's list
@@ -71,15 +71,6 @@ struct Subscription {
     digest: Option<Crc32>,
     /// Whether there was a cursor: what the topic has lost since is told, and no error.
     has_begun: bool,
-}
-
-/// Where a subscription begins.
-#[derive(Debug)]
-enum Begin {
-    End,
-    Offset(u64),
-    Last(u64),
-    Since(String),
 }
 
 /// What an answer is about.
@@ -119,26 +110,17 @@ impl Subscriptions {
     }
 
     /// Adds a topic, and asks for it.
-    pub(super) fn add(&mut self, topic: &str, start: Start<'_>) {
+    pub(super) fn add(&mut self, topic: &str, start: Start) {
         let topic: Arc<str> = topic.into();
-        let (mut name, mut cursor, mut begin) = (None, None, Begin::End);
-        match start {
-            Start::Now => {}
-            Start::Offset(offset) => begin = Begin::Offset(offset),
-            Start::Last(count) => begin = Begin::Last(count),
-            Start::Since(time) => begin = Begin::Since(time.to_owned()),
-            Start::Cursor(place) => cursor = Some(place),
-            Start::Name(subscriber) => name = Some(subscriber.to_owned()),
-        }
-        let has_begun = cursor.is_some();
-        let subscription = Subscription {
-            topic: Arc::clone(&topic),
-            name,
-            begin,
-            cursor,
-            digest: None,
-            has_begun,
+        let (name, cursor) = match &start {
+            Start::Name(name) => (Some(name.clone()), None),
+            Start::Cursor(cursor) => (None, Some(*cursor)),
+            _ => (None, None),
         };
+        let has_begun = cursor.is_some();
+        let known = Arc::clone(&topic);
+        let subscription =
+            Subscription { topic: known, name, start, cursor, digest: None, has_begun };
         self.topics.insert(Arc::clone(&topic), subscription);
         self.ask_for(topic);
     }
@@ -181,28 +163,20 @@ impl Subscriptions {
 
     fn ask_for(&mut self, topic: Arc<str>) {
         let Some(subscription) = self.topics.get(&topic) else { return };
-        let Subscription { name, begin, cursor, digest, .. } = subscription;
+        let Subscription { name, start, cursor, digest, .. } = subscription;
         let mut command = command(&mut self.commands, "subscribe", &topic);
-        match (name, cursor, begin) {
+        match (name, cursor, start) {
             (None, Some(Cursor { stream, next }), _) => {
-                command.field("from", *next).field("stream", *stream);
+                command.field("from", *next).field("stream", *stream)
             }
             // A broker that knows the name knows where to go on. One that has forgotten it would
             // begin at the end, and leave out what was published since it was started again.
-            (Some(_), Some(_), _) => {
-                command.field("from", 0_u64);
-            }
-            (_, None, Begin::End) => {}
-            (_, None, Begin::Offset(offset)) => {
-                command.field("from", *offset);
-            }
-            (_, None, Begin::Last(count)) => {
-                command.raw("from", format!("-{count}").as_bytes());
-            }
-            (_, None, Begin::Since(time)) => {
-                command.field("since", time);
-            }
-        }
+            (Some(_), Some(_), _) => command.field("from", 0_u64),
+            (_, None, Start::Offset(offset)) => command.field("from", *offset),
+            (_, None, Start::Last(count)) => command.raw("from", format!("-{count}").as_bytes()),
+            (_, None, Start::Since(time)) => command.field("since", time),
+            (_, None, Start::Now | Start::Cursor(_) | Start::Name(_)) => &mut command,
+        };
         match (name, digest) {
             (Some(name), _) => command.field("subscriber", name),
             (None, Some(crc)) => command.field("digest", format!("{:08x}", crc.value())),
@@ -213,54 +187,69 @@ impl Subscriptions {
     }
 
     /// Takes the next line of the present connection.
-    pub(super) fn take(&mut self, line: Line<'_>) -> Result<Option<Event>, Fault> {
-        match line {
-            Line::Message(pushed) => {
-                // What was unsubscribed from may still be on its way.
-                let Some(subscription) = self.topics.get_mut(&*pushed.topic) else {
-                    return Ok(None);
-                };
-                let Some(place) = subscription.pass(&pushed)? else { return Ok(None) };
-                let message = Message {
-                    topic: Arc::clone(&subscription.topic),
-                    stream: place.stream,
-                    offset: place.next,
-                    text: pushed.text.into_owned(),
-                    time: pushed.time,
-                    publisher: pushed.publisher.map(|name| share(&mut self.publisher, &name)),
-                };
-                Ok(Some(Event::Message(message)))
-            }
-            Line::Reset { topic, cursor } => {
-                let Some(subscription) = self.topics.get_mut(&*topic) else { return Ok(None) };
-                subscription.begin_at(cursor);
+    pub(super) fn take(&mut self, line: &[u8]) -> Result<Option<Event>, Fault> {
+        if let Some(pushed) = Pushed::read(line) {
+            return Ok(self.pushed(pushed)?);
+        }
+        let value = json::parse(line).map_err(|_| invalid(line))?;
+        let Some(event) = value.get("event") else {
+            let answer = answer::read(value).ok_or_else(|| invalid(line))?;
+            return self.answered(answer);
+        };
+        if event.as_str() == Some("message") {
+            return Ok(self.pushed(Pushed::of(&value).ok_or(INVALID)?)?);
+        }
+        // What was unsubscribed from may still be on its way.
+        let topic = value.get("topic").and_then(Value::as_str).ok_or(INVALID)?;
+        let Some(subscription) = self.topics.get_mut(topic) else { return Ok(None) };
+        match event.as_str() {
+            // The topic is another list now, which goes on at this place.
+            Some("reset") => {
+                subscription.begin_at(place(&value).ok_or(INVALID)?);
                 Ok(Some(subscription.reset()))
             }
-            Line::Deleted { topic } => {
-                // A lasting subscription ended with its topic.
-                if let Some(subscription) = self.topics.get(&*topic)
-                    && subscription.name.is_some()
-                {
+            // Messages were let go before they were sent.
+            Some("trimmed") => {
+                let next = value.get("next").and_then(Value::as_u64).ok_or(INVALID)?;
+                Ok(Some(subscription.trimmed(next)))
+            }
+            // A lasting subscription ended with its topic. Others get a reset, should it be created
+            // again.
+            Some("deleted") => {
+                if subscription.name.is_some() {
                     let topic = Arc::clone(&subscription.topic);
                     self.ask_for(topic);
                 }
                 Ok(None)
             }
-            Line::Trimmed { topic, next } => {
-                let subscription = self.topics.get_mut(&*topic);
-                Ok(subscription.map(|subscription| subscription.trimmed(next)))
+            _ => Err(INVALID.into()),
+        }
+    }
+
+    fn pushed(&mut self, pushed: Pushed<'_>) -> Result<Option<Event>, Trouble> {
+        let Some(subscription) = self.topics.get_mut(&*pushed.topic) else { return Ok(None) };
+        let Some(place) = subscription.pass(&pushed)? else { return Ok(None) };
+        Ok(Some(Event::Message(Message {
+            topic: Arc::clone(&subscription.topic),
+            stream: place.stream,
+            offset: place.next,
+            text: pushed.text.into_owned(),
+            time: pushed.time,
+            publisher: pushed.publisher.map(|name| share(&mut self.publisher, &name)),
+        })))
+    }
+
+    fn answered(&mut self, answer: Result<Value<'_>, Refusal>) -> Result<Option<Event>, Fault> {
+        match (self.asked.pop_front().ok_or(INVALID)?, answer) {
+            (Asked::Other, _) => Ok(None),
+            (Asked::Subscribe(topic), Ok(value)) => {
+                let place = place(&value).ok_or(INVALID)?;
+                let digest = value.get("digest").and_then(Value::as_str);
+                let digest = digest.and_then(|digest| u32::from_str_radix(digest, 16).ok());
+                let subscription = self.topics.get_mut(&topic);
+                Ok(subscription.and_then(|subscription| subscription.confirmed(place, digest)))
             }
-            Line::Answer(answer) => match (self.asked.pop_front().ok_or(INVALID)?, answer) {
-                (Asked::Other, _) => Ok(None),
-                (Asked::Subscribe(topic), Answer::Success(value)) => {
-                    let place = place(&value).ok_or(INVALID)?;
-                    let digest = value.get("digest").and_then(Value::as_str);
-                    let digest = digest.and_then(|digest| u32::from_str_radix(digest, 16).ok());
-                    let subscription = self.topics.get_mut(&topic);
-                    Ok(subscription.and_then(|subscription| subscription.confirmed(place, digest)))
-                }
-                (Asked::Subscribe(topic), Answer::Refusal(refusal)) => self.refused(topic, refusal),
-            },
+            (Asked::Subscribe(topic), Err(refusal)) => self.refused(topic, refusal),
         }
     }
 
@@ -279,7 +268,7 @@ impl Subscriptions {
         }
         // The list is another one, or shorter than what was read of it.
         if matches!(refusal.code, 410 | 412 | 416) && subscription.cursor.take().is_some() {
-            (subscription.begin, subscription.digest) = (Begin::Offset(0), None);
+            (subscription.start, subscription.digest) = (Start::Offset(0), None);
             let reset = subscription.reset();
             self.ask_for(topic);
             return Ok(Some(reset));
@@ -324,7 +313,7 @@ impl Subscription {
     fn trimmed(&mut self, next: u64) -> Event {
         match &mut self.cursor {
             Some(cursor) => cursor.next = next,
-            None => self.begin = Begin::Offset(next),
+            None => self.start = Start::Offset(next),
         }
         self.digest = None;
         Event::Trimmed { topic: Arc::clone(&self.topic), next }

@@ -19,7 +19,7 @@ fn heard(broker: Broker) -> (Broker, Arc<Mutex<Vec<String>>>) {
 }
 
 /// A subscriber of the topic `t`.
-fn subscriber(broker: Broker, start: Start<'_>) -> Subscriber {
+fn subscriber(broker: Broker, start: Start) -> Subscriber {
     let mut subscriber = Subscriber::new(broker);
     subscriber.subscribe("t", start).unwrap();
     subscriber
@@ -276,18 +276,18 @@ fn a_name_goes_on_behind_what_it_acknowledged() {
     let mut system = System::reserve_with(&["--data", "data"]);
     system.start_broker();
     let at = broker(&system);
-    let mut first = subscriber(at.clone(), Start::Name("n"));
+    let mut first = subscriber(at.clone(), Start::Name("n".to_owned()));
     system.publish_batch("t", (0..10).map(numbered));
     let four: Vec<_> = (0..4).map(|_| message(&mut first)).collect();
     first.acknowledge(&four[1]).unwrap();
     drop(first);
-    let mut second = subscriber(at.clone(), Start::Name("n"));
+    let mut second = subscriber(at.clone(), Start::Name("n".to_owned()));
     assert_eq!(text(&mut second), numbered(2));
     system.restart_broker();
     // What was read is not read again, although nothing of it was acknowledged.
     assert_eq!(text(&mut second), numbered(3));
     second.unsubscribe("t").unwrap();
-    let mut third = subscriber(at, Start::Name("n"));
+    let mut third = subscriber(at, Start::Name("n".to_owned()));
     system.publish("t", "after the end of its first life");
     assert_eq!(text(&mut third), "after the end of its first life");
 }
@@ -296,7 +296,7 @@ fn a_name_goes_on_behind_what_it_acknowledged() {
 fn a_name_that_the_broker_has_forgotten_misses_nothing_of_the_new_list() {
     let mut system = System::reserve();
     system.start_broker();
-    let mut subscriber = subscriber(broker(&system), Start::Name("n"));
+    let mut subscriber = subscriber(broker(&system), Start::Name("n".to_owned()));
     system.publish("t", "before");
     let before = message(&mut subscriber);
     system.restart_broker();

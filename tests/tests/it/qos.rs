@@ -135,7 +135,7 @@ fn subscribe_1_each_message_comes_once_or_more() {
     let broker = Broker::at(system.address());
     let begin = || {
         let mut subscriber = Subscriber::new(broker.clone());
-        subscriber.subscribe("t", Start::Name("n")).unwrap();
+        subscriber.subscribe("t", Start::Name("n".to_owned())).unwrap();
         subscriber
     };
     drop(begin());

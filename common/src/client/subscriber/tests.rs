@@ -59,7 +59,7 @@ fn the_iterator_ends_when_nothing_is_subscribed_to() {
 fn an_acknowledgement_names_the_message_and_goes_its_own_way() {
     let (broker, thread) = broker(&[&[READ, CONFIRMED, THREE], &[READ, DONE]]);
     let mut subscriber = Subscriber::new(broker);
-    subscriber.subscribe("t", Start::Name("n")).unwrap();
+    subscriber.subscribe("t", Start::Name("n".to_owned())).unwrap();
     let Some(Ok(Event::Message(message))) = subscriber.next() else { panic!() };
     assert_eq!(message.next().to_string(), "4@00000000000000aa");
     subscriber.acknowledge(&message).unwrap();

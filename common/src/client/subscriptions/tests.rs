@@ -8,7 +8,7 @@ const ABSENT: &str = r#"{"status":"success","message":"m","next":0,"stream":"000
 const ANEW: &str = r#"{"status":"success","message":"m","next":0,"stream":"00000000000000bb"}"#;
 const OTHER_STREAM: &str = r#"{"status":"error","message":"another","code":410}"#;
 
-fn subscriptions(start: Start<'_>) -> Subscriptions {
+fn subscriptions(start: Start) -> Subscriptions {
     let mut subscriptions = Subscriptions::default();
     subscriptions.add("t", start);
     subscriptions
@@ -24,7 +24,7 @@ fn commands(subscriptions: &mut Subscriptions) -> String {
 
 /// What a line comes to: an offset and its stream, or a word.
 fn take(subscriptions: &mut Subscriptions, line: &str) -> String {
-    match subscriptions.take(Line::read(line.as_bytes()).unwrap()) {
+    match subscriptions.take(line.as_bytes()) {
         Ok(None) => "nothing".to_owned(),
         Ok(Some(Event::Message(message))) => format!("{}@{}", message.offset, message.stream),
         Ok(Some(Event::Reset { .. })) => "reset".to_owned(),
@@ -47,9 +47,9 @@ fn each_start_is_asked_for_in_its_own_words() {
         (Start::Now, r#""subscribe";"#),
         (Start::Offset(5), r#""subscribe","from":5;"#),
         (Start::Last(5), r#""subscribe","from":-5;"#),
-        (Start::Since("10m"), r#""subscribe","since":"10m";"#),
+        (Start::Since("10m".to_owned()), r#""subscribe","since":"10m";"#),
         (Start::Cursor(cursor), r#""subscribe","from":7,"stream":"00000000000000aa";"#),
-        (Start::Name("n"), r#""subscribe","subscriber":"n";"#),
+        (Start::Name("n".to_owned()), r#""subscribe","subscriber":"n";"#),
     ] {
         assert_eq!(commands(&mut subscriptions(start)), words);
     }
@@ -100,7 +100,7 @@ fn a_topic_that_was_not_there_says_its_stream_with_its_first_message() {
 
 #[test]
 fn a_name_goes_on_where_the_broker_says_and_nothing_is_read_twice() {
-    let mut it = subscriptions(Start::Name("n"));
+    let mut it = subscriptions(Start::Name("n".to_owned()));
     take(&mut it, CONFIRMED);
     take(&mut it, &message(3));
     take(&mut it, &message(4));
@@ -116,7 +116,7 @@ fn a_name_goes_on_where_the_broker_says_and_nothing_is_read_twice() {
 
 #[test]
 fn a_broker_that_has_forgotten_a_name_is_noticed_by_its_stream() {
-    let mut it = subscriptions(Start::Name("n"));
+    let mut it = subscriptions(Start::Name("n".to_owned()));
     take(&mut it, CONFIRMED);
     it.ask_for_all();
     assert_eq!(take(&mut it, ANEW), "reset");
@@ -138,7 +138,7 @@ fn what_is_refused_for_good_is_no_longer_subscribed_to() {
     for (start, code, outcome) in [
         (Start::Now, 400, "refused"),
         (Start::Offset(9), 416, "refused"),
-        (Start::Name("n"), 507, "trouble"),
+        (Start::Name("n".to_owned()), 507, "trouble"),
         (Start::Now, 503, "trouble"),
     ] {
         let mut it = subscriptions(start);
@@ -150,7 +150,7 @@ fn what_is_refused_for_good_is_no_longer_subscribed_to() {
 
 #[test]
 fn an_end_is_asked_for_and_what_was_on_its_way_is_dropped() {
-    let mut it = subscriptions(Start::Name("n"));
+    let mut it = subscriptions(Start::Name("n".to_owned()));
     take(&mut it, CONFIRMED);
     commands(&mut it);
     assert_eq!(it.remove("t"), Some(Some("n".to_owned())));
@@ -220,9 +220,25 @@ fn a_topic_that_was_deleted_goes_on_when_it_is_there_again() {
         assert_eq!(take(&mut it, line), expected);
     }
     // A lasting subscription ends with its topic: it is asked for again.
-    let mut it = subscriptions(Start::Name("n"));
+    let mut it = subscriptions(Start::Name("n".to_owned()));
     assert_eq!(take(&mut it, CONFIRMED), "nothing");
     commands(&mut it);
     assert_eq!(take(&mut it, deleted), "nothing");
     assert_eq!(commands(&mut it), r#""subscribe","from":0,"subscriber":"n";"#);
+}
+
+#[test]
+fn what_a_broker_would_not_write_is_trouble() {
+    for line in [
+        "",
+        "hello",
+        "{}",
+        "[]",
+        r#"{"event":"other","topic":"t"}"#,
+        r#"{"event":"message","topic":"t","message":"a","time":5}"#,
+        r#"{"event":"reset","topic":"t","next":0,"stream":"x"}"#,
+        r#"{"event":"trimmed","topic":"t"}"#,
+    ] {
+        assert_eq!(take(&mut subscriptions(Start::Now), line), "trouble", "{line}");
+    }
 }
