@@ -70,21 +70,21 @@ impl fmt::Display for Error {
             Error::Ask(cause) => cause.fmt(f),
             Error::OwnTopics { topic } => write!(
                 f,
-                "the data directory holds topics of its own, such as {topic:?}: a leaf has none; \
-                 start it with another --data"
+                "the data directory has topics of its own, such as {topic:?}, and a leaf may have \
+                 none: choose another --data"
             ),
             Error::Mirrors { topic } => write!(
                 f,
-                "the data directory holds copies of another broker's topics, such as {topic:?}: \
-                 start it with --upstream or --index as before, or with another --data"
+                "the data directory has copies of another broker's topics, such as {topic:?}: use \
+                 --upstream or --index as before, or choose another --data"
             ),
             Error::Advertise => f.write_str(
-                "this peer listens on all addresses: say with --advertise <host:port> at which \
-                 one the others reach it",
+                "this peer listens on all addresses: name the one that other peers use with \
+                 --advertise <host:port>",
             ),
             Error::Log { path, .. } => write!(f, "cannot write the log {}", path.display()),
-            Error::Thread(_) => f.write_str("the system has no thread to spare"),
-            Error::Token { path, .. } => write!(f, "no token from {}", path.display()),
+            Error::Thread(_) => f.write_str("the system gives no thread"),
+            Error::Token { path, .. } => write!(f, "cannot use the tokens in {}", path.display()),
         }
     }
 }

@@ -151,8 +151,8 @@ impl Refusal {
             Refusal::Line { number, cause } => (cause.status(), format!("line {number}: {cause}")),
             Refusal::UnknownPath => (
                 404,
-                "nothing is served under this path; there are /publish, /messages, /events, \
-                 /topics, /metrics, /livez, /readyz, and / for people"
+                "there is nothing at this path; use /publish, /messages, /events, /topics, \
+                 /metrics, /livez, /readyz, or / in a browser"
                     .into(),
             ),
             Refusal::Method { allow } => (405, format!("this path takes {allow}")),
@@ -160,7 +160,7 @@ impl Refusal {
             Refusal::ContentEncoding => (415, "send the body without a content coding".into()),
             Refusal::Form => (
                 415,
-                "a form is not stored: send the file itself as the body of POST /topics/T, \
+                "a form cannot be stored: send the file itself as the body of POST /topics/T, \
                  each line a message (curl --data-binary @FILE)"
                     .into(),
             ),
@@ -192,7 +192,7 @@ impl Refusal {
                 (416, format!("offset {from} is past the end: the next offset is {next}"))
             }
             Refusal::Trimmed { first, .. } => {
-                (410, format!("messages before offset {first} were let go: read from there"))
+                (410, format!("messages before offset {first} are gone: read from offset {first}"))
             }
             Refusal::OtherStream => {
                 (410, "the topic was deleted and created again: read it from offset 0".into())
@@ -234,25 +234,25 @@ impl Refusal {
                 (507, format!("not stored: {reason}; make room on the disk"))
             }
             Refusal::TooManyTopics { topics_max } => {
-                (507, format!("there are {topics_max} topics, as many as there may be: delete one"))
+                (507, format!("there are {topics_max} topics, which is the limit: delete one"))
             }
             Refusal::TooManyEventTopics { topics_max } => (
                 400,
                 format!(
-                    "an event stream has {topics_max} topics at most: open another for the others"
+                    "an event stream has at most {topics_max} topics: open another for the others"
                 ),
             ),
             Refusal::TooManySubscribers { subscribers_max } => (
                 507,
                 format!(
-                    "there are {subscribers_max} named subscribers, as many as there may be: \
+                    "there are {subscribers_max} named subscribers, which is the limit: \
                      unsubscribe one"
                 ),
             ),
             Refusal::Misdirected => (
                 421,
-                "this broker serves its own machine only, under names such as localhost: \
-                     call it so, or start it with --host"
+                "this broker serves its own machine only: use the name localhost, or start \
+                 the broker with --host or --allow-host"
                     .into(),
             ),
             Refusal::Origin => (
@@ -263,7 +263,7 @@ impl Refusal {
             ),
             Refusal::Token { how, .. } => (401, format!("this broker asks for a token: {how}")),
             Refusal::Forbidden { right } => {
-                (403, format!("this token has no right to do this here: it takes '{right}'"))
+                (403, format!("this token may not do this: it needs the right '{right}'"))
             }
             Refusal::TooManySubscriptions { who, subscriptions_max } => (
                 503,
@@ -293,7 +293,7 @@ impl Refusal {
                 408,
                 format!(
                     "the {what} arrives too slowly: after {seconds} s (broker --body-timeout) at \
-                     least {RATE_MIN} bytes a second have to arrive"
+                     least {RATE_MIN} bytes a second must arrive"
                 ),
             ),
         }

@@ -112,7 +112,7 @@ impl Call {
         }
         let goes = |name: &str| name == location::FLAG || flags.contains(&name);
         if let Some(flag) = arguments.names().find(|name| !goes(name)) {
-            return wrong(format!("--{flag} does not go with {word}"));
+            return wrong(format!("--{flag} does not work with {word}"));
         }
         let mut location = Location::from(arguments)?;
         // In the container of a broker, its own port is meant.
@@ -127,7 +127,7 @@ impl Call {
     /// Refuses a broker that is to serve where a flag is for verbs.
     pub(crate) fn check_absent(arguments: &Arguments) -> Result<(), Error> {
         match arguments.names().find(|name| FLAGS.contains(name)) {
-            Some(flag) => Err(Error::combination(format!("--{flag} goes with a verb"))),
+            Some(flag) => Err(Error::combination(format!("--{flag} needs a verb, such as topics"))),
             None => Ok(()),
         }
     }

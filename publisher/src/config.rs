@@ -81,7 +81,7 @@ impl Form {
             return Err(Error::combination("--file needs --topic=<topic>"));
         }
         if arguments.has("file") && arguments.has("every") {
-            return Err(Error::combination("--every repeats messages, and no --file"));
+            return Err(Error::combination("--every does not work with --file"));
         }
         if file.is_none() && arguments.has("file") && !arguments.ordinary().is_empty() {
             return Err(Error::combination("standard input cannot be resumed: leave out the id"));
@@ -89,7 +89,7 @@ impl Form {
         let given = arguments.ordinary();
         if let Some(period) = arguments.time("every")? {
             if period.is_zero() {
-                return Err(Error::value("every", "0", "it has to be longer than nothing"));
+                return Err(Error::value("every", "0", "it must be longer than 0"));
             }
             if topics.is_empty() {
                 return Err(Error::combination("--every needs --topic=<topic>"));
@@ -102,7 +102,7 @@ impl Form {
                 Ok(Form::Messages(FIVE.map(owned).to_vec()))
             }
             ([], _, [id]) if is_word(id) => Ok(Form::Dialogue { id: id.clone() }),
-            ([], _, [id]) if id.is_empty() => Err(Error::combination("an id is not empty")),
+            ([], _, [id]) if id.is_empty() => Err(Error::combination("the id must not be empty")),
             ([], _, [_]) => {
                 Err(Error::combination("an id is one word, and a message needs --topic=<topic>"))
             }

@@ -71,7 +71,10 @@ impl fmt::Display for Error {
             Error::File { path, .. } => return write!(f, "{} cannot be read", path.display()),
             Error::NotResumable(path) => {
                 let path = path.display();
-                return write!(f, "{path} is no regular file: leave out the id to publish it once");
+                return write!(
+                    f,
+                    "{path} is not a regular file: leave out the id to publish it once"
+                );
             }
             Error::NotTheBeginning { path, count } => {
                 let path = path.display();

@@ -50,7 +50,7 @@ pub(crate) fn resume(broker: Broker, topic: &str, path: &Path, id: &str) -> Resu
         match feed.publish(file.rewound()?, Some(file.size()), there) {
             Err(Error::Client { cause: client::Error::Forgotten { expected, .. }, .. }) => {
                 say(format_args!(
-                    "the broker has lost what was published; going on with line {}",
+                    "the broker has lost messages; going on with line {}",
                     expected + 1
                 ));
             }

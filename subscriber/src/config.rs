@@ -52,7 +52,7 @@ impl Config {
             [id] if is_word(id) => Form::Dialogue { id: id.clone() },
             [_] => return Err(Error::combination("an id is one word, not empty")),
             [topic, ..] => {
-                let hint = "an id stands alone; to print messages, name each topic with --topic";
+                let hint = "give only the id; to print messages, name each topic with --topic";
                 return Err(Error::combination(format!("{hint}={topic}")));
             }
         };
@@ -70,10 +70,10 @@ fn print(arguments: &Arguments) -> Result<Print, Error> {
         (Some(offset), None, None) => Start::Offset(offset),
         (None, Some(count), None) => Start::Last(count),
         (None, None, Some(time)) => Start::Since(time.to_owned()),
-        _ => return Err(Error::combination("of --from, --last and --since only one can be given")),
+        _ => return Err(Error::combination("give only one of --from, --last and --since")),
     };
     if arguments.has("time") && arguments.has("json") {
-        return Err(Error::combination("--json says the time already: leave out --time"));
+        return Err(Error::combination("--json includes the time: leave out --time"));
     }
     let mut topics: Vec<String> = Vec::new();
     for topic in arguments.values("topic") {

@@ -64,7 +64,7 @@ impl fmt::Display for Error {
             Error::Contents { path, reason } => write!(f, "{} {reason}", path.display()),
             Error::File { path, .. } => write!(f, "{} cannot be used", path.display()),
             Error::NotAFile(path) => {
-                write!(f, "{} is no regular file: move it away", path.display())
+                write!(f, "{} is not a regular file: move it away", path.display())
             }
             Error::InUse(path) => write!(
                 f,

@@ -321,7 +321,7 @@ fn parse(text: &str) -> Result<Vec<(Token, Rights)>, TokenError> {
         let mut fields = line.split('\t').map(str::trim).filter(|field| !field.is_empty());
         let token = Token::new(fields.next().unwrap_or_default()).map_err(wrong)?;
         if !seen.insert(token.text().to_owned()) {
-            return Err(wrong("the token stands there twice"));
+            return Err(wrong("this token occurs twice"));
         }
         let rights = match fields.next() {
             None => Right::ALL.to_vec(),

@@ -89,7 +89,7 @@ impl Broker {
     pub fn forgotten(&self, topic: &str) {
         let address = &self.address;
         self.notify(format_args!(
-            "the broker at {address} has lost what was published to {topic:?}; going on"
+            "the broker at {address} has lost messages of {topic:?}; going on"
         ));
     }
 
@@ -102,7 +102,7 @@ impl Broker {
         let address = &self.address;
         let tell = || {
             self.notify(format_args!(
-                "no success with the broker at {address} ({trouble}); trying again"
+                "cannot use the broker at {address} ({trouble}); trying again"
             ));
         };
         if !trouble.is_hopeless() && outage.wait(tell) {

@@ -98,13 +98,12 @@ impl fmt::Display for Error {
                 display_refusal(f, *code, reason)
             }
             Error::GaveUp { address, trouble: Trouble::Answer(reason) } => {
-                write!(f, "the broker at {address} cannot at present: {reason}")
+                write!(f, "the broker at {address} cannot do it now: {reason}")
             }
-            Error::GaveUp { address, .. } => write!(f, "no success with the broker at {address}"),
+            Error::GaveUp { address, .. } => write!(f, "gave up on the broker at {address}"),
             Error::Forgotten { address, topic, expected } => write!(
                 f,
-                "the broker at {address} has lost what was published to {topic:?}: it expects \
-                 number {expected}"
+                "the broker at {address} has lost messages of {topic:?}: it expects number {expected}"
             ),
         }
     }
@@ -128,9 +127,9 @@ impl fmt::Display for Trouble {
             Trouble::Connection(cause) => f.write_str(&one_line(cause)),
             Trouble::Answer(reason) => f.write_str(reason),
             Trouble::Invalid(what) => f.write_str(what),
-            Trouble::NoSessions => f.write_str(
-                "it understands HTTP alone: publisher and subscriber without --topic work with it",
-            ),
+            Trouble::NoSessions => {
+                f.write_str("it understands only HTTP: use publisher or subscriber without --topic")
+            }
         }
     }
 }

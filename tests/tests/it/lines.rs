@@ -166,7 +166,7 @@ fn a_broker_may_be_killed_at_any_time_and_started_again() {
         publisher.succeed();
         // A broker that has lost its memory gets the file from its start.
         assert_holds(&system, COUNT);
-        let has_lost = publisher.errors().contains("lost what was published");
+        let has_lost = publisher.errors().contains("lost messages");
         assert_eq!(has_lost, arguments.is_empty(), "{}", publisher.errors());
     }
 }

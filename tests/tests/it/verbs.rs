@@ -118,11 +118,11 @@ fn what_does_not_go_with_a_verb_is_named() {
         (&["create"][..], "create needs the name of a topic"),
         (&["keep", "t"], "keep needs --keep-messages"),
         (&["trim", "t"], "trim needs --before"),
-        (&["delete", "t", "--keep-messages", "1"], "--keep-messages does not go with delete"),
+        (&["delete", "t", "--keep-messages", "1"], "--keep-messages does not work with delete"),
         (&["health", "now"], "unexpected argument \"now\""),
         (&["fly"], "unexpected argument \"fly\""),
-        (&["topics", "--data", "d"], "--data does not go with topics"),
-        (&["--json"], "--json goes with a verb"),
+        (&["topics", "--data", "d"], "--data does not work with topics"),
+        (&["--json"], "--json needs a verb"),
     ] {
         let output = program::command("broker").args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
