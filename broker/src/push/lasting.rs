@@ -17,7 +17,7 @@
 use crate::refusal::Refusal;
 use crate::store::admission::Admission;
 use crate::store::change::{Change, Garbage, Lists, record_size};
-use crate::store::journal::Frame;
+use crate::store::journal::{Frame, Record};
 use crate::store::memory;
 use crate::store::replay::Positions;
 use crate::store::stream::{Cursor, StreamId};
@@ -301,10 +301,15 @@ impl Change for Keep {
                 None
             });
             self.written.push(cursor.is_some());
-            match (&mut frame, cursor) {
-                (Some(frame), Some(it)) => frame.position(name, topic, it.stream, it.next),
-                (Some(frame), None) => frame.end(name, topic),
-                (None, _) => {}
+            let (subscriber, topic) = (&**name, &**topic);
+            let record = cursor.map_or(Record::End { subscriber, topic }, |it| Record::Position {
+                subscriber,
+                topic,
+                stream: it.stream,
+                next: it.next,
+            });
+            if let Some(frame) = &mut frame {
+                frame.add(&record);
             }
         }
     }

@@ -5,7 +5,7 @@ use crate::store::admission::{Admission, Receipt};
 use crate::store::batch::{Batch, Publish, Publisher};
 use crate::store::change::{Change, Garbage, Lists, record_size};
 use crate::store::entry::{self, Entry};
-use crate::store::journal::Frame;
+use crate::store::journal::{Frame, Record};
 use crate::store::retention::Limits;
 use crate::store::topic_state::Undo;
 
@@ -36,7 +36,8 @@ impl Append {
             entries = rest;
             let Ok(receipt) = answer else { continue };
             if receipt.created {
-                frame.create(&publish.topic, receipt.stream);
+                let (topic, stream) = (&*publish.topic, receipt.stream);
+                frame.add(&Record::Create { topic, stream });
             }
             let skip = publish.count - receipt.count();
             let new = these.get(skip..).unwrap_or_default();

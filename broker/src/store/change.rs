@@ -12,7 +12,7 @@ use crate::refusal::Refusal;
 use crate::store::admission::Admission;
 use crate::store::batch::Publisher;
 use crate::store::entry::{self, Entry};
-use crate::store::journal::Frame;
+use crate::store::journal::{Frame, Record};
 use crate::store::retention::{Bounds, BoundsChange, Limits};
 use crate::store::stream::{Cursor, StreamId};
 use crate::store::topic_state::{Point, TopicState, Undo, UndoTrim};
@@ -74,7 +74,7 @@ impl Change for Create {
         let stream = StreamId::random();
         self.refused = admission.create(&self.topic, stream, false).err();
         if let (None, Some(frame)) = (&self.refused, frame) {
-            frame.create(&self.topic, stream);
+            frame.add(&Record::Create { topic: &self.topic, stream });
         }
     }
 
@@ -111,7 +111,7 @@ impl Change for Delete {
         match admission.topics.get(&self.topic) {
             Some(state) if state.mirror || !self.mirror_only => {
                 if let Some(frame) = frame {
-                    frame.delete(&self.topic, state.stream);
+                    frame.add(&Record::Delete { topic: &self.topic, stream: state.stream });
                 }
             }
             _ => self.refused = Some(Refusal::NoTopic),
@@ -173,7 +173,7 @@ impl Change for Mirrored {
         }
         let (None, Some(frame)) = (&self.refused, frame) else { return };
         if self.undo.created {
-            frame.mirror(&self.topic, self.from.stream);
+            frame.add(&Record::Mirror { topic: &self.topic, stream: self.from.stream });
         }
         let mut offset = self.from.next;
         for run in
@@ -339,7 +339,8 @@ impl Change for SetBounds {
                 self.before = state.bounds;
                 state.bounds = self.before.with(&self.change);
                 if let Some(frame) = frame {
-                    frame.bounds(&self.topic, state.stream, &state.bounds);
+                    let (topic, stream, bounds) = (&*self.topic, state.stream, state.bounds);
+                    frame.add(&Record::Bounds { topic, stream, bounds });
                 }
             }
             None => self.refused = Some(Refusal::UnknownTopic(self.topic.clone())),

@@ -13,7 +13,7 @@ use crate::metrics::Histogram;
 use crate::refusal::Refusal;
 use crate::store::change::Change;
 use crate::store::contents::Contents;
-use crate::store::journal::{Frame, Journal};
+use crate::store::journal::{Failure, Frame, Journal};
 use std::io::{self, Write};
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -176,7 +176,7 @@ impl JournalWriter {
                 }
                 group.iter().for_each(|waiting| contents.apply(&mut waiting.lock().change));
             }
-            Err(error) if error.is_fatal() => {
+            Err(error @ Failure::Unknown(_)) => {
                 // Whether it is on disk cannot be known: the next start finds out. Nobody is
                 // answered.
                 let _ = writeln!(io::stderr(), "broker: {}", common::flags::one_line(&error));

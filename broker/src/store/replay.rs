@@ -108,9 +108,7 @@ impl Replayed {
                 }
             }
             Record::Bounds { topic, bounds, .. } => {
-                if let (Some(state), Ok(bounds)) =
-                    (self.admission.topics.get_mut(topic), bounds.parse())
-                {
+                if let Some(state) = self.admission.topics.get_mut(topic) {
                     state.bounds = bounds;
                 }
             }

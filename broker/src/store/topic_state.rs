@@ -6,7 +6,7 @@
 
 use crate::store::batch::Sequence;
 use crate::store::entry;
-use crate::store::journal::Frame;
+use crate::store::journal::{Frame, Record};
 use crate::store::memory::{self, Memory};
 use crate::store::retention::{Bounds, Limits};
 use crate::store::sequences::{Before, Sequences};
@@ -312,8 +312,9 @@ impl TopicState {
     /// Writes what was let go into a frame, if anything was.
     pub(crate) fn write_trim(&self, topic: &str, frame: &mut Frame) {
         if self.is_trimmed() {
-            let Point { offset, digest, .. } = self.accepted_start;
-            frame.trim(topic, self.stream, offset, digest.map(Crc32::value));
+            let Point { offset: first, digest, .. } = self.accepted_start;
+            let digest = digest.map(Crc32::value);
+            frame.add(&Record::Trim { topic, stream: self.stream, first, digest });
         }
     }
 

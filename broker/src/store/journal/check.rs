@@ -2,12 +2,11 @@
 
 use super::JOURNAL;
 use super::error::Error;
-use super::index::Index;
-use super::record::Record;
+use super::index::{Index, List};
 use super::row::Row;
 use super::storage::{Directory, Disk};
 use crate::store::stream::StreamId;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
@@ -22,8 +21,8 @@ pub(crate) struct Summary {
     pub(crate) frames: u64,
     /// The topics that are there, by name.
     pub(crate) topics: BTreeMap<String, TopicSummary>,
-    /// The lasting subscriptions that are there: topic and subscriber.
-    pub(crate) subscriptions: BTreeSet<(String, String)>,
+    /// The lasting subscriptions that are there.
+    pub(crate) subscriptions: u64,
     /// Bytes after the last whole frame: an append that was cut short, and that the next start
     /// will cut off.
     pub(crate) torn: u64,
@@ -55,35 +54,19 @@ pub(super) fn verify_in(directory: &dyn Directory) -> Result<Summary, Error> {
         return Err(directory.failed("open", JOURNAL)(cause));
     };
     let mut index = Index::default();
-    let mut summary = Summary::default();
-    let end = row.scan(directory, &mut index, |_| {}, |record| summary.note(&record))?;
-    summary.frames = end.frames;
-    for (segment, it) in row.segments.iter().zip(&end.segments) {
+    let ends = row.scan(directory, &mut index, |_| {}, |_| {})?;
+    let subscriptions = index.subscriptions();
+    let mut summary = Summary { subscriptions, ..Summary::default() };
+    for (segment, end) in row.segments.iter().zip(&ends) {
         let size = segment.file.size().map_err(directory.failed("read", &segment.name))?;
         summary.segments += 1;
-        summary.size += it.end.offset;
-        summary.torn += size - it.end.offset;
+        summary.frames += end.frames;
+        summary.size += end.offset;
+        summary.torn += size - end.offset;
     }
-    for (topic, stream) in index.topics() {
-        if let Some(list) = index.find(topic, stream) {
-            let topic_summary = TopicSummary { stream, first: list.first, next: list.next };
-            summary.topics.insert(topic.to_owned(), topic_summary);
-        }
+    for (topic, list) in index.topics() {
+        let &List { stream, first, next, .. } = list;
+        summary.topics.insert(topic.to_owned(), TopicSummary { stream, first, next });
     }
     Ok(summary)
-}
-
-impl Summary {
-    fn note(&mut self, record: &Record<'_>) {
-        match *record {
-            Record::Position { subscriber, topic, .. } => {
-                self.subscriptions.insert((topic.to_owned(), subscriber.to_owned()));
-            }
-            Record::End { subscriber, topic } => {
-                self.subscriptions.remove(&(topic.to_owned(), subscriber.to_owned()));
-            }
-            Record::Delete { topic, .. } => self.subscriptions.retain(|(of, _)| of != topic),
-            _ => {}
-        }
-    }
 }

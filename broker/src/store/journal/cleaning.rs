@@ -16,19 +16,20 @@
 //! What is cancelled by a record that is not on disk yet is kept alive by nothing else: so with
 //! `--sync os` the last segment is synced before the rename.
 
-use super::error::Error;
+use super::error::{Error, Failure};
 use super::header::SegmentHeader;
-use super::index::Contents;
-use super::record::{Format, Record};
+use super::index::{Contents, List};
+use super::record::Record;
 use super::row::damaged;
-use super::scan::{EndKind, Stop, scan};
+use super::scan::{EndKind, Scan, Stop};
 use super::segment::Segment;
 use super::shared::Shared;
 use super::storage::File;
 use super::writer::SegmentWriter;
+use crate::store::retention::Bounds;
 use crate::store::stream::StreamId;
 use common::clock;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering;
@@ -36,24 +37,15 @@ use std::sync::atomic::Ordering;
 /// How long the numbers of a publisher are kept of whom no message is left, in milliseconds.
 const SEQUENCE_TIME: u64 = 24 * 60 * 60 * 1000;
 
-/// Why a segment was not cleaned.
-#[derive(Debug)]
-pub(super) enum CleaningError {
-    /// It is as it was, and can be cleaned another time.
-    NotDone(Error),
-    /// It is not known what the directory holds: end the process. The next start finds out.
-    Unknown(Error),
-}
-
 /// Cleans the segments with these numbers, which are closed.
-pub(super) fn clean(shared: &Shared, numbers: RangeInclusive<u32>) -> Result<(), CleaningError> {
+pub(super) fn clean(shared: &Shared, numbers: RangeInclusive<u32>) -> Result<(), Failure> {
     let Shared { directory, id, .. } = shared;
     let directory = &**directory;
     let names: Vec<String> =
         shared.index().numbers(&numbers).into_iter().map(Segment::name).collect();
     let open = |name: &String| Segment::open(directory, name, *id);
     let segments: Result<Vec<Segment>, Error> = names.iter().map(open).collect();
-    let segments = segments.map_err(CleaningError::NotDone)?;
+    let segments = segments.map_err(Failure::NotDone)?;
     let header = SegmentHeader { journal: *id, numbers };
     let name = Segment::name(*header.numbers.start());
     let mut before = 0;
@@ -62,30 +54,24 @@ pub(super) fn clean(shared: &Shared, numbers: RangeInclusive<u32>) -> Result<(),
     let result = directory.write_beside(&name, |file| {
         let mut rewrite = Rewrite::begin(shared, &header, file)?;
         for segment in &segments {
-            before += segment.file.size()?;
-            let end = scan(segment, |frame| {
-                frame.records(|mut record, _| {
-                    if segment.format == Format::One {
-                        rewrite.complete(&mut record);
-                    }
-                    rewrite.take(&record).map_err(Stop::Failed)
-                })
-            })?;
+            let mut scan = Scan::new(segment)?;
+            before += scan.size();
+            let end = scan.read(|record, _| rewrite.take(&record).map_err(Stop::Failed))?;
             let problem = match end.kind {
                 EndKind::Whole => continue,
                 EndKind::Torn => "the segment was closed, and something else stands there",
                 EndKind::Damaged(problem) => problem,
             };
-            damage = Some(damaged(directory, segment, end, problem));
+            damage = Some(damaged(directory, segment, &end, problem));
             return Err(io::Error::other("the segment is damaged"));
         }
         written = Some(rewrite.finish()?);
         Ok(())
     });
-    let file = result.map_err(|error| CleaningError::NotDone(damage.take().unwrap_or(error)))?;
+    let file = result.map_err(|error| Failure::NotDone(damage.take().unwrap_or(error)))?;
     drop(segments);
-    shared.sync_last().map_err(CleaningError::Unknown)?;
-    directory.put_in_place(&name).map_err(CleaningError::Unknown)?;
+    shared.sync_last().map_err(Failure::Unknown)?;
+    directory.put_in_place(&name).map_err(Failure::Unknown)?;
     drop(file);
     for joined in names.iter().skip(1) {
         // What cannot be removed now is removed by the next start.
@@ -109,8 +95,6 @@ struct Rewrite<'s> {
     lists: BTreeMap<String, Carried>,
     /// The last position of each lasting subscription, by topic and subscriber.
     positions: BTreeMap<(String, String), (StreamId, u64)>,
-    /// The ends of lists, where a segment of format 1 does not say them.
-    ends: HashMap<String, (StreamId, u64)>,
 }
 
 /// What is carried to the end of the segment for a list.
@@ -122,7 +106,7 @@ struct Carried {
     /// The last trim.
     trim: Option<(u64, Option<u32>)>,
     /// The last bounds.
-    bounds: Option<String>,
+    bounds: Option<Bounds>,
     /// Epoch, next sequence and time of publishers whose last messages were left out.
     sequences: BTreeMap<String, (u64, u64, u64)>,
 }
@@ -144,132 +128,97 @@ impl<'s> Rewrite<'s> {
         header: &SegmentHeader,
         file: &'s dyn File,
     ) -> io::Result<Rewrite<'s>> {
-        Ok(Rewrite {
-            shared,
-            numbers: header.numbers.clone(),
-            writer: SegmentWriter::begin(header, file)?,
-            contents: Contents::new(header.numbers.clone(), true),
-            lists: BTreeMap::new(),
-            positions: BTreeMap::new(),
-            ends: HashMap::new(),
-        })
-    }
-
-    /// Fills in what an append of format 1 leaves out. Its segment is the first of the row, so
-    /// every list begins in it.
-    fn complete(&mut self, record: &mut Record<'_>) {
-        match record {
-            Record::Create { topic, stream } | Record::Mirror { topic, stream } => {
-                self.ends.insert((*topic).to_owned(), (*stream, 0));
-            }
-            Record::Append { topic, stream, first, messages, .. } => {
-                if let Some((known, next)) = self.ends.get_mut(*topic) {
-                    (*stream, *first) = (*known, *next);
-                    *next += messages.count_left();
-                }
-            }
-            _ => {}
-        }
+        let numbers = header.numbers.clone();
+        let (writer, contents) =
+            (SegmentWriter::begin(header, Some(file))?, Contents::new(numbers.clone()));
+        let (lists, positions) = Default::default();
+        Ok(Rewrite { shared, numbers, writer, contents, lists, positions })
     }
 
     /// Takes the next record: keeps it, leaves it out, or carries it to the end.
     fn take(&mut self, record: &Record<'_>) -> io::Result<()> {
-        let (before, after) = (*self.numbers.start(), *self.numbers.end());
-        match *record {
+        let before = *self.numbers.start();
+        let is_kept = match *record {
             Record::Create { topic, stream } | Record::Mirror { topic, stream } => {
-                if self.carried(topic, stream).fate == Fate::Dead {
-                    return Ok(());
-                }
-                self.add(record)
+                self.is_held(topic, stream)
             }
             Record::Append { topic, stream, first, ref messages, time, publisher } => {
                 let next = first + messages.count_left();
+                let numbered = publisher.and_then(|by| Some((by.name, by.sequence?)));
                 let carried = self.carried(topic, stream);
-                let numbered =
-                    publisher.and_then(|publisher| Some((publisher, publisher.sequence?)));
-                match carried.fate {
-                    Fate::Alive { first } if next > first => {
-                        if let Some((publisher, _)) = numbered {
-                            carried.sequences.remove(publisher.name);
-                        }
-                        if let Some(first) = carried.skipped.take() {
-                            self.add(&Record::Trim { topic, stream, first, digest: None })?;
-                        }
-                        return self.add(record);
+                let is_left = matches!(carried.fate, Fate::Alive { first } if next > first);
+                if !is_left {
+                    carried.skipped = carried.skipped.max(Some(next));
+                    if let Some((name, sequence)) = numbered {
+                        let after = sequence.later(next - first);
+                        let numbers = (after.epoch, after.sequence, time);
+                        carried.sequences.insert(name.to_owned(), numbers);
                     }
-                    Fate::Alive { .. } => {
-                        if let Some((publisher, sequence)) = numbered {
-                            let after = sequence.later(next - first);
-                            let numbers = (after.epoch, after.sequence, time);
-                            carried.sequences.insert(publisher.name.to_owned(), numbers);
-                        }
-                    }
-                    Fate::HeldLater => {}
-                    Fate::Dead => return Ok(()),
+                    return Ok(());
                 }
-                carried.skipped = carried.skipped.max(Some(next));
-                Ok(())
+                if let Some((name, _)) = numbered {
+                    carried.sequences.remove(name);
+                }
+                if let Some(first) = carried.skipped.take() {
+                    self.add(&Record::Trim { topic, stream, first, digest: None })?;
+                }
+                true
             }
             Record::Trim { topic, stream, first, digest } => {
                 let carried = self.carried(topic, stream);
-                if carried.fate != Fate::Dead {
-                    carried.skipped = carried.skipped.max(Some(first));
-                    carried.trim = Some((first, digest));
-                }
-                Ok(())
+                carried.skipped = carried.skipped.max(Some(first));
+                carried.trim = Some((first, digest));
+                false
             }
             Record::Bounds { topic, stream, bounds } => {
-                self.carried(topic, stream).bounds = Some(bounds.to_owned());
-                Ok(())
+                self.carried(topic, stream).bounds = Some(bounds);
+                false
             }
             Record::Sequence { topic, stream, publisher, epoch, next, time } => {
                 let numbers = (epoch, next, time);
                 self.carried(topic, stream).sequences.insert(publisher.to_owned(), numbers);
-                Ok(())
+                false
             }
             Record::NewStream { topic, stream, new } => {
                 // Those that were noted until now are of the old id.
-                self.write_positions(Some(topic))?;
-                let is_kept = {
-                    let index = self.shared.index();
-                    index.find(topic, new).is_some()
-                        || index.is_held_after(after, topic, new)
-                        || index.is_held_before(before, topic, stream)
-                };
+                self.write_positions()?;
+                let is_held = self.is_held(topic, stream);
                 self.carried(topic, stream).stream = new;
-                if is_kept { self.add(record) } else { Ok(()) }
+                is_held
             }
             Record::Delete { topic, stream } => {
-                self.lists.remove(topic);
                 self.positions.retain(|(of, _), _| of != topic);
-                let is_kept = self.shared.index().is_held_before(before, topic, stream);
-                if is_kept { self.add(record) } else { Ok(()) }
+                let is_held = self.is_held(topic, stream);
+                self.lists.remove(topic);
+                is_held || self.shared.index().has_position_before(before, "", topic)
             }
             Record::Position { subscriber, topic, stream, next } => {
-                if self.lists.get(topic).is_some_and(|list| list.stream != stream)
-                    && stream != StreamId::NONE
-                {
-                    // It came late, for a list that had another id already.
-                    return Ok(());
-                }
+                // Not one that came late, for a list that had another id already.
+                let is_late = self.lists.get(topic).is_some_and(|list| list.stream != stream)
+                    && stream != StreamId::NONE;
                 let last = self.shared.index().position(subscriber, topic);
-                if last.is_some_and(|last| self.numbers.contains(&last)) {
+                if last.is_some_and(|last| self.numbers.contains(&last)) && !is_late {
                     let key = (topic.to_owned(), subscriber.to_owned());
                     self.positions.insert(key, (stream, next));
                 }
-                Ok(())
+                false
             }
             Record::End { subscriber, topic } => {
                 self.positions.remove(&(topic.to_owned(), subscriber.to_owned()));
-                let is_kept = {
-                    let index = self.shared.index();
-                    index.position(subscriber, topic).is_none()
-                        && index.has_position_before(before, subscriber, topic)
-                };
-                if is_kept { self.add(record) } else { Ok(()) }
+                let index = self.shared.index();
+                index.position(subscriber, topic).is_none()
+                    && index.has_position_before(before, subscriber, topic)
             }
-            Record::Close => Ok(()),
-        }
+            Record::Close => false,
+        };
+        if is_kept { self.add(record) } else { Ok(()) }
+    }
+
+    /// Whether a list is there, or another segment holds anything of it. A mirror that begins anew
+    /// may have the id that it had: then both are taken for one.
+    fn is_held(&mut self, topic: &str, stream: StreamId) -> bool {
+        self.carried(topic, stream).fate != Fate::Dead
+            || self.shared.index().is_held_before(*self.numbers.start(), topic, stream)
     }
 
     /// What is carried for a list.
@@ -281,8 +230,7 @@ impl<'s> Rewrite<'s> {
                 None if index.is_held_after(*self.numbers.end(), topic, stream) => Fate::HeldLater,
                 None => Fate::Dead,
             };
-            drop(index);
-            let (skipped, trim, bounds, sequences) = (None, None, None, BTreeMap::new());
+            let (skipped, trim, bounds, sequences) = Default::default();
             let carried = Carried { stream, fate, skipped, trim, bounds, sequences };
             self.lists.insert(topic.to_owned(), carried);
         }
@@ -295,44 +243,41 @@ impl<'s> Rewrite<'s> {
         let now = clock::unix_milliseconds();
         for (topic, carried) in std::mem::take(&mut self.lists) {
             let Carried { stream, fate, mut skipped, trim, bounds, sequences } = carried;
-            let (mut has_trim, mut has_bounds) = (false, false);
-            if let Some(list) = self.shared.index().find(&topic, stream) {
-                has_trim = self.numbers.contains(&list.trim);
-                has_bounds = self.numbers.contains(&list.bounds);
+            if fate == Fate::Dead {
+                continue;
             }
             let topic = topic.as_str();
-            if let (Some((first, digest)), true) = (trim, has_trim) {
+            let list = self.shared.index().find(topic, stream).copied();
+            let is_here = |last: fn(&List) -> u32| {
+                list.as_ref().is_some_and(|list| self.numbers.contains(&last(list)))
+            };
+            let (has_trim, has_bounds) = (is_here(|list| list.trim), is_here(|list| list.bounds));
+            if let Some((first, digest)) = trim.filter(|_| has_trim) {
                 self.add(&Record::Trim { topic, stream, first, digest })?;
                 skipped = skipped.filter(|skipped| *skipped > first);
             }
-            if let Some(first) = skipped.filter(|_| fate != Fate::Dead) {
+            if let Some(first) = skipped {
                 self.add(&Record::Trim { topic, stream, first, digest: None })?;
             }
             if let Some(bounds) = bounds.filter(|_| has_bounds) {
-                self.add(&Record::Bounds { topic, stream, bounds: &bounds })?;
+                self.add(&Record::Bounds { topic, stream, bounds })?;
             }
-            if !matches!(fate, Fate::Alive { .. }) {
-                continue;
-            }
-            for (publisher, (epoch, next, time)) in sequences {
-                if now.saturating_sub(time) < SEQUENCE_TIME {
-                    let publisher = publisher.as_str();
+            let is_alive = fate != Fate::HeldLater;
+            for (publisher, (epoch, next, time)) in sequences.iter().filter(|_| is_alive) {
+                if now.saturating_sub(*time) < SEQUENCE_TIME {
+                    let (epoch, next, time) = (*epoch, *next, *time);
                     self.add(&Record::Sequence { topic, stream, publisher, epoch, next, time })?;
                 }
             }
         }
-        self.write_positions(None)?;
+        self.write_positions()?;
         self.add(&Record::Close)?;
         Ok((self.contents, self.writer.finish()?))
     }
 
-    /// Writes the positions in one topic, or in all.
-    fn write_positions(&mut self, of: Option<&str>) -> io::Result<()> {
+    /// Writes the positions that were noted so far.
+    fn write_positions(&mut self) -> io::Result<()> {
         for ((topic, subscriber), (stream, next)) in std::mem::take(&mut self.positions) {
-            if of.is_some_and(|of| of != topic) {
-                self.positions.insert((topic, subscriber), (stream, next));
-                continue;
-            }
             let (subscriber, topic) = (subscriber.as_str(), topic.as_str());
             self.add(&Record::Position { subscriber, topic, stream, next })?;
         }
@@ -342,7 +287,8 @@ impl<'s> Rewrite<'s> {
     /// Keeps a record.
     fn add(&mut self, record: &Record<'_>) -> io::Result<()> {
         let size = self.writer.add(record)?;
-        self.contents.add(record, size);
+        let list = self.shared.index().id(record);
+        self.contents.add(record, list, size);
         Ok(())
     }
 }

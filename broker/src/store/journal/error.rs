@@ -57,40 +57,14 @@ pub(crate) enum Error {
     },
 }
 
-/// Why a frame was not appended.
+/// Why the journal was not changed.
 #[derive(Debug)]
-pub(crate) enum AppendError {
-    /// Nothing of the frame is in the journal: refuse what it holds, and go on. Later frames are
-    /// tried again.
-    NotWritten {
-        /// The journal.
-        path: PathBuf,
-        /// Why it could not be written.
-        cause: io::Error,
-    },
-    /// Whether the frame is on disk cannot be known: end the process without an answer. The next
-    /// start finds out.
-    Unknown {
-        /// The journal.
-        path: PathBuf,
-        /// What failed.
-        action: &'static str,
-        /// What the system said.
-        cause: io::Error,
-    },
-    /// What was written does not follow on what was there: end the process. The next start refuses
-    /// the journal.
-    Inconsistent {
-        /// The journal.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
-    /// An earlier append ended as [`Self::Unknown`], or in a panic: end the process.
-    Closed {
-        /// The journal.
-        path: PathBuf,
-    },
+pub(crate) enum Failure {
+    /// It is as it was: refuse what was to be done, and go on. It may be tried again later.
+    NotDone(Error),
+    /// What is on disk cannot be known, or cannot be used: end the process without an answer. The
+    /// next start finds out.
+    Unknown(Error),
 }
 
 impl Error {
@@ -98,52 +72,26 @@ impl Error {
         Error::Io { action, path, cause }
     }
 
-    /// What failed, with which file, and why.
-    fn parts(self) -> (&'static str, PathBuf, io::Error) {
-        match self {
-            Error::Io { action, path, cause } => (action, path, cause),
-            error => ("use", PathBuf::new(), io::Error::other(error)),
-        }
+    /// Whether there is no room for more.
+    pub(super) fn is_full(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        let Error::Io { cause, .. } = self else { return false };
+        matches!(cause.kind(), StorageFull | QuotaExceeded)
     }
 }
 
-impl AppendError {
-    /// The same, where it is known that nothing was written.
-    pub(super) fn not_written(error: Error) -> AppendError {
-        let (_, path, cause) = error.parts();
-        AppendError::NotWritten { path, cause }
-    }
-
-    /// The same, where it is not known what was written.
-    pub(super) fn unknown(error: Error) -> AppendError {
-        let (action, path, cause) = error.parts();
-        AppendError::Unknown { path, action, cause }
-    }
-
-    /// Whether the process has to end.
-    pub(crate) fn is_fatal(&self) -> bool {
-        match self {
-            AppendError::NotWritten { .. } => false,
-            AppendError::Unknown { .. }
-            | AppendError::Inconsistent { .. }
-            | AppendError::Closed { .. } => true,
-        }
+impl Failure {
+    /// Whether there was no room for it.
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self, Failure::NotDone(error) if error.is_full())
     }
 }
 
-/// What a start could not append keeps it from coming up.
-impl From<AppendError> for Error {
-    fn from(error: AppendError) -> Error {
-        match error {
-            AppendError::NotWritten { path, cause } => Error::io("write", path, cause),
-            AppendError::Unknown { path, action, cause } => Error::io(action, path, cause),
-            AppendError::Inconsistent { path, problem } => {
-                Error::Damaged { path, offset: 0, problem }
-            }
-            AppendError::Closed { path } => {
-                Error::io("write", path, io::Error::other("an earlier append failed"))
-            }
-        }
+/// What a start cannot write keeps it from coming up.
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Error {
+        let (Failure::NotDone(error) | Failure::Unknown(error)) = failure;
+        error
     }
 }
 
@@ -196,44 +144,25 @@ impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
             Error::Io { cause, .. } => Some(cause),
-            Error::InUse { .. }
-            | Error::Missing { .. }
-            | Error::TwoJournals { .. }
-            | Error::Foreign { .. }
-            | Error::Version { .. }
-            | Error::Damaged { .. } => None,
+            _ => None,
         }
     }
 }
 
-impl fmt::Display for AppendError {
+impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            AppendError::NotWritten { path, .. } => {
-                write!(f, "cannot write {}; nothing was stored", path.display())
-            }
-            AppendError::Unknown { path, action, .. } => write!(
-                f,
-                "cannot {action} {}, so it is not known what is on disk; start again to find out",
-                path.display()
-            ),
-            AppendError::Inconsistent { path, problem } => {
-                write!(f, "{} cannot be used any more: {problem}", path.display())
-            }
-            AppendError::Closed { path } => {
-                write!(f, "{} takes no more after an earlier failure; start again", path.display())
+            Failure::NotDone(error) => write!(f, "{error}; nothing was stored"),
+            Failure::Unknown(error) => {
+                write!(f, "{error}, so it is not known what is on disk; start again to find out")
             }
         }
     }
 }
 
-impl error::Error for AppendError {
+impl error::Error for Failure {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        match self {
-            AppendError::NotWritten { cause, .. } | AppendError::Unknown { cause, .. } => {
-                Some(cause)
-            }
-            AppendError::Inconsistent { .. } | AppendError::Closed { .. } => None,
-        }
+        let (Failure::NotDone(error) | Failure::Unknown(error)) = self;
+        error.source()
     }
 }

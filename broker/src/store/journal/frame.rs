@@ -66,60 +66,20 @@ impl Frame {
         self.takes_room
     }
 
-    /// A topic is created; must come before what is appended to it.
-    pub(crate) fn create(&mut self, topic: &str, stream: StreamId) {
-        self.takes_room = true;
-        self.line(format_args!("*\t{topic}\t{stream}"));
-    }
-
-    /// A copy of a topic begins that another broker is the home of.
-    pub(crate) fn mirror(&mut self, topic: &str, stream: StreamId) {
-        self.takes_room = true;
-        self.line(format_args!("=\t{topic}\t{stream}"));
-    }
-
-    /// A topic is deleted with all its messages, and the lasting subscriptions to it end.
-    pub(crate) fn delete(&mut self, topic: &str, stream: StreamId) {
-        self.line(format_args!("-\t{topic}\t{stream}"));
-    }
-
-    /// A list goes on under another id.
-    pub(crate) fn new_stream(&mut self, topic: &str, stream: StreamId, new: StreamId) {
-        self.takes_room = true;
-        self.line(format_args!("~\t{topic}\t{stream}\t{new}"));
-    }
-
-    /// What stands before `first` is let go; the digest is that at `first`.
-    pub(crate) fn trim(&mut self, topic: &str, stream: StreamId, first: u64, digest: Option<u32>) {
-        match digest {
-            Some(digest) => self.line(format_args!("<\t{topic}\t{stream}\t{first}\t{digest:08x}")),
-            None => self.line(format_args!("<\t{topic}\t{stream}\t{first}\t-")),
+    /// Adds a record.
+    pub(crate) fn add(&mut self, record: &Record<'_>) {
+        use Record::{Append, Bounds, Close, Delete, End, Trim};
+        if let Append { topic, stream, first, time, publisher, messages } = record {
+            return self.append(topic, *stream, *first, *time, *publisher, messages.clone());
         }
+        self.takes_room |=
+            !matches!(record, Delete { .. } | Trim { .. } | Bounds { .. } | End { .. } | Close);
+        self.make_room();
+        self.write(format_args!("{record}\n"));
+        self.open = None;
     }
 
-    /// A topic has bounds of its own: count, bytes and milliseconds with tabs between them, each
-    /// `-`, `none` or a number.
-    pub(crate) fn bounds(&mut self, topic: &str, stream: StreamId, bounds: &dyn fmt::Display) {
-        self.line(format_args!(":\t{topic}\t{stream}\t{bounds}"));
-    }
-
-    /// A lasting subscription has acknowledged everything before `next`.
-    pub(crate) fn position(&mut self, subscriber: &str, topic: &str, stream: StreamId, next: u64) {
-        self.takes_room = true;
-        self.line(format_args!("@\t{subscriber}\t{topic}\t{stream}\t{next}"));
-    }
-
-    /// A lasting subscription ends.
-    pub(crate) fn end(&mut self, subscriber: &str, topic: &str) {
-        self.line(format_args!("!\t{subscriber}\t{topic}"));
-    }
-
-    /// The segment is closed.
-    pub(super) fn close(&mut self) {
-        self.line(format_args!("."));
-    }
-
-    /// Messages are appended to a list, the first of them at offset `first`, at a time in Unix
+    /// Adds an append to a list, the first message at offset `first`, at a time in Unix
     /// milliseconds. A publisher's number is that of the first message; the others have those that
     /// follow.
     pub(crate) fn append<'m>(
@@ -129,103 +89,57 @@ impl Frame {
         first: u64,
         time: u64,
         publisher: Option<Publisher<'_>>,
-        messages: impl Iterator<Item = &'m str>,
+        messages: impl Iterator<Item = &'m str> + Clone,
     ) {
+        let bytes = messages.clone().map(|message| message.len() + 1).sum::<usize>();
         self.takes_room = true;
-        let mut open = self.open_record(topic, stream, first, time, publisher);
+        self.make_room();
+        let start = self.text.len();
+        self.write(format_args!("+\t{topic}\t{stream}\t"));
+        let before = start..self.text.len();
+        self.write(format_args!("{first}\t"));
+        let size = self.text.len();
+        self.write(format_args!("{bytes}"));
+        let size = size..self.text.len();
+        self.write(format_args!("\t{time}"));
+        let sequence = publisher.and_then(|publisher| publisher.sequence);
+        if let Some(Publisher { name, .. }) = publisher {
+            self.write(format_args!("\t{name}"));
+        }
+        if let Some(Sequence { epoch, sequence }) = sequence {
+            self.write(format_args!("\t{epoch}\t{sequence}"));
+        }
+        self.write(format_args!("\n"));
+        let mut open = Open { before, after: size.end..self.text.len(), size, next: first };
+        if let Some(last) = self.open.take().filter(|last| self.follows(&open, last)) {
+            self.text.truncate(start);
+            open = self.grow(last, bytes);
+        }
         for message in messages {
             debug_assert!(!message.contains(['\n', '\r', '\0']), "a message is one line of text");
             self.text.push_str(message);
             self.text.push('\n');
             open.next += 1;
         }
-        let open = self.write_size(open);
-        let numbered = publisher.is_some_and(|publisher| publisher.sequence.is_some());
-        self.open = (!numbered).then_some(open);
+        self.open = sequence.is_none().then_some(open);
     }
 
-    /// The head of a record for these messages: the last one, where they may join it.
-    fn open_record(
-        &mut self,
-        topic: &str,
-        stream: StreamId,
-        first: u64,
-        time: u64,
-        publisher: Option<Publisher<'_>>,
-    ) -> Open {
-        self.make_room();
-        let start = self.text.len();
-        self.write(format_args!("+\t{topic}\t{stream}\t"));
-        let before = start..self.text.len();
-        self.write(format_args!("{first}\t"));
-        let size = self.text.len()..self.text.len();
-        self.write(format_args!("\t{time}"));
-        if let Some(Publisher { name, sequence }) = publisher {
-            self.write(format_args!("\t{name}"));
-            if let Some(Sequence { epoch, sequence }) = sequence {
-                self.write(format_args!("\t{epoch}\t{sequence}"));
-            }
-        }
-        self.write(format_args!("\n"));
-        let new = Open { before, after: size.end..self.text.len(), size, next: first };
-        match self.open.take() {
-            Some(last) if last.next == first && self.are_equal(&last, &new) => {
-                self.text.truncate(start);
-                last
-            }
-            _ => new,
-        }
-    }
-
-    fn are_equal(&self, one: &Open, other: &Open) -> bool {
+    /// Whether the messages of a new record may join the last one.
+    fn follows(&self, new: &Open, last: &Open) -> bool {
         let text = |range: &Range<usize>| self.text.get(range.clone());
-        text(&one.before) == text(&other.before) && text(&one.after) == text(&other.after)
+        last.next == new.next
+            && text(&last.before) == text(&new.before)
+            && text(&last.after) == text(&new.after)
     }
 
-    /// Writes the size of the record's messages, which end the payload, into its head.
-    fn write_size(&mut self, open: Open) -> Open {
-        let Open { size, after, .. } = open;
-        let digits = (self.text.len() - after.end).to_string();
-        let grown = digits.len() - size.len();
-        let end = size.start + digits.len();
-        self.text.replace_range(size.clone(), &digits);
-        let after = after.start + grown..after.end + grown;
-        Open { size: size.start..end, after, ..open }
-    }
-
-    /// A record as it stood in another frame.
-    pub(super) fn copy(&mut self, record: &Record<'_>) {
-        match *record {
-            Record::Create { topic, stream } => self.create(topic, stream),
-            Record::Mirror { topic, stream } => self.mirror(topic, stream),
-            Record::Append { topic, stream, first, time, publisher, ref messages } => {
-                self.append(topic, stream, first, time, publisher, messages.clone());
-            }
-            Record::Delete { topic, stream } => self.delete(topic, stream),
-            Record::NewStream { topic, stream, new } => self.new_stream(topic, stream, new),
-            Record::Trim { topic, stream, first, digest } => {
-                self.trim(topic, stream, first, digest);
-            }
-            Record::Bounds { topic, stream, bounds } => self.bounds(topic, stream, &bounds),
-            Record::Sequence { topic, stream, publisher, epoch, next, time } => {
-                self.line(format_args!(
-                    "#\t{topic}\t{stream}\t{publisher}\t{epoch}\t{next}\t{time}"
-                ));
-            }
-            Record::Position { subscriber, topic, stream, next } => {
-                self.position(subscriber, topic, stream, next);
-            }
-            Record::End { subscriber, topic } => self.end(subscriber, topic),
-            Record::Close => self.close(),
-        }
-    }
-
-    /// A record that is one line.
-    fn line(&mut self, text: fmt::Arguments<'_>) {
-        self.make_room();
-        self.write(text);
-        self.write(format_args!("\n"));
-        self.open = None;
+    /// Says in the head of the last record that so many bytes more follow it.
+    fn grow(&mut self, mut last: Open, bytes: usize) -> Open {
+        let digits = (self.text.len() - last.after.end + bytes).to_string();
+        let grown = digits.len() - last.size.len();
+        self.text.replace_range(last.size.clone(), &digits);
+        last.size.end += grown;
+        last.after = last.after.start + grown..last.after.end + grown;
+        last
     }
 
     fn write(&mut self, text: fmt::Arguments<'_>) {
@@ -248,16 +162,17 @@ impl Frame {
     pub(super) fn seal(&mut self, offset: u64, seed: Crc32) -> Option<&[u8]> {
         let payload = self.text.get(FRAME_HEADER_SIZE..)?.as_bytes();
         let length = u32::try_from(payload.len()).ok()?;
-        let header = FrameHeader { offset, length, checksum: crc32(payload) }.bytes(seed);
-        self.text.replace_range(..FRAME_HEADER_SIZE, str::from_utf8(&header).ok()?);
+        let header = FrameHeader { offset, length, checksum: crc32(payload) }.text(seed);
+        self.text.replace_range(..FRAME_HEADER_SIZE, &header);
         Some(self.text.as_bytes())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::{Format, Record, Records};
+    use super::super::record::{Format, Records};
     use super::*;
+    use crate::store::retention::{Bound, Bounds};
 
     fn payload(frame: &Frame) -> &str {
         frame.payload()
@@ -272,22 +187,37 @@ mod tests {
         let mut frame = Frame::default();
         let ann = |sequence| Some(Publisher { name: "ann", sequence });
         let sequence = Some(Sequence { epoch: 3, sequence: 41 });
-        frame.create("news", stream());
+        frame.add(&Record::Create { topic: "news", stream: stream() });
         frame.append("news", stream(), 0, 17, None, ["first", ""].into_iter());
         frame.append("news", stream(), 2, 17, ann(None), ["second"].into_iter());
         frame.append("news", stream(), 3, 17, ann(sequence), ["third"].into_iter());
-        frame.position("bob", "news", stream(), 2);
-        frame.end("bob", "news");
-        frame.trim("news", stream(), 2, Some(0xbeef));
-        frame.trim("news", stream(), 3, None);
-        frame.bounds("news", stream(), &"100\tnone\t-");
+        frame.add(&Record::Position {
+            subscriber: "bob",
+            topic: "news",
+            stream: stream(),
+            next: 2,
+        });
+        frame.add(&Record::End { subscriber: "bob", topic: "news" });
+        frame.add(&Record::Trim {
+            topic: "news",
+            stream: stream(),
+            first: 2,
+            digest: Some(0xbeef),
+        });
+        frame.add(&Record::Trim { topic: "news", stream: stream(), first: 3, digest: None });
+        let bounds = Bounds { messages: Bound::At(100), bytes: Bound::None, age: Bound::Default };
+        frame.add(&Record::Bounds { topic: "news", stream: stream(), bounds });
         let (topic, stream) = ("news", stream());
         let (publisher, epoch, next, time) = ("ann", 3, 42, 17);
-        frame.copy(&Record::Sequence { topic, stream, publisher, epoch, next, time });
-        frame.new_stream("news", stream, "00000000000000ac".parse().unwrap());
-        frame.delete("news", stream);
-        frame.mirror("news", stream);
-        frame.close();
+        frame.add(&Record::Sequence { topic, stream, publisher, epoch, next, time });
+        frame.add(&Record::NewStream {
+            topic: "news",
+            stream,
+            new: "00000000000000ac".parse().unwrap(),
+        });
+        frame.add(&Record::Delete { topic: "news", stream });
+        frame.add(&Record::Mirror { topic: "news", stream });
+        frame.add(&Record::Close);
         let text = "*\tnews\t00000000000000ab\n\
                     +\tnews\t00000000000000ab\t0\t7\t17\nfirst\n\n\
                     +\tnews\t00000000000000ab\t2\t7\t17\tann\nsecond\n\
@@ -315,7 +245,7 @@ mod tests {
         assert_eq!((*first, *time, *publisher), (3, 17, ann(sequence)));
         assert_eq!(messages.clone().collect::<Vec<_>>(), ["third"]);
         let mut copy = Frame::default();
-        read.iter().for_each(|(record, _)| copy.copy(record));
+        read.iter().for_each(|(record, _)| copy.add(record));
         assert_eq!(payload(&copy), text);
     }
 
@@ -362,7 +292,7 @@ mod tests {
     fn a_cleared_frame_is_empty_and_seals_nothing() {
         let mut frame = Frame::default();
         assert!(frame.seal(28, Crc32::default()).is_none());
-        frame.end("bob", "news");
+        frame.add(&Record::End { subscriber: "bob", topic: "news" });
         assert_eq!(
             frame.seal(28, Crc32::default()).unwrap().len(),
             FRAME_HEADER_SIZE + frame.size()

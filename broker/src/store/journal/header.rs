@@ -28,8 +28,8 @@
 //! A journal of format 1 was one file. Its header was the magic, the version and a checksum, and
 //! the checksums of its frames covered bytes 0 to 40 alone. It is read, and never written.
 
+use crate::store::stream::StreamId;
 use common::crc32::{Crc32, crc32};
-use std::fmt;
 use std::ops::RangeInclusive;
 use std::str;
 
@@ -47,30 +47,12 @@ pub(super) const FRAME_HEADER_SIZE: usize = 50;
 pub(crate) const FRAME_SIZE_MAX: usize = 64 << 20;
 
 /// What every frame begins with.
-pub(super) const FRAME_TAG: &[u8; 6] = b"frame ";
+const FRAME_TAG: &str = "frame ";
 
 const SEGMENT_MAGIC: &str = "topic segment 0002 ";
 
 /// Which journal a file belongs to: 64 random bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct JournalId(u64);
-
-impl JournalId {
-    pub(super) fn random() -> JournalId {
-        JournalId(common::random::random())
-    }
-
-    pub(super) fn parse(text: &str) -> Option<JournalId> {
-        let id = JournalId(u64::from_str_radix(text, 16).ok()?);
-        (id.to_string() == text).then_some(id)
-    }
-}
-
-impl fmt::Display for JournalId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
-}
+pub(super) type JournalId = StreamId;
 
 /// The header of a segment: whose it is, and its place in the row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +75,7 @@ impl SegmentHeader {
     pub(super) fn read(bytes: &[u8]) -> Option<SegmentHeader> {
         let text = str::from_utf8(bytes).ok()?.strip_prefix(SEGMENT_MAGIC)?;
         let mut fields = text.split(' ');
-        let journal = JournalId::parse(fields.next()?)?;
+        let journal = fields.next()?.parse().ok()?;
         let mut number = || u32::from_str_radix(fields.next()?, 16).ok();
         let header = SegmentHeader { journal, numbers: number()?..=number()? };
         (header.bytes() == bytes && !header.numbers.is_empty()).then_some(header)
@@ -120,29 +102,24 @@ pub(super) struct FrameHeader {
 
 impl FrameHeader {
     /// The header as it stands in a segment whose checksums begin with `seed`.
-    pub(super) fn bytes(self, seed: Crc32) -> [u8; FRAME_HEADER_SIZE] {
-        let mut bytes = [b' '; FRAME_HEADER_SIZE];
-        bytes[..6].copy_from_slice(FRAME_TAG);
-        write_digits(&mut bytes[6..22], self.offset);
-        write_digits(&mut bytes[23..31], u64::from(self.length));
-        write_digits(&mut bytes[32..40], u64::from(self.checksum));
-        let own = checksum(seed, &bytes);
-        bytes[41..49].copy_from_slice(&own);
-        bytes[49] = b'\n';
-        bytes
+    pub(super) fn text(self, seed: Crc32) -> String {
+        let FrameHeader { offset, length, checksum } = self;
+        let text = format!("{FRAME_TAG}{offset:016x} {length:08x} {checksum:08x} ");
+        let own = own_checksum(seed, &text);
+        text + &own
     }
 
-    /// Reads a header; `None` where a single bit is not as [`Self::bytes`] writes it.
-    pub(super) fn read(bytes: &[u8; FRAME_HEADER_SIZE], seed: Crc32) -> Option<FrameHeader> {
-        let own = checksum(seed, bytes);
-        if bytes[..6] != *FRAME_TAG || bytes[41..49] != own || bytes[49] != b'\n' {
-            return None;
-        }
-        Some(FrameHeader {
-            offset: read_digits(&bytes[6..22])?,
-            length: u32::try_from(read_digits(&bytes[23..31])?).ok()?,
-            checksum: u32::try_from(read_digits(&bytes[32..40])?).ok()?,
-        })
+    /// Reads the header at the beginning of `bytes`; `None` where a single bit is not as
+    /// [`Self::text`] writes it.
+    pub(super) fn read(bytes: &[u8], seed: Crc32) -> Option<FrameHeader> {
+        let bytes = bytes.get(..FRAME_HEADER_SIZE)?;
+        let fields = bytes.strip_prefix(FRAME_TAG.as_bytes())?;
+        let mut fields = str::from_utf8(fields).ok()?.split(' ');
+        let offset = u64::from_str_radix(fields.next()?, 16).ok()?;
+        let mut number = || u32::from_str_radix(fields.next()?, 16).ok();
+        let (length, checksum) = (number()?, number()?);
+        let (text, own) = str::from_utf8(bytes).ok()?.split_at_checked(41)?;
+        (own_checksum(seed, text) == own).then_some(FrameHeader { offset, length, checksum })
     }
 
     /// Where the frame ends in the file.
@@ -152,25 +129,10 @@ impl FrameHeader {
     }
 }
 
-/// The digits of a frame header's own checksum.
-fn checksum(mut seed: Crc32, bytes: &[u8; FRAME_HEADER_SIZE]) -> [u8; 8] {
-    seed.update(&bytes[..41]);
-    let mut digits = [0; 8];
-    write_digits(&mut digits, u64::from(seed.value()));
-    digits
-}
-
-/// Fills `out` with the hexadecimal digits of a number.
-fn write_digits(out: &mut [u8], mut number: u64) {
-    for digit in out.iter_mut().rev() {
-        let value = (number & 15).to_le_bytes()[0];
-        *digit = if value < 10 { b'0' + value } else { b'a' + value - 10 };
-        number >>= 4;
-    }
-}
-
-fn read_digits(digits: &[u8]) -> Option<u64> {
-    u64::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()
+/// The end of a frame's header: the checksum of what stands before it, and a line break.
+fn own_checksum(mut seed: Crc32, text: &str) -> String {
+    seed.update(text.as_bytes());
+    format!("{:08x}\n", seed.value())
 }
 
 #[cfg(test)]
@@ -178,7 +140,7 @@ mod tests {
     use super::*;
 
     fn segment() -> SegmentHeader {
-        SegmentHeader { journal: JournalId(0xabc), numbers: 3..=17 }
+        SegmentHeader { journal: "0000000000000abc".parse().unwrap(), numbers: 3..=17 }
     }
 
     #[test]
@@ -190,8 +152,8 @@ mod tests {
         let text = "frame 000000000000001c 00000abc deadbeef ";
         let expected = format!("{text}{:08x}\n", crc32(text.as_bytes()));
         let format_1 = Crc32::default();
-        assert_eq!(header.bytes(format_1), expected.as_bytes());
-        assert_eq!(FrameHeader::read(&header.bytes(format_1), format_1), Some(header));
+        assert_eq!(header.text(format_1), expected);
+        assert_eq!(FrameHeader::read(header.text(format_1).as_bytes(), format_1), Some(header));
         assert_eq!(header.end(), 28 + 50 + 0xabc);
     }
 
@@ -206,7 +168,7 @@ mod tests {
         let seed = segment().seed();
         let header = FrameHeader { offset: 28, length: 0xabc, checksum: 0xdead_beef };
         for bit in 0..FRAME_HEADER_SIZE * 8 {
-            let mut bytes = header.bytes(seed);
+            let mut bytes = header.text(seed).into_bytes();
             bytes[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(FrameHeader::read(&bytes, seed), None, "bit {bit}");
         }
@@ -215,11 +177,11 @@ mod tests {
     #[test]
     fn a_frame_of_another_journal_or_segment_is_none() {
         let header = FrameHeader { offset: 63, length: 1, checksum: 2 };
-        let bytes = header.bytes(segment().seed());
-        let journal = SegmentHeader { journal: JournalId(0xabd), ..segment() };
+        let text = header.text(segment().seed());
+        let journal = SegmentHeader { journal: "0000000000000abd".parse().unwrap(), ..segment() };
         let number = SegmentHeader { numbers: 4..=17, ..segment() };
         for other in [journal.seed(), number.seed(), Crc32::default()] {
-            assert_eq!(FrameHeader::read(&bytes, other), None);
+            assert_eq!(FrameHeader::read(text.as_bytes(), other), None);
         }
     }
 }

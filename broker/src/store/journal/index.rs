@@ -21,7 +21,7 @@ const NEIGHBOURS_MAX: usize = 8;
 /// A list: a topic and a stream id together. A mirror's id is what its home says, and a home may
 /// say the same of two topics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct ListId(u64);
+pub(super) struct ListId(u64);
 
 impl ListId {
     fn new(topic: &str, stream: StreamId) -> ListId {
@@ -35,13 +35,11 @@ impl ListId {
 #[derive(Default)]
 pub(super) struct Index {
     /// The list of each topic.
-    topics: HashMap<Arc<str>, StreamId>,
+    topics: HashMap<Arc<str>, ListId>,
     /// The lists that are there.
     lists: HashMap<ListId, List>,
-    /// The present id of lists that had another before, and all ids of these, also when they are
-    /// gone.
-    present: HashMap<ListId, ListId>,
-    ids: HashMap<ListId, Vec<ListId>>,
+    /// What lists were called first that have another stream id now: they are known by that.
+    renamed: HashMap<ListId, ListId>,
     /// The segment that holds the last position of each lasting subscription, by topic and
     /// subscriber.
     positions: HashMap<Arc<str>, HashMap<Box<str>, u32>>,
@@ -52,9 +50,10 @@ pub(super) struct Index {
 }
 
 /// A list that is there.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct List {
-    pub(super) topic: Arc<str>,
+    /// Its present id.
+    pub(super) stream: StreamId,
     /// The first offset that is left.
     pub(super) first: u64,
     pub(super) next: u64,
@@ -73,11 +72,8 @@ pub(super) struct Contents {
     lists: HashMap<ListId, Share>,
     /// Hashes of the lasting subscriptions whose positions it holds.
     subscriptions: HashSet<u64>,
-    /// Bytes of records that are cancelled soon: positions, trims, ends, deletions. They count as
-    /// alive where cleaning has left them.
-    short_lived: u64,
-    is_cleaned: bool,
-    /// Bytes of dead records that the last cleaning had to leave.
+    /// Bytes that count as alive beside lists: what the last cleaning had to leave of records that
+    /// are dead, or cancelled soon.
     left: u64,
 }
 
@@ -93,58 +89,39 @@ struct Share {
 }
 
 impl Contents {
-    pub(super) fn new(numbers: RangeInclusive<u32>, is_cleaned: bool) -> Contents {
-        Contents {
-            numbers,
-            size: 0,
-            lists: HashMap::new(),
-            subscriptions: HashSet::new(),
-            short_lived: 0,
-            is_cleaned,
-            left: 0,
-        }
+    pub(super) fn new(numbers: RangeInclusive<u32>) -> Contents {
+        let (size, left) = (0, 0);
+        Contents { numbers, size, lists: HashMap::new(), subscriptions: HashSet::new(), left }
     }
 
-    /// Notes a record that this segment holds. Gives how many messages it has.
-    pub(super) fn add(&mut self, record: &Record<'_>, size: usize) -> u64 {
+    /// Notes a record that this segment holds, and the list that it is about. Gives how many
+    /// messages it has.
+    pub(super) fn add(&mut self, record: &Record<'_>, list: ListId, size: usize) -> u64 {
         let size = size as u64;
-        let mut count = 0;
         self.size += size;
+        if matches!(record, Record::Delete { .. } | Record::End { .. } | Record::Close) {
+            return 0;
+        }
+        let share = self.lists.entry(list).or_default();
         match *record {
-            Record::Append { topic, stream, first, ref messages, .. } => {
-                let share = self.lists.entry(ListId::new(topic, stream)).or_default();
+            Record::Append { first, ref messages, .. } => {
                 if share.messages == 0 {
                     share.from = first;
                 }
-                count = messages.count_left();
+                let count = messages.count_left();
                 share.to = first + count;
                 share.messages += size;
+                return count;
             }
-            Record::Create { topic, stream }
-            | Record::Mirror { topic, stream }
-            | Record::Bounds { topic, stream, .. }
-            | Record::Sequence { topic, stream, .. } => {
-                self.lists.entry(ListId::new(topic, stream)).or_default().other += size;
-            }
-            Record::NewStream { topic, stream, new } => {
-                self.lists.entry(ListId::new(topic, stream)).or_default().other += size;
-                self.lists.entry(ListId::new(topic, new)).or_default();
-            }
-            Record::Trim { topic, stream, .. } => {
-                self.lists.entry(ListId::new(topic, stream)).or_default();
-                self.short_lived += size;
-            }
-            Record::Position { subscriber, topic, stream, .. } => {
-                self.lists.entry(ListId::new(topic, stream)).or_default();
+            Record::Position { subscriber, topic, .. } => {
                 self.subscriptions.insert(hash(subscriber, topic));
                 // A deletion ends it even where it was to a topic that was not there yet.
                 self.subscriptions.insert(hash("", topic));
-                self.short_lived += size;
             }
-            Record::Delete { .. } | Record::End { .. } => self.short_lived += size,
-            Record::Close => {}
+            Record::Trim { .. } => {}
+            _ => share.other += size,
         }
-        count
+        0
     }
 }
 
@@ -158,17 +135,17 @@ impl Index {
     /// Begins a segment: what is noted from now on stands there.
     pub(super) fn begin(&mut self, numbers: RangeInclusive<u32>) {
         self.cancellations += 1;
-        self.segments.insert(*numbers.start(), Contents::new(numbers, false));
+        self.segments.insert(*numbers.start(), Contents::new(numbers));
     }
 
-    /// Fills in what an append of format 1 leaves out.
-    pub(super) fn complete(&self, record: &mut Record<'_>) {
-        if let Record::Append { topic, stream, first, .. } = record
-            && let Some(known) = self.topics.get(*topic)
-            && let Some(list) = self.lists.get(&ListId::new(topic, *known))
-        {
-            (*stream, *first) = (*known, list.next);
-        }
+    /// What the list is known by that a record is about.
+    pub(super) fn id(&self, record: &Record<'_>) -> ListId {
+        record.list().map_or(ListId(0), |(topic, stream)| self.id_of(topic, stream))
+    }
+
+    fn id_of(&self, topic: &str, stream: StreamId) -> ListId {
+        let id = ListId::new(topic, stream);
+        self.renamed.get(&id).copied().unwrap_or(id)
     }
 
     /// Notes the next record of the row, which takes so many bytes. Says whether it changes
@@ -178,55 +155,46 @@ impl Index {
     ///
     /// What is wrong with a record that cannot follow on those before it.
     pub(super) fn note(&mut self, record: &Record<'_>, size: usize) -> Result<bool, &'static str> {
+        let id = self.id(record);
         let Some(mut last) = self.segments.last_entry() else {
             return Err("no segment was begun");
         };
         let segment = *last.key();
-        let count = last.get_mut().add(record, size);
+        let count = last.get_mut().add(record, id, size);
+        let stream = record.list().map(|(_, stream)| stream);
+        let list = self.lists.get_mut(&id).filter(|list| Some(list.stream) == stream);
+        let list = list.ok_or("the frame there is about a topic that is not there");
         match *record {
             Record::Create { topic, stream } | Record::Mirror { topic, stream } => {
                 if self.topics.contains_key(topic) {
                     return Err("the frame there creates a topic that is there");
                 }
-                if self.find(topic, stream).is_some() {
-                    return Err("the frame there creates a list that is there");
-                }
-                let id = ListId::new(topic, stream);
-                let topic: Arc<str> = topic.into();
-                self.topics.insert(Arc::clone(&topic), stream);
                 let (trim, bounds) = (segment, segment);
-                let list = List { topic, first: 0, next: 0, trim, bounds };
-                self.lists.insert(id, list);
+                self.topics.insert(topic.into(), id);
+                self.lists.insert(id, List { stream, first: 0, next: 0, trim, bounds });
             }
-            Record::Append { topic, stream, first, .. } => {
-                let list = self.list(topic, stream)?;
+            Record::Append { first, .. } => {
+                let list = list?;
                 if list.next != first {
                     return Err("the frame there does not follow on the messages before it");
                 }
                 list.next += count;
             }
-            Record::Delete { topic, stream } => {
+            Record::Delete { topic, .. } => {
+                let is_there = list.is_ok();
                 self.cancellations += 1;
-                self.positions.remove(topic);
-                if self.list(topic, stream).is_err() {
-                    return Ok(false);
+                if is_there {
+                    self.topics.remove(topic);
+                    self.lists.remove(&id);
                 }
-                self.topics.remove(topic);
-                self.lists.remove(&ListId::new(topic, stream));
+                return Ok(self.positions.remove(topic).is_some() || is_there);
             }
-            Record::NewStream { topic, stream, new } => {
-                let list = self.list(topic, stream)?.clone();
-                self.topics.insert(Arc::clone(&list.topic), new);
-                let (old, new) = (ListId::new(topic, stream), ListId::new(topic, new));
-                self.lists.remove(&old);
-                self.lists.insert(new, list);
-                let mut ids = self.ids.remove(&old).unwrap_or_else(|| vec![old]);
-                ids.push(new);
-                self.present.extend(ids.iter().map(|id| (*id, new)));
-                self.ids.insert(new, ids);
+            Record::NewStream { topic, new, .. } => {
+                list?.stream = new;
+                self.renamed.insert(ListId::new(topic, new), id);
             }
-            Record::Trim { topic, stream, first, digest } => {
-                let list = self.list(topic, stream)?;
+            Record::Trim { first, digest, .. } => {
+                let list = list?;
                 if first > list.first || (first == list.first && digest.is_some()) {
                     list.first = first;
                     list.next = list.next.max(first);
@@ -234,27 +202,17 @@ impl Index {
                 }
                 self.cancellations += 1;
             }
-            Record::Bounds { topic, stream, .. } => self.list(topic, stream)?.bounds = segment,
-            Record::Sequence { topic, stream, .. } => {
-                self.list(topic, stream)?;
-            }
+            Record::Bounds { .. } => list?.bounds = segment,
+            Record::Sequence { .. } => drop(list?),
             Record::Position { subscriber, topic, stream, .. } => {
                 // One of a list that is gone came late: it says nothing any more.
+                let is_late = list.is_err() && stream != StreamId::NONE;
                 self.cancellations += 1;
-                let is_present = self.list(topic, stream).is_ok();
-                if !is_present && stream != StreamId::NONE {
+                if is_late {
                     return Ok(false);
                 }
-                match self.positions.get_mut(topic) {
-                    Some(positions) => match positions.get_mut(subscriber) {
-                        Some(last) => *last = segment,
-                        None => drop(positions.insert(subscriber.into(), segment)),
-                    },
-                    None => {
-                        let positions = HashMap::from([(subscriber.into(), segment)]);
-                        self.positions.insert(topic.into(), positions);
-                    }
-                }
+                let positions = self.positions.entry(topic.into()).or_default();
+                positions.insert(subscriber.into(), segment);
             }
             Record::End { subscriber, topic } => {
                 if let Some(positions) = self.positions.get_mut(topic) {
@@ -269,30 +227,19 @@ impl Index {
         Ok(true)
     }
 
-    /// The list of a topic that a record is about.
-    fn list(&mut self, topic: &str, stream: StreamId) -> Result<&mut List, &'static str> {
-        let list = self.lists.get_mut(&ListId::new(topic, stream));
-        list.ok_or("the frame there is about a topic that is not there")
-    }
-
     /// The list of a topic that has this stream id, or had it.
     pub(super) fn find(&self, topic: &str, stream: StreamId) -> Option<&List> {
-        self.find_id(ListId::new(topic, stream))
-    }
-
-    fn find_id(&self, id: ListId) -> Option<&List> {
-        let renamed = || self.lists.get(self.present.get(&id)?);
-        self.lists.get(&id).or_else(renamed)
+        self.lists.get(&self.id_of(topic, stream))
     }
 
     /// The list of a topic.
-    pub(super) fn stream(&self, topic: &str) -> Option<StreamId> {
-        self.topics.get(topic).copied()
+    pub(super) fn list(&self, topic: &str) -> Option<&List> {
+        self.lists.get(self.topics.get(topic)?)
     }
 
-    /// All topics, and the ids of their lists.
-    pub(super) fn topics(&self) -> impl Iterator<Item = (&str, StreamId)> {
-        self.topics.iter().map(|(topic, stream)| (&**topic, *stream))
+    /// All topics, and their lists.
+    pub(super) fn topics(&self) -> impl Iterator<Item = (&str, &List)> {
+        self.topics.iter().filter_map(|(topic, id)| Some((&**topic, self.lists.get(id)?)))
     }
 
     /// Makes cleaning look for something once more.
@@ -305,20 +252,24 @@ impl Index {
         self.cancellations
     }
 
+    /// How many lasting subscriptions there are.
+    pub(super) fn subscriptions(&self) -> u64 {
+        self.positions.values().map(|positions| positions.len() as u64).sum()
+    }
+
     /// Where the last position of a lasting subscription stands that is there.
     pub(super) fn position(&self, subscriber: &str, topic: &str) -> Option<u32> {
         self.positions.get(topic)?.get(subscriber).copied()
     }
 
-    /// Whether a segment before this one holds anything of a list, or positions to its topic.
+    /// Whether a segment before this one holds anything of a list.
     pub(super) fn is_held_before(&self, number: u32, topic: &str, stream: StreamId) -> bool {
-        let (list, topic) = (ListId::new(topic, stream), hash("", topic));
-        self.segments.range(..number).any(|(_, contents)| {
-            self.holds(contents, list) || contents.subscriptions.contains(&topic)
-        })
+        let list = self.id_of(topic, stream);
+        self.segments.range(..number).any(|(_, contents)| contents.lists.contains_key(&list))
     }
 
-    /// Whether a segment before this one holds positions of a lasting subscription.
+    /// Whether a segment before this one holds positions of a lasting subscription, or of any to
+    /// a topic where no subscriber is named.
     pub(super) fn has_position_before(&self, number: u32, subscriber: &str, topic: &str) -> bool {
         let hash = hash(subscriber, topic);
         self.segments.range(..number).any(|(_, contents)| contents.subscriptions.contains(&hash))
@@ -326,15 +277,8 @@ impl Index {
 
     /// Whether a segment after this one holds anything of a list.
     pub(super) fn is_held_after(&self, number: u32, topic: &str, stream: StreamId) -> bool {
-        let list = ListId::new(topic, stream);
-        self.segments.range(number + 1..).any(|(_, contents)| self.holds(contents, list))
-    }
-
-    /// Whether a segment holds anything of a list, under whatever id.
-    fn holds(&self, contents: &Contents, list: ListId) -> bool {
-        let ids = self.present.get(&list).and_then(|present| self.ids.get(present));
-        let is_there = |id| contents.lists.contains_key(id);
-        ids.map_or_else(|| is_there(&list), |ids| ids.iter().any(is_there))
+        let list = self.id_of(topic, stream);
+        self.segments.range(number + 1..).any(|(_, contents)| contents.lists.contains_key(&list))
     }
 
     /// The first numbers of the segments with these numbers.
@@ -359,22 +303,25 @@ impl Index {
     /// About how many bytes of a segment's records count.
     fn alive(&self, contents: &Contents) -> u64 {
         let shares = contents.lists.iter().map(|(id, share)| {
-            let Some(list) = self.find_id(*id) else { return 0 };
-            let (count, left) = (share.to - share.from, share.to.saturating_sub(list.first));
+            let Some(list) = self.lists.get(id) else { return 0 };
+            let count = share.to.saturating_sub(share.from);
+            let left = share.to.saturating_sub(list.first);
             let messages =
                 u128::from(share.messages) * u128::from(left.min(count)) / u128::from(count.max(1));
             share.other + u64::try_from(messages).unwrap_or(share.messages)
         });
-        shares.sum::<u64>() + if contents.is_cleaned { contents.short_lived } else { 0 }
+        shares.sum::<u64>() + contents.left
     }
 
-    /// Whether most of the last segment is dead, and that is at least so many bytes.
-    pub(super) fn is_last_dead(&self, size_min: u64) -> bool {
-        let last = self.segments.values().next_back();
-        last.is_some_and(|contents| {
-            let dead = contents.size.saturating_sub(self.alive(contents));
-            dead >= size_min && dead * 2 > contents.size
-        })
+    /// Whether most of a segment is dead, and that is at least so many bytes.
+    fn is_dead(&self, contents: &Contents, dead_min: u64) -> bool {
+        let dead = contents.size.saturating_sub(self.alive(contents));
+        dead >= dead_min && dead * 2 > contents.size
+    }
+
+    /// The same of the last segment.
+    pub(super) fn is_last_dead(&self, dead_min: u64) -> bool {
+        self.segments.values().next_back().is_some_and(|contents| self.is_dead(contents, dead_min))
     }
 
     /// The segments that are worth cleaning next: one of which most is dead, at least `dead_min`
@@ -383,12 +330,7 @@ impl Index {
     pub(super) fn candidate(&self, dead_min: u64, joined_max: u64) -> Option<RangeInclusive<u32>> {
         let (last, _) = self.segments.last_key_value()?;
         let closed = || self.segments.range(..*last).map(|(_, contents)| contents);
-        let mostly_dead = closed().find(|contents| {
-            let alive = self.alive(contents) + contents.left;
-            let dead = contents.size.saturating_sub(alive);
-            dead >= dead_min && dead * 2 > contents.size
-        });
-        if let Some(contents) = mostly_dead {
+        if let Some(contents) = closed().find(|contents| self.is_dead(contents, dead_min)) {
             return Some(contents.numbers.clone());
         }
         let mut run: Vec<&Contents> = Vec::new();

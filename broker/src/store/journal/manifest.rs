@@ -18,7 +18,7 @@
 use super::JOURNAL;
 use super::error::Error;
 use super::header::JournalId;
-use super::storage::{Directory, File};
+use super::storage::Directory;
 use common::crc32::crc32;
 
 const MAGIC: &str = "topic journal ";
@@ -50,6 +50,11 @@ pub(super) enum Content {
 }
 
 impl Manifest {
+    /// The manifest of a journal of which nothing is known but whose it is.
+    pub(super) fn new(id: JournalId) -> Manifest {
+        Manifest { id, reached: (0, 0), unsynced: None }
+    }
+
     /// The bytes of the file.
     fn bytes(&self) -> Vec<u8> {
         let Manifest { id, reached: (segment, size), unsynced } = self;
@@ -62,7 +67,7 @@ impl Manifest {
 
     fn parse(text: &str) -> Option<Manifest> {
         let mut lines = text.strip_prefix(&*first_line(VERSION))?.lines();
-        let id = JournalId::parse(lines.next()?.strip_prefix("id ")?)?;
+        let id = lines.next()?.strip_prefix("id ")?.parse().ok()?;
         let (segment, size) = lines.next()?.strip_prefix("reached ")?.split_once(' ')?;
         let segment = u32::from_str_radix(segment, 16).ok()?;
         let size = u64::from_str_radix(size, 16).ok()?;
@@ -96,49 +101,27 @@ pub(super) fn read(directory: &dyn Directory) -> Result<Content, Error> {
         return Ok(Content::Nothing);
     }
     let path = directory.path(JOURNAL);
-    let damaged = |problem| {
-        let path = directory.path(JOURNAL);
-        Error::Damaged { path, offset: 0, problem }
-    };
     let first = first_line(VERSION);
     let header = bytes.get(..first.len()).unwrap_or(&bytes);
     let Some(rest) = header.strip_prefix(MAGIC.as_bytes()) else {
         return Err(Error::Foreign { path });
     };
     let version = rest.get(..4).and_then(|digits| str::from_utf8(digits).ok()?.parse().ok());
-    match version {
-        Some(version) if header != first_line(version).as_bytes() => {
-            Err(damaged("the checksum of the file's header is wrong"))
+    let version = version.filter(|version| header == first_line(*version).as_bytes());
+    let manifest = str::from_utf8(&bytes).ok().and_then(Manifest::parse);
+    match (version, manifest) {
+        (Some(1), _) => Ok(Content::Format1),
+        (Some(VERSION), Some(manifest)) => Ok(Content::Manifest(manifest)),
+        (None | Some(VERSION), _) => {
+            let problem = "the checksum of the file is wrong";
+            Err(Error::Damaged { path, offset: 0, problem })
         }
-        Some(1) => Ok(Content::Format1),
-        Some(VERSION) => str::from_utf8(&bytes)
-            .ok()
-            .and_then(Manifest::parse)
-            .map(Content::Manifest)
-            .ok_or_else(|| damaged("the checksum of the file is wrong")),
-        Some(version) => Err(Error::Version { path, version }),
-        None => Err(damaged("the checksum of the file's header is wrong")),
+        (Some(version), _) => Err(Error::Version { path, version }),
     }
-}
-
-/// Whether this file begins as a journal of format 1 does.
-pub(super) fn is_format_1(
-    directory: &dyn Directory,
-    name: &str,
-    file: &dyn File,
-) -> Result<bool, Error> {
-    let failed = |cause| directory.failed("read", name)(cause);
-    let header = first_line(1);
-    if file.size().map_err(failed)? < header.len() as u64 {
-        return Ok(false);
-    }
-    let mut bytes = vec![0; header.len()];
-    file.read_all_at(&mut bytes, 0).map_err(failed)?;
-    Ok(bytes == header.as_bytes())
 }
 
 /// The first line of the file, in any version: the whole header of a journal of format 1.
-fn first_line(version: u32) -> String {
+pub(super) fn first_line(version: u32) -> String {
     let text = format!("{MAGIC}{version:04} ");
     format!("{text}{:08x}\n", crc32(text.as_bytes()))
 }

@@ -53,7 +53,7 @@ pub(crate) mod tests;
 mod writer;
 
 pub(crate) use check::{Summary, TopicSummary, verify};
-pub(crate) use error::{AppendError, Error};
+pub(crate) use error::{Error, Failure};
 pub(crate) use frame::Frame;
 pub(crate) use header::FRAME_SIZE_MAX;
 pub(crate) use record::Record;
@@ -163,7 +163,7 @@ impl Journal {
             progress.read.fetch_add(bytes, Ordering::Relaxed);
         };
         let mut index = Index::default();
-        let ends = row.scan(&*directory, &mut index, read, &mut replay)?.segments;
+        let ends = row.scan(&*directory, &mut index, read, &mut replay)?;
         let settled = row.settle(&*directory, &ends)?;
         notices.extend(settled.into_iter().map(Notice::Torn));
         let was_unsynced = row.lost_appends(&*directory);
@@ -175,8 +175,8 @@ impl Journal {
             let problem = "the segment is missing";
             return Err(Error::Damaged { path: directory.path(JOURNAL), offset: 0, problem });
         };
-        let size = last.end.offset;
-        let closed: Vec<u64> = ends.iter().rev().skip(1).map(|end| end.end.offset).collect();
+        let size = last.offset;
+        let closed: Vec<u64> = ends.iter().rev().skip(1).map(|end| end.offset).collect();
         let reserve = Reserve::open(&*directory)?;
         let last = segment.clone();
         let shared = Shared::new(directory, settings, index, last, manifest, &closed, reserve);
@@ -197,38 +197,28 @@ impl Journal {
     /// Notes how far the journal reaches, and makes the reserve. On a full disk neither may be
     /// possible: readers are served all the same, and publishes refused until there is room.
     fn note_start(&self) -> Result<(), Error> {
-        let is_full =
-            |error: &Error| matches!(error, Error::Io { cause, .. } if recovery::is_full(cause));
         let number = *self.segment.numbers.end();
         let mut noted = self.shared.set_reached(number, self.size);
-        if noted.as_ref().is_err_and(is_full) && self.shared.give_up_reserve() {
+        if noted.as_ref().is_err_and(Error::is_full) && self.shared.give_up_reserve() {
             noted = self.shared.set_reached(number, self.size);
         }
-        for done in [noted, self.shared.ensure_reserve(self.size)] {
-            if let Err(error) = done
-                && !is_full(&error)
-            {
-                return Err(error);
-            }
-        }
-        Ok(())
+        let done = [noted, self.shared.ensure_reserve(self.size)];
+        done.into_iter().find(|done| done.as_ref().is_err_and(|it| !it.is_full())).unwrap_or(Ok(()))
     }
 
     /// Gives every list another stream id, durably. Gives how many there are.
     fn give_new_streams(&mut self, mut replay: impl FnMut(Record<'_>)) -> Result<usize, Error> {
         let mut frame = Frame::default();
-        let index = self.shared.index();
-        let topics = index.topics().map(|(topic, stream)| (topic.to_owned(), stream));
-        let topics: Vec<_> = topics.collect();
-        drop(index);
-        for (topic, stream) in &topics {
-            let (topic, stream, new) = (topic.as_str(), *stream, StreamId::random());
-            frame.new_stream(topic, stream, new);
-            replay(Record::NewStream { topic, stream, new });
+        let mut count = 0;
+        for (topic, list) in self.shared.index().topics() {
+            let record = Record::NewStream { topic, stream: list.stream, new: StreamId::random() };
+            frame.add(&record);
+            replay(record);
+            count += 1;
         }
         self.write(&mut frame, Sync::Always)?;
         self.note(&frame)?;
-        Ok(topics.len())
+        Ok(count)
     }
 
     /// Bytes of the journal.
@@ -241,14 +231,14 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// See [`AppendError`]: whether to go on or to end the process.
-    pub(crate) fn append(&mut self, frame: &mut Frame) -> Result<(), AppendError> {
+    /// See [`Failure`]: whether to go on or to end the process.
+    pub(crate) fn append(&mut self, frame: &mut Frame) -> Result<(), Failure> {
+        let failed = |cause| Error::io("write", self.path(), io::Error::other(cause));
         if self.is_closed {
-            return Err(AppendError::Closed { path: self.path() });
+            return Err(Failure::Unknown(failed("an earlier append failed")));
         }
         if frame.size() > FRAME_SIZE_MAX {
-            let cause = io::Error::other("the frame passes the limit of 64 MiB");
-            return Err(AppendError::NotWritten { path: self.path(), cause });
+            return Err(Failure::NotDone(failed("the frame passes the limit of 64 MiB")));
         }
         if frame.size() == 0 {
             return Ok(());
@@ -257,28 +247,22 @@ impl Journal {
         if self.size >= self.shared.settings.segment_size || self.shared.is_last_dead() {
             self.rotate_if_possible()?;
         }
-        if frame.takes_room() {
-            let size = self.size + frame.size() as u64;
-            let ensured = self.shared.ensure_reserve(size).map_err(AppendError::not_written);
-            if is_full(&ensured) {
-                self.shared.set_full(true);
-            }
-            ensured?;
-        }
         let sync = self.shared.settings.sync;
-        if sync == Sync::Os {
-            self.shared.mark_unsynced().map_err(AppendError::not_written)?;
-        }
-        let mut written = self.write(frame, sync);
-        if is_full(&written) && !frame.takes_room() && self.shared.give_up_reserve() {
-            written = self.write(frame, sync);
-        }
-        if frame.takes_room() || is_full(&written) {
-            self.shared.set_full(is_full(&written));
+        let takes_room = frame.takes_room();
+        let written = if takes_room {
+            let size = self.size + frame.size() as u64;
+            let ensured = self.shared.ensure_reserve(size).map_err(Failure::NotDone);
+            ensured.and_then(|()| self.write(frame, sync))
+        } else {
+            self.with_reserve(|journal| journal.write(frame, sync))
+        };
+        let is_full = written.as_ref().is_err_and(Failure::is_full);
+        if takes_room || is_full {
+            self.shared.set_full(is_full);
         }
         written?;
         self.note(frame)?;
-        if !frame.takes_room() && self.shared.is_full() && self.shared.look_at_last() {
+        if !takes_room && self.shared.is_full() && self.shared.index().is_last_dead(1) {
             // What it frees is in this segment, which is cleaned once it is closed.
             self.rotate_if_possible()?;
         }
@@ -286,20 +270,32 @@ impl Journal {
     }
 
     /// Begins another segment; where there is no room for that, the last one goes on.
-    fn rotate_if_possible(&mut self) -> Result<(), AppendError> {
-        let mut rotated = self.rotate();
-        if is_full(&rotated) && self.shared.give_up_reserve() {
-            rotated = self.rotate();
-        }
-        match rotated {
-            Err(AppendError::NotWritten { .. }) => Ok(()),
+    fn rotate_if_possible(&mut self) -> Result<(), Failure> {
+        match self.with_reserve(Journal::rotate) {
+            Err(Failure::NotDone(_)) => Ok(()),
             rotated => rotated,
         }
     }
 
+    /// Does something that frees room, on a full disk with what the reserve gives.
+    fn with_reserve(
+        &mut self,
+        mut act: impl FnMut(&mut Journal) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let done = act(self);
+        if done.as_ref().is_err_and(Failure::is_full) && self.shared.give_up_reserve() {
+            return act(self);
+        }
+        done
+    }
+
     /// Writes a frame behind the last one.
-    fn write(&mut self, frame: &mut Frame, sync: Sync) -> Result<(), AppendError> {
-        let path = self.path();
+    fn write(&mut self, frame: &mut Frame, sync: Sync) -> Result<(), Failure> {
+        if sync == Sync::Os {
+            self.shared.mark_unsynced().map_err(Failure::NotDone)?;
+        }
+        let failed = self.shared.directory.path(&self.segment.name);
+        let failed = |action, cause| Error::io(action, failed, cause);
         let Some(bytes) = frame.seal(self.size, self.segment.seed) else {
             return Ok(());
         };
@@ -312,16 +308,16 @@ impl Journal {
             return Err(match cut {
                 Ok(()) => {
                     self.is_closed = false;
-                    AppendError::NotWritten { path, cause }
+                    Failure::NotDone(failed("write", cause))
                 }
-                Err(cause) => AppendError::Unknown { path, action: "cut back", cause },
+                Err(cause) => Failure::Unknown(failed("cut back", cause)),
             });
         }
         if sync == Sync::Always
             && let Err(cause) = file.sync()
         {
             // The system now takes the pages for written: another sync would succeed, and lie.
-            return Err(AppendError::Unknown { path, action: "sync", cause });
+            return Err(Failure::Unknown(failed("sync", cause)));
         }
         self.size += bytes.len() as u64;
         self.is_closed = false;
@@ -329,7 +325,7 @@ impl Journal {
     }
 
     /// Notes the records of a frame that was written.
-    fn note(&mut self, frame: &Frame) -> Result<(), AppendError> {
+    fn note(&mut self, frame: &Frame) -> Result<(), Failure> {
         let text = frame.payload();
         let mut index = self.shared.index();
         let before = index.cancellations();
@@ -337,7 +333,8 @@ impl Journal {
             if let Err(problem) = index.note(&record, size) {
                 debug_assert!(false, "{problem}: {record:?}");
                 self.is_closed = true;
-                return Err(AppendError::Inconsistent { path: self.path(), problem });
+                let (path, offset) = (self.path(), self.size);
+                return Err(Failure::Unknown(Error::Damaged { path, offset, problem }));
             }
         }
         if index.cancellations() != before {
@@ -347,7 +344,7 @@ impl Journal {
     }
 
     /// Closes the last segment and begins the next one.
-    fn rotate(&mut self) -> Result<(), AppendError> {
+    fn rotate(&mut self) -> Result<(), Failure> {
         let Shared { directory, id, .. } = &*self.shared;
         let number = *self.segment.numbers.end() + 1;
         let next = match self.next.take() {
@@ -356,7 +353,7 @@ impl Journal {
         };
         // Only now: a segment that is closed is followed by another.
         let mut frame = Frame::default();
-        frame.close();
+        frame.add(&Record::Close);
         if let Err(error) = self.write(&mut frame, Sync::Always) {
             self.next = Some(next);
             return Err(error);
@@ -372,10 +369,4 @@ impl Journal {
     fn path(&self) -> PathBuf {
         self.shared.directory.path(&self.segment.name)
     }
-}
-
-/// Whether there was no room for it.
-fn is_full(done: &Result<(), AppendError>) -> bool {
-    let Err(AppendError::NotWritten { cause, .. }) = done else { return false };
-    recovery::is_full(cause)
 }

@@ -29,7 +29,10 @@
 //! nor `first`: they followed from the records before it.
 
 use crate::store::batch::{Publisher, Sequence};
+use crate::store::retention::Bounds;
 use crate::store::stream::StreamId;
+use std::fmt;
+use std::str::FromStr;
 
 /// One record, in the order in which things happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,9 +99,8 @@ pub(crate) enum Record<'a> {
         topic: &'a str,
         /// The id of its list.
         stream: StreamId,
-        /// Count, bytes and milliseconds, with tabs between them: each `-` (the broker's default),
-        /// `none` or a number.
-        bounds: &'a str,
+        /// What they are now.
+        bounds: Bounds,
     },
     /// What a publisher has published whose messages were let go.
     Sequence {
@@ -135,6 +137,24 @@ pub(crate) enum Record<'a> {
     },
     /// The segment is closed.
     Close,
+}
+
+impl<'a> Record<'a> {
+    /// The topic, and the id of the list, that it is about.
+    pub(super) fn list(&self) -> Option<(&'a str, StreamId)> {
+        match *self {
+            Record::Create { topic, stream }
+            | Record::Mirror { topic, stream }
+            | Record::Append { topic, stream, .. }
+            | Record::Delete { topic, stream }
+            | Record::NewStream { topic, stream, .. }
+            | Record::Trim { topic, stream, .. }
+            | Record::Bounds { topic, stream, .. }
+            | Record::Sequence { topic, stream, .. }
+            | Record::Position { topic, stream, .. } => Some((topic, stream)),
+            Record::End { .. } | Record::Close => None,
+        }
+    }
 }
 
 /// Messages of one record, in order.
@@ -207,89 +227,100 @@ impl<'a> Iterator for Records<'a> {
 /// The record with this first line; what follows the record. In format 1 the stream and the offset
 /// of an append are still to be filled in.
 fn parse<'a>(head: &'a str, body: &'a str, format: Format) -> Option<(Record<'a>, &'a str)> {
-    let (kind, line) = head.split_once('\t').unwrap_or((head, ""));
-    let mut fields = line.split('\t');
+    let mut fields = head.split('\t');
+    let kind = fields.next()?;
+    let it = &mut fields;
     let mut rest = body;
     let record = match kind {
         "+" => {
-            let topic = fields.next()?;
+            let topic = it.next()?;
             let (stream, first) = match format {
                 Format::One => (StreamId::NONE, 0),
-                Format::Two => (fields.next()?.parse().ok()?, number(&mut fields)?),
+                Format::Two => (field(it)?, field(it)?),
             };
-            let size = fields.next()?.parse().ok()?;
-            let time = number(&mut fields)?;
-            let publisher = match fields.next() {
-                Some(name) => Some(Publisher { name, sequence: parse_sequence(&mut fields)? }),
+            let (size, time) = (field(it)?, field(it)?);
+            let publisher = match it.next() {
+                Some(name) => Some(Publisher { name, sequence: sequence(it)? }),
                 None => None,
             };
-            let (lines, after) = body.split_at_checked(size)?;
+            let lines;
+            (lines, rest) = body.split_at_checked(size)?;
             if !(lines.is_empty() || lines.ends_with('\n')) {
                 return None;
             }
-            rest = after;
             let messages = Messages { lines };
             Record::Append { topic, stream, first, time, publisher, messages }
         }
-        "*" => Record::Create { topic: fields.next()?, stream: fields.next()?.parse().ok()? },
-        "=" => Record::Mirror { topic: fields.next()?, stream: fields.next()?.parse().ok()? },
-        "-" => Record::Delete { topic: fields.next()?, stream: fields.next()?.parse().ok()? },
-        "@" => Record::Position {
-            subscriber: fields.next()?,
-            topic: fields.next()?,
-            stream: fields.next()?.parse().ok()?,
-            next: number(&mut fields)?,
-        },
-        "!" => Record::End { subscriber: fields.next()?, topic: fields.next()? },
-        "." if head == "." => return Some((Record::Close, body)),
+        "*" => Record::Create { topic: it.next()?, stream: field(it)? },
+        "=" => Record::Mirror { topic: it.next()?, stream: field(it)? },
+        "-" => Record::Delete { topic: it.next()?, stream: field(it)? },
+        "@" => {
+            let (subscriber, topic) = (it.next()?, it.next()?);
+            Record::Position { subscriber, topic, stream: field(it)?, next: field(it)? }
+        }
+        "!" => Record::End { subscriber: it.next()?, topic: it.next()? },
+        "." => Record::Close,
         _ if format == Format::One => return None,
-        "~" => Record::NewStream {
-            topic: fields.next()?,
-            stream: fields.next()?.parse().ok()?,
-            new: fields.next()?.parse().ok()?,
-        },
-        "<" => Record::Trim {
-            topic: fields.next()?,
-            stream: fields.next()?.parse().ok()?,
-            first: number(&mut fields)?,
-            digest: match fields.next()? {
+        "~" => Record::NewStream { topic: it.next()?, stream: field(it)?, new: field(it)? },
+        "<" => {
+            let (topic, stream, first) = (it.next()?, field(it)?, field(it)?);
+            let digest = match it.next()? {
                 "-" => None,
                 digits => Some(u32::from_str_radix(digits, 16).ok()?),
-            },
-        },
-        ":" => {
-            let (topic, after) = line.split_once('\t')?;
-            let (stream, bounds) = after.split_once('\t')?;
-            let mut each = bounds.split('\t');
-            let is_bound = |text: &str| matches!(text, "-" | "none") || text.parse::<u64>().is_ok();
-            let are_bounds = each.by_ref().take(3).filter(|text| is_bound(text)).count() == 3;
-            fields = each;
-            let stream = stream.parse().ok()?;
-            are_bounds.then_some(Record::Bounds { topic, stream, bounds })?
+            };
+            Record::Trim { topic, stream, first, digest }
         }
-        "#" => Record::Sequence {
-            topic: fields.next()?,
-            stream: fields.next()?.parse().ok()?,
-            publisher: fields.next()?,
-            epoch: number(&mut fields)?,
-            next: number(&mut fields)?,
-            time: number(&mut fields)?,
-        },
+        ":" => {
+            let (topic, stream) = (it.next()?, field(it)?);
+            let bounds = Bounds { messages: field(it)?, bytes: field(it)?, age: field(it)? };
+            Record::Bounds { topic, stream, bounds }
+        }
+        "#" => {
+            let (topic, stream, publisher) = (it.next()?, field(it)?, it.next()?);
+            let (epoch, next, time) = (field(it)?, field(it)?, field(it)?);
+            Record::Sequence { topic, stream, publisher, epoch, next, time }
+        }
         _ => return None,
     };
     fields.next().is_none().then_some((record, rest))
 }
 
-fn number<'a>(fields: &mut impl Iterator<Item = &'a str>) -> Option<u64> {
+fn field<'a, T: FromStr>(fields: &mut impl Iterator<Item = &'a str>) -> Option<T> {
     fields.next()?.parse().ok()
 }
 
 /// The number of a publish, if there are more fields; `None` where they are not a number.
-fn parse_sequence<'a>(fields: &mut impl Iterator<Item = &'a str>) -> Option<Option<Sequence>> {
-    let Some(epoch) = fields.next() else {
-        return Some(None);
-    };
-    let epoch = epoch.parse().ok()?;
-    let sequence = number(fields)?;
-    Some(Some(Sequence { epoch, sequence }))
+fn sequence<'a>(fields: &mut impl Iterator<Item = &'a str>) -> Option<Option<Sequence>> {
+    let Some(epoch) = fields.next() else { return Some(None) };
+    Some(Some(Sequence { epoch: epoch.parse().ok()?, sequence: field(fields)? }))
+}
+
+/// The first line of a record, but for an append, whose size has to be known first.
+impl fmt::Display for Record<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Record::Create { topic, stream } => write!(f, "*\t{topic}\t{stream}"),
+            Record::Mirror { topic, stream } => write!(f, "=\t{topic}\t{stream}"),
+            Record::Append { topic, stream, .. } => write!(f, "+\t{topic}\t{stream}\t"),
+            Record::Delete { topic, stream } => write!(f, "-\t{topic}\t{stream}"),
+            Record::NewStream { topic, stream, new } => write!(f, "~\t{topic}\t{stream}\t{new}"),
+            Record::Trim { topic, stream, first, digest: Some(digest) } => {
+                write!(f, "<\t{topic}\t{stream}\t{first}\t{digest:08x}")
+            }
+            Record::Trim { topic, stream, first, digest: None } => {
+                write!(f, "<\t{topic}\t{stream}\t{first}\t-")
+            }
+            Record::Bounds { topic, stream, bounds } => {
+                write!(f, ":\t{topic}\t{stream}\t{bounds}")
+            }
+            Record::Sequence { topic, stream, publisher, epoch, next, time } => {
+                write!(f, "#\t{topic}\t{stream}\t{publisher}\t{epoch}\t{next}\t{time}")
+            }
+            Record::Position { subscriber, topic, stream, next } => {
+                write!(f, "@\t{subscriber}\t{topic}\t{stream}\t{next}")
+            }
+            Record::End { subscriber, topic } => write!(f, "!\t{subscriber}\t{topic}"),
+            Record::Close => f.write_str("."),
+        }
+    }
 }

@@ -4,8 +4,8 @@
 
 use super::error::Error;
 use super::frame::Frame;
-use super::row::SegmentEnd;
-use super::scan::EndKind;
+use super::record::Record;
+use super::scan::{End, EndKind};
 use super::segment::Segment;
 use super::storage::{Directory, File};
 use std::ops::Range;
@@ -55,7 +55,7 @@ pub(crate) struct Torn {
 pub(super) fn settle(
     directory: &dyn Directory,
     segment: &Segment,
-    SegmentEnd { end, last, .. }: SegmentEnd,
+    end: End,
 ) -> Result<Option<Torn>, Error> {
     let Segment { name, file, .. } = segment;
     let size = file.size().map_err(directory.failed("read", name))?;
@@ -65,7 +65,7 @@ pub(super) fn settle(
             Ok(kept) => Some(kept),
             // Nobody was told that these bytes are there. A broker that starts on a full disk can
             // serve its readers; one that does not start serves nobody.
-            Err(Error::Io { cause, .. }) if is_full(&cause) => None,
+            Err(error) if error.is_full() => None,
             Err(error) => return Err(error),
         };
         file.set_size(end.offset).map_err(directory.failed("cut", name))?;
@@ -77,8 +77,9 @@ pub(super) fn settle(
     // have failed, after which the system takes the pages for written. Written again they are to
     // be synced again.
     // A header was synced before it had its name.
-    if last > 0 {
-        copy(&**file, last..end.offset, &**file, last).map_err(directory.failed("write", name))?;
+    if end.last > 0 {
+        copy(&**file, end.last..end.offset, &**file, end.last)
+            .map_err(directory.failed("write", name))?;
     }
     file.sync().map_err(directory.failed("sync", name))?;
     directory.sync().map_err(directory.failed("sync the directory of", name))?;
@@ -89,16 +90,11 @@ pub(super) fn settle(
 pub(super) fn close(directory: &dyn Directory, segment: &Segment, size: u64) -> Result<(), Error> {
     let Segment { name, file, seed, .. } = segment;
     let mut frame = Frame::default();
-    frame.close();
+    frame.add(&Record::Close);
     if let Some(bytes) = frame.seal(size, *seed) {
         file.write_all_at(bytes, size).map_err(directory.failed("write", name))?;
     }
     file.sync().map_err(directory.failed("sync", name))
-}
-
-/// Whether there is no room for more.
-pub(super) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Copies a range of a segment to a file of its own, which is durable then: the first of

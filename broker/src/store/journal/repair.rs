@@ -13,14 +13,14 @@
 use super::JOURNAL;
 use super::error::Error;
 use super::header::{JournalId, SegmentHeader};
-use super::index::Index;
+use super::index::{Index, List};
 use super::manifest::{self, Content, Manifest};
-use super::record::{Format, Record};
+use super::record::Record;
 use super::recovery::{self, Torn};
 use super::row::Row;
-use super::scan::{EndKind, Stop, next_header, scan_from};
+use super::scan::{EndKind, Scan, Stop};
 use super::segment::Segment;
-use super::storage::{Directory, Disk};
+use super::storage::{Directory, Disk, File};
 use super::writer::SegmentWriter;
 use crate::store::stream::StreamId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -83,14 +83,17 @@ pub(super) fn repair_in(
     dry_run: bool,
     mut tell: impl FnMut(&Damage),
 ) -> Result<Repaired, Error> {
-    let (manifest, was_lost) = find_manifest(directory)?;
+    let names = directory.names();
+    let names = names.map_err(directory.failed("list the directory of", JOURNAL))?;
+    let numbers = Segment::numbers(&names);
+    let (manifest, was_lost) = find_manifest(directory, &numbers)?;
     if was_lost && !dry_run {
         manifest.write(directory)?;
     }
     let strict = Row::find(directory).and_then(|row| {
         let Some(row) = row.filter(|row| !row.segments.is_empty()) else { return Ok(None) };
-        let end = row.scan(directory, &mut Index::default(), |_| {}, |_| {})?;
-        Ok(Some((row, end.segments)))
+        let ends = row.scan(directory, &mut Index::default(), |_| {}, |_| {})?;
+        Ok(Some((row, ends)))
     });
     let (path, offset, problem) = match strict {
         Ok(None) => return Ok(Repaired::Nothing),
@@ -103,103 +106,88 @@ pub(super) fn repair_in(
         Err(Error::Damaged { path, offset, problem }) => (path, offset, problem),
         Err(error) => return Err(error),
     };
-    let segments = open_all(directory, manifest.id)?;
+    let segments = open_all(directory, manifest.id, &numbers)?;
     let first = segments.iter().position(|segment| directory.path(&segment.name) >= path);
     // Where the last one is missing, the one before it takes what is to be said about that.
     let first = first.unwrap_or(segments.len().saturating_sub(1));
     let (before, broken) = segments.split_at(first);
-    let damage = Damage { path, offset, problem, ..Damage::default() };
-    let mut salvage = Salvage { damage, ..Salvage::default() };
-    for segment in before {
-        salvage.read(segment, None, false).map_err(directory.failed("read", &segment.name))?;
-    }
     let Some(target) = broken.first() else { return Ok(Repaired::Nothing) };
     let last = segments.last().map_or(1, |last| *last.numbers.end()).max(manifest.reached.0);
-    let numbers = *target.numbers.start()..=last;
-    let header = SegmentHeader { journal: manifest.id, numbers };
+    let header = SegmentHeader { journal: manifest.id, numbers: *target.numbers.start()..=last };
     let name = Segment::name(*header.numbers.start());
-    if dry_run {
-        salvage
-            .read_all(broken, None, manifest.reached)
-            .map_err(directory.failed("read", &name))?;
-        salvage.give_new_streams(None).map_err(directory.failed("read", &name))?;
-        tell(&salvage.damage);
-        return Ok(Repaired::Damage(salvage.damage));
-    }
-    let mut size = 0;
+    let mut damage = Damage { path, offset, problem, ..Damage::default() };
     let mut kept = Vec::new();
+    let mut size = 0;
+    let mut rewrite = |file: Option<&dyn File>| {
+        let writer = SegmentWriter::begin(&header, file)?;
+        let damage = &mut damage;
+        let (index, suspects, changed) = Default::default();
+        let mut salvage = Salvage { index, damage, suspects, changed, writer, writes: false };
+        for segment in before {
+            salvage.read(segment, false)?;
+        }
+        salvage.writes = true;
+        salvage.read_all(broken, manifest.reached)?;
+        salvage.give_new_streams()?;
+        size = salvage.writer.finish()?;
+        tell(damage);
+        Ok(())
+    };
+    if dry_run {
+        rewrite(None).map_err(directory.failed("read", &name))?;
+        return Ok(Repaired::Damage(damage));
+    }
     for segment in broken {
-        let size = segment.file.size().map_err(directory.failed("read", &segment.name))?;
-        if Salvage::is_damaged(segment).map_err(directory.failed("read", &segment.name))? {
-            kept.push(recovery::keep(directory, segment, "damaged", 0..size)?);
+        let failed = || directory.failed("read", &segment.name);
+        let mut scan = Scan::new(segment).map_err(failed())?;
+        if scan.read(|_, _| Ok(())).map_err(failed())?.kind != EndKind::Whole {
+            kept.push(recovery::keep(directory, segment, "damaged", 0..scan.size())?);
         }
     }
-    directory.write_beside(&name, |file| {
-        let mut writer = SegmentWriter::begin(&header, file)?;
-        salvage.read_all(broken, Some(&mut writer), manifest.reached)?;
-        salvage.give_new_streams(Some(&mut writer))?;
-        tell(&salvage.damage);
-        size = writer.finish()?;
-        Ok(())
-    })?;
-    directory.put_in_place(&name)?;
+    directory.replace(&name, |file| rewrite(Some(file)))?;
     Manifest { reached: (last, size), unsynced: None, ..manifest }.write(directory)?;
-    salvage.damage.kept = kept;
-    Ok(Repaired::Damage(salvage.damage))
+    damage.kept = kept;
+    Ok(Repaired::Damage(damage))
 }
 
 /// The manifest; one that is made from what is there where it is lost, which is then said.
-fn find_manifest(directory: &dyn Directory) -> Result<(Manifest, bool), Error> {
+fn find_manifest(directory: &dyn Directory, numbers: &[u32]) -> Result<(Manifest, bool), Error> {
     let error = match manifest::read(directory) {
         Ok(Content::Manifest(manifest)) => return Ok((manifest, false)),
         // A journal of format 1 has no manifest, and a directory without segments needs none.
-        Ok(_) if numbers(directory)?.is_empty() => {
-            let manifest = Manifest { id: JournalId::random(), reached: (0, 0), unsynced: None };
-            return Ok((manifest, false));
-        }
-        Ok(_) => None,
-        Err(error @ (Error::Damaged { .. } | Error::Foreign { .. })) => Some(error),
+        Ok(_) if numbers.is_empty() => return Ok((Manifest::new(JournalId::random()), false)),
+        Ok(_) => directory.failed("open", JOURNAL)(io::ErrorKind::NotFound.into()),
+        Err(error @ (Error::Damaged { .. } | Error::Foreign { .. })) => error,
         Err(error) => return Err(error),
     };
-    for number in numbers(directory)? {
-        let name = Segment::name(number);
-        let file = directory.open(&name).map_err(directory.failed("open", &name))?;
-        let mut bytes = [0; super::header::SEGMENT_HEADER_SIZE];
-        if file.read_all_at(&mut bytes, 0).is_ok()
-            && let Some(header) = SegmentHeader::read(&bytes)
-        {
-            let manifest = Manifest { id: header.journal, reached: (0, 0), unsynced: None };
-            return Ok((manifest, true));
+    for number in numbers {
+        let segment = Segment::open_any(directory, &Segment::name(*number))?;
+        if let Some(header) = segment.header(directory)? {
+            return Ok((Manifest::new(header.journal), true));
         }
     }
-    Err(error.unwrap_or_else(|| directory.failed("open", JOURNAL)(io::ErrorKind::NotFound.into())))
-}
-
-/// The numbers that the segments in the directory begin with.
-fn numbers(directory: &dyn Directory) -> Result<Vec<u32>, Error> {
-    let names = directory.names().map_err(directory.failed("list the directory of", JOURNAL))?;
-    let mut numbers: Vec<u32> = names.iter().filter_map(|name| Segment::number(name)).collect();
-    numbers.sort_unstable();
-    Ok(numbers)
+    Err(error)
 }
 
 /// All segments in order, those too whose headers are damaged.
-fn open_all(directory: &dyn Directory, id: JournalId) -> Result<Vec<Segment>, Error> {
-    let mut segments: Vec<Segment> = Vec::new();
-    let numbers = numbers(directory)?;
+fn open_all(
+    directory: &dyn Directory,
+    id: JournalId,
+    numbers: &[u32],
+) -> Result<Vec<Segment>, Error> {
     if numbers.is_empty() {
-        let file = directory.open(JOURNAL).map_err(directory.failed("open", JOURNAL))?;
-        return Ok(vec![Segment::of_format_1(JOURNAL, file)]);
+        return Ok(vec![Segment::open_any(directory, JOURNAL)?]);
     }
+    let mut segments: Vec<Segment> = Vec::new();
     for number in numbers {
-        if segments.last().is_some_and(|last| last.numbers.contains(&number)) {
+        if segments.last().is_some_and(|last| last.numbers.contains(number)) {
             continue;
         }
-        let name = Segment::name(number);
+        let name = Segment::name(*number);
         segments.push(match Segment::open(directory, &name, id) {
             Err(Error::Damaged { .. }) => {
                 let file = directory.open(&name).map_err(directory.failed("open", &name))?;
-                let header = SegmentHeader { journal: id, numbers: number..=number };
+                let header = SegmentHeader { journal: id, numbers: *number..=*number };
                 Segment::new(&header, file.into())
             }
             opened => opened?,
@@ -208,28 +196,23 @@ fn open_all(directory: &dyn Directory, id: JournalId) -> Result<Vec<Segment>, Er
     Ok(segments)
 }
 
-/// What is read of a damaged row.
-#[derive(Default)]
-struct Salvage {
+/// What is read of a damaged row, and written again.
+struct Salvage<'f> {
     index: Index,
-    damage: Damage,
+    damage: &'f mut Damage,
     /// Topics that may have lost something: they were there at a gap, and nothing later proves
     /// that their messages follow on one another.
     suspects: BTreeSet<String>,
     /// Topics that did, or whose offsets moved.
     changed: BTreeSet<String>,
+    writer: SegmentWriter<'f>,
+    /// Whether what is read is written: not what stands before the damage.
+    writes: bool,
 }
 
-type Writer<'w, 'f> = Option<&'w mut SegmentWriter<'f>>;
-
-impl Salvage {
+impl Salvage<'_> {
     /// Reads the segments from the first damaged one on.
-    fn read_all(
-        &mut self,
-        segments: &[Segment],
-        mut writer: Writer<'_, '_>,
-        reached: (u32, u64),
-    ) -> io::Result<()> {
+    fn read_all(&mut self, segments: &[Segment], reached: (u32, u64)) -> io::Result<()> {
         let mut next = segments.first().map_or(1, |segment| *segment.numbers.start());
         for (place, segment) in segments.iter().enumerate() {
             if *segment.numbers.start() != next {
@@ -237,7 +220,7 @@ impl Salvage {
             }
             next = *segment.numbers.end() + 1;
             let is_last = place + 1 == segments.len();
-            let (size, is_closed) = self.read(segment, writer.as_deref_mut(), is_last)?;
+            let (size, is_closed) = self.read(segment, is_last)?;
             let is_short = segment.numbers.contains(&reached.0) && size < reached.1;
             if is_closed == is_last || (!is_closed && is_short) {
                 self.gap();
@@ -251,43 +234,22 @@ impl Salvage {
 
     /// Reads all whole frames of a segment. Gives where the last one ends, and whether it closes
     /// the segment.
-    fn read(
-        &mut self,
-        segment: &Segment,
-        mut writer: Writer<'_, '_>,
-        is_last: bool,
-    ) -> io::Result<(u64, bool)> {
+    fn read(&mut self, segment: &Segment, is_last: bool) -> io::Result<(u64, bool)> {
         self.index.begin(segment.numbers.clone());
-        let size = segment.file.size()?;
-        let mut from = segment.header_size().min(size);
-        let mut is_closed = false;
+        let mut scan = Scan::new(segment)?;
         loop {
-            let end = scan_from(segment, from, |frame| {
-                self.damage.frames_kept += 1;
-                frame.records(|mut record, _| {
-                    is_closed = record == Record::Close;
-                    if segment.format == Format::One {
-                        self.index.complete(&mut record);
-                    }
-                    self.take(record, writer.as_deref_mut()).map_err(Stop::Failed)
-                })
-            })?;
+            let end = scan.read(|record, _| self.take(record).map_err(Stop::Failed))?;
+            self.damage.frames_kept += end.frames;
             if end.kind == EndKind::Whole || (end.kind == EndKind::Torn && is_last) {
-                return Ok((end.offset, is_closed));
+                return Ok((end.offset, end.is_closed));
             }
             self.gap();
-            let found = next_header(&*segment.file, segment.seed, end.offset + 1, size)?;
-            self.damage.bytes_lost += found.unwrap_or(size) - end.offset;
-            match found {
-                Some(offset) => from = offset,
-                None => return Ok((end.offset, is_closed)),
+            let (skipped, goes_on) = scan.skip()?;
+            self.damage.bytes_lost += skipped;
+            if !goes_on {
+                return Ok((end.offset, end.is_closed));
             }
         }
-    }
-
-    /// Whether frames of a segment are lost.
-    fn is_damaged(segment: &Segment) -> io::Result<bool> {
-        Ok(scan_from(segment, segment.header_size(), |_| Ok(()))?.kind != EndKind::Whole)
     }
 
     /// Something is lost here: it may have been anything.
@@ -297,25 +259,25 @@ impl Salvage {
     }
 
     /// Takes a record, as far as it can follow on what was read.
-    fn take(&mut self, record: Record<'_>, mut writer: Writer<'_, '_>) -> io::Result<()> {
-        let mut record = record;
+    fn take(&mut self, mut record: Record<'_>) -> io::Result<()> {
+        let appends = matches!(record, Record::Append { .. });
         if let Record::Append { topic, stream, .. }
         | Record::Create { topic, stream }
         | Record::Mirror { topic, stream } = record
         {
-            let known = self.index.stream(topic);
+            let known = self.index.list(topic).map(|list| list.stream);
             if let Some(known) = known.filter(|known| *known != stream) {
                 // Its deletion is lost.
-                self.put(&Record::Delete { topic, stream: known }, writer.as_deref_mut())?;
+                self.put(&Record::Delete { topic, stream: known })?;
             }
-            if matches!(record, Record::Append { .. }) && known != Some(stream) {
+            if appends && known != Some(stream) {
                 // Its creation is lost.
-                self.put(&Record::Create { topic, stream }, writer.as_deref_mut())?;
+                self.put(&Record::Create { topic, stream })?;
                 self.changed.insert(topic.to_owned());
             }
         }
-        if let Record::Append { topic, stream, first, .. } = &mut record {
-            let next = self.index.find(topic, *stream).map_or(0, |list| list.next);
+        if let Record::Append { topic, first, .. } = &mut record {
+            let next = self.index.list(topic).map_or(0, |list| list.next);
             if *first == next {
                 self.suspects.remove(*topic);
             } else {
@@ -323,34 +285,26 @@ impl Salvage {
                 *first = next;
             }
         }
-        self.put(&record, writer)
+        self.put(&record)
     }
 
-    fn put(&mut self, record: &Record<'_>, writer: Writer<'_, '_>) -> io::Result<()> {
-        if *record != Record::Close
-            && self.index.note(record, 0).is_ok()
-            && let Some(writer) = writer
-        {
-            writer.add(record)?;
+    fn put(&mut self, record: &Record<'_>) -> io::Result<()> {
+        if *record != Record::Close && self.index.note(record, 0).is_ok() && self.writes {
+            self.writer.add(record)?;
         }
         Ok(())
     }
 
     /// Gives the topics that may not be what they were another stream id.
-    fn give_new_streams(&mut self, mut writer: Writer<'_, '_>) -> io::Result<()> {
-        let topics: Vec<(String, StreamId)> =
-            self.index.topics().map(|(topic, stream)| (topic.to_owned(), stream)).collect();
-        for (topic, stream) in topics {
-            let Some(list) = self.index.find(&topic, stream) else { continue };
-            let messages = list.next - list.first;
-            if !self.suspects.contains(&topic) && !self.changed.contains(&topic) {
-                continue;
-            }
-            let name = topic.as_str();
+    fn give_new_streams(&mut self) -> io::Result<()> {
+        let touched = |topic: &str| self.suspects.contains(topic) || self.changed.contains(topic);
+        let topics = self.index.topics().filter(|(topic, _)| touched(topic));
+        let topics: BTreeMap<String, List> =
+            topics.map(|(topic, list)| (topic.to_owned(), *list)).collect();
+        for (topic, List { stream, first, next, .. }) in topics {
             let new = StreamId::random();
-            let record = Record::NewStream { topic: name, stream, new };
-            self.put(&record, writer.as_deref_mut())?;
-            self.damage.topics.insert(topic, messages);
+            self.put(&Record::NewStream { topic: &topic, stream, new })?;
+            self.damage.topics.insert(topic, next - first);
         }
         Ok(())
     }

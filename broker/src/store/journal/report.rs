@@ -14,7 +14,7 @@ impl fmt::Display for Summary {
             Count(self.frames, "frame"),
             Count(self.topics.len() as u64, "topic"),
             Count(messages, "message"),
-            Count(self.subscriptions.len() as u64, "lasting subscription"),
+            Count(self.subscriptions, "lasting subscription"),
         )?;
         for (topic, TopicSummary { stream, first, next }) in &self.topics {
             let messages = next - first;

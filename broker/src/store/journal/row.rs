@@ -10,9 +10,9 @@ use super::error::Error;
 use super::header::JournalId;
 use super::index::Index;
 use super::manifest::{self, Content, Manifest};
-use super::record::{Format, Record};
+use super::record::Record;
 use super::recovery::{self, Torn};
-use super::scan::{End, EndKind, Stop, scan};
+use super::scan::{End, EndKind, Scan, Stop};
 use super::segment::Segment;
 use super::storage::{Directory, TEMPORARY};
 
@@ -26,24 +26,6 @@ pub(super) struct Row {
     pub(super) left_over: Vec<String>,
 }
 
-/// How a segment ends.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct SegmentEnd {
-    pub(super) end: End,
-    /// Where its last frame begins; 0 if there is none.
-    pub(super) last: u64,
-    pub(super) is_closed: bool,
-}
-
-/// How a row ends.
-#[derive(Debug)]
-pub(super) struct RowEnd {
-    /// Of each segment, in order.
-    pub(super) segments: Vec<SegmentEnd>,
-    /// Whole frames in all segments.
-    pub(super) frames: u64,
-}
-
 impl Row {
     /// What is in a directory; `None` where nothing was ever kept there.
     ///
@@ -51,53 +33,46 @@ impl Row {
     ///
     /// What is there does not make a row.
     pub(super) fn find(directory: &dyn Directory) -> Result<Option<Row>, Error> {
-        let names =
-            directory.names().map_err(directory.failed("list the directory of", JOURNAL))?;
-        let mut numbers: Vec<u32> = names.iter().filter_map(|name| Segment::number(name)).collect();
-        numbers.sort_unstable();
-        let is_left_over = |name: &&String| {
+        let names = directory.names();
+        let names = names.map_err(directory.failed("list the directory of", JOURNAL))?;
+        let numbers = Segment::numbers(&names);
+        let is_left_over = |name: &String| {
             let name = name.strip_suffix(TEMPORARY);
             name.is_some_and(|name| name == JOURNAL || Segment::number(name).is_some())
         };
-        let left_over: Vec<String> = names.iter().filter(is_left_over).cloned().collect();
-        let path = || directory.path(JOURNAL);
-        let missing = |instead: &str| Error::Missing {
-            path: directory.path(JOURNAL),
-            instead: directory.path(instead),
+        let left_over = names.into_iter().filter(is_left_over).collect();
+        let mut row = Row { manifest: None, segments: Vec::new(), left_over };
+        let path = directory.path(JOURNAL);
+        // Whether a file may be a journal of format 1, and not merely what a first start was about
+        // to make.
+        let is_format_1 = |name: &String| {
+            let opened = Segment::open_any(directory, name);
+            opened.and_then(|segment| segment.is_format_1(directory)).unwrap_or(true)
         };
-        let first = Segment::name(1);
         match (manifest::read(directory)?, numbers.as_slice()) {
-            (Content::Nothing, []) => match left_over.iter().find(|name| is_whole(directory, name))
-            {
-                Some(name) => Err(missing(name)),
-                None => Ok(None),
-            },
-            (Content::Nothing, [1]) => {
-                // Between the two steps in which a start takes over a journal of format 1.
-                let file = directory.open(&first).map_err(directory.failed("open", &first))?;
-                if manifest::is_format_1(directory, &first, &*file)? {
-                    let segments = vec![Segment::of_format_1(&first, file)];
-                    return Ok(Some(Row { manifest: None, segments, left_over }));
-                }
-                Err(missing(&first))
+            (Content::Manifest(manifest), numbers) => {
+                row.open_all(directory, manifest.id, numbers)?;
+                row.manifest = Some(manifest);
             }
-            (Content::Nothing, [number, ..]) => Err(missing(&Segment::name(*number))),
             (Content::Format1, []) => {
-                let file = directory.open(JOURNAL).map_err(directory.failed("open", JOURNAL))?;
-                let segments = vec![Segment::of_format_1(JOURNAL, file)];
-                Ok(Some(Row { manifest: None, segments, left_over }))
+                row.segments.push(Segment::open_any(directory, JOURNAL)?);
             }
             (Content::Format1, [number, ..]) => {
                 let newer = directory.path(&Segment::name(*number));
-                Err(Error::TwoJournals { path: path(), newer })
+                return Err(Error::TwoJournals { path, newer });
             }
-            (Content::Manifest(manifest), numbers) => {
-                let mut row = Row { manifest: None, segments: Vec::new(), left_over };
-                row.open_all(directory, manifest.id, numbers)?;
-                row.manifest = Some(manifest);
-                Ok(Some(row))
+            // Between the two steps in which a start takes over a journal of format 1.
+            (Content::Nothing, [1]) if is_format_1(&Segment::name(1)) => {
+                row.segments.push(Segment::open_any(directory, &Segment::name(1))?);
+            }
+            (Content::Nothing, numbers) => {
+                let segment = numbers.first().map(|number| Segment::name(*number));
+                let beside = || row.left_over.into_iter().find(is_format_1);
+                let Some(instead) = segment.or_else(beside) else { return Ok(None) };
+                return Err(Error::Missing { path, instead: directory.path(&instead) });
             }
         }
+        Ok(Some(row))
     }
 
     /// The row that was found; a new one where there is none, or where the creation of one was cut
@@ -106,8 +81,7 @@ impl Row {
         let mut row = match found {
             Some(row) => row,
             None => {
-                let manifest =
-                    Manifest { id: JournalId::random(), reached: (0, 0), unsynced: None };
+                let manifest = Manifest::new(JournalId::random());
                 manifest.write(directory)?;
                 Row { manifest: Some(manifest), segments: Vec::new(), left_over: Vec::new() }
             }
@@ -133,7 +107,7 @@ impl Row {
     pub(super) fn settle(
         &mut self,
         directory: &dyn Directory,
-        ends: &[SegmentEnd],
+        ends: &[End],
     ) -> Result<Vec<Torn>, Error> {
         if !self.left_over.is_empty() {
             // The rename that made them superfluous may not be on disk.
@@ -153,7 +127,7 @@ impl Row {
             if let (0, Some((segment, end))) = (end.last, last.next()) {
                 torn.extend(recovery::settle(directory, segment, *end)?);
                 if !end.is_closed {
-                    recovery::close(directory, segment, end.end.offset)?;
+                    recovery::close(directory, segment, end.offset)?;
                 }
             }
         }
@@ -175,7 +149,7 @@ impl Row {
             renamed.map_err(directory.failed("rename", JOURNAL))?;
             directory.sync().map_err(directory.failed("sync the directory of", JOURNAL))?;
         }
-        let manifest = Manifest { id: JournalId::random(), reached: (0, 0), unsynced: None };
+        let manifest = Manifest::new(JournalId::random());
         manifest.write(directory)?;
         Ok((manifest, true))
     }
@@ -209,7 +183,7 @@ impl Row {
     }
 
     /// Reads all records of the row, in order. They are noted in `index` and then handed to
-    /// `each`; `progress` is told of the bytes that were read.
+    /// `each`; `progress` is told of the bytes that were read. Gives how each segment ends.
     ///
     /// # Errors
     ///
@@ -220,60 +194,47 @@ impl Row {
         index: &mut Index,
         mut progress: impl FnMut(u64),
         mut each: impl FnMut(Record<'_>),
-    ) -> Result<RowEnd, Error> {
-        let mut row_end = RowEnd { segments: Vec::new(), frames: 0 };
+    ) -> Result<Vec<End>, Error> {
+        let mut ends = Vec::new();
         for (place, segment) in self.segments.iter().enumerate() {
             index.begin(segment.numbers.clone());
             let mut is_closed = false;
-            let mut last = 0;
-            let end = scan(segment, |frame| {
-                if is_closed {
-                    return Err(Stop::Damaged("a frame stands there after the end of the segment"));
-                }
-                row_end.frames += 1;
-                last = frame.offset;
-                frame.records(|mut record, size| {
-                    if segment.format == Format::One {
-                        index.complete(&mut record);
+            let scanned = Scan::new(segment).and_then(|mut scan| {
+                scan.read(|record, size| {
+                    if is_closed {
+                        let problem = "a frame stands there after the end of the segment";
+                        return Err(Stop::Damaged(problem));
                     }
-                    let counts = index.note(&record, size).map_err(Stop::Damaged)?;
-                    match record {
-                        Record::Close => is_closed = true,
-                        record if counts => each(record),
-                        _ => {}
+                    progress(size as u64);
+                    is_closed = record == Record::Close;
+                    if index.note(&record, size).map_err(Stop::Damaged)? && !is_closed {
+                        each(record);
                     }
                     Ok(())
-                })?;
-                progress(frame.payload.len() as u64);
-                Ok(())
+                })
             });
-            let end = end.map_err(directory.failed("read", &segment.name))?;
-            let mut it = SegmentEnd { end, last, is_closed };
-            let is_damaged = matches!(it.end.kind, EndKind::Damaged(_));
+            let mut end = scanned.map_err(directory.failed("read", &segment.name))?;
+            let is_damaged = matches!(end.kind, EndKind::Damaged(_));
             if is_damaged && place + 1 == self.segments.len() && self.lost_appends(directory) {
                 // Nobody was promised that these are on disk: they may have holes anywhere.
-                it.end.kind = EndKind::Torn;
+                end.kind = EndKind::Torn;
             }
-            self.check_end(directory, place, it)?;
-            row_end.segments.push(it);
+            self.check_end(directory, place, &end)?;
+            ends.push(end);
         }
         let number = self.segments.last().map_or(0, |segment| *segment.numbers.end());
         if self.manifest.as_ref().is_some_and(|manifest| manifest.reached.0 > number) {
             return Err(missing(directory, number + 1));
         }
-        Ok(row_end)
+        Ok(ends)
     }
 
     /// Checks how a segment ends. All but the last are closed; but for one whose closing was cut
     /// short when the next had been made, and that one is still empty. The last one reaches at
     /// least as far as it did at the last start.
-    fn check_end(
-        &self,
-        directory: &dyn Directory,
-        place: usize,
-        SegmentEnd { end, is_closed, .. }: SegmentEnd,
-    ) -> Result<(), Error> {
+    fn check_end(&self, directory: &dyn Directory, place: usize, end: &End) -> Result<(), Error> {
         let Some(segment) = self.segments.get(place) else { return Ok(()) };
+        let is_closed = end.is_closed;
         let (number, size) = self.manifest.as_ref().map_or((0, 0), |manifest| manifest.reached);
         let is_shorter = segment.numbers.contains(&number) && end.offset < size;
         let is_last = match self.segments.get(place + 1..).unwrap_or_default() {
@@ -300,13 +261,6 @@ impl Row {
     }
 }
 
-/// Whether a file beside a journal that is gone may hold what that held: it is not merely what a
-/// first start was about to make.
-fn is_whole(directory: &dyn Directory, name: &str) -> bool {
-    let file = directory.open(name);
-    file.is_ok_and(|file| manifest::is_format_1(directory, name, &*file).unwrap_or(true))
-}
-
 fn missing(directory: &dyn Directory, number: u32) -> Error {
     let path = directory.path(&Segment::name(number));
     Error::Damaged { path, offset: 0, problem: "the segment is missing" }
@@ -316,7 +270,7 @@ fn missing(directory: &dyn Directory, number: u32) -> Error {
 pub(super) fn damaged(
     directory: &dyn Directory,
     segment: &Segment,
-    end: End,
+    end: &End,
     problem: &'static str,
 ) -> Error {
     Error::Damaged { path: directory.path(&segment.name), offset: end.offset, problem }

@@ -19,25 +19,33 @@
 //! Everything else is *damage*. A single zero byte is damage too, even at the end of a sector:
 //! disks lose sectors, not bytes.
 
-use super::header::{FRAME_HEADER_SIZE, FRAME_SIZE_MAX, FRAME_TAG, FrameHeader};
+use super::header::{FRAME_HEADER_SIZE, FRAME_SIZE_MAX, FrameHeader};
 use super::record::{Format, Record, Records};
 use super::segment::Segment;
 use super::storage::File;
-use common::crc32::{Crc32, crc32};
+use crate::store::stream::StreamId;
+use common::crc32::crc32;
+use std::collections::HashMap;
 use std::{io, str};
 
 /// How much is read at once, in bytes: little enough to be still in the cache when it is looked at.
-const BLOCK_SIZE: usize = 512 << 10;
+const BLOCK_SIZE: u64 = 512 << 10;
 
 /// What a disk writes whole.
-const SECTOR_SIZE: usize = 512;
+const SECTOR_SIZE: u64 = 512;
 
-/// How the frames of a file end.
+/// How the frames of a segment end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct End {
     /// Where the last whole frame ends.
     pub(super) offset: u64,
-    /// What stands there.
+    /// Where it begins; 0 if there is none.
+    pub(super) last: u64,
+    /// How many frames were read.
+    pub(super) frames: u64,
+    /// Whether the last record says that the segment is closed.
+    pub(super) is_closed: bool,
+    /// What stands after the last whole frame.
     pub(super) kind: EndKind,
 }
 
@@ -52,16 +60,6 @@ pub(super) enum EndKind {
     Damaged(&'static str),
 }
 
-/// A frame whose checksums are right.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Verified<'b> {
-    /// Where the frame begins in the file.
-    pub(super) offset: u64,
-    /// The text of its records.
-    pub(super) payload: &'b [u8],
-    format: Format,
-}
-
 /// Why a scan stops before the end of the file.
 #[derive(Debug)]
 pub(super) enum Stop {
@@ -71,182 +69,200 @@ pub(super) enum Stop {
     Failed(io::Error),
 }
 
-impl Verified<'_> {
-    /// Calls `each` with the records of this frame, in order, and with the bytes that each takes.
-    pub(super) fn records(
-        self,
-        mut each: impl FnMut(Record<'_>, usize) -> Result<(), Stop>,
-    ) -> Result<(), Stop> {
-        const MALFORMED: Stop = Stop::Damaged("the frame there holds what is never written");
-        let text = str::from_utf8(self.payload).map_err(|_| MALFORMED)?;
-        let mut records = Records::new(text, self.format);
-        for (record, size) in records.by_ref() {
-            each(record, size)?;
-        }
-        if records.is_malformed() { Err(MALFORMED) } else { Ok(()) }
-    }
-}
-
-/// Calls `each` with the frames of a segment, in order.
-pub(super) fn scan(
-    segment: &Segment,
-    each: impl FnMut(Verified<'_>) -> Result<(), Stop>,
-) -> io::Result<End> {
-    scan_from(segment, segment.header_size(), each)
-}
-
-/// The same from a frame on that begins at `offset`.
-pub(super) fn scan_from(
-    segment: &Segment,
-    offset: u64,
-    mut each: impl FnMut(Verified<'_>) -> Result<(), Stop>,
-) -> io::Result<End> {
-    let Segment { file, seed, format, .. } = segment;
-    let (file, size) = (&**file, file.size()?);
-    let mut reader = Reader { file, seed: *seed, size, offset };
-    let mut bytes = Vec::new();
-    let mut wanted = BLOCK_SIZE as u64;
-    loop {
-        let start = reader.offset;
-        bytes.resize(index(wanted.min(reader.size.saturating_sub(start))), 0);
-        file.read_all_at(&mut bytes, start)?;
-        wanted = loop {
-            let rest = bytes.get(index(reader.offset - start)..).unwrap_or_default();
-            let header = match reader.examine(rest)? {
-                Found::Frame(header) => header,
-                Found::End(kind) => return Ok(End { offset: reader.offset, kind }),
-                Found::Part { size } => break size.max(BLOCK_SIZE as u64),
-            };
-            let payload = FRAME_HEADER_SIZE..index(header.end() - header.offset);
-            let payload = rest.get(payload).unwrap_or_default();
-            match each(Verified { offset: header.offset, payload, format: *format }) {
-                Ok(()) => reader.offset = header.end(),
-                Err(Stop::Failed(error)) => return Err(error),
-                Err(Stop::Damaged(problem)) => {
-                    return Ok(End { offset: header.offset, kind: EndKind::Damaged(problem) });
-                }
-            }
-        };
-    }
-}
-
-/// What is known of a file while its frames are read.
-struct Reader<'f> {
-    file: &'f dyn File,
-    /// What its checksums begin with.
-    seed: Crc32,
-    /// Bytes of the file.
-    size: u64,
+/// Reads the frames of a segment.
+pub(super) struct Scan<'s> {
+    segment: &'s Segment,
+    window: Window<'s>,
     /// Where the next frame begins.
     offset: u64,
+    /// Where lists end, by topic: a segment of format 1 does not say it of each append. It is the
+    /// first of the row, so every list begins in it.
+    ends: HashMap<String, (StreamId, u64)>,
 }
 
-impl Reader<'_> {
-    /// What stands at `self.offset`, of which `bytes` were read.
-    fn examine(&self, bytes: &[u8]) -> io::Result<Found> {
-        let left = self.size - self.offset;
+/// A piece of a file that is in memory.
+struct Window<'f> {
+    file: &'f dyn File,
+    /// Bytes of the file.
+    size: u64,
+    /// Where the piece begins.
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl<'s> Scan<'s> {
+    /// A scan from the first frame on.
+    pub(super) fn new(segment: &'s Segment) -> io::Result<Scan<'s>> {
+        let (file, offset) = (&*segment.file, segment.header_size());
+        let window = Window { file, size: file.size()?, start: offset, bytes: Vec::new() };
+        Ok(Scan { segment, window, offset, ends: HashMap::new() })
+    }
+
+    /// Bytes of the file.
+    pub(super) fn size(&self) -> u64 {
+        self.window.size
+    }
+
+    /// Calls `each` with the records of the frames, in order, and with the bytes that each takes,
+    /// up to the first frame that is not whole.
+    pub(super) fn read(
+        &mut self,
+        mut each: impl FnMut(Record<'_>, usize) -> Result<(), Stop>,
+    ) -> io::Result<End> {
+        let (offset, kind) = (self.offset, EndKind::Whole);
+        let mut end = End { offset, last: 0, frames: 0, is_closed: false, kind };
+        loop {
+            let header = match self.examine()? {
+                Ok(header) => header,
+                Err(kind) => return Ok(End { kind, ..end }),
+            };
+            let place = header.offset + FRAME_HEADER_SIZE as u64;
+            let payload = self.window.get(place, header.length.into())?;
+            let (format, ends) = (self.segment.format, &mut self.ends);
+            let done = records(payload, format, |mut record, size| {
+                if format == Format::One {
+                    complete(&mut record, ends);
+                }
+                end.is_closed = record == Record::Close;
+                each(record, size)
+            });
+            match done {
+                Ok(()) => {}
+                Err(Stop::Failed(error)) => return Err(error),
+                Err(Stop::Damaged(problem)) => {
+                    return Ok(End { kind: EndKind::Damaged(problem), ..end });
+                }
+            }
+            self.offset = header.end();
+            end = End { offset: self.offset, last: header.offset, frames: end.frames + 1, ..end };
+        }
+    }
+
+    /// Goes on behind what is not whole, at the next header that belongs where it stands. Gives
+    /// how many bytes lie before it, and whether there is one.
+    pub(super) fn skip(&mut self) -> io::Result<(u64, bool)> {
+        let found = self.next_header(self.offset + 1)?;
+        let next = found.unwrap_or(self.window.size);
+        let skipped = next - self.offset;
+        self.offset = next;
+        Ok((skipped, found.is_some()))
+    }
+
+    /// The frame that begins at `self.offset`, or what stands there instead.
+    fn examine(&mut self) -> io::Result<Result<FrameHeader, EndKind>> {
+        let (offset, size) = (self.offset, self.window.size);
+        let left = size.saturating_sub(offset);
         if left == 0 {
-            return Ok(Found::End(EndKind::Whole));
+            return Ok(Err(EndKind::Whole));
         }
         if left < FRAME_HEADER_SIZE as u64 {
-            return Ok(Found::End(EndKind::Torn));
+            return Ok(Err(EndKind::Torn));
         }
         // As much as it takes to see a hole in a header: two ends of sectors.
-        let sight = left.min(2 * SECTOR_SIZE as u64);
-        let Some((head, rest)) = bytes.split_first_chunk().filter(|_| sight <= len(bytes)) else {
-            return Ok(Found::Part { size: sight });
+        let head = self.window.get(offset, left.min(2 * SECTOR_SIZE))?;
+        let Some(header) = FrameHeader::read(head, self.segment.seed) else {
+            // A header with a hole is torn if its frame is the last one; since its length is
+            // lost, the frames after it have to be looked for.
+            let may_be_last = left <= (FRAME_HEADER_SIZE + FRAME_SIZE_MAX) as u64;
+            let is_torn =
+                has_hole(head, offset, size) && may_be_last && self.next_header(offset)?.is_none();
+            let damaged = EndKind::Damaged("no frame begins there");
+            return Ok(Err(if is_torn { EndKind::Torn } else { damaged }));
         };
-        let Some(header) = FrameHeader::read(head, self.seed) else {
-            return self.examine_broken_header(bytes.get(..index(sight)).unwrap_or_default());
+        let problem = if header.offset != offset {
+            "the frame there was written for another place"
+        } else if header.length == 0 || header.length as usize > FRAME_SIZE_MAX {
+            "the frame there has a length that is never written"
+        } else if header.end() > size {
+            return Ok(Err(EndKind::Torn));
+        } else {
+            let frame = self.window.get(offset, header.end() - offset)?;
+            if crc32(frame.get(FRAME_HEADER_SIZE..).unwrap_or_default()) == header.checksum {
+                return Ok(Ok(header));
+            }
+            if header.end() == size && has_hole(frame, offset, size) {
+                return Ok(Err(EndKind::Torn));
+            }
+            "the checksum of the frame there is wrong"
         };
-        if header.offset != self.offset {
-            return damaged("the frame there was written for another place");
-        }
-        if header.length == 0 || header.length as usize > FRAME_SIZE_MAX {
-            return damaged("the frame there has a length that is never written");
-        }
-        if header.end() > self.size {
-            return Ok(Found::End(EndKind::Torn));
-        }
-        let Some(payload) = rest.get(..header.length as usize) else {
-            return Ok(Found::Part { size: header.end() - header.offset });
-        };
-        if crc32(payload) == header.checksum {
-            return Ok(Found::Frame(header));
-        }
-        if header.end() == self.size && self.has_hole(bytes) {
-            return Ok(Found::End(EndKind::Torn));
-        }
-        damaged("the checksum of the frame there is wrong")
+        Ok(Err(EndKind::Damaged(problem)))
     }
 
-    /// A header with a hole is torn if its frame is the last one; since its length is lost, the
-    /// frames after it have to be looked for.
-    fn examine_broken_header(&self, bytes: &[u8]) -> io::Result<Found> {
-        let size_max = (FRAME_HEADER_SIZE + FRAME_SIZE_MAX) as u64;
-        if self.has_hole(bytes)
-            && self.size - self.offset <= size_max
-            && next_header(self.file, self.seed, self.offset, self.size)?.is_none()
-        {
-            return Ok(Found::End(EndKind::Torn));
+    /// Where, from an offset on, the next frame header begins that belongs where it stands.
+    pub(super) fn next_header(&mut self, mut from: u64) -> io::Result<Option<u64>> {
+        let (size, seed) = (self.window.size, self.segment.seed);
+        while size.saturating_sub(from) >= FRAME_HEADER_SIZE as u64 {
+            let bytes = self.window.get(from, (size - from).min(BLOCK_SIZE))?;
+            let belongs = |(at, window): &(u64, &[u8])| {
+                FrameHeader::read(window, seed).is_some_and(|header| header.offset == *at)
+            };
+            let found = (from..).zip(bytes.windows(FRAME_HEADER_SIZE)).find(belongs);
+            if let Some((at, _)) = found {
+                return Ok(Some(at));
+            }
+            // A header may begin in the last bytes of this piece and end in the next.
+            from += bytes.len() as u64 - (FRAME_HEADER_SIZE as u64 - 1);
         }
-        damaged("no frame begins there")
-    }
-
-    /// Whether zeros, and more than one, reach the end of a sector or of the file.
-    fn has_hole(&self, bytes: &[u8]) -> bool {
-        let end = self.offset + len(bytes);
-        let first = (self.offset + 1).next_multiple_of(SECTOR_SIZE as u64);
-        let sectors = (first..=end).step_by(SECTOR_SIZE);
-        sectors.chain((end == self.size).then_some(end)).any(|sector_end| {
-            let before = bytes.get(..index(sector_end - self.offset));
-            before.is_some_and(|before| before.ends_with(&[0, 0]))
-        })
+        Ok(None)
     }
 }
 
-/// What stands at an offset.
-enum Found {
-    /// A frame that is whole.
-    Frame(FrameHeader),
-    /// Part of something; so many bytes would show it all.
-    Part { size: u64 },
-    /// No frame that is whole.
-    End(EndKind),
-}
-
-fn damaged(problem: &'static str) -> io::Result<Found> {
-    Ok(Found::End(EndKind::Damaged(problem)))
-}
-
-/// Where, from `offset` on, the next frame header begins that belongs where it stands.
-pub(super) fn next_header(
-    file: &dyn File,
-    seed: Crc32,
-    offset: u64,
-    size: u64,
-) -> io::Result<Option<u64>> {
-    let mut start = offset;
-    let mut bytes = Vec::new();
-    while size.saturating_sub(start) >= FRAME_HEADER_SIZE as u64 {
-        bytes.resize(index((size - start).min(BLOCK_SIZE as u64)), 0);
-        file.read_all_at(&mut bytes, start)?;
-        let found = (start..).zip(bytes.windows(FRAME_HEADER_SIZE)).find(|(at, window)| {
-            let header = window.first_chunk().filter(|window| window.starts_with(FRAME_TAG));
-            let header = header.and_then(|header| FrameHeader::read(header, seed));
-            header.is_some_and(|header| header.offset == *at)
-        });
-        if let Some((at, _)) = found {
-            return Ok(Some(at));
+impl Window<'_> {
+    /// So many bytes of the file, from an offset on.
+    fn get(&mut self, offset: u64, size: u64) -> io::Result<&[u8]> {
+        let end = self.start + self.bytes.len() as u64;
+        if offset < self.start || offset + size > end {
+            let wanted = size.max(BLOCK_SIZE).min(self.size - offset);
+            self.start = offset;
+            self.bytes.resize(index(wanted), 0);
+            self.file.read_all_at(&mut self.bytes, offset)?;
         }
-        // A header may begin in the last bytes of this piece and end in the next.
-        start += len(&bytes) - (FRAME_HEADER_SIZE as u64 - 1);
+        let bytes = self.bytes.get(index(offset - self.start)..).unwrap_or_default();
+        Ok(bytes.get(..index(size)).unwrap_or_default())
     }
-    Ok(None)
 }
 
-fn len(bytes: &[u8]) -> u64 {
-    bytes.len() as u64
+/// Calls `each` with the records of a payload.
+fn records(
+    payload: &[u8],
+    format: Format,
+    mut each: impl FnMut(Record<'_>, usize) -> Result<(), Stop>,
+) -> Result<(), Stop> {
+    const MALFORMED: Stop = Stop::Damaged("the frame there holds what is never written");
+    let text = str::from_utf8(payload).map_err(|_| MALFORMED)?;
+    let mut records = Records::new(text, format);
+    for (record, size) in records.by_ref() {
+        each(record, size)?;
+    }
+    if records.is_malformed() { Err(MALFORMED) } else { Ok(()) }
+}
+
+/// Fills in what an append of format 1 leaves out.
+fn complete(record: &mut Record<'_>, ends: &mut HashMap<String, (StreamId, u64)>) {
+    match record {
+        Record::Create { topic, stream } | Record::Mirror { topic, stream } => {
+            ends.insert((*topic).to_owned(), (*stream, 0));
+        }
+        Record::Append { topic, stream, first, messages, .. } => {
+            if let Some((known, next)) = ends.get_mut(*topic) {
+                (*stream, *first) = (*known, *next);
+                *next += messages.count_left();
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Whether zeros, and more than one, reach the end of a sector or of the file, which has `size`
+/// bytes. These bytes begin at `offset`.
+fn has_hole(bytes: &[u8], offset: u64, size: u64) -> bool {
+    let end = offset + bytes.len() as u64;
+    let first = (offset + 1).next_multiple_of(SECTOR_SIZE);
+    let sectors = (first..=end).step_by(index(SECTOR_SIZE));
+    sectors.chain((end == size).then_some(end)).any(|sector_end| {
+        let before = bytes.get(..index(sector_end - offset));
+        before.is_some_and(|before| before.ends_with(&[0, 0]))
+    })
 }
 
 /// A size as an index: what is in memory is indexed with it, so it fits.

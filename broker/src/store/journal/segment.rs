@@ -1,9 +1,9 @@
 //! A segment: one file of the row.
 
 use super::JOURNAL;
-use super::error::{AppendError, Error};
+use super::error::{Error, Failure};
 use super::header::{FORMAT_1_HEADER_SIZE, JournalId, SEGMENT_HEADER_SIZE, SegmentHeader};
-use super::manifest::is_format_1;
+use super::manifest::first_line;
 use super::record::Format;
 use super::storage::{Directory, File};
 use common::crc32::Crc32;
@@ -34,10 +34,40 @@ impl Segment {
         (Segment::name(number) == name).then_some(number)
     }
 
-    /// A journal of format 1, which is one file; it becomes the first segment.
-    pub(super) fn of_format_1(name: &str, file: Box<dyn File>) -> Segment {
-        let (name, file) = (name.to_owned(), file.into());
-        Segment { name, numbers: 1..=1, file, seed: Crc32::default(), format: Format::One }
+    /// The numbers that the segments among these files begin with, in order.
+    pub(super) fn numbers(names: &[String]) -> Vec<u32> {
+        let mut numbers: Vec<u32> = names.iter().filter_map(|name| Segment::number(name)).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    /// Opens a file without a look at it, as a journal of format 1: that is one file, and becomes
+    /// the first segment.
+    pub(super) fn open_any(directory: &dyn Directory, name: &str) -> Result<Segment, Error> {
+        let file = directory.open(name).map_err(directory.failed("open", name))?.into();
+        let (name, seed) = (name.to_owned(), Crc32::default());
+        Ok(Segment { name, numbers: 1..=1, file, seed, format: Format::One })
+    }
+
+    /// Whether the file begins as a journal of format 1 does.
+    pub(super) fn is_format_1(&self, directory: &dyn Directory) -> Result<bool, Error> {
+        let header = first_line(1);
+        let bytes = self.beginning(directory, header.len())?;
+        Ok(bytes == header.as_bytes())
+    }
+
+    /// The first bytes of the file, up to so many.
+    fn beginning(&self, directory: &dyn Directory, size: usize) -> Result<Vec<u8>, Error> {
+        let failed = |cause| directory.failed("read", &self.name)(cause);
+        let there = usize::try_from(self.file.size().map_err(failed)?).unwrap_or(size);
+        let mut bytes = vec![0; there.min(size)];
+        self.file.read_all_at(&mut bytes, 0).map_err(failed)?;
+        Ok(bytes)
+    }
+
+    /// The header of the file, where it is as it was written.
+    pub(super) fn header(&self, directory: &dyn Directory) -> Result<Option<SegmentHeader>, Error> {
+        Ok(SegmentHeader::read(&self.beginning(directory, SEGMENT_HEADER_SIZE)?))
     }
 
     /// Opens the segment of this name, which must be one of this journal.
@@ -46,19 +76,15 @@ impl Segment {
         name: &str,
         journal: JournalId,
     ) -> Result<Segment, Error> {
-        let file = directory.open(name).map_err(directory.failed("open", name))?;
-        let failed = |cause| directory.failed("read", name)(cause);
-        let size = file.size().map_err(failed)?.min(SEGMENT_HEADER_SIZE as u64);
-        let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
-        file.read_all_at(&mut bytes, 0).map_err(failed)?;
-        let problem = match SegmentHeader::read(&bytes) {
+        let unknown = Segment::open_any(directory, name)?;
+        let problem = match unknown.header(directory)? {
             Some(header) if header.journal != journal => "it belongs to another journal",
             Some(header) if Segment::name(*header.numbers.start()) == name => {
-                return Ok(Segment::new(&header, file.into()));
+                return Ok(Segment::new(&header, unknown.file));
             }
             Some(_) => "it has the name of another segment",
-            None if name == Segment::name(1) && is_format_1(directory, name, &*file)? => {
-                return Ok(Segment::of_format_1(name, file));
+            None if name == Segment::name(1) && unknown.is_format_1(directory)? => {
+                return Ok(unknown);
             }
             None => "the header of the segment is not as it was written",
         };
@@ -70,12 +96,12 @@ impl Segment {
         directory: &dyn Directory,
         journal: JournalId,
         number: u32,
-    ) -> Result<Segment, AppendError> {
+    ) -> Result<Segment, Failure> {
         let header = SegmentHeader { journal, numbers: number..=number };
         let name = Segment::name(number);
         let write = |file: &dyn File| file.write_all_at(&header.bytes(), 0);
-        let file = directory.write_beside(&name, write).map_err(AppendError::not_written)?;
-        directory.put_in_place(&name).map_err(AppendError::unknown)?;
+        let file = directory.write_beside(&name, write).map_err(Failure::NotDone)?;
+        directory.put_in_place(&name).map_err(Failure::Unknown)?;
         Ok(Segment::new(&header, file.into()))
     }
 

@@ -1,11 +1,10 @@
 //! What whoever appends and the thread that cleans share.
 
-use super::cleaning::{self, CleaningError};
-use super::error::Error;
+use super::cleaning;
+use super::error::{Error, Failure};
 use super::header::JournalId;
 use super::index::Index;
 use super::manifest::Manifest;
-use super::recovery::is_full;
 use super::reserve::Reserve;
 use super::segment::Segment;
 use super::storage::Directory;
@@ -131,11 +130,6 @@ impl Shared {
         self.is_full.load(Ordering::Relaxed)
     }
 
-    /// Whether the last segment is mostly dead, as it is now and whatever its size.
-    pub(super) fn look_at_last(&self) -> bool {
-        self.index().is_last_dead(1)
-    }
-
     /// Makes the reserve as large as it has to be beside a last segment of so many bytes.
     pub(super) fn ensure_reserve(&self, size: u64) -> Result<(), Error> {
         let largest = self.largest.load(Ordering::Relaxed).max(size);
@@ -157,26 +151,32 @@ impl Shared {
         last.file.sync().map_err(self.directory.failed("sync", &last.name))
     }
 
+    /// Writes another manifest, if this gives one.
+    fn change_manifest(
+        &self,
+        change: impl FnOnce(&Manifest) -> Option<Manifest>,
+    ) -> Result<(), Error> {
+        let mut manifest = lock(&self.manifest);
+        if let Some(changed) = change(&manifest) {
+            changed.write(&*self.directory)?;
+            *manifest = changed;
+        }
+        Ok(())
+    }
+
     /// Notes in the manifest how far the journal reaches, and that all of it is on disk.
     pub(super) fn set_reached(&self, number: u32, size: u64) -> Result<(), Error> {
-        let mut manifest = lock(&self.manifest);
-        let reached = Manifest { reached: (number, size), unsynced: None, ..manifest.clone() };
-        reached.write(&*self.directory)?;
-        *manifest = reached;
-        Ok(())
+        let reached = (number, size);
+        self.change_manifest(|it| Some(Manifest { reached, unsynced: None, ..*it }))
     }
 
     /// Notes in the manifest, before an append that is not synced, that one follows.
     pub(super) fn mark_unsynced(&self) -> Result<(), Error> {
-        let mut manifest = lock(&self.manifest);
-        self.unsynced.fetch_add(1, Ordering::Relaxed);
-        if manifest.unsynced.is_none() {
-            let run = self.directory.boot_id().unwrap_or_else(|| "unknown".to_owned());
-            let marked = Manifest { unsynced: Some(run), ..manifest.clone() };
-            marked.write(&*self.directory)?;
-            *manifest = marked;
-        }
-        Ok(())
+        let run = || self.directory.boot_id().unwrap_or_else(|| "unknown".to_owned());
+        self.change_manifest(|it| {
+            self.unsynced.fetch_add(1, Ordering::Relaxed);
+            it.unsynced.is_none().then(|| Manifest { unsynced: Some(run()), ..*it })
+        })
     }
 
     /// Syncs what was appended, and notes that it is on disk; unless more comes meanwhile.
@@ -186,13 +186,10 @@ impl Shared {
         }
         let before = self.unsynced.load(Ordering::Relaxed);
         self.sync_last()?;
-        let mut manifest = lock(&self.manifest);
-        if self.unsynced.load(Ordering::Relaxed) == before && manifest.unsynced.is_some() {
-            let unmarked = Manifest { unsynced: None, ..manifest.clone() };
-            unmarked.write(&*self.directory)?;
-            *manifest = unmarked;
-        }
-        Ok(())
+        self.change_manifest(|it| {
+            let is_synced = self.unsynced.load(Ordering::Relaxed) == before;
+            is_synced.then_some(Manifest { unsynced: None, ..*it })
+        })
     }
 
     /// Waits a moment where cleaning cannot keep up with what is appended.
@@ -206,7 +203,7 @@ impl Shared {
     }
 
     /// Looks for something to clean, and cleans it. Says whether there was something.
-    pub(super) fn clean_next(&self) -> Result<bool, CleaningError> {
+    pub(super) fn clean_next(&self) -> Result<bool, Failure> {
         let segment_size = self.settings.segment_size;
         let index = self.index();
         // On a full disk every byte helps.
@@ -220,9 +217,7 @@ impl Shared {
         self.is_behind.store(is_large && candidate.is_some(), Ordering::Relaxed);
         let Some(numbers) = candidate else { return Ok(false) };
         match cleaning::clean(self, numbers.clone()) {
-            Err(CleaningError::NotDone(Error::Io { cause, .. }))
-                if is_full(&cause) && self.give_up_reserve() =>
-            {
+            Err(failure) if failure.is_full() && self.give_up_reserve() => {
                 cleaning::clean(self, numbers)?;
             }
             cleaned => cleaned?,
@@ -251,12 +246,12 @@ fn attend(shared: &Weak<Shared>) {
             match shared.clean_next() {
                 Ok(true) => {}
                 Ok(false) => seen = changes,
-                Err(CleaningError::NotDone(error)) => {
+                Err(Failure::NotDone(error)) => {
                     say("the journal was not cleaned", &error);
                     shared.is_behind.store(false, Ordering::Relaxed);
                     thread::sleep(FAILURE_TIME);
                 }
-                Err(CleaningError::Unknown(error)) => end(&error),
+                Err(Failure::Unknown(error)) => end(&error),
             }
             shared.changed.notify_all();
             if !shared.is_behind.load(Ordering::Relaxed) {

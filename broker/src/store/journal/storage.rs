@@ -106,45 +106,18 @@ pub(super) trait File: Send + Sync {
     /// Bytes of the file.
     fn size(&self) -> io::Result<u64>;
 
-    /// Reads some bytes; none at the end of the file.
-    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Fills `bytes` from the file.
+    fn read_all_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()>;
 
-    /// Writes some bytes, beyond the end of the file if need be.
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
+    /// Writes all of `bytes`, beyond the end of the file if need be; after an error, any part of
+    /// them may have been written.
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
     /// Cuts the file off.
     fn set_size(&self, size: u64) -> io::Result<()>;
 
     /// Makes what was written durable, and the size with it.
     fn sync(&self) -> io::Result<()>;
-
-    /// Fills `bytes` from the file.
-    fn read_all_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-        let mut done = 0;
-        while let Some(rest) = bytes.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            match self.read_at(rest, offset + done as u64) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(count) => done += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes all of `bytes`; after an error, any part of them may have been written.
-    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let mut done = 0;
-        while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
-            match self.write_at(rest, offset + done as u64) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => done += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
 }
 
 /// A directory of the real file system, locked for as long as this value lives.
@@ -311,12 +284,12 @@ impl File for fs::File {
         Ok(self.metadata()?.len())
     }
 
-    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        FileExt::read_at(self, bytes, offset)
+    fn read_all_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        self.read_exact_at(bytes, offset)
     }
 
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        FileExt::write_at(self, bytes, offset)
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        FileExt::write_all_at(self, bytes, offset)
     }
 
     fn set_size(&self, size: u64) -> io::Result<()> {

@@ -1,12 +1,12 @@
 //! Cleaning: what is alive stays as it was, whatever happens in between.
 
-use super::super::cleaning::CleaningError;
 use super::super::segment::Segment;
 use super::super::{Journal, Settings, Sync};
 use super::disk::{Fault, SimulatedDisk};
 use super::{Opened, open_with, stream};
 use crate::store::batch::{Publisher, Sequence};
-use crate::store::journal::{Frame, Record};
+use crate::store::journal::{Failure, Frame, Record};
+use crate::store::retention::{Bound, Bounds};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 
@@ -49,7 +49,7 @@ impl State {
                 }
             }
             Record::Delete { topic, .. } => {
-                self.topics.remove(topic).unwrap();
+                self.topics.remove(topic);
                 self.positions.retain(|(of, _), _| of != topic);
             }
             Record::NewStream { topic, new, .. } => {
@@ -63,7 +63,7 @@ impl State {
                 list.messages.retain(|offset, _| *offset >= list.first);
             }
             Record::Bounds { topic, bounds, .. } => {
-                self.topics.get_mut(topic).unwrap().bounds = bounds.to_owned();
+                self.topics.get_mut(topic).unwrap().bounds = bounds.to_string();
             }
             Record::Sequence { topic, publisher, epoch, next, .. } => {
                 let list = self.topics.get_mut(topic).unwrap();
@@ -116,12 +116,15 @@ struct History {
     topics: Vec<(String, u8, u64, u64)>,
     streams: u8,
     sequences: BTreeMap<(u8, usize), u64>,
+    /// The last stream of each topic that was deleted.
+    deleted: BTreeMap<String, u8>,
 }
 
 impl History {
     fn new(seed: u64) -> History {
         let random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        History { random, topics: Vec::new(), streams: 0, sequences: BTreeMap::new() }
+        let (sequences, deleted) = Default::default();
+        History { random, topics: Vec::new(), streams: 0, sequences, deleted }
     }
 
     fn below(&mut self, end: u64) -> u64 {
@@ -139,9 +142,15 @@ impl History {
         if count == 0 || (what < 10 && count < 4 && self.streams < 250) {
             let name = format!("topic {}", self.below(5));
             if self.topics.iter().all(|(topic, ..)| *topic != name) {
-                self.streams += 1;
-                frame.create(&name, stream(self.streams));
-                self.topics.push((name, self.streams, 0, 0));
+                // A mirror that is begun anew has the id that it had.
+                let again =
+                    self.deleted.get(&name).copied().filter(|_| self.random.is_multiple_of(2));
+                if again.is_none() {
+                    self.streams += 1;
+                }
+                let id = again.unwrap_or(self.streams);
+                frame.add(&Record::Mirror { topic: &name, stream: stream(id) });
+                self.topics.push((name, id, 0, 0));
             }
             return;
         }
@@ -149,23 +158,45 @@ impl History {
         let (name, id, first, next) = self.topics[place].clone();
         match what {
             0..15 if count > 1 => {
-                frame.delete(&name, stream(id));
+                frame.add(&Record::Delete { topic: &name, stream: stream(id) });
                 self.topics.remove(place);
+                self.sequences.retain(|(of, _), _| *of != id);
+                self.deleted.insert(name, id);
             }
             15..30 if next > first => {
                 let first = first + 1 + self.below(next - first);
-                frame.trim(&name, stream(id), first, Some(u32::from(id) + 7));
+                frame.add(&Record::Trim {
+                    topic: &name,
+                    stream: stream(id),
+                    first,
+                    digest: Some(u32::from(id) + 7),
+                });
                 self.topics[place].2 = first;
             }
-            30..36 => frame.bounds(&name, stream(id), &format!("{what}\tnone\t-")),
+            30..36 => {
+                let bounds = Bounds { messages: Bound::At(what), ..Bounds::default() };
+                frame.add(&Record::Bounds { topic: &name, stream: stream(id), bounds });
+            }
             36..48 => {
                 let subscriber = format!("reader {}", self.below(3));
-                frame.position(&subscriber, &name, stream(id), self.below(next + 1));
+                frame.add(&Record::Position {
+                    subscriber: &subscriber,
+                    topic: &name,
+                    stream: stream(id),
+                    next: self.below(next + 1),
+                });
             }
-            48..52 => frame.end(&format!("reader {}", self.below(3)), &name),
+            48..52 => {
+                let subscriber = &format!("reader {}", self.below(3));
+                frame.add(&Record::End { subscriber, topic: &name });
+            }
             52..55 if self.streams < 250 => {
                 self.streams += 1;
-                frame.new_stream(&name, stream(id), stream(self.streams));
+                frame.add(&Record::NewStream {
+                    topic: &name,
+                    stream: stream(id),
+                    new: stream(self.streams),
+                });
                 self.topics[place].1 = self.streams;
             }
             55..80 => {
@@ -292,13 +323,13 @@ fn e12_a_cleaning_that_fails_at_any_call_leaves_a_journal_that_goes_on_or_ends_t
                 match journal.shared.clean_next() {
                     Ok(true) => {}
                     Ok(false) => break true,
-                    Err(CleaningError::NotDone(_)) => break true,
-                    Err(CleaningError::Unknown(_)) => break false,
+                    Err(Failure::NotDone(_)) => break true,
+                    Err(Failure::Unknown(_)) => break false,
                 }
             };
             if is_known {
                 let mut frame = Frame::default();
-                frame.create("after", stream(255));
+                frame.add(&Record::Create { topic: "after", stream: stream(255) });
                 journal.append(&mut frame).unwrap();
                 let record = Record::Create { topic: "after", stream: stream(255) };
                 expected.apply(&record);
@@ -346,12 +377,17 @@ fn topics_that_come_and_go_leave_a_journal_that_stays_small() {
     let mut frame = Frame::default();
     for round in 0..200_u8 {
         frame.clear();
-        frame.create("coming and going", stream(round + 1));
+        frame.add(&Record::Create { topic: "coming and going", stream: stream(round + 1) });
         frame.append("coming and going", stream(round + 1), 0, 5, None, ["gone"].into_iter());
-        frame.position("ann", "coming and going", stream(round + 1), 1);
+        frame.add(&Record::Position {
+            subscriber: "ann",
+            topic: "coming and going",
+            stream: stream(round + 1),
+            next: 1,
+        });
         journal.append(&mut frame).unwrap();
         frame.clear();
-        frame.delete("coming and going", stream(round + 1));
+        frame.add(&Record::Delete { topic: "coming and going", stream: stream(round + 1) });
         journal.append(&mut frame).unwrap();
         clean_all(&journal);
     }
@@ -365,11 +401,16 @@ fn a_topic_that_lets_go_leaves_a_journal_that_stays_small() {
     let disk = SimulatedDisk::default();
     let (mut expected, mut journal) = start(&disk);
     let mut frame = Frame::default();
-    frame.create("t", stream(1));
+    frame.add(&Record::Create { topic: "t", stream: stream(1) });
     for first in 0..500 {
         frame.append("t", stream(1), first, 5, None, ["a message"].into_iter());
         if first >= 10 {
-            frame.trim("t", stream(1), first - 9, Some(3));
+            frame.add(&Record::Trim {
+                topic: "t",
+                stream: stream(1),
+                first: first - 9,
+                digest: Some(3),
+            });
         }
         journal.append(&mut frame).unwrap();
         let text = frame.payload();

@@ -4,10 +4,10 @@ use super::super::check::verify_in;
 use super::super::header::{FRAME_HEADER_SIZE, FRAME_SIZE_MAX, FrameHeader};
 use super::super::recovery::Torn;
 use super::super::repair::repair_in;
-use super::super::scan::next_header;
+use super::super::scan::Scan;
 use super::super::segment::Segment;
 use super::super::storage::Directory;
-use super::super::{Error, Frame, Notice};
+use super::super::{Error, Frame, Notice, Record};
 use super::disk::SimulatedDisk;
 use super::{Base, FIRST, open, refused_at, seen_in, single, stream, with_news};
 use common::crc32::crc32;
@@ -57,7 +57,7 @@ fn d02_after_a_cut_a_new_message_follows_and_the_next_start_has_nothing_to_cut()
         let mut expected = base.seen(base.frames_before(size));
         let mut opened = open(&disk).unwrap();
         let mut frame = Frame::default();
-        frame.create("new", stream(9));
+        frame.add(&Record::Create { topic: "new", stream: stream(9) });
         opened.journal.append(&mut frame).unwrap();
         expected.extend(seen_in(&mut frame));
         let opened = open(&disk).unwrap();
@@ -179,7 +179,8 @@ fn d08_a_length_that_is_wrong_is_refused_or_torn_and_never_believed() {
         let payload = &base.bytes[at + FRAME_HEADER_SIZE..base.ends[frame + 1]];
         for length in [0, 1, limit, limit + 1, 1 << 31, u32::MAX] {
             let checksum = crc32(payload.get(..length as usize).unwrap_or(payload));
-            let header = FrameHeader { offset: at as u64, length, checksum }.bytes(seed);
+            let header =
+                FrameHeader { offset: at as u64, length, checksum }.text(seed).into_bytes();
             let disk = base.changed(|bytes| bytes[at..at + header.len()].copy_from_slice(&header));
             match open(&disk) {
                 Err(error) => assert!(refused_at(&error) >= at as u64, "{length} at {at}"),
@@ -203,7 +204,7 @@ fn d08_a_frame_of_nothing_is_refused() {
     let base = Base::new();
     let offset = base.bytes.len() as u64;
     let header = FrameHeader { offset, length: 0, checksum: crc32(b"") };
-    let disk = base.changed(|bytes| bytes.extend(header.bytes(base.segment().seed)));
+    let disk = base.changed(|bytes| bytes.extend(header.text(base.segment().seed).bytes()));
     assert_eq!(refused_at(&open(&disk).map(|_| ()).unwrap_err()), offset);
 }
 
@@ -311,15 +312,17 @@ fn torn_bytes_never_take_the_place_of_others_that_were_kept() {
 #[test]
 fn frames_are_found_wherever_they_stand_after_the_damage() {
     let block = 512 << 10;
-    let Segment { seed, .. } = Base::new().segment();
+    let segment = Base::new().segment();
     for start in [0, block - 50, block - 49, block - 25, block - 1, block] {
-        let header = FrameHeader { offset: start, length: 1, checksum: 0 }.bytes(seed).to_vec();
+        let header = FrameHeader { offset: start, length: 1, checksum: 0 };
+        let header = header.text(segment.seed).into_bytes();
         let bytes = [vec![b'x'; usize::try_from(start).unwrap()], header].concat();
         let disk = SimulatedDisk::with("journal", &bytes);
-        let file = disk.open("journal").unwrap();
-        let size = file.size().unwrap();
-        assert_eq!(next_header(&*file, seed, 0, size).unwrap(), Some(start), "{start}");
-        assert_eq!(next_header(&*file, seed, start + 1, size).unwrap(), None, "{start}");
+        let file = disk.open("journal").unwrap().into();
+        let segment = Segment { file, ..segment.clone() };
+        let mut scan = Scan::new(&segment).unwrap();
+        assert_eq!(scan.next_header(0).unwrap(), Some(start), "{start}");
+        assert_eq!(scan.next_header(start + 1).unwrap(), None, "{start}");
     }
 }
 
@@ -340,8 +343,7 @@ fn verify_says_what_a_journal_holds_and_changes_nothing() {
     assert_eq!((summary.segments, summary.torn), (1, 0));
     let messages = summary.topics.iter().map(|(name, of)| (name.as_str(), of.first, of.next));
     assert_eq!(Vec::from_iter(messages), [("news", 0, 12), ("ünï/..", 0, 8)]);
-    let subscriptions = Vec::from_iter(summary.subscriptions);
-    assert_eq!(subscriptions, [("news".to_owned(), "bob".to_owned())]);
+    assert_eq!(summary.subscriptions, 1);
     assert_eq!(disk.read(FIRST).unwrap(), base.bytes);
 
     let disk = base.changed(|bytes| bytes[base.last() + 200] ^= 1);

@@ -385,19 +385,30 @@ impl File for SimulatedFile {
         Ok(state.files[self.inode].bytes.len() as u64)
     }
 
-    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+    fn read_all_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         let mut state = self.disk.state();
         state.call(Call::Read)?;
         let file = &state.files[self.inode].bytes;
         let rest = file.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
-        let count = rest.len().min(bytes.len());
-        bytes[..count].copy_from_slice(&rest[..count]);
-        Ok(count)
+        let found = rest.get(..bytes.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        bytes.copy_from_slice(found);
+        Ok(())
     }
 
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        let offset = usize::try_from(offset).unwrap();
-        self.change(Call::Write, Change::Write { offset, bytes: bytes.to_vec() })
+    /// As the real one: what one call does not take, another gets.
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut done = 0;
+        while done < bytes.len() {
+            let offset = usize::try_from(offset).unwrap() + done;
+            let rest = bytes[done..].to_vec();
+            match self.change(Call::Write, Change::Write { offset, bytes: rest }) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => done += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     fn set_size(&self, size: u64) -> io::Result<()> {

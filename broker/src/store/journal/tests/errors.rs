@@ -1,6 +1,6 @@
 //! Errors of the disk: what is answered, and what the next start finds.
 
-use super::super::{AppendError, Error, Journal, Notice, Settings, Sync};
+use super::super::{Error, Failure, Journal, Notice, Settings, Sync};
 use super::disk::{Call, Fault, SimulatedDisk};
 use super::{Base, FIRST, ONE, contents, news, open, open_with, seen_in, single, with_news};
 use std::error::Error as _;
@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 
 /// Appends five frames and says of each whether it was appended; a fatal error ends the run, and
 /// then nothing more may be asked of the disk.
-fn run(disk: &SimulatedDisk, journal: &mut Journal) -> (Vec<String>, Vec<AppendError>) {
+fn run(disk: &SimulatedDisk, journal: &mut Journal) -> (Vec<String>, Vec<Failure>) {
     let (mut acknowledged, mut errors) = (Vec::new(), Vec::new());
     let mut next = 0;
     for message in ["one", "two", "three", "four", "five"] {
@@ -18,11 +18,11 @@ fn run(disk: &SimulatedDisk, journal: &mut Journal) -> (Vec<String>, Vec<AppendE
                 acknowledged.extend(seen_in(&mut frame));
                 next += 1;
             }
-            Err(error) if error.is_fatal() => {
+            Err(error @ Failure::Unknown(_)) => {
                 errors.push(error);
                 let calls = disk.calls();
                 let again = journal.append(&mut frame).unwrap_err();
-                assert!(matches!(again, AppendError::Closed { .. }));
+                assert!(matches!(again, Failure::Unknown(_)));
                 assert_eq!(disk.calls(), calls, "the disk was not touched again");
                 break;
             }
@@ -41,7 +41,7 @@ fn e01_e10_a_failed_write_refuses_one_frame_and_the_next_is_appended() {
             disk.plan(Some(Call::Write), number, Fault::Error(kind));
             let (acknowledged, errors) = run(&disk, &mut journal);
             assert_eq!(acknowledged.len(), 4);
-            assert!(matches!(errors.as_slice(), [AppendError::NotWritten { .. }]));
+            assert!(matches!(errors.as_slice(), [Failure::NotDone(_)]));
             assert_eq!(errors[0].source().unwrap().to_string(), kind.to_string());
             // Also without another sync: the cut is on disk with what follows it.
             for after in disk.after_power_cuts().into_iter().chain([disk.after_kill()]) {
@@ -59,7 +59,7 @@ fn e01_a_disk_that_fills_up_in_the_middle_of_a_frame_leaves_nothing_of_it() {
         disk.plan(Some(Call::Write), 2, Fault::Short(taken));
         disk.plan(Some(Call::Write), 3, Fault::Error(ErrorKind::StorageFull));
         let (acknowledged, errors) = run(&disk, &mut journal);
-        assert!(matches!(errors.as_slice(), [AppendError::NotWritten { .. }]));
+        assert!(matches!(errors.as_slice(), [Failure::NotDone(_)]));
         assert_eq!(acknowledged.len(), 4);
         for after in disk.after_power_cuts().into_iter().chain([disk.after_kill()]) {
             assert_eq!(contents(&after)[1..], acknowledged);
@@ -77,7 +77,7 @@ fn e04_a_cut_back_that_fails_ends_the_journal_and_the_next_start_cuts() {
         disk.plan(Some(call), 1, Fault::Error(ErrorKind::Other));
         let (acknowledged, errors) = run(&disk, &mut journal);
         assert!(acknowledged.is_empty());
-        let [AppendError::Unknown { action, .. }] = errors.as_slice() else {
+        let [Failure::Unknown(Error::Io { action, .. })] = errors.as_slice() else {
             panic!("not fatal: {errors:?}");
         };
         assert_eq!(*action, "cut back");
@@ -117,7 +117,7 @@ fn e06_a_short_write_is_continued_and_one_of_no_bytes_is_a_failed_write() {
     let mut journal = with_news(&disk);
     disk.plan(Some(Call::Write), 2, Fault::Short(0));
     let (acknowledged, errors) = run(&disk, &mut journal);
-    assert!(matches!(errors.as_slice(), [AppendError::NotWritten { .. }]));
+    assert!(matches!(errors.as_slice(), [Failure::NotDone(_)]));
     assert_eq!(contents(&disk)[1..], acknowledged);
 }
 
@@ -139,7 +139,7 @@ fn e08_after_a_failed_sync_nothing_is_acknowledged_and_nothing_synced_again() {
         disk.plan(Some(Call::Sync), number, Fault::Error(ErrorKind::Other));
         let (acknowledged, errors) = run(&disk, &mut journal);
         assert_eq!(acknowledged.len(), number - 1);
-        let [AppendError::Unknown { action, .. }] = errors.as_slice() else {
+        let [Failure::Unknown(Error::Io { action, .. })] = errors.as_slice() else {
             panic!("not fatal: {errors:?}");
         };
         assert_eq!(*action, "sync");

@@ -15,7 +15,7 @@ mod segments;
 
 use super::record::{Format, Records};
 use super::segment::Segment;
-use super::{Error, Frame, Journal, Notice, Progress, Record, Settings, Sync};
+use super::{Error, Failure, Frame, Journal, Notice, Progress, Record, Settings, Sync};
 use crate::store::batch::{Publisher, Sequence};
 use crate::store::stream::StreamId;
 use disk::{Call, Fault, SimulatedDisk};
@@ -70,7 +70,7 @@ fn with_news(disk: &SimulatedDisk) -> Journal {
 /// A frame that creates the topic `news`.
 fn news() -> Frame {
     let mut frame = Frame::default();
-    frame.create("news", stream(1));
+    frame.add(&Record::Create { topic: "news", stream: stream(1) });
     frame
 }
 
@@ -124,8 +124,8 @@ fn frames() -> [Frame; 3] {
     let text = |number: u8| format!("message {number:03} {}", "as long as most are ".repeat(4));
     let [first, second, third] = &mut frames;
 
-    first.create("news", stream(1));
-    first.create("ünï/..", stream(2));
+    first.add(&Record::Create { topic: "news", stream: stream(1) });
+    first.add(&Record::Create { topic: "ünï/..", stream: stream(2) });
     for number in 0..7 {
         let time = 1_700_000_000_000 + u64::from(number);
         let message = text(number);
@@ -140,7 +140,7 @@ fn frames() -> [Frame; 3] {
         let messages = [message.as_str()].into_iter();
         second.append("ünï/..", stream(2), offset, time, publisher, messages);
     }
-    second.position("bob", "news", stream(1), 3);
+    second.add(&Record::Position { subscriber: "bob", topic: "news", stream: stream(1), next: 3 });
     let long = "long ".repeat(840);
     let batch = [text(13), long, String::new(), text(16), text(17)];
     let publisher = Some(Publisher { name: "carl", sequence: None });
@@ -289,11 +289,11 @@ fn a_frame_over_the_limit_is_refused_and_one_at_the_limit_is_not() {
     let mut frame = single(0, &"x".repeat(super::FRAME_SIZE_MAX - head));
     assert_eq!(frame.size(), super::FRAME_SIZE_MAX);
     disk.plan(Some(Call::Write), 1, Fault::Error(ErrorKind::StorageFull));
-    assert!(!journal.append(&mut frame).unwrap_err().is_fatal());
+    assert!(matches!(journal.append(&mut frame), Err(Failure::NotDone(_))));
     assert!(disk.calls().contains(&Call::Write), "it was to be written");
 
-    frame.end("x", "y");
+    frame.add(&Record::End { subscriber: "x", topic: "y" });
     disk.plan(None, usize::MAX, Fault::Kill);
-    assert!(!journal.append(&mut frame).unwrap_err().is_fatal());
+    assert!(matches!(journal.append(&mut frame), Err(Failure::NotDone(_))));
     assert!(disk.calls().is_empty());
 }

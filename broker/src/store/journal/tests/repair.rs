@@ -4,7 +4,7 @@ use super::super::repair::{Repaired, repair_in};
 use super::super::{Notice, Settings, Sync};
 use super::disk::{Call, Fault, SimulatedDisk};
 use super::{Base, FIRST, open, open_with, single, stream, with_news};
-use crate::store::journal::Frame;
+use crate::store::journal::{Frame, Record};
 
 fn repair(disk: &SimulatedDisk) -> Repaired {
     repair_in(disk, false, |_| {}).unwrap()
@@ -49,8 +49,8 @@ fn a_topic_whose_messages_follow_on_one_another_keeps_its_stream() {
     let disk = SimulatedDisk::default();
     let mut journal = with_news(&disk);
     let mut frame = Frame::default();
-    frame.create("other", stream(2));
-    frame.create("silent", stream(3));
+    frame.add(&Record::Create { topic: "other", stream: stream(2) });
+    frame.add(&Record::Create { topic: "silent", stream: stream(3) });
     journal.append(&mut frame).unwrap();
     let start = usize::try_from(journal.size()).unwrap();
     journal.append(&mut single(0, "lost")).unwrap();

@@ -1,6 +1,6 @@
 //! A full disk: what frees room can be written, and then there is room again.
 
-use super::super::{AppendError, Journal, Settings, Sync};
+use super::super::{Failure, Journal, Record, Settings, Sync};
 use super::disk::SimulatedDisk;
 use super::{Opened, open_with, stream};
 use crate::store::journal::Frame;
@@ -13,8 +13,8 @@ fn full(settings: Settings) -> (SimulatedDisk, Journal, u64) {
     let disk = SimulatedDisk::default();
     let mut journal = open_with(&disk, settings).unwrap().journal;
     let mut frame = Frame::default();
-    frame.create("goes", stream(1));
-    frame.create("stays", stream(2));
+    frame.add(&Record::Create { topic: "goes", stream: stream(1) });
+    frame.add(&Record::Create { topic: "stays", stream: stream(2) });
     journal.append(&mut frame).unwrap();
     disk.limit(Some(CAPACITY));
     let text = "x".repeat(300);
@@ -24,14 +24,14 @@ fn full(settings: Settings) -> (SimulatedDisk, Journal, u64) {
         frame.append("stays", stream(2), first, 5, None, ["short"].into_iter());
         match journal.append(&mut frame) {
             Ok(()) => {}
-            Err(AppendError::NotWritten { .. }) => return (disk, journal, first),
+            Err(Failure::NotDone(_)) => return (disk, journal, first),
             Err(error) => panic!("{error}"),
         }
     }
     unreachable!("no disk is that large")
 }
 
-fn publish(journal: &mut Journal, first: u64) -> Result<(), AppendError> {
+fn publish(journal: &mut Journal, first: u64) -> Result<(), Failure> {
     let mut frame = Frame::default();
     frame.append("stays", stream(2), first, 5, None, ["after"].into_iter());
     journal.append(&mut frame)
@@ -46,8 +46,13 @@ fn on_a_full_disk_a_deletion_and_a_trim_are_written_and_make_room() {
             assert!(next > 20, "{next} messages on a disk of {CAPACITY} bytes");
             let mut frame = Frame::default();
             match deletes {
-                true => frame.delete("goes", stream(1)),
-                false => frame.trim("goes", stream(1), next, Some(7)),
+                true => frame.add(&Record::Delete { topic: "goes", stream: stream(1) }),
+                false => frame.add(&Record::Trim {
+                    topic: "goes",
+                    stream: stream(1),
+                    first: next,
+                    digest: Some(7),
+                }),
             }
             assert!(journal.shared.is_full());
             journal.append(&mut frame).unwrap();
@@ -73,7 +78,7 @@ fn a_start_on_a_full_disk_serves_and_refuses_until_there_is_room_for_the_reserve
     disk.lose("journal.reserve");
     disk.put("something else", &vec![b'x'; 16 << 10]);
     let mut journal = open_with(&disk, settings).unwrap().journal;
-    assert!(matches!(publish(&mut journal, next), Err(AppendError::NotWritten { .. })));
+    assert!(matches!(publish(&mut journal, next), Err(Failure::NotDone(_))));
     disk.limit(Some(CAPACITY + 17_000));
     publish(&mut journal, next).unwrap();
     assert!(disk.read("journal.reserve").unwrap().len() >= 16 << 10);
