@@ -39,4 +39,4 @@ pub use boundary::Boundary;
 pub use object::{Array, Charset, Json, Object};
 pub use parse::{Error, parse, parse_prefix, string_prefix};
 pub use value::Value;
-pub use write::{write_string, write_string_ascii};
+pub use write::{write_part, write_string, write_string_ascii};

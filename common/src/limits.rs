@@ -122,6 +122,10 @@ pub const CONNECTIONS_MAX: usize = 10_000;
 /// buffer, small enough that publishers do not notice the lock.
 pub const PIECE_SIZE: usize = 256 << 10;
 
+/// What is encoded for a client in one piece, in bytes: a client that does not read keeps a few of
+/// these, however many of them fit into the buffers of the system.
+pub const ENCODED_SIZE: usize = 128 << 10;
+
 const _: () = assert!(MESSAGE_SIZE_MAX < BODY_SIZE_MAX);
 const _: () = assert!(REQUEST_LINE_SIZE_MAX >= 8_000);
 const _: () = assert!(HEADER_LINE_SIZE_MAX <= HEADERS_SIZE_MAX);

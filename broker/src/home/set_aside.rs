@@ -4,7 +4,7 @@
 //! that comes back empty again and again does not fill the disk, and what was set aside is never
 //! overwritten.
 
-use crate::store::stream::Cursor;
+use crate::store::stream::{Cursor, Place};
 use crate::store::topics::Topics;
 use common::crc32::crc32;
 use common::limits::PIECE_SIZE;
@@ -45,12 +45,11 @@ fn write(data: &Path, topic: &str, topics: &Topics, end: Cursor) -> io::Result<P
     // A topic's name may not be a file's.
     let path = folder.join(format!("{:08x}.txt", crc32(topic.as_bytes())));
     let mut file = File::options().write(true).create_new(true).open(&path)?;
-    let (mut cursor, mut text) = (Cursor { next: 0, ..end }, Vec::new());
-    while cursor.next < end.next {
+    let (mut place, mut text) = (Place::before(Cursor { next: 0, ..end }), Vec::new());
+    while place.cursor.next < end.next {
         text.clear();
-        let copied = topics.copy_messages(topic, cursor, end.next, PIECE_SIZE, &mut text);
-        match copied {
-            Ok(next) if next > cursor.next => cursor.next = next,
+        match topics.copy_messages(topic, place, end.next, PIECE_SIZE, &mut text) {
+            Ok(behind) if behind != place => place = behind,
             // It is being deleted.
             _ => break,
         }

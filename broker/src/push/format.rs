@@ -1,10 +1,15 @@
 //! How messages look when they are pushed: one format for each kind of subscriber.
 
-use crate::store::entry::Entry;
-use crate::store::stream::Cursor;
+use crate::store::entry::{self, Entry};
+use crate::store::stream::{Cursor, Place};
 use common::http::chunked;
+use common::json::Json;
 use common::{bytes, clock, json};
 use std::io::Write;
+
+/// A part of a message after which it is looked at how much has come together: each byte may become
+/// six.
+const SLICE_SIZE: usize = 4 << 10;
 
 /// What a subscriber reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +25,10 @@ pub(crate) enum Format {
     Event,
     /// The same over HTTP/1.1, where each piece that is written is a chunk.
     ChunkedEvent,
+    /// `{"topic":…,"offset":…,"message":…,"time":…,"publisher":…}`, a line of an answer.
+    Line,
+    /// A message as an element of an array.
+    Element,
 }
 
 /// The rest of an event's id: the cursors in all topics of the stream but the event's own.
@@ -41,69 +50,142 @@ impl OtherCursors {
 
 impl Format {
     /// How many there are.
-    pub(crate) const COUNT: usize = 5;
+    pub(crate) const COUNT: usize = 7;
 
-    /// Writes the entries of `text`, each followed by a line break, of which the first stands at
-    /// `from`.
+    /// Writes the entries of `text`, each followed by a line break, until about `size_max` bytes have
+    /// come together. The first begins at `from`, perhaps inside its message; the last may be cut
+    /// in its own. Gives the place behind what was written.
     pub(crate) fn encode(
         self,
         topic: &str,
         text: &str,
-        from: Cursor,
+        from: Place,
         others: &OtherCursors,
+        size_max: usize,
+        out: &mut Vec<u8>,
+    ) -> Place {
+        let size_end = out.len() + size_max;
+        let head = self.head(topic);
+        // Most that follow one another are of the same second.
+        let mut date = (u64::MAX, String::new());
+        let (mut place, mut rest) = (from, text);
+        while !rest.is_empty() && out.len() < size_end {
+            if place.inside == 0 {
+                self.begin(&head, place.cursor.next, out);
+            }
+            let (message, after) = match rest.split_once('\n') {
+                Some((message, after)) => (message, Some(after)),
+                None => (rest, None),
+            };
+            let written = self.encode_part(message, size_end, out);
+            let Some(after) = after.filter(|_| written == message.len()) else {
+                place.inside += written;
+                break;
+            };
+            let (stamp, after) = after.split_once('\n').unwrap_or((after, ""));
+            self.end(Entry::new(message, stamp), place.cursor, others, &mut date, out);
+            place = Place::before(Cursor { next: place.cursor.next + 1, ..place.cursor });
+            rest = after;
+        }
+        place
+    }
+
+    /// What stands before each message of a topic, or before its offset.
+    fn head(self, topic: &str) -> Vec<u8> {
+        let (before, charset, after) = match self {
+            Format::Channel => {
+                ("{\"type\":\"MESSAGE\",\"channel\":", json::Charset::Ascii, ",\"message\":\"")
+            }
+            Format::Topic => {
+                ("{\"event\":\"message\",\"topic\":", json::Charset::Ascii, ",\"offset\":")
+            }
+            Format::Event | Format::ChunkedEvent => {
+                ("data: {\"topic\":", json::Charset::Utf8, ",\"offset\":")
+            }
+            Format::Line => ("{\"topic\":", json::Charset::Utf8, ",\"offset\":"),
+            Format::Text => return ["DELIVER ", topic, " "].concat().into_bytes(),
+            Format::Element => return Vec::new(),
+        };
+        let mut head = before.as_bytes().to_vec();
+        topic.write(&mut head, charset);
+        head.extend_from_slice(after.as_bytes());
+        head
+    }
+
+    /// Writes what comes before a message.
+    fn begin(self, head: &[u8], offset: u64, out: &mut Vec<u8>) {
+        match self {
+            Format::Element if out.ends_with(b"[") => out.push(b'"'),
+            Format::Element => out.extend_from_slice(b",\""),
+            Format::Channel | Format::Text => out.extend_from_slice(head),
+            Format::Topic | Format::Event | Format::ChunkedEvent | Format::Line => {
+                out.extend_from_slice(head);
+                bytes::write_decimal(out, offset);
+                out.extend_from_slice(b",\"message\":\"");
+            }
+        }
+    }
+
+    /// Writes a part of a message, or as much of it as brings `out` to about this size. Gives how
+    /// much of the message that was.
+    fn encode_part(self, part: &str, size_end: usize, out: &mut Vec<u8>) -> usize {
+        let charset = match self {
+            Format::Channel | Format::Topic | Format::Element => Some(json::Charset::Ascii),
+            Format::Event | Format::ChunkedEvent | Format::Line => Some(json::Charset::Utf8),
+            Format::Text => None,
+        };
+        let mut written = 0;
+        while written < part.len() && (written == 0 || out.len() < size_end) {
+            let end = entry::boundary(part, written + SLICE_SIZE);
+            let slice = part.get(written..end).unwrap_or_default();
+            match charset {
+                Some(charset) => json::write_part(out, slice, charset),
+                None => out.extend_from_slice(slice.as_bytes()),
+            }
+            written = end;
+        }
+        written
+    }
+
+    /// Writes what comes after the message at `cursor`. `date` is the last second that was written,
+    /// as a date.
+    fn end(
+        self,
+        entry: Entry<'_>,
+        cursor: Cursor,
+        others: &OtherCursors,
+        date: &mut (u64, String),
         out: &mut Vec<u8>,
     ) {
+        // Writing to a vector cannot fail.
         match self {
-            Format::Channel => {
-                let mut head = b"{\"type\":\"MESSAGE\",\"channel\":".to_vec();
-                json::write_string_ascii(&mut head, topic);
-                head.extend_from_slice(b",\"message\":");
-                for entry in Entry::all(text) {
-                    out.extend_from_slice(&head);
-                    json::write_string_ascii(out, entry.message);
-                    out.extend_from_slice(b"}\n");
+            Format::Element => out.push(b'"'),
+            Format::Channel => out.extend_from_slice(b"\"}\n"),
+            Format::Text => {
+                let time = entry.milliseconds();
+                if time / 1000 != date.0 {
+                    *date = (time / 1000, clock::plain_date(time));
+                }
+                for part in [" ", entry.publisher.unwrap_or("-"), " ", &date.1, "\n"] {
+                    out.extend_from_slice(part.as_bytes());
                 }
             }
             Format::Topic => {
-                let mut head = b"{\"event\":\"message\",\"topic\":".to_vec();
-                json::write_string_ascii(&mut head, topic);
-                for (entry, offset) in Entry::all(text).zip(from.next..) {
-                    out.extend_from_slice(&head);
-                    write_fields(out, json::write_string_ascii, entry, offset);
-                    if offset == 0 {
-                        let _ = write!(out, ",\"stream\":\"{}\"", from.stream);
-                    }
-                    out.extend_from_slice(b"}\n");
+                write_stamp(out, json::Charset::Ascii, entry);
+                if cursor.next == 0 {
+                    let _ = write!(out, ",\"stream\":\"{}\"", cursor.stream);
                 }
+                out.extend_from_slice(b"}\n");
             }
-            Format::Text => {
-                let (mut second, mut date) = (u64::MAX, String::new());
-                for entry in Entry::all(text) {
-                    let time = entry.milliseconds();
-                    if time / 1000 != second {
-                        second = time / 1000;
-                        date = clock::plain_date(time);
-                    }
-                    let Entry { message, publisher, .. } = entry;
-                    for part in ["DELIVER ", topic, " ", message, " ", publisher.unwrap_or("-")] {
-                        out.extend_from_slice(part.as_bytes());
-                    }
-                    out.push(b' ');
-                    out.extend_from_slice(date.as_bytes());
-                    out.push(b'\n');
-                }
+            Format::Line => {
+                write_stamp(out, json::Charset::Utf8, entry);
+                out.extend_from_slice(b"}\n");
             }
             Format::Event | Format::ChunkedEvent => {
-                let mut head = b"data: {\"topic\":".to_vec();
-                json::write_string(&mut head, topic);
+                write_stamp(out, json::Charset::Utf8, entry);
                 let OtherCursors { before, after } = others;
-                for (entry, offset) in Entry::all(text).zip(from.next..) {
-                    out.extend_from_slice(&head);
-                    write_fields(out, json::write_string, entry, offset);
-                    let next = Cursor { next: offset + 1, ..from };
-                    // Writing to a vector cannot fail.
-                    let _ = write!(out, "}}\nid: {before}{next}{after}\n\n");
-                }
+                let next = Cursor { next: cursor.next + 1, ..cursor };
+                let _ = write!(out, "}}\nid: {before}{next}{after}\n\n");
             }
         }
     }
@@ -146,7 +228,7 @@ impl Format {
             Jump::Trimmed => "trimmed",
         };
         match self {
-            Format::Channel => {}
+            Format::Channel | Format::Line | Format::Element => {}
             Format::Text => {
                 if jump == Jump::Trimmed {
                     let _ =
@@ -178,24 +260,12 @@ pub(crate) enum Jump {
     Trimmed,
 }
 
-/// The rest of an object that says all about a message, behind its topic and without its end.
-fn write_fields(
-    out: &mut Vec<u8>,
-    write_string: fn(&mut Vec<u8>, &str),
-    entry: Entry<'_>,
-    offset: u64,
-) {
-    out.extend_from_slice(b",\"offset\":");
-    bytes::write_decimal(out, offset);
-    out.extend_from_slice(b",\"message\":");
-    write_string(out, entry.message);
-    out.extend_from_slice(b",\"time\":");
+/// The rest of an object that says all about a message, from the end of the message on.
+fn write_stamp(out: &mut Vec<u8>, charset: json::Charset, entry: Entry<'_>) {
+    out.extend_from_slice(b"\",\"time\":");
     out.extend_from_slice(entry.time.as_bytes());
     out.extend_from_slice(b",\"publisher\":");
-    match entry.publisher {
-        Some(publisher) => write_string(out, publisher),
-        None => out.extend_from_slice(b"null"),
-    }
+    entry.publisher.write(out, charset);
 }
 
 #[cfg(test)]
@@ -211,8 +281,59 @@ mod tests {
         let from = Cursor { next, stream: StreamId::NONE };
         let others = OtherCursors { before: "1@a,".into(), after: ",2@b".into() };
         let mut out = Vec::new();
-        format.encode("t\u{e9}", "h\u{e9}\"\n0 ann\n\n86400000\n", from, &others, &mut out);
+        let text = "h\u{e9}\"\n0 ann\n\n86400000\n";
+        let end = format.encode("t\u{e9}", text, Place::before(from), &others, 1000, &mut out);
+        assert_eq!(end, Place::before(Cursor { next: next + 2, ..from }));
         String::from_utf8(out).unwrap()
+    }
+
+    /// However the entries and the pieces are cut, the bytes are the same.
+    #[test]
+    fn pieces_are_cut_anywhere_and_make_a_whole() {
+        let large = "\u{1}x\u{e9}\u{1f600}\"".repeat(3000);
+        let text = format!("small\n1\n{large}\n2 ann\n\n3\n{large}\n4\nlast\n5 bob\n");
+        let others = OtherCursors::default();
+        let start = Place::before(Cursor { next: 0, stream: StreamId::NONE });
+        for format in [
+            Format::Channel,
+            Format::Topic,
+            Format::Text,
+            Format::Event,
+            Format::Line,
+            Format::Element,
+        ] {
+            let mut whole = Vec::new();
+            format.encode("t", &text, start, &others, usize::MAX >> 1, &mut whole);
+            for (copied, size_max) in [(text.len(), 1), (9000, 1), (9000, 10_000), (500, 7000)] {
+                let (mut place, mut pieces) = (start, Vec::new());
+                // Where the entry at the place begins.
+                let mut begin = 0;
+                while place.cursor.next < 5 {
+                    let from = begin + place.inside;
+                    let mut cut = entry::boundary(&text, from + copied);
+                    // As the store cuts: nothing after a whole entry but whole entries, no stamp.
+                    let entry_end = |at: usize| {
+                        let stamp = at + text[at..].find('\n').unwrap() + 1;
+                        (stamp - 1, stamp + text[stamp..].find('\n').unwrap() + 1)
+                    };
+                    let (message_end, end) = entry_end(begin);
+                    if cut > message_end {
+                        cut = end;
+                    }
+                    let mut piece = Vec::new();
+                    let part = &text[from..cut];
+                    let behind = format.encode("t", part, place, &others, size_max, &mut piece);
+                    assert_ne!(behind, place);
+                    assert!(piece.len() < size_max + 6 * SLICE_SIZE + 200);
+                    pieces.extend_from_slice(&piece);
+                    if behind.cursor.next > place.cursor.next {
+                        begin = end;
+                    }
+                    place = behind;
+                }
+                assert!(pieces == whole, "{format:?} {copied} {size_max}");
+            }
+        }
     }
 
     #[test]

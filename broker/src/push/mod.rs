@@ -13,6 +13,7 @@
 //! - `subscriber`: what a connection follows; `lasting`: subscriptions that outlive a connection
 //! - `session`: the one writer of a socket, and what it has to write; `subscriptions`: its topics
 //! - `pass`: what a thread that writes to many sessions shares among them; `format`: the bytes
+//! - `range`: messages that somebody asked for, piece by piece
 //! - `catch_up`: threads for sessions that are behind
 
 mod catch_up;
@@ -22,6 +23,7 @@ pub(crate) mod format;
 mod lasting;
 mod listeners;
 mod pass;
+pub(crate) mod range;
 mod session;
 pub(crate) mod subscriber;
 mod subscriptions;

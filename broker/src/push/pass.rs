@@ -6,16 +6,16 @@ use crate::push::format::{Format, Jump, OtherCursors};
 use crate::push::lasting::LastingSubscriptions;
 use crate::push::subscriptions::Subscription;
 use crate::refusal::Refusal;
-use crate::store::stream::{Cursor, Extent, StreamId};
+use crate::store::stream::{Cursor, Extent, Place, StreamId};
 use crate::store::topics::Topics;
-use common::limits::PIECE_SIZE;
+use common::limits::ENCODED_SIZE;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// How much is kept of what was encoded, in bytes.
-const KEPT_SIZE_MAX: usize = 8 * PIECE_SIZE;
+const KEPT_SIZE_MAX: usize = 16 * ENCODED_SIZE;
 
 /// Announcements are numbered, so that a writer knows which of them a piece that was encoded
 /// earlier has the messages of.
@@ -46,7 +46,7 @@ pub(super) struct DeliveryPass<'a> {
     /// Whether there are several sessions, for which pieces are kept.
     is_shared: bool,
     /// The last piece of each topic in each format, and where it begins.
-    kept: [HashMap<Arc<str>, (Cursor, Piece)>; Format::COUNT],
+    kept: [HashMap<Arc<str>, (Place, Piece)>; Format::COUNT],
     /// Bytes of these pieces.
     kept_size: usize,
     /// Entries before they are encoded.
@@ -59,13 +59,17 @@ pub(super) struct Piece {
     pub(super) bytes: Arc<Vec<u8>>,
     /// How many they are.
     pub(super) count: u64,
-    /// The cursor behind them.
-    pub(super) end: Cursor,
+    /// The place behind them, which may be inside a message.
+    pub(super) end: Place,
     /// Whether there were more than fit.
     pub(super) more: bool,
     /// The last announcement whose messages it holds.
     pub(super) announced: u64,
 }
+
+/// The rest of a message that was sent in part is not there any more.
+#[derive(Debug)]
+pub(super) struct BrokenOff;
 
 impl<'a> DeliveryPass<'a> {
     /// A pass that goes on until `deadline`, or for ever.
@@ -105,30 +109,40 @@ impl<'a> DeliveryPass<'a> {
     /// goes on with that list from its start, and a subscriber that has read from the old one is
     /// told so, if its format has words for it. So is one that needs messages that were let go: it
     /// goes on with the first that is there.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokenOff`]
     pub(super) fn read(
         &mut self,
         subscription: &mut Subscription,
         others: &OtherCursors,
-    ) -> Option<Piece> {
+    ) -> Result<Option<Piece>, BrokenOff> {
         let topic = &Arc::clone(&subscription.topic);
         let format = subscription.format;
         let mut shared = self.is_shared && others.are_none() && !subscription.lost;
         if shared
             && let Some((from, piece)) =
                 self.kept.get(format as usize).and_then(|kept| kept.get(topic))
-            && fits(*from, subscription.cursor)
+            && fits(*from, subscription.place)
         {
-            return Some(piece.clone());
+            return Ok(Some(piece.clone()));
         }
         // First this, then the list: it may hold more than was announced, and never less.
         let announced = self.announcements.last();
         let mut bytes = Vec::new();
         self.text.clear();
-        let mut from = subscription.cursor;
-        let mut copied = self.copy(topic, &mut from);
+        let before = subscription.place.cursor;
+        let mut from = subscription.place;
+        // Of one that has ended, the rest of the message that it is in.
+        let last = if subscription.has_ended { before.next + 1 } else { u64::MAX };
+        let mut copied = self.copy(topic, &mut from, last);
         if copied.is_err() {
+            if from.inside > 0 {
+                return Err(BrokenOff);
+            }
             let Extent { first, end: Cursor { stream, .. } } = self.topics.extent(topic);
-            if from.stream != StreamId::NONE {
+            if from.cursor.stream != StreamId::NONE {
                 subscription.lost = true;
                 // What this one is told, the next at the same place is not.
                 shared = false;
@@ -136,56 +150,59 @@ impl<'a> DeliveryPass<'a> {
                     format.encode_deleted(topic, &mut bytes);
                 }
             }
-            from = Cursor { stream, next: first };
-            copied = self.copy(topic, &mut from);
+            from = Place::before(Cursor { stream, next: first });
+            copied = self.copy(topic, &mut from, last);
         }
+        subscription.place = from;
         // Deleted once more between two lines of this function: the deletion's own note follows.
-        let Ok((next, end)) = copied else {
-            subscription.cursor = from;
-            return None;
-        };
-        bytes.reserve(self.text.len() * 2);
-        let is_new = from.stream != subscription.cursor.stream;
-        if subscription.lost && from.stream != StreamId::NONE {
+        let Ok(list_end) = copied else { return Ok(None) };
+        bytes.reserve(ENCODED_SIZE.min(self.text.len() * 2));
+        let Place { cursor, .. } = from;
+        let is_new = cursor.stream != before.stream;
+        if subscription.lost && cursor.stream != StreamId::NONE {
             subscription.lost = false;
-            format.encode_jump(Jump::Reset, topic, from, others, &mut bytes);
-        } else if from.next > if is_new { 0 } else { subscription.cursor.next } {
+            format.encode_jump(Jump::Reset, topic, cursor, others, &mut bytes);
+        } else if cursor.next > if is_new { 0 } else { before.next } {
             shared = false;
-            format.encode_jump(Jump::Trimmed, topic, from, others, &mut bytes);
+            format.encode_jump(Jump::Trimmed, topic, cursor, others, &mut bytes);
         }
-        subscription.cursor = from;
-        // Entries are text, and were copied whole.
+        // Characters were copied whole.
         let text = std::str::from_utf8(&self.text).unwrap_or_default();
-        format.encode(topic, text, from, others, &mut bytes);
+        let end = format.encode(topic, text, from, others, ENCODED_SIZE, &mut bytes);
+        if self.deadline.is_none() {
+            // It may be long until the next.
+            self.text = Vec::new();
+        }
         if bytes.is_empty() {
-            return None;
+            return Ok(None);
         }
         format.frame(&mut bytes);
         let piece = Piece {
             bytes: Arc::new(bytes),
-            count: next - from.next,
-            end: Cursor { next, ..from },
-            more: next < end,
+            count: end.cursor.next - cursor.next,
+            end,
+            more: end.cursor.next < list_end,
             announced,
         };
         if shared {
             self.keep(format, topic, from, piece.clone());
         }
-        Some(piece)
+        Ok(Some(piece))
     }
 
-    /// Copies the next entries, from the first that is still there on.
-    fn copy(&mut self, topic: &str, from: &mut Cursor) -> Result<(u64, u64), Refusal> {
+    /// Copies the next entries before an offset, from the first that is still there on. Gives where
+    /// the list ends.
+    fn copy(&mut self, topic: &str, from: &mut Place, last: u64) -> Result<u64, Refusal> {
         loop {
-            match self.topics.copy_entries(topic, *from, PIECE_SIZE, &mut self.text) {
-                Err(Refusal::Trimmed { first, .. }) => from.next = first,
-                copied => return copied,
+            match self.topics.copy_entries(topic, *from, last, ENCODED_SIZE, &mut self.text) {
+                Err(Refusal::Trimmed { first, .. }) if from.inside == 0 => from.cursor.next = first,
+                copied => return copied.map(|(_, end)| end),
             }
         }
     }
 
     /// Keeps a piece for other subscribers.
-    fn keep(&mut self, format: Format, topic: &Arc<str>, from: Cursor, piece: Piece) {
+    fn keep(&mut self, format: Format, topic: &Arc<str>, from: Place, piece: Piece) {
         self.kept_size += piece.bytes.len();
         if self.kept_size > KEPT_SIZE_MAX {
             self.kept.iter_mut().for_each(HashMap::clear);
@@ -199,10 +216,11 @@ impl<'a> DeliveryPass<'a> {
     }
 }
 
-/// Whether what begins at `from` is next for a subscriber at `cursor`. Those who wait for a topic
-/// to be there stand at the beginning of any list.
-fn fits(from: Cursor, cursor: Cursor) -> bool {
-    from == cursor || cursor.stream == StreamId::NONE && from.next == 0
+/// Whether what begins at `from` is next for a subscriber at `place`. Those who wait for a topic to
+/// be there stand at the beginning of any list.
+fn fits(from: Place, place: Place) -> bool {
+    let is_start = from.cursor.next == 0 && from.inside == 0;
+    from == place || place.cursor.stream == StreamId::NONE && is_start
 }
 
 #[cfg(test)]
@@ -293,7 +311,7 @@ mod tests {
         let mut pass = push.pass(None).shared();
         let mut read = |cursor| {
             let mut subscription = Subscription::new("t".into(), cursor, Format::Topic, None);
-            pass.read(&mut subscription, &OtherCursors::default()).unwrap().bytes
+            pass.read(&mut subscription, &OtherCursors::default()).unwrap().unwrap().bytes
         };
         let bytes = read(begin);
         assert!(Arc::ptr_eq(&bytes, &read(begin)));
@@ -318,12 +336,13 @@ mod tests {
             for cursor in [begin, start] {
                 let mut pass = push.pass(None).shared();
                 let mut subscription = Subscription::new("t".into(), cursor, format, None);
-                let piece = pass.read(&mut subscription, &OtherCursors::default()).unwrap();
+                let piece =
+                    pass.read(&mut subscription, &OtherCursors::default()).unwrap().unwrap();
                 let text = String::from_utf8_lossy(&piece.bytes);
                 assert!(text.contains(told) && text.contains("m3"), "{text}");
                 assert!(!text.contains("m1") && !text.contains("m2"), "{text}");
-                subscription.cursor = piece.end;
-                assert!(pass.read(&mut subscription, &OtherCursors::default()).is_none());
+                subscription.place = piece.end;
+                assert!(pass.read(&mut subscription, &OtherCursors::default()).unwrap().is_none());
             }
         }
     }
@@ -341,7 +360,8 @@ mod tests {
             let mut pass = push.pass(None).shared();
             let mut read = |cursor| {
                 let mut subscription = Subscription::new("t".into(), cursor, format, None);
-                let piece = pass.read(&mut subscription, &OtherCursors::default()).unwrap();
+                let piece =
+                    pass.read(&mut subscription, &OtherCursors::default()).unwrap().unwrap();
                 String::from_utf8_lossy(&piece.bytes).into_owned()
             };
             let (told, not_told) = (read(old), read(new));

@@ -12,10 +12,10 @@
 
 use crate::activity::{Activity, Role};
 use crate::push::format::Format;
-use crate::push::pass::{DeliveryPass, Piece};
+use crate::push::pass::{BrokenOff, DeliveryPass, Piece};
 use crate::push::subscriptions::{Subscription, Subscriptions};
 use crate::store::stream::Cursor;
-use common::limits::PIECE_SIZE;
+use common::limits::ENCODED_SIZE;
 use std::collections::HashSet;
 use std::io::{ErrorKind, Write};
 use std::net::{Shutdown, TcpStream};
@@ -32,10 +32,10 @@ const PATIENT: Duration = Duration::from_secs(60);
 
 /// Answers that may wait behind another thread's writing before the session's own thread waits
 /// too, in bytes.
-const OUTBOX_SIZE_MAX: usize = 1 << 20;
+const OUTBOX_SIZE_MAX: usize = ENCODED_SIZE;
 
 /// About the most that a session holds for a client that does not read.
-pub(super) const HELD_SIZE_MAX: usize = OUTBOX_SIZE_MAX + PIECE_SIZE;
+pub(super) const HELD_SIZE_MAX: usize = 2 * OUTBOX_SIZE_MAX + 2 * ENCODED_SIZE;
 
 /// Numbers are given once in the life of the process.
 static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
@@ -68,6 +68,9 @@ struct State {
     unsent: Option<Unsent>,
     /// Answers; they go before messages.
     outbox: Vec<u8>,
+    /// Whether the last answer comes in pieces, of which not all have come: no message may stand
+    /// between them.
+    is_answering: bool,
     subscriptions: Subscriptions,
     /// The names of lasting subscriptions that this session has asked for.
     names: HashSet<Arc<str>>,
@@ -124,15 +127,17 @@ impl Session {
     }
 
     /// Leaves answers to be sent, and takes them out of `answers`. Called by the session's own
-    /// thread, which waits here while the client does not read what it asked for. True when the
-    /// caller is the writer from now on, and has to call [`Session::write`].
-    pub(crate) fn answer(&self, answers: &mut Vec<u8>) -> bool {
+    /// thread, which waits here while the client does not read what it asked for. `is_whole` says
+    /// that the last answer ends here. True when the caller is the writer from now on, and has to
+    /// call [`Session::write`].
+    pub(crate) fn answer(&self, answers: &mut Vec<u8>, is_whole: bool) -> bool {
         let mut state = self.lock();
         if state.closed {
             answers.clear();
             return false;
         }
         state.outbox.append(answers);
+        state.is_answering = !is_whole;
         while state.writing && !state.closed && state.outbox.len() > OUTBOX_SIZE_MAX {
             state.waiting += 1;
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -174,7 +179,7 @@ impl Session {
 
     /// Where a subscription stands.
     pub(crate) fn cursor(&self, topic: &str) -> Option<Cursor> {
-        self.lock().subscriptions.find(topic).map(|(_, subscription)| subscription.cursor)
+        self.lock().subscriptions.find(topic).map(|(_, subscription)| subscription.place.cursor)
     }
 
     /// Ends a subscription: what is written from now on holds none of its messages. With a name,
@@ -224,7 +229,11 @@ impl Session {
         loop {
             let mut state = self.lock();
             let Some(mut unsent) = state.next(pass) else {
-                if self.is_patient() {
+                if state.closed {
+                    drop(state);
+                    self.close();
+                    state = self.lock();
+                } else if self.is_patient() {
                     // Before the role is given up: the next writer may be a publisher.
                     drop(state);
                     self.set_patient(false);
@@ -343,8 +352,7 @@ impl Session {
 impl State {
     /// Makes the caller the writer, if there is something to write and nobody does.
     fn begin_writing(&mut self) -> bool {
-        let has_work =
-            self.unsent.is_some() || !self.outbox.is_empty() || self.subscriptions.are_ready();
+        let has_work = self.unsent.is_some() || !self.outbox.is_empty() || self.may_gather();
         let begins = has_work && !self.writing && !self.closed;
         self.writing |= begins;
         begins
@@ -358,42 +366,53 @@ impl State {
         if let Some(unsent) = self.unsent.take() {
             return Some(unsent);
         }
-        if !self.outbox.is_empty() {
+        if !self.outbox.is_empty() && !self.subscriptions.are_inside() {
             let bytes = Arc::new(std::mem::take(&mut self.outbox));
             return Some(Unsent { bytes, written: 0, count: 0, receipts: Vec::new() });
         }
         let mut gathered = Unsent::default();
-        while gathered.bytes.len() < PIECE_SIZE
+        while gathered.bytes.len() < ENCODED_SIZE
+            && self.may_gather()
             && let Some((index, announced)) = self.subscriptions.take_ready()
         {
-            self.gather(index, announced, pass, &mut gathered);
+            if self.gather(index, announced, pass, &mut gathered).is_err() {
+                self.closed = true;
+                return None;
+            }
         }
         (!gathered.bytes.is_empty()).then_some(gathered)
     }
 
+    /// Whether there may be messages to write now.
+    fn may_gather(&self) -> bool {
+        let are_ready = self.subscriptions.are_ready();
+        are_ready && (!self.is_answering || self.subscriptions.are_inside())
+    }
+
     /// Takes the next messages of a subscription, if there are any: those of this announcement
-    /// and what came since. Its cursor moves behind them.
+    /// and what came since. It goes on behind them.
     fn gather(
         &mut self,
         index: usize,
         announced: u64,
         pass: &mut DeliveryPass<'_>,
         gathered: &mut Unsent,
-    ) {
+    ) -> Result<(), BrokenOff> {
         let others = self.subscriptions.other_cursors(index);
-        let Some(subscription) = self.subscriptions.get_mut(index) else { return };
-        let Some(piece) = pass.read(subscription, &others) else { return };
-        subscription.cursor = piece.end;
+        let Some(subscription) = self.subscriptions.get_mut(index) else { return Ok(()) };
+        let Some(piece) = pass.read(subscription, &others)? else { return Ok(()) };
         if let Some(name) = &subscription.name
             && subscription.format == Format::Text
         {
             let topic = Arc::clone(&subscription.topic);
-            gathered.receipts.push((Arc::clone(name), topic, piece.end));
+            gathered.receipts.push((Arc::clone(name), topic, piece.end.cursor));
         }
+        self.subscriptions.passed(index, piece.end);
         // A piece that was read for another session may be older than the last announcement.
         if piece.more || piece.announced < announced {
             self.subscriptions.note(index, announced);
         }
         gathered.add(piece);
+        Ok(())
     }
 }

@@ -33,7 +33,16 @@ impl Subscriber {
 
     /// Sends answers, and takes them out of `answers`. False when the session is over.
     pub(crate) fn answer(&self, answers: &mut Vec<u8>) -> bool {
-        if self.session.answer(answers) {
+        self.send(answers, true)
+    }
+
+    /// The same where the last answer goes on: no message comes before its rest.
+    pub(crate) fn answer_in_part(&self, answers: &mut Vec<u8>) -> bool {
+        self.send(answers, false)
+    }
+
+    fn send(&self, answers: &mut Vec<u8>, is_whole: bool) -> bool {
+        if self.session.answer(answers, is_whole) {
             let mut pass = self.push.pass(Some(DELIVERY_TIME));
             if self.session.write(&mut pass) != Progress::UpToDate {
                 self.push.catch_up.take(Arc::clone(&self.session), &self.push);

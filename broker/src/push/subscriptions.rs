@@ -9,7 +9,7 @@
 //! Locks and sockets (`session.rs`), and what is read for a subscription (`pass.rs`).
 
 use crate::push::format::{Format, OtherCursors};
-use crate::store::stream::Cursor;
+use crate::store::stream::{Cursor, Place};
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write;
 use std::sync::Arc;
@@ -18,12 +18,15 @@ use std::sync::Arc;
 pub(crate) struct Subscription {
     /// The name, as all subscriptions to the topic share it.
     pub(crate) topic: Arc<str>,
-    pub(crate) cursor: Cursor,
+    /// Where it goes on, perhaps inside a message.
+    pub(crate) place: Place,
     pub(crate) format: Format,
     /// The lasting subscription that this one goes on with.
     pub(crate) name: Option<Arc<str>>,
     /// The topic was deleted under the subscriber, who was not told of a new list yet.
     pub(crate) lost: bool,
+    /// It was ended inside a message, whose rest still has to be sent.
+    pub(crate) has_ended: bool,
     /// The newest announcement that it has not been read since.
     announced: u64,
     ready: bool,
@@ -37,7 +40,16 @@ impl Subscription {
         format: Format,
         name: Option<Arc<str>>,
     ) -> Subscription {
-        Subscription { topic, cursor, format, name, lost: false, announced: 0, ready: false }
+        Subscription {
+            topic,
+            place: Place::before(cursor),
+            format,
+            name,
+            lost: false,
+            has_ended: false,
+            announced: 0,
+            ready: false,
+        }
     }
 }
 
@@ -52,6 +64,8 @@ pub(super) struct Subscriptions {
     topics: HashMap<Arc<str>, usize>,
     /// Those that may have new messages. Invariant: exactly those whose `ready` is set.
     ready: VecDeque<usize>,
+    /// The one of which a message was sent in part: nothing comes before its rest.
+    inside: Option<usize>,
     /// Those of an event stream, in the order in which its ids name their topics.
     order: Vec<usize>,
 }
@@ -81,13 +95,39 @@ impl Subscriptions {
         self.get(index).map(|subscription| (index, subscription))
     }
 
-    /// Removes a subscription; its index is free for another.
+    /// Removes a subscription; its index is free for another, once its last message is whole.
     pub(super) fn remove(&mut self, index: usize) {
-        let Some(removed) = self.slots.get_mut(index).and_then(Option::take) else { return };
-        self.topics.remove(&removed.topic);
+        let Some(removed) = self.get_mut(index) else { return };
+        (removed.has_ended, removed.ready) = (true, false);
+        let topic = Arc::clone(&removed.topic);
+        self.topics.remove(&topic);
         self.ready.retain(|ready| *ready != index);
         self.order.retain(|other| *other != index);
-        self.gaps.push(index);
+        if self.inside != Some(index) {
+            self.free(index);
+        }
+    }
+
+    fn free(&mut self, index: usize) {
+        if let Some(slot) = self.slots.get_mut(index) {
+            *slot = None;
+            self.gaps.push(index);
+        }
+    }
+
+    /// Moves a subscription behind what was read for it.
+    pub(super) fn passed(&mut self, index: usize, place: Place) {
+        self.inside = (place.inside > 0).then_some(index);
+        let Some(subscription) = self.get_mut(index) else { return };
+        subscription.place = place;
+        if subscription.has_ended && place.inside == 0 {
+            self.free(index);
+        }
+    }
+
+    /// Whether a message was sent in part.
+    pub(super) fn are_inside(&self) -> bool {
+        self.inside.is_some()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -103,20 +143,23 @@ impl Subscriptions {
     pub(super) fn note(&mut self, index: usize, announced: u64) {
         let Some(subscription) = self.get_mut(index) else { return };
         subscription.announced = subscription.announced.max(announced);
-        if !subscription.ready {
+        if !subscription.ready && !subscription.has_ended {
             subscription.ready = true;
             self.ready.push_back(index);
         }
     }
 
-    /// Whether any may have new messages.
+    /// Whether any may have new messages, or the rest of one.
     pub(super) fn are_ready(&self) -> bool {
-        !self.ready.is_empty()
+        !self.ready.is_empty() || self.are_inside()
     }
 
     /// The next subscription that may have new messages, and the last announcement of them. It is
-    /// about to be read.
+    /// about to be read. One that is inside a message comes first, and may be ready besides.
     pub(super) fn take_ready(&mut self) -> Option<(usize, u64)> {
+        if let Some(index) = self.inside {
+            return Some((index, 0));
+        }
         loop {
             let index = self.ready.pop_front()?;
             if let Some(subscription) = self.get_mut(index) {
@@ -146,9 +189,9 @@ impl Subscriptions {
                 passed = true;
                 Ok(())
             } else if passed {
-                write!(others.after, ",{}", subscription.cursor)
+                write!(others.after, ",{}", subscription.place.cursor)
             } else {
-                write!(others.before, "{},", subscription.cursor)
+                write!(others.before, "{},", subscription.place.cursor)
             };
         }
         others
@@ -175,10 +218,30 @@ mod tests {
         assert_eq!(add(&mut subscriptions, "c", Format::Topic), a);
         assert_eq!(subscriptions.find("c").map(|(index, _)| index), Some(a));
         assert_eq!(subscriptions.find("b").map(|(index, _)| index), Some(b));
-        let again =
-            Subscription::new("b".into(), subscriptions.get(b).unwrap().cursor, Format::Text, None);
+        let again = Subscription::new(
+            "b".into(),
+            subscriptions.get(b).unwrap().place.cursor,
+            Format::Text,
+            None,
+        );
         assert_eq!(subscriptions.add(again), None);
         assert_eq!(subscriptions.slots.len(), 2);
+    }
+
+    #[test]
+    fn whoever_ends_inside_a_message_still_gets_its_rest() {
+        let mut subscriptions = Subscriptions::default();
+        let [a, b] = ["a", "b"].map(|topic| add(&mut subscriptions, topic, Format::Topic));
+        let place = subscriptions.get_mut(a).unwrap().place;
+        subscriptions.passed(a, Place { inside: 7, ..place });
+        subscriptions.remove(a);
+        assert!(subscriptions.find("a").is_none() && !subscriptions.topics().contains(&"a".into()));
+        assert_eq!(subscriptions.take_ready(), Some((a, 0)), "before all others");
+        assert_ne!(add(&mut subscriptions, "a", Format::Topic), a);
+        subscriptions.passed(a, place);
+        subscriptions.note(a, 9);
+        assert_eq!(subscriptions.take_ready().map(|(index, _)| index), Some(b));
+        assert_eq!(add(&mut subscriptions, "c", Format::Topic), a, "it is free now");
     }
 
     #[test]

@@ -27,7 +27,8 @@ impl<'a> Entry<'a> {
         Entry::new(message, stamp)
     }
 
-    fn new(message: &'a str, stamp: &'a str) -> Entry<'a> {
+    /// The entry of a message and its stamp.
+    pub(crate) fn new(message: &'a str, stamp: &'a str) -> Entry<'a> {
         match stamp.split_once(' ') {
             Some((time, publisher)) => Entry { message, time, publisher: Some(publisher) },
             None => Entry { message, time: stamp, publisher: None },
@@ -38,12 +39,6 @@ impl<'a> Entry<'a> {
     pub(crate) fn milliseconds(&self) -> u64 {
         self.time.parse().unwrap_or_default()
     }
-
-    /// The entries of a text in which each is followed by a line break.
-    pub(crate) fn all(text: &'a str) -> impl Iterator<Item = Entry<'a>> {
-        let mut lines = text.split_terminator('\n');
-        std::iter::from_fn(move || Some(Entry::new(lines.next()?, lines.next()?)))
-    }
 }
 
 /// The message of an entry.
@@ -51,6 +46,11 @@ pub(crate) fn message(entry: &str) -> &str {
     // From the back: a stamp is short, a message may be long.
     let end = entry.bytes().rposition(|byte| byte == b'\n');
     end.and_then(|end| entry.get(..end)).unwrap_or(entry)
+}
+
+/// The first place at or behind so many bytes where a text may be cut.
+pub(crate) fn boundary(text: &str, at: usize) -> usize {
+    (at..text.len()).find(|&at| text.is_char_boundary(at)).unwrap_or(text.len())
 }
 
 /// What follows the message of an entry.
@@ -130,14 +130,6 @@ mod tests {
                 assert_eq!(composed.capacity(), composed.len());
             }
         }
-    }
-
-    #[test]
-    fn entries_laid_one_after_another_are_told_apart() {
-        let text = "one\n1\n\n2 ann\nthree\n3\n";
-        let messages: Vec<_> = Entry::all(text).map(|entry| entry.message).collect();
-        assert_eq!(messages, ["one", "", "three"]);
-        assert_eq!(Entry::all(text).nth(1).unwrap().publisher, Some("ann"));
     }
 
     #[test]

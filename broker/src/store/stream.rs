@@ -10,6 +10,21 @@ pub(crate) struct Extent {
     pub(crate) end: Cursor,
 }
 
+/// A place in a topic's text: before a message, or inside one that is sent in pieces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) cursor: Cursor,
+    /// Bytes of the message at the cursor that were passed.
+    pub(crate) inside: usize,
+}
+
+impl Place {
+    /// Before a message.
+    pub(crate) fn before(cursor: Cursor) -> Place {
+        Place { cursor, inside: 0 }
+    }
+}
+
 /// Where a reader asks to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Begin {

@@ -20,7 +20,7 @@ use crate::store::journal::Journal;
 use crate::store::memory::Memory;
 use crate::store::replay::Replayed;
 use crate::store::retention::{BoundsChange, Limits};
-use crate::store::stream::{Begin, Cursor, Extent, StreamId};
+use crate::store::stream::{Begin, Cursor, Extent, Place, StreamId};
 use crate::store::topic_state::{MARK_EVERY, TopicState};
 use crate::store::view::{Summary, TopicView};
 use common::clock;
@@ -310,42 +310,52 @@ impl Topics {
         self.contents.read(topic, stream, |view| view.text_size(from, end))
     }
 
-    /// Copies messages to the end of `out`, each followed by a line break: from the cursor to
-    /// `end`, or until there are `size_max` bytes, whichever comes first. Gives the offset after
-    /// the last one.
+    /// The offset behind the messages from the cursor on that have at least so many bytes of text
+    /// together, or all there are.
     ///
     /// # Errors
     ///
     /// [`Refusal::OtherStream`] where the cursor is another list's, [`Refusal::Trimmed`].
+    pub(crate) fn after_text(&self, topic: &str, from: Cursor, size: u64) -> Result<u64, Refusal> {
+        self.contents.read(topic, from.stream, |view| view.after_text(from.next, size))
+    }
+
+    /// Copies messages to the end of `out`, each followed by a line break: from a place to the
+    /// offset `end`, or about `size_max` bytes of them. One that is larger is cut. Gives the place
+    /// behind what was copied.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::OtherStream`] where the place is in another list, [`Refusal::Trimmed`].
     pub(crate) fn copy_messages(
         &self,
         topic: &str,
-        cursor: Cursor,
+        from: Place,
         end: u64,
         size_max: usize,
         out: &mut Vec<u8>,
-    ) -> Result<u64, Refusal> {
-        self.contents.read(topic, cursor.stream, |view| {
-            view.copy(cursor.next, end, size_max, out, entry::message)
+    ) -> Result<Place, Refusal> {
+        self.contents.read(topic, from.cursor.stream, |view| {
+            view.copy(from, end, size_max, out, entry::message)
         })
     }
 
-    /// Copies whole entries, as [`Topics::copy_messages`] copies messages, to the end of the list.
-    /// Gives the offset after the last one copied, and the end.
+    /// Copies whole entries, as [`Topics::copy_messages`] copies messages. Gives the place behind
+    /// what was copied, and where the list ends.
     ///
     /// # Errors
     ///
-    /// [`Refusal::OtherStream`] where the cursor is another list's, [`Refusal::Trimmed`].
+    /// [`Refusal::OtherStream`] where the place is in another list, [`Refusal::Trimmed`].
     pub(crate) fn copy_entries(
         &self,
         topic: &str,
-        cursor: Cursor,
+        from: Place,
+        end: u64,
         size_max: usize,
         out: &mut Vec<u8>,
-    ) -> Result<(u64, u64), Refusal> {
-        self.contents.read(topic, cursor.stream, |view| {
-            let next = view.copy(cursor.next, u64::MAX, size_max, out, |entry| entry)?;
-            Ok((next, view.end().next))
+    ) -> Result<(Place, u64), Refusal> {
+        self.contents.read(topic, from.cursor.stream, |view| {
+            Ok((view.copy(from, end, size_max, out, |entry| entry)?, view.end().next))
         })
     }
 
@@ -391,21 +401,23 @@ impl Topics {
             Ok(view.digest_before(end))
         })?;
         let Some((next, mut digest)) = known else { return Ok(None) };
-        let mut cursor = Cursor { stream, next };
+        let mut place = Place::before(Cursor { stream, next });
         let mut text = Vec::new();
-        while cursor.next < end {
+        while place.cursor.next < end {
             // Up to the next mark, or a piece of that: the lock is held to copy, the checksum is
             // made without it.
-            let mark = end.min((cursor.next / MARK_EVERY + 1) * MARK_EVERY);
+            let mark = end.min((place.cursor.next / MARK_EVERY + 1) * MARK_EVERY);
             text.clear();
-            let next = self.copy_messages(topic, cursor, mark, PIECE_SIZE, &mut text)?;
-            if next == cursor.next {
+            let before = place;
+            place = self.copy_messages(topic, place, mark, PIECE_SIZE, &mut text)?;
+            if place == before {
                 break;
             }
-            cursor.next = next;
             digest.update(&text);
             self.contents.know(|known| match known.topics.get_mut(topic) {
-                Some(state) if state.stream == stream => state.digest_found(next, digest),
+                Some(state) if state.stream == stream && place.inside == 0 => {
+                    state.digest_found(place.cursor.next, digest);
+                }
                 _ => {}
             });
         }
@@ -444,8 +456,9 @@ mod tests {
             });
             while cursor.next < ROUNDS {
                 text.clear();
-                match topics.copy_messages("t", cursor, u64::MAX, PIECE_SIZE, &mut text) {
-                    Ok(next) => {
+                let from = Place::before(cursor);
+                match topics.copy_messages("t", from, u64::MAX, PIECE_SIZE, &mut text) {
+                    Ok(Place { cursor: Cursor { next, .. }, .. }) => {
                         let told: String =
                             (cursor.next..next).map(|it| format!("{it}\n")).collect();
                         assert_eq!(String::from_utf8_lossy(&text), told);

@@ -2,9 +2,9 @@
 //! index.
 
 use crate::refusal::Refusal;
-use crate::store::entry::Entry;
+use crate::store::entry::{self, Entry};
 use crate::store::retention::Limits;
-use crate::store::stream::{Begin, Cursor, StreamId};
+use crate::store::stream::{Begin, Cursor, Place, StreamId};
 use crate::store::topic_state::{MARK_EVERY, Point, TopicState};
 use common::crc32::Crc32;
 
@@ -108,31 +108,54 @@ impl<'a> TopicView<'a> {
         Ok(self.point(end, false).text - self.point(from, false).text)
     }
 
-    /// Copies the `part` of each entry from `from` to `end`, and a line break after it, until
-    /// there are `size_max` bytes. Gives the offset after the last one.
+    /// Copies the `part` of each entry from a place to the offset `end`, and a line break after it,
+    /// as long as no more than `size_max` bytes come together. A message that is larger than that
+    /// alone is cut. Gives the place behind what was copied.
     ///
     /// # Errors
     ///
     /// [`Refusal::Trimmed`].
     pub(crate) fn copy(
         &self,
-        from: u64,
+        from: Place,
         end: u64,
         size_max: usize,
         out: &mut Vec<u8>,
         part: fn(&str) -> &str,
-    ) -> Result<u64, Refusal> {
-        self.check(from)?;
-        let mut next = from;
-        for entry in self.entries(from, end) {
-            if out.len() >= size_max {
+    ) -> Result<Place, Refusal> {
+        self.check(from.cursor.next)?;
+        let (mut place, mut room) = (from, size_max);
+        for entry in self.entries(from.cursor.next, end) {
+            let text = part(entry).get(place.inside..).unwrap_or_default();
+            if text.len() >= room && room < size_max {
                 break;
             }
-            out.extend_from_slice(part(entry).as_bytes());
+            let message = entry::message(entry).len().saturating_sub(place.inside);
+            if message > room {
+                let cut = entry::boundary(text, room).min(message);
+                let cut = text.get(..cut).unwrap_or_default();
+                out.extend_from_slice(cut.as_bytes());
+                place.inside += cut.len();
+                break;
+            }
+            out.extend_from_slice(text.as_bytes());
             out.push(b'\n');
-            next += 1;
+            room = room.saturating_sub(text.len() + 1);
+            place.cursor.next += 1;
+            place.inside = 0;
         }
-        Ok(next)
+        Ok(place)
+    }
+
+    /// The offset behind the first messages from `from` on that have at least so many bytes of
+    /// text together.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Trimmed`].
+    pub(crate) fn after_text(&self, from: u64, size: u64) -> Result<u64, Refusal> {
+        self.check(from)?;
+        Ok(self.offset_of_text(self.point(from, false).text + size))
     }
 
     /// An offset at or before this one before which the checksum is known, and the checksum.
@@ -297,16 +320,48 @@ mod tests {
             trim(&mut state, &mut list, first);
             let view = TopicView::new(&state, &list);
             let mut text = Vec::new();
-            let refused = view.copy(first - 1, first, 10, &mut text, entry::message);
+            let at = |next| Place::before(Cursor { next, ..view.end() });
+            let refused = view.copy(at(first - 1), first, 10, &mut text, entry::message);
             assert!(
                 matches!(refused, Err(Refusal::Trimmed { first: at, next: 5000 }) if at == first)
             );
-            let next = view.copy(first, first + 1, 10, &mut text, entry::message).unwrap();
-            assert_eq!((next, String::from_utf8(text).unwrap()), (first + 1, format!("{first}\n")));
+            let next = view.copy(at(first), first + 1, 10, &mut text, entry::message).unwrap();
+            assert_eq!(next, at(first + 1));
+            assert_eq!(String::from_utf8(text).unwrap(), format!("{first}\n"));
             let all: String =
                 names.iter().zip(0..first).map(|(name, _)| format!("{name}\n")).collect();
             assert_eq!(view.point(first, true).digest.unwrap().value(), crc32(all.as_bytes()));
             assert!(list.len() as u64 <= (5000 - first) + (5000 - first) / 8 + 1, "slots go too");
+        }
+    }
+
+    #[test]
+    fn a_message_is_cut_where_it_is_larger_than_a_piece() {
+        let texts = ["a", "0123456789", "", "\u{1f600}\u{1f600}\u{1f600}", "bc", "d"];
+        let (state, list) = list_of(texts.iter().map(|text| (*text, 7)));
+        let view = TopicView::new(&state, &list);
+        for end in ["\n", "\n7\n"] {
+            let part: fn(&str) -> &str = if end.len() > 1 { |it| it } else { entry::message };
+            for size_max in 1..30 {
+                let mut place = Place::before(Cursor { next: 0, ..view.end() });
+                let mut all = Vec::new();
+                while place.cursor.next < 6 {
+                    let (before, size) = (place, all.len());
+                    place = view.copy(place, 6, size_max, &mut all, part).unwrap();
+                    assert_ne!(place, before);
+                    // A character is not cut, and a stamp goes with the end of its message.
+                    assert!(all.len() - size <= size_max + 3 + end.len());
+                    assert!(place.inside == 0 || !all.ends_with(b"\n"));
+                }
+                assert_eq!(place.inside, 0);
+                let expected: String = texts.iter().map(|text| format!("{text}{end}")).collect();
+                assert_eq!(String::from_utf8(all).unwrap(), expected, "{size_max}");
+            }
+        }
+        for (from, size, after) in
+            [(0, 0, 0), (0, 1, 1), (0, 2, 1), (0, 3, 2), (1, 12, 3), (3, 99, 6)]
+        {
+            assert_eq!(view.after_text(from, size).unwrap(), after, "{from} {size}");
         }
     }
 

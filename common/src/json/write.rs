@@ -1,26 +1,40 @@
 //! Writes strings as JSON text.
 
-use super::scan;
+use super::{Charset, scan};
 
 /// Appends `text` as a JSON string: quotes around it, and escapes for what must have them
 /// (RFC 8259 §7). All else stays the UTF-8 that it is.
 pub fn write_string(out: &mut Vec<u8>, text: &str) {
-    write_runs(out, text, scan::ordinary);
+    write_quoted(out, text, scan::ordinary);
 }
 
 /// Appends `text` as a JSON string in printable ASCII: whatever lies above 0x7E becomes one or two
 /// `\u` escapes, so that a reader may cut the bytes anywhere and still decode them.
 pub fn write_string_ascii(out: &mut Vec<u8>, text: &str) {
-    write_runs(out, text, scan::ordinary_ascii);
+    write_quoted(out, text, scan::ordinary_ascii);
+}
+
+/// Appends a part of a string, without the quotes around it.
+pub fn write_part(out: &mut Vec<u8>, text: &str, charset: Charset) {
+    match charset {
+        Charset::Utf8 => write_runs(out, text, scan::ordinary),
+        Charset::Ascii => write_runs(out, text, scan::ordinary_ascii),
+    }
+}
+
+#[inline(always)]
+fn write_quoted(out: &mut Vec<u8>, text: &str, ordinary: impl Fn(&[u8]) -> usize) {
+    // Most texts need no escape: this is then the only growth.
+    out.reserve(text.len() + 2);
+    out.push(b'"');
+    write_runs(out, text, ordinary);
+    out.push(b'"');
 }
 
 /// Writes runs of ordinary bytes as they are, and what ends each as an escape. A run ends before a
 /// whole character.
 #[inline(always)]
 fn write_runs(out: &mut Vec<u8>, text: &str, ordinary: impl Fn(&[u8]) -> usize) {
-    // Most texts need no escape: this is then the only growth.
-    out.reserve(text.len() + 2);
-    out.push(b'"');
     let mut rest = text;
     loop {
         let (run, special) = rest.split_at(ordinary(rest.as_bytes()));
@@ -39,7 +53,6 @@ fn write_runs(out: &mut Vec<u8>, text: &str, ordinary: impl Fn(&[u8]) -> usize) 
         }
         rest = chars.as_str();
     }
-    out.push(b'"');
 }
 
 /// Appends one UTF-16 unit as a `\u` escape.

@@ -5,7 +5,8 @@
 //!   `event_stream`), `channels`, `lasting`, `qos`, `retention`, `archive`, `lines`, `client`,
 //!   `examples`, `libraries`
 //! - HTTP and JSON at their edges: `http_cases`, `json_documents`, `bodies`, `limits`, `strangers`
-//! - Many, slow and hostile clients: `load`, `leaving`, `hostile`, `shortage`, `memory_returned`
+//! - Many, slow and hostile clients: `load`, `stalled`, `leaving`, `hostile`, `shortage`,
+//!   `memory_returned`
 //! - Faults: `faults_kill`, `faults_retry`, `faults_start`, `faults_errors`, `faults_segments`,
 //!   `restarts`, `chain`, `copies`
 //! - Several brokers: `hub`, `peers`, `index`, `mirrored_retention` (with `brokers`)
@@ -64,6 +65,7 @@ mod restarts;
 mod retention;
 mod rights;
 mod shortage;
+mod stalled;
 mod strangers;
 mod structure;
 mod supervised;

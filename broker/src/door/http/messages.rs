@@ -6,13 +6,12 @@
 use super::route::MessagesQuery;
 use super::{Door, End, Manner};
 use crate::broker::Broker;
+use crate::push::format::Format;
+use crate::push::range::Range;
 use crate::refusal::Refusal;
-use crate::store::entry::Entry;
-use crate::store::stream::{Begin, Cursor, Extent, StreamId};
+use crate::store::stream::{Begin, Cursor, Extent, Place, StreamId};
 use common::http::chunked;
-use common::json::Object;
 use common::limits::{INPUT_END_GRACE, LOOK_INTERVAL, PIECE_SIZE};
-use std::str;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -59,14 +58,14 @@ impl Door<'_> {
         if manner.head_only {
             return Ok(());
         }
-        let mut cursor = begin;
-        while cursor.next < end {
+        let mut place = Place::before(begin);
+        while place.cursor.next < end {
             // What is deleted or let go under way cannot be told after a head: the connection ends
             // short.
             let out = self.answers.buffer();
-            let copied = topics.copy_messages(&query.topic, cursor, end, PIECE_SIZE, out);
-            cursor.next = copied.map_err(|_| End)?;
-            if cursor.next < end {
+            let copied = topics.copy_messages(&query.topic, place, end, PIECE_SIZE, out);
+            place = copied.map_err(|_| End)?;
+            if place.cursor.next < end {
                 self.send()?;
             }
         }
@@ -88,25 +87,13 @@ impl Door<'_> {
         if manner.head_only {
             return Ok(());
         }
-        let topics = &self.broker.push.topics;
-        let (mut cursor, end) = (begin, extent.end.next);
-        let (mut text, mut piece) = (Vec::new(), Vec::new());
-        while cursor.next < end {
-            text.clear();
+        let end = extent.end.next;
+        let mut range =
+            Range::new(&self.broker.push.topics, &query.topic, begin, end, Format::Line);
+        let mut piece = Vec::new();
+        while !range.is_read() {
             piece.clear();
-            topics.copy_entries(&query.topic, cursor, PIECE_SIZE, &mut text).map_err(|_| End)?;
-            // Entries are text, and were copied whole.
-            let entries = Entry::all(str::from_utf8(&text).unwrap_or_default());
-            for (entry, offset) in entries.zip(cursor.next..end) {
-                let mut object = Object::new(&mut piece);
-                object.field("topic", &query.topic).field("offset", offset);
-                object.field("message", entry.message).field("time", entry.milliseconds());
-                object.field("publisher", entry.publisher).end_line();
-                cursor.next = offset + 1;
-            }
-            if piece.is_empty() {
-                return Err(End);
-            }
+            range.read(&mut piece).map_err(|_| End)?;
             if query.chunked {
                 chunked::frame(&mut piece);
             }

@@ -7,6 +7,7 @@ use crate::door::commands::Commands;
 use crate::door::fields::{begin, digest, field, number, required_text, text, topic};
 use crate::door::publish::{write_fields_of_receipt, write_rest_of_receipt};
 use crate::push::format::Format;
+use crate::push::range::Range;
 use crate::refusal::Refusal;
 use crate::store::admission::Receipt;
 use crate::store::change::Upto;
@@ -149,21 +150,30 @@ impl Commands<'_, Json> {
         };
         let limit = number(arguments, "limit")?.unwrap_or(u64::MAX);
         let last = end.next.min(begin.next.saturating_add(limit));
-        let mut text = Vec::new();
-        let next =
-            self.broker.push.topics.copy_messages(topic, begin, last, PULL_SIZE, &mut text)?;
+        let last = last.min(topics.after_text(topic, begin, PULL_SIZE as u64)?);
+        let mut answer = Object::ascii(&mut self.answers);
+        answer.field("status", "success");
+        answer.field("message", format!("Pulled from topic '{topic}'")).raw("messages", b"[");
+        let mut range = Range::new(topics, topic, begin, last, Format::Element);
+        while !range.is_read() {
+            if range.read(&mut self.answers).is_err() {
+                // What was to come was let go, or the topic deleted: `next` says how far this is.
+                // Only a message that was begun cannot be made whole.
+                if range.place().inside > 0 {
+                    self.subscriber.session().close();
+                }
+                break;
+            }
+            if !self.subscriber.answer_in_part(&mut self.answers) {
+                return Ok(());
+            }
+        }
+        let Cursor { next, stream } = range.place().cursor;
+        self.answers.push(b']');
+        let mut answer = Object::resume(&mut self.answers, Charset::Ascii);
+        answer.field("next", next).field("stream", stream).end_line();
         self.broker.push.delivered.add(next - begin.next);
         self.broker.log.read(topic, begin.next, next - begin.next);
-        success(&mut self.answers, &format!("Pulled from topic '{topic}'"), |answer| {
-            // Messages are text, and were copied whole.
-            let text = std::str::from_utf8(&text).unwrap_or_default();
-            answer.array("messages", |messages| {
-                for message in text.split_terminator('\n') {
-                    messages.element(message);
-                }
-            });
-            answer.field("next", next).field("stream", begin.stream);
-        });
         Ok(())
     }
 

@@ -1,0 +1,58 @@
+//! Messages of a topic that somebody asked for: from one offset to another, piece by piece.
+
+use crate::push::format::{Format, OtherCursors};
+use crate::refusal::Refusal;
+use crate::store::stream::{Cursor, Place};
+use crate::store::topics::Topics;
+use common::limits::ENCODED_SIZE;
+
+/// What is left of a range.
+pub(crate) struct Range<'a> {
+    topics: &'a Topics,
+    topic: &'a str,
+    place: Place,
+    end: u64,
+    format: Format,
+    text: Vec<u8>,
+}
+
+impl<'a> Range<'a> {
+    /// The messages from `begin` to the offset `end`.
+    pub(crate) fn new(
+        topics: &'a Topics,
+        topic: &'a str,
+        begin: Cursor,
+        end: u64,
+        format: Format,
+    ) -> Range<'a> {
+        let place = Place::before(begin);
+        Range { topics, topic, place, end, format, text: Vec::new() }
+    }
+
+    /// Whether all of it was read.
+    pub(crate) fn is_read(&self) -> bool {
+        self.place.cursor.next >= self.end
+    }
+
+    /// Where it goes on.
+    pub(crate) fn place(&self) -> Place {
+        self.place
+    }
+
+    /// Writes the next piece.
+    ///
+    /// # Errors
+    ///
+    /// As [`Topics::copy_entries`]: what was to come is not there any more.
+    pub(crate) fn read(&mut self, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let Range { topics, topic, place, end, format, text } = self;
+        text.clear();
+        // Where they are sent, nobody knows how soon: half as much, for all that is on its way.
+        let size = ENCODED_SIZE / 2;
+        topics.copy_entries(topic, *place, *end, size, text)?;
+        // Characters were copied whole.
+        let text = std::str::from_utf8(text).unwrap_or_default();
+        *place = format.encode(topic, text, *place, &OtherCursors::default(), size, out);
+        Ok(())
+    }
+}
