@@ -20,6 +20,7 @@ use crate::store::admission::Receipt;
 use crate::store::batch::Batch;
 use common::connection::{Connection, Error};
 use common::deadline::ProgressDeadline;
+use std::mem;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Instant;
@@ -49,12 +50,12 @@ pub(super) trait Protocol: Sized {
         None
     }
 
-    /// Writes the answers of a batch.
-    fn write_outcomes(
+    /// Writes the answer of a publish, in the order in which they came.
+    fn write_outcome(
         &mut self,
         out: &mut Vec<u8>,
-        batch: &Batch,
-        outcomes: &[Result<Receipt, Refusal>],
+        topic: &Arc<str>,
+        outcome: &Result<Receipt, Refusal>,
     );
 
     /// Writes a refusal.
@@ -217,11 +218,18 @@ impl<'a, P: Protocol> Commands<'a, P> {
         if self.batch.is_empty() {
             return;
         }
-        let outcomes = self.broker.publish(&mut self.batch);
-        self.protocol.write_outcomes(&mut self.answers, &self.batch, &outcomes);
+        let mut batch = mem::take(&mut self.batch);
+        let outcomes = self.broker.publish(&mut batch);
+        for (publish, outcome) in batch.publishes.iter().zip(&outcomes) {
+            self.protocol.write_outcome(&mut self.answers, &publish.topic, outcome);
+            if self.answers.len() >= ANSWERS_SIZE {
+                self.send();
+            }
+        }
         self.send();
-        self.broker.push.announce_batch(&self.batch);
-        self.batch.clear();
+        self.broker.push.announce_batch(&batch);
+        batch.clear();
+        self.batch = batch;
     }
 
     /// Appends and sends all there is.

@@ -12,7 +12,7 @@ use crate::broker::Broker;
 use crate::push::format::Format;
 use crate::refusal::Refusal;
 use crate::store::admission::Receipt;
-use crate::store::batch::{Batch, Publisher};
+use crate::store::batch::Publisher;
 use common::connection::Connection;
 use common::limits::TEXT_LINE_OVERHEAD;
 use std::io::Write;
@@ -73,13 +73,13 @@ impl Protocol for Text {
     }
 
     /// Only refusals are answered.
-    fn write_outcomes(
+    fn write_outcome(
         &mut self,
         out: &mut Vec<u8>,
-        _: &Batch,
-        outcomes: &[Result<Receipt, Refusal>],
+        _: &Arc<str>,
+        outcome: &Result<Receipt, Refusal>,
     ) {
-        for refusal in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
+        if let Err(refusal) = outcome {
             self.write_refusal(out, refusal);
         }
     }

@@ -17,6 +17,7 @@ use common::limits::{PEERS_MAX, TOPICS_MAX};
 use common::random::random;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -259,11 +260,16 @@ impl Index {
         }
     }
 
+    /// How many peers are there.
+    pub(crate) fn here(&self) -> usize {
+        self.lock().here()
+    }
+
     /// How many peers are there, or are still expected: a peer that comes back to a restarted
     /// index says so.
     pub(crate) fn count(&self) -> usize {
         let state = self.lock();
-        let here = state.peers.values().filter(|peer| peer.is_here()).count();
+        let here = state.here();
         if state.expected <= PEERS_MAX && self.is_young() { here.max(state.expected) } else { here }
     }
 
@@ -272,11 +278,13 @@ impl Index {
         self.started.elapsed() < SETTLE_TIME
     }
 
-    /// The peers that are there.
-    pub(crate) fn peers(&self) -> Vec<Address> {
+    /// Up to `count` of the peers that are there, in the order of their addresses, behind one.
+    pub(crate) fn peers(&self, behind: Option<&Address>, count: usize) -> Vec<Address> {
         let state = self.lock();
-        let here = state.peers.iter().filter(|(_, peer)| peer.is_here());
-        here.map(|(address, _)| address.clone()).collect()
+        let behind = behind.map_or(Bound::Unbounded, Bound::Excluded);
+        let peers = state.peers.range((behind, Bound::Unbounded));
+        let here = peers.filter(|(_, peer)| peer.is_here());
+        here.map(|(address, _)| address.clone()).take(count).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -286,6 +294,10 @@ impl Index {
 }
 
 impl State {
+    fn here(&self) -> usize {
+        self.peers.values().filter(|peer| peer.is_here()).count()
+    }
+
     fn register(
         &mut self,
         address: Address,
@@ -403,7 +415,7 @@ mod tests {
         index.add("a", address(1), None, Some(&presence.key)).unwrap();
         drop(presence);
         assert!(matches!(index.home("a", None), Err(Refusal::NotIndexed { is_away: true })));
-        assert_eq!(index.peers(), [address(2)]);
+        assert_eq!(index.peers(None, 9), [address(2)]);
         assert!(matches!(index.add("a", address(2), None, None), Err(Refusal::TopicExists)));
         let _presence = index.attend(address(1), None, 0, true).unwrap();
         assert_eq!(index.home("a", None).unwrap(), address(1));
@@ -444,7 +456,7 @@ mod tests {
         let old = index.attend(address(1), None, 0, true).unwrap();
         let _new = index.attend(address(1), Some(&old.key), 0, true).unwrap();
         drop(old);
-        assert_eq!(index.peers(), [address(1)]);
+        assert_eq!(index.peers(None, 9), [address(1)]);
     }
 
     #[test]

@@ -18,11 +18,12 @@ use crate::store::stream::{Cursor, StreamId};
 use crate::store::topic_state::{TopicState, Undo, UndoTrim, text_size};
 use crate::store::view::TopicView;
 use common::limits::TOPICS_MAX;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// What is known beside the messages, and how much memory all of it takes.
 pub(crate) struct Admission {
-    pub(crate) topics: HashMap<String, TopicState>,
+    /// By name, so that they can be listed piece by piece.
+    pub(crate) topics: BTreeMap<String, TopicState>,
     pub(crate) memory: Memory,
     /// What topics keep that have no bounds of their own.
     pub(crate) limits: Limits,

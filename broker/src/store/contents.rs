@@ -11,6 +11,7 @@ use crate::store::stream::StreamId;
 use crate::store::topic_state::TopicState;
 use crate::store::view::TopicView;
 use std::collections::HashMap;
+use std::ops::Bound;
 use std::process;
 use std::sync::{Mutex, MutexGuard};
 
@@ -66,14 +67,20 @@ impl Contents {
         see(&mut lock(&self.admission))
     }
 
-    /// Looks at every topic.
-    pub(crate) fn each(&self, mut see: impl FnMut(&str, TopicView<'_>, &Limits)) {
+    /// Looks at up to `count` topics, in the order of their names, behind one of them.
+    pub(crate) fn each(
+        &self,
+        behind: &str,
+        count: usize,
+        mut see: impl FnMut(&str, TopicView<'_>, &Limits),
+    ) {
         let admission = lock(&self.admission);
         let lists = lock(&self.lists);
-        for (topic, list) in &*lists {
-            if let Some(state) = admission.topics.get(topic) {
-                see(topic, TopicView::new(state, list), &admission.limits);
-            }
+        let names = (Bound::Excluded(behind), Bound::Unbounded);
+        let topics = admission.topics.range::<str, _>(names);
+        let topics = topics.filter_map(|(topic, state)| Some((topic, state, lists.get(topic)?)));
+        for (topic, state, list) in topics.take(count) {
+            see(topic, TopicView::new(state, list), &admission.limits);
         }
     }
 

@@ -150,6 +150,12 @@ impl<'a> Array<'a> {
         Array { separator: b",\n", ..self }
     }
 
+    /// How many bytes there are, whatever stands before the array included.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.out.len()
+    }
+
     /// Writes an element.
     #[inline]
     pub fn element(&mut self, value: impl Json) -> &mut Self {

@@ -131,6 +131,49 @@ fn a_stream_of_many_topics_and_small_messages_costs_little() {
     drop(stall(&mut system, CONNECTIONS / 2, before, request("GET", &target, "")));
 }
 
+/// Long names, of which each character takes six bytes in ASCII.
+fn names(count: usize) -> impl Iterator<Item = String> {
+    (0..count).map(|number| format!("{}{number:05}", "\u{e9}".repeat(120)))
+}
+
+#[test]
+fn whoever_asks_for_a_long_list_and_does_not_read_it_costs_little() {
+    const TOPICS: usize = 12_000;
+    const PEERS: usize = 900;
+    let mut system = System::start();
+    for names in names(TOPICS).collect::<Vec<_>>().chunks(1000) {
+        let mut raw = Raw::connect(&system.address());
+        names.iter().for_each(|name| {
+            raw.send(format!(r#"{{"command":"create_topic","topic":"{name}"}}"#));
+        });
+        names.iter().for_each(|_| assert!(raw.line().contains("success")));
+    }
+    let mut raw = Raw::connect(&system.address());
+    names(PEERS).for_each(|name| {
+        raw.send(format!(r#"{{"command":"register_peer","host":"{name}","port":1}}"#));
+    });
+    (0..PEERS).for_each(|_| assert!(raw.line().contains("success")));
+    let before = Resources::of(system.broker().id()).memory;
+    let get = request("GET", "/topics", "").repeat(3);
+    let stalled = stall(&mut system, CONNECTIONS, before, get);
+    let peers = r#"{"command":"list_peers"}"#.repeat(12);
+    let mut other = stall(&mut system, CONNECTIONS, before, peers);
+    drop(stalled);
+
+    // Both lists are whole.
+    let topics = system.get("/topics");
+    let topics = topics.json();
+    let topics = topics.as_array().unwrap();
+    assert_eq!(topics.len(), TOPICS);
+    for (topic, name) in topics.iter().zip(names(TOPICS)) {
+        assert_eq!(topic.get("topic").unwrap().as_str(), Some(&*name));
+    }
+    let line = other.pop().unwrap().line();
+    let peers = common::json::parse(line.as_bytes()).unwrap();
+    let peers = peers.get("peers").unwrap().as_array().unwrap();
+    assert_eq!(peers.len(), PEERS);
+}
+
 /// What a slow reader gets in the end is what was published.
 #[test]
 fn what_comes_in_pieces_is_whole_for_whoever_reads_it_late() {
@@ -196,6 +239,13 @@ fn what_comes_in_pieces_is_whole_for_whoever_reads_it_late() {
 #[test]
 fn a_good_publisher_does_not_wait_for_those_who_do_not_read() {
     let mut system = system();
+    for names in names(12_000).collect::<Vec<_>>().chunks(1000) {
+        let mut raw = Raw::connect(&system.address());
+        for name in names {
+            raw.send(format!(r#"{{"command":"create_topic","topic":"{name}"}}"#));
+        }
+        names.iter().for_each(|_| assert!(raw.line().contains("success")));
+    }
     let mut good = Raw::connect(&system.address());
     let mut longest = || {
         let time = |_| {
@@ -214,6 +264,7 @@ fn a_good_publisher_does_not_wait_for_those_who_do_not_read() {
     let asked = [
         request("GET", "/messages?topic=plain", ""),
         request("GET", "/events?topic=control&from=0", ""),
+        request("GET", "/topics", "").repeat(3),
         json(r#"{"command":"pull","topic":"control"}"#),
         json(r#"{"command":"subscribe","topic":"plain","from":0}"#),
     ];

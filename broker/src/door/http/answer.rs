@@ -7,12 +7,12 @@ use super::Manner;
 use super::metrics;
 use super::route::NDJSON;
 use crate::door::publish::write_rest_of_receipt;
-use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::store::admission::Receipt;
 use crate::store::stream::Extent;
 use common::json::Object;
 use common::{bytes, clock};
+use std::io::Write as _;
 
 /// How long a browser may remember what a path takes: the longest that any does.
 const PREFLIGHT_SECONDS: &str = "7200";
@@ -22,8 +22,7 @@ const EXPOSED: &str =
     "Stream-First-Offset, Stream-Next-Offset, Stream-Id, Retry-After, WWW-Authenticate";
 
 /// Answers that were not sent yet.
-pub(super) struct Answers<'a> {
-    metrics: &'a Metrics,
+pub(super) struct Answers {
     bytes: Vec<u8>,
     /// Whether answers depend on the origin that asks.
     vary: bool,
@@ -59,17 +58,21 @@ impl Type {
     }
 }
 
-impl<'a> Answers<'a> {
+/// What the head of an answer says beside the usual.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Head<'h> {
+    pub(super) status: u16,
+    /// What its body is, and how long where that is known.
+    pub(super) body: Option<(Type, Option<u64>)>,
+    /// Where the topic begins and ends that it is about.
+    pub(super) extent: Option<Extent>,
+    pub(super) fields: &'h [(&'h str, &'h str)],
+}
+
+impl Answers {
     /// No answers yet. `vary` is whether they depend on the origin that asks.
-    pub(super) fn new(vary: bool, metrics: &'a Metrics) -> Answers<'a> {
-        Answers {
-            metrics,
-            bytes: Vec::new(),
-            vary,
-            second: 0,
-            date: String::new(),
-            body: Vec::new(),
-        }
+    pub(super) fn new(vary: bool) -> Answers {
+        Answers { bytes: Vec::new(), vary, second: 0, date: String::new(), body: Vec::new() }
     }
 
     /// How many bytes wait to be sent.
@@ -85,33 +88,21 @@ impl<'a> Answers<'a> {
         self.bytes.clear();
     }
 
-    /// A body that is all there, and what its head says beside the usual.
-    pub(super) fn content(
-        &mut self,
-        status: u16,
-        kind: Type,
-        body: &[u8],
-        fields: &[(&str, &str)],
-        manner: Manner<'_>,
-    ) {
-        self.head(status, Some((kind, Some(body.len() as u64))), fields, manner);
+    /// An answer whose body is all there.
+    pub(super) fn content(&mut self, status: u16, kind: Type, body: &[u8], manner: Manner<'_>) {
+        let head = Head { status, body: Some((kind, None)), ..Head::default() };
+        self.whole(head, body, manner);
+    }
+
+    /// The same with a head that says more.
+    pub(super) fn whole(&mut self, mut head: Head<'_>, body: &[u8], manner: Manner<'_>) {
+        if let Some((_, size)) = &mut head.body {
+            *size = Some(body.len() as u64);
+        }
+        self.head(head, manner);
         if !manner.head_only {
             self.bytes.extend_from_slice(body);
         }
-    }
-
-    /// Done, and nothing to say.
-    pub(super) fn empty(&mut self, manner: Manner<'_>) {
-        self.head(204, None, &[], manner);
-    }
-
-    /// The head of an event stream, which goes on until the connection ends.
-    pub(super) fn events(&mut self, chunked: bool, manner: Manner<'_>) {
-        // Proxies would hold events back until they have a buffer full (nginx).
-        let fields = [("X-Accel-Buffering", "no"), ("Transfer-Encoding", "chunked")];
-        let fields = if chunked { &fields[..] } else { &fields[..1] };
-        let keep_alive = manner.keep_alive && manner.head_only;
-        self.head(200, Some((Type::Events, None)), fields, Manner { keep_alive, ..manner });
     }
 
     /// What a path takes. A page of an allowed origin is told what it may send there.
@@ -126,26 +117,22 @@ impl<'a> Answers<'a> {
             ("Access-Control-Max-Age", PREFLIGHT_SECONDS),
         ];
         let count = if manner.origin.is_some() { preflight.len() } else { 1 };
-        self.head(204, None, preflight.get(..count).unwrap_or_default(), manner);
+        let fields = preflight.get(..count).unwrap_or_default();
+        self.head(Head { status: 204, fields, ..Head::default() }, manner);
     }
 
-    /// The head of a list of `size` bytes, which follows. It says where the list goes on.
-    pub(super) fn list(&mut self, size: u64, extent: Extent, manner: Manner<'_>) {
-        let fields = extent_fields(extent);
-        let fields = fields.each_ref().map(|(name, value)| (*name, value.as_str()));
-        self.head(200, Some((Type::Text, Some(size))), &fields, manner);
+    /// A part of a body whose head was written; an empty one ends it.
+    pub(super) fn part(&mut self, part: &[u8], manner: Manner<'_>) {
+        if !manner.chunked {
+            return self.bytes.extend_from_slice(part);
+        }
+        // Writing to a vector cannot fail.
+        let _ = write!(self.bytes, "{:x}\r\n", part.len());
+        self.bytes.extend_from_slice(part);
+        self.bytes.extend_from_slice(b"\r\n");
     }
 
-    /// The same of a list of objects, whose size nobody knows yet.
-    pub(super) fn lines(&mut self, extent: Extent, chunked: bool, manner: Manner<'_>) {
-        let [first, next, stream] = &extent_fields(extent);
-        let coding = ("Transfer-Encoding", "chunked");
-        let fields = [coding, (first.0, &*first.1), (next.0, &*next.1), (stream.0, &*stream.1)];
-        let fields = if chunked { &fields[..] } else { &fields[1..] };
-        self.head(200, Some((Type::Lines, None)), fields, manner);
-    }
-
-    /// Where the list goes whose head was written.
+    /// Where a body of known size goes whose head was written.
     pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
@@ -159,7 +146,7 @@ impl<'a> Answers<'a> {
     ) {
         let receipt = match outcome {
             Ok(receipt) => receipt,
-            Err(refusal) => return self.problem(refusal, &[], manner),
+            Err(refusal) => return self.problem(refusal, None, manner),
         };
         let mut body = std::mem::take(&mut self.body);
         let mut object = Object::new(&mut body);
@@ -167,28 +154,27 @@ impl<'a> Answers<'a> {
             object.field("topic", topic).optional("offset", receipt.offset),
             receipt,
         );
-        self.content(200, Type::Json, &body, &[], manner);
+        self.content(200, Type::Json, &body, manner);
         body.clear();
         self.body = body;
     }
 
-    /// A refusal of anything but a publish that was tried, which is counted where it is tried.
-    pub(super) fn refusal(&mut self, refusal: &Refusal, more: &[(&str, &str)], manner: Manner<'_>) {
-        self.metrics.refused(refusal.status());
-        self.problem(refusal, more, manner);
-    }
-
-    /// A refusal, as RFC 9457 has it.
-    fn problem(&mut self, refusal: &Refusal, more: &[(&str, &str)], manner: Manner<'_>) {
+    /// A refusal, as RFC 9457 has it, and where the topic begins and ends that it is about.
+    pub(super) fn problem(
+        &mut self,
+        refusal: &Refusal,
+        extent: Option<Extent>,
+        manner: Manner<'_>,
+    ) {
         let status = refusal.status();
         let mut body = Vec::new();
         let mut problem = Object::new(&mut body);
         problem.field("status", status).field("title", title(status));
         refusal.write_details(problem.field("detail", refusal.to_string()));
         problem.end_line();
-        let mut fields = more.to_vec();
+        let mut fields = Vec::new();
         match refusal {
-            Refusal::Method { allow } => fields.push(("Allow", allow)),
+            Refusal::Method { allow } => fields.push(("Allow", *allow)),
             Refusal::ContentEncoding => fields.push(("Accept-Encoding", "identity")),
             Refusal::Token { .. } => fields.push(("WWW-Authenticate", "Bearer")),
             _ => {}
@@ -196,28 +182,14 @@ impl<'a> Answers<'a> {
         if status == 503 {
             fields.push(("Retry-After", "1"));
         }
-        self.content(status, Type::Problem, &body, &fields, manner);
+        let kind = Some((Type::Problem, None));
+        self.whole(Head { status, body: kind, extent, fields: &fields }, &body, manner);
     }
 
-    /// A refusal that says where the topic begins and ends now.
-    pub(super) fn refusal_with_extent(
-        &mut self,
-        refusal: &Refusal,
-        extent: Extent,
-        manner: Manner<'_>,
-    ) {
-        let fields = extent_fields(extent);
-        let fields = fields.each_ref().map(|(name, value)| (*name, value.as_str()));
-        self.refusal(refusal, &fields, manner);
-    }
-
-    fn head(
-        &mut self,
-        status: u16,
-        body: Option<(Type, Option<u64>)>,
-        fields: &[(&str, &str)],
-        manner: Manner<'_>,
-    ) {
+    /// The head of an answer. A body of which nobody knows the size comes in chunks, where the
+    /// client knows them, and else ends with the connection.
+    pub(super) fn head(&mut self, head: Head<'_>, manner: Manner<'_>) {
+        let Head { status, body, extent, fields } = head;
         let now = clock::unix_milliseconds();
         if self.date.is_empty() || now / 1000 != self.second {
             self.second = now / 1000;
@@ -230,15 +202,20 @@ impl<'a> Answers<'a> {
         put(out, &[" ", title(status), "\r\nDate: ", &self.date, "\r\n"]);
         if let Some((kind, size)) = body {
             put(out, &["Content-Type: ", kind.name(), "\r\n"]);
-            if let Some(size) = size {
-                put(out, &["Content-Length: "]);
-                bytes::write_decimal(out, size);
-                put(out, &["\r\n"]);
+            match size {
+                Some(size) => put_number(out, "Content-Length", size),
+                None if manner.chunked => put(out, &["Transfer-Encoding: chunked\r\n"]),
+                None => {}
             }
             if !matches!(kind, Type::Html) {
                 // Clients wrote what stands in it: no browser may take it for a page or keep it.
                 put(out, &["X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n"]);
             }
+        }
+        if let Some(Extent { first, end }) = extent {
+            put_number(out, "Stream-First-Offset", first);
+            put_number(out, "Stream-Next-Offset", end.next);
+            put(out, &["Stream-Id: ", &end.stream.to_string(), "\r\n"]);
         }
         for (name, value) in fields {
             put(out, &[name, ": ", value, "\r\n"]);
@@ -263,14 +240,10 @@ fn put(out: &mut Vec<u8>, parts: &[&str]) {
     parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
 }
 
-/// The fields that say where a topic goes on.
-fn extent_fields(extent: Extent) -> [(&'static str, String); 3] {
-    let Extent { first, end } = extent;
-    [
-        ("Stream-First-Offset", first.to_string()),
-        ("Stream-Next-Offset", end.next.to_string()),
-        ("Stream-Id", end.stream.to_string()),
-    ]
+fn put_number(out: &mut Vec<u8>, name: &str, number: u64) {
+    put(out, &[name, ": "]);
+    bytes::write_decimal(out, number);
+    put(out, &["\r\n"]);
 }
 
 /// The name of a status (RFC 9110 §15).

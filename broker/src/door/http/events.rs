@@ -3,6 +3,7 @@
 //! The id of an event is a cursor for every topic of the stream. So `Last-Event-ID` continues right
 //! after the last event, in all topics.
 
+use super::answer::{Head, Type};
 use super::route::EventsQuery;
 use super::{Door, End, Manner};
 use crate::broker::Broker;
@@ -35,14 +36,19 @@ impl Door<'_> {
                 for topic in &query.topics {
                     self.broker.log.note("subscribed", topic, &Err(refusal.clone()));
                 }
-                match extent {
-                    Some(extent) => self.answers.refusal_with_extent(&refusal, extent, manner),
-                    None => self.answers.refusal(&refusal, &[], manner),
-                }
+                self.decline(&refusal, extent, manner);
                 return Ok(());
             }
         };
-        self.answers.events(query.chunked, manner);
+        let head = Head {
+            status: 200,
+            body: Some((Type::Events, None)),
+            // Proxies would hold events back until they have a buffer full (nginx).
+            fields: &[("X-Accel-Buffering", "no")],
+            ..Head::default()
+        };
+        let keep_alive = manner.keep_alive && manner.head_only;
+        self.answers.head(head, Manner { keep_alive, ..manner });
         if manner.head_only {
             return Ok(());
         }
@@ -59,7 +65,7 @@ impl Door<'_> {
         });
         // Before anything else, so that a client that has seen no event can come back as well.
         let _ = write!(first, "retry: {RETRY_MILLISECONDS}\nid: {id}\n\n");
-        let format = if query.chunked { Format::ChunkedEvent } else { Format::Event };
+        let format = if manner.chunked { Format::ChunkedEvent } else { Format::Event };
         format.frame(&mut first);
         let topics = query.topics.iter().map(String::as_str).zip(begin);
         subscriber.subscribe(topics, format, None, &mut first);

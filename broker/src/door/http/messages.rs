@@ -3,6 +3,7 @@
 //! The end of the answer is fixed before the first byte is sent, so the answer has a length. The
 //! list is copied and sent piece by piece; publishers are not held up.
 
+use super::answer::{Head, Type};
 use super::route::MessagesQuery;
 use super::{Door, End, Manner};
 use crate::broker::Broker;
@@ -10,7 +11,6 @@ use crate::push::format::Format;
 use crate::push::range::Range;
 use crate::refusal::Refusal;
 use crate::store::stream::{Begin, Cursor, Extent, Place, StreamId};
-use common::http::chunked;
 use common::limits::{INPUT_END_GRACE, LOOK_INTERVAL, PIECE_SIZE};
 use std::sync::Arc;
 use std::time::Instant;
@@ -31,7 +31,7 @@ impl Door<'_> {
             Ok(range) => range,
             Err(refusal) => {
                 let extent = self.broker.push.topics.extent(&query.topic);
-                self.answers.refusal_with_extent(&refusal, extent, manner);
+                self.decline(&refusal, Some(extent), manner);
                 return Ok(());
             }
         };
@@ -45,19 +45,40 @@ impl Door<'_> {
             }
             // Deleted since: nothing is sent yet, but what the head would say is wrong now.
             Err(refusal) => {
-                self.answers.refusal_with_extent(&refusal, topics.extent(&query.topic), manner);
+                self.decline(&refusal, Some(topics.extent(&query.topic)), manner);
                 return Ok(());
             }
         };
         let end_of_list = Cursor { next: end, ..begin };
         let extent = Extent { end: end_of_list, ..extent };
         if query.json == Some(true) {
-            return self.lines(query, begin, extent, manner);
+            self.lines(query, begin, extent, manner)?;
+        } else {
+            self.text(query, begin, extent, size, manner)?;
         }
-        self.answers.list(size, extent, manner);
+        if !manner.head_only {
+            self.broker.push.delivered.add(end - begin.next);
+            self.broker.log.read(&query.topic, begin.next, end - begin.next);
+        }
+        Ok(())
+    }
+
+    /// Answers with the messages as they are.
+    fn text(
+        &mut self,
+        query: &MessagesQuery,
+        begin: Cursor,
+        extent: Extent,
+        size: u64,
+        manner: Manner<'_>,
+    ) -> Result<(), End> {
+        let body = Some((Type::Text, Some(size)));
+        let head = Head { status: 200, body, extent: Some(extent), ..Head::default() };
+        self.answers.head(head, manner);
         if manner.head_only {
             return Ok(());
         }
+        let (topics, end) = (&self.broker.push.topics, extent.end.next);
         let mut place = Place::before(begin);
         while place.cursor.next < end {
             // What is deleted or let go under way cannot be told after a head: the connection ends
@@ -69,13 +90,10 @@ impl Door<'_> {
                 self.send()?;
             }
         }
-        self.broker.push.delivered.add(end - begin.next);
-        self.broker.log.read(&query.topic, begin.next, end - begin.next);
         Ok(())
     }
 
-    /// Answers with an object a line. Nobody knows its length before it was written, so that it
-    /// comes in chunks, or ends with the connection.
+    /// Answers with an object a line.
     fn lines(
         &mut self,
         query: &MessagesQuery,
@@ -83,29 +101,16 @@ impl Door<'_> {
         extent: Extent,
         manner: Manner<'_>,
     ) -> Result<(), End> {
-        self.answers.lines(extent, query.chunked, manner);
-        if manner.head_only {
-            return Ok(());
-        }
-        let end = extent.end.next;
-        let mut range =
-            Range::new(&self.broker.push.topics, &query.topic, begin, end, Format::Line);
-        let mut piece = Vec::new();
-        while !range.is_read() {
-            piece.clear();
-            range.read(&mut piece).map_err(|_| End)?;
-            if query.chunked {
-                chunked::frame(&mut piece);
+        let topics = &self.broker.push.topics;
+        let mut range = Range::new(topics, &query.topic, begin, extent.end.next, Format::Line);
+        let body = Some((Type::Lines, None));
+        let head = Head { status: 200, body, extent: Some(extent), ..Head::default() };
+        self.body(head, manner, |piece| {
+            if !range.is_read() {
+                range.read(piece).map_err(|_| End)?;
             }
-            self.answers.buffer().extend_from_slice(&piece);
-            self.send()?;
-        }
-        if query.chunked {
-            self.answers.buffer().extend_from_slice(b"0\r\n\r\n");
-        }
-        self.broker.push.delivered.add(end - begin.next);
-        self.broker.log.read(&query.topic, begin.next, end - begin.next);
-        Ok(())
+            Ok(!range.is_read())
+        })
     }
 
     /// Where the answer begins, and the offset before which it ends.

@@ -13,7 +13,7 @@ mod page;
 mod route;
 mod topics;
 
-use self::answer::{Answers, Type};
+use self::answer::{Answers, Head, Type};
 use self::route::{Route, TopicsCall};
 use super::authentication::Guesses;
 use super::publish::{self, BATCH_MAX};
@@ -24,12 +24,14 @@ use crate::broker::Broker;
 use crate::refusal::Refusal;
 use crate::server::input_budget::{self, DocumentSize, Share};
 use crate::store::batch::Batch;
+use crate::store::stream::Extent;
 use common::connection::{Connection, Error};
 use common::deadline::ProgressDeadline;
 use common::http::chunked::Decoder;
 use common::http::parse::{self, Body, Progress, Request};
 use common::json;
 use common::limits::{BODY_SIZE_MAX, LOOK_INTERVAL};
+use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -41,7 +43,7 @@ pub(crate) fn serve(
     broker: &Arc<Broker>,
     begun: Instant,
 ) {
-    let answers = Answers::new(broker.access.origins.vary(), &broker.metrics);
+    let answers = Answers::new(broker.access.origins.vary());
     let (batch, guesses) = (Batch::default(), Guesses::ALL);
     let grant = Grant::EVERYTHING;
     let mut door = Door { connection, activity, broker, used: 0, batch, answers, guesses, grant };
@@ -60,7 +62,7 @@ struct Door<'a> {
     /// plain manner.
     batch: Batch,
     /// What was not yet sent; the answers of the batch come after it.
-    answers: Answers<'a>,
+    answers: Answers,
     guesses: Guesses,
     /// What the client may do, by the token of the last request.
     grant: Grant,
@@ -99,18 +101,22 @@ struct Manner<'a> {
     /// `HEAD`: the answer's head alone.
     head_only: bool,
     keep_alive: bool,
+    /// Whether the client knows the chunked transfer coding.
+    chunked: bool,
     /// What the answer says of the origins that may read it, where the request came from one.
     origin: Option<&'a str>,
 }
 
 impl Manner<'_> {
     /// With the body, on a connection that goes on, to a program that is no browser.
-    const PLAIN: Manner<'static> = Manner { head_only: false, keep_alive: true, origin: None };
+    const PLAIN: Manner<'static> =
+        Manner { head_only: false, keep_alive: true, chunked: true, origin: None };
 
     fn of(request: &Request<'_>) -> Manner<'static> {
         Manner {
             head_only: request.method == "HEAD",
             keep_alive: request.keep_alive,
+            chunked: request.minor_version > 0,
             ..Manner::PLAIN
         }
     }
@@ -319,19 +325,22 @@ impl<'a> Door<'a> {
     /// Does what a request asks, and writes its answer.
     fn act(&mut self, route: Route, manner: Manner<'_>) -> Result<(), End> {
         match route {
-            Route::Refuse(refusal) => self.answers.refusal(&refusal, &[], manner),
+            Route::Refuse(refusal) => self.decline(&refusal, None, manner),
             Route::Ready if !self.broker.push.topics.is_healthy() => {
-                self.answers.refusal(&Refusal::NotReady, &[], manner);
+                self.decline(&Refusal::NotReady, None, manner);
             }
             Route::Page => {
-                self.answers.content(200, Type::Html, page::PAGE.as_bytes(), &page::FIELDS, manner);
+                let kind = Some((Type::Html, None));
+                let fields = &page::FIELDS;
+                let head = Head { status: 200, body: kind, extent: None, fields };
+                self.answers.whole(head, page::PAGE.as_bytes(), manner);
             }
             Route::Metrics => {
                 let text = metrics::text(self.broker);
-                self.answers.content(200, Type::Metrics, text.as_bytes(), &[], manner);
+                self.answers.content(200, Type::Metrics, text.as_bytes(), manner);
             }
             Route::Alive | Route::Ready => {
-                self.answers.content(200, Type::Text, b"ok\n", &[], manner);
+                self.answers.content(200, Type::Text, b"ok\n", manner);
             }
             Route::Options { allow, .. } => self.answers.options(&allow, manner),
             Route::Messages(query) => self.messages(&query, manner)?,
@@ -349,15 +358,21 @@ impl<'a> Door<'a> {
         if self.batch.is_empty() {
             return Ok(());
         }
-        let outcomes = self.broker.publish(&mut self.batch);
-        for (index, (publish, outcome)) in self.batch.publishes.iter().zip(&outcomes).enumerate() {
+        let mut batch = mem::take(&mut self.batch);
+        let outcomes = self.broker.publish(&mut batch);
+        let mut sent = Ok(());
+        for (index, (publish, outcome)) in batch.publishes.iter().zip(&outcomes).enumerate() {
             let is_last = index + 1 == outcomes.len();
             let manner = if is_last { last } else { Manner::PLAIN };
             self.answers.publish(&publish.topic, outcome, manner);
+            if self.answers.size() >= ANSWERS_SIZE {
+                sent = sent.and_then(|()| self.send());
+            }
         }
-        let sent = self.send();
-        self.broker.push.announce_batch(&self.batch);
-        self.batch.clear();
+        let sent = sent.and_then(|()| self.send());
+        self.broker.push.announce_batch(&batch);
+        batch.clear();
+        self.batch = batch;
         sent
     }
 
@@ -403,10 +418,49 @@ impl<'a> Door<'a> {
         Ok(())
     }
 
+    /// Answers with a body that `write` appends to piece by piece, for as long as it says that
+    /// there is more. A short one says its size.
+    fn body(
+        &mut self,
+        head: Head<'_>,
+        manner: Manner<'_>,
+        mut write: impl FnMut(&mut Vec<u8>) -> Result<bool, End>,
+    ) -> Result<(), End> {
+        let mut piece = Vec::new();
+        let mut has_more = write(&mut piece)?;
+        if !has_more {
+            self.answers.whole(head, &piece, manner);
+            return Ok(());
+        }
+        self.answers.head(head, manner);
+        if manner.head_only {
+            return Ok(());
+        }
+        loop {
+            if !piece.is_empty() {
+                self.answers.part(&piece, manner);
+                self.send()?;
+            }
+            if !has_more {
+                self.answers.part(&[], manner);
+                return Ok(());
+            }
+            piece.clear();
+            has_more = write(&mut piece)?;
+        }
+    }
+
+    /// Answers with a refusal of anything but a publish that was tried, which is counted where it
+    /// is tried; and says where the topic begins and ends that it is about.
+    fn decline(&mut self, refusal: &Refusal, extent: Option<Extent>, manner: Manner<'_>) {
+        self.broker.metrics.refused(refusal.status());
+        self.answers.problem(refusal, extent, manner);
+    }
+
     /// Answers with a refusal and ends the connection.
     fn refuse(&mut self, refusal: &Refusal, manner: Manner<'_>) -> Result<(), End> {
         self.append(Manner::PLAIN)?;
-        self.answers.refusal(refusal, &[], Manner { keep_alive: false, ..manner });
+        self.decline(refusal, None, Manner { keep_alive: false, ..manner });
         self.send()?;
         self.finish()
     }

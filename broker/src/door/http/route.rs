@@ -93,8 +93,6 @@ pub(super) struct MessagesQuery {
     pub(super) digest: Option<u32>,
     /// Whether each line is an object that says all about a message.
     pub(super) json: Option<bool>,
-    /// Whether the client knows the chunked transfer coding.
-    pub(super) chunked: bool,
 }
 
 /// The query of `GET /events`.
@@ -106,8 +104,6 @@ pub(super) struct EventsQuery {
     pub(super) from: Option<Begin>,
     /// The places to go on at: they win over `from`.
     pub(super) last: Option<Vec<Cursor>>,
-    /// Whether the client knows the chunked transfer coding.
-    pub(super) chunked: bool,
 }
 
 /// What is asked of topics as resources.
@@ -177,8 +173,7 @@ pub(super) fn of(request: &Request<'_>) -> Result<Route, Refusal> {
         "/messages" => messages_query(request.query).map(|query| {
             let accept = request.fields.get("Accept").unwrap_or_default();
             let json = query.json.unwrap_or(accept.starts_with(NDJSON));
-            let chunked = request.minor_version > 0;
-            Route::Messages(MessagesQuery { json: Some(json), chunked, ..query })
+            Route::Messages(MessagesQuery { json: Some(json), ..query })
         }),
         "/events" => events_query(request).map(Route::Events),
         "/topics" => Ok(Route::Topics(TopicsCall::List)),
@@ -208,7 +203,7 @@ fn of_topic(method: &str, topic: String) -> Result<Route, Refusal> {
 }
 
 fn events_query(request: &Request<'_>) -> Result<EventsQuery, Refusal> {
-    let mut found = EventsQuery { chunked: request.minor_version > 0, ..EventsQuery::default() };
+    let mut found = EventsQuery::default();
     let mut last_in_query = None;
     for pair in percent::pairs(request.query) {
         let (name, value) = pair.map_err(|_| Refusal::field("query", BAD_ENCODING))?;

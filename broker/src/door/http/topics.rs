@@ -1,21 +1,20 @@
 //! `/topics` and `/topics/T`: topics as resources.
 
-use super::answer::Type;
+use super::answer::{Head, Type};
 use super::route::TopicsCall;
 use super::{Door, End, Manner};
 use crate::access::Right;
-use crate::door::{BYTE_ORDER_MARK, bounds};
+use crate::door::{ANSWERS_SIZE, BYTE_ORDER_MARK, bounds};
 use crate::refusal::Refusal;
 use crate::store::batch::Batch;
 use crate::store::retention::BoundsChange;
 use crate::store::view::Summary;
 use common::bytes;
 use common::json::{self, Array, Charset, Object, Value};
-use common::limits::BODY_SIZE_MAX;
-use std::str;
+use std::{mem, str};
 
-/// What a topic takes in a list beside its name, in bytes, about.
-const SUMMARY_SIZE: usize = 200;
+/// How many topics are looked at under one lock.
+const LISTED_AT_ONCE: usize = 128;
 
 impl Door<'_> {
     /// Answers a request about one topic, or all.
@@ -33,7 +32,7 @@ impl Door<'_> {
                     other => other,
                 });
                 if deleted.is_ok() {
-                    self.answers.empty(manner);
+                    self.answers.head(Head { status: 204, ..Head::default() }, manner);
                     self.send()?;
                     self.broker.push.announce(topic);
                 }
@@ -41,32 +40,39 @@ impl Door<'_> {
             }
         };
         if let Err(refusal) = done {
-            self.answers.refusal(&refusal, &[], manner);
+            self.decline(&refusal, None, manner);
         }
         Ok(())
     }
 
-    /// All topics. The list can be long, and its reader slow: it is on the account of what is on
-    /// its way, like the largest body at most, so that it can always be had alone.
+    /// All topics that the client may read.
     fn list(&mut self, manner: Manner<'_>) -> Result<(), End> {
-        let mut share = self.broker.input_budget.share();
-        let mut topics = self.broker.push.topics.list();
-        topics.retain(|(topic, _)| self.grant.allows(Right::Read, topic));
-        let size: usize = topics.iter().map(|(topic, _)| topic.len() + SUMMARY_SIZE).sum();
-        if let Err(refusal) = share.grow(size.min(BODY_SIZE_MAX)) {
-            self.answers.refusal(&refusal, &[], manner);
-            return Ok(());
-        }
-        let mut body = Vec::new();
-        let mut list = Array::begin(&mut body, Charset::Utf8).of_lines();
-        for (topic, summary) in &topics {
-            list.object(|object| write_summary(object, topic, summary, None));
-        }
-        list.end_line();
-        drop(topics);
-        self.answers.content(200, Type::Json, &body, &[], manner);
-        drop(body);
-        self.send()
+        let (broker, grant) = (self.broker, self.grant.clone());
+        let mut behind = String::new();
+        let head = Head { status: 200, body: Some((Type::Json, None)), ..Head::default() };
+        let mut is_first = true;
+        self.body(head, manner, |piece| {
+            let charset = Charset::Utf8;
+            let list = match mem::take(&mut is_first) {
+                true => Array::begin(piece, charset),
+                false => Array::resume(piece, charset),
+            };
+            let mut list = list.of_lines();
+            while list.size() < ANSWERS_SIZE {
+                let topics = broker.push.topics.list(&behind, LISTED_AT_ONCE);
+                for (topic, summary) in &topics {
+                    if grant.allows(Right::Read, topic) {
+                        list.object(|object| write_summary(object, topic, summary, None));
+                    }
+                }
+                let Some((last, _)) = topics.into_iter().nth(LISTED_AT_ONCE - 1) else {
+                    list.end_line();
+                    return Ok(false);
+                };
+                behind = last;
+            }
+            Ok(true)
+        })
     }
 
     fn show(&mut self, topic: &str, manner: Manner<'_>) -> Result<(), Refusal> {
@@ -77,7 +83,7 @@ impl Door<'_> {
         let mut object = Object::new(&mut body);
         write_summary(&mut object, topic, &summary, digest);
         object.end_line();
-        self.answers.content(200, Type::Json, &body, &[], manner);
+        self.answers.content(200, Type::Json, &body, manner);
         Ok(())
     }
 
@@ -102,7 +108,7 @@ impl Door<'_> {
         let mut object = Object::new(&mut body);
         write_summary(&mut object, topic, &summary, None);
         object.end_line();
-        self.answers.content(status, Type::Json, &body, &[], manner);
+        self.answers.content(status, Type::Json, &body, manner);
         Ok(())
     }
 }

@@ -15,6 +15,9 @@ use std::time::Duration;
 const PATH_TIME_MAX: Duration = Duration::from_secs(4);
 const PATH_STEP: Duration = Duration::from_millis(500);
 
+/// How many peers are looked at under one lock.
+const LISTED_AT_ONCE: usize = 64;
+
 /// Peers that one connection may register for as long as it lasts: a peer registers itself.
 const PRESENCES_MAX: usize = 16;
 
@@ -138,13 +141,15 @@ impl Commands<'_, Json> {
     }
 
     fn list_peers(&mut self) {
-        let peers = self.broker.index.peers();
-        success(&mut self.answers, &format!("Peers: {}", peers.len()), |answer| {
-            answer.array("peers", |list| {
-                for peer in &peers {
-                    list.object(|answer| write_address(answer, peer));
-                }
-            });
+        let index = &self.broker.index;
+        let mut behind = None;
+        self.answer_with_list(&format!("Peers: {}", index.here()), "peers", |list| {
+            let peers = index.peers(behind.as_ref(), LISTED_AT_ONCE);
+            for peer in &peers {
+                list.object(|answer| write_address(answer, peer));
+            }
+            behind = peers.into_iter().nth(LISTED_AT_ONCE - 1);
+            behind.is_some()
         });
     }
 

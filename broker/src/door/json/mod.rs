@@ -17,11 +17,10 @@ use crate::objects::{self, Objects};
 use crate::refusal::Refusal;
 use crate::server::input_budget::DocumentSize;
 use crate::store::admission::Receipt;
-use crate::store::batch::Batch;
 use common::connection::Connection;
 use common::json::{Object, Value};
 use common::limits::BODY_SIZE_MAX;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use topic::Confirmations;
@@ -34,7 +33,7 @@ pub(crate) fn serve(mut connection: Connection, activity: Arc<Activity>, broker:
         is_broker: false,
         presences: HashMap::new(),
         dialect: Dialect::Topic,
-        dialects: Vec::new(),
+        dialects: VecDeque::new(),
         confirmations: Confirmations::default(),
     };
     let mut commands = Commands::new(&connection, activity, broker, protocol);
@@ -108,7 +107,7 @@ struct Json {
     /// The dialect of the last command that showed one.
     dialect: Dialect,
     /// How each publish of the batch is answered.
-    dialects: Vec<Dialect>,
+    dialects: VecDeque<Dialect>,
     confirmations: Confirmations,
 }
 
@@ -157,21 +156,17 @@ impl Protocol for Json {
         Some(Instant::now() + timeout)
     }
 
-    fn write_outcomes(
+    fn write_outcome(
         &mut self,
         out: &mut Vec<u8>,
-        batch: &Batch,
-        outcomes: &[Result<Receipt, Refusal>],
+        topic: &Arc<str>,
+        outcome: &Result<Receipt, Refusal>,
     ) {
-        let publishes = batch.publishes.iter().zip(self.dialects.drain(..));
-        for ((publish, dialect), outcome) in publishes.zip(outcomes) {
-            match (dialect, outcome) {
-                (Dialect::Channel, Ok(_)) => {}
-                (Dialect::Topic, Ok(receipt)) => {
-                    self.confirmations.write(out, &publish.topic, receipt);
-                }
-                (dialect, Err(refusal)) => dialect.refuse(out, refusal, None),
-            }
+        let dialect = self.dialects.pop_front().unwrap_or(self.dialect);
+        match (dialect, outcome) {
+            (Dialect::Channel, Ok(_)) => {}
+            (Dialect::Topic, Ok(receipt)) => self.confirmations.write(out, topic, receipt),
+            (dialect, Err(refusal)) => dialect.refuse(out, refusal, None),
         }
     }
 
@@ -232,7 +227,7 @@ impl Commands<'_, Json> {
             let size_max = self.broker.message_size_max;
             let grant = self.grant()?.clone();
             publish::add(arguments, dialect.key(), &mut self.batch, size_max, &grant)?;
-            self.protocol.dialects.push(dialect);
+            self.protocol.dialects.push_back(dialect);
             self.bound_batch();
             return Ok(());
         }

@@ -2,10 +2,10 @@
 
 use super::{Dialect, Json};
 use crate::access::Right;
-use crate::door::bounds;
 use crate::door::commands::Commands;
 use crate::door::fields::{begin, digest, field, number, required_text, text, topic};
 use crate::door::publish::{write_fields_of_receipt, write_rest_of_receipt};
+use crate::door::{ANSWERS_SIZE, bounds};
 use crate::push::format::Format;
 use crate::push::range::Range;
 use crate::refusal::Refusal;
@@ -14,7 +14,7 @@ use crate::store::change::Upto;
 use crate::store::retention::BoundsChange;
 use crate::store::stream::{Begin, Cursor, Extent, StreamId};
 use common::bytes;
-use common::json::{Charset, Object, Value};
+use common::json::{Array, Charset, Object, Value};
 use common::limits::PULL_SIZE;
 use std::sync::Arc;
 
@@ -151,9 +151,8 @@ impl Commands<'_, Json> {
         let limit = number(arguments, "limit")?.unwrap_or(u64::MAX);
         let last = end.next.min(begin.next.saturating_add(limit));
         let last = last.min(topics.after_text(topic, begin, PULL_SIZE as u64)?);
-        let mut answer = Object::ascii(&mut self.answers);
-        answer.field("status", "success");
-        answer.field("message", format!("Pulled from topic '{topic}'")).raw("messages", b"[");
+        success_begin(&mut self.answers, &format!("Pulled from topic '{topic}'"))
+            .raw("messages", b"[");
         let mut range = Range::new(topics, topic, begin, last, Format::Element);
         while !range.is_read() {
             if range.read(&mut self.answers).is_err() {
@@ -175,6 +174,26 @@ impl Commands<'_, Json> {
         self.broker.push.delivered.add(next - begin.next);
         self.broker.log.read(topic, begin.next, next - begin.next);
         Ok(())
+    }
+
+    /// Answers with a list to which `write` appends piece by piece, for as long as it says that
+    /// there is more.
+    pub(super) fn answer_with_list(
+        &mut self,
+        text: &str,
+        key: &'static str,
+        mut write: impl FnMut(&mut Array<'_>) -> bool,
+    ) {
+        success_begin(&mut self.answers, text).raw(key, b"[");
+        while write(&mut Array::resume(&mut self.answers, Charset::Ascii)) {
+            if self.answers.len() >= ANSWERS_SIZE
+                && !self.subscriber.answer_in_part(&mut self.answers)
+            {
+                return;
+            }
+        }
+        self.answers.push(b']');
+        Object::resume(&mut self.answers, Charset::Ascii).end_line();
     }
 
     fn trim(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
@@ -287,8 +306,13 @@ fn published(topic: &str) -> String {
 
 /// Writes that a command was carried out, and what else `more` has to say.
 pub(super) fn success(out: &mut Vec<u8>, text: &str, more: impl FnOnce(&mut Object<'_>)) {
-    let mut answer = Object::ascii(out);
-    answer.field("status", "success").field("message", text);
+    let mut answer = success_begin(out, text);
     more(&mut answer);
     answer.end_line();
+}
+
+fn success_begin<'o>(out: &'o mut Vec<u8>, text: &str) -> Object<'o> {
+    let mut answer = Object::ascii(out);
+    answer.field("status", "success").field("message", text);
+    answer
 }
