@@ -3,13 +3,13 @@
 //! A person types the lines, or they come through a pipe. Lines that arrive together are sent
 //! together. A refused line is reported, and the next ones continue.
 
-use crate::PROGRAM;
 use crate::blocks::Blocks;
 use crate::error::Error;
-use common::client::{self, Broker, Publisher};
+use crate::feed::{Feed, Source};
+use common::client::{Broker, Publisher};
 use common::limits::BODY_SIZE_MAX;
 use std::io::{self, IsTerminal, Write};
-use std::{fmt, str};
+use std::str;
 
 /// How a line has to look.
 const FORM: &str = "write <TOPIC> <MESSAGE>";
@@ -24,7 +24,7 @@ pub(crate) fn converse(broker: Broker, id: &str) -> Result<(), Error> {
              (To publish to one topic: publisher --topic {id} <message>)\n"
         ));
     }
-    let mut dialogue = Dialogue { publisher: Publisher::named(broker, id), refused: 0 };
+    let mut feed = Feed::new(Publisher::named(broker, id), Source::Dialogue);
     let mut blocks = Blocks::new(io::stdin().lock(), BODY_SIZE_MAX);
     loop {
         if is_typed {
@@ -37,7 +37,7 @@ pub(crate) fn converse(broker: Broker, id: &str) -> Result<(), Error> {
             break;
         };
         if block.follows_long_line {
-            dialogue.refuse("a line is longer than 8 MiB");
+            feed.leave_out(0, "a line is longer than 8 MiB")?;
         }
         if is_typed && matches!(block.lines.trim_ascii(), b"quit" | b"exit") {
             break;
@@ -46,80 +46,28 @@ pub(crate) fn converse(broker: Broker, id: &str) -> Result<(), Error> {
             show(&format!("{FORM}, help or quit\n"));
             continue;
         }
-        let before = dialogue.publisher.acknowledged();
+        let before = feed.publisher.acknowledged();
         for line in block.split() {
-            dialogue.take(line)?;
+            match parse(line) {
+                Ok(Some((topic, message))) => feed.send(topic, message)?,
+                Ok(None) => {}
+                Err(reason) => feed.leave_out(0, reason)?,
+            }
         }
         if block.is_last_for_now {
-            dialogue.flush()?;
+            feed.flush()?;
         }
-        if is_typed && dialogue.publisher.acknowledged() > before {
+        if is_typed && feed.publisher.acknowledged() > before {
             show("published\n");
         }
     }
-    dialogue.flush()?;
-    match dialogue.refused {
-        0 => Ok(()),
-        count => Err(Error::NotPublished(count)),
-    }
+    feed.end()
 }
 
 /// Shows something to somebody who types.
 fn show(text: &str) {
     // Nobody has to see it.
     let _ = write!(io::stdout(), "{text}").and_then(|()| io::stdout().flush());
-}
-
-struct Dialogue {
-    publisher: Publisher,
-    /// Lines that were not published.
-    refused: u64,
-}
-
-impl Dialogue {
-    fn take(&mut self, line: &[u8]) -> Result<(), Error> {
-        match parse(line) {
-            Ok(None) => Ok(()),
-            Ok(Some((topic, message))) => {
-                let sent = self.publisher.send(topic, message);
-                self.consider(sent).map(drop)
-            }
-            Err(reason) => {
-                self.refuse(reason);
-                Ok(())
-            }
-        }
-    }
-
-    fn refuse(&mut self, reason: impl fmt::Display) {
-        self.refused += 1;
-        PROGRAM.say(reason);
-    }
-
-    fn flush(&mut self) -> Result<(), Error> {
-        loop {
-            let flushed = self.publisher.flush();
-            if self.consider(flushed)? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Tells of a message that was refused; those behind it stay in line. True when there was
-    /// none. Without the right token there is no use in the next one.
-    fn consider(&mut self, result: Result<(), client::Error>) -> Result<bool, Error> {
-        match result {
-            Ok(()) => Ok(true),
-            Err(error @ client::Error::Refused { code, .. }) if code != 401 => {
-                self.refuse(error);
-                Ok(false)
-            }
-            Err(cause) => {
-                let published = self.publisher.acknowledged();
-                Err(Error::Client { cause, line: None, published })
-            }
-        }
-    }
 }
 
 /// Topic and message of a line; nothing where it is blank.

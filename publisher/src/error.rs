@@ -122,12 +122,7 @@ impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
             Error::Input(cause) | Error::File { cause, .. } => Some(cause),
-            Error::Client { .. }
-            | Error::Line { .. }
-            | Error::NotResumable(_)
-            | Error::NotTheBeginning { .. }
-            | Error::Changed(_)
-            | Error::NotPublished(_) => None,
+            _ => None,
         }
     }
 }

@@ -4,6 +4,7 @@
 //!
 //! - `config`: the command line
 //! - `sender`: the messages of the command line, one after another, over HTTP
+//! - `feed`: messages on their way, many at a time
 //! - `dialogue`: lines that name their topics
 //! - `lines`: every line of a file or of standard input; `file`: one that is published in several
 //!   runs; `blocks`: whole lines in large pieces; `progress`: how far it is
@@ -16,6 +17,7 @@ mod blocks;
 mod config;
 mod dialogue;
 mod error;
+mod feed;
 mod file;
 mod lines;
 mod progress;

@@ -25,15 +25,6 @@ pub(crate) struct Progress {
     skipped: u64,
 }
 
-/// How far it is.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct State {
-    /// Bytes that were read.
-    pub(crate) position: u64,
-    /// Messages that the broker has acknowledged in this run.
-    pub(crate) messages: u64,
-}
-
 impl Progress {
     /// Progress through so many bytes, where that is known, that begins now.
     pub(crate) fn new(size: Option<u64>) -> Progress {
@@ -58,12 +49,13 @@ impl Progress {
         self.skipped = position;
     }
 
-    /// Shows how far it is, now and then.
-    pub(crate) fn show(&mut self, state: State) {
+    /// Shows how far it is, now and then: bytes that were read, and messages that the broker has
+    /// acknowledged in this run.
+    pub(crate) fn show(&mut self, position: u64, messages: u64) {
         let is_due = self.shown.is_none_or(|shown| shown.elapsed() >= PAUSE);
         if self.is_shown && is_due {
             self.shown = Some(Instant::now());
-            let line = self.line(state, self.start.elapsed());
+            let line = self.line(position, messages, self.start.elapsed());
             // Nobody has to see it.
             let _ = write!(io::stderr(), "\r{line}\x1b[K");
         }
@@ -79,13 +71,13 @@ impl Progress {
         }
     }
 
-    fn line(&self, state: State, elapsed: Duration) -> String {
+    fn line(&self, position: u64, messages: u64, elapsed: Duration) -> String {
         let seconds = elapsed.as_secs_f64();
-        let (messages, rate) = (counted(state.messages), rate(state.messages, seconds));
+        let (messages, rate) = (counted(messages), rate(messages, seconds));
         let Some(size) = self.size.filter(|size| *size > 0) else {
             return format!("{messages}, {rate}");
         };
-        let position = state.position.min(size);
+        let position = position.min(size);
         let percent = position * 100 / size;
         let full = "=".repeat(usize::try_from(position * BAR_SIZE / size).unwrap_or_default());
         let width = usize::try_from(BAR_SIZE).unwrap_or_default();
@@ -158,7 +150,7 @@ mod tests {
     fn line(size: Option<u64>, skipped: u64, position: u64, messages: u64) -> String {
         let mut progress = Progress::new(size);
         progress.skip_to(skipped);
-        progress.line(State { position, messages }, Duration::from_secs(2))
+        progress.line(position, messages, Duration::from_secs(2))
     }
 
     #[test]

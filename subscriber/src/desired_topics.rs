@@ -16,10 +16,10 @@ pub(crate) struct DesiredTopics {
 
 #[derive(Debug, Default)]
 struct State {
-    topics: Vec<String>,
-    /// What is wanted no more. The broker is told on every connection: it remembers what an id is
-    /// subscribed to, and may not have heard it the first time.
-    ended: Vec<String>,
+    /// Each topic that was typed, and whether it is wanted. Of one that is wanted no more the
+    /// broker is told on every connection: it remembers what an id is subscribed to, and may not
+    /// have heard it the first time.
+    topics: Vec<(String, bool)>,
     /// The present connection, for those who write to it.
     stream: Option<Arc<TcpStream>>,
     /// Nothing more will be typed.
@@ -33,36 +33,26 @@ impl DesiredTopics {
         DesiredTopics { id, state: Mutex::default(), changed: Condvar::new() }
     }
 
-    /// Wants a topic. Gives the line that asks for it, and the connection to send it on; without
-    /// one, the next connection begins with it.
-    pub(crate) fn subscribe(&self, topic: &str) -> (String, Option<Arc<TcpStream>>) {
+    /// Wants a topic, or wants it no more. Gives the line that says so, and the connection to send
+    /// it on; without one, the next connection begins with it.
+    pub(crate) fn set(&self, topic: &str, is_wanted: bool) -> (String, Option<Arc<TcpStream>>) {
         let mut state = self.lock();
-        state.ended.retain(|known| known != topic);
-        if !state.topics.iter().any(|known| known == topic) {
-            state.topics.push(topic.to_owned());
+        match state.topics.iter_mut().find(|(known, _)| known == topic) {
+            Some((_, known)) => *known = is_wanted,
+            None => state.topics.push((topic.to_owned(), is_wanted)),
         }
         self.changed.notify_all();
-        (self.line("SUBSCRIBE", topic), state.stream.clone())
+        (self.line(topic, is_wanted), state.stream.clone())
     }
 
-    /// Wants a topic no more.
-    pub(crate) fn unsubscribe(&self, topic: &str) -> (String, Option<Arc<TcpStream>>) {
-        let mut state = self.lock();
-        state.topics.retain(|known| known != topic);
-        if !state.ended.iter().any(|known| known == topic) {
-            state.ended.push(topic.to_owned());
-        }
-        self.changed.notify_all();
-        (self.line("UNSUBSCRIBE", topic), state.stream.clone())
-    }
-
-    fn line(&self, verb: &str, topic: &str) -> String {
+    fn line(&self, topic: &str, is_wanted: bool) -> String {
+        let verb = if is_wanted { "SUBSCRIBE" } else { "UNSUBSCRIBE" };
         format!("{verb} {topic} {}\n", self.id)
     }
 
     /// Waits until there is something to ask for. False when it is all over instead.
     pub(crate) fn wait(&self) -> bool {
-        let idle = |state: &mut State| !state.has_something() && !state.is_over;
+        let idle = |state: &mut State| state.topics.is_empty() && !state.is_over;
         let state = self.changed.wait_while(self.lock(), idle);
         !state.unwrap_or_else(PoisonError::into_inner).is_over
     }
@@ -79,11 +69,14 @@ impl DesiredTopics {
         send: impl FnOnce(&str) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut state = self.lock();
-        let ended = state.ended.iter().map(|topic| self.line("UNSUBSCRIBE", topic));
-        let topics = state.topics.iter().map(|topic| self.line("SUBSCRIBE", topic));
-        send(&ended.chain(topics).collect::<String>())?;
+        let lines = |is_wanted| {
+            let topics = state.topics.iter().filter(move |topic| topic.1 == is_wanted);
+            topics.map(move |(topic, _)| self.line(topic, is_wanted))
+        };
+        // The first SUBSCRIBE brings back all that the broker remembers of the id.
+        send(&lines(false).chain(lines(true)).collect::<String>())?;
         state.stream = Some(stream);
-        if state.is_over || (state.is_complete && state.topics.is_empty()) {
+        if state.is_over || (state.is_complete && !state.wants_any()) {
             state.end();
         }
         Ok(())
@@ -99,7 +92,7 @@ impl DesiredTopics {
     pub(crate) fn complete(&self) {
         let mut state = self.lock();
         state.is_complete = true;
-        if state.topics.is_empty() && (state.ended.is_empty() || state.stream.is_some()) {
+        if !state.wants_any() && (state.topics.is_empty() || state.stream.is_some()) {
             state.end();
         }
         self.changed.notify_all();
@@ -126,8 +119,8 @@ impl State {
         }
     }
 
-    fn has_something(&self) -> bool {
-        !self.topics.is_empty() || !self.ended.is_empty()
+    fn wants_any(&self) -> bool {
+        self.topics.iter().any(|(_, is_wanted)| *is_wanted)
     }
 }
 
@@ -158,17 +151,17 @@ mod tests {
     fn a_new_connection_asks_for_all_that_is_wanted() {
         let (stream, _peer) = pair();
         let topics = DesiredTopics::new("ann".to_owned());
-        assert_eq!(topics.subscribe("a").0, "SUBSCRIBE a ann\n");
-        topics.subscribe("b");
-        topics.subscribe("a");
-        assert_eq!(topics.unsubscribe("c").0, "UNSUBSCRIBE c ann\n");
+        assert_eq!(topics.set("a", true).0, "SUBSCRIBE a ann\n");
+        topics.set("b", true);
+        topics.set("a", true);
+        assert_eq!(topics.set("c", false).0, "UNSUBSCRIBE c ann\n");
         assert!(topics.wait());
         let lines = "UNSUBSCRIBE c ann\nSUBSCRIBE a ann\nSUBSCRIBE b ann\n";
         assert_eq!(told(&topics, &stream), lines);
-        assert!(topics.unsubscribe("a").1.is_some());
-        assert!(topics.subscribe("c").1.is_some());
+        assert!(topics.set("a", false).1.is_some());
+        assert!(topics.set("c", true).1.is_some());
         topics.disconnected();
-        assert!(topics.unsubscribe("b").1.is_none());
+        assert!(topics.set("b", false).1.is_none());
         let lines = "UNSUBSCRIBE a ann\nUNSUBSCRIBE b ann\nSUBSCRIBE c ann\n";
         assert_eq!(told(&topics, &stream), lines);
         topics.end();
@@ -179,7 +172,7 @@ mod tests {
     fn what_is_typed_while_a_connection_is_told_comes_behind() {
         let (stream, _peer) = pair();
         let topics = DesiredTopics::new("ann".to_owned());
-        topics.subscribe("a");
+        topics.set("a", true);
         let send = |lines: &str| {
             assert_eq!(lines, "SUBSCRIBE a ann\n");
             assert!(topics.state.try_lock().is_err(), "it would be sent before");
@@ -192,7 +185,7 @@ mod tests {
     fn after_the_end_nothing_waits_for_a_connection_that_was_on_its_way() {
         let (stream, mut peer) = pair();
         let topics = DesiredTopics::new("ann".to_owned());
-        topics.subscribe("a");
+        topics.set("a", true);
         topics.end();
         told(&topics, &stream);
         assert_eq!(std::io::Read::read(&mut peer, &mut [0]).unwrap(), 0, "it was shut down");
@@ -202,7 +195,7 @@ mod tests {
     fn what_is_wanted_no_more_is_told_before_the_end() {
         let (stream, mut peer) = pair();
         let topics = DesiredTopics::new("ann".to_owned());
-        topics.unsubscribe("a");
+        topics.set("a", false);
         topics.complete();
         assert!(topics.wait(), "the broker was not told yet");
         assert_eq!(told(&topics, &stream), "UNSUBSCRIBE a ann\n");
@@ -213,7 +206,7 @@ mod tests {
     #[test]
     fn where_a_topic_is_wanted_it_goes_on_after_the_last_line() {
         let topics = DesiredTopics::new("ann".to_owned());
-        topics.subscribe("a");
+        topics.set("a", true);
         topics.complete();
         assert!(topics.wait());
     }

@@ -57,44 +57,15 @@ pub(crate) fn converse(broker: Broker, id: &str) -> Result<(), Error> {
     let typed = Arc::clone(&topics);
     thread::spawn(move || listen(io::stdin().lock(), &typed, prompt));
     let broker = broker.on_notice(move |notice| tell(prompt, notice));
-    let outage = broker.outage();
-    let mut dialogue = Dialogue { broker, outage, topics, prompt };
-    let failed = |dialogue: &mut Dialogue, trouble| {
+    let mut dialogue = Dialogue::new(broker, topics, io::stdout(), io::stdout().is_terminal());
+    dialogue.prompt = prompt;
+    let failed = |dialogue: &mut Dialogue<_>, trouble| {
         Ok(dialogue.broker.wait(&mut dialogue.outage, trouble)?)
     };
     match retry::repeat(&mut dialogue, failed, Dialogue::run) {
         // A reader that has closed standard output has seen enough.
         Err(Error::Write { cause, .. }) if cause.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
-    }
-}
-
-/// What is delivered of the topics that somebody types.
-struct Dialogue {
-    broker: Broker,
-    outage: Outage,
-    topics: Arc<DesiredTopics>,
-    prompt: &'static str,
-}
-
-impl Dialogue {
-    /// One connection, unless there is nothing more to ask for.
-    fn run(&mut self) -> Result<(), Failure> {
-        if !self.topics.wait() {
-            return Ok(());
-        }
-        let output = io::stdout();
-        let is_terminal = output.is_terminal();
-        let prompt = self.prompt;
-        let mut delivery = Delivery { output, is_terminal, prompt, complaint: None };
-        let received = delivery.receive(&self.broker, &self.topics, &mut self.outage);
-        self.topics.disconnected();
-        received?;
-        Err(match delivery.complaint {
-            // The broker closes after a complaint where nothing that follows could be better.
-            Some(reason) => refused(&self.broker, &reason),
-            None => Trouble::from(client::Error::Closed).into(),
-        })
     }
 }
 
@@ -108,11 +79,11 @@ fn listen(typed: impl BufRead, topics: &DesiredTopics, prompt: &str) {
             Ok(None) => continue,
             Ok(Some(Command::Subscribe(topic))) => {
                 confirm(prompt, format_args!("subscribed to {topic:?}"));
-                topics.subscribe(topic)
+                topics.set(topic, true)
             }
             Ok(Some(Command::Unsubscribe(topic))) => {
                 confirm(prompt, format_args!("not subscribed to {topic:?} any more"));
-                topics.unsubscribe(topic)
+                topics.set(topic, false)
             }
             Ok(Some(Command::Help)) => {
                 PROGRAM.say(HELP);
@@ -182,8 +153,11 @@ fn parse(line: &str) -> Result<Option<Command<'_>>, &'static str> {
     }
 }
 
-/// What is printed of the lines that the broker writes.
-struct Delivery<W> {
+/// What is delivered of the topics that somebody types.
+struct Dialogue<W> {
+    broker: Broker,
+    outage: Outage,
+    topics: Arc<DesiredTopics>,
     output: W,
     /// Whether what others wrote could do something to where it is shown.
     is_terminal: bool,
@@ -193,21 +167,39 @@ struct Delivery<W> {
     complaint: Option<String>,
 }
 
-impl<W: Write> Delivery<W> {
+impl<W: Write> Dialogue<W> {
+    fn new(broker: Broker, topics: Arc<DesiredTopics>, output: W, is_terminal: bool) -> Self {
+        let outage = broker.outage();
+        Dialogue { broker, outage, topics, output, is_terminal, prompt: "", complaint: None }
+    }
+
+    /// One connection, unless there is nothing more to ask for.
+    fn run(&mut self) -> Result<(), Failure> {
+        if !self.topics.wait() {
+            return Ok(());
+        }
+        self.complaint = None;
+        let received = self.receive();
+        self.topics.disconnected();
+        received?;
+        Err(match &self.complaint {
+            // The broker closes after a complaint where nothing that follows could be better.
+            Some(reason) => refused(&self.broker, reason),
+            None => Trouble::from(client::Error::Closed).into(),
+        })
+    }
+
     /// Prints what is delivered over a new connection until the broker closes it.
-    fn receive(
-        &mut self,
-        broker: &Broker,
-        topics: &DesiredTopics,
-        outage: &mut Outage,
-    ) -> Result<(), Failure> {
-        let mut connection = connect(broker.address(), CONNECT_TIMEOUT).map_err(Trouble::from)?;
-        let token = match broker.shown_token() {
+    fn receive(&mut self) -> Result<(), Failure> {
+        let address = self.broker.address();
+        let mut connection = connect(address, CONNECT_TIMEOUT).map_err(Trouble::from)?;
+        let token = match self.broker.shown_token() {
             Some(token) => format!("AUTH {token}\n"),
             None => String::new(),
         };
         let stream = Arc::clone(connection.stream());
-        topics.connected(stream, |lines| send(&mut connection, (token + lines).as_bytes()))?;
+        let tell = |lines: &str| send(&mut connection, (token + lines).as_bytes());
+        self.topics.connected(stream, tell)?;
         loop {
             let patience = if self.complaint.is_some() { COMPLAINT_PAUSE } else { SILENCE_MAX };
             match connection.fill(Some(Instant::now() + patience)) {
@@ -215,11 +207,11 @@ impl<W: Write> Delivery<W> {
                 Ok(_) => {
                     let end = connection.buffered().iter().rposition(|&byte| byte == b'\n');
                     if self.take(connection.take(end.map_or(0, |end| end + 1)))? {
-                        broker.succeeded(outage);
+                        self.broker.succeeded(&mut self.outage);
                     }
                     if self.complaint.as_deref().is_some_and(is_about_token) {
                         // Nothing will be delivered, however often it is asked for.
-                        return Err(refused(broker, broker.token_advice()));
+                        return Err(refused(&self.broker, self.broker.token_advice()));
                     }
                     if connection.buffered().len() > LINE_SIZE_MAX {
                         return Ok(());

@@ -88,12 +88,7 @@ impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
             Error::File { cause, .. } | Error::Write { cause, .. } => Some(cause),
-            Error::Client(_)
-            | Error::NoTopicFile(_)
-            | Error::Contents { .. }
-            | Error::NotAFile(_)
-            | Error::InUse(_)
-            | Error::Refused { .. } => None,
+            _ => None,
         }
     }
 }

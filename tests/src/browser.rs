@@ -176,9 +176,12 @@ impl Browser {
     #[track_caller]
     fn call(&mut self, method: &str, path: &str, body: &str) -> Answer {
         let fields: &[_] = &[("Content-Type", "application/json")];
-        let deadline = Instant::now() + DEADLINE;
-        let answer = self.client.request(method, path, fields, body.as_bytes(), deadline);
-        let (head, body) = answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        let answer = self.client.request(method, path, fields, body.as_bytes(), DEADLINE);
+        let head = answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        let mut body = Vec::new();
+        while let Some(piece) = self.client.piece(Instant::now() + DEADLINE).expect("a body") {
+            body.extend_from_slice(piece);
+        }
         let body = String::from_utf8_lossy(&body).into_owned();
         assert_eq!(head.status, 200, "{method} {path}: {body}");
         Answer { body }
@@ -188,9 +191,8 @@ impl Browser {
 impl Drop for Browser {
     /// The driver ends the browser; killed itself, it would leave it behind.
     fn drop(&mut self) {
-        let deadline = Instant::now() + Duration::from_secs(20);
         // A browser that has crashed has ended as well.
-        let _ = self.client.request("DELETE", &self.session, &[], b"", deadline);
+        let _ = self.client.request("DELETE", &self.session, &[], b"", Duration::from_secs(20));
     }
 }
 

@@ -112,10 +112,9 @@ impl fmt::Display for Error {
 impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
-            Error::GaveUp { trouble: Trouble::Answer(_), .. }
-            | Error::Refused { .. }
-            | Error::Forgotten { .. } => None,
+            Error::GaveUp { trouble: Trouble::Answer(_), .. } => None,
             Error::GaveUp { trouble, .. } => Some(trouble),
+            _ => None,
         }
     }
 }

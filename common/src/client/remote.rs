@@ -9,7 +9,6 @@
 use super::broker::Broker;
 use crate::connect::CONNECT_TIMEOUT;
 use crate::http::client::{self, Client, Head};
-use crate::limits::allowance;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -63,10 +62,7 @@ impl Remote {
         if !body.is_empty() {
             fields.push(("Content-Type", "application/json"));
         }
-        client.send(method, target, &fields, body)?;
-        // Much of the body may still be on its way.
-        let deadline = Instant::now() + patience + allowance(body.len());
-        let head = client.receive(method == "HEAD", deadline)?;
+        let head = client.request(method, target, &fields, body, patience)?;
         let coding = head.field("Content-Encoding");
         if coding.is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
             return Err(client::Error::Coding);

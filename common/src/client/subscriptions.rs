@@ -222,7 +222,8 @@ impl Subscriptions {
                 }
                 Ok(None)
             }
-            _ => Err(INVALID.into()),
+            // Newer brokers may have more to say.
+            _ => Ok(None),
         }
     }
 

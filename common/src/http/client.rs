@@ -1,8 +1,6 @@
 //! The client side of a connection: sends requests, receives answers, reads bodies in pieces.
 //!
-//! It works with any server that speaks HTTP/1.1 or 1.0. Several requests may be sent before their
-//! answers are received (pipelining), if somebody receives them before the sockets' buffers are
-//! full.
+//! It works with any server that speaks HTTP/1.1 or 1.0.
 //!
 //! # Not here
 //!
@@ -14,7 +12,7 @@ use super::parse::{self, Body, Progress};
 use super::scan::{self, TARGET, TEXT, TOKEN};
 use crate::connect::{self, connect};
 use crate::connection::{self, Connection};
-use crate::limits::{BODY_SIZE_MAX, BODY_TIMEOUT, allowance};
+use crate::limits::{BODY_TIMEOUT, allowance};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,8 +41,6 @@ pub enum Error {
     Head(parse::Error),
     /// The answer's chunks cannot be read.
     Chunk(chunked::Error),
-    /// The body is larger than [`BODY_SIZE_MAX`], which is what is kept in memory.
-    BodyTooLarge,
     /// The body is in a coding that was not asked for.
     Coding,
     /// The body could not be passed on.
@@ -62,7 +58,6 @@ impl fmt::Display for Error {
             Error::Cut => f.write_str("the server closed the connection within an answer"),
             Error::Head(_) => f.write_str("the server's answer is not valid"),
             Error::Chunk(_) => f.write_str("the body of the server's answer is not valid"),
-            Error::BodyTooLarge => write!(f, "the answer is larger than {BODY_SIZE_MAX} bytes"),
             Error::Coding => f.write_str("the answer is in a coding that was not asked for"),
             Error::Sink(_) => f.write_str("the answer could not be passed on"),
         }
@@ -76,12 +71,7 @@ impl error::Error for Error {
             Error::Io(cause) | Error::Sink(cause) => Some(cause),
             Error::Head(cause) => Some(cause),
             Error::Chunk(cause) => Some(cause),
-            Error::Request
-            | Error::TimedOut
-            | Error::Closed
-            | Error::Cut
-            | Error::BodyTooLarge
-            | Error::Coding => None,
+            _ => None,
         }
     }
 }
@@ -173,6 +163,33 @@ impl Client {
         self.connection.stream()
     }
 
+    /// Sends a request and receives the head of its answer, which has to come within `patience`
+    /// after it; what was not read of the last answer's body is skipped.
+    ///
+    /// # Errors
+    ///
+    /// Any; the connection is of no further use then.
+    pub fn request(
+        &mut self,
+        method: &str,
+        target: &str,
+        fields: &[(&str, &str)],
+        body: &[u8],
+        patience: Duration,
+    ) -> Result<Head, Error> {
+        let sent = self.send(method, target, fields, body);
+        // Much of the body may still be on its way.
+        let deadline = Instant::now() + patience + allowance(body.len());
+        match sent {
+            Ok(()) => self.receive(method == "HEAD", deadline),
+            // A server may refuse a request, and close, before it has taken all of it.
+            Err(Error::Io(cause)) => {
+                self.receive(method == "HEAD", deadline).map_err(|_| Error::Io(cause))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Sends a request in one write. `Host` is added, and `Content-Length` where there is a body
     /// or the method is one that has bodies. The server has [`BODY_TIMEOUT`] to take it, and more
     /// for a large one.
@@ -180,7 +197,7 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::Request`] before anything was sent, else as the connection fails.
-    pub fn send(
+    fn send(
         &mut self,
         method: &str,
         target: &str,
@@ -215,7 +232,7 @@ impl Client {
     /// # Errors
     ///
     /// After [`Error::TimedOut`] it may be called again; after others the connection is of no use.
-    pub fn receive(&mut self, to_head: bool, deadline: Instant) -> Result<Head, Error> {
+    fn receive(&mut self, to_head: bool, deadline: Instant) -> Result<Head, Error> {
         while self.piece(deadline)?.is_some() {}
         let mut none = Error::Closed;
         loop {
@@ -292,53 +309,5 @@ impl Client {
                 };
             }
         }
-    }
-
-    /// Passes the last answer's body to `sink`, piece by piece, as it comes.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Sink`] with what `sink` said, [`Error::Cut`] where the body is not complete.
-    pub fn body(
-        &mut self,
-        deadline: Instant,
-        mut sink: impl FnMut(&[u8]) -> io::Result<()>,
-    ) -> Result<(), Error> {
-        while let Some(piece) = self.piece(deadline)? {
-            sink(piece).map_err(Error::Sink)?;
-        }
-        Ok(())
-    }
-
-    /// Sends a request and receives its answer, with all of the body.
-    ///
-    /// # Errors
-    ///
-    /// Any; [`Error::BodyTooLarge`] where the body does not fit [`BODY_SIZE_MAX`].
-    pub fn request(
-        &mut self,
-        method: &str,
-        target: &str,
-        fields: &[(&str, &str)],
-        body: &[u8],
-        deadline: Instant,
-    ) -> Result<(Head, Vec<u8>), Error> {
-        let to_head = method == "HEAD";
-        let head = match self.send(method, target, fields, body) {
-            Ok(()) => self.receive(to_head, deadline)?,
-            // A server may refuse a request, and close, before it has taken all of it.
-            Err(Error::Io(cause)) => {
-                self.receive(to_head, deadline).map_err(|_| Error::Io(cause))?
-            }
-            Err(error) => return Err(error),
-        };
-        let mut body = Vec::new();
-        while let Some(piece) = self.piece(deadline)? {
-            if piece.len() > BODY_SIZE_MAX - body.len() {
-                return Err(Error::BodyTooLarge);
-            }
-            body.extend_from_slice(piece);
-        }
-        Ok((head, body))
     }
 }

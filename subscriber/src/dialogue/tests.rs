@@ -2,16 +2,18 @@
 
 use super::*;
 
-fn delivery(prompt: &'static str) -> Delivery<Vec<u8>> {
-    Delivery { output: Vec::new(), is_terminal: !prompt.is_empty(), prompt, complaint: None }
+fn dialogue(prompt: &'static str) -> Dialogue<Vec<u8>> {
+    let topics = Arc::new(DesiredTopics::new("ann".to_owned()));
+    let dialogue = Dialogue::new(Broker::at("nowhere:1"), topics, Vec::new(), !prompt.is_empty());
+    Dialogue { prompt, ..dialogue }
 }
 
 #[test]
 fn what_is_delivered_is_printed_as_it_came() {
-    let mut delivery = delivery("");
+    let mut dialogue = dialogue("");
     let lines = b"DELIVER t two words ann 1970-01-01 00:00:00\nDELIVER t  - 1970-01-01 00:00:00\n";
-    assert!(delivery.take(lines).unwrap());
-    let printed = String::from_utf8(delivery.output).unwrap();
+    assert!(dialogue.take(lines).unwrap());
+    let printed = String::from_utf8(dialogue.output).unwrap();
     let expected = ">> DELIVER t two words ann 1970-01-01 00:00:00\n\
                     >> DELIVER t  - 1970-01-01 00:00:00\n";
     assert_eq!(printed, expected);
@@ -19,28 +21,28 @@ fn what_is_delivered_is_printed_as_it_came() {
 
 #[test]
 fn what_is_delivered_stands_above_what_is_being_typed() {
-    let mut delivery = delivery("> ");
-    delivery.take(b"DELIVER t a - 1970-01-01 00:00:00\n").unwrap();
+    let mut dialogue = dialogue("> ");
+    dialogue.take(b"DELIVER t a - 1970-01-01 00:00:00\n").unwrap();
     let expected = above_prompt(">> DELIVER t a - 1970-01-01 00:00:00", "> ");
-    assert_eq!(String::from_utf8(delivery.output).unwrap(), expected);
+    assert_eq!(String::from_utf8(dialogue.output).unwrap(), expected);
 }
 
 #[test]
 fn on_a_terminal_control_characters_are_shown_and_do_nothing() {
-    let mut delivery = delivery("> ");
-    delivery.take(b"DELIVER t a\x1b[2J - 1970-01-01 00:00:00\n").unwrap();
+    let mut dialogue = dialogue("> ");
+    dialogue.take(b"DELIVER t a\x1b[2J - 1970-01-01 00:00:00\n").unwrap();
     let expected = above_prompt(r">> DELIVER t a\u{1b}[2J - 1970-01-01 00:00:00", "> ");
-    assert_eq!(String::from_utf8(delivery.output).unwrap(), expected);
+    assert_eq!(String::from_utf8(dialogue.output).unwrap(), expected);
 }
 
 #[test]
 fn a_complaint_is_kept_until_it_is_known_what_follows() {
-    let mut delivery = delivery("");
-    assert!(!delivery.take(b"ERROR no such thing\n").unwrap());
-    assert_eq!(delivery.complaint.as_deref(), Some("no such thing"));
-    assert!(delivery.take(b"DELIVER t a - 1970-01-01 00:00:00\n").unwrap());
-    assert_eq!(delivery.complaint, None);
-    assert!(!delivery.take(b"something newer\n").unwrap());
+    let mut dialogue = dialogue("");
+    assert!(!dialogue.take(b"ERROR no such thing\n").unwrap());
+    assert_eq!(dialogue.complaint.as_deref(), Some("no such thing"));
+    assert!(dialogue.take(b"DELIVER t a - 1970-01-01 00:00:00\n").unwrap());
+    assert_eq!(dialogue.complaint, None);
+    assert!(!dialogue.take(b"something newer\n").unwrap());
 }
 
 #[test]

@@ -234,7 +234,7 @@ fn what_a_broker_would_not_write_is_trouble() {
         "hello",
         "{}",
         "[]",
-        r#"{"event":"other","topic":"t"}"#,
+        r#"{"event":"other"}"#,
         r#"{"event":"message","topic":"t","message":"a","time":5}"#,
         r#"{"event":"reset","topic":"t","next":0,"stream":"x"}"#,
         r#"{"event":"trimmed","topic":"t"}"#,
