@@ -23,7 +23,10 @@ use common::deadline::ProgressDeadline;
 use std::mem;
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How often a silent client is looked for: one that has vanished acknowledges nothing.
+const LOOK_TIME: Duration = Duration::from_secs(33);
 
 /// A language of commands, and what a connection keeps for it.
 pub(super) trait Protocol: Sized {
@@ -147,7 +150,9 @@ impl<'a, P: Protocol> Commands<'a, P> {
             };
             connection.consume(used);
             let progress_at = progress.map(|progress| progress.at());
-            match connection.fill(self.protocol.deadline().into_iter().chain(progress_at).min()) {
+            let look_at = Instant::now() + LOOK_TIME;
+            let silent_until = self.protocol.deadline().unwrap_or(look_at);
+            match connection.fill(progress_at.into_iter().chain([silent_until]).min()) {
                 Ok(0) => {
                     P::finish(self, connection.buffered());
                     return self.flush();
@@ -162,6 +167,9 @@ impl<'a, P: Protocol> Commands<'a, P> {
                     let seconds = self.broker.timeouts.body.as_secs();
                     return self.refuse(&Refusal::NoProgress { what: P::COMMAND, seconds });
                 }
+                Err(Error::TimedOut)
+                    if silent_until == look_at
+                        && !self.broker.tcp_table.has_vanished(&self.stream) => {}
                 // What had come of a command may be another by chance.
                 Err(_) => return,
             }
