@@ -37,6 +37,17 @@ pub enum Role {
         /// Where others reach this broker, if that is not where it listens.
         advertise: Option<(String, u16)>,
     },
+    /// Before a cluster of NATS.
+    Nats {
+        /// `HOST:PORT` of each server.
+        servers: Vec<String>,
+        /// How many servers store each topic, where that was said.
+        replicas: Option<u64>,
+        /// How the names of streams and subjects begin.
+        prefix: String,
+        /// Whether the servers sync before they acknowledge.
+        is_synced: bool,
+    },
 }
 
 impl Role {
@@ -49,16 +60,55 @@ impl Role {
             },
         };
         let text = |(host, port): (String, u16)| format!("{host}:{port}");
-        match (address("upstream")?, address("index")?, address("advertise")?) {
-            (Some(_), Some(_), _) => {
-                Err(Error::combination("--upstream and --index exclude each other"))
+        let nats = nats(arguments)?;
+        match (address("upstream")?, address("index")?, address("advertise")?, nats) {
+            (Some(_), Some(_), ..) | (Some(_), .., Some(_)) | (_, Some(_), _, Some(_)) => {
+                Err(Error::combination("--upstream, --index and --nats exclude one another"))
             }
-            (_, None, Some(_)) => Err(Error::combination("--advertise needs --index")),
-            (Some(upstream), None, None) => Ok(Role::Leaf(text(upstream))),
-            (None, Some(index), advertise) => Ok(Role::Peer { index: text(index), advertise }),
-            (None, None, None) => Ok(Role::Alone),
+            (_, None, Some(_), _) => Err(Error::combination("--advertise needs --index")),
+            (Some(upstream), None, None, None) => Ok(Role::Leaf(text(upstream))),
+            (None, Some(index), advertise, None) => {
+                Ok(Role::Peer { index: text(index), advertise })
+            }
+            (None, None, None, Some(nats)) => Ok(nats),
+            (None, None, None, None) => Ok(Role::Alone),
         }
     }
+}
+
+/// The cluster of NATS, where one is named.
+fn nats(arguments: &Arguments) -> Result<Option<Role>, Error> {
+    let Some(list) = arguments.value("nats") else {
+        let others = ["nats-replicas", "nats-prefix", "nats-synced"];
+        return match others.iter().find(|flag| arguments.has(flag)) {
+            Some(flag) => Err(Error::combination(format!("--{flag} needs --nats"))),
+            None => Ok(None),
+        };
+    };
+    if limits(arguments)? != Limits::default() {
+        return Err(Error::combination(
+            "--nats lets no messages go, so it excludes --keep-messages, --keep-bytes and \
+             --keep-for: take a topic a day, and delete old ones",
+        ));
+    }
+    let servers: Vec<String> = list.split(',').map(|server| server.trim().to_owned()).collect();
+    if let Some(wrong) =
+        servers.iter().find(|it| !matches!(parse::authority(it), Some((_, Some(_)))))
+    {
+        return Err(Error::value("nats", wrong, "it is not <host:port>"));
+    }
+    let replicas = arguments.number::<u64>("nats-replicas")?;
+    if let Some(wrong) = replicas.filter(|replicas| !(1..=5).contains(replicas)) {
+        return Err(Error::value("nats-replicas", &wrong.to_string(), "it is 1 to 5"));
+    }
+    let prefix = arguments.value("nats-prefix").unwrap_or("ps").to_owned();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    if !(1..=32).contains(&prefix.len()) || !prefix.bytes().all(is_plain) {
+        let reason = "it is 1 to 32 letters, digits, '_' and '-'";
+        return Err(Error::value("nats-prefix", &prefix, reason));
+    }
+    let is_synced = arguments.has("nats-synced");
+    Ok(Some(Role::Nats { servers, replicas, prefix, is_synced }))
 }
 
 /// What the broker is to do.

@@ -35,6 +35,8 @@ pub enum Error {
     },
     /// A peer listens on an address that others cannot call.
     Advertise,
+    /// The cluster of NATS cannot be the home of topics, for this reason.
+    Nats(String),
     /// The log cannot be written.
     Log {
         /// The file.
@@ -83,6 +85,7 @@ impl fmt::Display for Error {
                  --advertise <host:port>",
             ),
             Error::Log { path, .. } => write!(f, "cannot write the log {}", path.display()),
+            Error::Nats(reason) => write!(f, "--nats: {reason}"),
             Error::Thread(_) => f.write_str("the system gives no thread"),
             Error::Token { path, .. } => write!(f, "cannot use the tokens in {}", path.display()),
         }
@@ -99,6 +102,7 @@ impl error::Error for Error {
             Error::NoRoom { .. }
             | Error::OwnTopics { .. }
             | Error::Mirrors { .. }
+            | Error::Nats(_)
             | Error::Advertise => None,
             Error::Token { cause, .. } => Some(cause),
         }

@@ -5,7 +5,7 @@ use crate::broker::Broker;
 use crate::config::{Config, Role, TokenSource};
 use crate::error::Error;
 use crate::home::index::Address;
-use crate::home::{Homes, Identity, Index};
+use crate::home::{Homes, Identity, Index, NatsHome, NatsSettings};
 use crate::listen;
 use crate::loading;
 use crate::log::Log;
@@ -38,7 +38,7 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
             Some(Arc::new(Tokens::read(path).map_err(unusable)?))
         }
     };
-    let Config { host, port, message_size_max, .. } = &config;
+    let Config { host, port, .. } = &config;
     let bind = |cause| Error::Bind { address: format!("{host}:{port}"), cause };
     let (connections, bound) = connection_limit::capacity(config.connections_max);
     if connections == 0 {
@@ -48,6 +48,17 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
     // hear that the broker is starting.
     let listener = listen::bind(host, *port)?;
     let address = listener.local_addr().map_err(bind)?;
+    let nats = match &config.role {
+        Role::Nats { servers, replicas, prefix, is_synced } => {
+            let (servers, prefix) = (servers.clone(), prefix.clone());
+            let (replicas, is_synced) = (*replicas, *is_synced);
+            let settings = NatsSettings { servers, replicas, prefix, is_synced };
+            Some(NatsHome::new(settings).map_err(Error::Nats)?)
+        }
+        _ => None,
+    };
+    let message_size_max = nats.as_ref().map_or(usize::MAX, NatsHome::message_size_max);
+    let message_size_max = message_size_max.min(config.message_size_max);
     let memory = Memory::new(config.memory_max);
     let (topics, lasting, kept, waiting) = match &config.data {
         None => {
@@ -64,6 +75,10 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
         (true, Some(_)) => "for programs on this machine only that send the token",
         (false, None) => "for everybody who can reach this machine, without a token",
         (false, Some(_)) => "for everybody who can reach this machine and sends the token",
+    };
+    let kept = match &nats {
+        Some(nats) => format!("{}; mirrors {kept}", nats.description()),
+        None => kept,
     };
     topics.set_limits(config.limits);
     let (hosts, origins) = (config.hosts.clone(), config.origins.clone());
@@ -83,11 +98,11 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
     let push = Arc::new(Push::new(topics, lasting, catch_up_threads, Arc::clone(&log)));
     let id = StreamId::random().to_string();
     let broker = Arc::new(Broker {
-        homes: homes(&config, &push, address, &id)?,
+        homes: homes(&config, nats, &push, address, &id)?,
         push,
         index: Arc::new(Index::new()),
         id,
-        message_size_max: *message_size_max,
+        message_size_max,
         access,
         timeouts: config.timeouts,
         log,
@@ -111,13 +126,25 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
 }
 
 /// Who orders which topic, as the broker's role says.
-fn homes(config: &Config, push: &Arc<Push>, own: SocketAddr, id: &str) -> Result<Homes, Error> {
+fn homes(
+    config: &Config,
+    nats: Option<NatsHome>,
+    push: &Arc<Push>,
+    own: SocketAddr,
+    id: &str,
+) -> Result<Homes, Error> {
     let token = config.peer_token.as_ref().map(|token| token.text().to_owned());
     let identity = Identity { token, id: id.to_owned() };
     let first = |mirrors| push.topics.names(mirrors).into_iter().next();
     let (push, data) = (Arc::clone(push), config.data.clone());
+    if let Some(nats) = nats {
+        return match first(false) {
+            Some((topic, _)) => Err(Error::OwnTopics { topic }),
+            None => Homes::nats(nats, data, push).map_err(Error::Thread),
+        };
+    }
     match &config.role {
-        Role::Alone => match first(true) {
+        Role::Alone | Role::Nats { .. } => match first(true) {
             Some((topic, _)) => Err(Error::Mirrors { topic }),
             None => Ok(Homes::alone(push)),
         },

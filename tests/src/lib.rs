@@ -5,6 +5,7 @@
 //! - [`Stopped`]: one that is held up where it is
 //! - [`Folder`]: a folder of one's own, gone when it is dropped
 //! - [`Browser`]: a real one, without a screen
+//! - [`NatsServers`]: what topics may live in
 //! - [`program`]: where the programs are; they are built once per run
 //! - [`Proxy`]: a network that loses things
 //! - [`Load`]: publishers and followers that go on whatever happens to the broker
@@ -31,6 +32,7 @@ mod browser;
 pub mod checker;
 mod folder;
 mod load;
+mod nats;
 mod port;
 mod process;
 pub mod program;
@@ -46,6 +48,7 @@ pub use browser::{ARROW_DOWN, ARROW_UP, Browser, ENTER, ESCAPE, SHIFT};
 pub use checker::{Checker, Counts, List};
 pub use folder::Folder;
 pub use load::{Door, Follower, Load};
+pub use nats::NatsServers;
 pub use process::Process;
 pub use proxy::{Fate, Proxy};
 pub use stopped::Stopped;

@@ -80,6 +80,16 @@ pub fn mandoc() -> Option<Command> {
     Some(Command::new("mandoc"))
 }
 
+/// A NATS server with JetStream; nothing where there is none. It is `NATS_SERVER`, or in the folder
+/// `libraries` of the target folder, where `.ci/run` puts it, or in the path.
+#[must_use]
+pub fn nats_server() -> Option<Command> {
+    let own = program::target().join("libraries/python/bin/nats-server");
+    let own = own.exists().then(|| own.display().to_string());
+    let named = env::var("NATS_SERVER").ok();
+    find(&named.or(own).unwrap_or_else(|| "nats-server".to_owned()))
+}
+
 /// What checks the text that Prometheus reads; nothing where it is missing.
 #[must_use]
 pub fn promtool() -> Option<Command> {

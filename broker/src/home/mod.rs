@@ -35,11 +35,13 @@ mod following;
 pub(crate) mod index;
 mod locations;
 mod mirrors;
+mod nats;
 mod peers;
 mod remote;
 mod set_aside;
 
 pub(crate) use index::Index;
+pub(crate) use nats::{NatsHome, Settings as NatsSettings};
 
 use crate::push::Push;
 use crate::refusal::Refusal;
@@ -51,6 +53,7 @@ use broker::BrokerHome;
 use index::Address;
 use mirrors::Mirrors;
 use peers::Peers;
+use remote::RemoteHome;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -103,7 +106,25 @@ impl Homes {
         push: Arc<Push>,
     ) -> io::Result<Homes> {
         let home = BrokerHome::new(address, identity, Arc::new(true.into()), Arc::clone(&push));
-        let mirrors = Mirrors::new(Box::new(home), None, data, Arc::clone(&push))?;
+        Homes::at(Box::new(home), data, push)
+    }
+
+    /// All topics live in a cluster of NATS, in the same way.
+    ///
+    /// # Errors
+    ///
+    /// Where the system has no thread for it.
+    pub(crate) fn nats(
+        home: NatsHome,
+        data: Option<PathBuf>,
+        push: Arc<Push>,
+    ) -> io::Result<Homes> {
+        Homes::at(Box::new(home), data, push)
+    }
+
+    /// All topics live at one home.
+    fn at(home: Box<dyn RemoteHome>, data: Option<PathBuf>, push: Arc<Push>) -> io::Result<Homes> {
+        let mirrors = Mirrors::new(home, None, data, Arc::clone(&push))?;
         // What was mirrored before is followed again, whoever asks for it.
         for (topic, _) in push.topics.names(true) {
             // There are no more of them than there may be topics.

@@ -25,7 +25,7 @@ pub(crate) mod journal;
 pub(crate) mod memory;
 pub(crate) mod replay;
 pub(crate) mod retention;
-mod sequences;
+pub(crate) mod sequences;
 pub(crate) mod stream;
 mod topic_state;
 pub(crate) mod topics;

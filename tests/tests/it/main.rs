@@ -9,7 +9,8 @@
 //!   `memory_returned`
 //! - Faults: `faults_kill`, `faults_retry`, `faults_start`, `faults_errors`, `faults_segments`,
 //!   `restarts`, `chain`, `copies`
-//! - Several brokers: `hub`, `peers`, `index`, `mirrored_retention` (with `brokers`)
+//! - Several brokers: `hub`, `peers`, `index`, `mirrored_retention`, `nats` (with
+//!   `brokers`)
 //! - Programs and operation: `programs`, `dialogue`, `verbs`, `page`, `page_topics`, `access`,
 //!   `rights`, `log`, `metrics`, `supervised`, `deploy`, `manuals`
 //! - The code itself: `structure`, `tidy`
@@ -53,6 +54,7 @@ mod memory_returned;
 mod messages;
 mod metrics;
 mod mirrored_retention;
+mod nats;
 mod ndjson;
 mod page;
 mod page_topics;

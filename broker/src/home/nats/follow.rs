@@ -1,0 +1,582 @@
+//! Following topics: the servers send each message once more when it is stored, and what is missed
+//! is read from the stream.
+//!
+//! One thread has one connection. For each topic it asks one question at a time: which stream it
+//! is (`STREAM.NAMES`), from where to where that goes (`STREAM.INFO`), and for messages
+//! (`DIRECT.GET`), which also fill a gap, and are asked for after a second of silence. A stream
+//! that nobody answers for is looked up again; so its deletion is seen.
+
+use super::NatsHome;
+use super::api::{ApiError, Info, Reason, about, object, streams, unanswered};
+use super::connection::{ANSWERS, Link, Writer};
+use super::names;
+use super::wire::{self, Message};
+use crate::home::remote::{Event, MirrorEnd};
+use crate::refusal::Refusal;
+use crate::store::entry;
+use crate::store::stream::{Cursor, StreamId};
+use common::clock;
+use common::http::percent;
+use common::json;
+use common::limits::BODY_SIZE_MAX;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long the thread waits for something to happen.
+const TICK: Duration = Duration::from_millis(100);
+
+/// After how long a silence of a topic it is asked for more.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// How long a question may be without an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a stream has to be missing before it is taken for deleted, where no server has said so:
+/// while leaders change, one may not know of it for a moment.
+const MISSING_TIME: Duration = Duration::from_secs(5);
+
+/// How much is asked for at once.
+const READ_COUNT: u64 = 1000;
+const READ_SIZE: u64 = 1 << 20;
+
+/// How many messages are kept that came while those before them are being read.
+const AHEAD_MAX: usize = 2000;
+
+/// Messages that are handed on together.
+const RUN_COUNT_MAX: usize = 1000;
+const RUN_SIZE_MAX: usize = 1 << 20;
+
+/// The subscription to what the servers say of streams that come and go.
+const ADVISORIES: u64 = ANSWERS + 1;
+
+/// What the thread that follows is asked to do.
+pub(super) enum Command {
+    Follow(MirrorEnd),
+    Leave(String),
+    /// The stream of a topic may be another.
+    Look(String),
+}
+
+/// The thread that follows, and what it knows of its present connection.
+struct Follower<'a> {
+    home: &'a NatsHome,
+    handle: &'a mut dyn FnMut(Event<'_>),
+    writer: Arc<Writer>,
+    inbox: String,
+    topics: HashMap<Arc<str>, Topic>,
+    /// Which topic a subscription is for.
+    subscriptions: HashMap<u64, Arc<str>>,
+    /// Which topic a question is about.
+    questions: HashMap<u64, Arc<str>>,
+    /// The number of the last subscription or question.
+    last: u64,
+    /// Messages that follow one another, and are not yet handed on.
+    run: Option<Run>,
+    /// What is to be written.
+    out: Vec<u8>,
+}
+
+struct Topic {
+    /// The list that the mirror has; nothing where any will do.
+    wanted: Option<StreamId>,
+    /// The list that is there, and the subscription to it.
+    list: Option<(StreamId, u64)>,
+    /// The offset that is handed on next.
+    next: u64,
+    is_confirmed: bool,
+    /// Messages that follow one another, and come later than the next.
+    ahead: VecDeque<(u64, String)>,
+    asked: Option<Asked>,
+    wants_list: bool,
+    wants_info: bool,
+    wants_messages: bool,
+    /// Whether what was read began later than what was asked for.
+    is_stuck: bool,
+    /// Since when its stream is missing.
+    missing: Option<Instant>,
+    /// Whether a server, or a client of this broker, says that its stream was deleted.
+    is_deleted: bool,
+    /// When it was heard of or asked for last.
+    touched: Instant,
+}
+
+/// A question that is not wholly answered.
+#[derive(Clone, Copy)]
+struct Asked {
+    number: u64,
+    question: Question,
+    since: Instant,
+    /// The offset that was next.
+    next: u64,
+}
+
+#[derive(Clone, Copy)]
+enum Question {
+    List,
+    Info,
+    Messages,
+}
+
+struct Run {
+    topic: Arc<str>,
+    list: StreamId,
+    first: u64,
+    entries: Vec<String>,
+    size: usize,
+}
+
+impl NatsHome {
+    /// Follows until the connection ends; says why it did.
+    pub(super) fn follow_until_lost(&self, handle: &mut dyn FnMut(Event<'_>)) -> Refusal {
+        let mut link = match self.servers.open() {
+            Ok(link) => link,
+            Err(unusable) => return unanswered(&unusable.reason),
+        };
+        self.follower().writer = Some(Arc::clone(&link.writer));
+        let mut follower = Follower {
+            home: self,
+            handle,
+            writer: Arc::clone(&link.writer),
+            inbox: link.inbox.clone(),
+            topics: HashMap::new(),
+            subscriptions: HashMap::new(),
+            questions: HashMap::new(),
+            last: ADVISORIES,
+            run: None,
+            out: Vec::new(),
+        };
+        (follower.handle)(Event::Connected);
+        unanswered(&follower.run(&mut link))
+    }
+}
+
+impl Follower<'_> {
+    /// Hands on what comes until the connection ends; says why it did.
+    fn run(&mut self, link: &mut Link) -> String {
+        // Who may not hear this hears of it when a stream is silent.
+        wire::subscribe(&mut self.out, "$JS.EVENT.ADVISORY.STREAM.>", ADVISORIES);
+        let mut looked = Instant::now();
+        loop {
+            let mut deadline = Instant::now() + TICK;
+            loop {
+                match link.next(deadline) {
+                    Ok(Some(message)) => self.take(message),
+                    Ok(None) => break,
+                    Err(lost) => return lost,
+                }
+                // What has arrived together is handed on together.
+                deadline = Instant::now();
+            }
+            self.flush();
+            (self.handle)(Event::Pause);
+            let commands = std::mem::take(&mut self.home.follower().commands);
+            commands.into_iter().for_each(|command| self.obey(command));
+            if looked.elapsed() >= TICK {
+                looked = Instant::now();
+                if let Err(lost) = self.look_after() {
+                    return lost;
+                }
+            }
+            if !self.out.is_empty() {
+                self.writer.write(&self.out);
+                self.out.clear();
+            }
+            if link.is_leaving {
+                return "the server is about to stop".to_owned();
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Leave(topic) => self.drop_topic(&topic),
+            Command::Look(topic) => {
+                self.want(&Arc::from(topic), |topic| {
+                    (topic.is_deleted, topic.wants_list) = (true, true);
+                });
+            }
+            Command::Follow(MirrorEnd { topic, next, stream, .. }) => {
+                let name: Arc<str> = Arc::from(topic);
+                let is_known = self.topics.get(&name).is_some_and(|topic| {
+                    topic.is_confirmed
+                        && topic.next == next
+                        && topic.list.is_some_and(|(list, _)| Some(list) == stream)
+                });
+                if is_known {
+                    return self.want(&name, |topic| topic.wants_info = true);
+                }
+                self.drop_topic(&name);
+                let topic = Topic {
+                    wanted: stream,
+                    list: None,
+                    next,
+                    is_confirmed: false,
+                    ahead: VecDeque::new(),
+                    asked: None,
+                    wants_list: true,
+                    wants_info: false,
+                    wants_messages: false,
+                    is_stuck: false,
+                    missing: None,
+                    is_deleted: false,
+                    touched: Instant::now(),
+                };
+                self.topics.insert(Arc::clone(&name), topic);
+                self.want(&name, |_| {});
+            }
+        }
+    }
+
+    /// Asks once more where nothing was heard.
+    fn look_after(&mut self) -> Result<(), String> {
+        let mut silent = Vec::new();
+        for (name, topic) in &self.topics {
+            match topic.asked {
+                Some(asked) if asked.since.elapsed() >= ANSWER_TIMEOUT => {
+                    if matches!(asked.question, Question::List) {
+                        return Err("JetStream has no leader".to_owned());
+                    }
+                    silent.push(Arc::clone(name));
+                }
+                None if topic.touched.elapsed() >= SILENCE => silent.push(Arc::clone(name)),
+                _ => {}
+            }
+        }
+        for name in silent {
+            if let Some(asked) = self.topics.get(&name).and_then(|topic| topic.asked) {
+                self.questions.remove(&asked.number);
+            }
+            self.want(&name, |topic| {
+                // A stream whose leader does not answer may have been deleted.
+                let is_silent = topic.asked.take().is_some();
+                topic.wants_list = is_silent || topic.list.is_none() || topic.missing.is_some();
+                topic.wants_messages = true;
+                topic.touched = Instant::now();
+            });
+        }
+        Ok(())
+    }
+
+    /// Notes what is wanted of a topic, and asks the next question, unless one is open.
+    fn want(&mut self, name: &Arc<str>, note: impl FnOnce(&mut Topic)) {
+        let Some(topic) = self.topics.get_mut(name) else { return };
+        note(topic);
+        if topic.asked.is_some() {
+            return;
+        }
+        let names = &self.home.names;
+        let (question, subject, body) = match topic.list {
+            _ if std::mem::take(&mut topic.wants_list) => {
+                (Question::List, "STREAM.NAMES".to_owned(), about(&names.claim(name)))
+            }
+            None => return,
+            Some((list, _)) if std::mem::take(&mut topic.wants_info) => {
+                (Question::Info, format!("STREAM.INFO.{}", names.stream(list)), Vec::new())
+            }
+            Some((list, _)) if std::mem::take(&mut topic.wants_messages) => {
+                let body = object(|object| {
+                    object.field("seq", topic.next + 1).field("batch", READ_COUNT);
+                    object.field("max_bytes", READ_SIZE);
+                });
+                (Question::Messages, format!("DIRECT.GET.{}", names.stream(list)), body)
+            }
+            Some(_) => return,
+        };
+        self.last += 1;
+        let (number, since, next) = (self.last, Instant::now(), topic.next);
+        topic.asked = Some(Asked { number, question, since, next });
+        self.questions.insert(number, Arc::clone(name));
+        let reply = format!("{}.{number}", self.inbox);
+        wire::publish(&mut self.out, &format!("$JS.API.{subject}"), Some(&reply), "", &body);
+    }
+
+    fn take(&mut self, message: Message) {
+        if message.sid == ADVISORIES {
+            return self.take_advisory(&message.subject);
+        }
+        if message.sid != ANSWERS {
+            if let Some(name) = self.subscriptions.get(&message.sid).cloned() {
+                self.message(&name, &message);
+            }
+            return;
+        }
+        let number = message.subject.rsplit('.').next().and_then(|number| number.parse().ok());
+        let Some(number) = number else { return };
+        let Some(name) = self.questions.get(&number).cloned() else { return };
+        let asked = self.topics.get(&name).and_then(|topic| topic.asked);
+        let Some(asked) = asked.filter(|asked| asked.number == number) else {
+            self.questions.remove(&number);
+            return;
+        };
+        if matches!(asked.question, Question::Messages) && message.status().is_none() {
+            return self.message(&name, &message);
+        }
+        self.questions.remove(&number);
+        if let Some(topic) = self.topics.get_mut(&name) {
+            (topic.asked, topic.touched) = (None, Instant::now());
+        }
+        match asked.question {
+            Question::List => self.take_list(&name, &message),
+            Question::Info => self.take_info(&name, asked.next, &message),
+            Question::Messages => {
+                let is_more = message.number("Nats-Num-Pending").is_some_and(|count| count > 0);
+                let is_gone = !matches!(message.status(), Some(204 | 404));
+                self.want(&name, |topic| {
+                    topic.wants_messages |= is_more && topic.next > asked.next;
+                    topic.wants_list |= is_gone;
+                });
+            }
+        }
+    }
+
+    /// A stream has come or gone: where a topic may have another now, it is looked up.
+    fn take_advisory(&mut self, subject: &str) {
+        let Some(list) = subject.rsplit('.').next().and_then(|name| self.home.names.list(name))
+        else {
+            return;
+        };
+        let concerned = self.topics.iter().filter(|(_, topic)| match topic.list {
+            None => subject.contains(".CREATED."),
+            Some((known, _)) => known == list,
+        });
+        let concerned: Vec<Arc<str>> = concerned.map(|(name, _)| Arc::clone(name)).collect();
+        let is_deleted = subject.contains(".DELETED.");
+        for name in concerned {
+            self.want(&name, |topic| {
+                topic.is_deleted |= is_deleted;
+                topic.wants_list = true;
+            });
+        }
+    }
+
+    /// A topic's stream was looked up.
+    fn take_list(&mut self, name: &Arc<str>, message: &Message) {
+        let found = json::parse(&message.payload).ok().and_then(|answer| {
+            let mut lists = streams(&answer).map(|stream| self.home.names.list(stream));
+            // Nothing, where it is an error.
+            answer.get("total").map(|_| lists.next())
+        });
+        let found = match found {
+            None => return,
+            Some(None) => None,
+            Some(Some(Some(list))) => Some(list),
+            Some(Some(None)) => {
+                let text = "a stream of NATS that is not this broker's holds the topic's name: \
+                            choose other names with --nats-prefix";
+                let refusal = Refusal::Home { status: 503, text: text.to_owned() };
+                return self.refuse(name, refusal);
+            }
+        };
+        let Some(topic) = self.topics.get_mut(name) else { return };
+        let before = topic.list.map(|(list, _)| list);
+        let known = before.or(topic.wanted).filter(|list| *list != StreamId::NONE);
+        let is_deleted = std::mem::take(&mut topic.is_deleted);
+        if found.is_some() || known.is_none() {
+            topic.missing = None;
+        } else if !is_deleted
+            && topic.missing.get_or_insert_with(Instant::now).elapsed() < MISSING_TIME
+        {
+            return;
+        }
+        if before.is_some() && before == found {
+            return self.want(name, |topic| topic.wants_info |= !topic.is_confirmed);
+        }
+        if before.is_none() {
+            if known.is_some() && found != known {
+                return self.refuse(name, Refusal::OtherStream);
+            }
+        } else {
+            self.end_subscription(name);
+            let event = match found {
+                None => Event::Deleted { topic: name },
+                Some(list) => Event::Reset { topic: name, stream: Some(list) },
+            };
+            self.flush();
+            (self.handle)(event);
+        }
+        let Some(topic) = self.topics.get_mut(name) else { return };
+        match found {
+            None => {
+                topic.wanted = Some(StreamId::NONE);
+                if !std::mem::replace(&mut topic.is_confirmed, true) {
+                    let end = Cursor { stream: StreamId::NONE, next: 0 };
+                    self.confirm(name, 0, end);
+                }
+            }
+            Some(list) => {
+                self.last += 1;
+                topic.list = Some((list, self.last));
+                self.subscriptions.insert(self.last, Arc::clone(name));
+                let subject = self.home.names.republished(list);
+                wire::subscribe(&mut self.out, &subject, self.last);
+                self.want(name, |topic| topic.wants_info = true);
+            }
+        }
+    }
+
+    /// A stream says from where to where it goes. When it was asked, `next` was the next offset
+    /// here.
+    fn take_info(&mut self, name: &Arc<str>, next: u64, message: &Message) {
+        let Ok(answer) = json::parse(&message.payload) else {
+            return self.want(name, |topic| topic.wants_list = true);
+        };
+        let Some(info) = Info::of(&answer) else {
+            return match ApiError::of(&answer) {
+                Some(error) if error.reason() != Reason::NoStream => {
+                    self.refuse(name, error.refusal());
+                }
+                _ => self.want(name, |topic| topic.wants_list = true),
+            };
+        };
+        if next > info.next {
+            // The mirror holds more than the stream.
+            let cut_off = || unanswered("the leader of the stream is cut off");
+            let refusal = if info.is_vouched { Refusal::OtherStream } else { cut_off() };
+            return self.refuse(name, refusal);
+        }
+        let Some(topic) = self.topics.get_mut(name) else { return };
+        let Some((stream, _)) = topic.list else { return };
+        if std::mem::take(&mut topic.is_stuck) && topic.next == next && info.first <= next {
+            let text = format!("sequence {} of its stream is missing", next + 1);
+            return self.distrust(name, Refusal::Home { status: 502, text });
+        }
+        topic.is_confirmed = true;
+        topic.next = topic.next.max(info.first);
+        let end = Cursor { stream, next: info.next.max(topic.next) };
+        self.confirm(name, info.first, end);
+        self.want(name, |topic| topic.wants_messages |= topic.next < info.next);
+    }
+
+    /// One message of a topic, by whichever way.
+    fn message(&mut self, name: &Arc<str>, message: &Message) {
+        let Some(topic) = self.topics.get_mut(name) else { return };
+        let Some(sequence) = message.number("Nats-Sequence").filter(|sequence| *sequence > 0)
+        else {
+            return;
+        };
+        let offset = sequence - 1;
+        if !topic.is_confirmed || offset < topic.next {
+            return;
+        }
+        let entry = match entry_of(message) {
+            Ok(entry) => entry,
+            Err(refusal) if offset == topic.next => {
+                let text = format!("sequence {sequence} of its stream: {refusal}");
+                return self.distrust(name, Refusal::Home { status: 502, text });
+            }
+            Err(_) => return,
+        };
+        topic.touched = Instant::now();
+        if offset > topic.next {
+            return self.keep_ahead(name, message.sid, offset, entry);
+        }
+        let Some((list, _)) = topic.list else { return };
+        let mut entry = Some(entry);
+        while let Some(next) = entry.take() {
+            let Some(topic) = self.topics.get_mut(name) else { return };
+            let offset = topic.next;
+            topic.next += 1;
+            while topic.ahead.front().is_some_and(|(ahead, _)| *ahead < topic.next) {
+                topic.ahead.pop_front();
+            }
+            if topic.ahead.front().is_some_and(|(ahead, _)| *ahead == topic.next) {
+                entry = topic.ahead.pop_front().map(|(_, entry)| entry);
+            }
+            self.hand_on(name, list, offset, next);
+        }
+    }
+
+    /// Keeps a message until those before it are here, and asks for these.
+    fn keep_ahead(&mut self, name: &Arc<str>, sid: u64, offset: u64, entry: String) {
+        if sid == ANSWERS {
+            // What was read begins later than what was asked for.
+            return self.want(name, |topic| (topic.is_stuck, topic.wants_info) = (true, true));
+        }
+        self.want(name, |topic| {
+            let end = topic.ahead.back().map(|(last, _)| last + 1);
+            if end.is_some_and(|end| end != offset) || topic.ahead.len() >= AHEAD_MAX {
+                topic.ahead.clear();
+            }
+            topic.ahead.push_back((offset, entry));
+            topic.wants_messages = true;
+        });
+    }
+
+    fn hand_on(&mut self, name: &Arc<str>, list: StreamId, offset: u64, entry: String) {
+        let size = entry.len();
+        if let Some(run) = &mut self.run
+            && run.topic == *name
+            && run.first + run.entries.len() as u64 == offset
+            && run.entries.len() < RUN_COUNT_MAX
+            && run.size < RUN_SIZE_MAX
+        {
+            run.size += size;
+            return run.entries.push(entry);
+        }
+        self.flush();
+        let (topic, entries) = (Arc::clone(name), vec![entry]);
+        self.run = Some(Run { topic, list, first: offset, entries, size });
+    }
+
+    /// Hands on the messages that have come together.
+    fn flush(&mut self) {
+        if let Some(Run { topic, list, first, entries, .. }) = self.run.take() {
+            let stream = Some(list);
+            (self.handle)(Event::Messages { topic: &topic, stream, first, entries });
+        }
+    }
+
+    fn confirm(&mut self, name: &Arc<str>, first: u64, end: Cursor) {
+        self.flush();
+        (self.handle)(Event::Confirmed { topic: name, first, digest: None, end });
+    }
+
+    /// Follows a topic no longer, until it is asked for again.
+    fn refuse(&mut self, name: &Arc<str>, refusal: Refusal) {
+        self.drop_topic(name);
+        self.flush();
+        (self.handle)(Event::Refused { topic: name, refusal });
+    }
+
+    /// The same where the stream holds what no broker stores.
+    fn distrust(&mut self, name: &Arc<str>, refusal: Refusal) {
+        self.drop_topic(name);
+        self.flush();
+        (self.handle)(Event::Nonsense { topic: name, refusal });
+    }
+
+    fn drop_topic(&mut self, name: &str) {
+        self.end_subscription(name);
+        if let Some(asked) = self.topics.remove(name).and_then(|topic| topic.asked) {
+            self.questions.remove(&asked.number);
+        }
+    }
+
+    /// The list of a topic is not followed any more.
+    fn end_subscription(&mut self, name: &str) {
+        let Some(topic) = self.topics.get_mut(name) else { return };
+        if let Some((_, subscription)) = topic.list.take() {
+            wire::unsubscribe(&mut self.out, subscription);
+            self.subscriptions.remove(&subscription);
+        }
+        topic.next = 0;
+        topic.ahead.clear();
+    }
+}
+
+/// A message as this broker keeps it.
+fn entry_of(message: &Message) -> Result<String, Refusal> {
+    let subject = message.header("Nats-Subject").unwrap_or(&message.subject);
+    let publisher = names::publisher(subject)
+        .or_else(|| percent::decode(message.header("P")?, false).ok().map(String::from));
+    let text =
+        str::from_utf8(&message.payload).map_err(|_| Refusal::field("message", "is not UTF-8"))?;
+    entry::check_message(text, BODY_SIZE_MAX / 2)?;
+    if let Some(publisher) = &publisher {
+        entry::check_peer("publisher", publisher)?;
+    }
+    let time = message.header("Nats-Time-Stamp").and_then(|time| clock::moment(time, 0).ok());
+    let stamp = entry::stamp(time.unwrap_or(0), publisher.as_deref());
+    Ok(entry::compose(text, &stamp))
+}

@@ -1,0 +1,211 @@
+//! A cluster of NATS servers with JetStream as the home of all topics.
+//!
+//! Any number of brokers stand before it, which keep nothing that must not be lost: each may be
+//! killed at any time. A topic is a stream; an offset is a sequence in it, less one.
+//!
+//! # Guarantee
+//!
+//! A numbered publish is stored at most once, through however many brokers it comes, and however
+//! late (`publish`). A refusal for its number is answered only where most servers of the stream
+//! vouch for it.
+//!
+//! # Not here
+//!
+//! Letting go: once the last message of a publisher were gone, its number would be, and a late
+//! copy would be stored again. So bounds and trims are refused; take a topic a day, and delete
+//! those that are old.
+//!
+//! # Modules in reading order
+//!
+//! - `wire`, `connection`, `requests`: the protocol, one server, requests to whichever is there
+//! - `names`, `api`: what things are called, and what can be asked
+//! - `publish`, `follow`: in, and out again
+//! - `start`: whether the cluster can be used
+
+mod api;
+mod connection;
+mod follow;
+mod names;
+mod publish;
+mod requests;
+mod start;
+mod wire;
+
+pub(crate) use start::Settings;
+
+use super::remote::{Event, Forwarded, MirrorEnd, RemoteHome};
+use crate::refusal::Refusal;
+use crate::store::admission::Receipt;
+use crate::store::change::Upto;
+use crate::store::retention::BoundsChange;
+use crate::store::stream::StreamId;
+use api::Last;
+use connection::{Servers, Writer};
+use follow::Command;
+use names::Names;
+use requests::Requests;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How many publishers and topics are remembered; past it all are forgotten, and asked for again.
+const KEPT_MAX: usize = 10_000;
+
+/// A cluster that is the home of topics.
+pub(crate) struct NatsHome {
+    /// As the user has named the servers.
+    address: String,
+    servers: Arc<Servers>,
+    requests: Requests,
+    names: Names,
+    /// How many servers store each topic.
+    replicas: u64,
+    /// Whether what is acknowledged survives a power cut of all servers.
+    is_durable: bool,
+    /// A message may have so many bytes.
+    message_size_max: usize,
+    /// The lists of topics, as they were when somebody asked last.
+    streams: Mutex<HashMap<String, StreamId>>,
+    /// The last messages of publishers, likewise. Both are only guesses: the cluster decides.
+    numbers: Mutex<HashMap<(StreamId, String), Last>>,
+    follower: Mutex<FollowerState>,
+}
+
+/// The thread that follows, as others see it.
+#[derive(Default)]
+struct FollowerState {
+    /// Its connection, while there is one.
+    writer: Option<Arc<Writer>>,
+    /// What it is to do next.
+    commands: Vec<Command>,
+}
+
+impl NatsHome {
+    fn streams(&self) -> MutexGuard<'_, HashMap<String, StreamId>> {
+        // A map is whole after any panic, and so are the others.
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn numbers(&self) -> MutexGuard<'_, HashMap<(StreamId, String), Last>> {
+        self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn follower(&self) -> MutexGuard<'_, FollowerState> {
+        self.follower.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A topic has this list: it is remembered, and followed.
+    fn remember(&self, topic: &str, list: StreamId) {
+        let mut streams = self.streams();
+        if streams.len() >= KEPT_MAX {
+            streams.clear();
+        }
+        let before = streams.insert(topic.to_owned(), list);
+        drop(streams);
+        if before != Some(list) {
+            self.tell([Command::Look(topic.to_owned())]);
+        }
+    }
+
+    fn kept(&self, list: StreamId, publisher: &str) -> Option<Last> {
+        self.numbers().get(&(list, publisher.to_owned())).copied()
+    }
+
+    fn keep(&self, list: StreamId, publisher: &str, last: Last) {
+        let mut numbers = self.numbers();
+        if numbers.len() >= KEPT_MAX {
+            numbers.clear();
+        }
+        numbers.insert((list, publisher.to_owned()), last);
+    }
+
+    fn unkeep(&self, list: StreamId, publisher: &str) {
+        self.numbers().remove(&(list, publisher.to_owned()));
+    }
+
+    /// Tells the thread that follows what to do, if it has a connection.
+    fn tell(&self, commands: impl IntoIterator<Item = Command>) {
+        let mut follower = self.follower();
+        let Some(writer) = follower.writer.clone() else { return };
+        follower.commands.extend(commands);
+        drop(follower);
+        writer.wake();
+    }
+}
+
+/// Why messages are not let go.
+fn no_letting_go() -> Refusal {
+    let text = "a broker with --nats lets no messages go: the numbers of publishers would go with \
+                them, and a publish could happen twice; take a topic a day, and delete old ones";
+    Refusal::Home { status: 501, text: text.to_owned() }
+}
+
+impl RemoteHome for NatsHome {
+    fn address(&self) -> &str {
+        &self.address
+    }
+
+    fn append(
+        &self,
+        publishes: &[Forwarded<'_>],
+        deadline: Instant,
+    ) -> Vec<Result<Receipt, Refusal>> {
+        self.publish(publishes, deadline)
+    }
+
+    fn create(&self, topic: &str, deadline: Instant) -> Result<StreamId, Refusal> {
+        if self.find(topic, deadline)?.is_some() {
+            return Err(Refusal::TopicExists);
+        }
+        let created = self.create_stream(topic, deadline)?.ok_or(Refusal::TopicExists)?;
+        self.remember(topic, created);
+        Ok(created)
+    }
+
+    fn delete(&self, topic: &str, deadline: Instant) -> Result<(), Refusal> {
+        let list = self.find(topic, deadline)?.ok_or(Refusal::NoTopic)?;
+        // Where it is gone already, this call may have been repeated.
+        self.delete_stream(list, deadline)?;
+        self.streams().remove(topic);
+        self.tell([Command::Look(topic.to_owned())]);
+        Ok(())
+    }
+
+    fn trim(&self, _: &str, _: Upto, _: Instant) -> Result<u64, Refusal> {
+        Err(no_letting_go())
+    }
+
+    fn set_bounds(&self, _: &str, _: &BoundsChange, _: Instant) -> Result<(), Refusal> {
+        Err(no_letting_go())
+    }
+
+    fn follow(&self, mirrors: &[MirrorEnd]) {
+        let copy = |mirror: &MirrorEnd| {
+            let MirrorEnd { topic, next, stream, digest } = mirror;
+            let topic = topic.clone();
+            Command::Follow(MirrorEnd { topic, next: *next, stream: *stream, digest: *digest })
+        };
+        self.tell(mirrors.iter().map(copy));
+    }
+
+    fn leave(&self, topic: &str) {
+        self.tell([Command::Leave(topic.to_owned())]);
+    }
+
+    fn listen(&self, handle: &mut dyn FnMut(Event<'_>)) -> Refusal {
+        let lost = self.follow_until_lost(handle);
+        *self.follower() = FollowerState::default();
+        lost
+    }
+
+    fn disconnect(&self) {
+        if let Some(writer) = self.follower().writer.clone() {
+            writer.close();
+        }
+    }
+
+    fn check_path(&self, _: &[String], _: Duration) -> Result<(), Refusal> {
+        // Servers have no home of their own.
+        Ok(())
+    }
+}

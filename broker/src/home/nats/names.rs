@@ -1,0 +1,95 @@
+//! Names in JetStream: what a topic, its list and its publishers are called there.
+//!
+//! The id of a list is part of the subjects of its messages. So a publish that means a list which
+//! was deleted finds nobody, and never lands in the one that took its place.
+
+use crate::store::stream::StreamId;
+use common::http::percent;
+
+/// How all names begin.
+#[derive(Debug, Clone)]
+pub(super) struct Names {
+    prefix: String,
+}
+
+impl Names {
+    /// Names that begin so.
+    pub(super) fn new(prefix: String) -> Names {
+        Names { prefix }
+    }
+
+    /// What all subjects match.
+    pub(super) fn everything(&self) -> String {
+        format!("{}.>", self.prefix)
+    }
+
+    /// The subject that the one stream of a topic holds. Nobody publishes to it.
+    pub(super) fn claim(&self, topic: &str) -> String {
+        format!("{}.t.{}", self.prefix, escape(topic))
+    }
+
+    /// The name of a list's stream.
+    pub(super) fn stream(&self, list: StreamId) -> String {
+        format!("{}-{list}", self.prefix)
+    }
+
+    /// The list whose stream has this name.
+    pub(super) fn list(&self, stream: &str) -> Option<StreamId> {
+        stream.strip_prefix(&self.prefix)?.strip_prefix('-')?.parse().ok()
+    }
+
+    /// The subjects of all messages of a list.
+    pub(super) fn messages(&self, list: StreamId) -> String {
+        format!("{}.m.{list}.>", self.prefix)
+    }
+
+    /// The subject of a list's messages without a number.
+    pub(super) fn unnumbered(&self, list: StreamId) -> String {
+        format!("{}.m.{list}.u", self.prefix)
+    }
+
+    /// The subject of a publisher's numbered messages; of all publishers' where it is `*`.
+    pub(super) fn numbered(&self, list: StreamId, publisher: &str) -> String {
+        let publisher = if publisher == "*" { publisher.to_owned() } else { escape(publisher) };
+        format!("{}.m.{list}.n.{publisher}", self.prefix)
+    }
+
+    /// Where the servers send the messages of a list once more.
+    pub(super) fn republished(&self, list: StreamId) -> String {
+        format!("{}.r.{list}.>", self.prefix)
+    }
+}
+
+/// The publisher whose numbered messages have this subject.
+pub(super) fn publisher(subject: &str) -> Option<String> {
+    let (before, last) = subject.rsplit_once('.')?;
+    let name = before.ends_with(".n").then(|| percent::decode(last, false))?;
+    name.ok().map(String::from)
+}
+
+/// A text as one part of a subject: what is not a letter, a digit, `_` or `-` is escaped.
+pub(super) fn escape(text: &str) -> String {
+    percent::encode(text).replace('.', "%2E").replace('~', "%7E")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_is_one_part_of_a_subject_and_comes_back() {
+        let names = Names::new("ps".to_owned());
+        let list: StreamId = "5200324a7302a56f".parse().unwrap();
+        assert_eq!(names.claim("a b/ü"), "ps.t.a%20b%2F%C3%BC");
+        for text in ["ann", "*", ">", "a.b", "a b", "%41", "ü", "..", "$JS", &"x".repeat(255)] {
+            let subject = format!("ps.m.{list}.n.{}", escape(text));
+            assert_eq!(subject.split('.').count(), 5, "{text}");
+            assert_eq!(publisher(&subject).as_deref(), Some(text));
+        }
+        assert_eq!(publisher(&names.unnumbered(list)), None);
+        assert_eq!(names.list(&names.stream(list)), Some(list));
+        for other in ["ps-places", "ps-", "px-5200324a7302a56f", "orders"] {
+            assert_eq!(names.list(other), None, "{other}");
+        }
+    }
+}

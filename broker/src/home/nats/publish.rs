@@ -1,0 +1,442 @@
+//! Publishing: exactly once where publishes are numbered, without a window and without a clock.
+//!
+//! A numbered message is stored with the place of the publisher's message before it, and the
+//! cluster stores it only if that is still the last. Every copy of a number carries the same
+//! place, so at most one of them is stored: of two brokers, of a broker that was killed, of one
+//! that repeats, however late it lands.
+//!
+//! Publishes that arrive together are stored together, in one round trip: up to
+//! [`BATCH_COUNT_MAX`] messages, all of them or none.
+
+use super::api::{ApiError, Last, Reason, unanswered};
+use super::names::escape;
+use super::{NatsHome, wire};
+use crate::home::remote::Forwarded;
+use crate::refusal::Refusal;
+use crate::store::admission::Receipt;
+use crate::store::batch::{Publish, Sequence};
+use crate::store::entry::Entry;
+use crate::store::sequences::{Sequences, Verdict};
+use crate::store::stream::StreamId;
+use common::json::{self, Value};
+use common::random::random;
+use std::fmt::Write as _;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The most messages that the servers store together.
+const BATCH_COUNT_MAX: usize = 1000;
+
+/// How long a publish may be without an answer: then nobody knows whether it was stored.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Before a publish is tried again that was not stored.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Publishes of one publisher to one topic that follow one another: in effect, one publish.
+struct Group<'a> {
+    publishes: &'a [Forwarded<'a>],
+    topic: &'a str,
+    /// The name and the first number, where they are numbered.
+    numbered: Option<(&'a str, Sequence)>,
+    entries: Vec<&'a str>,
+}
+
+/// Where the messages of a group are.
+#[derive(Default)]
+struct Placed {
+    stream: Option<StreamId>,
+    is_created: bool,
+    /// The messages from this one on, so many of them, begin at this offset.
+    runs: Vec<(usize, usize, u64)>,
+    /// The publisher's last message, where the group is numbered.
+    last: Last,
+}
+
+/// What has become of messages that were sent.
+enum Sent {
+    /// The last of them stands at this sequence.
+    Stored(u64),
+    /// They were not stored, and may be sent again.
+    NotNow(String),
+    /// They were not stored: nobody holds their subject.
+    NoStream,
+    Refused(Refusal),
+}
+
+impl<'a> Group<'a> {
+    /// Takes the publishes at the front that are in effect one.
+    fn first(publishes: &'a [Forwarded<'a>]) -> Option<(Group<'a>, &'a [Forwarded<'a>])> {
+        let (first, _) = publishes.first()?;
+        let mut count = 0;
+        let goes_on = |(publish, entries): &&Forwarded<'_>| {
+            let is_first = count == 0;
+            let is_same = *publish.topic == *first.topic
+                && match (&first.numbered, &publish.numbered) {
+                    (None, None) => true,
+                    (Some((by, number)), Some((name, next))) => {
+                        by == name && (is_first || *next == number.later(count as u64))
+                    }
+                    _ => false,
+                };
+            count += entries.len();
+            is_first || (is_same && count <= BATCH_COUNT_MAX && !entries.is_empty())
+        };
+        let length = publishes.iter().take_while(goes_on).count();
+        let (these, rest) = publishes.split_at_checked(length)?;
+        let numbered = first.numbered.as_ref().map(|(by, number)| (by.as_str(), *number));
+        let entries = these.iter().flat_map(|(_, entries)| entries.iter().map(String::as_str));
+        let entries = entries.collect();
+        Some((Group { publishes: these, topic: &first.topic, numbered, entries }, rest))
+    }
+}
+
+impl NatsHome {
+    /// Appends publishes: one answer for each.
+    pub(super) fn publish<'a>(
+        &self,
+        mut publishes: &'a [Forwarded<'a>],
+        deadline: Instant,
+    ) -> Vec<Result<Receipt, Refusal>> {
+        let mut answers = Vec::with_capacity(publishes.len());
+        while let Some((group, rest)) = Group::first(publishes) {
+            publishes = rest;
+            let placed = self.place(&group, deadline);
+            let mut from = 0;
+            for (publish, _) in group.publishes {
+                let answer = placed.as_ref().map_err(Clone::clone);
+                answers.push(
+                    answer.and_then(|placed| self.receipt(&group, placed, publish, from, deadline)),
+                );
+                from += publish.count;
+            }
+        }
+        answers
+    }
+
+    /// Sees to it that the messages of a group are in the cluster.
+    fn place(&self, group: &Group<'_>, deadline: Instant) -> Result<Placed, Refusal> {
+        let count = group.entries.len();
+        if group.numbered.is_none() && count > BATCH_COUNT_MAX {
+            let text = format!(
+                "NATS stores at most {BATCH_COUNT_MAX} messages together: send fewer, or number \
+                 them with 'publisher', 'epoch' and 'sequence'"
+            );
+            return Err(Refusal::Home { status: 413, text });
+        }
+        let mut placed = Placed::default();
+        loop {
+            let (stream, is_created) = self.open(group.topic, deadline)?;
+            if placed.stream.is_some_and(|before| before != stream) {
+                // What was stored of it went with the list.
+                placed = Placed::default();
+            }
+            placed.is_created |= is_created;
+            placed.stream = Some(stream);
+            let skip = match group.numbered {
+                None => placed.runs.iter().map(|run| run.1).sum(),
+                Some((publisher, number)) => {
+                    match self.judge(stream, publisher, number, count, deadline)? {
+                        Some((last, skip)) => {
+                            placed.last = last;
+                            skip
+                        }
+                        // It was not up to date.
+                        None => continue,
+                    }
+                }
+            };
+            let rest = group.entries.get(skip..).unwrap_or_default();
+            let rest = rest.get(..BATCH_COUNT_MAX).unwrap_or(rest);
+            if rest.is_empty() {
+                return Ok(placed);
+            }
+            let numbered = group
+                .numbered
+                .map(|(publisher, number)| (publisher, number.later(skip as u64), placed.last.at));
+            let why = match self.send(stream, numbered, rest, deadline) {
+                Sent::Stored(at) => {
+                    placed.runs.push((skip, rest.len(), at.saturating_sub(rest.len() as u64)));
+                    if let Some((publisher, number, _)) = numbered {
+                        let number = Some(number.later(rest.len() as u64 - 1));
+                        self.keep(stream, publisher, Last { at, number });
+                    }
+                    continue;
+                }
+                Sent::Refused(refusal) => {
+                    self.forget(group, stream);
+                    return Err(refusal);
+                }
+                Sent::NoStream => {
+                    self.streams().remove(group.topic);
+                    "no server leads the stream of the topic".to_owned()
+                }
+                Sent::NotNow(why) => why,
+            };
+            self.forget(group, stream);
+            if Instant::now() + PAUSE >= deadline {
+                return Err(unanswered(&why));
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// The list of a topic, which is created if need be; says whether it was.
+    fn open(&self, topic: &str, deadline: Instant) -> Result<(StreamId, bool), Refusal> {
+        if let Some(stream) = self.streams().get(topic) {
+            return Ok((*stream, false));
+        }
+        let (found, is_created) = match self.find(topic, deadline)? {
+            Some(stream) => (stream, false),
+            None => match self.create_stream(topic, deadline)? {
+                Some(stream) => (stream, true),
+                // Somebody else was quicker.
+                None => match self.find(topic, deadline)? {
+                    Some(stream) => (stream, false),
+                    None => return Err(unanswered("the topic was deleted meanwhile")),
+                },
+            },
+        };
+        self.remember(topic, found);
+        Ok((found, is_created))
+    }
+
+    /// Judges the messages of a publisher: gives its last message, and how many of these are there
+    /// already. Nothing where what was kept of it had to be forgotten.
+    fn judge(
+        &self,
+        stream: StreamId,
+        publisher: &str,
+        number: Sequence,
+        count: usize,
+        deadline: Instant,
+    ) -> Result<Option<(Last, usize)>, Refusal> {
+        let kept = self.kept(stream, publisher);
+        let last = match kept {
+            Some(last) => last,
+            None => match self.last(stream, publisher, deadline)? {
+                Some(last) => last,
+                None => {
+                    // The stream is gone.
+                    self.streams().retain(|_, list| *list != stream);
+                    return Ok(None);
+                }
+            },
+        };
+        let known = last.number.map(|number| Sequences::new(number.later(1), 0));
+        match Sequences::judge(known.as_ref(), number, count as u64) {
+            Ok(Verdict::Append { skip }) => {
+                self.keep(stream, publisher, last);
+                Ok(Some((last, usize::try_from(skip).unwrap_or(count))))
+            }
+            Ok(Verdict::Duplicate { .. }) => {
+                self.keep(stream, publisher, last);
+                Ok(Some((last, count)))
+            }
+            Err(_) if kept.is_some() => {
+                self.unkeep(stream, publisher);
+                Ok(None)
+            }
+            Err(refusal) => {
+                // A publisher that is refused begins a new epoch: that has to be true.
+                self.vouch(stream, deadline)?;
+                let is_same = self.last(stream, publisher, deadline)? == Some(last);
+                if is_same { Err(refusal) } else { Ok(None) }
+            }
+        }
+    }
+
+    /// Sends messages, and waits for the word of the cluster.
+    fn send(
+        &self,
+        stream: StreamId,
+        numbered: Option<(&str, Sequence, u64)>,
+        entries: &[&str],
+        deadline: Instant,
+    ) -> Sent {
+        let live = match self.requests.live(deadline) {
+            Ok(live) => live,
+            Err(unusable) => return Sent::Refused(unanswered(&unusable.reason)),
+        };
+        let subject = match numbered {
+            Some((publisher, ..)) => self.names.numbered(stream, publisher),
+            None => self.names.unnumbered(stream),
+        };
+        let until = deadline.min(Instant::now() + ANSWER_TIMEOUT);
+        let answer = live.request(until, |reply, out| {
+            let batch = (entries.len() > 1).then(|| format!("{:016x}", random()));
+            let mut headers = String::new();
+            for (index, entry) in entries.iter().enumerate() {
+                let Entry { message, publisher, .. } = Entry::of(entry);
+                headers.clear();
+                // A string takes all that is written to it.
+                let _ = match (numbered, publisher) {
+                    (Some((_, first, _)), _) => {
+                        let Sequence { epoch, sequence } = first.later(index as u64);
+                        write!(headers, "N: {epoch} {sequence}\r\n")
+                    }
+                    (None, Some(name)) => write!(headers, "P: {}\r\n", escape(name)),
+                    (None, None) => Ok(()),
+                };
+                if let (Some((.., at)), 0) = (numbered, index) {
+                    let _ = write!(headers, "Nats-Expected-Last-Subject-Sequence: {at}\r\n");
+                }
+                let is_last = index + 1 == entries.len();
+                if let Some(batch) = &batch {
+                    let place = index + 1;
+                    let _ = write!(headers, "Nats-Batch-Id: {batch}\r\n");
+                    let _ = write!(headers, "Nats-Batch-Sequence: {place}\r\n");
+                    headers.push_str(if is_last { "Nats-Batch-Commit: 1\r\n" } else { "" });
+                }
+                let reply = is_last.then_some(reply);
+                wire::publish(out, &subject, reply, &headers, message.as_bytes());
+            }
+        });
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(lost) => return Sent::Refused(unanswered(&lost.0)),
+        };
+        if answer.status() == Some(503) {
+            return Sent::NoStream;
+        }
+        let Ok(answer) = json::parse(&answer.payload) else {
+            return Sent::Refused(unanswered("its answer makes no sense"));
+        };
+        match (ApiError::of(&answer), answer.get("seq").and_then(Value::as_u64)) {
+            (None, Some(at)) => Sent::Stored(at),
+            (Some(error), _) => match error.reason() {
+                Reason::NoStream => Sent::NoStream,
+                Reason::Passing => Sent::NotNow(error.refusal().to_string()),
+                Reason::NotHere => {
+                    live.retire();
+                    Sent::NotNow(error.refusal().to_string())
+                }
+                _ => Sent::Refused(error.refusal()),
+            },
+            (None, None) => Sent::Refused(unanswered("its answer makes no sense")),
+        }
+    }
+
+    /// The answer to one publish of a group, whose first message is the group's `from`.
+    fn receipt(
+        &self,
+        group: &Group<'_>,
+        placed: &Placed,
+        publish: &Publish,
+        from: usize,
+        deadline: Instant,
+    ) -> Result<Receipt, Refusal> {
+        let stream = placed.stream.unwrap_or(StreamId::NONE);
+        let end = from + publish.count;
+        let mut offset = None;
+        let mut appended = 0;
+        for &(begin, count, at) in &placed.runs {
+            let (begin_here, end_here) = (begin.max(from), (begin + count).min(end));
+            if begin_here < end_here {
+                offset = offset.or(Some(at + (begin_here - begin) as u64));
+                appended += (end_here - begin_here) as u64;
+            }
+        }
+        let duplicate = appended == 0 && publish.count > 0;
+        if let (Some((publisher, first)), true) = (group.numbered, duplicate) {
+            let number = first.later(from as u64);
+            offset = self.offset_of(stream, publisher, number, placed.last, deadline)?;
+        }
+        let created = placed.is_created && from == 0;
+        let durable = self.is_durable;
+        Ok(Receipt { stream, offset, appended, duplicate, created, durable })
+    }
+
+    /// The offset of a number that is there; nothing where its message is not.
+    ///
+    /// Messages of one publisher that were stored together stand together, so the first guess is
+    /// mostly right. Then it is looked for by halves.
+    fn offset_of(
+        &self,
+        stream: StreamId,
+        publisher: &str,
+        number: Sequence,
+        last: Last,
+        deadline: Instant,
+    ) -> Result<Option<u64>, Refusal> {
+        if last.number == Some(number) {
+            return Ok(last.at.checked_sub(1));
+        }
+        let between = last.number.map_or(0, |it| it.sequence.saturating_sub(number.sequence));
+        let (mut low, mut high) = (1, last.at);
+        let mut middle = last.at.saturating_sub(between).max(low);
+        while low < high {
+            let found = self.first_from(stream, publisher, middle, deadline)?.unwrap_or_default();
+            match found.number {
+                Some(there) if there == number => return Ok(found.at.checked_sub(1)),
+                Some(there) if (there.epoch, there.sequence) < (number.epoch, number.sequence) => {
+                    low = found.at + 1;
+                }
+                // The one that is looked for is none of those from here on.
+                _ => high = middle,
+            }
+            middle = low + high.saturating_sub(low) / 2;
+        }
+        Ok(None)
+    }
+
+    /// Forgets what is known of a group's publisher.
+    fn forget(&self, group: &Group<'_>, stream: StreamId) {
+        if let Some((publisher, _)) = group.numbered {
+            self.unkeep(stream, publisher);
+        }
+    }
+}
+
+/// The message of a numbered publish fits where the message fits: headers have their own room.
+pub(super) const HEADERS_SIZE_MAX: usize = 1024;
+
+const _: () = assert!(HEADERS_SIZE_MAX > 3 * common::limits::PEER_NAME_SIZE_MAX + 200);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::batch::{Batch, Publisher};
+
+    fn groups(batch: &Batch) -> Vec<(usize, usize)> {
+        let mut entries = batch.entries.as_slice();
+        let forwarded: Vec<Forwarded<'_>> = batch
+            .publishes
+            .iter()
+            .map(|publish| {
+                let (these, rest) = entries.split_at(publish.count);
+                entries = rest;
+                (publish, these)
+            })
+            .collect();
+        let (mut rest, mut found) = (forwarded.as_slice(), Vec::new());
+        while let Some((group, others)) = Group::first(rest) {
+            found.push((group.publishes.len(), group.entries.len()));
+            rest = others;
+        }
+        found
+    }
+
+    #[test]
+    fn publishes_that_follow_one_another_are_stored_together() {
+        let mut batch = Batch::default();
+        let mut add = |topic: &str, by: Option<(&str, u64, u64)>, count: usize| {
+            let publisher = by.map(|(name, epoch, sequence)| Publisher {
+                name,
+                sequence: Some(Sequence { epoch, sequence }),
+            });
+            batch.publish(topic, publisher, std::iter::repeat_n("m", count), 10).unwrap();
+        };
+        add("t", Some(("ann", 1, 0)), 2);
+        add("t", Some(("ann", 1, 2)), 1);
+        add("t", Some(("ann", 1, 4)), 1); // A gap.
+        add("t", Some(("bob", 1, 5)), 1);
+        add("u", None, 1);
+        add("u", None, 998);
+        add("u", None, 1);
+        add("u", None, 1); // One too many.
+        add("u", None, 2000);
+        add("u", None, 1);
+        assert_eq!(groups(&batch), [(2, 3), (1, 1), (1, 1), (3, 1000), (1, 1), (1, 2000), (1, 1)]);
+    }
+}

@@ -1,0 +1,130 @@
+//! Whether a cluster can be the home of topics: found out before a broker serves.
+
+use super::api::{about, streams};
+use super::connection::{Credentials, Servers, Unusable};
+use super::names::Names;
+use super::publish::HEADERS_SIZE_MAX;
+use super::requests::Requests;
+use super::{NatsHome, wire};
+use common::json;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long the start may take for each question.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// How many servers of a cluster store a topic, unless something else is said.
+const REPLICAS: u64 = 3;
+
+/// What a message and its headers may have where no server has said it yet; NATS's own default.
+const PAYLOAD_SIZE_MAX: usize = 1 << 20;
+
+/// Which cluster, and how it is used.
+pub(crate) struct Settings {
+    /// `HOST:PORT` of each server.
+    pub(crate) servers: Vec<String>,
+    /// How many servers store each topic, where that was said.
+    pub(crate) replicas: Option<u64>,
+    /// How the names of streams and subjects begin.
+    pub(crate) prefix: String,
+    /// Whether the servers sync before they acknowledge.
+    pub(crate) is_synced: bool,
+}
+
+/// Why the cluster cannot be the home of topics: one line for the user.
+type Unfit = String;
+
+impl NatsHome {
+    /// The cluster that the settings name. Where no server is there, it is as if they were about to
+    /// come.
+    pub(crate) fn new(settings: Settings) -> Result<NatsHome, Unfit> {
+        let Settings { servers, replicas, prefix, is_synced } = settings;
+        let address = servers.join(",");
+        let servers = Arc::new(Servers::new(servers, Credentials::given()));
+        let info = match servers.open() {
+            Ok(link) => Some(link.info),
+            Err(Unusable { is_lasting: false, .. }) => None,
+            Err(Unusable { reason, .. }) => return Err(reason),
+        };
+        let is_clustered = info.as_ref().is_none_or(|info| info.is_clustered);
+        if replicas.is_some_and(|replicas| replicas > 1) && !is_clustered {
+            return Err(format!(
+                "{address} is a single server, which cannot store each topic several times: \
+                 start it in a cluster, or the broker with --nats-replicas 1"
+            ));
+        }
+        let payload_max = info.as_ref().map_or(PAYLOAD_SIZE_MAX, |info| info.payload_max);
+        let home = NatsHome {
+            address,
+            requests: Requests::new(Arc::clone(&servers)),
+            servers,
+            names: Names::new(prefix),
+            replicas: replicas.unwrap_or(if is_clustered { REPLICAS } else { 1 }),
+            is_durable: is_synced,
+            message_size_max: payload_max.saturating_sub(HEADERS_SIZE_MAX),
+            streams: Default::default(),
+            numbers: Default::default(),
+            follower: Default::default(),
+        };
+        if info.is_some() {
+            home.check()?;
+        }
+        Ok(home)
+    }
+
+    /// The longest message that the servers take.
+    pub(crate) fn message_size_max(&self) -> usize {
+        self.message_size_max
+    }
+
+    /// Where messages are kept, for people.
+    pub(crate) fn description(&self) -> String {
+        let (address, replicas) = (&self.address, self.replicas);
+        let plural = if replicas == 1 { "copy" } else { "copies" };
+        let sync = if self.is_durable { "synced" } else { "synced by and by" };
+        format!("in NATS at {address}: {replicas} {plural} of each message, {sync}")
+    }
+
+    /// Whether JetStream works for this account, and no foreign stream is in the way.
+    fn check(&self) -> Result<(), Unfit> {
+        let deadline = Instant::now() + PATIENCE;
+        let account = self.ask("INFO", b"", deadline, |_| Some(()));
+        match account {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(format!("{}: {}", self.address, error.refusal())),
+            // A cluster that is starting has no leader yet.
+            Err(_) => return self.answers(deadline + PATIENCE),
+        }
+        let everything = about(&self.names.everything());
+        let foreign = self.ask("STREAM.NAMES", &everything, deadline + PATIENCE, |answer| {
+            let is_own = |name: &str| self.names.list(name).is_some();
+            Some(streams(answer).find(|name| !is_own(name)).map(str::to_owned))
+        });
+        match foreign {
+            Ok(Ok(Some(name))) => Err(format!(
+                "{}: the stream {name:?}, which is not this broker's, holds subjects below {}: \
+                 choose other names with --nats-prefix",
+                self.address,
+                self.names.everything()
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether anybody answers for JetStream.
+    fn answers(&self, deadline: Instant) -> Result<(), Unfit> {
+        let Ok(live) = self.requests.live(deadline) else { return Ok(()) };
+        let answer = live.request(deadline, |reply, out| {
+            wire::publish(out, "$JS.API.INFO", Some(reply), "", b"");
+        });
+        match answer {
+            Ok(message) if message.status() == Some(503) => {
+                Err(format!("{}: JetStream is off for this account", self.address))
+            }
+            Ok(message) if json::parse(&message.payload).is_err() => {
+                Err(format!("{}: this is no NATS server", self.address))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! NATS's text protocol as bytes: what a server says is parsed, what a client says is written.
+//!
+//! # Guarantee
+//!
+//! No I/O: whatever the bytes are cut into, the same operations come out, and nothing is taken
+//! from an operation that has not wholly arrived.
+
+use common::bytes::write_decimal;
+use std::str;
+
+/// The longest line of a server: INFO names every other server.
+const LINE_SIZE_MAX: usize = 64 << 10;
+
+/// The largest message with its headers: an answer of the API holds a message as base64.
+const MESSAGE_SIZE_MAX: usize = 16 << 20;
+
+/// What a server says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Operation {
+    /// What the server is, as JSON.
+    Info(String),
+    Message(Message),
+    Ping,
+    Pong,
+    /// A word that asks for nothing.
+    Ok,
+    /// What the server complains of.
+    Error(String),
+}
+
+/// A message, with headers or without.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Message {
+    pub(super) subject: String,
+    /// The subscription that it came by.
+    pub(super) sid: u64,
+    /// As they came: a version and perhaps a status, then a line for each.
+    headers: String,
+    pub(super) payload: Vec<u8>,
+}
+
+/// What no server says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Malformed;
+
+impl Message {
+    /// The status, where this is an answer without content.
+    pub(super) fn status(&self) -> Option<u16> {
+        self.headers.lines().next()?.split(' ').nth(1)?.parse().ok()
+    }
+
+    /// The value of a header.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        header(&self.headers, name)
+    }
+
+    /// A header that is a number.
+    pub(super) fn number(&self, name: &str) -> Option<u64> {
+        self.header(name)?.parse().ok()
+    }
+}
+
+/// The value of a header among others.
+pub(super) fn header<'h>(headers: &'h str, name: &str) -> Option<&'h str> {
+    let mut lines = headers.lines().skip(1).filter_map(|line| line.split_once(':'));
+    lines.find(|(key, _)| *key == name).map(|(_, value)| value.trim())
+}
+
+/// Takes the first operation from the front of `input`, and says how many bytes it has; nothing
+/// where it has not wholly arrived.
+pub(super) fn parse(input: &[u8]) -> Result<Option<(Operation, usize)>, Malformed> {
+    let line = input.get(..LINE_SIZE_MAX).unwrap_or(input);
+    let Some(end) = line.windows(2).position(|pair| pair == b"\r\n") else {
+        return if input.len() < LINE_SIZE_MAX { Ok(None) } else { Err(Malformed) };
+    };
+    let line = line.get(..end).and_then(|line| str::from_utf8(line).ok()).ok_or(Malformed)?;
+    let (word, rest) = line.split_once([' ', '\t']).unwrap_or((line, ""));
+    let operation = match word.to_ascii_uppercase().as_str() {
+        "MSG" => return message(rest, false, input, end + 2),
+        "HMSG" => return message(rest, true, input, end + 2),
+        "INFO" => Operation::Info(rest.to_owned()),
+        "PING" => Operation::Ping,
+        "PONG" => Operation::Pong,
+        "+OK" => Operation::Ok,
+        "-ERR" => Operation::Error(rest.trim().trim_matches('\'').to_owned()),
+        _ => return Err(Malformed),
+    };
+    Ok(Some((operation, end + 2)))
+}
+
+/// A message whose line is `line` and whose content begins at `start`.
+fn message(
+    line: &str,
+    has_headers: bool,
+    input: &[u8],
+    start: usize,
+) -> Result<Option<(Operation, usize)>, Malformed> {
+    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+    let (subject, sid, head, size) = match (has_headers, fields.as_slice()) {
+        (false, [subject, sid, size] | [subject, sid, _, size]) => (subject, sid, "0", size),
+        (true, [subject, sid, head, size] | [subject, sid, _, head, size]) => {
+            (subject, sid, *head, size)
+        }
+        _ => return Err(Malformed),
+    };
+    let number = |text: &str| text.parse::<usize>().map_err(|_| Malformed);
+    let (head, size) = (number(head)?, number(size)?);
+    if head > size || size > MESSAGE_SIZE_MAX {
+        return Err(Malformed);
+    }
+    let Some(content) = input.get(start..start + size + 2) else { return Ok(None) };
+    let content = content.strip_suffix(b"\r\n").ok_or(Malformed)?;
+    let (headers, payload) = content.split_at_checked(head).ok_or(Malformed)?;
+    let message = Message {
+        subject: (*subject).to_owned(),
+        sid: sid.parse().map_err(|_| Malformed)?,
+        headers: String::from_utf8_lossy(headers).into_owned(),
+        payload: payload.to_vec(),
+    };
+    Ok(Some((Operation::Message(message), start + size + 2)))
+}
+
+/// Writes a publish. `headers` are lines, each with its end.
+pub(super) fn publish(
+    out: &mut Vec<u8>,
+    subject: &str,
+    reply: Option<&str>,
+    headers: &str,
+    payload: &[u8],
+) {
+    const VERSION: &str = "NATS/1.0\r\n";
+    out.extend_from_slice(if headers.is_empty() { b"PUB " } else { b"HPUB " });
+    for word in [Some(subject), reply].into_iter().flatten() {
+        out.extend_from_slice(word.as_bytes());
+        out.push(b' ');
+    }
+    let mut head = 0;
+    if !headers.is_empty() {
+        head = VERSION.len() + headers.len() + 2;
+        write_decimal(out, head as u64);
+        out.push(b' ');
+    }
+    write_decimal(out, (head + payload.len()) as u64);
+    out.extend_from_slice(b"\r\n");
+    if !headers.is_empty() {
+        out.extend_from_slice(VERSION.as_bytes());
+        out.extend_from_slice(headers.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(payload);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes a subscription.
+pub(super) fn subscribe(out: &mut Vec<u8>, subject: &str, sid: u64) {
+    out.extend_from_slice(format!("SUB {subject} {sid}\r\n").as_bytes());
+}
+
+/// Writes the end of a subscription.
+pub(super) fn unsubscribe(out: &mut Vec<u8>, sid: u64) {
+    out.extend_from_slice(format!("UNSUB {sid}\r\n").as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headed(head: &str, payload: &str) -> String {
+        let (head_size, size) = (head.len(), head.len() + payload.len());
+        format!("HMSG a.b 9 _INBOX.x.2 {head_size} {size}\r\n{head}{payload}\r\n")
+    }
+
+    /// Every operation of some bytes that arrive in two pieces.
+    fn operations(input: &[u8], cut: usize) -> Vec<Operation> {
+        let (mut found, mut from) = (Vec::new(), 0);
+        for end in [cut, input.len()] {
+            while let Some((operation, size)) = parse(&input[from..end]).unwrap() {
+                found.push(operation);
+                from += size;
+            }
+        }
+        assert_eq!(from, input.len());
+        found
+    }
+
+    #[test]
+    fn operations_are_the_same_wherever_their_bytes_are_cut() {
+        let mut input = "INFO {\"max_payload\":1048576} \r\nPING\r\nPONG\r\n+OK\r\n\
+                         -ERR 'Authorization Violation'\r\nMSG a.b 7 5\r\nhe\r\no\r\n\
+                         msg a.b 7 _INBOX.x.1 0\r\n\r\n"
+            .to_owned();
+        input += &headed("NATS/1.0\r\nN: 3 14\r\n\r\n", "hi");
+        input += &headed("NATS/1.0 503 No Responders\r\n\r\n", "");
+        let input = input.into_bytes();
+        let whole = operations(&input, input.len());
+        assert_eq!(whole.len(), 9);
+        assert_eq!(whole[4], Operation::Error("Authorization Violation".to_owned()));
+        let [.., Operation::Message(numbered), Operation::Message(status)] = whole.as_slice()
+        else {
+            panic!("{whole:?}");
+        };
+        assert_eq!((numbered.header("N"), numbered.status()), (Some("3 14"), None));
+        assert_eq!((numbered.payload.as_slice(), numbered.sid), (&b"hi"[..], 9));
+        assert_eq!((status.status(), status.payload.len()), (Some(503), 0));
+        for cut in 0..input.len() {
+            assert_eq!(operations(&input, cut), whole, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn what_no_server_says_is_refused_and_nothing_waits_for_ever() {
+        for bad in [
+            "HELLO\r\n",
+            "MSG a\r\n",
+            "MSG a x 1\r\na\r\n",
+            "MSG a 1 -1\r\n",
+            "MSG a 1 99999999999\r\n",
+            "HMSG a 1 5 4\r\nabcd\r\n",
+            "MSG a 1 1\r\nabc\r\n",
+            "\u{0}\r\n",
+        ] {
+            assert_eq!(parse(bad.as_bytes()), Err(Malformed), "{bad:?}");
+        }
+        assert_eq!(parse(&[b'a'; LINE_SIZE_MAX - 1]), Ok(None));
+        assert_eq!(parse(&[b'a'; LINE_SIZE_MAX]), Err(Malformed));
+    }
+
+    #[test]
+    fn publishes_are_written_with_the_sizes_of_what_follows() {
+        let mut out = Vec::new();
+        publish(&mut out, "a", None, "", b"hi");
+        publish(&mut out, "a.b", Some("_INBOX.x"), "N: 0 1\r\n", b"hi");
+        let text = "PUB a 2\r\nhi\r\n\
+                    HPUB a.b _INBOX.x 20 22\r\nNATS/1.0\r\nN: 0 1\r\n\r\nhi\r\n";
+        assert_eq!(str::from_utf8(&out), Ok(text));
+    }
+}

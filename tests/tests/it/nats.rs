@@ -1,0 +1,434 @@
+//! Brokers before NATS servers, whatever happens to either.
+
+use crate::brokers::{Crowd, Reader, number, succeed, wait_for_success};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+use tests::raw::{Answer, Raw};
+use tests::wait::{DEADLINE, wait_until};
+use tests::{Folder, NatsServers, Process, Stopped, System, program, publish_body, tools};
+
+/// A broker before these servers.
+fn broker_of(servers: &NatsServers) -> System {
+    System::start_with(&["--nats", &servers.addresses()])
+}
+
+/// Publishes numbered messages through a broker.
+fn publish(broker: &System, epoch: u64, sequence: u64, messages: &[String]) -> Answer {
+    let messages: Vec<String> = messages.iter().map(|message| format!("\"{message}\"")).collect();
+    let messages = messages.join(",");
+    let body = format!(
+        "{{\"topic\":\"t\",\"messages\":[{messages}],\"publisher\":\"ann\",\"epoch\":{epoch},\
+         \"sequence\":{sequence}}}"
+    );
+    broker.request("POST", "/publish", body)
+}
+
+fn lines(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("m{number}")).collect()
+}
+
+/// Starts a broker that has to end at once, and gives what it says.
+fn refused(arguments: &[&str], environment: &[(&str, &str)]) -> String {
+    let mut command = program::command("broker");
+    command.args(["--port", "0"]).args(arguments).envs(environment.iter().copied());
+    let mut broker = Process::start("broker", command, &Folder::temporary("broker"));
+    assert_eq!(broker.wait().code(), Some(1));
+    broker.errors()
+}
+
+#[test]
+fn every_door_of_a_broker_leads_to_the_servers_and_to_the_other_brokers() {
+    let Some(servers) = NatsServers::start(1) else { return };
+    let (one, other) = (broker_of(&servers), broker_of(&servers));
+    let mut channel = Raw::connect(&other.address());
+    channel.send("{\"command\":\"SUBSCRIBE\",\"args\":{\"channel\":\"t\"}}");
+    assert_eq!(channel.line(), "{\"type\":\"SUBSCRIBE\",\"channel\":\"t\",\"count\":1}");
+    let mut text = Raw::connect(&other.address());
+    text.send("SUBSCRIBE t ann\nnonsense\n");
+    assert!(text.line().starts_with("ERROR "));
+
+    one.publish("t", "over HTTP");
+    assert!(channel.line().ends_with("\"message\":\"over HTTP\"}"));
+    assert!(text.line().starts_with("DELIVER t over HTTP - "));
+    text.send("PUBLISH t over text ann\n");
+    assert!(channel.line().ends_with("\"message\":\"over text\"}"));
+    channel
+        .send("{\"command\":\"PUBLISH\",\"args\":{\"channel\":\"t\",\"message\":\"by channel\"}}");
+    assert!(channel.line().ends_with("\"message\":\"by channel\"}"));
+    succeed(&one, "{\"command\":\"publish\",\"topic\":\"t\",\"message\":\"by topic\"}");
+    let bulk = one.request("POST", "/topics/t", "one\ntwo\n");
+    assert!(bulk.text().contains("\"offset\":4,\"appended\":2"), "{}", bulk.text());
+    let all = ["over HTTP", "over text", "by channel", "by topic", "one", "two"];
+    for broker in [&one, &other, &broker_of(&servers)] {
+        wait_until(DEADLINE, "the topic", || broker.messages("t") == all);
+    }
+    assert_eq!(one.get("/topics/t").text(), other.get("/topics/t").text(), "offsets and digest");
+    let as_json = "/messages?topic=t&format=json";
+    assert_eq!(one.get(as_json).text(), other.get(as_json).text(), "times and publishers");
+    assert!(one.get(as_json).text().contains("\"publisher\":\"ann\""));
+}
+
+#[test]
+fn topics_are_created_once_and_deleted_everywhere_whatever_they_are_called() {
+    let Some(servers) = NatsServers::start(1) else { return };
+    let (one, other) = (broker_of(&servers), broker_of(&servers));
+    let long = "x".repeat(255);
+    for (path, name) in [("a%20b%2F%C3%BC", "a b/ü"), ("*.%3E", "*.>"), (&*long, &*long)] {
+        let path = format!("/topics/{path}");
+        assert_eq!(one.request("PUT", &path, "").status, 201, "{name}");
+        assert_eq!(other.request("PUT", &path, "").status, 200, "{name}");
+        assert_eq!(other.get(&path).status, 200, "an empty topic is there as well");
+        other.publish(name, "one");
+        assert_eq!(one.messages(name), ["one"]);
+        let mut reader = Raw::connect(&other.address());
+        reader.send(format!("{{\"command\":\"subscribe\",\"topic\":\"{name}\"}}"));
+        assert!(reader.line().contains("\"next\":1"));
+        assert_eq!(one.request("DELETE", &path, "").status, 204);
+        assert_eq!(one.get(&path).status, 404);
+        assert!(reader.line().contains("\"event\":\"deleted\""));
+        assert_eq!(other.request("DELETE", &path, "").status, 404);
+        one.publish(name, "new");
+        assert!(reader.line().contains("\"event\":\"reset\""));
+        assert!(reader.line().contains("\"offset\":0,\"message\":\"new\""));
+    }
+}
+
+#[test]
+fn a_number_is_stored_once_through_however_many_brokers_it_comes() {
+    let Some(servers) = NatsServers::start(1) else { return };
+    let brokers = [broker_of(&servers), broker_of(&servers)];
+    let appended = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for racer in 0..6 {
+            let (broker, appended) = (&brokers[racer % 2], &appended);
+            scope.spawn(move || {
+                for sequence in 0..50 {
+                    let answer = publish(broker, 1, sequence, &[format!("m{sequence}")]);
+                    assert_eq!(answer.status, 200, "{answer:?}");
+                    assert_eq!(number(answer.text(), "offset"), sequence, "{answer:?}");
+                    appended.fetch_add(number(answer.text(), "appended"), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    assert_eq!(appended.into_inner(), 50);
+    assert_eq!(brokers[0].messages("t"), lines(50));
+    let gap = publish(&brokers[1], 1, 60, &lines(1));
+    assert!(gap.status == 409 && gap.text().contains("\"expected\":50"), "{gap:?}");
+    assert_eq!(publish(&brokers[0], 2, 0, &lines(1)).status, 200);
+    let old = publish(&brokers[1], 1, 50, &lines(1));
+    assert!(old.status == 403 && old.text().contains("\"epoch\":2"), "{old:?}");
+}
+
+#[test]
+fn a_batch_is_stored_whole_and_a_large_one_of_a_publisher_is_gone_on_with() {
+    let Some(servers) = NatsServers::start(1) else { return };
+    let broker = broker_of(&servers);
+    let all = lines(2500);
+    let answer = publish(&broker, 1, 0, &all[..1500]);
+    assert!(answer.text().contains("\"offset\":0,\"appended\":1500"), "{}", answer.text());
+    let answer = publish(&broker, 1, 0, &all);
+    assert!(answer.text().contains("\"offset\":1500,\"appended\":1000"), "{}", answer.text());
+    for sequence in [0, 1, 1499, 2499] {
+        let place = usize::try_from(sequence).unwrap();
+        let again = publish(&broker, 1, sequence, &all[place..=place]);
+        assert!(again.text().contains("\"duplicate\":true"), "{}", again.text());
+        assert_eq!(number(again.text(), "offset"), sequence);
+    }
+    assert_eq!(broker.messages("t"), all);
+    let bulk = |count: usize| broker.request("POST", "/topics/u", lines(count).join("\n"));
+    assert_eq!(bulk(1000).status, 200);
+    let refused = bulk(1001);
+    assert!(refused.status == 413 && refused.text().contains("1000"), "{refused:?}");
+    assert_eq!(broker.messages("u").len(), 1000);
+}
+
+#[test]
+fn a_publish_that_lands_after_its_broker_was_killed_is_a_duplicate_through_another() {
+    let Some(mut servers) = NatsServers::start(1) else { return };
+    let (mut one, other) = (broker_of(&servers), broker_of(&servers));
+    for (first, count) in [(1, 1), (2, 3)] {
+        // Both follow the topic, and know the publisher.
+        for broker in [&one, &other] {
+            assert_eq!(publish(broker, 1, 0, &lines(1)).status, 200);
+        }
+        let messages = lines(count);
+        let stopped = Stopped::new(servers.process(0));
+        let mut client = Raw::connect(&one.address());
+        let quoted: Vec<String> = messages.iter().map(|it| format!("\"{it}\"")).collect();
+        client.send(format!(
+            "{{\"command\":\"publish\",\"topic\":\"t\",\"messages\":[{}],\"publisher\":\"ann\",\
+             \"epoch\":1,\"sequence\":{first}}}",
+            quoted.join(",")
+        ));
+        // Nothing tells when the broker has written what the server does not read.
+        thread::sleep(Duration::from_millis(300));
+        one.kill_broker();
+        drop(stopped);
+        wait_until(DEADLINE, "the late publish", || {
+            other.messages("t").len() == usize::try_from(first).unwrap() + count
+        });
+        let again = publish(&other, 1, first, &messages);
+        assert!(again.text().contains("\"duplicate\":true"), "{}", again.text());
+        assert_eq!(number(again.text(), "offset"), first);
+        one.start_broker();
+    }
+    assert_eq!(publish(&one, 1, 5, &lines(1)).status, 200);
+    assert_eq!(other.messages("t"), ["m0", "m0", "m0", "m1", "m2", "m0"]);
+}
+
+#[test]
+fn a_stream_that_somebody_deletes_is_told_to_readers_and_made_anew() {
+    let Some(servers) = NatsServers::start(1) else { return };
+    let (one, other) = (broker_of(&servers), broker_of(&servers));
+    assert_eq!(publish(&one, 1, 0, &lines(3)).status, 200);
+    assert_eq!(publish(&other, 1, 2, &["m2".to_owned()]).status, 200);
+    let before = one.get("/messages?topic=t").field("stream-id").unwrap().to_owned();
+    let mut reader = Raw::connect(&one.address());
+    reader.send("{\"command\":\"subscribe\",\"topic\":\"t\"}");
+    assert!(reader.line().contains("\"next\":3"));
+    let stream = servers.stream_of("t");
+    assert!(servers.ask(&format!("STREAM.DELETE.{stream}"), "").contains("\"success\":true"));
+    // This broker still means the old list, and must not land in another.
+    let answer = publish(&other, 1, 3, &lines(1));
+    assert!(answer.status == 409 && answer.text().contains("\"expected\":0"), "{answer:?}");
+    assert_eq!(publish(&other, 2, 0, &lines(1)).status, 200);
+    let told = [reader.line(), reader.line()];
+    assert!(told.iter().any(|line| line.contains("\"event\":\"reset\"")), "{told:?}");
+    wait_until(DEADLINE, "the new list", || one.messages("t") == ["m0"]);
+    let gone = one.get(&format!("/messages?topic=t&from=3&stream={before}"));
+    assert_eq!(gone.status, 410, "{gone:?}");
+}
+
+#[test]
+fn what_is_missed_is_read_from_the_stream_within_a_moment() {
+    let Some(servers) = NatsServers::start(1) else { return };
+    let (one, other) = (broker_of(&servers), broker_of(&servers));
+    one.publish("t", "m0");
+    assert_eq!(other.messages("t"), ["m0"]);
+    // Without this, every message is one that was lost on its way.
+    let stream = servers.stream_of("t");
+    servers.update(&stream, |config| {
+        let (before, rest) = config.split_once("\"republish\":{").unwrap();
+        format!("{before}{}", rest.split_once("},").unwrap().1)
+    });
+    let mut reader = Raw::connect(&other.address());
+    reader.send("{\"command\":\"subscribe\",\"topic\":\"t\"}");
+    assert!(reader.line().contains("\"next\":1"));
+    for round in 1..4 {
+        one.publish("t", &format!("m{round}"));
+        assert_eq!(one.messages("t").len(), round + 1, "read your own writes");
+        assert!(reader.line().contains(&format!("\"message\":\"m{round}\"")));
+    }
+}
+
+#[test]
+fn a_bound_that_somebody_sets_moves_the_first_offset_and_readers_are_told() {
+    let Some(servers) = NatsServers::start(1) else { return };
+    let (one, other) = (broker_of(&servers), broker_of(&servers));
+    one.publish_batch("t", lines(10).into_iter());
+    assert_eq!(other.messages("t"), lines(10));
+    let stream = servers.stream_of("t");
+    servers.update(&stream, |config| {
+        let config = config.replace("\"max_msgs\":-1", "\"max_msgs\":4");
+        config.replace("\"discard\":\"new\"", "\"discard\":\"old\"")
+    });
+    for broker in [&one, &other, &broker_of(&servers)] {
+        wait_until(DEADLINE, "the bound", || broker.messages("t") == lines(10)[6..]);
+        let gone = broker.get("/messages?topic=t&from=0");
+        assert_eq!((gone.status, gone.number("stream-first-offset")), (410, 6), "{gone:?}");
+    }
+    one.publish("t", "m10");
+    wait_until(DEADLINE, "the next", || other.messages("t").contains(&"m10".to_owned()));
+}
+
+#[test]
+fn what_no_broker_stores_stops_its_topic_and_no_other() {
+    let Some(servers) = NatsServers::start(1) else { return };
+    let broker = broker_of(&servers);
+    broker.publish("t", "one");
+    broker.publish("u", "one");
+    let id = servers.stream_of("t").replace("ps-", "");
+    servers.request(&format!("ps.m.{id}.u"), "", "two\nlines");
+    let named = || broker.request("POST", "/publish", publish_body("t", "three"));
+    wait_until(DEADLINE, "the topic to stop", || {
+        let answer = named();
+        answer.status == 502 && answer.text().contains("sequence 2")
+    });
+    broker.publish("u", "two");
+    assert_eq!(broker.messages("t"), ["one"]);
+    assert_eq!(broker.messages("u"), ["one", "two"]);
+}
+
+#[test]
+fn a_cluster_that_cannot_be_the_home_of_topics_is_refused_in_one_line() {
+    let settings = "authorization { user: ann, password: secret }";
+    let Some(servers) = NatsServers::start_with(1, settings, "") else { return };
+    let address = servers.addresses();
+    let wrong = [("NATS_USER", "ann"), ("NATS_PASSWORD", "wrong")];
+    let said = refused(&["--nats", &address], &wrong);
+    assert!(said.contains("Authorization Violation") && said.lines().count() == 1, "{said}");
+    let right = [("NATS_USER", "ann"), ("NATS_PASSWORD", "secret")];
+    let said = refused(&["--nats", &address, "--nats-replicas", "3"], &right);
+    assert!(said.contains("--nats-replicas 1"), "{said}");
+
+    let Some(servers) = NatsServers::start(1) else { return };
+    let foreign = "{\"name\":\"orders\",\"subjects\":[\"ps.>\"],\"no_ack\":true}";
+    assert!(!servers.ask("STREAM.CREATE.orders", foreign).contains("\"error\""));
+    let said = refused(&["--nats", &servers.addresses()], &[]);
+    assert!(said.contains("\"orders\"") && said.contains("--nats-prefix"), "{said}");
+    let broker = System::start_with(&["--nats", &servers.addresses(), "--nats-prefix", "px"]);
+    broker.publish("t", "one");
+
+    let mut command = tools::nats_server().unwrap();
+    let port = System::reserve().port().to_string();
+    command.args(["-a", "127.0.0.1", "-p", &port]);
+    let _without = Process::start("nats-server", command, &Folder::temporary("nats"));
+    let address = format!("127.0.0.1:{port}");
+    wait_until(DEADLINE, "the server", || std::net::TcpStream::connect(&address).is_ok());
+    let said = refused(&["--nats", &address], &[]);
+    assert!(said.contains("JetStream is off"), "{said}");
+}
+
+#[test]
+fn a_token_is_taken_from_the_environment() {
+    let settings = "authorization { token: secret }";
+    let Some(servers) = NatsServers::start_with(1, settings, "") else { return };
+    let mut command = program::command("broker");
+    command.args(["--port", "0", "--nats", &servers.addresses()]).env("NATS_TOKEN", "secret");
+    let mut broker = Process::start("broker", command, &Folder::temporary("broker"));
+    assert!(broker.first_line().contains("in NATS at"));
+}
+
+#[test]
+fn messages_may_be_as_long_as_the_servers_take_them_and_are_not_let_go() {
+    let Some(servers) = NatsServers::start_with(1, "max_payload: 5000", "") else { return };
+    let broker = broker_of(&servers);
+    let mut client = Raw::connect(&broker.address());
+    let long = "x".repeat(5000 - 1024);
+    client.request("POST", "/publish", publish_body("t", &long));
+    assert_eq!(client.answer().status, 200);
+    client.request("POST", "/publish", publish_body("t", &format!("{long}x")));
+    assert_eq!(client.answer().status, 413, "and the connection is kept");
+    let body = format!(
+        "{{\"topic\":\"t\",\"messages\":[\"{long}\",\"{long}\"],\"publisher\":\"{}\",\"epoch\":1,\
+         \"sequence\":0}}",
+        "ü".repeat(127)
+    );
+    client.request("POST", "/publish", body);
+    assert_eq!(client.answer().status, 200, "headers have their own room");
+    for (method, target, body) in [
+        ("DELETE", "/topics/t/messages?before=1", ""),
+        ("PUT", "/topics/t", "{\"keep_messages\":1}"),
+    ] {
+        let answer = broker.request(method, target, body);
+        assert!(answer.status == 501 && answer.text().contains("a topic a day"), "{answer:?}");
+    }
+}
+
+#[test]
+fn a_full_cluster_is_told_as_one_and_a_deletion_makes_room() {
+    let settings = "accounts { A { jetstream: { max_file: 1M, max_streams: 2 }, \
+                    users: [ { user: ann, password: secret } ] } }";
+    let Some(servers) = NatsServers::start_with(1, settings, "") else { return };
+    let mut command = program::command("broker");
+    command.args(["--port", "0", "--nats", &servers.addresses()]);
+    command.env("NATS_USER", "ann").env("NATS_PASSWORD", "secret");
+    let mut broker = Process::start("broker", command, &Folder::temporary("broker"));
+    let line = broker.first_line();
+    let address = line.split_once("http://").unwrap().1.split(' ').next().unwrap();
+    let mut client = Raw::connect(address);
+    let mut publish = |topic: &str, size: usize| {
+        client.request("POST", "/publish", publish_body(topic, &"x".repeat(size)));
+        client.answer()
+    };
+    while publish("t", 100_000).status == 200 {}
+    let full = publish("t", 100_000);
+    assert!(full.status == 507 && full.text().contains("10002"), "{full:?}");
+    let mut other = Raw::connect(address);
+    other.request("DELETE", "/topics/t", "");
+    assert_eq!(other.answer().status, 204);
+    assert_eq!(publish("t", 100).status, 200);
+    assert_eq!(publish("u", 100).status, 200);
+    let many = publish("v", 100);
+    assert!(many.status == 507 && many.text().contains("10027"), "{many:?}");
+}
+
+#[test]
+fn a_sealed_stream_takes_no_more_and_says_so() {
+    let Some(servers) = NatsServers::start(1) else { return };
+    let broker = broker_of(&servers);
+    broker.publish("t", "one");
+    let stream = servers.stream_of("t");
+    servers.update(&stream, |config| config.replace("\"sealed\":false", "\"sealed\":true"));
+    let answer = broker.request("POST", "/publish", publish_body("t", "two"));
+    assert!(answer.status == 507 && answer.text().contains("sealed"), "{answer:?}");
+    assert_eq!(broker.messages("t"), ["one"]);
+}
+
+#[test]
+fn while_no_server_is_there_mirrors_are_served_and_publishes_refused() {
+    let Some(mut servers) = NatsServers::start(1) else { return };
+    let broker = broker_of(&servers);
+    broker.publish("t", "one");
+    let mut reader = Raw::connect(&broker.address());
+    reader.send("{\"command\":\"subscribe\",\"topic\":\"t\"}");
+    assert!(reader.line().contains("\"next\":1"));
+    servers.kill(0);
+    let refused = broker.request("POST", "/publish", publish_body("t", "two"));
+    assert_eq!((refused.status, refused.field("retry-after")), (503, Some("1")), "{refused:?}");
+    assert_eq!(broker.messages("t"), ["one"]);
+    assert_eq!(broker.get("/messages?topic=u").status, 503);
+    // A broker may be started before its servers.
+    let early = broker_of(&servers);
+    servers.restart(0);
+    for broker in [&broker, &early] {
+        wait_for_success(broker, "{\"command\":\"publish\",\"topic\":\"t\",\"message\":\"two\"}");
+    }
+    assert!(reader.line().contains("\"offset\":1,\"message\":\"two\""), "push resumes");
+    assert_eq!(early.messages("t"), ["one", "two", "two"]);
+}
+
+#[test]
+fn nothing_is_lost_doubled_or_moved_while_servers_and_brokers_come_and_go() {
+    let Some(mut servers) = NatsServers::start(3) else { return };
+    let mut brokers = [broker_of(&servers), broker_of(&servers)];
+    let mut crowd = Crowd::new();
+    crowd.publish(&brokers[0], "t", "ann");
+    crowd.publish(&brokers[1], "t", "bob");
+    crowd.publish(&brokers[1], "u", "cleo");
+    crowd.wait_for_more();
+    let readers = [Reader::json(&brokers[0], "t"), Reader::events(&brokers[1], "t")];
+    let stream = servers.stream_of("t");
+    // The leader is killed, a follower is, the leader hangs, it is told to end, all are killed.
+    let leader = servers.leader_of(&stream);
+    servers.kill(leader);
+    crowd.wait_for_more();
+    servers.restart(leader);
+    let follower = (servers.leader_of(&stream) + 1) % 3;
+    servers.kill(follower);
+    crowd.wait_for_more();
+    servers.restart(follower);
+    let leader = servers.leader_of(&stream);
+    let stopped = Stopped::new(servers.process(leader));
+    crowd.wait_for_more();
+    drop(stopped);
+    crowd.restart(&mut brokers[0]);
+    let leader = servers.leader_of(&stream);
+    servers.process(leader).signal("TERM");
+    servers.process(leader).wait();
+    crowd.wait_for_more();
+    servers.restart(leader);
+    (0..3).for_each(|index| servers.kill(index));
+    (0..3).for_each(|index| servers.begin(index));
+    crowd.wait_for_more();
+    crowd.restart(&mut brokers[1]);
+    let list = |topic: &str| {
+        let lists = brokers.each_ref().map(|broker| broker.messages(topic));
+        assert_eq!(lists[0], lists[1]);
+        lists[0].clone()
+    };
+    crowd.check(list);
+    readers.iter().for_each(|reader| reader.expect(&brokers[0].messages("t")));
+}
