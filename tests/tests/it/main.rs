@@ -9,10 +9,9 @@
 //!   `memory_returned`
 //! - Faults: `faults_kill`, `faults_retry`, `faults_start`, `faults_errors`, `faults_segments`,
 //!   `restarts`, `chain`, `copies`
-//! - Several brokers: `hub`, `peers`, `index`, `mirrored_retention`, `nats` (with
-//!   `brokers`)
-//! - Programs and operation: `programs`, `dialogue`, `verbs`, `page`, `page_topics`, `access`,
-//!   `rights`, `log`, `metrics`, `supervised`, `deploy`, `manuals`
+//! - Several brokers: `hub`, `peers`, `index`, `mirrored_retention`, `nats` (with `brokers`)
+//! - Programs and operation: `programs`, `dialogue`, `verbs`, `page`, `page_messages`,
+//!   `page_topics`, `access`, `rights`, `log`, `metrics`, `supervised`, `deploy`, `manuals`
 //! - The code itself: `structure`, `tidy`
 
 #![forbid(unsafe_code)]
@@ -57,6 +56,7 @@ mod mirrored_retention;
 mod nats;
 mod ndjson;
 mod page;
+mod page_messages;
 mod page_topics;
 mod peers;
 mod programs;

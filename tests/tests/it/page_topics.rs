@@ -4,7 +4,8 @@ use crate::page::{LIVE, assert_quiet, open, page, rows};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
-use tests::{ARROW_DOWN, Browser, ENTER, ESCAPE, System};
+use tests::raw::Raw;
+use tests::{ARROW_DOWN, Browser, ENTER, ESCAPE, Folder, System};
 
 /// The names in the table, without what is in folders that are closed.
 const NAMES: &str = "[...document.querySelectorAll('tbody bdi')].map((name) => \
@@ -230,6 +231,34 @@ fn a_name_from_right_to_left_and_a_long_one_stay_within_their_place() {
                     document.querySelector('#name').clientHeight < 60";
         assert_eq!(browser.evaluate(fits), "true", "{topic}");
         assert_eq!(browser.evaluate("document.title"), format!("\u{2068}{topic}\u{2069} – Broker"));
+    }
+    assert_quiet(&mut browser);
+}
+
+#[test]
+fn a_token_is_shown_only_what_it_may_do() {
+    let Some(mut browser) = Browser::start() else { return };
+    let folder = Folder::temporary("rights");
+    folder.write("token", "boss\nreader\tread\nwriter\tread,write\n");
+    let path = folder.path().join("token");
+    let system = System::start_with(&["--token-file", path.to_str().unwrap()]);
+    let mut raw = Raw::connect(&system.address());
+    raw.send("PUT /topics/t HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer boss\r\n\r\n");
+    assert_eq!(raw.answer().status, 201);
+    let shown = "['publish', 'create', 'keep', 'let-go', 'delete'] \
+                 .filter((id) => !document.getElementById(id).hidden).join()";
+    for (token, expected) in
+        [("reader", ""), ("writer", "publish"), ("boss", "publish,create,keep,let-go,delete")]
+    {
+        browser.go(&page(&system));
+        browser.evaluate(&format!("sessionStorage.setItem('token', '{token}')"));
+        browser.go("about:blank");
+        // Without a topic, and with one.
+        browser.go(&page(&system));
+        browser.wait_until(LIVE);
+        browser.wait_until(&format!("{shown} === '{expected}'"));
+        open(&mut browser, &system, "t");
+        browser.wait_until(&format!("{shown} === '{expected}'"));
     }
     assert_quiet(&mut browser);
 }

@@ -28,8 +28,8 @@ pub(super) const PAGE: &str = concat!(
 /// the broker that it came from. Text that somebody published cannot become code, even if the
 /// page took it for markup. A test compares the digests with the file.
 const POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-3F+Sm1n01PdplASrNOL2/+ZbiE5oVMIa1oVgbjXnEOY='; \
-    style-src 'sha256-2pl72UI5tDGNKFktNHZVVFv3Z/hn5Ek/Pkk//pn0J7o='; \
+    script-src 'sha256-UV/xjWMoIGd9GQsf67Rgc0ieZyawphy35i6XX4s4eDk='; \
+    style-src 'sha256-dCxpEvCfJ8RrssfkapCDsVm+ZmbcJ54ruvfEqB192go='; \
     img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 

@@ -49,7 +49,7 @@ async function send(publish) {
   } catch (error) {
     if (view?.topic !== publish.topic) return;
     fail(error instanceof Refused ? `not published: ${error.message}`
-      : 'no answer: it is not known whether this was published');
+      : 'no answer: this may or may not have been published');
     if ($('message').value === '') write(publish.messages.join('\n'));
   }
 }
@@ -111,7 +111,7 @@ $('keep').onclick = () => {
   const labels = ['Messages', 'Bytes, such as 64M', 'Time, such as 90s, 12h, 7d'];
   question({
     title: 'What this topic keeps',
-    text: 'The oldest messages beyond a bound are let go, for everybody. An empty field keeps all; '
+    text: 'The oldest messages beyond a bound are removed for everybody. An empty field keeps all; '
       + '“default” takes the bound of the broker.',
     fields: names.map((name, index) => ({ name, label: labels[index], value: values[index] })),
     action: 'Change',
@@ -130,14 +130,14 @@ $('let-go').onclick = () => {
   const { topic, end } = view;
   const top = list.firstElementChild?.message.offset ?? 0;
   question({
-    title: 'Let go of messages?',
-    text: 'All messages before this offset are gone for everybody, for ever. The others keep their '
+    title: 'Remove messages?',
+    text: 'All messages before this offset are removed for everybody, for ever. The others keep their '
       + 'offsets.',
     fields: [{
       name: 'before', label: `Before offset (up to ${end})`, value: top, required: true,
       inputMode: 'numeric', pattern: '[0-9]{1,15}',
     }],
-    action: 'Let go',
+    action: 'Remove',
     danger: true,
     act: (before) => ask(`${resource(topic)}/messages?before=${before}`, { method: 'DELETE' }),
   });
@@ -147,7 +147,7 @@ $('delete').onclick = () => {
   const { topic, first, end } = view;
   question({
     title: 'Delete this topic?',
-    text: `\u2068${topic}\u2069 and its ${several(end - first, 'message')} are gone for everybody, for ever.`,
+    text: `\u2068${topic}\u2069 and its ${several(end - first, 'message')} are deleted for everybody, for ever.`,
     action: 'Delete',
     danger: true,
     act: () => ask(resource(topic), { method: 'DELETE' }),

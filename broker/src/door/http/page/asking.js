@@ -49,6 +49,21 @@ async function ask(path, options = {}) {
   }
 }
 
+let rightsOf; // the token whose rights are shown
+
+/** Hides what the token may not do with a topic, as the broker says. */
+async function showRights(topic, signal) {
+  const used = token;
+  const answer = await ask(resource(topic), { method: 'OPTIONS', signal });
+  const allowed = answer.headers.get('Allow') ?? 'POST, PUT, DELETE';
+  for (const [id, method] of [
+    ['publish', 'POST'], ['create', 'PUT'], ['keep', 'PUT'], ['let-go', 'DELETE'], ['delete', 'DELETE'],
+  ]) {
+    $(id).hidden = !allowed.includes(method);
+  }
+  rightsOf = used;
+}
+
 /** Why the broker refused. */
 async function reason(answer) {
   const problem = await answer.json().catch(() => ({}));

@@ -30,6 +30,7 @@ async function follow(here, connected) {
   try {
     const query = `topic=${encodeURIComponent(here.topic)}`;
     const { headers: now } = await ask(`messages?${query}`, { method: 'HEAD', signal });
+    await showRights(here.topic, signal);
     const [stream, end] = [now.get('Stream-Id'), Number(now.get('Stream-Next-Offset'))];
     const first = Number(now.get('Stream-First-Offset'));
     const average = Number(now.get('Content-Length')) / Math.max(end - first, 1);

@@ -61,6 +61,9 @@ function draw() {
     view.readings > 0 ? 'loading …' : '',
   ].filter(Boolean).join(', '));
   setText($('kept'), topic ? `(${size(topic.bytes)}${bounds(topic)})` : '');
+  const lags = standings.filter((each) => each.topic === view.topic).map(({ lag }) => lag);
+  setText($('behind'), lags.length > 0
+    ? `${several(lags.length, 'lasting subscription')}, at most ${count(Math.max(...lags))} behind` : '');
   $('earlier').disabled = !(top > view.first);
   $('newest').hidden = view.follows;
   setText($('newest'), newer > 0 ? `${count(newer)} newer: go to the end` : 'go to the end');
@@ -300,10 +303,21 @@ function later() {
   });
 }
 
-/** Shows the messages from `from` on. */
-function jump(from) {
+/** The offset that a text means: an offset, `-N` for the last N, or a time as in `since`. */
+async function meant(here, text) {
+  if (/^\d+$/.test(text)) return Number(text);
+  if (/^-\d+$/.test(text)) return here.end + Number(text);
+  const query = `topic=${encodeURIComponent(here.topic)}&since=${encodeURIComponent(text)}`;
+  const answer = await ask(`messages?${query}&format=json&limit=1`);
+  const line = await answer.text();
+  return line ? JSON.parse(line).offset : here.end;
+}
+
+/** Shows the messages from an offset or a time on. */
+function jump(text) {
   inTurn(async (here) => {
-    from = Math.max(from, here.first);
+    const from = Math.max(await meant(here, text), here.first);
+    if (from >= here.end) return void $('newest').onclick();
     const messages = await read(here, from, Math.min(from + here.page, here.end));
     if (messages.length === 0) return;
     here.follows = false;
@@ -342,9 +356,7 @@ $('newest').onclick = () => {
 };
 $('jump').addEventListener('submit', (event) => {
   event.preventDefault();
-  const from = Number($('from').value);
-  if (from < view.end) jump(from);
-  else $('newest').onclick();
+  jump($('from').value.trim());
 });
 
 // The tools stand in the message that is looked at: by pointer, by touch or by keyboard.

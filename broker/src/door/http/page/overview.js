@@ -4,6 +4,30 @@ const totals = {}; // of messages published and delivered, when the broker was l
 const curves = { published: new Curve(), delivered: new Curve() };
 const moment = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 
+const STANDINGS_SHOWN = 20;
+let standings = []; // lasting subscriptions, those that are furthest behind first
+let standingsDue = 0;
+
+/** Asks where lasting subscriptions stand; a token may not be allowed to know. */
+async function readStandings(signal) {
+  const begun = performance.now();
+  if (begun < standingsDue) return;
+  standings = await ask('subscribers', { signal }).then((answer) => answer.json(), () => []);
+  standings.sort((a, b) => b.lag - a.lag);
+  // A long list is asked for less often.
+  standingsDue = performance.now() + Math.max(5_000, 20 * (performance.now() - begun));
+}
+
+/** A lasting subscription as a line. */
+function standing({ subscriber, topic, lag, connected, last_seen: seen }) {
+  const line = make('p');
+  const link = Object.assign(make('a'), { href: address(topic) });
+  link.append(make('bdi', topic));
+  line.append(make('bdi', subscriber), ' in ', link,
+    `: ${count(lag)} behind, ${connected ? 'connected' : `away for ${age(seen)}`}`);
+  return line;
+}
+
 /** Shows how the broker is, where no topic is open. */
 async function drawOverview(signal) {
   const text = await (await ask('metrics', { signal })).text();
@@ -34,6 +58,11 @@ async function drawOverview(signal) {
   fact('Connections', all('broker_connections')
     .map(([key, open]) => `${/"([^"]*)"/.exec(key)[1]} ${count(open)}`).join(', '));
   fact('Subscriptions', count(of('broker_subscriptions')));
+  if (standings.length > 0) {
+    const rest = standings.length - STANDINGS_SHOWN;
+    fact('Lasting', ...standings.slice(0, STANDINGS_SHOWN).map(standing),
+      ...(rest > 0 ? [make('p', `and ${count(rest)} more`)] : []));
+  }
   const now = performance.now();
   for (const name of ['published', 'delivered']) {
     const total = of(`broker_messages_${name}_total`);

@@ -16,8 +16,11 @@ async function poll() {
   try {
     const signal = AbortSignal.timeout(SILENCE_MAX);
     note(await (await ask('topics', { signal })).json(), begun);
+    await readStandings(signal);
     if (!view) {
       await drawOverview(signal);
+      const [any] = known.keys();
+      if (any !== undefined && rightsOf !== token) await showRights(any, signal);
       say('live', 'live');
     }
     drawTopics();
