@@ -13,9 +13,10 @@
 
 use crate::refusal::Refusal;
 use common::http::parse;
-use std::net::{Ipv4Addr, Ipv6Addr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream};
 use std::sync::Arc;
 
+mod guesses;
 mod tokens;
 
 pub(crate) use tokens::{Grant, Right, Tokens};
@@ -23,6 +24,22 @@ pub use tokens::{Token, TokenError};
 
 /// The origin that stands for all.
 const ANY: &str = "*";
+
+/// Who shows a token.
+pub(crate) struct Client {
+    pub(crate) address: IpAddr,
+    /// Whether this connection has shown a right one before.
+    is_known: bool,
+}
+
+impl Client {
+    /// The client of a connection.
+    pub(crate) fn of(stream: &TcpStream) -> Client {
+        // One that has left already is nobody.
+        let address = stream.peer_addr().map_or(Ipv4Addr::UNSPECIFIED.into(), |it| it.ip());
+        Client { address, is_known: false }
+    }
+}
 
 /// The rules of one broker.
 #[derive(Debug, Clone, Default)]
@@ -76,11 +93,20 @@ impl Access {
         }
     }
 
-    /// What `token` is good for; where none is asked for, everybody may do everything.
-    pub(crate) fn admit(&self, token: Option<&str>) -> Option<Grant> {
-        match &self.tokens {
-            None => Some(Grant::EVERYTHING),
-            Some(tokens) => tokens.find(token?),
+    /// What `token` is good for, if anything; where none is asked for, everybody may do everything.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::TooManyGuesses`].
+    pub(crate) fn admit(
+        &self,
+        token: Option<&str>,
+        client: &mut Client,
+    ) -> Result<Option<Grant>, Refusal> {
+        match (&self.tokens, token) {
+            (None, _) => Ok(Some(Grant::EVERYTHING)),
+            (Some(_), None) => Ok(None),
+            (Some(tokens), Some(token)) => tokens.find(token, client),
         }
     }
 

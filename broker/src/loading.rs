@@ -4,9 +4,10 @@
 //! Every other request is 503, and `/readyz` says how far the start is. JSON and text sessions wait
 //! until the broker serves. One thread does all of this, over non-blocking sockets.
 
+use crate::door::http::lone_answer;
 use crate::notify;
+use crate::refusal::Refusal;
 use crate::store::journal::Progress;
-use common::json::Object;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -107,26 +108,9 @@ fn answer(input: &[u8], status: &str) -> Option<Vec<u8>> {
     if !version.starts_with("HTTP/1.") {
         return None;
     }
-    let (head, body) = if target == "/livez" {
-        ("200 OK\r\nContent-Type: text/plain; charset=utf-8", b"ok\n".to_vec())
-    } else {
-        let mut body = Vec::new();
-        let mut object = Object::new(&mut body);
-        object.field("status", 503_u16).field("title", "Service Unavailable");
-        object.field("detail", status).end();
-        let head = "503 Service Unavailable\r\nRetry-After: 1\r\n\
-                    Content-Type: application/problem+json";
-        (head, body)
-    };
-    let answer = format!(
-        "HTTP/1.1 {head}\r\nContent-Length: {}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n",
-        body.len()
-    );
-    let mut answer = answer.into_bytes();
-    if method != "HEAD" {
-        answer.extend_from_slice(&body);
-    }
-    Some(answer)
+    let refusal = Refusal::Starting { status: status.to_owned() };
+    let refusal = Some(&refusal).filter(|_| target != "/livez");
+    Some(lone_answer(refusal, method == "HEAD"))
 }
 
 #[cfg(test)]
@@ -141,7 +125,8 @@ mod tests {
         };
         assert!(said("GET /livez HTTP/1.1\r\n").unwrap().ends_with("\r\n\r\nok\n"));
         let ready = said("GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        assert!(ready.starts_with("HTTP/1.1 503 ") && ready.ends_with("\"detail\":\"40 %\"}"));
+        assert!(ready.starts_with("HTTP/1.1 503 ") && ready.ends_with("\"detail\":\"40 %\"}\n"));
+        assert!(ready.contains("\r\nRetry-After: 1\r\n") && ready.contains(": nosniff\r\n"));
         assert!(said("HEAD /topics HTTP/1.0\n").unwrap().ends_with("close\r\n\r\n"));
         for input in [
             "",

@@ -89,6 +89,8 @@ pub(crate) enum Refusal {
     TooManyTopics { topics_max: usize },
     /// An event stream of more topics than one may have.
     TooManyEventTopics { topics_max: usize },
+    /// There are as many peers as there may be of a kind, or of one address.
+    TooManyPeers { whose: String, peers_max: usize },
     /// There are as many lasting subscriptions as there may be.
     TooManySubscribers { subscribers_max: usize },
     /// The name by which the broker was called is not one of its own.
@@ -97,10 +99,16 @@ pub(crate) enum Refusal {
     Origin,
     /// The token is missing, or a wrong one was given; this is how to send it.
     Token { how: &'static str, is_guess: bool },
+    /// So many wrong tokens came from the client's address that no more are looked at for now.
+    TooManyGuesses,
     /// The token is good, but not for this.
     Forbidden { right: &'static str },
-    /// There are as many subscriptions as there may be, of all connections together.
+    /// There are as many subscriptions as there may be, or as a connection may have.
     TooManySubscriptions { who: &'static str, subscriptions_max: usize },
+    /// There are as many connections as there may be.
+    NoRoom,
+    /// The journal is being read: how far that is.
+    Starting { status: String },
     /// The last publish could not be stored.
     NotReady,
     /// Others are sending so much at the same time that there is no memory for more.
@@ -125,6 +133,11 @@ impl Refusal {
             Refusal::Trimmed { first, next } => answer.field("first", *first).field("next", *next),
             _ => answer,
         };
+    }
+
+    /// Whether somebody guesses a token.
+    pub(crate) fn is_guess(&self) -> bool {
+        matches!(self, Refusal::Token { is_guess: true, .. } | Refusal::TooManyGuesses)
     }
 
     /// The HTTP status.
@@ -242,6 +255,9 @@ impl Refusal {
                     "an event stream has at most {topics_max} topics: open another for the others"
                 ),
             ),
+            Refusal::TooManyPeers { whose, peers_max } => {
+                (507, format!("{peers_max} peers may be registered {whose}: unregister one"))
+            }
             Refusal::TooManySubscribers { subscribers_max } => (
                 507,
                 format!(
@@ -262,6 +278,9 @@ impl Refusal {
                     .into(),
             ),
             Refusal::Token { how, .. } => (401, format!("this broker asks for a token: {how}")),
+            Refusal::TooManyGuesses => {
+                (429, "too many wrong tokens came from this address: try again in a second".into())
+            }
             Refusal::Forbidden { right } => {
                 (403, format!("this token may not do this: it needs the right '{right}'"))
             }
@@ -272,6 +291,8 @@ impl Refusal {
                      ended"
                 ),
             ),
+            Refusal::NoRoom => (503, "no room for more connections now".into()),
+            Refusal::Starting { status } => (503, status.clone()),
             Refusal::NotReady => {
                 (503, "the last publish could not be stored: make room on the disk".into())
             }

@@ -89,6 +89,16 @@ pub const TOPICS_MAX: usize = 100_000;
 /// Peers that one index knows.
 pub const PEERS_MAX: usize = 10_000;
 
+/// Those of them that no connection stands behind, since a client registered them: half are kept
+/// for peers that are there.
+pub const LASTING_PEERS_MAX: usize = PEERS_MAX / 2;
+
+/// Those of them that clients of one address registered.
+pub const ADDRESS_PEERS_MAX: usize = LASTING_PEERS_MAX / 2;
+
+/// Topics of an index whose homes no connection stands behind.
+pub const LASTING_PEERS_TOPICS_MAX: usize = TOPICS_MAX / 2;
+
 /// Topics of one event stream. The id of an event is a place in each of them, and has to come back
 /// in one header line.
 pub const EVENT_TOPICS_MAX: usize = 200;
@@ -102,7 +112,7 @@ pub const SUBSCRIBERS_MAX: usize = 100_000;
 /// Subscriptions of all connections together, to topics that need not be there: some 400 MB.
 pub const SUBSCRIPTIONS_MAX: usize = 1_000_000;
 
-/// Those of one connection: to all topics that there may be.
+/// Those of one connection: to all topics that there may be, and no more than are still free.
 pub const CONNECTION_SUBSCRIPTIONS_MAX: usize = TOPICS_MAX;
 
 /// Messages in one answer to `pull`, in bytes; the answer says where to go on.

@@ -10,6 +10,8 @@
 //! that changes is read again within seconds; connections whose token was removed or changed are
 //! ended. A file that cannot be used changes nothing: it never opens the broker.
 
+use super::Client;
+use super::guesses::Guesses;
 use crate::refusal::Refusal;
 use common::pattern::Pattern;
 use std::collections::HashSet;
@@ -19,7 +21,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{error, fmt, thread};
 
 /// The longest token, in bytes: it has to fit into one header line.
@@ -180,6 +182,8 @@ struct State {
     list: Vec<(Token, Arc<Rights>)>,
     /// Connections that go on by what they were allowed when they came.
     holders: Vec<(Arc<Rights>, Weak<TcpStream>)>,
+    /// Wrong ones, and where they come from.
+    guesses: Guesses,
 }
 
 impl State {
@@ -209,14 +213,27 @@ impl Tokens {
     }
 
     /// What a token is good for; nothing, where it is none of these. All of them are compared.
-    pub(super) fn find(&self, given: &str) -> Option<Grant> {
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::TooManyGuesses`]: none was looked at.
+    pub(super) fn find(&self, given: &str, client: &mut Client) -> Result<Option<Grant>, Refusal> {
+        let mut state = self.state();
+        let now = Instant::now();
+        if !client.is_known && state.guesses.are_too_many(client.address, now) {
+            return Err(Refusal::TooManyGuesses);
+        }
         let mut found = None;
-        for (token, rights) in &self.state().list {
+        for (token, rights) in &state.list {
             if token.equals(given) {
                 found = Some(Grant(Some(Arc::clone(rights))));
             }
         }
-        found
+        match found {
+            Some(_) => client.is_known = true,
+            None => state.guesses.count(client.address, now),
+        }
+        Ok(found)
     }
 
     /// Ends a connection when what it was granted is so no more.
@@ -376,7 +393,7 @@ impl error::Error for TokenError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpListener;
+    use std::net::{Ipv4Addr, TcpListener};
 
     #[test]
     fn a_line_says_what_a_token_may_do() {
@@ -423,8 +440,12 @@ mod tests {
     fn a_grant_is_for_what_it_names() {
         let tokens = Tokens::one(Token::new("x").unwrap());
         tokens.replace(parse("r\tread\ta/**\nw\twrite\nall\n").unwrap());
-        assert!(tokens.find("x").is_none() && tokens.find("").is_none());
-        let [reader, writer, all] = ["r", "w", "all"].map(|token| tokens.find(token).unwrap());
+        let find = |token: &str| {
+            let address = Ipv4Addr::LOCALHOST.into();
+            tokens.find(token, &mut Client { address, is_known: false }).unwrap()
+        };
+        assert!(find("x").is_none() && find("").is_none());
+        let [reader, writer, all] = ["r", "w", "all"].map(|token| find(token).unwrap());
         assert!(reader.allows(Right::Read, "a/b") && !reader.allows(Right::Read, "b"));
         assert!(!reader.allows(Right::Write, "a/b"));
         assert!(reader.check_any(Right::Read).is_ok() && reader.check_all(Right::Read).is_err());
@@ -447,7 +468,7 @@ mod tests {
         tokens.replace(parse("gone\nother\tread\nsame\tread\n").unwrap());
         let held = ["gone", "other", "same"].map(|token| {
             let (stream, client) = connect();
-            let grant = tokens.find(token).unwrap();
+            let grant = tokens.find(token, &mut Client::of(&stream)).unwrap().unwrap();
             tokens.end_with(&grant, &stream);
             (stream, client, grant)
         });

@@ -4,8 +4,9 @@
 //!
 //! HTTP, where each request carries the token (`http/head.rs`). Both count wrong tokens.
 
-use crate::access::{Access, Grant};
+use crate::access::{Access, Client, Grant};
 use crate::refusal::Refusal;
+use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
@@ -39,13 +40,17 @@ impl Guesses {
 /// Whether a connection has authenticated.
 pub(super) struct Authentication {
     grant: Option<Grant>,
+    client: Client,
     guesses: Guesses,
 }
 
 impl Authentication {
     /// The state of a connection that has sent nothing yet.
-    pub(super) fn new(access: &Access) -> Authentication {
-        Authentication { grant: access.admit(None), guesses: Guesses::ALL }
+    pub(super) fn new(access: &Access, stream: &TcpStream) -> Authentication {
+        let mut client = Client::of(stream);
+        // Without a token nothing is guessed.
+        let grant = access.admit(None, &mut client).ok().flatten();
+        Authentication { grant, client, guesses: Guesses::ALL }
     }
 
     /// Whether the connection may give commands.
@@ -68,19 +73,23 @@ impl Authentication {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Token`].
+    /// [`Refusal::Token`], [`Refusal::TooManyGuesses`].
     pub(super) fn check(
         &mut self,
         access: &Access,
         token: Option<&str>,
         how: &'static str,
     ) -> Result<(), Refusal> {
-        if let Some(grant) = access.admit(token) {
-            self.grant = Some(grant);
-            return Ok(());
-        }
+        let refusal = match access.admit(token, &mut self.client) {
+            Ok(Some(grant)) => {
+                self.grant = Some(grant);
+                return Ok(());
+            }
+            Ok(None) => Refusal::Token { how, is_guess: token.is_some() },
+            Err(refusal) => refusal,
+        };
         self.guesses.count();
-        Err(Refusal::Token { how, is_guess: token.is_some() })
+        Err(refusal)
     }
 }
 
@@ -88,13 +97,19 @@ impl Authentication {
 mod tests {
     use super::*;
     use crate::access::{Token, Tokens};
+    use std::net::TcpListener;
     use std::sync::Arc;
+
+    fn stream() -> TcpStream {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        TcpStream::connect(listener.local_addr().unwrap()).unwrap()
+    }
 
     #[test]
     fn a_connection_has_a_few_attempts() {
         let tokens = Some(Arc::new(Tokens::one(Token::new("secret").unwrap())));
         let access = Access { tokens, ..Access::default() };
-        let mut authentication = Authentication::new(&access);
+        let mut authentication = Authentication::new(&access, &stream());
         assert!(!authentication.is_done());
         for _ in 1..ATTEMPTS_MAX {
             assert!(authentication.check(&access, Some("guess"), "").is_err());
@@ -102,7 +117,7 @@ mod tests {
         assert!(!authentication.has_failed());
         assert!(authentication.check(&access, Some("secret"), "").is_ok());
         assert!(authentication.is_done());
-        let mut other = Authentication::new(&access);
+        let mut other = Authentication::new(&access, &stream());
         for _ in 0..ATTEMPTS_MAX {
             assert!(other.check(&access, None, "").is_err());
         }
@@ -112,7 +127,7 @@ mod tests {
     #[test]
     fn where_no_token_is_asked_for_any_is_right() {
         let access = Access::default();
-        let mut authentication = Authentication::new(&access);
+        let mut authentication = Authentication::new(&access, &stream());
         assert!(authentication.is_done());
         assert!(authentication.check(&access, Some("any"), "").is_ok());
     }

@@ -11,7 +11,7 @@
 use super::ANSWERS_SIZE;
 use super::authentication::Authentication;
 use super::publish::BATCH_MAX;
-use crate::access::Grant;
+use crate::access::{Client, Grant};
 use crate::activity::{Activity, Role};
 use crate::broker::Broker;
 use crate::push::subscriber::Subscriber;
@@ -21,7 +21,7 @@ use crate::store::batch::Batch;
 use common::connection::{Connection, Error};
 use common::deadline::ProgressDeadline;
 use std::mem;
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -104,8 +104,8 @@ impl<'a, P: Protocol> Commands<'a, P> {
             broker,
             subscriber: Subscriber::new(Arc::clone(&stream), Arc::clone(&activity), &broker.push),
             activity,
+            authentication: Authentication::new(&broker.access, &stream),
             stream,
-            authentication: Authentication::new(&broker.access),
             batch: Batch::default(),
             answers: Vec::new(),
             protocol,
@@ -174,6 +174,11 @@ impl<'a, P: Protocol> Commands<'a, P> {
                 Err(_) => return,
             }
         }
+    }
+
+    /// The address of the client.
+    pub(super) fn client(&self) -> IpAddr {
+        Client::of(&self.stream).address
     }
 
     /// Ends the connection, once the client has taken what it was answered.

@@ -7,7 +7,7 @@ mod authentication;
 mod bounds;
 mod commands;
 mod fields;
-mod http;
+pub(crate) mod http;
 mod json;
 mod publish;
 mod text;

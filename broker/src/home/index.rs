@@ -13,10 +13,13 @@
 
 use crate::refusal::Refusal;
 use crate::store::stream::StreamId;
-use common::limits::{PEERS_MAX, TOPICS_MAX};
+use common::limits::{
+    ADDRESS_PEERS_MAX, LASTING_PEERS_MAX, LASTING_PEERS_TOPICS_MAX, PEERS_MAX, TOPICS_MAX,
+};
 use common::random::random;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::net::IpAddr;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,6 +29,10 @@ const SETTLE_TIME: Duration = Duration::from_secs(3);
 
 /// How long a peer may take to name its topics. Until it has, one that is not known may be its.
 const TELL_TIME: Duration = Duration::from_secs(10);
+
+/// How long a peer may be away before it makes way, with its topics, where there are as many peers
+/// as there may be.
+const AWAY_TIME: Duration = Duration::from_secs(24 * 3600);
 
 /// Where a peer is reached.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,12 +87,12 @@ struct Peer {
 }
 
 enum Standing {
-    /// Registered until it is unregistered.
-    Lasting,
+    /// Registered until it is unregistered, by a client of this address.
+    Lasting(IpAddr),
     /// Registered for as long as its connection lasts. This is its key, new each time.
     Present(String),
-    /// Its connection has ended.
-    Away,
+    /// Its connection has ended at this time.
+    Away(Instant),
 }
 
 /// A registration that ends with a connection; ending it is dropping it.
@@ -102,17 +109,21 @@ impl Index {
         Index { started: Instant::now(), state: Mutex::default() }
     }
 
-    /// Registers a peer until it is unregistered. For one that is present nothing changes.
+    /// Registers a peer until it is unregistered, as a client of an address asks. For one that is
+    /// present nothing changes.
     ///
     /// # Errors
     ///
-    /// Where there are as many peers as there may be, each of which is present or has topics.
-    pub(crate) fn register(&self, address: Address) -> Result<(), Refusal> {
+    /// Where there are as many peers as there may be, all of them or those of the address.
+    pub(crate) fn register(&self, address: Address, client: IpAddr) -> Result<(), Refusal> {
         let mut state = self.lock();
         if state.peers.get(&address).is_some_and(Peer::is_present) {
             return Ok(());
         }
-        state.register(address, Standing::Lasting, false)
+        if !state.peers.contains_key(&address) {
+            state.check_lasting(client)?;
+        }
+        state.register(address, Standing::Lasting(client), false)
     }
 
     /// Registers a peer for as long as the presence is kept. `key` is the one that it was given
@@ -173,12 +184,14 @@ impl Index {
     ) -> Result<bool, Refusal> {
         let mut state = self.lock();
         let peer = state.peer(&address, key)?;
+        let is_lasting = matches!(peer.standing, Standing::Lasting(_));
         if peer.is_telling() && !peer.has_counted {
             // It was started with topics that were created before: there may have been others.
             state.expected = usize::MAX;
         }
         let State { peers, topics, .. } = &mut *state;
-        let is_full = topics.len() >= TOPICS_MAX;
+        let topics_max = if is_lasting { LASTING_PEERS_TOPICS_MAX } else { TOPICS_MAX };
+        let is_full = topics.len() >= topics_max;
         let is_away = |home: &Address| peers.get(home).is_none_or(|peer| !peer.is_here());
         match topics.get_mut(topic) {
             Some(listing) if listing.home == address => {
@@ -192,7 +205,7 @@ impl Index {
                     && is_away(&listing.home) => {}
             Some(_) => return Err(Refusal::TopicExists),
             None if is_full => {
-                return Err(Refusal::TooManyTopics { topics_max: TOPICS_MAX });
+                return Err(Refusal::TooManyTopics { topics_max });
             }
             None => {}
         }
@@ -294,6 +307,29 @@ impl Index {
 }
 
 impl State {
+    /// Checks whether there is room for a peer that no connection stands behind.
+    fn check_lasting(&mut self, client: IpAddr) -> Result<(), Refusal> {
+        let count = |state: &State, wanted: fn(IpAddr, IpAddr) -> bool| {
+            let is_wanted = |peer: &&Peer| match peer.standing {
+                Standing::Lasting(by) => wanted(by, client),
+                _ => false,
+            };
+            state.peers.values().filter(is_wanted).count()
+        };
+        if count(self, |by, client| by == client) >= ADDRESS_PEERS_MAX {
+            let whose = format!("by clients of {client} that do not stay");
+            return Err(Refusal::TooManyPeers { whose, peers_max: ADDRESS_PEERS_MAX });
+        }
+        if count(self, |_, _| true) >= LASTING_PEERS_MAX {
+            self.forget_idle();
+        }
+        if count(self, |_, _| true) >= LASTING_PEERS_MAX {
+            let whose = "by clients that do not stay".to_owned();
+            return Err(Refusal::TooManyPeers { whose, peers_max: LASTING_PEERS_MAX });
+        }
+        Ok(())
+    }
+
     fn here(&self) -> usize {
         self.peers.values().filter(|peer| peer.is_here()).count()
     }
@@ -309,7 +345,7 @@ impl State {
             self.forget_idle();
         }
         if is_new && self.peers.len() >= PEERS_MAX {
-            return Err(Refusal::Home { status: 507, text: "too many peers".to_owned() });
+            return Err(Refusal::TooManyPeers { whose: "in all".to_owned(), peers_max: PEERS_MAX });
         }
         for listing in self.topics.values_mut().filter(|listing| listing.home == address) {
             listing.is_named = false;
@@ -340,10 +376,17 @@ impl State {
         }
     }
 
-    /// Forgets peers without topics that no connection stands behind.
+    /// Forgets peers that no connection stands behind: those without topics, and those that have
+    /// been away for long.
     fn forget_idle(&mut self) {
         let homes: HashSet<&Address> = self.topics.values().map(|listing| &listing.home).collect();
-        self.peers.retain(|address, peer| peer.is_present() || homes.contains(address));
+        self.peers.retain(|address, peer| match peer.standing {
+            Standing::Present(_) => true,
+            Standing::Lasting(_) => homes.contains(address),
+            Standing::Away(since) => homes.contains(address) && since.elapsed() < AWAY_TIME,
+        });
+        let State { peers, topics, .. } = self;
+        topics.retain(|_, listing| peers.contains_key(&listing.home));
     }
 }
 
@@ -358,7 +401,7 @@ impl Peer {
     }
 
     fn is_here(&self) -> bool {
-        !matches!(self.standing, Standing::Away)
+        !matches!(self.standing, Standing::Away(_))
     }
 
     /// Whether it is naming its topics right now.
@@ -379,7 +422,7 @@ impl Drop for Presence {
         if let Some(peer) = self.index.lock().peers.get_mut(&self.address)
             && peer.has(&self.key)
         {
-            peer.standing = Standing::Away;
+            peer.standing = Standing::Away(Instant::now());
         }
     }
 }
@@ -387,6 +430,7 @@ impl Drop for Presence {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
 
     fn address(port: u16) -> Address {
         Address { host: "localhost".to_owned(), port }
@@ -395,8 +439,8 @@ mod tests {
     #[test]
     fn a_topic_has_one_home() {
         let index = Index::new();
-        index.register(address(1)).unwrap();
-        index.register(address(2)).unwrap();
+        register(&index, address(1)).unwrap();
+        register(&index, address(2)).unwrap();
         index.add("a", address(1), None, None).unwrap();
         index.add("a", address(1), None, None).unwrap();
         assert!(matches!(index.add("a", address(2), None, None), Err(Refusal::TopicExists)));
@@ -410,7 +454,7 @@ mod tests {
     #[test]
     fn a_peer_that_is_away_keeps_its_topics() {
         let index = Arc::new(Index::new());
-        index.register(address(2)).unwrap();
+        register(&index, address(2)).unwrap();
         let presence = index.attend(address(1), None, 0, true).unwrap();
         index.add("a", address(1), None, Some(&presence.key)).unwrap();
         drop(presence);
@@ -424,7 +468,7 @@ mod tests {
     #[test]
     fn a_peer_that_registers_again_has_the_topics_that_it_names() {
         let index = Arc::new(Index::new());
-        index.register(address(2)).unwrap();
+        register(&index, address(2)).unwrap();
         drop(index.attend(address(1), None, 0, true).unwrap());
         for topic in ["kept", "deleted meanwhile"] {
             index.add(topic, address(1), None, None).unwrap();
@@ -459,6 +503,41 @@ mod tests {
         assert_eq!(index.peers(None, 9), [address(1)]);
     }
 
+    fn register(index: &Index, address: Address) -> Result<(), Refusal> {
+        index.register(address, Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// What no connection stands behind takes no more than its share.
+    #[test]
+    fn clients_that_do_not_stay_register_so_many_peers_and_topics() {
+        let index = Arc::new(Index::new());
+        let all = |port: u16| Address { host: format!("h{port}"), port: 1 };
+        let ports = u16::try_from(LASTING_PEERS_MAX).unwrap();
+        for port in 0..ports {
+            let client = Ipv4Addr::new(192, 0, 2, u8::from(usize::from(port) >= ADDRESS_PEERS_MAX));
+            index.register(all(port), client.into()).unwrap();
+            if usize::from(port) + 1 == ADDRESS_PEERS_MAX {
+                let refusal = index.register(address(1), client.into()).unwrap_err().to_string();
+                assert!(refusal.contains("2500") && refusal.contains("192.0.2.0"), "{refusal}");
+                index.register(all(port), client.into()).unwrap();
+            }
+        }
+        let other = || Ipv4Addr::new(192, 0, 2, 9).into();
+        for number in 0..LASTING_PEERS_TOPICS_MAX {
+            let home = all(u16::try_from(number % LASTING_PEERS_MAX).unwrap());
+            index.add(&number.to_string(), home, None, None).unwrap();
+        }
+        let refusal = index.register(address(1), other()).unwrap_err().to_string();
+        assert!(refusal.contains("5000"), "{refusal}");
+        let refusal = index.add("more", all(1), None, None).unwrap_err().to_string();
+        assert!(refusal.contains("50000"), "{refusal}");
+        // Those who stay have the rest.
+        let presence = index.attend(address(1), None, 0, true).unwrap();
+        assert!(index.add("more", address(1), None, Some(&presence.key)).unwrap());
+        index.unregister(&all(1), None).unwrap();
+        index.register(address(2), other()).unwrap();
+    }
+
     #[test]
     fn peers_that_are_away_and_have_no_topics_make_way() {
         let index = Arc::new(Index::new());
@@ -470,12 +549,12 @@ mod tests {
             index.add(&port.to_string(), address(port), None, key).unwrap();
         }
         let newcomer = address(u16::MAX);
-        assert!(index.register(newcomer.clone()).is_err(), "all of them are there");
+        assert!(register(&index, newcomer.clone()).is_err(), "all of them are there");
         // Away, with a topic and without one.
         drop(presences.drain(1..=2));
-        index.register(newcomer.clone()).unwrap();
+        register(&index, newcomer.clone()).unwrap();
         index.add("3", newcomer, None, None).unwrap();
-        assert!(index.register(address(u16::MAX - 1)).is_err());
+        assert!(register(&index, address(u16::MAX - 1)).is_err());
         assert!(matches!(index.home("2", None), Err(Refusal::NotIndexed { is_away: true })));
         assert!(index.unregister(&address(3), None).is_err(), "it was forgotten");
         assert!(index.unregister(&address(2), None).is_ok(), "it keeps its topic");
@@ -484,11 +563,11 @@ mod tests {
     #[test]
     fn an_unregistered_peer_leaves_its_topics_to_others() {
         let index = Index::new();
-        index.register(address(1)).unwrap();
+        register(&index, address(1)).unwrap();
         index.add("a", address(1), None, None).unwrap();
         index.unregister(&address(1), None).unwrap();
         assert!(index.unregister(&address(1), None).is_err());
-        index.register(address(2)).unwrap();
+        register(&index, address(2)).unwrap();
         index.add("a", address(2), None, None).unwrap();
     }
 
@@ -496,7 +575,7 @@ mod tests {
     fn a_peer_that_is_there_is_spoken_for_by_itself() {
         let index = Arc::new(Index::new());
         let presence = index.attend(address(1), None, 0, true).unwrap();
-        index.register(address(2)).unwrap();
+        register(&index, address(2)).unwrap();
         let own = Some(presence.key.as_str());
         index.add("a", address(1), None, own).unwrap();
         index.told(&address(1), own).unwrap();
@@ -510,7 +589,7 @@ mod tests {
             ];
             assert!(refused.iter().all(|it| it.as_ref().is_err_and(|it| it.status() == 403)));
         }
-        index.register(address(1)).unwrap();
+        register(&index, address(1)).unwrap();
         assert_eq!(index.home("a", None).unwrap(), address(1), "as before");
         // It has lost its connection and comes back before that is noticed.
         let again = index.attend(address(1), own, 0, true).unwrap();
@@ -526,7 +605,7 @@ mod tests {
         let (stream, other) = (Some(StreamId::random()), Some(StreamId::random()));
         let before = index.attend(address(1), None, 0, true).unwrap();
         index.add("a", address(1), stream, Some(&before.key)).unwrap();
-        index.register(address(2)).unwrap();
+        register(&index, address(2)).unwrap();
         assert!(index.add("a", address(2), stream, None).is_err(), "its home is there");
         drop(before);
         assert!(index.add("a", address(2), other, None).is_err(), "another list");

@@ -59,15 +59,15 @@ impl Listeners {
     ///
     /// [`Refusal::TooManySubscriptions`].
     pub(crate) fn check_room(&self, own: usize, more: usize) -> Result<(), Refusal> {
-        if own + more > CONNECTION_SUBSCRIPTIONS_MAX {
-            let subscriptions_max = CONNECTION_SUBSCRIPTIONS_MAX;
-            return Err(Refusal::TooManySubscriptions { who: "a connection", subscriptions_max });
-        }
-        if self.count() + more > SUBSCRIPTIONS_MAX {
-            let subscriptions_max = SUBSCRIPTIONS_MAX;
-            return Err(Refusal::TooManySubscriptions { who: "all together", subscriptions_max });
-        }
-        Ok(())
+        // No more than are still free: so others find room, however many take all that they can.
+        let free = SUBSCRIPTIONS_MAX.saturating_sub(self.count());
+        let share = CONNECTION_SUBSCRIPTIONS_MAX.min(free);
+        let (who, subscriptions_max) = match free {
+            _ if own + more <= share => return Ok(()),
+            0 => ("all together", SUBSCRIPTIONS_MAX),
+            _ => ("a connection", share),
+        };
+        Err(Refusal::TooManySubscriptions { who, subscriptions_max })
     }
 
     /// Adds a listener to a topic.
@@ -242,8 +242,29 @@ mod tests {
         assert!(refusal.to_string().contains("1000000"), "{refusal}");
         assert_eq!(refusal.status(), 503, "which is answered with Retry-After");
         drop(waiting);
+        let listeners = Listeners::default();
         assert!(listeners.check_room(CONNECTION_SUBSCRIPTIONS_MAX - 1, 1).is_ok());
-        assert!(listeners.check_room(CONNECTION_SUBSCRIPTIONS_MAX, 1).is_err());
+        let refusal = listeners.check_room(CONNECTION_SUBSCRIPTIONS_MAX, 1).unwrap_err();
+        assert!(refusal.to_string().contains("a connection may have 100000 "), "{refusal}");
+    }
+
+    /// However many connections take all that they can, there is room for one more.
+    #[test]
+    fn whoever_comes_late_finds_room_beside_those_who_take_all_they_can() {
+        let listeners = Listeners::default();
+        let waiting = listeners.join("a");
+        let mut greedy = [0; 12];
+        while greedy.iter().any(|own| listeners.check_room(*own, 1000).is_ok()) {
+            for own in &mut greedy {
+                if listeners.check_room(*own, 1000).is_ok() {
+                    *own += 1000;
+                    listeners.count.fetch_add(1000, Ordering::SeqCst);
+                }
+            }
+        }
+        assert!(greedy.iter().all(|own| *own >= 70_000), "{greedy:?}");
+        assert!(listeners.check_room(0, 70_000).is_ok());
+        drop(waiting);
     }
 
     /// A topic may be subscribed to again before the one that another connection ended has left.

@@ -90,6 +90,10 @@ impl Drop for Share<'_> {
 }
 
 /// Memory that a JSON document takes with all its values, however it comes in pieces.
+///
+/// Values are counted, though it takes a pass over the bytes: 8 MiB of text become about as much,
+/// and 8 MiB of brackets become 33 times as much. Without the count either two large texts at once
+/// would use up the budget of a gigabyte of messages, or three documents of brackets its memory.
 #[derive(Debug, Default)]
 pub(crate) struct DocumentSize {
     counted: usize,

@@ -10,6 +10,8 @@ pub(crate) mod tcp_table;
 
 use crate::broker::Broker;
 use crate::door;
+use crate::door::http::lone_answer;
+use crate::refusal::Refusal;
 use connection_limit::ConnectionLimit;
 use std::collections::VecDeque;
 use std::fs::File;
@@ -30,11 +32,6 @@ const TURNED_AWAY_MAX: usize = 32;
 
 /// How long to wait where the system has no descriptor or no memory for a new connection.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(50);
-
-/// What a client past the limit is told.
-const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\
-    Content-Type: application/problem+json\r\nContent-Length: 88\r\nConnection: close\r\n\r\n\
-    {\"status\":503,\"title\":\"Service Unavailable\",\"detail\":\"no room for more connections now\"}";
 
 /// Serves the connections of `listener` for ever, first those that waited for the start.
 pub(crate) fn serve(
@@ -121,10 +118,10 @@ fn turn_away(
     broker: &Broker,
 ) {
     let stream = stream.into();
-    broker.metrics.refused(503);
+    broker.metrics.refused(Refusal::NoRoom.status());
     // Whatever fails here fails for a client that is not served anyway.
     let _ = stream.set_nonblocking(true);
-    let _ = (&*stream).write(NO_ROOM);
+    let _ = (&*stream).write(&lone_answer(Some(&Refusal::NoRoom), false));
     let _ = stream.shutdown(Shutdown::Write);
     let _ = (&*stream).read(&mut [0; 4096]);
     if turned_away.len() >= TURNED_AWAY_MAX {
@@ -153,12 +150,5 @@ mod tests {
         });
         assert_eq!(client.read(&mut [0]).unwrap(), 0, "the connection has ended");
         assert!(limit.enter(&stream).is_some(), "it is not counted any more");
-    }
-
-    #[test]
-    fn the_length_of_the_fixed_answer_is_right() {
-        let text = std::str::from_utf8(NO_ROOM).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())));
     }
 }

@@ -1,7 +1,9 @@
 //! Who may connect, and how each door gets the token. The rows for HTTP are in `http_cases`.
 
+use std::thread;
 use std::time::{Duration, Instant};
 use tests::raw::{Answer, Raw, request};
+use tests::wait::{DEADLINE, wait_until};
 use tests::{Folder, Process, System, program, publish_body};
 
 const TOKEN: &str = "a-secret";
@@ -93,6 +95,53 @@ fn wrong_tokens_over_http_are_counted_and_slowed() {
         assert_eq!(raw.answer().status, 401);
     }
     assert_eq!(messages(&system), "");
+}
+
+/// Nor does it help to guess on many connections at once, through whatever door. Whoever is in
+/// already does not notice.
+#[test]
+fn wrong_tokens_are_counted_over_all_connections_of_an_address() {
+    let folder = Folder::temporary("token");
+    let system = guarded(&folder);
+    let ask = |token: &str| {
+        format!("GET /topics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n")
+    };
+    let mut good = Raw::connect(&system.address());
+    good.send(ask("a-secret"));
+    assert_eq!(good.answer().status, 200);
+
+    let begun = Instant::now();
+    let guess = |number: usize| {
+        let mut raw = Raw::connect(&system.address());
+        if number.is_multiple_of(2) {
+            raw.send(ask(&format!("guess{number}")));
+            let answer = raw.answer();
+            assert!([401, 429].contains(&answer.status), "{answer:?}");
+            assert!(answer.status == 401 || answer.field("retry-after") == Some("1"));
+            return answer.status == 401;
+        }
+        raw.send(format!("AUTH guess{number}\n"));
+        let line = raw.line();
+        assert!(line.contains("AUTH <token>") || line.contains("too many"), "{line}");
+        line.contains("AUTH <token>")
+    };
+    let looked_at = thread::scope(|scope| {
+        let guessing: Vec<_> = (0..20)
+            .map(|n| scope.spawn(move || (0..10).filter(|it| guess(n + it)).count()))
+            .collect();
+        guessing.into_iter().map(|it| it.join().unwrap()).sum::<usize>()
+    });
+    // Forty at once, and five a second.
+    let most = 41 + usize::try_from(begun.elapsed().as_millis() / 200).unwrap();
+    assert!((40..=most).contains(&looked_at), "{looked_at} of 200 in {:?}", begun.elapsed());
+
+    good.send(ask("a-secret"));
+    assert_eq!(good.answer().status, 200);
+    wait_until(DEADLINE, "the address to be heard again", || {
+        let mut raw = Raw::connect(&system.address());
+        raw.send(ask("a-secret"));
+        raw.answer().status == 200
+    });
 }
 
 #[test]

@@ -179,7 +179,7 @@ impl Answers {
             Refusal::Token { .. } => fields.push(("WWW-Authenticate", "Bearer")),
             _ => {}
         }
-        if status == 503 {
+        if matches!(status, 429 | 503) {
             fields.push(("Retry-After", "1"));
         }
         let kind = Some((Type::Problem, None));
@@ -267,6 +267,7 @@ fn title(status: u16) -> &'static str {
         416 => "Range Not Satisfiable",
         417 => "Expectation Failed",
         421 => "Misdirected Request",
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         501 => "Not Implemented",
         502 => "Bad Gateway",

@@ -1,7 +1,7 @@
 //! Checks the head of a request before it is routed: host, origin, token.
 
 use super::route::METHODS;
-use crate::access::{Access, Grant};
+use crate::access::{Access, Client, Grant};
 use crate::refusal::Refusal;
 use common::http::parse::Request;
 use common::http::percent;
@@ -43,15 +43,20 @@ pub(super) fn check_origin<'a>(
 ///
 /// # Errors
 ///
-/// A token that is missing or wrong.
-pub(super) fn check_token(request: &Request<'_>, access: &Access) -> Result<Grant, Refusal> {
+/// A token that is missing or wrong, or comes after too many wrong ones.
+pub(super) fn check_token(
+    request: &Request<'_>,
+    access: &Access,
+    client: &mut Client,
+) -> Result<Grant, Refusal> {
     let is_open = request.method == "OPTIONS" || OPEN_PATHS.contains(&request.path);
     let header = request.fields.get("Authorization").and_then(bearer).map(Cow::Borrowed);
     let token = header.or_else(|| token_in_query(request));
-    match access.admit(token.as_deref()) {
-        Some(grant) => Ok(grant),
-        None if is_open => Ok(Grant::EVERYTHING),
-        None => Err(Refusal::Token { how: HOW, is_guess: token.is_some() }),
+    match access.admit(token.as_deref(), client) {
+        Ok(Some(grant)) => Ok(grant),
+        _ if is_open => Ok(Grant::EVERYTHING),
+        Err(refusal) => Err(refusal),
+        Ok(None) => Err(Refusal::Token { how: HOW, is_guess: token.is_some() }),
     }
 }
 

@@ -18,7 +18,7 @@ use self::route::{Route, TopicsCall};
 use super::authentication::Guesses;
 use super::publish::{self, BATCH_MAX};
 use super::{ANSWERS_SIZE, linger};
-use crate::access::Grant;
+use crate::access::{Client, Grant};
 use crate::activity::Activity;
 use crate::broker::Broker;
 use crate::refusal::Refusal;
@@ -46,9 +46,22 @@ pub(crate) fn serve(
     let answers = Answers::new(broker.access.origins.vary());
     let (batch, guesses) = (Batch::default(), Guesses::ALL);
     let grant = Grant::EVERYTHING;
-    let mut door = Door { connection, activity, broker, used: 0, batch, answers, guesses, grant };
+    let client = Client::of(connection.stream());
+    let mut door =
+        Door { connection, activity, broker, used: 0, batch, answers, client, guesses, grant };
     // The end of a connection needs no word: the client has left, or was told.
     let _ = door.run(begun);
+}
+
+/// An answer to a client that is not served: a refusal, or that the process is alive.
+pub(crate) fn lone_answer(refusal: Option<&Refusal>, head_only: bool) -> Vec<u8> {
+    let mut answers = Answers::new(false);
+    let manner = Manner { head_only, keep_alive: false, ..Manner::PLAIN };
+    match refusal {
+        Some(refusal) => answers.problem(refusal, None, manner),
+        None => answers.content(200, Type::Text, ALIVE, manner),
+    }
+    answers.bytes().to_vec()
 }
 
 /// A connection of this door.
@@ -63,10 +76,14 @@ struct Door<'a> {
     batch: Batch,
     /// What was not yet sent; the answers of the batch come after it.
     answers: Answers,
+    client: Client,
     guesses: Guesses,
     /// What the client may do, by the token of the last request.
     grant: Grant,
 }
+
+/// What is said of a process that is there.
+const ALIVE: &[u8] = b"ok\n";
 
 /// The connection is over: the client is gone, or too slow, or was told all there is to say.
 struct End;
@@ -140,7 +157,9 @@ impl<'a> Door<'a> {
                 }
                 Next::Request(route, manner) => {
                     self.append(Manner::PLAIN)?;
-                    if let Route::Refuse(refusal @ Refusal::Token { is_guess: true, .. }) = &route {
+                    if let Route::Refuse(refusal) = &route
+                        && refusal.is_guess()
+                    {
                         self.send()?;
                         self.guesses.count();
                         if self.guesses.are_used_up() {
@@ -155,7 +174,7 @@ impl<'a> Door<'a> {
                     continue;
                 }
                 Next::Close(refusal, manner) => {
-                    if matches!(refusal, Refusal::Token { is_guess: true, .. }) {
+                    if refusal.is_guess() {
                         self.guesses.count();
                     }
                     return self.refuse(&refusal, manner);
@@ -193,7 +212,7 @@ impl<'a> Door<'a> {
         }
         let admitted = head::check_origin(&request, &broker.access).and_then(|origin| {
             manner.origin = origin;
-            head::check_token(&request, &broker.access)
+            head::check_token(&request, &broker.access, &mut self.client)
         });
         let admitted = admitted.inspect_err(deny);
         let after_head = input.get(head_size..).unwrap_or_default();
@@ -340,7 +359,7 @@ impl<'a> Door<'a> {
                 self.answers.content(200, Type::Metrics, text.as_bytes(), manner);
             }
             Route::Alive | Route::Ready => {
-                self.answers.content(200, Type::Text, b"ok\n", manner);
+                self.answers.content(200, Type::Text, ALIVE, manner);
             }
             Route::Options { allow, .. } => self.answers.options(&allow, manner),
             Route::Messages(query) => self.messages(&query, manner)?,

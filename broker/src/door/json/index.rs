@@ -84,7 +84,7 @@ impl Commands<'_, Json> {
         let is_present = field(arguments, "present")?.and_then(Value::as_bool) == Some(true);
         let done = match is_present {
             true => self.register_present(&address, arguments).map(Some),
-            false => self.broker.index.register(address.clone()).map(|()| None),
+            false => self.broker.index.register(address.clone(), self.client()).map(|()| None),
         };
         self.broker.log.note("registered", &address.to_string(), &done.clone().map(drop));
         let key = done?;
