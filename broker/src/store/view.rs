@@ -130,13 +130,14 @@ impl<'a> TopicView<'a> {
             if text.len() >= room && room < size_max {
                 break;
             }
-            let message = entry::message(entry).len().saturating_sub(place.inside);
-            if message > room {
-                let cut = entry::boundary(text, room).min(message);
-                let cut = text.get(..cut).unwrap_or_default();
-                out.extend_from_slice(cut.as_bytes());
-                place.inside += cut.len();
-                break;
+            if text.len() > room {
+                let message = entry::message(entry).len().saturating_sub(place.inside);
+                if message > room {
+                    let cut = entry::boundary(text, room).min(message);
+                    out.extend_from_slice(text.get(..cut).unwrap_or_default().as_bytes());
+                    place.inside += cut;
+                    break;
+                }
             }
             out.extend_from_slice(text.as_bytes());
             out.push(b'\n');
