@@ -11,7 +11,7 @@ use crate::connect::{CONNECT_TIMEOUT, connect};
 use crate::connection::Connection;
 use crate::http::client;
 use crate::json::{self, Object, Value};
-use crate::limits::{ANSWER_SIZE_MAX, allowance};
+use crate::limits::{ANSWER_SIZE_MAX, ANSWER_TIMEOUT, allowance};
 use crate::retry::{ATTEMPT_MIN, Outage};
 use std::io::BufRead;
 use std::time::{Duration, Instant};
@@ -24,11 +24,14 @@ pub(super) struct Link {
     /// Bytes of an unfinished line in which there is no line end.
     looked: usize,
     outage: Outage,
+    /// How long the broker may take for an answer.
+    pub(super) answer_timeout: Duration,
 }
 
 impl Link {
     pub(super) fn new(broker: Broker) -> Link {
-        Link { outage: broker.outage(), broker, connection: None, looked: 0 }
+        let (outage, answer_timeout) = (broker.outage(), ANSWER_TIMEOUT);
+        Link { broker, connection: None, looked: 0, outage, answer_timeout }
     }
 
     pub(super) fn broker(&self) -> &Broker {
@@ -48,7 +51,7 @@ impl Link {
         let left = deadline.map_or(Duration::MAX, |deadline| {
             deadline.saturating_duration_since(Instant::now()).max(ATTEMPT_MIN)
         });
-        let timeout = CONNECT_TIMEOUT.min(self.outage.attempt()).min(left);
+        let timeout = CONNECT_TIMEOUT.min(self.attempt()).min(left);
         let connection = connect(&self.broker.address, timeout).map_err(Trouble::from)?;
         self.connection = Some(connection);
         self.looked = 0;
@@ -56,7 +59,7 @@ impl Link {
             let mut command = Vec::new();
             Object::new(&mut command).field("command", "auth").field("token", token).end_line();
             self.send(&command)?;
-            let patience = self.outage.attempt().min(left);
+            let patience = self.attempt().min(left);
             if let Err(refusal) = self.judgement(|_| Some(()), patience)? {
                 return Err(self.broker.refused("", refusal).into());
             }
@@ -77,7 +80,7 @@ impl Link {
 
     /// Sends bytes. After any error the connection is of no further use.
     pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
-        let deadline = Instant::now() + self.outage.attempt() + allowance(bytes.len());
+        let deadline = Instant::now() + self.attempt() + allowance(bytes.len());
         let connection = self.connection.as_mut().ok_or(client::Error::Closed)?;
         Ok(connection.write_all(bytes, Some(deadline))?)
     }
@@ -89,7 +92,7 @@ impl Link {
         size: usize,
         read: impl Fn(&Value<'_>) -> Option<T>,
     ) -> Result<Result<T, Refusal>, Trouble> {
-        let patience = self.outage.attempt() + allowance(size);
+        let patience = self.attempt() + allowance(size);
         let answer = self.judgement(read, patience)?;
         self.succeeded();
         Ok(answer)
@@ -149,6 +152,11 @@ impl Link {
         }
     }
 
+    /// How long the broker may take for what is asked now.
+    fn attempt(&mut self) -> Duration {
+        self.outage.attempt().min(self.answer_timeout)
+    }
+
     /// Something succeeded: the next failure begins a new outage.
     pub(super) fn succeeded(&mut self) {
         self.broker.succeeded(&mut self.outage);
@@ -188,7 +196,33 @@ fn line_size(bytes: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixture::{READ, broker};
+    use super::super::{Publisher, Session, Start, Subscriber};
     use super::*;
+
+    #[test]
+    fn a_broker_that_does_not_answer_is_left_and_asked_again() {
+        const DONE: &str = r#"{"status":"success","message":"m","next":0,"offset":0,"durable":true,"stream":"00000000000000aa"}"#;
+        // Over the first connection, it reads until the client has ended it. On a busy machine,
+        // some of the other answers may come too late.
+        let mut scripts = [&[READ, DONE] as &[&str]; 100];
+        scripts[0] = &[READ, READ];
+        let at = || broker(&scripts).0;
+        let timeout = Duration::from_millis(50);
+
+        let mut publisher = Publisher::new(at());
+        publisher.link.answer_timeout = timeout;
+        assert_eq!(publisher.publish("t", "a").unwrap().offset, Some(0));
+
+        let mut session = Session::new(at());
+        session.link.answer_timeout = timeout;
+        assert!(session.create_topic("t").unwrap());
+
+        let mut subscriber = Subscriber::new(at());
+        subscriber.link.answer_timeout = timeout;
+        subscriber.subscribe("t", Start::Now).unwrap();
+        assert_eq!(subscriber.cursor("t").unwrap().next, 0);
+    }
 
     #[test]
     fn a_line_ends_with_its_line_end() {

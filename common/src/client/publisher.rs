@@ -54,7 +54,7 @@ const COMMAND_OVERHEAD: usize = 4 << 10;
 /// ```
 #[derive(Debug)]
 pub struct Publisher {
-    link: Link,
+    pub(super) link: Link,
     name: String,
     /// Whether the messages can be had again from somewhere else, which decides what becomes of
     /// them when the broker has forgotten.

@@ -20,7 +20,7 @@ use crate::stream::{Cursor, StreamId};
 /// ```
 #[derive(Debug)]
 pub struct Session {
-    link: Link,
+    pub(super) link: Link,
 }
 
 /// Messages of a topic.

@@ -8,7 +8,6 @@ use super::link::Link;
 use super::session::Session;
 use super::subscriptions::{Start, Subscriptions};
 use crate::http::client;
-use crate::limits::ANSWER_TIMEOUT;
 use crate::retry::{self, Failure};
 use crate::stream::{Cursor, StreamId};
 use std::collections::VecDeque;
@@ -66,7 +65,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// ```
 #[derive(Debug)]
 pub struct Subscriber {
-    link: Link,
+    pub(super) link: Link,
     subscriptions: Subscriptions,
     /// What came while an answer was waited for.
     waiting: VecDeque<Event>,
@@ -259,7 +258,7 @@ impl Subscriber {
     /// Waits for bytes. A broker that is silent for long is asked for a sign, and has to give it.
     fn listen(&mut self, deadline: Option<Instant>) -> Result<(), super::Failure> {
         let is_asked = self.subscriptions.is_waiting();
-        let patience = if is_asked { ANSWER_TIMEOUT } else { self.silence_max };
+        let patience = if is_asked { self.link.answer_timeout } else { self.silence_max };
         let silence_end = self.heard + patience;
         match self.link.fill(deadline.map_or(silence_end, |deadline| deadline.min(silence_end))) {
             Err(Trouble::Connection(client::Error::TimedOut))

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::client::fixture::{READ, broker};
+use crate::limits::ANSWER_TIMEOUT;
 
 const CONFIRMED: &str =
     r#"{"status":"success","message":"m","next":3,"stream":"00000000000000aa"}"#;
