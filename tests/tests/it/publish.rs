@@ -234,6 +234,23 @@ fn a_batch_is_appended_together_or_not_at_all() {
 }
 
 #[test]
+fn a_body_can_be_one_message_whatever_its_lines() {
+    let system = System::start();
+    let post = |query: &str, body: &str| {
+        system.request("POST", &format!("/topics/t?{query}"), body).status
+    };
+    assert_eq!(post("whole=1", "{\n  \"a\": [1,\r\n  2]\n}\n"), 200);
+    assert_eq!(post("whole=1", "one line\n"), 200);
+    assert_eq!(post("whole=0", "two\nlines\n"), 200);
+    assert_eq!(system.messages("t"), ["{\"a\": [1,2]}", "one line", "two", "lines"]);
+    let refused = system.request("POST", "/topics/t?whole=1", "two\nlines\n");
+    assert_eq!(refused.status, 400);
+    assert!(refused.text().contains("several lines and is not JSON"), "{}", refused.text());
+    assert_eq!(post("whole=yes", "x"), 400);
+    assert_eq!(system.messages("t").len(), 4, "nothing of what was refused was appended");
+}
+
+#[test]
 fn the_lines_of_a_body_are_appended_together_or_not_at_all() {
     let system = System::start();
     let answer = system.request("POST", "/topics/a%2Fb", "one\ntwo\r\n\nfour");

@@ -508,7 +508,10 @@ fn take<'a>(
             let object = json::parse(body).map_err(Refusal::Json)?;
             publish::add(&object, "topic", batch, size_max, grant)
         }),
-        Route::Lines { topic } => share
+        Route::Lines { topic, is_whole: true } => share
+            .grow(DocumentSize::default().of(body))
+            .and_then(|()| topics::read_whole(topic, body, batch, size_max)),
+        Route::Lines { topic, .. } => share
             .grow(input_budget::lines_size(body))
             .and_then(|()| topics::read_lines(topic, body, batch, size_max)),
         // Nothing may be taken and dropped as if it had been stored.

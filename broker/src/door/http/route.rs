@@ -20,7 +20,7 @@ pub(super) enum Route {
     /// `GET /messages`.
     Messages(MessagesQuery),
     /// `POST /topics/T`.
-    Lines { topic: String },
+    Lines { topic: String, is_whole: bool },
     /// `GET /events`.
     Events(EventsQuery),
     /// The rest of `/topics`.
@@ -48,7 +48,7 @@ impl Route {
             Route::Events(query) => {
                 query.topics.iter().try_for_each(|topic| grant.check(Right::Read, topic))?;
             }
-            Route::Lines { topic } => grant.check(Right::Write, topic)?,
+            Route::Lines { topic, .. } => grant.check(Right::Write, topic)?,
             Route::Topics(TopicsCall::Show(topic)) => grant.check(Right::Read, topic)?,
             Route::Topics(
                 TopicsCall::Create(topic, _)
@@ -165,7 +165,7 @@ pub(super) fn of(request: &Request<'_>) -> Result<Route, Refusal> {
             Some(topic) if request.method == "DELETE" => {
                 Ok(Route::Topics(TopicsCall::Trim(topic_name(topic)?, upto(request.query)?)))
             }
-            _ => of_topic(request.method, topic_name(topic)?),
+            _ => of_topic(request, topic_name(topic)?),
         };
     }
     match request.path {
@@ -193,13 +193,29 @@ fn topic_name(encoded: &str) -> Result<String, Refusal> {
 }
 
 /// What a request to `/topics/T` asks for.
-fn of_topic(method: &str, topic: String) -> Result<Route, Refusal> {
-    Ok(match method {
-        "POST" => Route::Lines { topic },
+fn of_topic(request: &Request<'_>, topic: String) -> Result<Route, Refusal> {
+    Ok(match request.method {
+        "POST" => Route::Lines { topic, is_whole: is_whole(request.query)? },
         "PUT" => Route::Topics(TopicsCall::Create(topic, BoundsChange::default())),
         "DELETE" => Route::Topics(TopicsCall::Delete(topic)),
         _ => Route::Topics(TopicsCall::Show(topic)),
     })
+}
+
+/// Whether the body of `POST /topics/T` is one message.
+fn is_whole(query: &str) -> Result<bool, Refusal> {
+    let mut found = false;
+    for pair in percent::pairs(query) {
+        let (name, value) = pair.map_err(|_| Refusal::field("query", BAD_ENCODING))?;
+        if name == "whole" {
+            found = match &*value {
+                "1" => true,
+                "0" => false,
+                _ => return Err(Refusal::field("whole", "is neither 0 nor 1")),
+            };
+        }
+    }
+    Ok(found)
 }
 
 fn events_query(request: &Request<'_>) -> Result<EventsQuery, Refusal> {

@@ -11,6 +11,7 @@ use crate::store::retention::BoundsChange;
 use crate::store::view::Summary;
 use common::bytes;
 use common::json::{self, Array, Charset, Object, Value};
+use std::borrow::Cow;
 use std::{mem, str};
 
 /// How many topics are looked at under one lock.
@@ -151,6 +152,29 @@ pub(super) fn read_lines(
     })
 }
 
+/// Reads a body that is one message, and adds it to the batch. Line breaks within it are folded
+/// where it is JSON, in which they are white space between two others.
+pub(super) fn read_whole(
+    topic: &str,
+    body: &[u8],
+    batch: &mut Batch,
+    size_max: usize,
+) -> Result<(), Refusal> {
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+    let text = str::from_utf8(body).map_err(|_| Refusal::field("message", "is not UTF-8"))?;
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let mut text = Cow::from(text.strip_suffix('\r').unwrap_or(text));
+    if text.contains(['\n', '\r']) {
+        if json::parse(text.as_bytes()).is_err() {
+            let reason = "has several lines and is not JSON, so they cannot become one; without \
+                          whole=1, each is a message";
+            return Err(Refusal::field("message", reason));
+        }
+        text = text.split(['\n', '\r']).map(str::trim).collect::<String>().into();
+    }
+    batch.publish(topic, None, [&*text].into_iter(), size_max)
+}
+
 fn write_summary(object: &mut Object<'_>, topic: &str, summary: &Summary, digest: Option<u32>) {
     let Summary { stream, first, next, bytes, last, limits } = *summary;
     object.field("topic", topic).field("stream", stream).field("first", first).field("next", next);
@@ -177,6 +201,28 @@ mod tests {
         assert!(read(b"").unwrap().is_empty());
         assert_eq!(read(b"\n").unwrap(), [""]);
         assert_eq!(read(b"\xEF\xBB\xBFone\r\n\xEF\xBB\xBF").unwrap(), ["one", "\u{feff}"]);
+    }
+
+    #[test]
+    fn a_whole_body_is_one_message_on_one_line() {
+        let read = |body: &str| {
+            let mut batch = Batch::default();
+            read_whole("a", body.as_bytes(), &mut batch, 20)?;
+            let [entry] = batch.entries.as_slice() else { panic!("{:?}", batch.entries) };
+            Ok::<_, Refusal>(crate::store::entry::message(entry).to_owned())
+        };
+        for (body, message) in [
+            ("", ""),
+            ("one\r\n", "one"),
+            ("{\r\n  \"a b\": [\n    1,\n 2 ]\n}\n", r#"{"a b": [1,2 ]}"#),
+            (r#"["\n  x"]"#, r#"["\n  x"]"#),
+            ("\u{feff}\"\u{e9}\"\r\n\r\n", "\"\u{e9}\""),
+        ] {
+            assert_eq!(read(body).unwrap(), message, "{body:?}");
+        }
+        for bad in ["one\ntwo", "{\n}x\n", "[\"\n\"]", "a\0", "[\n1,\n\"longer than twenty\"]"] {
+            assert!(read(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]
