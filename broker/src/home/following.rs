@@ -1,8 +1,8 @@
-//! What is followed at one home, and how far each mirror is.
+//! The topics that are followed at one home, and how far each mirror is.
 //!
 //! # Not here
 //!
-//! How it gets there (`follow.rs`).
+//! How mirrors are updated (`follow.rs`).
 
 use crate::refusal::Refusal;
 use crate::store::stream::Cursor;

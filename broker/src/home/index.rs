@@ -1,15 +1,14 @@
-//! The index: which peers there are, and which of them is the home of which topic.
+//! The index: the peers, and which of them is the home of each topic.
 //!
-//! Any broker can be one. It keeps nothing on disk: after its restart every peer tells it again.
-//! A peer that registered for as long as its connection lasts is *present*; when that ends it is
-//! *away*: its topics are not found, and stay its own. A client may register a peer too, which then
-//! *lasts* until it is unregistered.
+//! Any broker can be the index. It keeps nothing on disk: after its restart all peers tell it
+//! again. A peer that registered for as long as its connection lasts is *present*. When the
+//! connection ends, the peer is *away*: its topics are not found, but remain its own. A client may
+//! register a peer too; that one *lasts* until it is unregistered.
 //!
 //! # Guarantee
 //!
-//! Who is present speaks for itself: what others say in its name is refused. A present peer shows
-//! that it is the one that registered by the key that it was given. The home of a topic does not
-//! change while it is present.
+//! A present peer speaks for itself: commands of others in its name are refused. It proves itself
+//! with the key that it was given. The home of a topic does not change while it is present.
 
 use crate::refusal::Refusal;
 use crate::store::stream::StreamId;

@@ -1,4 +1,4 @@
-//! Where topics live, as a peer learnt it from its index.
+//! The homes of topics, as a peer learned them from its index.
 
 use super::mirrors::Mirrors;
 use std::collections::{HashMap, HashSet};

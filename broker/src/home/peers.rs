@@ -1,10 +1,10 @@
 //! Peers: brokers that ask an index which of them is the home of a topic.
 //!
-//! Topics have to be created before they are used; the peer on which that was said is the home.
+//! A topic must be created before it is used; the peer that creates it is its home.
 //!
 //! # Not here
 //!
-//! The index itself (`index.rs`): any broker can be one.
+//! The index (`index.rs`): any broker can be one.
 
 use super::broker::{BrokerHome, IndexClient};
 use super::index::Address;

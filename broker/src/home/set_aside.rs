@@ -1,8 +1,7 @@
-//! What becomes of a mirror on disk that its home does not have: it may be the only copy.
+//! Saves a mirror on disk whose home has lost it: it may be the only copy.
 //!
-//! Once for each topic, the messages are written to a file before the mirror is deleted. A home
-//! that comes back empty again and again does not fill the disk, and what was set aside is never
-//! overwritten.
+//! The messages are written to a file before the mirror is deleted, once for each topic. So a home
+//! that comes back empty again and again cannot fill the disk, and no saved file is overwritten.
 
 use crate::store::stream::{Cursor, Place};
 use crate::store::topics::Topics;

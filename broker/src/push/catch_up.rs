@@ -1,9 +1,9 @@
-//! Threads that bring slow subscribers up to date, so that nobody else waits for them.
+//! Threads that serve slow subscribers, so that nobody else waits for them.
 //!
-//! A session is handed over by a thread that is its writer and will not wait: its socket is full,
-//! or the publisher's time was up. A few threads serve what is handed over, in order; when one has
-//! to wait for a client, another takes its place. So there are about as many threads as there are
-//! sockets that are full, and those few more.
+//! A thread hands a session over if it is its writer and must not wait: the socket is full, or the
+//! publisher's time is up. A few threads serve these sessions in order. When one has to wait for a
+//! client, another takes its place. So there are about as many threads as full sockets, and a few
+//! more.
 
 use crate::push::Push;
 use crate::push::session::{Progress, Session};

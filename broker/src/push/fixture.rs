@@ -1,4 +1,4 @@
-//! What the tests of push have in common.
+//! Helpers for the tests of push.
 
 use crate::log::Log;
 use crate::push::Push;

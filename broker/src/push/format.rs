@@ -1,4 +1,4 @@
-//! How messages look when they are pushed: one format for each kind of subscriber.
+//! The formats of pushed messages, one for each kind of subscriber.
 
 use crate::store::entry::{self, Entry};
 use crate::store::stream::{Cursor, Place};

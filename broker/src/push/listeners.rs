@@ -1,7 +1,7 @@
 //! Who waits for messages of which topic.
 //!
-//! A listener registers first and looks at the topic afterwards; a publisher appends first and
-//! looks for listeners afterwards. So whatever the two do at once, one of them sees the other.
+//! A listener registers and then reads the topic. A publisher appends and then looks for listeners.
+//! So one of them always sees the other.
 
 use crate::push::session::Session;
 use crate::refusal::Refusal;

@@ -1,5 +1,5 @@
-//! A delivery pass: one thread writes to sessions. It has the store, a time by which it stops, and
-//! the bytes that it encoded, which fit every other subscriber at the same position.
+//! A delivery pass: one thread writes to many sessions, for a limited time. It shares the encoded
+//! bytes among subscribers at the same position.
 
 use crate::metrics::Counter;
 use crate::push::format::{Format, Jump, OtherCursors};

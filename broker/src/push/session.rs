@@ -1,14 +1,14 @@
 //! A session: a connection that messages are pushed to.
 //!
-//! A subscriber is a cursor in each of its topics, never a queue. Whichever thread finds a session
-//! with something to send and nobody writing becomes its writer, and goes on until nothing is
-//! left: the session's own thread, a publisher's, or one that catches up. Everybody else only
-//! leaves a note. So a socket has one writer at a time, and no thread waits for another's client.
+//! A subscriber is a cursor in each of its topics; it has no queue. A thread that finds a session
+//! with something to send and no writer becomes its writer, until nothing is left. That may be the
+//! session's own thread, a publisher's, or one that catches up. All others only leave a note. So a
+//! socket has one writer at a time, and no thread waits for the client of another one.
 //!
 //! # Guarantee
 //!
-//! Each message after the beginning of a subscription is written exactly once, in order, behind
-//! the answer to the command that subscribed.
+//! Each message after the beginning of a subscription is written exactly once, in order, after the
+//! answer to the command that subscribed.
 
 use crate::activity::{Activity, Role};
 use crate::push::format::Format;

@@ -1,12 +1,11 @@
 //! The subscriptions of one session.
 //!
-//! A publisher knows a subscription by its index: to look for the topic in every session would
-//! take most of the time of a fan-out of many topics
-//! (the benchmark's row of many topics).
+//! A publisher knows a subscription by its index. Finding the topic in every session would take
+//! most of the time in the row `topics-fan-out` of the benchmark.
 //!
 //! # Not here
 //!
-//! Locks and sockets (`session.rs`), and what is read for a subscription (`pass.rs`).
+//! Locks and sockets (`session.rs`), and reading for a subscription (`pass.rs`).
 
 use crate::push::format::{Format, OtherCursors};
 use crate::store::stream::{Cursor, Place};

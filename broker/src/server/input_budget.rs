@@ -1,13 +1,13 @@
-//! The input budget: memory for bodies, objects and lines that arrive in pieces, and for what they
-//! become before they are messages.
+//! The input budget: memory for incomplete bodies, objects and lines, and for what they become
+//! before they are messages.
 //!
-//! Each is bounded by itself, but a thousand clients could send a large one at the same time, and
-//! eight MiB of JSON that is all brackets become twenty times as much when they are parsed. So
-//! all connections share one budget; over it, requests get 503 and may be sent again.
+//! Each of them is bounded, but a thousand clients may send a large one at the same time, and eight
+//! MiB of JSON brackets take twenty times as much when they are parsed. So all connections share
+//! one budget. Over it, requests get 503 and may be sent again.
 //!
 //! # Guarantee
 //!
-//! A body that says its size has room for all of it, or is refused before it is read.
+//! A body that announces its size has room for all of it, or is refused before it is read.
 
 use crate::refusal::Refusal;
 use common::bytes;

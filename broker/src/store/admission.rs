@@ -1,11 +1,11 @@
-//! Which publishes are accepted: what is known of all topics, and the account of memory.
+//! Accepts or refuses publishes: it knows all topics and counts memory.
 //!
-//! Accepting comes before storing. What was accepted is counted at once, so that the next publish
-//! is judged by it, and can be taken back where the disk does not take it.
+//! A publish is accepted before it is stored. It is counted at once, so the next publish is judged
+//! with it, and it is taken back if the disk fails.
 //!
 //! # Not here
 //!
-//! The lists themselves, and locks (`contents.rs`).
+//! The lists, and locks (`contents.rs`).
 
 use crate::refusal::Refusal;
 use crate::store::batch::{Batch, Publish};

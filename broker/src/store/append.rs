@@ -1,4 +1,4 @@
-//! Publishes as a change: a batch, and an answer for each of its publishes.
+//! Publishes as a change: a batch, with an answer for each publish.
 
 use crate::refusal::Refusal;
 use crate::store::admission::{Admission, Receipt};

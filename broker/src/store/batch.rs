@@ -1,7 +1,7 @@
 //! A batch: publishes that are appended together, under one lock.
 //!
-//! What arrives together in a connection's buffer is checked and laid out here, before any lock
-//! is taken: the store only moves finished entries.
+//! Publishes that arrive together are checked and laid out here before any lock is taken. The store
+//! only moves finished entries.
 
 use crate::refusal::Refusal;
 use crate::store::entry;

@@ -1,13 +1,13 @@
-//! Group commit: changes that wait at the same time go to disk together.
+//! Group commit: changes that wait at the same time are written to disk together.
 //!
-//! There is no thread of its own for the journal. Whoever finds it free leads: it takes all changes
-//! that wait, writes them as one frame, syncs once, makes them visible, and hands the journal to
-//! the first of those that came meanwhile.
+//! The journal has no thread. A thread that finds it free leads: it takes all waiting changes,
+//! writes them as one frame, syncs once, makes them visible, and gives the journal to the first of
+//! those that came meanwhile.
 //!
 //! # Guarantee
 //!
-//! Nothing is answered, and nothing is visible, before it is on disk (or, with `--sync os`, with
-//! the operating system). Changes become visible in the order of the journal.
+//! Nothing is answered or visible before it is on disk (with `--sync os`: with the operating
+//! system). Changes become visible in the order of the journal.
 
 use crate::metrics::Histogram;
 use crate::refusal::Refusal;

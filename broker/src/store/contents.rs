@@ -1,4 +1,4 @@
-//! What the broker keeps, behind its locks: the lists, and what is known of them.
+//! The contents of the broker behind their locks: the lists and their state.
 //!
 //! No lock leaves this module, and none is held across I/O.
 

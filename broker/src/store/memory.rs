@@ -1,4 +1,4 @@
-//! Memory for messages: what they really cost, and how much of it there may be.
+//! The memory that messages really take, and its limit.
 
 use crate::control_group;
 use crate::refusal::Refusal;

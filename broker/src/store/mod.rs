@@ -1,17 +1,17 @@
-//! The store: topics, the messages in each, and how they come to disk and back.
+//! The store: topics with their messages, to disk and back.
 //!
 //! Modules in reading order:
 //!
-//! - `entry`: a message as it is kept; `stream`: which list an offset belongs to
+//! - `entry`: a stored message; `stream`: the id of a list
 //! - `batch`: messages on their way in
-//! - `topic_state`: what is known of a topic beside its list; `view`: both together, as readers see
-//!   them; `sequences`: what is known of its publishers; `retention`: what it keeps; `memory`: what
+//! - `topic_state`: the state of a topic beside its list; `view`: both together, as readers see
+//!   them; `sequences`: the numbers of its publishers; `retention`: what it keeps; `memory`: what
 //!   all of it costs
-//! - `admission`: what is accepted and what is refused, before it is in a list
-//! - `change`: what can happen to all of that: accepted, applied or undone; `append`: publishes
-//! - `contents`: the lists and what is known of them, behind their locks
-//! - `commit`: one write and one sync for all who wait at the same time
-//! - `journal`: the file; `replay`: from the file back into lists
+//! - `admission`: accepts or refuses publishes
+//! - `change`: everything that can happen: accepted, applied or undone; `append`: publishes
+//! - `contents`: the lists and their state, behind locks
+//! - `commit`: one write and one sync for all that wait
+//! - `journal`: the files; `replay`: from the files back into lists
 //! - `topics`: all of it, as connections use it
 
 pub(crate) mod admission;

@@ -1,4 +1,4 @@
-//! From the records of a journal to the topics that they made.
+//! Builds the topics from the records of a journal.
 
 use crate::store::admission::Admission;
 use crate::store::batch::Sequence;

@@ -1,7 +1,7 @@
 //! What a topic keeps: bounds by count, by size and by age.
 //!
-//! Nothing is let go unless somebody asked for it. The broker has bounds for all topics, and a
-//! topic may have its own for each.
+//! Messages are removed only if somebody asked for it. The broker has bounds for all topics, and
+//! each topic may have its own.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,10 +1,10 @@
-//! Numbered publishes: what makes a repeated publish harmless.
+//! Numbered publishes: a repeated publish is found and does no harm.
 //!
-//! The rules are those of Kafka's idempotent producer and of the Durable Streams protocol: per
-//! topic and publisher a newer epoch starts at sequence 0, the next sequence is appended, an old
-//! one is a duplicate, a gap and an older epoch are refused. There is no window and no clock: the
-//! numbers live as long as the topic. One exception: those of a publisher of which no message is
-//! left and nothing was heard for a day may go when the topic lets messages go.
+//! The rules are those of Kafka's idempotent producer and of the Durable Streams protocol. For each
+//! topic and publisher: a newer epoch starts at sequence 0, the next sequence is appended, an old
+//! one is a duplicate, a gap and an older epoch are refused. There is no window and no clock:
+//! numbers live as long as the topic. One exception: when the topic removes messages, it may forget
+//! a publisher that has no message left and was silent for a day.
 
 use crate::refusal::Refusal;
 use crate::store::batch::Sequence;

@@ -1,4 +1,4 @@
-//! Which list an offset belongs to, and where a reader of it begins.
+//! The id of a list, and where a reader of it begins.
 
 pub(crate) use common::stream::{Cursor, StreamId};
 

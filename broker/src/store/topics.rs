@@ -1,12 +1,12 @@
-//! The broker's topics, and the messages in each, as all connections use them.
+//! The topics of the broker with their messages, as all connections use them.
 //!
-//! Every connection's thread holds the same [`Topics`] and calls its methods. Messages are
-//! added at the end of a list and let go at its beginning, so an offset, once given, names the
-//! same message for ever; a [`StreamId`] tells a list from another of the same name.
+//! The thread of every connection has the same [`Topics`] and calls its methods. Messages are added
+//! at the end of a list and removed at its beginning, so an offset never changes its message. A
+//! [`StreamId`] tells a list from another of the same name.
 //!
 //! # Not here
 //!
-//! Locks (`contents.rs`), who waits for messages (`push/`), protocols (`door/`).
+//! Locks (`contents.rs`), delivery (`push/`), protocols (`door/`).
 
 use crate::refusal::Refusal;
 use crate::store::admission::{Admission, Receipt};

@@ -1,5 +1,4 @@
-//! A topic's list together with what is known of it: the one place where an offset becomes an
-//! index.
+//! A view of a topic: its list together with its state. Only here an offset becomes an index.
 
 use crate::refusal::Refusal;
 use crate::store::entry::{self, Entry};

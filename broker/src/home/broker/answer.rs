@@ -1,4 +1,4 @@
-//! What another broker answers: a success, or why not.
+//! The answer of another broker: a success, or the reason why not.
 
 use crate::refusal::Refusal;
 use crate::store::admission::Receipt;

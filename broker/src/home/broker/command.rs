@@ -1,4 +1,4 @@
-//! What one broker says to another, as bytes: commands of the dialect of topics.
+//! Commands from one broker to another, as bytes of the dialect `topic`.
 
 use super::super::remote::{Forwarded, MirrorEnd};
 use crate::refusal::Refusal;

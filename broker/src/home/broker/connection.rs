@@ -1,4 +1,4 @@
-//! One connection to another broker: commands out, answers and events in.
+//! A connection to another broker: commands out, answers and events in.
 
 use super::{answer, command};
 use crate::objects::{Next, Objects};

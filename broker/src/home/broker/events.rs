@@ -1,7 +1,7 @@
-//! The connection on which topics are followed, and the events that come on it.
+//! The connection on which topics are followed, and its events.
 //!
-//! The home is asked something from time to time, and is lost if it says nothing: a machine that is
-//! gone does not say so.
+//! The home is asked something from time to time and counts as lost if it does not answer, because
+//! a machine that is gone does not say so.
 
 use super::super::HOME_TIMEOUT;
 use super::super::remote::Event;

@@ -1,4 +1,4 @@
-//! What a peer says to its index.
+//! The commands of a peer to its index.
 
 use super::super::HOME_TIMEOUT;
 use super::super::index::Address;

@@ -1,4 +1,4 @@
-//! Connections to another broker on which commands are sent.
+//! Connections for commands to another broker.
 
 use super::answer;
 use super::connection::{BrokerConnection, Target};

@@ -1,25 +1,25 @@
 //! A cluster of NATS servers with JetStream as the home of all topics.
 //!
-//! Any number of brokers stand before it, which keep nothing that must not be lost: each may be
-//! killed at any time. A topic is a stream; an offset is a sequence in it, less one.
+//! Any number of brokers use the same cluster. They keep nothing that must not be lost, so each may
+//! be killed at any time. A topic is a stream; an offset is a sequence in it, less one.
 //!
 //! # Guarantee
 //!
-//! A numbered publish is stored at most once, through however many brokers it comes, and however
-//! late (`publish`). A refusal for its number is answered only where most servers of the stream
-//! vouch for it.
+//! A numbered publish is stored at most once, even if it comes late or through several brokers
+//! (`publish`). A refusal for its number is answered only if most servers of the stream confirm it.
 //!
 //! # Not here
 //!
-//! Letting go: once the last message of a publisher were gone, its number would be, and a late
-//! copy would be stored again. So bounds and trims are refused; take a topic a day, and delete
-//! those that are old.
+//! Retention. With the last message of a publisher its number would be gone too, and a late copy
+//! would be stored again. So bounds and trims are refused. Use one topic a day, and delete old
+//! ones.
 //!
 //! # Modules in reading order
 //!
-//! - `wire`, `connection`, `requests`: the protocol, one server, requests to whichever is there
-//! - `names`, `api`: what things are called, and what can be asked
-//! - `publish`, `follow`: in, and out again
+//! - `wire`, `connection`, `requests`: the protocol, one server, requests to any server that
+//!   answers
+//! - `names`, `api`: names of streams and subjects, and requests to JetStream
+//! - `publish`, `follow`: publishing, and following
 //! - `start`: whether the cluster can be used
 
 mod api;

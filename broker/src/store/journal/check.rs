@@ -1,4 +1,4 @@
-//! `broker verify` and `broker repair`: a journal looked at, and mended, by hand.
+//! `broker verify` and `broker repair`.
 
 use super::JOURNAL;
 use super::error::Error;

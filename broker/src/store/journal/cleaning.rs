@@ -13,7 +13,7 @@
 //!   at the end of this segment, never as they are now.
 //! - A deletion, and the end of a subscription, while an earlier segment holds what it cancels.
 //!
-//! What is cancelled by a record that is not on disk yet is kept alive by nothing else: so with
+//! Nothing keeps a record that a later one cancels, and the later one may not be on disk yet. So with
 //! `--sync os` the last segment is synced before the rename.
 
 use super::error::{Error, Failure};

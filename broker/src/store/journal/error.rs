@@ -1,4 +1,4 @@
-//! What can go wrong with a journal, and what to do about it.
+//! The errors of a journal, each with what to do about it.
 
 use std::path::PathBuf;
 use std::{error, fmt, io};

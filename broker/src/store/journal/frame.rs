@@ -1,4 +1,4 @@
-//! A frame in the making: all that one commit writes to the journal.
+//! A frame: everything that one commit writes to the journal.
 
 use super::header::{FRAME_HEADER_SIZE, FrameHeader};
 use super::record::Record;

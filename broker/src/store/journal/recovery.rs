@@ -1,6 +1,6 @@
-//! What a start does with a journal before anything in it is served.
+//! Prepares a journal at a start, before anything is served.
 //!
-//! Every step may be interrupted and is then done again by the next start.
+//! Every step may be interrupted; the next start does it again.
 
 use super::error::Error;
 use super::frame::Frame;

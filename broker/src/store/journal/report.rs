@@ -1,4 +1,4 @@
-//! What `broker verify` and `broker repair` print.
+//! The output of `broker verify` and `broker repair`.
 
 use super::{Damage, Repaired, Summary, TopicSummary};
 use std::fmt;

@@ -1,4 +1,4 @@
-//! What whoever appends and the thread that cleans share.
+//! The state that appending threads share with the cleaning thread.
 
 use super::cleaning;
 use super::error::{Error, Failure};

@@ -1,4 +1,4 @@
-//! A segment that is written as a whole, record by record.
+//! Writes a whole segment, record by record.
 
 use super::frame::Frame;
 use super::header::SegmentHeader;

@@ -1,4 +1,4 @@
-//! Cleaning: what is alive stays as it was, whatever happens in between.
+//! Cleaning: what is alive stays the same, whatever happens in between.
 
 use super::super::segment::Segment;
 use super::super::{Journal, Settings, Sync};

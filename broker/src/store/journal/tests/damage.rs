@@ -1,4 +1,4 @@
-//! Damage: what is changed after it was written is refused, and what is torn is cut off.
+//! Damage: a changed file is refused, a torn one is cut.
 
 use super::super::check::verify_in;
 use super::super::header::{FRAME_HEADER_SIZE, FRAME_SIZE_MAX, FrameHeader};

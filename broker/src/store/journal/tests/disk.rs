@@ -1,9 +1,9 @@
-//! A simulated disk: it keeps what was synced, loses what the test wants lost, and fails on
+//! A simulated disk: it keeps what was synced, loses what a test wants to lose, and fails on
 //! command.
 //!
-//! Processes see every write at once, as through a page cache. A power cut leaves what was
-//! synced, and of the rest any subset. After a failed sync the cache takes its pages for written,
-//! as Linux does: another sync succeeds, and writes nothing.
+//! Processes see every write at once, as with a page cache. A power cut leaves what was synced, and
+//! any part of the rest. After a failed sync the cache counts its pages as written, as Linux does:
+//! the next sync succeeds and writes nothing.
 
 use super::super::storage::{Directory, File};
 use std::collections::BTreeMap;

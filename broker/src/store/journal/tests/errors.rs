@@ -1,4 +1,4 @@
-//! Errors of the disk: what is answered, and what the next start finds.
+//! Errors of the disk: the answers, and what the next start finds.
 
 use super::super::{Error, Failure, Journal, Notice, Settings, Sync};
 use super::disk::{Call, Fault, SimulatedDisk};

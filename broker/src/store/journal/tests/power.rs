@@ -1,4 +1,4 @@
-//! Power cuts and kills: every state that they may leave is one that a start can live with.
+//! Power cuts and kills: a start works with every state that they may leave.
 
 use super::super::header::{FRAME_HEADER_SIZE, FRAME_SIZE_MAX};
 use super::super::{Error, Failure, Frame, Notice, Record};

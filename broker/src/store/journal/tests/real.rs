@@ -1,4 +1,4 @@
-//! The journal on the real disk: the lock, and files that are none.
+//! The journal on the real disk: the lock, and foreign files.
 
 use super::super::storage::{Directory, Disk};
 use super::super::{Error, Journal, Notice, Progress, repair, verify};

@@ -1,4 +1,4 @@
-//! Repair: what is good is kept, what is not is set aside, and whoever read it is told.
+//! Repair: good records are kept, bad ones set aside, and readers are told.
 
 use super::super::repair::{Repaired, repair_in};
 use super::super::{Notice, Settings, Sync};

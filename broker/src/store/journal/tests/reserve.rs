@@ -1,4 +1,4 @@
-//! A full disk: what frees room can be written, and then there is room again.
+//! A full disk: removals can still be written, and then there is room again.
 
 use super::super::{Failure, Journal, Record, Settings, Sync};
 use super::disk::SimulatedDisk;

@@ -1,4 +1,4 @@
-//! The row of segments: what is missing, doubled, foreign or shortened is found and named.
+//! The row of segments: a missing, doubled, foreign or shortened one is found and named.
 
 use super::super::segment::Segment;
 use super::super::{Error, Failure, Notice, Record, Settings, Sync};
