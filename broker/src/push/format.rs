@@ -52,9 +52,9 @@ impl Format {
     /// How many there are.
     pub(crate) const COUNT: usize = 7;
 
-    /// Writes the entries of `text`, each followed by a line break, until about `size_max` bytes have
-    /// come together. The first begins at `from`, perhaps inside its message; the last may be cut
-    /// in its own. Gives the place behind what was written.
+    /// Writes the entries of `text`, each followed by a line break, up to about `size_max` bytes.
+    /// The first may begin inside its message, at `from`; the last may be cut inside its own. Gives
+    /// the place after the written part.
     pub(crate) fn encode(
         self,
         topic: &str,

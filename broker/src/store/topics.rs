@@ -234,8 +234,8 @@ impl Topics {
         self.commits.as_ref().map(Commits::meter)
     }
 
-    /// Up to `count` topics in the order of their names, behind one of them. To go through all piece
-    /// by piece takes little memory, and nobody waits for the lock; no name is empty.
+    /// Up to `count` topics in the order of their names, after `behind`; no name is empty. Reading
+    /// all topics in such pieces takes little memory, and nobody waits long for the lock.
     pub(crate) fn list(&self, behind: &str, count: usize) -> Vec<(String, Summary)> {
         let mut found = Vec::new();
         self.contents.each(behind, count, |topic, view, limits| {

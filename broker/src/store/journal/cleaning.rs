@@ -13,8 +13,8 @@
 //!   at the end of this segment, never as they are now.
 //! - A deletion, and the end of a subscription, while an earlier segment holds what it cancels.
 //!
-//! Nothing keeps a record that a later one cancels, and the later one may not be on disk yet. So with
-//! `--sync os` the last segment is synced before the rename.
+//! Nothing keeps a record that a later one cancels, and the later one may not be on disk yet. So
+//! with `--sync os` the last segment is synced before the rename.
 
 use super::error::{Error, Failure};
 use super::header::SegmentHeader;
