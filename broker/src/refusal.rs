@@ -71,7 +71,7 @@ pub(crate) enum Refusal {
     OtherDigest,
     /// A number was left out before this one.
     Gap { expected: u64 },
-    /// A newer run of the same publisher is at work.
+    /// The same publisher has a newer epoch.
     OldEpoch { present: u64 },
     /// An epoch so far above the present one that few would be left above it.
     HighEpoch { present: u64 },

@@ -229,8 +229,8 @@ impl Connection {
         if self.buffer.len() < size {
             self.buffer.resize(size, 0);
         } else if self.buffer.len() / 4 > size_kept && self.buffer.len() / 16 > self.last_size {
-            // Not between large reads: whoever sends in bulk goes on to (row `bulk` of the
-            // benchmark).
+            // Not between large reads: a client that sends in bulk sends more (row `bulk` of
+            // the benchmark).
             self.buffer.truncate(size_kept);
             self.buffer.shrink_to_fit();
         }

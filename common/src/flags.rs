@@ -334,7 +334,7 @@ impl fmt::Display for Error {
 
 impl error::Error for Error {}
 
-/// Whether lines of text can name whoever has this id.
+/// Whether this id is one word, as lines of text need it.
 #[must_use]
 pub fn is_word(id: &str) -> bool {
     !id.is_empty() && !id.contains(|c: char| c.is_whitespace() || c.is_control())

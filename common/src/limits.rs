@@ -122,7 +122,7 @@ pub const PULL_SIZE: usize = 8 << 20;
 /// it, of which `\u` escapes make six bytes each.
 pub const ANSWER_SIZE_MAX: usize = 6 * (PULL_SIZE + BODY_SIZE_MAX);
 
-/// What a text line may hold beside its message, in bytes: verb, topic and id, amply.
+/// Bytes of a text line beside its message: more than verb, topic and id need.
 pub const TEXT_LINE_OVERHEAD: usize = 1 << 10;
 
 /// Connections at once, where the open-file and thread limits leave room for so many.

@@ -13,7 +13,7 @@ pub const ATTEMPT_MIN: Duration = Duration::from_secs(1);
 /// The first pause: a broker that is just starting is up within a few of these.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 
-/// The longest pause: whoever starts the broker again should not have to wait for its clients.
+/// The longest pause: clients must be back soon after the broker was started again.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// How long an outage lasts before the user hears of it.

@@ -44,7 +44,7 @@ pub(crate) fn publish(broker: Broker, topic: &str, path: Option<&Path>) -> Resul
 /// where what was published is the beginning of the file.
 pub(crate) fn resume(broker: Broker, topic: &str, path: &Path, id: &str) -> Result<(), Error> {
     let file = Resumable::open(path)?;
-    // Not the id itself: whoever types under it begins a newer epoch every time.
+    // Not the id itself: a dialogue under it begins a newer epoch each time.
     let publisher = Publisher::resuming(broker.clone(), &format!("{id}.file"));
     let mut feed = Feed::new(publisher, Source::File);
     loop {

@@ -41,8 +41,8 @@ const LINE_SIZE_MAX: usize = BODY_SIZE_MAX + TEXT_LINE_OVERHEAD;
 /// How a connection failed.
 type Failure = retry::Failure<Trouble, Error>;
 
-/// Subscribes to what is typed, and prints what is delivered. Without a terminal it goes on after
-/// the end of standard input, for ever, if there is anything to go on with.
+/// Subscribes to the typed topics, and prints their messages. Without a terminal it continues after
+/// the end of standard input, if there is a subscription.
 pub(crate) fn converse(broker: Broker, id: &str) -> Result<(), Error> {
     let is_typed = io::stdin().is_terminal() && io::stdout().is_terminal();
     let prompt = if is_typed { "> " } else { "" };

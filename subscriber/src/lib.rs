@@ -42,7 +42,7 @@ const TOPIC_FILE: &str = "topic.txt";
 /// The file that is kept equal to the topic, in the working directory.
 const RECEIVED_FILE: &str = "received.txt";
 
-/// Does what the command line asks for: for ever, unless it says how many messages.
+/// Does what the command line asks for. It ends only if a number of messages was given.
 ///
 /// # Errors
 ///

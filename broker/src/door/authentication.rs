@@ -10,8 +10,8 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
-/// How often a connection may fail before it is closed. Enough for a person at a keyboard; whoever
-/// guesses needs a new connection for every few guesses.
+/// How often a connection may fail before it is closed. It is enough for a person at a keyboard; an
+/// attacker needs many connections.
 const ATTEMPTS_MAX: u32 = 8;
 
 /// How much longer each further wrong token is waited for: three seconds and a half for all.

@@ -22,8 +22,8 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Answers are sent when so many bytes of them have come together: whoever asks for much at once
-/// and reads little of it is not worked for in advance.
+/// Answers are sent when they have this many bytes. So a client that asks for much and reads little
+/// causes no work in advance.
 const ANSWERS_SIZE: usize = 64 << 10;
 
 /// White space that may come before the first bytes that count.

@@ -261,7 +261,7 @@ impl Homes {
     }
 }
 
-/// When a client is answered that asks now, whoever is out of reach.
+/// A client that asks now is answered by then, even if homes are out of reach.
 fn deadline() -> Instant {
     Instant::now() + HOME_TIMEOUT
 }

@@ -60,8 +60,8 @@ pub(crate) struct Session {
 struct State {
     /// Whether some thread is the writer. Only it takes from `unsent` and `outbox`.
     writing: bool,
-    /// Threads that wait for a change. To wake nobody is a system call too, and there would be
-    /// two for each piece of a fan-out.
+    /// Threads that wait for a change. Without a waiting thread none is woken: that would be two
+    /// system calls for each piece of a fan-out.
     waiting: usize,
     closed: bool,
     /// What the writer could not send before its socket was full; it goes first.

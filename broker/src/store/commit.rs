@@ -62,7 +62,7 @@ struct Waiting<C: ?Sized> {
     state: Mutex<State<C>>,
 }
 
-/// What a leader and whoever waits tell each other.
+/// What a leader and a waiting thread tell each other.
 struct State<C: ?Sized> {
     /// Whether the change is on disk and visible, or undone.
     done: bool,
@@ -122,7 +122,7 @@ impl Commits {
             writer.write(group, contents, &self.meter);
             rest = later;
         }
-        // First the answers: whoever has one may be back before the next group is taken.
+        // First the answers: their clients may be back before the next group is taken.
         for waiting in waiting {
             waiting.lock().done = true;
             waiting.changed.notify_one();

@@ -30,7 +30,7 @@ pub enum Error {
         trouble: Trouble,
     },
     /// The broker no longer has what a [resuming](super::Publisher::resuming) publisher had
-    /// published: it is for whoever has the messages to begin again there.
+    /// published: the caller, who has the messages, may begin again there.
     Forgotten {
         /// Where the broker is.
         address: String,

@@ -176,7 +176,7 @@ impl Subscriber {
         self.read(Instant::now().checked_add(time))
     }
 
-    /// The next event if it has come already: for whoever has other things to do before waiting.
+    /// The next event if it has come already, for callers that have other work before they wait.
     ///
     /// # Errors
     ///

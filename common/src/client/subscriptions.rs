@@ -156,7 +156,7 @@ impl Subscriptions {
         !self.asked.is_empty()
     }
 
-    /// The commands that are to be sent, to be cleared by whoever has sent them.
+    /// The commands to send. The caller sends and clears them.
     pub(super) fn commands(&mut self) -> &mut Vec<u8> {
         &mut self.commands
     }

@@ -21,8 +21,8 @@ pub(super) struct ConnectionPool {
 
 /// Held to take or to give back; never across I/O.
 ///
-/// Invariant: a connection is opened by whoever has a permit and finds none idle, so there are
-/// never more connections than permits.
+/// Invariant: only a thread with a permit opens a connection, if none is idle. So there are never
+/// more connections than permits.
 #[derive(Default)]
 struct State {
     /// Nobody uses these now.

@@ -34,7 +34,7 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering;
 
-/// How long the numbers of a publisher are kept of whom no message is left, in milliseconds.
+/// How long the numbers of a publisher without a remaining message are kept, in milliseconds.
 const SEQUENCE_TIME: u64 = 24 * 60 * 60 * 1000;
 
 /// Cleans the segments with these numbers, which are closed.
@@ -111,7 +111,7 @@ struct Carried {
     sequences: BTreeMap<String, (u64, u64, u64)>,
 }
 
-/// What becomes of the records of a list.
+/// Which records of a list are kept.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
     /// It is there, and begins at this offset.

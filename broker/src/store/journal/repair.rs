@@ -40,7 +40,7 @@ pub(crate) enum Repaired {
     Damage(Damage),
 }
 
-/// Damage in a journal, and what becomes of it.
+/// Damage in a journal, and what a repair does about it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Damage {
     /// The segment with the first damage.

@@ -125,7 +125,7 @@ pub(super) trait File: Send + Sync {
 pub(super) struct Disk {
     directory: PathBuf,
     /// The lock is on the open file, so the kernel drops it however the process ends. The file is
-    /// never removed: whoever made a new one would hold another lock.
+    /// never removed, because a new file would have another lock.
     _lock: Option<fs::File>,
     /// Whether files are opened to be read and nothing else.
     reads_only: bool,
@@ -157,7 +157,7 @@ impl Disk {
     }
 
     /// A directory to be looked at, where nothing can be made or changed: it may be a copy, or
-    /// mounted to be read only. The lock of a broker that is at work counts nevertheless.
+    /// mounted to be read only. The lock of a running broker counts nevertheless.
     pub(super) fn look_at(directory: &Path) -> Result<Disk, Error> {
         let path = directory.join("LOCK");
         // Not there, or not for this user to read: then the journal's own lock has to do.
@@ -203,7 +203,7 @@ fn sync_directory(directory: &Path) -> io::Result<()> {
     fs::File::open(directory)?.sync_all()
 }
 
-/// Locks an open file as well: whoever removed `LOCK` has not made room for a second broker.
+/// Locks an open file as well, so that a removed `LOCK` lets no second broker in.
 fn own(
     file: fs::File,
     lock: impl Fn(&fs::File) -> Result<(), TryLockError>,
