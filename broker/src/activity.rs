@@ -23,8 +23,8 @@ pub(crate) enum Role {
     Subscriber = 2,
 }
 
-/// The activity of one connection. One thread at a time writes each field; a thread that needs a slot
-/// reads them. No order between them is needed.
+/// The activity of one connection. One thread at a time writes each field; a thread that needs a
+/// slot reads them. No order between them is needed.
 #[derive(Debug)]
 pub(crate) struct Activity {
     role: AtomicU8,

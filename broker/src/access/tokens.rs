@@ -250,8 +250,8 @@ impl Tokens {
         state.holders.push((Arc::clone(rights), Arc::downgrade(stream)));
     }
 
-    /// Reads the file again whenever it changes. A change counts once it was found twice, because the
-    /// file may still be written the first time.
+    /// Reads the file again whenever it changes. A change counts once it was found twice, because
+    /// the file may still be written the first time.
     pub(crate) fn watch(&self) {
         let Some(path) = &self.path else { return };
         let mut known = read(path).ok();

@@ -116,8 +116,8 @@ pub(crate) struct Journal {
     size: u64,
     /// The segment that follows, where it was made and the last one could not be closed.
     next: Option<Segment>,
-    /// Set while the contents of the file are not known: during an append, and always after one that
-    /// panicked, or failed in this way.
+    /// Set while the contents of the file are not known: during an append, and always after one
+    /// that panicked, or failed in this way.
     is_closed: bool,
 }
 
