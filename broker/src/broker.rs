@@ -112,9 +112,6 @@ impl Broker {
     /// [`Push::announce`].
     pub(crate) fn delete(&self, topic: &str) -> Result<(), Refusal> {
         let deleted = self.homes.delete(topic);
-        if deleted.is_ok() {
-            self.push.end_topic(topic);
-        }
         self.log.note("deleted", topic, &deleted);
         deleted
     }

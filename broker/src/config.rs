@@ -179,6 +179,8 @@ pub struct Config {
     pub memory_max: u64,
     /// What topics keep that have no bounds of their own.
     pub(crate) limits: Limits,
+    /// After how long an absent subscriber's lasting subscriptions end, if they do.
+    pub(crate) forget_after: Option<Duration>,
     /// Where the token comes from that clients have to send; none where they need none.
     pub token: Option<TokenSource>,
     /// The web pages that may use the broker beside its own.
@@ -291,6 +293,7 @@ impl Config {
             message_size_max,
             memory_max: arguments.size("max-memory")?.unwrap_or_else(memory::default_max),
             limits: limits(arguments)?,
+            forget_after: above_0(arguments, "forget-subscribers")?,
             token: token(arguments)?,
             origins,
             log: arguments.value("log").map(PathBuf::from),
@@ -331,12 +334,17 @@ fn environment_token() -> Result<Option<Token>, Error> {
     token.map(Some).map_err(wrong)
 }
 
+/// The value of a flag as a length of time that is not 0.
+fn above_0(arguments: &Arguments, flag: &'static str) -> Result<Option<Duration>, Error> {
+    match arguments.time(flag)? {
+        Some(Duration::ZERO) => Err(Error::value(flag, "0", "it must be at least 1")),
+        time => Ok(time),
+    }
+}
+
 impl Timeouts {
     fn from(arguments: &Arguments) -> Result<Timeouts, Error> {
-        let seconds = |flag, default| match arguments.time(flag)? {
-            Some(Duration::ZERO) => Err(Error::value(flag, "0", "it must be at least 1")),
-            time => Ok(time.unwrap_or(default)),
-        };
+        let seconds = |flag, default| Ok(above_0(arguments, flag)?.unwrap_or(default));
         let default = Timeouts::default();
         Ok(Timeouts {
             head: seconds("head-timeout", default.head)?,

@@ -1,6 +1,7 @@
 //! The reasons why the broker does not run.
 
 use crate::access::TokenError;
+use crate::store::journal;
 use common::client;
 use std::path::PathBuf;
 use std::{error, fmt, io};
@@ -21,7 +22,12 @@ pub enum Error {
         bound: &'static str,
     },
     /// The journal could not be opened, or is not whole.
-    Journal(Box<dyn error::Error + Send + Sync>),
+    Journal {
+        /// What is wrong with it.
+        cause: Box<dyn error::Error + Send + Sync>,
+        /// Whether it is damaged: to start again does not help.
+        is_damaged: bool,
+    },
     /// A leaf would hide topics that it is the home of.
     OwnTopics {
         /// One of them.
@@ -57,6 +63,21 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// The exit status that says so.
+    #[must_use]
+    pub fn status(&self) -> u8 {
+        if matches!(self, Error::Journal { is_damaged: true, .. }) { 3 } else { 1 }
+    }
+}
+
+impl From<journal::Error> for Error {
+    fn from(error: journal::Error) -> Error {
+        let is_damaged = error.is_damage();
+        Error::Journal { cause: Box::new(error), is_damaged }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -68,7 +89,7 @@ impl fmt::Display for Error {
             Error::NoRoom { bound } => {
                 write!(f, "no room for a single connection: raise {bound}")
             }
-            Error::Journal(cause) => cause.fmt(f),
+            Error::Journal { cause, .. } => cause.fmt(f),
             Error::Ask(cause) => cause.fmt(f),
             Error::OwnTopics { topic } => write!(
                 f,
@@ -96,7 +117,7 @@ impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
             Error::Bind { cause, .. } | Error::Thread(cause) => Some(cause),
-            Error::Journal(cause) => cause.source(),
+            Error::Journal { cause, .. } => cause.source(),
             Error::Ask(cause) => cause.source(),
             Error::Log { cause, .. } => Some(cause),
             Error::NoRoom { .. }

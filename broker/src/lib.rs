@@ -57,20 +57,19 @@ use store::journal;
 ///
 /// What kept it from that.
 pub fn run(task: Task) -> Result<(), Error> {
-    let journal = |error| Error::Journal(Box::new(error));
     match task {
         Task::Serve(config) => {
             allocator::restart_with_settings();
             start::serve(*config)
         }
         Task::Verify(directory) => {
-            let summary = journal::verify(&directory).map_err(journal)?;
+            let summary = journal::verify(&directory)?;
             flags::print(summary);
             Ok(())
         }
         Task::Repair { directory, dry_run } => {
             let tell = |damage: &journal::Damage| flags::print(damage);
-            let repaired = journal::repair(&directory, dry_run, tell).map_err(journal)?;
+            let repaired = journal::repair(&directory, dry_run, tell)?;
             flags::print(repaired);
             Ok(())
         }

@@ -2,9 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-use broker::{PROGRAM, Task};
+use broker::{Error, PROGRAM, Task};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    PROGRAM.main(Task::from, broker::run)
+    PROGRAM.main_with(Task::from, broker::run, Error::status)
 }

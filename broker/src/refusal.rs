@@ -50,6 +50,8 @@ pub(crate) enum Refusal {
     Away(String),
     /// There is no such subscription.
     NotSubscribed(String),
+    /// This subscriber has no lasting subscription, or none to this topic.
+    NoSubscriber(String),
     /// No such command.
     UnknownCommand,
     /// A line of text is no command: what was expected.
@@ -109,8 +111,8 @@ pub(crate) enum Refusal {
     NoRoom,
     /// The journal is being read: how far that is.
     Starting { status: String },
-    /// The last publish could not be stored.
-    NotReady,
+    /// Publishes are not taken at present, and why.
+    NotReady(&'static str),
     /// Others are sending so much at the same time that there is no memory for more.
     Busy { bytes_max: u64 },
     /// The head of a request did not arrive in time.
@@ -165,7 +167,7 @@ impl Refusal {
             Refusal::UnknownPath => (
                 404,
                 "there is nothing at this path; use /publish, /messages, /events, /topics, \
-                 /metrics, /livez, /readyz, or / in a browser"
+                 /subscribers, /metrics, /livez, /readyz, or / in a browser"
                     .into(),
             ),
             Refusal::Method { allow } => (405, format!("this path takes {allow}")),
@@ -192,6 +194,9 @@ impl Refusal {
             }
             Refusal::Away(topic) => (503, format!("Topic '{topic}' not found: its home is away")),
             Refusal::NotSubscribed(topic) => (404, format!("Not subscribed to topic '{topic}'")),
+            Refusal::NoSubscriber(name) => {
+                (404, format!("'{name}' has no such lasting subscription"))
+            }
             Refusal::UnknownCommand => (400, "Unknown command".into()),
             Refusal::Command(expected) => (400, (*expected).into()),
             Refusal::InvalidJson => (400, "Invalid JSON format".into()),
@@ -261,8 +266,8 @@ impl Refusal {
             Refusal::TooManySubscribers { subscribers_max } => (
                 507,
                 format!(
-                    "there are {subscribers_max} named subscribers, which is the limit: \
-                     unsubscribe one"
+                    "there are {subscribers_max} lasting subscriptions, which is the limit: end \
+                     some (broker subscribers, broker forget)"
                 ),
             ),
             Refusal::Misdirected => (
@@ -293,9 +298,7 @@ impl Refusal {
             ),
             Refusal::NoRoom => (503, "no room for more connections now".into()),
             Refusal::Starting { status } => (503, status.clone()),
-            Refusal::NotReady => {
-                (503, "the last publish could not be stored: make room on the disk".into())
-            }
+            Refusal::NotReady(reason) => (503, (*reason).into()),
             Refusal::Busy { bytes_max } => (
                 503,
                 format!(

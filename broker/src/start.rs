@@ -112,10 +112,8 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
     });
     let push = Arc::clone(&broker.push);
     spawn(move || push.topics.keep_ages())?;
-    if config.data.is_some() {
-        let push = Arc::clone(&broker.push);
-        spawn(move || push.keep_acknowledged())?;
-    }
+    let push = Arc::clone(&broker.push);
+    spawn(move || push.keep_acknowledged(config.forget_after))?;
     flags::print(format_args!(
         "Broker running on http://{address} {reach}, {kept}\n\
          Room for {connections} connections ({bound}) and {} MiB of messages",
@@ -187,7 +185,7 @@ fn restore(
             Journal::open(directory, settings, &progress, |record| replayed.apply(record))
         })
     });
-    let (journal, notices) = opened.map_err(|error| Error::Journal(Box::new(error)))?;
+    let (journal, notices) = opened?;
     for notice in notices {
         listen::warn(&notice);
     }

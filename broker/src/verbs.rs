@@ -34,18 +34,20 @@ const FLAGS: [&str; 3] = [location::FLAG, "before", "json"];
 const BOUNDS: [(&str, &str); 3] =
     [("keep-messages", "keep_messages"), ("keep-bytes", "keep_bytes"), ("keep-for", "keep_for")];
 
-/// Each verb, whether it is about a topic, and the flags that go with it.
-const VERBS: [(&str, Verb, bool, &[&str]); 6] = [
-    ("topics", Verb::Topics, false, &["json"]),
-    ("create", Verb::Create, true, &["keep-messages", "keep-bytes", "keep-for"]),
-    ("keep", Verb::Keep, true, &["keep-messages", "keep-bytes", "keep-for", "json"]),
-    ("trim", Verb::Trim, true, &["before", "json"]),
-    ("delete", Verb::Delete, true, &[]),
-    ("health", Verb::Health, false, &[]),
+/// Each verb, what it needs the name of, and the flags that go with it.
+const VERBS: [(&str, Verb, &str, &[&str]); 8] = [
+    ("topics", Verb::Topics, "", &["json"]),
+    ("create", Verb::Create, "topic", &["keep-messages", "keep-bytes", "keep-for"]),
+    ("keep", Verb::Keep, "topic", &["keep-messages", "keep-bytes", "keep-for", "json"]),
+    ("trim", Verb::Trim, "topic", &["before", "json"]),
+    ("delete", Verb::Delete, "topic", &[]),
+    ("subscribers", Verb::Subscribers, "", &["json"]),
+    ("forget", Verb::Forget, "subscriber", &[]),
+    ("health", Verb::Health, "", &[]),
 ];
 
 /// What a table says of a topic.
-const COLUMNS: [(&str, &str); 9] = [
+const TOPIC: [(&str, &str); 9] = [
     ("TOPIC", "topic"),
     ("FIRST", "first"),
     ("NEXT", "next"),
@@ -57,14 +59,24 @@ const COLUMNS: [(&str, &str); 9] = [
     ("KEEP FOR", "keep_for"),
 ];
 
+/// What a table says of a lasting subscription.
+const SUBSCRIPTION: [(&str, &str); 6] = [
+    ("SUBSCRIBER", "subscriber"),
+    ("TOPIC", "topic"),
+    ("NEXT", "next"),
+    ("LAG", "lag"),
+    ("CONNECTED", "connected"),
+    ("LAST SEEN", "last_seen"),
+];
+
 /// A verb, and the broker that it is said to.
 #[derive(Debug, Clone)]
 pub struct Call {
     location: Location,
     json: bool,
     verb: Verb,
-    /// Empty where the verb is about none.
-    topic: String,
+    /// The topic or the subscriber; empty where the verb is about none.
+    name: String,
     /// Of the topic, as JSON; empty where none were given.
     bounds: String,
     /// The first offset that trim leaves.
@@ -78,6 +90,8 @@ enum Verb {
     Keep,
     Trim,
     Delete,
+    Subscribers,
+    Forget,
     Health,
 }
 
@@ -90,15 +104,14 @@ impl Call {
         };
         let unexpected = |argument: &str| Err(Error::UnexpectedArgument(argument.to_owned()));
         let wrong = |reason: String| Err(Error::combination(reason));
-        let Some((_, verb, has_topic, flags)) = VERBS.into_iter().find(|verb| verb.0 == word)
-        else {
+        let Some((_, verb, what, flags)) = VERBS.into_iter().find(|verb| verb.0 == word) else {
             return unexpected(word);
         };
-        let topic = match (has_topic, rest) {
-            (true, []) => return wrong(format!("{word} needs the name of a topic")),
-            (true, [topic]) => topic.clone(),
-            (false, []) => String::new(),
-            (true, [_, other, ..]) | (false, [other, ..]) => return unexpected(other),
+        let name = match (what, rest) {
+            ("", []) => String::new(),
+            (_, []) => return wrong(format!("{word} needs the name of a {what}")),
+            ("", [other, ..]) | (_, [_, other, ..]) => return unexpected(other),
+            (_, [name]) => name.clone(),
         };
         let (bounds, before) = (bounds(arguments), arguments.number("before")?);
         match verb {
@@ -121,7 +134,7 @@ impl Call {
             location.address = format!("127.0.0.1:{}", port.trim());
         }
         let (json, before) = (arguments.has("json"), before.unwrap_or_default());
-        Ok(Call { location, json, verb, topic, bounds, before })
+        Ok(Call { location, json, verb, name, bounds, before })
     }
 
     /// Refuses a broker that is to serve where a flag is for verbs.
@@ -134,9 +147,9 @@ impl Call {
 
     /// Asks the broker, and prints its answer.
     pub(crate) fn make(&self) -> Result<(), client::Error> {
-        let target = format!("/topics/{}", percent::encode(&self.topic));
+        let target = format!("/topics/{}", percent::encode(&self.name));
         match self.verb {
-            Verb::Topics => self.show("GET", "/topics", ""),
+            Verb::Topics => self.show("GET", "/topics", "", &TOPIC),
             Verb::Create => {
                 let status = self.request("PUT", &target, &self.bounds, |_| Ok(()))?;
                 flags::print(if status == 201 { "created" } else { "was there already" });
@@ -145,14 +158,22 @@ impl Call {
             Verb::Keep => {
                 // Bounds alone would create the topic, where its name was mistyped.
                 self.request("GET", &target, "", |_| Ok(()))?;
-                self.show("PUT", &target, &self.bounds)
+                self.show("PUT", &target, &self.bounds, &TOPIC)
             }
             Verb::Trim => {
-                self.show("DELETE", &format!("{target}/messages?before={}", self.before), "")
+                let target = format!("{target}/messages?before={}", self.before);
+                self.show("DELETE", &target, "", &TOPIC)
             }
             Verb::Delete => {
                 self.request("DELETE", &target, "", |_| Ok(()))?;
                 flags::print("deleted");
+                Ok(())
+            }
+            Verb::Subscribers => self.show("GET", "/subscribers", "", &SUBSCRIPTION),
+            Verb::Forget => {
+                let target = format!("/subscribers/{}", percent::encode(&self.name));
+                self.request("DELETE", &target, "", |_| Ok(()))?;
+                flags::print("ended");
                 Ok(())
             }
             Verb::Health => {
@@ -163,8 +184,14 @@ impl Call {
         }
     }
 
-    /// Asks for topics, or for one, and shows them.
-    fn show(&self, method: &str, target: &str, body: &str) -> Result<(), client::Error> {
+    /// Asks for a list, or for one item, and shows it.
+    fn show<const N: usize>(
+        &self,
+        method: &str,
+        target: &str,
+        body: &str,
+        columns: &[(&'static str, &str); N],
+    ) -> Result<(), client::Error> {
         if self.json {
             let print = |piece: &[u8]| io::stdout().write_all(piece);
             return self.request(method, target, body, print).map(drop);
@@ -173,9 +200,9 @@ impl Call {
         self.request(method, target, body, |piece| answer.write_all(piece))?;
         let answer = json::parse(&answer);
         let answer = answer.map_err(|_| self.failed(Trouble::Invalid("it sent no JSON")))?;
-        let mut table = Table::new(&COLUMNS.map(|(head, _)| head));
-        for topic in answer.as_array().unwrap_or(std::slice::from_ref(&answer)) {
-            table.add(COLUMNS.map(|(_, key)| cell(key, topic.get(key))));
+        let mut table = Table::new(&columns.map(|(head, _)| head));
+        for item in answer.as_array().unwrap_or(std::slice::from_ref(&answer)) {
+            table.add(columns.map(|(_, key)| cell(key, item.get(key))));
         }
         // Nobody has to read it.
         let _ = table.write(&mut io::stdout(), io::stdout().is_terminal());
@@ -200,7 +227,8 @@ impl Call {
             return Ok(head.status);
         }
         let refusal = Refusal::of_http(head.status, &remote.short_body(patience));
-        Err(broker.refused(&self.topic, refusal))
+        let topic = if self.verb == Verb::Forget { "" } else { &self.name };
+        Err(broker.refused(topic, refusal))
     }
 
     fn failed(&self, trouble: Trouble) -> client::Error {
@@ -231,7 +259,9 @@ fn bounds(arguments: &Arguments) -> String {
 fn cell(key: &str, value: Option<&Value<'_>>) -> String {
     match (key, value) {
         (_, Some(Value::Null) | None) => "-".to_owned(),
-        ("last", Some(value)) => value.as_u64().map(clock::plain_date).unwrap_or_default(),
+        ("last" | "last_seen", Some(value)) => {
+            value.as_u64().map(clock::plain_date).unwrap_or_default()
+        }
         (_, Some(value)) => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
     }
 }

@@ -114,6 +114,16 @@ impl Program {
         configure: impl FnOnce(&Arguments) -> Result<C, Error>,
         run: impl FnOnce(C) -> Result<(), E>,
     ) -> ExitCode {
+        self.main_with(configure, run, |_| 1)
+    }
+
+    /// The same, where `status` gives the exit status for what `run` failed with.
+    pub fn main_with<C, E: error::Error>(
+        &self,
+        configure: impl FnOnce(&Arguments) -> Result<C, Error>,
+        run: impl FnOnce(C) -> Result<(), E>,
+        status: impl FnOnce(&E) -> u8,
+    ) -> ExitCode {
         let configured = match self.parse(env::args_os().skip(1)) {
             Ok(Command::Run(arguments)) => configure(&arguments),
             Ok(Command::Print(text)) => {
@@ -132,7 +142,7 @@ impl Program {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
                     self.say(one_line(&error));
-                    ExitCode::FAILURE
+                    ExitCode::from(status(&error))
                 }
             },
         }

@@ -11,7 +11,7 @@
 use super::ANSWERS_SIZE;
 use super::authentication::Authentication;
 use super::publish::BATCH_MAX;
-use crate::access::{Client, Grant};
+use crate::access::{Client, Grant, Right};
 use crate::activity::{Activity, Role};
 use crate::broker::Broker;
 use crate::push::subscriber::Subscriber;
@@ -217,6 +217,19 @@ impl<'a, P: Protocol> Commands<'a, P> {
     pub(super) fn grant(&self) -> Result<&Grant, Refusal> {
         let missing = Refusal::Token { how: P::HOW_TO_AUTHENTICATE, is_guess: false };
         self.authentication.grant().ok_or(missing)
+    }
+
+    /// Ends a lasting subscription. Returns whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Forbidden`] where the name is not this connection's, and only administrators may
+    /// end it; [`Refusal::NotStored`].
+    pub(super) fn end_lasting(&self, name: &str, topic: &str) -> Result<bool, Refusal> {
+        let is_of_another = self.subscriber.is_of_another(name, topic);
+        let right = if is_of_another { Right::Admin } else { Right::Read };
+        self.grant()?.check(right, topic)?;
+        self.subscriber.end_lasting(name, topic)
     }
 
     /// Appends the batch where it is full.

@@ -128,13 +128,12 @@ impl Commands<'_, Text> {
             Command::Subscribe { topic, id } => {
                 self.append();
                 self.subscribe(topic, id)?;
-                let topics = self.broker.push.lasting.topics(id);
-                topics.iter().try_for_each(|topic| self.subscribe(topic, id))
+                let all = self.broker.push.lasting.of(id);
+                all.iter().try_for_each(|key| self.subscribe(&key.topic, id))
             }
             Command::Unsubscribe { topic, id } => {
                 self.append();
-                self.grant()?.check(Right::Read, topic)?;
-                self.broker.push.end_lasting(id, topic).map(drop)
+                self.end_lasting(id, topic).map(drop)
             }
         }
     }

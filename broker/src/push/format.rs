@@ -211,6 +211,23 @@ impl Format {
         }
     }
 
+    /// Writes that a lasting subscription is not this connection's any more.
+    pub(crate) fn encode_ended(self, topic: &str, name: &str, out: &mut Vec<u8>) {
+        match self {
+            Format::Topic => {
+                let mut event = json::Object::ascii(out);
+                event.field("event", "unsubscribed").field("topic", topic);
+                event.field("subscriber", name).end_line();
+            }
+            Format::Text => {
+                // Writing to a vector cannot fail.
+                let _ = writeln!(out, "ERROR {name} is not subscribed to {topic} here any more");
+            }
+            // These have no names, or are told nothing.
+            _ => {}
+        }
+    }
+
     /// Writes that the subscriber goes on at `cursor`, and why it is not the next message. Channels
     /// promise nothing and are told nothing.
     pub(crate) fn encode_jump(

@@ -21,9 +21,13 @@ use crate::store::journal::{Frame, Record};
 use crate::store::memory;
 use crate::store::replay::Positions;
 use crate::store::stream::{Cursor, StreamId};
+use common::clock;
 use common::limits::SUBSCRIBERS_MAX;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// How old the time may be that is on disk of when a subscriber was last seen, in milliseconds.
+const SEEN_INTERVAL: u64 = 60 * 60 * 1000;
 
 /// All lasting subscriptions of the broker.
 #[derive(Default)]
@@ -32,9 +36,14 @@ pub(crate) struct LastingSubscriptions {
     state: Mutex<State>,
 }
 
+/// Invariant: a name is there while it has a position, and is held where its holder says so.
 #[derive(Default)]
 struct State {
     names: HashMap<Arc<str>, Name>,
+    /// The names that each session has.
+    held: HashMap<u64, HashSet<Arc<str>>>,
+    /// What moved since that was last to be kept on disk.
+    moved: Vec<Key>,
     /// How many positions all names have.
     count: usize,
 }
@@ -44,20 +53,58 @@ struct State {
 struct Name {
     /// The number of the session that has the name now.
     holder: Option<u64>,
+    /// When a session last had it, in Unix milliseconds.
+    seen: u64,
+    /// The same as disk has it.
+    seen_kept: u64,
     positions: HashMap<Arc<str>, Position>,
-    /// Topics whose position moved since that was last kept on disk.
-    moved: HashSet<Arc<str>>,
 }
 
 struct Position {
     /// The first message that is not acknowledged.
     cursor: Cursor,
-    /// Whether it is on the account of memory.
+    /// Whether the journal took it: it is on the account of memory.
     counted: bool,
     /// Whether its beginning is on disk.
     kept: bool,
     /// Whether it ends as soon as that is on disk.
     ending: bool,
+    /// Whether it is among those that moved.
+    moved: bool,
+}
+
+impl Position {
+    fn begin(cursor: Cursor) -> Position {
+        Position { cursor, counted: false, kept: false, ending: false, moved: false }
+    }
+}
+
+/// Which subscription.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) name: Arc<str>,
+    pub(crate) topic: Arc<str>,
+}
+
+/// How a name goes on with a topic.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Begun {
+    pub(super) cursor: Cursor,
+    /// Whether that is on disk; if not, whoever subscribes has to keep it.
+    pub(super) is_kept: bool,
+    /// The number of the session that had the name before, if that is another.
+    pub(super) before: Option<u64>,
+}
+
+/// Where a lasting subscription stands.
+pub(crate) struct Standing {
+    pub(crate) key: Key,
+    pub(crate) cursor: Cursor,
+    pub(crate) is_connected: bool,
+    /// When its subscriber was last connected, in Unix milliseconds.
+    pub(crate) seen: u64,
+    /// How many messages are still to come.
+    pub(crate) lag: u64,
 }
 
 impl LastingSubscriptions {
@@ -66,9 +113,12 @@ impl LastingSubscriptions {
         let mut state = State::default();
         for (name, positions) in positions.into_iter().filter(|(_, them)| !them.is_empty()) {
             state.count += positions.len();
-            let kept = |cursor| Position { cursor, counted: true, kept: true, ending: false };
-            let positions = positions.into_iter().map(|(topic, it)| (topic, kept(it))).collect();
-            state.names.insert(name, Name { positions, ..Name::default() });
+            let seen = positions.values().map(|(_, seen)| *seen).max().unwrap_or_default();
+            // Older brokers did not say it.
+            let seen = if seen == 0 { clock::unix_milliseconds() } else { seen };
+            let kept = |cursor| Position { counted: true, kept: true, ..Position::begin(cursor) };
+            let positions = positions.into_iter().map(|(topic, it)| (topic, kept(it.0))).collect();
+            state.names.insert(name, Name { holder: None, seen, seen_kept: seen, positions });
         }
         LastingSubscriptions { state: Mutex::new(state) }
     }
@@ -82,33 +132,8 @@ impl LastingSubscriptions {
         state.names.iter().map(of).sum()
     }
 
-    /// Gives a name to a session. Gives the number of the session that had it before, if that is
-    /// another.
-    ///
-    /// # Errors
-    ///
-    /// Where there are as many subscriptions as there may be.
-    pub(super) fn hold(&self, name: &str, session: u64) -> Result<Option<u64>, Refusal> {
-        let mut state = self.lock();
-        if !state.names.contains_key(name) {
-            state.check_count()?;
-        }
-        let before = state.names.entry(name.into()).or_default().holder.replace(session);
-        Ok(before.filter(|before| *before != session))
-    }
-
-    /// Takes a name back from a session that ends, if it still has it.
-    pub(super) fn release(&self, name: &str, session: u64) {
-        let mut state = self.lock();
-        if let Some(held) = state.names.get_mut(name).filter(|it| it.holder == Some(session)) {
-            held.holder = None;
-            state.forget_unused(name);
-        }
-    }
-
-    /// Subscribes a name to a topic: where it goes on. The first time that is `begin`, for
-    /// everything before is then taken as acknowledged. Also says whether that is on disk; if not,
-    /// whoever subscribes has to keep it.
+    /// Subscribes a name to a topic, and gives the name to a session. The first time it begins at
+    /// `begin`, for everything before is then taken as acknowledged.
     ///
     /// # Errors
     ///
@@ -118,62 +143,88 @@ impl LastingSubscriptions {
         name: &str,
         topic: &str,
         begin: Cursor,
-    ) -> Result<(Cursor, bool), Refusal> {
+        session: u64,
+    ) -> Result<Begun, Refusal> {
         let mut state = self.lock();
-        let known = state.position(name, topic);
-        match known {
-            Some(Position { cursor, kept, ending: false, .. }) => return Ok((*cursor, *kept)),
+        let is_full = state.count >= SUBSCRIBERS_MAX;
+        let (cursor, is_kept) = match state.position(name, topic) {
+            Some(Position { cursor, kept, ending: false, .. }) => (*cursor, *kept),
             // The end that is under way finds that it has begun again.
             Some(ending) => {
                 *ending = Position { cursor: begin, kept: false, ending: false, ..*ending };
-                return Ok((begin, false));
+                (begin, false)
             }
-            None => state.check_count()?,
+            None if is_full => {
+                return Err(Refusal::TooManySubscribers { subscribers_max: SUBSCRIBERS_MAX });
+            }
+            None => {
+                state.count += 1;
+                let it = state.names.entry(name.into()).or_default();
+                it.positions.insert(topic.into(), Position::begin(begin));
+                (begin, false)
+            }
+        };
+        Ok(Begun { cursor, is_kept, before: state.hold(name, session) })
+    }
+
+    /// Takes the names back from a session that ends.
+    pub(super) fn release(&self, session: u64) {
+        let mut state = self.lock();
+        for name in state.held.remove(&session).unwrap_or_default() {
+            if let Some(it) = state.names.get_mut(&name) {
+                (it.holder, it.seen) = (None, clock::unix_milliseconds());
+            }
         }
-        state.count += 1;
-        let begun = Position { cursor: begin, counted: false, kept: false, ending: false };
-        state.names.entry(name.into()).or_default().positions.insert(topic.into(), begun);
-        Ok((begin, false))
     }
 
-    /// Notes that a subscription ends. Returns whether there is one.
-    pub(super) fn begin_end(&self, name: &str, topic: &str) -> bool {
+    /// Notes of those that are there that they end. With a time, only of those whose subscriber is
+    /// not connected, and was not since then.
+    pub(super) fn begin_end(&self, keys: &[Key], unseen_since: Option<u64>) -> Vec<Key> {
         let mut state = self.lock();
-        let position = state.position(name, topic);
-        position.map(|position| position.ending = true).is_some()
+        let mut begin = |key: &&Key| {
+            let Some(it) = state.names.get_mut(&key.name) else { return false };
+            if unseen_since.is_some_and(|time| !it.is_unseen_since(time)) {
+                return false;
+            }
+            it.positions.get_mut(&key.topic).map(|position| position.ending = true).is_some()
+        };
+        keys.iter().filter(&mut begin).cloned().collect()
     }
 
-    /// Forgets the positions in lists of a topic that are gone: all but those in `present`. Gives
-    /// the memory that they took.
-    pub(super) fn end_topic(&self, topic: &str, present: StreamId) -> u64 {
+    /// Those whose subscriber is not connected, and was not since this time.
+    pub(super) fn unseen_since(&self, time: u64) -> Vec<Key> {
+        let state = self.lock();
+        let unseen = state.names.iter().filter(|(_, it)| it.is_unseen_since(time));
+        unseen.flat_map(|(name, it)| it.keys(name)).collect()
+    }
+
+    /// Forgets the positions in a topic that was deleted: those that were in the journal by then.
+    /// Gives the memory that they took.
+    pub(super) fn end_topic(&self, topic: &str) -> u64 {
         let mut state = self.lock();
-        let ended =
-            |it: &Name| it.positions.get(topic).is_some_and(|it| it.cursor.stream != present);
-        let names = state.names.iter().filter(|(_, it)| ended(it));
+        let is_ended = |it: &Name| it.positions.get(topic).is_some_and(|it| it.counted);
+        let names = state.names.iter().filter(|(_, it)| is_ended(it));
         let names: Vec<_> = names.map(|(name, _)| Arc::clone(name)).collect();
         names.iter().map(|name| state.remove(name, topic)).sum()
     }
 
-    /// The positions that moved since the last call, as what is to be kept.
+    /// What is to be kept: positions that moved since the last call, and one of each name of which
+    /// disk does not know that it was seen lately.
     pub(super) fn take_moved(&self) -> Vec<Key> {
         let mut state = self.lock();
-        let mut moved = Vec::new();
-        for (name, it) in &mut state.names {
-            moved.extend(it.moved.drain().map(|topic| Key { name: Arc::clone(name), topic }));
+        let now = clock::unix_milliseconds();
+        let mut moved = std::mem::take(&mut state.moved);
+        for (name, it) in &state.names {
+            if it.seen(now) >= it.seen_kept + SEEN_INTERVAL {
+                moved.extend(it.keys(name).next());
+            }
         }
         moved
     }
 
-    /// Notes once more that these positions moved: they could not be kept.
+    /// Notes once more that these moved: they could not be kept.
     pub(super) fn put_back(&self, keys: &[Key]) {
-        let mut state = self.lock();
-        for Key { name, topic } in keys {
-            if let Some(it) = state.names.get_mut(name)
-                && it.positions.contains_key(topic)
-            {
-                it.moved.insert(Arc::clone(topic));
-            }
-        }
+        self.lock().moved.extend_from_slice(keys);
     }
 
     /// The number of the session that has the name.
@@ -181,24 +232,40 @@ impl LastingSubscriptions {
         self.lock().names.get(name)?.holder
     }
 
-    /// The topics of a name.
-    pub(crate) fn topics(&self, name: &str) -> Vec<Arc<str>> {
+    /// The subscriptions of a name.
+    pub(crate) fn of(&self, name: &str) -> Vec<Key> {
         let state = self.lock();
-        let positions = state.names.get(name).map(|it| it.positions.keys());
-        positions.into_iter().flatten().cloned().collect()
+        let found = state.names.get_key_value(name);
+        found.into_iter().flat_map(|(name, it)| it.keys(name)).collect()
+    }
+
+    /// Where all of them stand; how far behind is for the caller to find out.
+    pub(super) fn standings(&self) -> Vec<Standing> {
+        let state = self.lock();
+        let now = clock::unix_milliseconds();
+        let of = |(name, it): (&Arc<str>, &Name)| {
+            let (is_connected, seen, name) = (it.holder.is_some(), it.seen(now), Arc::clone(name));
+            let standing = move |(topic, position): (&Arc<str>, &Position)| {
+                let key = Key { name: Arc::clone(&name), topic: Arc::clone(topic) };
+                Standing { key, cursor: position.cursor, is_connected, seen, lag: 0 }
+            };
+            it.positions.iter().map(standing).collect::<Vec<_>>()
+        };
+        state.names.iter().flat_map(of).collect()
     }
 
     /// Notes that everything before `cursor` is acknowledged. A position never goes back within
     /// its list. Returns whether there is such a subscription.
     pub(crate) fn acknowledge(&self, name: &str, topic: &str, cursor: Cursor) -> bool {
         let mut state = self.lock();
-        let Some(it) = state.names.get_mut(name) else { return false };
-        let Some(known) = it.positions.get_mut(topic).filter(|it| !it.ending) else {
+        let Some(known) = state.position(name, topic).filter(|it| !it.ending) else {
             return false;
         };
         if known.cursor.stream != cursor.stream || known.cursor.next < cursor.next {
             known.cursor = cursor;
-            it.moved.insert(topic.into());
+            if !std::mem::replace(&mut known.moved, true) {
+                state.moved.push(Key { name: name.into(), topic: topic.into() });
+            }
         }
         true
     }
@@ -217,31 +284,82 @@ impl LastingSubscriptions {
 }
 
 impl State {
-    fn check_count(&self) -> Result<(), Refusal> {
-        match self.count {
-            ..SUBSCRIBERS_MAX => Ok(()),
-            _ => Err(Refusal::TooManySubscribers { subscribers_max: SUBSCRIBERS_MAX }),
-        }
-    }
-
     fn position(&mut self, name: &str, topic: &str) -> Option<&mut Position> {
         self.names.get_mut(name)?.positions.get_mut(topic)
     }
 
-    /// Removes a position. Gives the memory that it took.
-    fn remove(&mut self, name: &str, topic: &str) -> u64 {
-        let Some(it) = self.names.get_mut(name) else { return 0 };
-        it.moved.remove(topic);
-        let Some(removed) = it.positions.remove(topic) else { return 0 };
-        self.count -= 1;
-        self.forget_unused(name);
-        if removed.counted { size(name, topic) } else { 0 }
+    /// Gives a name to a session. Gives the number of the one that had it before, if that is
+    /// another.
+    fn hold(&mut self, name: &str, session: u64) -> Option<u64> {
+        let name = Arc::clone(self.names.get_key_value(name)?.0);
+        let before = self.names.get_mut(&name)?.holder.replace(session);
+        let before = before.filter(|before| *before != session);
+        if let Some(names) = before.and_then(|before| self.held.get_mut(&before)) {
+            names.remove(&name);
+        }
+        self.held.entry(session).or_default().insert(name);
+        before
     }
 
-    fn forget_unused(&mut self, name: &str) {
-        if self.names.get(name).is_some_and(|it| it.positions.is_empty() && it.holder.is_none()) {
-            self.names.remove(name);
+    /// Accepts what is true of a subscription: where it stands and when its subscriber was seen;
+    /// nothing where it ends or has ended.
+    fn accept(&mut self, key: &Key, admission: &mut Admission) -> Result<Accepted, Refusal> {
+        let Admission { topics, memory, .. } = admission;
+        let Some(it) = self.names.get_mut(&key.name) else { return Ok(None) };
+        let Some(position) = it.positions.get_mut(&key.topic).filter(|it| !it.ending) else {
+            return Ok(None);
+        };
+        let cursor = position.cursor;
+        let present = topics.get(&*key.topic).map(|topic| topic.stream);
+        let accepted = match position.counted {
+            // The topic was deleted since it was looked at.
+            _ if cursor.stream != StreamId::NONE && present != Some(cursor.stream) => {
+                Err(Refusal::OtherStream)
+            }
+            true => Ok(()),
+            false => {
+                let size = size(&key.name, &key.topic);
+                memory.check(size).map(|()| memory.used += size)
+            }
+        };
+        if let Err(refusal) = accepted {
+            memory.give_back(self.remove(&key.name, &key.topic));
+            return Err(refusal);
         }
+        (position.counted, position.moved) = (true, false);
+        it.seen = it.seen(clock::unix_milliseconds());
+        it.seen_kept = it.seen;
+        Ok(Some((cursor, it.seen)))
+    }
+
+    /// Removes a position, and its name with the last one. Gives the memory that it took.
+    fn remove(&mut self, name: &str, topic: &str) -> u64 {
+        let Some(it) = self.names.get_mut(name) else { return 0 };
+        let Some(removed) = it.positions.remove(topic) else { return 0 };
+        self.count -= 1;
+        if it.positions.is_empty() {
+            let holder = it.holder;
+            self.names.remove(name);
+            if let Some(names) = holder.and_then(|holder| self.held.get_mut(&holder)) {
+                names.remove(name);
+            }
+        }
+        if removed.counted { size(name, topic) } else { 0 }
+    }
+}
+
+impl Name {
+    /// When it was last seen.
+    fn seen(&self, now: u64) -> u64 {
+        if self.holder.is_some() { now } else { self.seen }
+    }
+
+    fn is_unseen_since(&self, time: u64) -> bool {
+        self.holder.is_none() && self.seen < time
+    }
+
+    fn keys(&self, name: &Arc<str>) -> impl Iterator<Item = Key> {
+        self.positions.keys().map(|topic| Key { name: Arc::clone(name), topic: Arc::clone(topic) })
     }
 }
 
@@ -250,12 +368,8 @@ fn size(name: &str, topic: &str) -> u64 {
     memory::publisher_size(name) + topic.len() as u64
 }
 
-/// Which subscription.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Key {
-    pub(super) name: Arc<str>,
-    pub(super) topic: Arc<str>,
-}
+/// A position that the journal takes, and when its subscriber was last seen.
+type Accepted = Option<(Cursor, u64)>;
 
 /// What is true of these subscriptions is to be kept.
 #[derive(Default)]
@@ -284,30 +398,21 @@ impl Change for Keep {
 
     fn accept(&mut self, admission: &mut Admission, _: &Lists, mut frame: Option<&mut Frame>) {
         let mut state = self.lasting.lock();
-        for Key { name, topic } in &self.keys {
-            let memory = &mut admission.memory;
-            let position = state.position(name, topic).filter(|position| !position.ending);
-            let room = position.map_or(Ok(None), |position| {
-                if !position.counted {
-                    memory.check(size(name, topic))?;
-                    memory.used += size(name, topic);
-                    position.counted = true;
-                }
-                Ok(Some(position.cursor))
-            });
-            let cursor = room.unwrap_or_else(|refusal| {
+        for key in &self.keys {
+            let accepted = state.accept(key, admission).unwrap_or_else(|refusal| {
                 self.refused = Some(refusal);
-                state.remove(name, topic);
                 None
             });
-            self.written.push(cursor.is_some());
-            let (subscriber, topic) = (&**name, &**topic);
-            let record = cursor.map_or(Record::End { subscriber, topic }, |it| Record::Position {
+            self.written.push(accepted.is_some());
+            let (subscriber, topic) = (&*key.name, &*key.topic);
+            let position = |(Cursor { stream, next }, seen)| Record::Position {
                 subscriber,
                 topic,
-                stream: it.stream,
-                next: it.next,
-            });
+                stream,
+                next,
+                seen,
+            };
+            let record = accepted.map_or(Record::End { subscriber, topic }, position);
             if let Some(frame) = &mut frame {
                 frame.add(&record);
             }
@@ -354,13 +459,28 @@ mod tests {
         vec![Key { name: name.into(), topic: topic.into() }]
     }
 
+    /// Where it goes on, and whether that is on disk.
+    fn subscribe(
+        lasting: &LastingSubscriptions,
+        name: &str,
+        topic: &str,
+        begin: Cursor,
+    ) -> (Cursor, bool) {
+        let begun = lasting.subscribe(name, topic, begin, 1).unwrap();
+        (begun.cursor, begun.is_kept)
+    }
+
+    fn begin_end(lasting: &LastingSubscriptions, name: &str, topic: &str) -> bool {
+        !lasting.begin_end(&key(name, topic), None).is_empty()
+    }
+
     /// Accepts, and applies or takes back.
     fn change(mut keep: Keep, admission: &mut Admission, is_stored: bool) -> Keep {
         keep.accept(admission, &Lists::new(), None);
         if is_stored {
             keep.apply(admission, &mut Lists::new());
         } else {
-            keep.undo(admission, &Refusal::NotReady);
+            keep.undo(admission, &Refusal::NotReady(""));
         }
         keep
     }
@@ -368,22 +488,27 @@ mod tests {
     #[test]
     fn a_name_goes_on_where_it_acknowledged() {
         let lasting = LastingSubscriptions::default();
-        assert_eq!(lasting.subscribe("ann", "a", at(5)).unwrap(), (at(5), false));
-        assert_eq!(lasting.subscribe("ann", "a", at(9)).unwrap(), (at(5), false));
+        assert_eq!(subscribe(&lasting, "ann", "a", at(5)), (at(5), false));
+        assert_eq!(subscribe(&lasting, "ann", "a", at(9)), (at(5), false));
         assert!(lasting.acknowledge("ann", "a", at(7)));
         assert!(lasting.acknowledge("ann", "a", at(6)));
-        assert_eq!(lasting.subscribe("ann", "a", at(9)).unwrap(), (at(7), false));
+        assert_eq!(subscribe(&lasting, "ann", "a", at(9)), (at(7), false));
         assert!(!lasting.acknowledge("ann", "b", at(7)));
         assert!(!lasting.acknowledge("bob", "a", at(7)));
         let other = Cursor { stream: StreamId::random(), next: 1 };
         assert!(lasting.acknowledge("ann", "a", other), "another list has its own start");
-        assert_eq!(lasting.subscribe("ann", "a", at(9)).unwrap(), (other, false));
+        assert_eq!(subscribe(&lasting, "ann", "a", at(9)), (other, false));
     }
 
     #[test]
     fn positions_that_moved_are_kept_once() {
-        let lasting = LastingSubscriptions::default();
-        lasting.subscribe("ann", "a", at(5)).unwrap();
+        let lasting = Arc::new(LastingSubscriptions::default());
+        let mut admission = Admission::new(Memory::new(u64::MAX));
+        let mut keep = |keys| {
+            change(Keep::new(&lasting, keys, false), &mut admission, true);
+        };
+        subscribe(&lasting, "ann", "a", at(5));
+        keep(key("ann", "a"));
         assert!(lasting.take_moved().is_empty());
         lasting.acknowledge("ann", "a", at(6));
         lasting.acknowledge("ann", "a", at(7));
@@ -391,6 +516,9 @@ mod tests {
         assert_eq!(moved, key("ann", "a"));
         assert!(lasting.take_moved().is_empty());
         lasting.put_back(&moved);
+        assert_eq!(lasting.take_moved(), moved);
+        keep(moved.clone());
+        lasting.acknowledge("ann", "a", at(8));
         assert_eq!(lasting.take_moved(), moved);
     }
 
@@ -400,25 +528,25 @@ mod tests {
         let lasting = Arc::new(LastingSubscriptions::default());
         let mut admission = Admission::new(Memory::new(u64::MAX));
         let keep = |begins| Keep::new(&lasting, key("ann", "a"), begins);
-        lasting.subscribe("ann", "a", at(0)).unwrap();
+        subscribe(&lasting, "ann", "a", at(0));
         change(keep(true), &mut admission, true);
         assert_eq!(admission.memory.used, size("ann", "a"));
         lasting.acknowledge("ann", "a", at(70));
         // Taken from the table before the end, and written after it.
         let late = keep(false);
-        assert!(lasting.begin_end("ann", "a"));
+        assert!(begin_end(&lasting, "ann", "a"));
         change(keep(false), &mut admission, true);
         assert_eq!(admission.memory.used, 0);
-        assert_eq!(lasting.subscribe("ann", "a", at(5)).unwrap(), (at(5), false));
+        assert_eq!(subscribe(&lasting, "ann", "a", at(5)), (at(5), false));
         change(keep(true), &mut admission, true);
         let late = change(late, &mut admission, true);
         assert_eq!(late.written, [true]);
-        assert_eq!(lasting.subscribe("ann", "a", at(0)).unwrap(), (at(5), true));
+        assert_eq!(subscribe(&lasting, "ann", "a", at(0)), (at(5), true));
         // An end that is accepted when it has begun again ends nothing.
-        assert!(lasting.begin_end("ann", "a"));
-        assert_eq!(lasting.subscribe("ann", "a", at(8)).unwrap(), (at(8), false));
+        assert!(begin_end(&lasting, "ann", "a"));
+        assert_eq!(subscribe(&lasting, "ann", "a", at(8)), (at(8), false));
         assert_eq!(change(keep(false), &mut admission, true).written, [true]);
-        assert_eq!(lasting.subscribe("ann", "a", at(0)).unwrap(), (at(8), true));
+        assert_eq!(subscribe(&lasting, "ann", "a", at(0)), (at(8), true));
     }
 
     #[test]
@@ -426,51 +554,94 @@ mod tests {
         let lasting = Arc::new(LastingSubscriptions::default());
         let mut admission = Admission::new(Memory::new(size("ann", "a")));
         let keep = |topic, begins| Keep::new(&lasting, key("ann", topic), begins);
-        lasting.subscribe("ann", "a", at(5)).unwrap();
+        subscribe(&lasting, "ann", "a", at(5));
         assert!(change(keep("a", true), &mut admission, false).refused.is_some());
         assert!(lasting.lock().names.is_empty());
         assert_eq!(admission.memory.used, 0);
-        lasting.subscribe("ann", "a", at(7)).unwrap();
+        subscribe(&lasting, "ann", "a", at(7));
         change(keep("a", true), &mut admission, true);
-        assert!(lasting.begin_end("ann", "a"));
+        assert!(begin_end(&lasting, "ann", "a"));
         change(keep("a", false), &mut admission, false);
-        assert_eq!(lasting.subscribe("ann", "a", at(9)).unwrap(), (at(7), true));
+        assert_eq!(subscribe(&lasting, "ann", "a", at(9)), (at(7), true));
         // There is memory for one.
-        lasting.subscribe("ann", "b", at(0)).unwrap();
+        subscribe(&lasting, "ann", "b", at(0));
         assert!(matches!(
             change(keep("b", true), &mut admission, true).refused,
             Some(Refusal::Full { .. })
         ));
-        assert_eq!(lasting.topics("ann"), ["a".into()]);
+        assert_eq!(lasting.of("ann"), key("ann", "a"));
     }
 
     #[test]
     fn the_end_of_a_topic_ends_its_subscriptions() {
-        let lasting = LastingSubscriptions::default();
-        let (old, new) = (StreamId::random(), StreamId::random());
-        for (name, stream) in [("ann", old), ("bob", new)] {
-            lasting.subscribe(name, "a", Cursor { stream, next: 1 }).unwrap();
+        let lasting = Arc::new(LastingSubscriptions::default());
+        let mut admission = Admission::new(Memory::new(u64::MAX));
+        let old = StreamId::random();
+        admission.begin("a", old, false);
+        for name in ["ann", "bob"] {
+            subscribe(&lasting, name, "a", Cursor { stream: old, next: 1 });
         }
-        lasting.end_topic("a", new);
-        assert!(lasting.topics("ann").is_empty());
-        assert_eq!(lasting.topics("bob"), ["a".into()]);
+        subscribe(&lasting, "dan", "a", at(0));
+        change(Keep::new(&lasting, key("ann", "a"), true), &mut admission, true);
+        let ended = lasting.end_topic("a");
+        admission.remove("a");
+        assert_eq!(admission.memory.used, ended, "what the topic took was given back");
+        assert!(lasting.of("ann").is_empty());
+        // Those that come to the journal behind the deletion.
+        let late = change(Keep::new(&lasting, key("bob", "a"), true), &mut admission, true);
+        assert!(matches!(late.refused, Some(Refusal::OtherStream)));
+        assert!(lasting.of("bob").is_empty());
+        let waits = change(Keep::new(&lasting, key("dan", "a"), true), &mut admission, true);
+        assert!(waits.refused.is_none(), "it waits for the topic to be there");
+        assert_eq!(lasting.of("dan"), key("dan", "a"));
     }
 
     #[test]
     fn the_newest_session_of_a_name_has_it_until_it_ends() {
         let lasting = LastingSubscriptions::default();
-        assert_eq!(lasting.hold("ann", 1).unwrap(), None);
-        lasting.subscribe("ann", "a", at(5)).unwrap();
-        assert_eq!(lasting.hold("ann", 1).unwrap(), None);
-        assert_eq!(lasting.hold("ann", 2).unwrap(), Some(1));
+        let before = |session| lasting.subscribe("ann", "a", at(5), session).unwrap().before;
+        assert_eq!([before(1), before(1), before(2)], [None, None, Some(1)]);
         lasting.sent("ann", "a", at(9), 1);
-        lasting.release("ann", 1);
+        lasting.release(1);
         assert_eq!(lasting.holder("ann"), Some(2));
-        assert_eq!(lasting.subscribe("ann", "a", at(0)).unwrap().0, at(5), "1 has it no more");
+        assert_eq!(lasting.standings()[0].cursor, at(5), "1 has it no more");
         lasting.sent("ann", "a", at(9), 2);
-        assert_eq!(lasting.subscribe("ann", "a", at(0)).unwrap().0, at(9));
-        lasting.release("ann", 2);
-        lasting.end_topic("a", StreamId::random());
-        assert!(lasting.lock().names.is_empty(), "nothing is left behind");
+        assert_eq!(lasting.standings()[0].cursor, at(9));
+        lasting.release(2);
+        assert_eq!(lasting.holder("ann"), None);
+        assert_eq!(before(3), None);
+        lasting.lock().remove("ann", "a");
+        let state = lasting.lock();
+        assert!(state.names.is_empty() && state.held[&3].is_empty() && state.held.len() == 1);
+    }
+
+    #[test]
+    fn those_are_forgotten_that_nobody_has_and_had() {
+        let lasting = LastingSubscriptions::default();
+        subscribe(&lasting, "ann", "a", at(0));
+        let [past, future] = [0, u64::MAX];
+        assert!(lasting.unseen_since(future).is_empty(), "it is connected");
+        lasting.release(1);
+        assert!(lasting.unseen_since(past).is_empty());
+        let unseen = lasting.unseen_since(future);
+        assert_eq!(unseen, key("ann", "a"));
+        subscribe(&lasting, "ann", "a", at(0));
+        assert!(lasting.begin_end(&unseen, Some(future)).is_empty(), "it came back");
+        lasting.release(1);
+        assert_eq!(lasting.begin_end(&unseen, Some(future)), unseen);
+    }
+
+    #[test]
+    fn when_somebody_was_seen_is_kept_now_and_then() {
+        let lasting = Arc::new(LastingSubscriptions::default());
+        let mut admission = Admission::new(Memory::new(u64::MAX));
+        subscribe(&lasting, "ann", "a", at(0));
+        change(Keep::new(&lasting, key("ann", "a"), true), &mut admission, true);
+        assert!(lasting.take_moved().is_empty());
+        lasting.lock().names.get_mut("ann").unwrap().seen_kept -= SEEN_INTERVAL;
+        let moved = lasting.take_moved();
+        assert_eq!(moved, key("ann", "a"));
+        change(Keep::new(&lasting, moved, false), &mut admission, true);
+        assert!(lasting.take_moved().is_empty());
     }
 }

@@ -3,6 +3,7 @@
 //! A listener registers and then reads the topic. A publisher appends and then looks for listeners.
 //! So one of them always sees the other.
 
+use crate::push::format::Format;
 use crate::push::session::Session;
 use crate::refusal::Refusal;
 use common::limits::{CONNECTION_SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_MAX};
@@ -77,17 +78,17 @@ impl Listeners {
         self.count.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Ends a session's subscription; with a name, only one that goes on with that name. Returns
-    /// whether there was one.
+    /// Ends a session's subscription; with a name, only one that goes on with that name. Gives its
+    /// format, if there was one.
     pub(crate) fn unsubscribe(
         &self,
         topic: &str,
         session: &Arc<Session>,
         name: Option<&str>,
-    ) -> bool {
-        let Some(index) = session.unsubscribe(topic, name) else { return false };
+    ) -> Option<Format> {
+        let (index, format) = session.unsubscribe(topic, name)?;
         self.remove(topic, &Listener::Session(Arc::clone(session), index));
-        true
+        Some(format)
     }
 
     /// Removes a listener from a topic.

@@ -28,19 +28,20 @@ mod session;
 pub(crate) mod subscriber;
 mod subscriptions;
 
-pub(crate) use lasting::LastingSubscriptions;
+pub(crate) use lasting::{Key, LastingSubscriptions, Standing};
 
 use crate::log::Log;
 use crate::metrics::Counter;
 use crate::refusal::Refusal;
 use crate::store::batch::Batch;
-use crate::store::stream::Cursor;
+use crate::store::stream::{Cursor, Extent};
 use crate::store::topics::Topics;
 use catch_up::CatchUp;
-use lasting::{Keep, Key};
+use common::clock;
+use lasting::{Begun, Keep};
 use listeners::{Listener, Listeners};
 use pass::{Announcements, DeliveryPass};
-use session::{Progress, Session};
+use session::Progress;
 use std::collections::HashSet;
 use std::iter;
 use std::sync::Arc;
@@ -52,6 +53,9 @@ const DELIVERY_TIME: Duration = Duration::from_millis(10);
 
 /// How often acknowledgements of lasting subscriptions are kept on disk.
 const KEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// For how long at most nobody is forgotten after a start.
+const FORGET_PAUSE: Duration = Duration::from_secs(60 * 60);
 
 /// How many of them go into one change: a journal's frame has a limit.
 const KEYS_MAX: usize = 10_000;
@@ -76,9 +80,12 @@ impl Push {
         threads_max: usize,
         log: Arc<Log>,
     ) -> Push {
+        let lasting = Arc::new(lasting);
+        let ended = Arc::clone(&lasting);
+        topics.on_delete(Box::new(move |topic| ended.end_topic(topic)));
         Push {
             topics,
-            lasting: Arc::new(lasting),
+            lasting,
             listeners: Listeners::default(),
             announcements: Announcements::default(),
             catch_up: CatchUp::new(threads_max),
@@ -138,62 +145,107 @@ impl Push {
         DeliveryPass::new(topics, announcements, lasting, delivered, deadline)
     }
 
-    /// Gives a name to a session. The one that had it before loses its subscriptions of that name.
-    fn hold(&self, name: &str, session: &Session) -> Result<(), Refusal> {
-        if let Some(before) = self.lasting.hold(name, session.number)? {
-            for topic in self.lasting.topics(name) {
-                self.unsubscribe(name, &topic, before);
+    /// Begins a lasting subscription at `begin`, or goes on with it: where. The session has the
+    /// name from now on, and the one that had it before loses its subscriptions of that name. A
+    /// beginning is kept at once, or a crash could make the subscriber miss what was published
+    /// since.
+    fn lasting(
+        self: &Arc<Push>,
+        name: &str,
+        topic: &str,
+        begin: Cursor,
+        session: u64,
+    ) -> Result<Cursor, Refusal> {
+        let Begun { cursor, is_kept, before } =
+            self.lasting.subscribe(name, topic, begin, session)?;
+        if let Some(before) = before {
+            for key in self.lasting.of(name) {
+                self.take_away(name, &key.topic, before, true);
             }
         }
-        Ok(())
-    }
-
-    /// Ends a session's subscription that goes on with a name. Returns whether there was one.
-    fn unsubscribe(&self, name: &str, topic: &str, session: u64) -> bool {
-        let session = self.listeners.session(topic, session);
-        session.is_some_and(|session| self.listeners.unsubscribe(topic, &session, Some(name)))
-    }
-
-    /// Begins a lasting subscription at `begin`, or goes on with it: where. Its beginning is kept
-    /// at once, or a crash could make the subscriber miss what was published since.
-    fn lasting(&self, name: &str, topic: &str, begin: Cursor) -> Result<Cursor, Refusal> {
-        let (cursor, is_kept) = self.lasting.subscribe(name, topic, begin)?;
         if !is_kept {
             self.keep(vec![Key { name: name.into(), topic: topic.into() }], true)?;
         }
         Ok(cursor)
     }
 
-    /// Ends a lasting subscription, whichever connection has it. Returns whether there was one.
+    /// Takes a lasting subscription from a session, if that has it, and tells its client.
+    fn take_away(self: &Arc<Push>, name: &str, topic: &str, session: u64, tell: bool) {
+        let Some(session) = self.listeners.session(topic, session) else { return };
+        let ended = self.listeners.unsubscribe(topic, &session, Some(name));
+        let Some(format) = ended else { return };
+        self.log.note("unsubscribed", topic, &Ok(()));
+        let mut note = Vec::new();
+        if tell {
+            format.encode_ended(topic, name, &mut note);
+        }
+        if session.tell_client(&note) {
+            self.catch_up.take(session, self);
+        }
+    }
+
+    /// Ends lasting subscriptions, whichever connection has them; with a time, only those whose
+    /// subscriber was not connected since then. The session that asks for it is not told. Gives how
+    /// many there were.
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotStored`]; it goes on then.
-    pub(crate) fn end_lasting(&self, name: &str, topic: &str) -> Result<bool, Refusal> {
-        if !self.lasting.begin_end(name, topic) {
-            return Ok(false);
+    /// [`Refusal::NotStored`]; those that are left go on then.
+    pub(crate) fn end_lasting(
+        self: &Arc<Push>,
+        keys: &[Key],
+        unseen_since: Option<u64>,
+        by: Option<u64>,
+    ) -> Result<usize, Refusal> {
+        let mut count = 0;
+        for keys in keys.chunks(KEYS_MAX) {
+            let ending = self.lasting.begin_end(keys, unseen_since);
+            if ending.is_empty() {
+                continue;
+            }
+            let holders: Vec<_> = ending.iter().map(|key| self.lasting.holder(&key.name)).collect();
+            self.keep(ending.clone(), false)?;
+            for (Key { name, topic }, holder) in ending.iter().zip(holders) {
+                if let Some(holder) = holder {
+                    self.take_away(name, topic, holder, by != Some(holder));
+                }
+            }
+            count += ending.len();
         }
-        self.keep(vec![Key { name: name.into(), topic: topic.into() }], false)?;
-        if let Some(holder) = self.lasting.holder(name)
-            && self.unsubscribe(name, topic, holder)
-        {
-            self.log.note("unsubscribed", topic, &Ok(()));
-        }
-        Ok(true)
+        Ok(count)
     }
 
-    /// Ends the lasting subscriptions of a topic that was deleted. On disk they ended with it.
-    pub(crate) fn end_topic(&self, topic: &str) {
-        let size = self.lasting.end_topic(topic, self.topics.end(topic).stream);
-        self.topics.give_back(size);
+    /// Where all lasting subscriptions stand that are wanted, by name and topic.
+    pub(crate) fn standings(&self, is_wanted: impl Fn(&Key) -> bool) -> Vec<Standing> {
+        let mut standings = self.lasting.standings();
+        standings.retain(|standing| is_wanted(&standing.key));
+        standings.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+        for Standing { key, cursor, lag, .. } in &mut standings {
+            let Extent { first, end } = self.topics.extent(&key.topic);
+            let next = if cursor.stream == end.stream { cursor.next } else { 0 };
+            *lag = end.next.saturating_sub(next.max(first));
+        }
+        standings
     }
 
-    /// Keeps what lasting subscriptions acknowledged, from time to time and for ever. A crash
-    /// between two times repeats a few messages.
-    pub(crate) fn keep_acknowledged(&self) -> ! {
+    /// Keeps what lasting subscriptions acknowledged, from time to time and for ever: a crash
+    /// between two times repeats a few messages. Ends those whose subscriber was not connected for
+    /// `forget_after`.
+    pub(crate) fn keep_acknowledged(self: &Arc<Push>, forget_after: Option<Duration>) -> ! {
+        let begun = Instant::now();
         loop {
             thread::sleep(KEEP_INTERVAL);
             self.keep_moved();
+            // Subscribers that were connected to the process before this one have to come back.
+            if let Some(time) = forget_after
+                && begun.elapsed() >= time.min(FORGET_PAUSE)
+            {
+                let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+                let since = clock::unix_milliseconds().saturating_sub(time);
+                let unseen = self.lasting.unseen_since(since);
+                // Where the disk is full, publishers are told, and this is tried again.
+                let _ = self.end_lasting(&unseen, Some(since), None);
+            }
         }
     }
 
@@ -221,9 +273,17 @@ mod tests {
     use crate::store::stream::StreamId;
 
     /// Topics whose disk is full at these writes.
-    fn push(writes: &[usize]) -> Push {
+    fn push(writes: &[usize]) -> Arc<Push> {
         let replayed = Replayed::new(Memory::new(u64::MAX));
-        fixture::push_of(Topics::restored(replayed, full_at(writes), true), 1)
+        Arc::new(fixture::push_of(Topics::restored(replayed, full_at(writes), true), 1))
+    }
+
+    fn lasting(push: &Arc<Push>, begin: u64) -> Result<Cursor, Refusal> {
+        push.lasting("ann", "a", at(begin), 1)
+    }
+
+    fn end(push: &Arc<Push>) -> Result<usize, Refusal> {
+        push.end_lasting(&[Key { name: "ann".into(), topic: "a".into() }], None, None)
     }
 
     fn at(next: u64) -> Cursor {
@@ -233,26 +293,25 @@ mod tests {
     #[test]
     fn a_lasting_subscription_that_was_not_stored_has_not_begun() {
         let push = push(&[1]);
-        assert!(push.lasting("ann", "a", at(5)).is_err());
-        assert!(push.lasting.topics("ann").is_empty());
-        assert_eq!(push.lasting("ann", "a", at(7)).unwrap(), at(7));
+        assert!(lasting(&push, 5).is_err());
+        assert!(push.lasting.of("ann").is_empty());
+        assert_eq!(lasting(&push, 7).unwrap(), at(7));
     }
 
     #[test]
     fn a_lasting_subscription_whose_end_was_not_stored_goes_on() {
         // An end frees room: it is tried again with what the reserve gives up.
         let push = push(&[2, 3]);
-        push.lasting("ann", "a", at(5)).unwrap();
-        assert!(push.end_lasting("ann", "a").is_err());
-        assert_eq!(push.lasting("ann", "a", at(9)).unwrap(), at(5));
-        assert!(push.end_lasting("ann", "a").unwrap());
-        assert!(!push.end_lasting("ann", "a").unwrap());
+        lasting(&push, 5).unwrap();
+        assert!(end(&push).is_err());
+        assert_eq!(lasting(&push, 9).unwrap(), at(5));
+        assert_eq!([end(&push).unwrap(), end(&push).unwrap()], [1, 0]);
     }
 
     #[test]
     fn acknowledgements_that_were_not_stored_are_tried_again() {
         let push = push(&[2]);
-        push.lasting("ann", "a", at(5)).unwrap();
+        lasting(&push, 5).unwrap();
         push.lasting.acknowledge("ann", "a", at(6));
         push.keep_moved();
         let moved = push.lasting.take_moved();

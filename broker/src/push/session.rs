@@ -16,7 +16,6 @@ use crate::push::pass::{BrokenOff, DeliveryPass, Piece};
 use crate::push::subscriptions::{Subscription, Subscriptions};
 use crate::store::stream::Cursor;
 use common::limits::ENCODED_SIZE;
-use std::collections::HashSet;
 use std::io::{ErrorKind, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -72,8 +71,6 @@ struct State {
     /// between them.
     is_answering: bool,
     subscriptions: Subscriptions,
-    /// The names of lasting subscriptions that this session has asked for.
-    names: HashSet<Arc<str>>,
 }
 
 /// Bytes on their way to one socket.
@@ -183,18 +180,20 @@ impl Session {
     }
 
     /// Ends a subscription: what is written from now on holds none of its messages. With a name,
-    /// only the subscription that goes on with that name. Returns its index, if there was one.
-    pub(crate) fn unsubscribe(&self, topic: &str, name: Option<&str>) -> Option<usize> {
+    /// only the subscription that goes on with that name. Gives its index and format, if there was
+    /// one.
+    pub(crate) fn unsubscribe(&self, topic: &str, name: Option<&str>) -> Option<(usize, Format)> {
         let mut state = self.lock();
         let (index, found) = state.subscriptions.find(topic)?;
         if name.is_some() && found.name.as_deref() != name {
             return None;
         }
+        let format = found.format;
         state.subscriptions.remove(index);
         if state.subscriptions.len() == 0 {
             self.activity.set_role(Role::Session);
         }
-        Some(index)
+        Some((index, format))
     }
 
     /// The topics subscribed to.
@@ -202,14 +201,12 @@ impl Session {
         self.lock().subscriptions.topics()
     }
 
-    /// Notes that the session has asked for a name.
-    pub(super) fn add_name(&self, name: &str) {
-        self.lock().names.insert(name.into());
-    }
-
-    /// The names that the session has asked for, which it gives up.
-    pub(super) fn take_names(&self) -> HashSet<Arc<str>> {
-        std::mem::take(&mut self.lock().names)
+    /// Leaves a note for the client, behind what is being written. Waits for nobody. True when the
+    /// caller is the writer from now on, and has to call [`Session::write`].
+    pub(super) fn tell_client(&self, note: &[u8]) -> bool {
+        let mut state = self.lock();
+        state.outbox.extend_from_slice(note);
+        state.begin_writing()
     }
 
     /// Notes that a subscription's topic has the messages of this announcement. True when the

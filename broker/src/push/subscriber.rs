@@ -4,6 +4,7 @@ use crate::activity::Activity;
 use crate::push::DELIVERY_TIME;
 use crate::push::Push;
 use crate::push::format::Format;
+use crate::push::lasting::Key;
 use crate::push::listeners::Listener;
 use crate::push::session::{HELD_SIZE_MAX, Progress, Session};
 use crate::push::subscriptions::Subscription;
@@ -87,9 +88,9 @@ impl Subscriber {
             log.note("subscribed", topic, &Ok(()));
             // Another connection may have taken the name, and not found this subscription.
             if let Some(name) = &name
-                && lasting.holder(name) != Some(self.session.number)
+                && lasting.holder(name).is_some_and(|holder| holder != self.session.number)
             {
-                listeners.unsubscribe(topic, &self.session, Some(name));
+                self.push.take_away(name, topic, self.session.number, true);
             }
         }
         // First listen, then look: what is published between the two is found either way.
@@ -110,14 +111,31 @@ impl Subscriber {
         begin: Cursor,
     ) -> Result<Cursor, Refusal> {
         entry::check_peer("subscriber", name)?;
-        self.session.add_name(name);
-        self.push.hold(name, &self.session)?;
-        self.push.lasting(name, topic, begin)
+        self.push.lasting(name, topic, begin, self.session.number)
+    }
+
+    /// Whether a name that is not this connection's has a lasting subscription.
+    pub(crate) fn is_of_another(&self, name: &str, topic: &str) -> bool {
+        let lasting = &self.push.lasting;
+        lasting.holder(name) != Some(self.session.number)
+            && lasting.of(name).iter().any(|key| &*key.topic == topic)
+    }
+
+    /// Ends a name's lasting subscription, whichever connection has it. Returns whether there was
+    /// one.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotStored`]; it goes on then.
+    pub(crate) fn end_lasting(&self, name: &str, topic: &str) -> Result<bool, Refusal> {
+        let key = Key { name: name.into(), topic: topic.into() };
+        let ended = self.push.end_lasting(&[key], None, Some(self.session.number))?;
+        Ok(ended > 0)
     }
 
     /// Ends a subscription. Returns whether there was one.
     pub(crate) fn unsubscribe(&self, topic: &str) -> bool {
-        let found = self.push.listeners.unsubscribe(topic, &self.session, None);
+        let found = self.push.listeners.unsubscribe(topic, &self.session, None).is_some();
         if found {
             self.push.log.note("unsubscribed", topic, &Ok(()));
         }
@@ -146,8 +164,6 @@ impl Drop for Subscriber {
         for topic in self.session.topics() {
             self.unsubscribe(&topic);
         }
-        for name in self.session.take_names() {
-            self.push.lasting.release(&name, self.session.number);
-        }
+        self.push.lasting.release(self.session.number);
     }
 }

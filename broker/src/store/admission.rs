@@ -31,7 +31,12 @@ pub(crate) struct Admission {
     pub(crate) trimmed: u64,
     /// Whether what is accepted is on disk before it is answered.
     pub(crate) durable: bool,
+    /// Ends what goes with a topic that was deleted, and gives the memory that it took.
+    pub(crate) on_delete: Option<OnDelete>,
 }
+
+/// What else there is to do when a topic is deleted. The locks of the store are held.
+pub(crate) type OnDelete = Box<dyn Fn(&str) -> u64 + Send>;
 
 /// The answer to a publish that was not refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,8 +64,8 @@ impl Receipt {
 impl Admission {
     /// Nothing yet.
     pub(crate) fn new(memory: Memory) -> Admission {
-        let (topics, limits, trimmed, durable) = Default::default();
-        Admission { topics, memory, limits, trimmed, durable }
+        let (topics, limits, trimmed, durable, on_delete) = Default::default();
+        Admission { topics, memory, limits, trimmed, durable, on_delete }
     }
 
     /// Takes a new topic into the account, whether there is room for it or not.
@@ -275,15 +280,14 @@ impl Open<'_> {
     /// bounds with them. A bound of age is looked at here only where memory is used up.
     fn make_room(&mut self, entries: &[String], text: u64) -> Result<Option<UndoTrim>, Refusal> {
         let size = entries.iter().map(|entry| memory::entry_size(entry)).sum::<u64>();
-        let room = self.memory.check(size);
         if self.limits == Limits::default() || entries.is_empty() {
-            return room.map(|()| None);
+            return self.memory.check(size).map(|()| None);
         }
         let view = TopicView::new(self.state, self.list);
-        let now = room.is_err().then_some(self.time);
+        let now = (!self.memory.has_room(size)).then_some(self.time);
         let first = view.beyond(&self.limits, (entries.len() as u64, text), now);
         if first <= self.state.accepted_start.offset {
-            return room.map(|()| None);
+            return self.memory.check(size).map(|()| None);
         }
         let point = view.point(first, true);
         self.memory.check(size.saturating_sub(self.state.memory_before(&point)))?;

@@ -122,6 +122,8 @@ impl Change for Delete {
         if self.refused.is_some() {
             return Garbage::default();
         }
+        let ended = admission.on_delete.as_ref().map_or(0, |end| end(&self.topic));
+        admission.memory.give_back(ended);
         (admission.remove(&self.topic), Vec::from_iter(lists.remove(&self.topic)))
     }
 

@@ -22,12 +22,14 @@ pub(crate) struct Memory {
     pub(crate) used: u64,
     /// Bytes that may be in use.
     pub(crate) max: u64,
+    /// The least that was refused since there was room for it.
+    refused: Option<u64>,
 }
 
 impl Memory {
     /// An empty account of `max` bytes.
     pub(crate) fn new(max: u64) -> Memory {
-        Memory { used: 0, max }
+        Memory { used: 0, max, refused: None }
     }
 
     /// Whether there is room for `more` bytes.
@@ -35,11 +37,25 @@ impl Memory {
     /// # Errors
     ///
     /// [`Refusal::Full`] where there is not.
-    pub(crate) fn check(&self, more: u64) -> Result<(), Refusal> {
-        match self.used.checked_add(more) {
-            Some(used) if used <= self.max => Ok(()),
-            _ => Err(Refusal::Full { bytes_max: self.max }),
+    pub(crate) fn check(&mut self, more: u64) -> Result<(), Refusal> {
+        if self.has_room(more) {
+            return Ok(());
         }
+        // What can never fit says nothing of other publishes.
+        self.refused =
+            [self.refused, Some(more)].into_iter().flatten().filter(|it| *it <= self.max).min();
+        Err(Refusal::Full { bytes_max: self.max })
+    }
+
+    /// The same for somebody who has other means where there is not.
+    pub(crate) fn has_room(&self, more: u64) -> bool {
+        self.used.checked_add(more).is_some_and(|used| used <= self.max)
+    }
+
+    /// Whether there is no room for something that was refused.
+    pub(crate) fn is_full(&mut self) -> bool {
+        self.refused = self.refused.filter(|least| !self.has_room(*least));
+        self.refused.is_some()
     }
 
     /// Gives bytes back that were taken.

@@ -12,8 +12,9 @@ use common::crc32::Crc32;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The first offset that is not acknowledged, by subscriber and topic.
-pub(crate) type Positions = HashMap<Arc<str>, HashMap<Arc<str>, Cursor>>;
+/// The first offset that is not acknowledged, and when the subscriber was last seen, by subscriber
+/// and topic.
+pub(crate) type Positions = HashMap<Arc<str>, HashMap<Arc<str>, (Cursor, u64)>>;
 
 /// What the records so far have made.
 pub(crate) struct Replayed {
@@ -62,7 +63,8 @@ impl Replayed {
                 let Some(state) = self.admission.topics.get_mut(topic) else { return };
                 state.stream = new;
                 let end = state.accepted_end().next;
-                for position in self.positions.values_mut().filter_map(|of| of.get_mut(topic)) {
+                for (position, _) in self.positions.values_mut().filter_map(|of| of.get_mut(topic))
+                {
                     if position.stream == stream {
                         *position = Cursor { stream: new, next: position.next.min(end) };
                     }
@@ -85,12 +87,12 @@ impl Replayed {
                 state.count(&self.entries, entry::text_size(&self.entries), numbered, memory);
                 state.append(list, time, self.entries.drain(..));
             }
-            Record::Position { subscriber, topic, stream, next } => {
+            Record::Position { subscriber, topic, stream, next, seen } => {
                 let present = self.admission.topics.get(topic).map(|state| state.stream);
                 // One of a list that is gone came late; one of no list waits for a topic.
                 if present == Some(stream) || stream == StreamId::NONE {
                     let positions = self.positions.entry(subscriber.into()).or_default();
-                    positions.insert(topic.into(), Cursor { stream, next });
+                    positions.insert(topic.into(), (Cursor { stream, next }, seen));
                 }
             }
             Record::End { subscriber, topic } => {

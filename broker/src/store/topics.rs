@@ -9,7 +9,7 @@
 //! Locks (`contents.rs`), delivery (`push/`), protocols (`door/`).
 
 use crate::refusal::Refusal;
-use crate::store::admission::{Admission, Receipt};
+use crate::store::admission::{Admission, OnDelete, Receipt};
 use crate::store::append::Append;
 use crate::store::batch::Batch;
 use crate::store::change::{Change, Create, Delete, Lists, Mirrored, SetBounds, Trim, Upto};
@@ -57,9 +57,24 @@ impl Topics {
         self.contents.know(|known| known.limits = limits);
     }
 
-    /// Whether the last change could be stored.
-    pub(crate) fn is_healthy(&self) -> bool {
-        self.meter().is_none_or(Meter::is_healthy)
+    /// Whether publishes are taken.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotReady`] where the last change could not be stored, or memory is full.
+    pub(crate) fn check_ready(&self) -> Result<(), Refusal> {
+        if !self.meter().is_none_or(Meter::is_healthy) {
+            return Err(Refusal::NotReady(
+                "the last publish could not be stored: make room on the disk",
+            ));
+        }
+        match self.contents.know(|known| known.memory.is_full()) {
+            true => Err(Refusal::NotReady(
+                "memory for messages is full: delete a topic, let messages go, or start the broker \
+                 with a larger --max-memory",
+            )),
+            false => Ok(()),
+        }
     }
 
     /// Appends a batch; one answer for each of its publishes, in their order. A refused publish
@@ -185,9 +200,9 @@ impl Topics {
         done(self.change(mirrored).refused)
     }
 
-    /// Gives bytes back to the account of memory that something beside the topics took.
-    pub(crate) fn give_back(&self, size: u64) {
-        self.contents.know(|known| known.memory.give_back(size));
+    /// Says what else there is to do when a topic is deleted.
+    pub(crate) fn on_delete(&self, end: OnDelete) {
+        self.contents.know(|known| known.on_delete = Some(end));
     }
 
     /// Carries out a change, and gives it back with its answer.

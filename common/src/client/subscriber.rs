@@ -120,17 +120,21 @@ impl Subscriber {
     ///
     /// [`Error`].
     pub fn unsubscribe(&mut self, topic: &str) -> Result<(), Error> {
-        let Some(name) = self.subscriptions.remove(topic) else { return Ok(()) };
-        self.waiting.retain(|event| event.topic() != topic);
-        self.repeat(|subscriber| {
-            // The end of a connection is the end of what has no name.
-            if name.is_some() || subscriber.link.is_open() {
+        let name = self.subscriptions.name(topic).map(str::to_owned);
+        let result = self.repeat(|subscriber| {
+            // The end of a connection is the end of what has no name. What has one is ended by a
+            // connection that has subscribed with it: others may need a right to do so.
+            if subscriber.subscriptions.has(topic) && (name.is_some() || subscriber.link.is_open())
+            {
                 subscriber.open(None)?;
                 subscriber.subscriptions.ask_for_end(topic, name.as_deref());
                 subscriber.wait()?;
             }
             Ok(())
-        })
+        });
+        self.subscriptions.remove(topic);
+        self.waiting.retain(|event| event.topic() != topic);
+        result
     }
 
     /// Where a subscription goes on: behind the last message that was read. `None` where the topic

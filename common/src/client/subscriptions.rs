@@ -125,12 +125,12 @@ impl Subscriptions {
         self.ask_for(topic);
     }
 
-    /// Removes a topic. Gives the name of its lasting subscription, if it was there.
-    pub(super) fn remove(&mut self, topic: &str) -> Option<Option<String>> {
-        self.topics.remove(topic).map(|subscription| subscription.name)
+    /// Removes a topic.
+    pub(super) fn remove(&mut self, topic: &str) {
+        self.topics.remove(topic);
     }
 
-    /// Asks for the end of a subscription that was removed.
+    /// Asks for the end of a subscription.
     pub(super) fn ask_for_end(&mut self, topic: &str, name: Option<&str>) {
         command(&mut self.commands, "unsubscribe", topic).optional("subscriber", name).end_line();
         self.asked.push_back(Asked::Other);
@@ -221,6 +221,13 @@ impl Subscriptions {
                     self.ask_for(topic);
                 }
                 Ok(None)
+            }
+            // To ask for it again would take the name back, and so on for ever.
+            Some("unsubscribed") => {
+                let topic = Arc::clone(&subscription.topic);
+                self.topics.remove(&topic);
+                let reason = "its name is another connection's now, or somebody ended it";
+                Err(Failure::Final((topic, Refusal::new(409, reason))))
             }
             // Newer brokers may have more to say.
             _ => Ok(None),

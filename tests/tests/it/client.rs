@@ -292,6 +292,19 @@ fn a_name_goes_on_behind_what_it_acknowledged() {
     assert_eq!(text(&mut third), "after the end of its first life");
 }
 
+/// Two subscribers of one name do not take it from each other for ever.
+#[test]
+fn whoever_loses_a_name_is_told_so() {
+    let system = System::start();
+    let mut first = subscriber(broker(&system), Start::Name("n".into()));
+    let mut second = subscriber(broker(&system), Start::Name("n".into()));
+    let lost = first.next().unwrap();
+    assert!(matches!(lost, Err(Error::Refused { code: 409, .. })), "{lost:?}");
+    assert!(first.next().is_none());
+    system.publish("t", "one");
+    assert_eq!(text(&mut second), "one");
+}
+
 #[test]
 fn a_name_that_the_broker_has_forgotten_misses_nothing_of_the_new_list() {
     let mut system = System::reserve();

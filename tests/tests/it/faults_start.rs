@@ -13,13 +13,25 @@ use tests::{Folder, Process, System, program};
 /// The first file of a journal that holds messages.
 const SEGMENT: &str = "journal-00000001";
 
-/// A broker that is to end by itself: its status, and what it said.
+/// A broker that is to end by itself: what it said.
 #[track_caller]
 fn refused(arguments: &[&str]) -> String {
+    ended(1, arguments)
+}
+
+/// A broker that is to end because its data is damaged: what it said.
+#[track_caller]
+fn damaged(arguments: &[&str]) -> String {
+    ended(3, arguments)
+}
+
+/// A broker that is to end with this status: what it said.
+#[track_caller]
+fn ended(status: i32, arguments: &[&str]) -> String {
     let mut command = program::command("broker");
     command.args(arguments);
     let mut broker = Process::start("broker", command, &Folder::temporary("refused"));
-    assert_eq!(broker.wait().code(), Some(1));
+    assert_eq!(broker.wait().code(), Some(status));
     assert_eq!(broker.output(), "", "it never served");
     let errors = broker.errors();
     // It may have said before that it waits for what another process has.
@@ -35,9 +47,15 @@ fn data_of(system: &System) -> String {
 
 /// What `broker verify` or `broker repair` prints, and whether it is content.
 fn look(command: &str, directory: &str) -> (bool, String) {
+    let (status, said) = status_of(command, directory);
+    (status == Some(0), said)
+}
+
+/// The same with the exit status.
+fn status_of(command: &str, directory: &str) -> (Option<i32>, String) {
     let output = program::command("broker").args([command, directory]).output().unwrap();
     let said = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8(said).unwrap())
+    (output.status.code(), String::from_utf8(said).unwrap())
 }
 
 /// A new directory with a journal of three messages whose broker was killed.
@@ -146,7 +164,7 @@ fn c11_a_directory_that_vanished_is_made_anew_and_said_so_its_parent_is_not() {
 fn c09_a_journal_that_is_gone_with_a_new_one_beside_it_is_not_started_empty() {
     let (_system, data) = three_messages();
     fs::rename(format!("{data}/journal"), format!("{data}/journal.tmp")).unwrap();
-    assert!(refused(&["--port=0", "--data", &data]).contains(SEGMENT));
+    assert!(damaged(&["--port=0", "--data", &data]).contains(SEGMENT));
     assert!(Path::new(&format!("{data}/journal.tmp")).exists());
 }
 
@@ -172,17 +190,17 @@ fn d01_a_torn_end_is_cut_kept_and_told() {
 fn d03_d15_damage_is_refused_by_name_and_offset_until_it_is_repaired() {
     let (mut system, data) = three_messages();
     let path = format!("{data}/{SEGMENT}");
-    let mut damaged = fs::read(&path).unwrap();
-    let at = damaged.windows(4).position(|bytes| bytes == b"two\n").unwrap();
-    damaged[at] ^= 1;
-    fs::write(&path, &damaged).unwrap();
-    let errors = refused(&["--port=0", "--data", &data]);
-    let (is_good, said) = look("verify", &data);
-    assert!(!is_good);
+    let mut bytes = fs::read(&path).unwrap();
+    let at = bytes.windows(4).position(|bytes| bytes == b"two\n").unwrap();
+    bytes[at] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let errors = damaged(&["--port=0", "--data", &data]);
+    let (status, said) = status_of("verify", &data);
+    assert_eq!(status, Some(3));
     for text in [&errors, &said] {
         assert!(text.contains(&path) && text.contains("at byte"), "{text}");
     }
-    assert_eq!(fs::read(&path).unwrap(), damaged, "neither changes anything");
+    assert_eq!(fs::read(&path).unwrap(), bytes, "neither changes anything");
 
     let (is_good, said) = look("repair", &data);
     assert!(is_good && said.contains("1 topic may have lost messages"), "{said}");
@@ -191,7 +209,20 @@ fn d03_d15_damage_is_refused_by_name_and_offset_until_it_is_repaired() {
     assert_eq!(system.messages("t"), ["one", "three"], "what is good behind it is kept");
     let aside = fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().path());
     let aside = aside.filter(|path| path.to_str().unwrap().contains("damaged-")).last().unwrap();
-    assert_eq!(fs::read(aside).unwrap(), damaged, "the damaged file is kept");
+    assert_eq!(fs::read(aside).unwrap(), bytes, "the damaged file is kept");
+}
+
+#[test]
+fn d03_where_nothing_can_be_repaired_the_status_says_that_it_is_damage() {
+    let folder = Folder::temporary("foreign");
+    folder.write("journal", "something else altogether\n");
+    let data = folder.path().to_str().unwrap();
+    let errors = damaged(&["--port=0", "--data", data]);
+    for verb in ["verify", "repair"] {
+        let (status, said) = status_of(verb, data);
+        assert!(status == Some(3) && said.contains("journal"), "{verb}: {status:?} {said}");
+    }
+    assert!(errors.contains("is not a journal"), "{errors}");
 }
 
 #[test]
@@ -319,7 +350,7 @@ fn s05_a_directory_that_an_older_broker_wrote_to_afterwards_is_refused() {
     let (_system, data) = three_messages();
     let older = program::workspace().join("tests/data/journal-version-1");
     fs::copy(older, format!("{data}/journal")).unwrap();
-    let errors = refused(&["--port=0", "--data", &data]);
+    let errors = damaged(&["--port=0", "--data", &data]);
     assert!(errors.contains("older broker") && errors.contains(SEGMENT), "{errors}");
 }
 

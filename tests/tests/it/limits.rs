@@ -298,7 +298,7 @@ fn there_are_100_000_named_subscribers_at_most() {
     let mut text = Raw::connect(&system.address());
     text.send((0..SUBSCRIBERS_MAX).map(|id| format!("SUBSCRIBE t {id}\n")).collect::<String>());
     text.send("SUBSCRIBE t more\n");
-    assert_names(&text.line(), &["ERROR", "100000", "unsubscribe one"]);
+    assert_names(&text.line(), &["ERROR", "100000", "broker forget"]);
     text.send("SUBSCRIBE t 7\nUNSUBSCRIBE t 8\nSUBSCRIBE t more\nSUBSCRIBE t even-more\n");
     assert_names(&text.line(), &["ERROR", "100000"]);
     text.end_sending();

@@ -2,8 +2,8 @@
 //! product but its reader of JSON. Each file begins with what it tests.
 //!
 //! - Publishing and reading: `four_nodes`, `publish`, `messages`, `ndjson`, `push`, `events` (with
-//!   `event_stream`), `channels`, `lasting`, `qos`, `retention`, `archive`, `lines`, `client`,
-//!   `examples`, `libraries`
+//!   `event_stream`), `channels`, `lasting`, `subscribers`, `qos`, `retention`, `archive`, `lines`,
+//!   `client`, `examples`, `libraries`
 //! - HTTP and JSON at their edges: `http_cases`, `json_documents`, `bodies`, `limits`, `strangers`
 //! - Many, slow and hostile clients: `load`, `stalled`, `leaving`, `hostile`, `shortage`,
 //!   `memory_returned`
@@ -70,6 +70,7 @@ mod shortage;
 mod stalled;
 mod strangers;
 mod structure;
+mod subscribers;
 mod supervised;
 mod tidy;
 mod verbs;

@@ -193,8 +193,10 @@ fn a_lasting_subscription_is_ended_by_its_name_on_any_connection() {
     other.send("{\"command\":\"unsubscribe\",\"topic\":\"a\",\"subscriber\":\"joe\"}");
     assert!(other.line().contains("Unsubscribed from topic 'a'"));
     system.publish("a", "two");
+    assert!(text.line().starts_with("ERROR ann is not subscribed to a "));
     text.send("HELLO\n");
-    assert!(text.line().starts_with("ERROR "));
+    assert!(text.line().starts_with("ERROR expected "));
+    assert!(json.line().starts_with("{\"event\":\"unsubscribed\",\"topic\":\"a\""));
     json.send("{\"command\":\"unsubscribe\",\"topic\":\"a\"}");
     assert!(json.line().contains("Not subscribed to topic 'a'"));
 }
@@ -220,6 +222,7 @@ fn a_named_subscription_goes_on_behind_what_it_acknowledged() {
     // The newest connection of a name has it.
     system.publish("a", "four");
     assert_eq!(pushed(&newer.line()), (4, "four".to_owned()));
+    assert!(session.line().starts_with("{\"event\":\"unsubscribed\",\"topic\":\"a\""));
     assert!(session.is_silent());
     newer.send("{\"command\":\"unsubscribe\",\"topic\":\"a\",\"subscriber\":\"ann\"}");
     assert!(newer.line().contains("Unsubscribed from topic 'a'"));

@@ -140,7 +140,7 @@ fn every_command_asks_for_its_right() {
                 (command("create_topic", ""), "admin", about),
                 (command("subscribe", ",\"subscriber\":\"s\""), "read", about),
                 (command("ack", ",\"subscriber\":\"s\",\"offset\":0"), "read", about),
-                (command("unsubscribe", ",\"subscriber\":\"s\""), "read", about),
+                (command("unsubscribe", ",\"subscriber\":\"new\""), "read", about),
                 (command("pull", ""), "read", about),
                 (command("trim_topic", ",\"before\":0"), "admin", about),
                 (command("delete_topic", ""), "admin", about),
@@ -186,8 +186,8 @@ fn every_text_line_asks_for_its_right() {
         for (topic, is_chosen) in [("a/x", true), ("b", false)] {
             for (line, right) in [
                 (format!("PUBLISH {topic} x ann"), "write"),
-                (format!("SUBSCRIBE {topic} ann"), "read"),
-                (format!("UNSUBSCRIBE {topic} ann"), "read"),
+                (format!("SUBSCRIBE {topic} of-{topic}"), "read"),
+                (format!("UNSUBSCRIBE {topic} new"), "read"),
             ] {
                 let mut raw = Raw::connect(&system.address());
                 raw.send(format!("AUTH {token}\n{line}\n"));

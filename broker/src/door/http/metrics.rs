@@ -1,10 +1,13 @@
 //! `GET /metrics`: the metrics in the text format of Prometheus, version 0.0.4.
 //!
-//! Names and units follow its conventions. Labels hold nothing that a client sent, so clients
-//! cannot add series.
+//! Names and units follow its conventions. Labels hold names that clients chose only where there is
+//! a bound to it: clients cannot add any number of series.
 
+use crate::access::{Grant, Right};
 use crate::broker::Broker;
 use crate::metrics::{BOUNDS, Connections, Histogram, STATUS_MIN};
+use crate::push::Standing;
+use std::cmp::Reverse;
 use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,8 +15,11 @@ use std::time::Duration;
 /// The type of the body that [`text`] gives.
 pub(super) const TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// All there is to know of a broker, as text.
-pub(super) fn text(broker: &Broker) -> String {
+/// How many lasting subscriptions have a series of their own.
+const LAGS_MAX: usize = 1000;
+
+/// All there is to know of a broker, as text, for a client that may read some topics.
+pub(super) fn text(broker: &Broker, grant: &Grant) -> String {
     let metrics = &broker.metrics;
     let mut page = Page::default();
 
@@ -71,9 +77,16 @@ pub(super) fn text(broker: &Broker) -> String {
         page.sample("", &[], meter.size.load(Ordering::Relaxed));
         let help = "1 if the last write to the journal succeeded, else 0.";
         page.family("broker_journal_healthy", "gauge", help);
-        page.sample("", &[], u8::from(broker.push.topics.is_healthy()));
+        page.sample("", &[], u8::from(meter.is_healthy()));
         let help = "To write a group of changes to the journal, and sync it where that is asked.";
         page.histogram("broker_journal_commit_duration_seconds", help, &meter.time);
+    }
+    let mut standings = broker.push.standings(|key| grant.allows(Right::Read, &key.topic));
+    standings.sort_by_key(|standing| Reverse(standing.lag));
+    let help = "Messages that a lasting subscription has still to get; the farthest behind.";
+    page.family("broker_subscription_lag_messages", "gauge", help);
+    for Standing { key, lag, .. } in standings.iter().take(LAGS_MAX) {
+        page.sample("", &[("subscriber", &key.name), ("topic", &key.topic)], lag);
     }
     page.text
 }
@@ -94,11 +107,12 @@ impl Page {
         let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
     }
 
-    /// Writes a sample of the family; its labels hold neither quotes nor backslashes.
+    /// Writes a sample of the family. Names hold no line break.
     fn sample(&mut self, suffix: &str, labels: &[(&str, &str)], value: impl Display) {
         let _ = write!(self.text, "{}{suffix}", self.family);
         for (index, (name, label)) in labels.iter().enumerate() {
             let before = if index == 0 { '{' } else { ',' };
+            let label = label.replace('\\', "\\\\").replace('"', "\\\"");
             let _ = write!(self.text, "{before}{name}=\"{label}\"");
         }
         let after = if labels.is_empty() { "" } else { "}" };

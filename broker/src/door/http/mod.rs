@@ -11,6 +11,7 @@ mod messages;
 mod metrics;
 mod page;
 mod route;
+mod subscribers;
 mod topics;
 
 use self::answer::{Answers, Head, Type};
@@ -345,9 +346,10 @@ impl<'a> Door<'a> {
     fn act(&mut self, route: Route, manner: Manner<'_>) -> Result<(), End> {
         match route {
             Route::Refuse(refusal) => self.decline(&refusal, None, manner),
-            Route::Ready if !self.broker.push.topics.is_healthy() => {
-                self.decline(&Refusal::NotReady, None, manner);
-            }
+            Route::Ready => match self.broker.push.topics.check_ready() {
+                Ok(()) => self.answers.content(200, Type::Text, ALIVE, manner),
+                Err(refusal) => self.decline(&refusal, None, manner),
+            },
             Route::Page => {
                 let kind = Some((Type::Html, None));
                 let fields = &page::FIELDS;
@@ -355,16 +357,15 @@ impl<'a> Door<'a> {
                 self.answers.whole(head, page::PAGE.as_bytes(), manner);
             }
             Route::Metrics => {
-                let text = metrics::text(self.broker);
+                let text = metrics::text(self.broker, &self.grant);
                 self.answers.content(200, Type::Metrics, text.as_bytes(), manner);
             }
-            Route::Alive | Route::Ready => {
-                self.answers.content(200, Type::Text, ALIVE, manner);
-            }
+            Route::Alive => self.answers.content(200, Type::Text, ALIVE, manner),
             Route::Options { allow, .. } => self.answers.options(&allow, manner),
             Route::Messages(query) => self.messages(&query, manner)?,
             Route::Events(query) => self.events(&query, manner)?,
             Route::Topics(call) => self.topics(&call, manner)?,
+            Route::Subscribers(call) => self.subscribers(&call, manner)?,
             // These are in the batch.
             Route::Publish | Route::Lines { .. } => {}
         }

@@ -25,6 +25,8 @@ pub(super) enum Route {
     Events(EventsQuery),
     /// The rest of `/topics`.
     Topics(TopicsCall),
+    /// `/subscribers`.
+    Subscribers(SubscribersCall),
     /// `GET /`.
     Page,
     /// `GET /metrics`.
@@ -55,7 +57,10 @@ impl Route {
                 | TopicsCall::Delete(topic)
                 | TopicsCall::Trim(topic, _),
             ) => grant.check(Right::Admin, topic)?,
-            Route::Topics(TopicsCall::List) | Route::Metrics => grant.check_any(Right::Read)?,
+            Route::Topics(TopicsCall::List)
+            | Route::Subscribers(SubscribersCall::List { .. })
+            | Route::Metrics => grant.check_any(Right::Read)?,
+            Route::Subscribers(SubscribersCall::End { .. }) => grant.check_any(Right::Admin)?,
             Route::Options { allow, topic: Some(topic) } => {
                 let may_use = |method: &&str| match *method {
                     "GET" | "HEAD" => grant.allows(Right::Read, topic),
@@ -118,6 +123,15 @@ pub(super) enum TopicsCall {
     Trim(String, Upto),
 }
 
+/// What is asked of lasting subscriptions.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum SubscribersCall {
+    /// All of them, or those of a subscriber or to a topic.
+    List { subscriber: Option<String>, topic: Option<String> },
+    /// Ends those of a subscriber, or one of them.
+    End { subscriber: String, topic: Option<String> },
+}
+
 /// Methods that some path takes, or that are refused for a path and not in general.
 pub(super) const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];
 
@@ -132,12 +146,13 @@ pub(super) fn body_size(size: u64) -> Result<usize, Refusal> {
 /// What a request asks for.
 pub(super) fn of(request: &Request<'_>) -> Result<Route, Refusal> {
     let topic = request.path.strip_prefix("/topics/").filter(|topic| !topic.is_empty());
+    let subscriber = request.path.strip_prefix("/subscribers/").filter(|name| !name.is_empty());
     let allow = match request.path {
         "*" => "GET, HEAD, POST, PUT, DELETE, OPTIONS",
         "/publish" => "POST, OPTIONS",
-        "/" | "/messages" | "/events" | "/topics" | "/metrics" | "/livez" | "/readyz" => {
-            "GET, HEAD, OPTIONS"
-        }
+        "/" | "/messages" | "/events" | "/topics" | "/subscribers" | "/metrics" | "/livez"
+        | "/readyz" => "GET, HEAD, OPTIONS",
+        _ if subscriber.is_some() => "DELETE, OPTIONS",
         _ if topic.is_some() => "GET, HEAD, POST, PUT, DELETE, OPTIONS",
         _ => return Err(Refusal::UnknownPath),
     };
@@ -168,6 +183,11 @@ pub(super) fn of(request: &Request<'_>) -> Result<Route, Refusal> {
             _ => of_topic(request, topic_name(topic)?),
         };
     }
+    if let Some(subscriber) = subscriber {
+        let subscriber = decoded("subscriber", subscriber)?;
+        let topic = value_of("topic", request.query)?;
+        return Ok(Route::Subscribers(SubscribersCall::End { subscriber, topic }));
+    }
     match request.path {
         "/publish" => Ok(Route::Publish),
         "/messages" => messages_query(request.query).map(|query| {
@@ -177,6 +197,11 @@ pub(super) fn of(request: &Request<'_>) -> Result<Route, Refusal> {
         }),
         "/events" => events_query(request).map(Route::Events),
         "/topics" => Ok(Route::Topics(TopicsCall::List)),
+        "/subscribers" => {
+            let subscriber = value_of("subscriber", request.query)?;
+            let topic = value_of("topic", request.query)?;
+            Ok(Route::Subscribers(SubscribersCall::List { subscriber, topic }))
+        }
         "/" => Ok(Route::Page),
         "/metrics" => Ok(Route::Metrics),
         "/readyz" => Ok(Route::Ready),
@@ -186,10 +211,26 @@ pub(super) fn of(request: &Request<'_>) -> Result<Route, Refusal> {
 
 /// A topic's name in a path, where it is encoded.
 fn topic_name(encoded: &str) -> Result<String, Refusal> {
-    let bad = |_| Refusal::field("topic", BAD_ENCODING);
-    let topic = percent::decode(encoded, false).map_err(bad)?.into_owned();
+    let topic = decoded("topic", encoded)?;
     entry::check_topic(&topic)?;
     Ok(topic)
+}
+
+fn decoded(field: &str, encoded: &str) -> Result<String, Refusal> {
+    let bad = |_| Refusal::field(field, BAD_ENCODING);
+    Ok(percent::decode(encoded, false).map_err(bad)?.into_owned())
+}
+
+/// The last value that a query gives to a name.
+fn value_of(wanted: &str, query: &str) -> Result<Option<String>, Refusal> {
+    let mut found = None;
+    for pair in percent::pairs(query) {
+        let (name, value) = pair.map_err(|_| Refusal::field("query", BAD_ENCODING))?;
+        if name == wanted {
+            found = Some(value.into_owned());
+        }
+    }
+    Ok(found)
 }
 
 /// What a request to `/topics/T` asks for.

@@ -21,7 +21,7 @@ impl Door<'_> {
     /// Answers a request about one topic, or all.
     pub(super) fn topics(&mut self, call: &TopicsCall, manner: Manner<'_>) -> Result<(), End> {
         let done = match call {
-            TopicsCall::List => return self.list(manner),
+            TopicsCall::List => return self.list_topics(manner),
             TopicsCall::Show(topic) => self.show(topic, manner),
             TopicsCall::Create(topic, change) => self.create(topic, change, manner),
             TopicsCall::Trim(topic, upto) => {
@@ -47,9 +47,27 @@ impl Door<'_> {
     }
 
     /// All topics that the client may read.
-    fn list(&mut self, manner: Manner<'_>) -> Result<(), End> {
+    fn list_topics(&mut self, manner: Manner<'_>) -> Result<(), End> {
         let (broker, grant) = (self.broker, self.grant.clone());
         let mut behind = String::new();
+        self.list(manner, |list| {
+            let topics = broker.push.topics.list(&behind, LISTED_AT_ONCE);
+            for (topic, summary) in &topics {
+                if grant.allows(Right::Read, topic) {
+                    list.object(|object| write_summary(object, topic, summary, None));
+                }
+            }
+            let last = topics.into_iter().nth(LISTED_AT_ONCE - 1);
+            last.map(|(last, _)| behind = last).is_some()
+        })
+    }
+
+    /// Answers with a list, to which `add` adds items, and says whether there are more.
+    pub(super) fn list(
+        &mut self,
+        manner: Manner<'_>,
+        mut add: impl FnMut(&mut Array<'_>) -> bool,
+    ) -> Result<(), End> {
         let head = Head { status: 200, body: Some((Type::Json, None)), ..Head::default() };
         let mut is_first = true;
         self.body(head, manner, |piece| {
@@ -60,17 +78,10 @@ impl Door<'_> {
             };
             let mut list = list.of_lines();
             while list.size() < ANSWERS_SIZE {
-                let topics = broker.push.topics.list(&behind, LISTED_AT_ONCE);
-                for (topic, summary) in &topics {
-                    if grant.allows(Right::Read, topic) {
-                        list.object(|object| write_summary(object, topic, summary, None));
-                    }
-                }
-                let Some((last, _)) = topics.into_iter().nth(LISTED_AT_ONCE - 1) else {
+                if !add(&mut list) {
                     list.end_line();
                     return Ok(false);
-                };
-                behind = last;
+                }
             }
             Ok(true)
         })

@@ -208,8 +208,9 @@ impl Commands<'_, Json> {
     fn check_right(&self, command: &str, arguments: &Value<'_>) -> Result<(), Refusal> {
         let dialect = self.protocol.dialect;
         let right = match command {
-            // Looked at where it is subscribed to, so that the refusal says which topic it is.
-            "subscribe" if dialect == Dialect::Topic => return Ok(()),
+            // Looked at where it is done: a refusal says which topic it is, and a name may be
+            // another connection's.
+            "subscribe" | "unsubscribe" if dialect == Dialect::Topic => return Ok(()),
             "subscribe" | "unsubscribe" | "pull" | "ack" | "list_topics" => Right::Read,
             _ => Right::Admin,
         };

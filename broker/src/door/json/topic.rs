@@ -125,8 +125,8 @@ impl Commands<'_, Json> {
     fn unsubscribe(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
         let topic = topic(arguments, "topic")?;
         let lasting = match text(arguments, "subscriber")? {
-            Some(name) => self.broker.push.end_lasting(name, topic)?,
-            None => false,
+            Some(name) => self.end_lasting(name, topic)?,
+            None => self.grant()?.check(Right::Read, topic).map(|()| false)?,
         };
         let here = self.subscriber.unsubscribe(topic);
         if !here && !lasting {

@@ -94,7 +94,7 @@ struct Rewrite<'s> {
     /// What is known of each topic so far, by name.
     lists: BTreeMap<String, Carried>,
     /// The last position of each lasting subscription, by topic and subscriber.
-    positions: BTreeMap<(String, String), (StreamId, u64)>,
+    positions: BTreeMap<(String, String), (StreamId, u64, u64)>,
 }
 
 /// What is carried to the end of the segment for a list.
@@ -192,14 +192,14 @@ impl<'s> Rewrite<'s> {
                 self.lists.remove(topic);
                 is_held || self.shared.index().has_position_before(before, "", topic)
             }
-            Record::Position { subscriber, topic, stream, next } => {
+            Record::Position { subscriber, topic, stream, next, seen } => {
                 // Not one that came late, for a list that had another id already.
                 let is_late = self.lists.get(topic).is_some_and(|list| list.stream != stream)
                     && stream != StreamId::NONE;
                 let last = self.shared.index().position(subscriber, topic);
                 if last.is_some_and(|last| self.numbers.contains(&last)) && !is_late {
                     let key = (topic.to_owned(), subscriber.to_owned());
-                    self.positions.insert(key, (stream, next));
+                    self.positions.insert(key, (stream, next, seen));
                 }
                 false
             }
@@ -277,9 +277,9 @@ impl<'s> Rewrite<'s> {
 
     /// Writes the positions that were noted so far.
     fn write_positions(&mut self) -> io::Result<()> {
-        for ((topic, subscriber), (stream, next)) in std::mem::take(&mut self.positions) {
+        for ((topic, subscriber), (stream, next, seen)) in std::mem::take(&mut self.positions) {
             let (subscriber, topic) = (subscriber.as_str(), topic.as_str());
-            self.add(&Record::Position { subscriber, topic, stream, next })?;
+            self.add(&Record::Position { subscriber, topic, stream, next, seen })?;
         }
         Ok(())
     }

@@ -68,6 +68,17 @@ pub(crate) enum Failure {
 }
 
 impl Error {
+    /// Whether what is on disk is not what was written there.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            Error::Missing { .. }
+            | Error::TwoJournals { .. }
+            | Error::Foreign { .. }
+            | Error::Damaged { .. } => true,
+            Error::InUse { .. } | Error::Version { .. } | Error::Io { .. } => false,
+        }
+    }
+
     pub(super) fn io(action: &'static str, path: PathBuf, cause: io::Error) -> Error {
         Error::Io { action, path, cause }
     }

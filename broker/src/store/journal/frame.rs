@@ -196,6 +196,7 @@ mod tests {
             topic: "news",
             stream: stream(),
             next: 2,
+            seen: 19,
         });
         frame.add(&Record::End { subscriber: "bob", topic: "news" });
         frame.add(&Record::Trim {
@@ -222,7 +223,7 @@ mod tests {
                     +\tnews\t00000000000000ab\t0\t7\t17\nfirst\n\n\
                     +\tnews\t00000000000000ab\t2\t7\t17\tann\nsecond\n\
                     +\tnews\t00000000000000ab\t3\t6\t17\tann\t3\t41\nthird\n\
-                    @\tbob\tnews\t00000000000000ab\t2\n\
+                    @\tbob\tnews\t00000000000000ab\t2\t19\n\
                     !\tbob\tnews\n\
                     <\tnews\t00000000000000ab\t2\t0000beef\n\
                     <\tnews\t00000000000000ab\t3\t-\n\
@@ -328,6 +329,9 @@ mod tests {
             assert_eq!(records.next(), None, "{text:?}");
             assert!(records.is_malformed(), "{text:?}");
         }
+        // What a position had before it said when its subscriber was seen.
+        let mut records = Records::new("@\tbob\ta\t00000000000000ab\t2\n", Format::Two);
+        assert!(matches!(records.next(), Some((Record::Position { next: 2, seen: 0, .. }, _))));
         // What format 1 did not have.
         let mut records = Records::new("#\ta\n", Format::One);
         assert_eq!(records.next(), None);

@@ -16,7 +16,8 @@
 //!                                         the topic's own bounds: each `-`, `none` or a number
 //! #  topic  stream  publisher  epoch  next  time
 //!                                         the numbers of a publisher whose messages were let go
-//! @  subscriber  topic  stream  next      all before `next` was acknowledged
+//! @  subscriber  topic  stream  next [seen]
+//!                                         all before `next` was acknowledged
 //! !  subscriber  topic                    the lasting subscription ended
 //! .                                       the segment is closed: nothing follows in it
 //! ```
@@ -127,6 +128,8 @@ pub(crate) enum Record<'a> {
         stream: StreamId,
         /// The first offset that was not acknowledged.
         next: u64,
+        /// When the subscriber was last connected, in Unix milliseconds; 0 where that is not known.
+        seen: u64,
     },
     /// A lasting subscription ended.
     End {
@@ -256,7 +259,9 @@ fn parse<'a>(head: &'a str, body: &'a str, format: Format) -> Option<(Record<'a>
         "-" => Record::Delete { topic: it.next()?, stream: field(it)? },
         "@" => {
             let (subscriber, topic) = (it.next()?, it.next()?);
-            Record::Position { subscriber, topic, stream: field(it)?, next: field(it)? }
+            let (stream, next) = (field(it)?, field(it)?);
+            let seen = it.next().map_or(Some(0), |seen| seen.parse().ok())?;
+            Record::Position { subscriber, topic, stream, next, seen }
         }
         "!" => Record::End { subscriber: it.next()?, topic: it.next()? },
         "." => Record::Close,
@@ -316,8 +321,8 @@ impl fmt::Display for Record<'_> {
             Record::Sequence { topic, stream, publisher, epoch, next, time } => {
                 write!(f, "#\t{topic}\t{stream}\t{publisher}\t{epoch}\t{next}\t{time}")
             }
-            Record::Position { subscriber, topic, stream, next } => {
-                write!(f, "@\t{subscriber}\t{topic}\t{stream}\t{next}")
+            Record::Position { subscriber, topic, stream, next, seen } => {
+                write!(f, "@\t{subscriber}\t{topic}\t{stream}\t{next}\t{seen}")
             }
             Record::End { subscriber, topic } => write!(f, "!\t{subscriber}\t{topic}"),
             Record::Close => f.write_str("."),

@@ -69,7 +69,7 @@ impl State {
                 let list = self.topics.get_mut(topic).unwrap();
                 list.sequences.insert(publisher.to_owned(), (epoch, next));
             }
-            Record::Position { subscriber, topic, stream, next } => {
+            Record::Position { subscriber, topic, stream, next, .. } => {
                 let key = (topic.to_owned(), subscriber.to_owned());
                 self.positions.insert(key, format!("{next}@{stream}"));
             }
@@ -184,6 +184,7 @@ impl History {
                     topic: &name,
                     stream: stream(id),
                     next: self.below(next + 1),
+                    seen: 17,
                 });
             }
             48..52 => {
@@ -384,6 +385,7 @@ fn topics_that_come_and_go_leave_a_journal_that_stays_small() {
             topic: "coming and going",
             stream: stream(round + 1),
             next: 1,
+            seen: 17,
         });
         journal.append(&mut frame).unwrap();
         frame.clear();

@@ -140,7 +140,8 @@ fn frames() -> [Frame; 3] {
         let messages = [message.as_str()].into_iter();
         second.append("ünï/..", stream(2), offset, time, publisher, messages);
     }
-    second.add(&Record::Position { subscriber: "bob", topic: "news", stream: stream(1), next: 3 });
+    let (subscriber, topic, stream_of) = ("bob", "news", stream(1));
+    second.add(&Record::Position { subscriber, topic, stream: stream_of, next: 3, seen: 17 });
     let long = "long ".repeat(840);
     let batch = [text(13), long, String::new(), text(16), text(17)];
     let publisher = Some(Publisher { name: "carl", sequence: None });
