@@ -4,7 +4,7 @@ use std::fs;
 use tests::program;
 
 /// Flags of other programs that stand in the same files.
-const OTHERS: [&str; 5] = ["--help", "--init", "--install", "--now", "--release"];
+const OTHERS: [&str; 6] = ["--bin", "--help", "--init", "--install", "--now", "--release"];
 
 #[test]
 fn every_flag_that_is_named_for_the_broker_is_one() {

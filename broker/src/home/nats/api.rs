@@ -104,6 +104,15 @@ pub(super) fn unanswered(reason: &str) -> Refusal {
     Refusal::Home { status: 503, text: format!("NATS does not answer: {reason}; try again") }
 }
 
+/// What a client is told whose topic's name is held by a stream that is not this broker's.
+pub(super) fn foreign(name: &str) -> Refusal {
+    let text = format!(
+        "the stream {name:?} of NATS, which is not this broker's, holds the topic's name: choose \
+         other names with --nats-prefix"
+    );
+    Refusal::Home { status: 503, text }
+}
+
 /// An object of the API.
 pub(super) fn object(members: impl FnOnce(&mut Object<'_>)) -> Vec<u8> {
     let mut out = Vec::new();
@@ -187,21 +196,17 @@ impl NatsHome {
 
     /// The stream of a topic, as the cluster says now.
     pub(super) fn find(&self, topic: &str, deadline: Instant) -> Result<Option<StreamId>, Refusal> {
+        Ok(self.lists(topic, deadline)?.first().copied())
+    }
+
+    /// The streams that hold the name of a topic.
+    fn lists(&self, topic: &str, deadline: Instant) -> Result<Vec<StreamId>, Refusal> {
         let claim = self.names.claim(topic);
         let found = self.ask("STREAM.NAMES", &about(&claim), deadline, |answer| {
-            Some(streams(answer).map(|name| self.names.list(name).ok_or(name.to_owned())).next())
+            let list = |name| self.names.list(name).ok_or_else(|| foreign(name));
+            Some(streams(answer).map(list).collect())
         })?;
-        match found.map_err(|error| error.refusal())? {
-            None => Ok(None),
-            Some(Ok(list)) => Ok(Some(list)),
-            Some(Err(name)) => Err(Refusal::Home {
-                status: 503,
-                text: format!(
-                    "the stream {name:?} of NATS, which is not this broker's, holds {claim}: \
-                     choose other names with --nats-prefix"
-                ),
-            }),
-        }
+        found.map_err(|error| error.refusal())?
     }
 
     /// Creates the stream of a topic; nothing where there is one.
@@ -235,7 +240,15 @@ impl NatsHome {
         });
         let created = self.ask(&format!("STREAM.CREATE.{name}"), &body, deadline, |_| Some(()))?;
         match created {
-            Ok(()) => Ok(Some(list)),
+            Ok(()) => {
+                // A leader that was elected just now may not have known of another. Now it does,
+                // and nobody has published to this one.
+                let is_only = self.lists(topic, deadline)? == [list];
+                if !is_only {
+                    self.delete_stream(list, deadline)?;
+                }
+                Ok(is_only.then_some(list))
+            }
             Err(error) if error.reason() == Reason::Overlap => Ok(None),
             Err(error) => Err(error.refusal()),
         }

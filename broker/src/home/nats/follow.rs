@@ -7,7 +7,7 @@
 //! that nobody answers for is looked up again; so its deletion is seen.
 
 use super::NatsHome;
-use super::api::{ApiError, Info, Reason, about, object, streams, unanswered};
+use super::api::{ApiError, Info, Reason, about, foreign, object, streams, unanswered};
 use super::connection::{ANSWERS, Link, Writer};
 use super::names;
 use super::wire::{self, Message};
@@ -352,21 +352,13 @@ impl Follower<'_> {
 
     /// A topic's stream was looked up.
     fn take_list(&mut self, name: &Arc<str>, message: &Message) {
-        let found = json::parse(&message.payload).ok().and_then(|answer| {
-            let mut lists = streams(&answer).map(|stream| self.home.names.list(stream));
-            // Nothing, where it is an error.
-            answer.get("total").map(|_| lists.next())
-        });
-        let found = match found {
-            None => return,
-            Some(None) => None,
-            Some(Some(Some(list))) => Some(list),
-            Some(Some(None)) => {
-                let text = "a stream of NATS that is not this broker's holds the topic's name: \
-                            choose other names with --nats-prefix";
-                let refusal = Refusal::Home { status: 503, text: text.to_owned() };
-                return self.refuse(name, refusal);
-            }
+        let Ok(answer) = json::parse(&message.payload) else { return };
+        if ApiError::of(&answer).is_some() {
+            return;
+        }
+        let found = match streams(&answer).next().map(|name| (name, self.home.names.list(name))) {
+            Some((stream, None)) => return self.refuse(name, foreign(stream)),
+            found => found.and_then(|(_, list)| list),
         };
         let Some(topic) = self.topics.get_mut(name) else { return };
         let before = topic.list.map(|(list, _)| list);
@@ -389,7 +381,10 @@ impl Follower<'_> {
         } else {
             self.end_subscription(name);
             let event = match found {
-                None => Event::Deleted { topic: name },
+                None => {
+                    self.home.streams().remove(&**name);
+                    Event::Deleted { topic: name }
+                }
                 Some(list) => Event::Reset { topic: name, stream: Some(list) },
             };
             self.flush();

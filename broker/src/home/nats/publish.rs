@@ -141,8 +141,15 @@ impl NatsHome {
                             placed.last = last;
                             skip
                         }
-                        // It was not up to date.
-                        None => continue,
+                        // It was not up to date, or the stream is gone.
+                        None => {
+                            self.look(group.topic, deadline)?;
+                            if Instant::now() + PAUSE >= deadline {
+                                return Err(unanswered("the topic is being deleted"));
+                            }
+                            thread::sleep(PAUSE);
+                            continue;
+                        }
                     }
                 }
             };
@@ -168,7 +175,7 @@ impl NatsHome {
                     return Err(refusal);
                 }
                 Sent::NoStream => {
-                    self.streams().remove(group.topic);
+                    self.look(group.topic, deadline)?;
                     "no server leads the stream of the topic".to_owned()
                 }
                 Sent::NotNow(why) => why,
@@ -201,6 +208,15 @@ impl NatsHome {
         Ok((found, is_created))
     }
 
+    /// Looks whether a topic has another list now. That it has none is for the thread that follows
+    /// to find out: while leaders change, a server may not know of a list for a moment.
+    fn look(&self, topic: &str, deadline: Instant) -> Result<(), Refusal> {
+        if let Some(list) = self.find(topic, deadline)? {
+            self.remember(topic, list);
+        }
+        Ok(())
+    }
+
     /// Judges the messages of a publisher: gives its last message, and how many of these are there
     /// already. Nothing where what was kept of it had to be forgotten.
     fn judge(
@@ -216,11 +232,7 @@ impl NatsHome {
             Some(last) => last,
             None => match self.last(stream, publisher, deadline)? {
                 Some(last) => last,
-                None => {
-                    // The stream is gone.
-                    self.streams().retain(|_, list| *list != stream);
-                    return Ok(None);
-                }
+                None => return Ok(None),
             },
         };
         let known = last.number.map(|number| Sequences::new(number.later(1), 0));
