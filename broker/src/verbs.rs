@@ -102,7 +102,7 @@ impl Call {
             [word, rest @ ..] => (word.as_str(), rest),
             [] => return Err(Error::combination("there is no verb")),
         };
-        let unexpected = |argument: &str| Err(Error::UnexpectedArgument(argument.to_owned()));
+        let unexpected = |argument: &str| Err(Error::unexpected(argument));
         let wrong = |reason: String| Err(Error::combination(reason));
         let Some((_, verb, what, flags)) = VERBS.into_iter().find(|verb| verb.0 == word) else {
             return unexpected(word);

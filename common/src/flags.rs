@@ -64,44 +64,9 @@ pub struct Arguments {
     ordinary: Vec<String>,
 }
 
-/// Why a command line is wrong.
+/// Why a command line is wrong, in words for whoever wrote it.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Error {
-    /// No flag has this name; the nearest that exists, where one is near. Dashes included.
-    UnknownFlag {
-        /// As it was written.
-        flag: String,
-        /// What may have been meant.
-        suggestion: Option<&'static str>,
-    },
-    /// The flag was not followed by its value.
-    MissingValue {
-        /// The flag's name.
-        flag: &'static str,
-        /// What stands for its value in help.
-        value: &'static str,
-    },
-    /// The flag takes no value, and one was given.
-    UnexpectedValue(&'static str),
-    /// The flag was given more than once.
-    GivenTwice(&'static str),
-    /// The flag's value cannot be used.
-    Value {
-        /// The flag's name.
-        flag: &'static str,
-        /// The value as it was given.
-        value: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// An argument that belongs to no flag, where none is taken.
-    UnexpectedArgument(String),
-    /// An argument that is not UTF-8.
-    NotUtf8(OsString),
-    /// Each flag is right by itself, but not together with the others or with the environment:
-    /// what is missing, too much or wrong.
-    Combination(String),
-}
+pub struct Error(String);
 
 impl Program {
     /// Runs the program on the arguments of this process and gives its exit status: 0 when it is
@@ -161,7 +126,10 @@ impl Program {
     /// When they are wrong in themselves; values are judged by those who read them.
     pub fn parse(&self, arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Error> {
         let mut result = Arguments::default();
-        let text = |argument: OsString| argument.into_string().map_err(Error::NotUtf8);
+        let text = |argument: OsString| {
+            let text = argument.into_string();
+            text.map_err(|argument| Error(format!("argument {argument:?} is not UTF-8")))
+        };
         let mut arguments = arguments.into_iter().map(text);
         let mut flags_ended = false;
         while let Some(argument) = arguments.next().transpose()? {
@@ -180,17 +148,20 @@ impl Program {
                 _ => {
                     let Flag { name, value, repeats } = self.flag(dashed)?;
                     if !repeats && result.has(name) {
-                        return Err(Error::GivenTwice(name));
+                        return Err(Error(format!("flag --{name} was given twice")));
                     }
                     let value = match (value, given) {
-                        (None, Some(_)) => return Err(Error::UnexpectedValue(name)),
+                        (None, Some(_)) => {
+                            return Err(Error(format!("flag --{name} takes no value")));
+                        }
                         (None, None) => String::new(),
                         (Some(_), Some(given)) => given.to_owned(),
                         (Some(value), None) => {
                             let next = arguments.next().transpose()?;
                             let is_value = |next: &String| !next.starts_with("--");
-                            let missing = Error::MissingValue { flag: name, value };
-                            next.filter(is_value).ok_or(missing)?
+                            next.filter(is_value).ok_or_else(|| {
+                                Error(format!("flag --{name} needs a value: --{name}={value}"))
+                            })?
                         }
                     };
                     result.values.push((name, value));
@@ -209,8 +180,9 @@ impl Program {
         let name = dashed.strip_prefix("--");
         self.flags().find(|flag| Some(flag.name) == name).ok_or_else(|| {
             let names = self.flags().map(|flag| flag.name);
-            let suggestion = nearest(dashed.trim_start_matches('-'), names);
-            Error::UnknownFlag { flag: dashed.to_owned(), suggestion }
+            let near = nearest(dashed.trim_start_matches('-'), names);
+            let near = near.map(|near| format!(" (did you mean --{near}?)")).unwrap_or_default();
+            Error(format!("unknown flag {dashed}{near}"))
         })
     }
 
@@ -269,7 +241,7 @@ impl Arguments {
     ///
     /// # Errors
     ///
-    /// [`Error::Value`] when the value is none, or does not fit.
+    /// [`Error::value`] when the value is none, or does not fit.
     pub fn number<T: TryFrom<u64>>(&self, flag: &'static str) -> Result<Option<T>, Error> {
         self.read(flag, units::whole_number)
     }
@@ -278,7 +250,7 @@ impl Arguments {
     ///
     /// # Errors
     ///
-    /// [`Error::Value`] when the value is none, or does not fit.
+    /// [`Error::value`] when the value is none, or does not fit.
     pub fn size<T: TryFrom<u64>>(&self, flag: &'static str) -> Result<Option<T>, Error> {
         self.read(flag, units::size)
     }
@@ -287,7 +259,7 @@ impl Arguments {
     ///
     /// # Errors
     ///
-    /// [`Error::Value`] when the value is none.
+    /// [`Error::value`] when the value is none.
     pub fn time(&self, flag: &'static str) -> Result<Option<Duration>, Error> {
         Ok(self.read(flag, units::milliseconds)?.map(Duration::from_millis))
     }
@@ -311,34 +283,25 @@ impl Arguments {
 impl Error {
     /// A value that cannot be used, and why.
     pub fn value(flag: &'static str, value: &str, reason: impl fmt::Display) -> Error {
-        Error::Value { flag, value: value.to_owned(), reason: reason.to_string() }
+        Error(format!("flag --{flag} cannot be {value:?}: {reason}"))
     }
 
-    /// What is wrong with the whole.
+    /// An argument that belongs to no flag, where none is taken.
+    #[must_use]
+    pub fn unexpected(argument: &str) -> Error {
+        Error(format!("unexpected argument {argument:?}"))
+    }
+
+    /// Each flag is right by itself, but not together with the others or with the environment:
+    /// what is missing, too much or wrong.
     pub fn combination(reason: impl Into<String>) -> Error {
-        Error::Combination(reason.into())
+        Error(reason.into())
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::UnknownFlag { flag, suggestion: None } => write!(f, "unknown flag {flag}"),
-            Error::UnknownFlag { flag, suggestion: Some(near) } => {
-                write!(f, "unknown flag {flag} (did you mean --{near}?)")
-            }
-            Error::MissingValue { flag, value } => {
-                write!(f, "flag --{flag} needs a value: --{flag}={value}")
-            }
-            Error::UnexpectedValue(flag) => write!(f, "flag --{flag} takes no value"),
-            Error::GivenTwice(flag) => write!(f, "flag --{flag} was given twice"),
-            Error::Value { flag, value, reason } => {
-                write!(f, "flag --{flag} cannot be {value:?}: {reason}")
-            }
-            Error::UnexpectedArgument(argument) => write!(f, "unexpected argument {argument:?}"),
-            Error::NotUtf8(argument) => write!(f, "argument {argument:?} is not UTF-8"),
-            Error::Combination(reason) => f.write_str(reason),
-        }
+        f.write_str(&self.0)
     }
 }
 

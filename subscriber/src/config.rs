@@ -46,7 +46,7 @@ impl Config {
         let form = match arguments.ordinary() {
             [] if arguments.has("topic") => Form::Print(print(arguments)?),
             [unexpected, ..] if arguments.has("topic") => {
-                return Err(Error::UnexpectedArgument(unexpected.clone()));
+                return Err(Error::unexpected(unexpected));
             }
             [] => Form::Keep,
             [id] if is_word(id) => Form::Dialogue { id: id.clone() },

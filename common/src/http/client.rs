@@ -107,13 +107,7 @@ impl Head {
     /// it; `None` also where it is not UTF-8.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&str> {
-        self.fields().get(name)
-    }
-
-    /// All header fields, which are read again at each call.
-    #[must_use]
-    pub fn fields(&self) -> Fields<'_> {
-        Fields::parse(&self.section).expect("the head was read before")
+        Fields::parse(&self.section)?.get(name)
     }
 }
 

@@ -3,27 +3,11 @@
 //! Decoding is strict: two hexadecimal digits follow every `%`, and the result must be UTF-8.
 
 use std::borrow::Cow;
-use std::{error, fmt};
 
-/// Why a text cannot be decoded.
+/// A text that cannot be decoded: a `%` is not followed by two hexadecimal digits, or the decoded
+/// bytes are not UTF-8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Error {
-    /// A `%` without two hexadecimal digits after it.
-    Escape,
-    /// The decoded bytes are not UTF-8.
-    Encoding,
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Error::Escape => "a % is not followed by two hexadecimal digits",
-            Error::Encoding => "the decoded text is not UTF-8",
-        })
-    }
-}
-
-impl error::Error for Error {}
+pub struct NotEncoded;
 
 /// Replaces each escape by its byte, and, where `plus_is_space`, each `+` by a space. Text with
 /// neither is borrowed.
@@ -31,7 +15,7 @@ impl error::Error for Error {}
 /// # Errors
 ///
 /// A broken escape, or a result that is not UTF-8.
-pub fn decode(text: &str, plus_is_space: bool) -> Result<Cow<'_, str>, Error> {
+pub fn decode(text: &str, plus_is_space: bool) -> Result<Cow<'_, str>, NotEncoded> {
     if !text.bytes().any(|byte| byte == b'%' || (byte == b'+' && plus_is_space)) {
         return Ok(Cow::Borrowed(text));
     }
@@ -41,7 +25,7 @@ pub fn decode(text: &str, plus_is_space: bool) -> Result<Cow<'_, str>, Error> {
         rest = after;
         match byte {
             b'%' => {
-                let ([high, low], after) = rest.split_first_chunk().ok_or(Error::Escape)?;
+                let ([high, low], after) = rest.split_first_chunk().ok_or(NotEncoded)?;
                 decoded.push(nibble(*high)? << 4 | nibble(*low)?);
                 rest = after;
             }
@@ -49,15 +33,15 @@ pub fn decode(text: &str, plus_is_space: bool) -> Result<Cow<'_, str>, Error> {
             _ => decoded.push(byte),
         }
     }
-    String::from_utf8(decoded).map(Cow::Owned).map_err(|_| Error::Encoding)
+    String::from_utf8(decoded).map(Cow::Owned).map_err(|_| NotEncoded)
 }
 
-fn nibble(digit: u8) -> Result<u8, Error> {
+fn nibble(digit: u8) -> Result<u8, NotEncoded> {
     match digit {
         b'0'..=b'9' => Ok(digit - b'0'),
         b'a'..=b'f' => Ok(digit - b'a' + 10),
         b'A'..=b'F' => Ok(digit - b'A' + 10),
-        _ => Err(Error::Escape),
+        _ => Err(NotEncoded),
     }
 }
 
@@ -82,7 +66,7 @@ pub type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 
 /// The pairs of a query (`name=value`, joined by `&`), decoded, with `+` as a space. A name alone
 /// has an empty value; empty pairs are skipped.
-pub fn pairs(query: &str) -> impl Iterator<Item = Result<Pair<'_>, Error>> {
+pub fn pairs(query: &str) -> impl Iterator<Item = Result<Pair<'_>, NotEncoded>> {
     query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         Ok((decode(name, true)?, decode(value, true)?))
@@ -111,14 +95,14 @@ mod tests {
     #[test]
     fn broken_escapes_are_refused() {
         for text in ["%", "%6", "%zz", "%u0061", "a%", "%+1", "%1", "%é"] {
-            assert_eq!(decode(text, true), Err(Error::Escape), "{text}");
+            assert_eq!(decode(text, true), Err(NotEncoded), "{text}");
         }
     }
 
     #[test]
     fn overlong_and_broken_utf8_is_refused() {
         for text in ["%c0%af", "%ff", "%ed%a0%80", "%C3", "%f4%90%80%80"] {
-            assert_eq!(decode(text, true), Err(Error::Encoding), "{text}");
+            assert_eq!(decode(text, true), Err(NotEncoded), "{text}");
         }
     }
 
@@ -147,6 +131,6 @@ mod tests {
         let expected = [("a", "1&2"), ("b", ""), ("", "c"), ("d", "e=f"), ("g h", "= ")];
         assert_eq!(decoded.unwrap(), expected.map(|(name, value)| (name.into(), value.into())));
         assert_eq!(pairs("").count(), 0);
-        assert_eq!(pairs("a=%zz").next(), Some(Err(Error::Escape)));
+        assert_eq!(pairs("a=%zz").next(), Some(Err(NotEncoded)));
     }
 }

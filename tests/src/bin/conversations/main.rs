@@ -68,7 +68,7 @@ impl Config {
     fn from(arguments: &Arguments) -> Result<Config, Error> {
         let [before, after] = arguments.ordinary() else {
             let usage = "give two brokers: conversations BEFORE AFTER";
-            return Err(Error::Combination(usage.to_owned()));
+            return Err(Error::combination(usage));
         };
         Ok(Config {
             brokers: [PathBuf::from(before), PathBuf::from(after)],
