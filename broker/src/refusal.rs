@@ -93,8 +93,8 @@ pub(crate) enum Refusal {
     TooManyEventTopics { topics_max: usize },
     /// There are as many peers as there may be of a kind, or of one address.
     TooManyPeers { whose: String, peers_max: usize },
-    /// There are as many lasting subscriptions as there may be.
-    TooManySubscribers { subscribers_max: usize },
+    /// There are as many lasting subscriptions as there may be, or as a connection may begin.
+    TooManySubscribers { who: &'static str, subscribers_max: usize },
     /// The name by which the broker was called is not one of its own.
     Misdirected,
     /// A web page of another origin sent the request.
@@ -263,11 +263,11 @@ impl Refusal {
             Refusal::TooManyPeers { whose, peers_max } => {
                 (507, format!("{peers_max} peers may be registered {whose}: unregister one"))
             }
-            Refusal::TooManySubscribers { subscribers_max } => (
+            Refusal::TooManySubscribers { who, subscribers_max } => (
                 507,
                 format!(
-                    "there are {subscribers_max} lasting subscriptions, which is the limit: end \
-                     some (broker subscribers, broker forget)"
+                    "{who} {subscribers_max} lasting subscriptions: end some (broker subscribers, \
+                     broker forget)"
                 ),
             ),
             Refusal::Misdirected => (

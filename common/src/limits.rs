@@ -109,6 +109,9 @@ pub const EVENT_PLACE_SIZE_MAX: usize = 20 + 1 + 16;
 /// Names of lasting subscriptions.
 pub const SUBSCRIBERS_MAX: usize = 100_000;
 
+/// Lasting subscriptions that one connection may begin: a tenth, so that no client takes them all.
+pub const CONNECTION_SUBSCRIBERS_MAX: usize = SUBSCRIBERS_MAX / 10;
+
 /// Subscriptions of all connections together, to topics that need not be there: some 400 MB.
 pub const SUBSCRIPTIONS_MAX: usize = 1_000_000;
 

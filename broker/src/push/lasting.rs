@@ -22,7 +22,7 @@ use crate::store::memory;
 use crate::store::replay::Positions;
 use crate::store::stream::{Cursor, StreamId};
 use common::clock;
-use common::limits::SUBSCRIBERS_MAX;
+use common::limits::{CONNECTION_SUBSCRIBERS_MAX, SUBSCRIBERS_MAX};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -40,12 +40,20 @@ pub(crate) struct LastingSubscriptions {
 #[derive(Default)]
 struct State {
     names: HashMap<Arc<str>, Name>,
-    /// The names that each session has.
-    held: HashMap<u64, HashSet<Arc<str>>>,
+    /// What belongs to each session that has, or had, a name.
+    held: HashMap<u64, Held>,
     /// What moved since that was last to be kept on disk.
     moved: Vec<Key>,
     /// How many positions all names have.
     count: usize,
+}
+
+#[derive(Default)]
+struct Held {
+    /// The names that it has.
+    names: HashSet<Arc<str>>,
+    /// How many subscriptions it has begun.
+    begun: usize,
 }
 
 /// What belongs to a name.
@@ -137,7 +145,8 @@ impl LastingSubscriptions {
     ///
     /// # Errors
     ///
-    /// Where there are as many subscriptions as there may be.
+    /// Where there are as many subscriptions as there may be, or the session has begun as many as
+    /// one may.
     pub(super) fn subscribe(
         &self,
         name: &str,
@@ -146,7 +155,14 @@ impl LastingSubscriptions {
         session: u64,
     ) -> Result<Begun, Refusal> {
         let mut state = self.lock();
-        let is_full = state.count >= SUBSCRIBERS_MAX;
+        let begun = state.held.get(&session).map_or(0, |held| held.begun);
+        let full = if begun >= CONNECTION_SUBSCRIBERS_MAX {
+            Some(("a connection may begin", CONNECTION_SUBSCRIBERS_MAX))
+        } else if state.count >= SUBSCRIBERS_MAX {
+            Some(("all together may have", SUBSCRIBERS_MAX))
+        } else {
+            None
+        };
         let (cursor, is_kept) = match state.position(name, topic) {
             Some(Position { cursor, kept, ending: false, .. }) => (*cursor, *kept),
             // The end that is under way finds that it has begun again.
@@ -154,11 +170,12 @@ impl LastingSubscriptions {
                 *ending = Position { cursor: begin, kept: false, ending: false, ..*ending };
                 (begin, false)
             }
-            None if is_full => {
-                return Err(Refusal::TooManySubscribers { subscribers_max: SUBSCRIBERS_MAX });
-            }
             None => {
+                if let Some((who, subscribers_max)) = full {
+                    return Err(Refusal::TooManySubscribers { who, subscribers_max });
+                }
                 state.count += 1;
+                state.held.entry(session).or_default().begun += 1;
                 let it = state.names.entry(name.into()).or_default();
                 it.positions.insert(topic.into(), Position::begin(begin));
                 (begin, false)
@@ -170,7 +187,7 @@ impl LastingSubscriptions {
     /// Takes the names back from a session that ends.
     pub(super) fn release(&self, session: u64) {
         let mut state = self.lock();
-        for name in state.held.remove(&session).unwrap_or_default() {
+        for name in state.held.remove(&session).unwrap_or_default().names {
             if let Some(it) = state.names.get_mut(&name) {
                 (it.holder, it.seen) = (None, clock::unix_milliseconds());
             }
@@ -294,10 +311,10 @@ impl State {
         let name = Arc::clone(self.names.get_key_value(name)?.0);
         let before = self.names.get_mut(&name)?.holder.replace(session);
         let before = before.filter(|before| *before != session);
-        if let Some(names) = before.and_then(|before| self.held.get_mut(&before)) {
-            names.remove(&name);
+        if let Some(held) = before.and_then(|before| self.held.get_mut(&before)) {
+            held.names.remove(&name);
         }
-        self.held.entry(session).or_default().insert(name);
+        self.held.entry(session).or_default().names.insert(name);
         before
     }
 
@@ -340,8 +357,8 @@ impl State {
         if it.positions.is_empty() {
             let holder = it.holder;
             self.names.remove(name);
-            if let Some(names) = holder.and_then(|holder| self.held.get_mut(&holder)) {
-                names.remove(name);
+            if let Some(held) = holder.and_then(|holder| self.held.get_mut(&holder)) {
+                held.names.remove(name);
             }
         }
         if removed.counted { size(name, topic) } else { 0 }
@@ -612,7 +629,7 @@ mod tests {
         assert_eq!(before(3), None);
         lasting.lock().remove("ann", "a");
         let state = lasting.lock();
-        assert!(state.names.is_empty() && state.held[&3].is_empty() && state.held.len() == 1);
+        assert!(state.names.is_empty() && state.held[&3].names.is_empty() && state.held.len() == 1);
     }
 
     #[test]

@@ -292,17 +292,34 @@ fn there_are_100_000_topics_at_most() {
 }
 
 #[test]
-fn there_are_100_000_named_subscribers_at_most() {
-    const SUBSCRIBERS_MAX: usize = 100_000;
+fn there_are_100_000_lasting_subscriptions_at_most_and_a_connection_begins_10_000() {
+    const SHARE: usize = 10_000;
     let system = System::start();
-    let mut text = Raw::connect(&system.address());
-    text.send((0..SUBSCRIBERS_MAX).map(|id| format!("SUBSCRIBE t {id}\n")).collect::<String>());
-    text.send("SUBSCRIBE t more\n");
-    assert_names(&text.line(), &["ERROR", "100000", "broker forget"]);
-    text.send("SUBSCRIBE t 7\nUNSUBSCRIBE t 8\nSUBSCRIBE t more\nSUBSCRIBE t even-more\n");
-    assert_names(&text.line(), &["ERROR", "100000"]);
-    text.end_sending();
-    text.end();
+    let mut first = Raw::connect(&system.address());
+    let begin = |number: usize| {
+        let ids = number * SHARE..(number + 1) * SHARE;
+        ids.map(|id| format!("SUBSCRIBE t {id}\n")).collect::<String>()
+    };
+    first.send(begin(0));
+    first.send("SUBSCRIBE t more\n");
+    assert_names(&first.line(), &["ERROR a connection", "10000", "broker forget"]);
+    let others: Vec<Raw> = (1..10)
+        .map(|number| {
+            let mut raw = Raw::connect(&system.address());
+            raw.send(begin(number));
+            raw.send("HELLO\n");
+            assert!(raw.line().starts_with("ERROR expected"), "the others were begun");
+            raw
+        })
+        .collect();
+    let mut last = Raw::connect(&system.address());
+    last.send("SUBSCRIBE t more\n");
+    assert_names(&last.line(), &["ERROR all together", "100000"]);
+    last.send("SUBSCRIBE t 7\nUNSUBSCRIBE t 8\nSUBSCRIBE t more\nSUBSCRIBE t even-more\n");
+    assert_names(&last.line(), &["ERROR all together", "100000"]);
+    last.end_sending();
+    last.end();
+    drop(others);
 }
 
 /// An answer to `pull` is bounded too, and says where to go on.
