@@ -66,6 +66,8 @@ pub(crate) enum Refusal {
     PastEnd { from: u64, next: u64 },
     /// The offset lies before the first message that is still there.
     Trimmed { first: u64, next: u64 },
+    /// A mirror does not hold the message: its home has to be asked.
+    NotHere,
     /// The topic is not the one that the cursor was given for: it was deleted and made again,
     /// or the broker lost its memory.
     OtherStream,
@@ -212,6 +214,12 @@ impl Refusal {
             Refusal::Trimmed { first, .. } => {
                 (410, format!("messages before offset {first} are gone: read from offset {first}"))
             }
+            Refusal::NotHere => (
+                503,
+                "only the topic's home holds messages as old as these, and it is out of reach: \
+                 try again later"
+                    .into(),
+            ),
             Refusal::OtherStream => {
                 (410, "the topic was deleted and created again: read it from offset 0".into())
             }

@@ -8,11 +8,14 @@
 
 use super::following::{Phase, RETRY_TIME_MAX};
 use super::mirrors::Mirrors;
-use super::remote::{Event, MirrorEnd};
+use super::remote::{Event, MirrorEnd, Place};
 use super::set_aside::set_aside;
 use crate::refusal::Refusal;
 use crate::store::change::{Mirrored, Upto};
-use crate::store::stream::{Cursor, Extent, StreamId};
+use crate::store::entry;
+use crate::store::memory;
+use crate::store::stream::{Cursor, StreamId};
+use common::crc32::Crc32;
 use common::flags;
 use common::retry::Pauses;
 use std::io::{self, Write};
@@ -111,10 +114,10 @@ impl Mirrors {
             | Event::Reset { topic, .. }
             | Event::Refused { topic, .. }
                 if !self.following.lock().topics.contains_key(topic) => {}
-            Event::Confirmed { topic, first, digest, end } => {
-                self.confirmed(topic, first, digest, end);
+            Event::Confirmed { topic, first, begin, end } => {
+                self.confirmed(topic, first, begin, end);
             }
-            Event::Trimmed { topic, next } => self.let_go(topic, next, None),
+            Event::Trimmed { topic, next } => self.let_go(topic, next),
             Event::Deleted { topic } => {
                 if self.locations.is_some() {
                     // What comes of it from there from now on is a copy of another home's.
@@ -138,14 +141,15 @@ impl Mirrors {
 
     fn end(&self, topic: String) -> MirrorEnd {
         let topics = &self.push.topics;
+        let room = topics.mirror_room(&topic);
         // What is not a mirror is of no concern to the home.
         if topics.is_mirror(&topic) {
             let Cursor { stream, next } = topics.end(&topic);
             if let Ok(digest) = topics.digest(&topic, stream, next) {
-                return MirrorEnd { topic, next, stream: Some(stream), digest };
+                return MirrorEnd { topic, next, stream: Some(stream), digest, room };
             }
         }
-        MirrorEnd { topic, next: 0, stream: Some(StreamId::NONE), digest: None }
+        MirrorEnd { topic, next: 0, stream: Some(StreamId::NONE), digest: None, room }
     }
 
     /// Asks once more for the topics whose mirrors stopped, and leaves those that nobody needs.
@@ -169,6 +173,8 @@ impl Mirrors {
             return self.home.disconnect();
         }
         self.follow(due);
+        // Whoever waits for what could not be fetched tries again.
+        self.push.pieces.take_failed().iter().for_each(|topic| self.push.announce(topic));
         let share = u32::try_from(self.following.lock().topics.len() / COMPARED_AT_ONCE);
         if connection.compared.elapsed() >= COMPARE_TIME * (1 + share.unwrap_or(0)) {
             connection.compared = Instant::now();
@@ -189,7 +195,8 @@ impl Mirrors {
         drop(state);
         let end = |topic: String| {
             let Cursor { stream, next } = self.push.topics.end(&topic);
-            (next > 0).then_some(MirrorEnd { topic, next, stream: Some(stream), digest: None })
+            let (stream, digest, room) = (Some(stream), None, 0);
+            (next > 0).then_some(MirrorEnd { topic, next, stream, digest, room })
         };
         let ends: Vec<_> = live.into_iter().filter_map(end).collect();
         if !ends.is_empty() {
@@ -211,8 +218,8 @@ impl Mirrors {
         unused.iter().for_each(|topic| self.leave(topic));
     }
 
-    /// The home sends a topic from now on; its list goes from `first` to `end`.
-    fn confirmed(&self, topic: &str, first: u64, digest: Option<u32>, end: Cursor) {
+    /// The home sends a topic from `begin` on; its list goes from `first` to `end`.
+    fn confirmed(&self, topic: &str, first: u64, begin: Place, end: Cursor) {
         let topics = &self.push.topics;
         let before = topics.end(topic);
         if topics.is_mirror(topic) && before.next > 0 && before.stream != end.stream {
@@ -225,38 +232,43 @@ impl Mirrors {
         {
             return self.fail(topic, refusal);
         }
-        if first > 0 {
-            self.let_go(topic, first, digest);
+        let own = topics.end(topic);
+        if begin.offset > own.next && !self.following.lock().wants(topic) {
+            // What lies between is not sent: it is more than there is room for, or was let go.
+            self.go_on(topic, Cursor { next: begin.offset, ..own }, begin.digest);
+        }
+        self.let_go(topic, first);
+        if topics.end(topic).next == begin.offset {
+            topics.home_begins(topic, first, begin.text);
         }
         if self.following.set(topic, Phase::Behind(end)).is_some() {
-            self.following.reached(topic, self.push.topics.end(topic));
+            self.following.reached(topic, topics.end(topic));
         }
     }
 
     /// Lets go what the home has let go.
-    fn let_go(&self, topic: &str, first: u64, digest: Option<u32>) {
+    pub(super) fn let_go(&self, topic: &str, first: u64) {
         let topics = &self.push.topics;
-        let Extent { first: own, end } = topics.extent(topic);
-        if first <= own || !topics.is_mirror(topic) {
-            return;
+        if first > topics.start(topic) {
+            self.go_on(topic, Cursor { next: first, ..topics.end(topic) }, None);
         }
-        let first = Cursor { next: first, ..end };
-        match topics.trim(topic, Upto::Home { first, digest }) {
-            Ok(()) => self.push.announce(topic),
-            Err(refusal) => self.fail(topic, refusal),
+        topics.home_begins(topic, first, None);
+        self.push.announce(topic);
+    }
+
+    /// Lets the mirror of a topic begin at a cursor, which may lie behind its end.
+    fn go_on(&self, topic: &str, first: Cursor, digest: Option<u32>) {
+        if let Err(refusal) = self.push.topics.trim(topic, Upto::Home { first, digest }) {
+            self.fail(topic, refusal);
         }
     }
 
     /// The home does not send a topic.
     fn refused(&self, topic: &str, refusal: Refusal) {
         if let Refusal::Trimmed { first, .. } = refusal {
-            let topic = topic.to_owned();
-            return self.home.follow(&[MirrorEnd {
-                topic,
-                next: first,
-                stream: None,
-                digest: None,
-            }]);
+            let end = self.end(topic.to_owned());
+            let end = MirrorEnd { next: first, stream: None, digest: None, ..end };
+            return self.home.follow(&[end]);
         }
         match refusal.status() {
             // Its list does not begin with what the mirror holds.
@@ -284,13 +296,33 @@ impl Mirrors {
     fn append(&self, topic: &str, stream: Option<StreamId>, first: u64, entries: Vec<String>) {
         let stream = stream.unwrap_or_else(|| self.push.topics.end(topic).stream);
         let from = Cursor { stream, next: first };
-        match self.push.topics.mirror(Mirrored::new(topic, from, entries)) {
-            Ok(()) => {
-                let end = self.push.topics.end(topic);
+        let topics = &self.push.topics;
+        let size: u64 = entries.iter().map(|entry| memory::entry_size(entry)).sum();
+        topics.make_room(size, true);
+        let mut mirrored = topics.mirror(Mirrored::new(topic, from, entries));
+        if matches!(mirrored.refused, Some(Refusal::Full { .. }))
+            && topics.begin_mirror(topic, stream).is_ok()
+        {
+            // There is no room for any of it: the mirror goes on behind it, with nothing in it.
+            let digest = topics.digest(topic, stream, first).ok().flatten();
+            let digest = digest.map(|digest| {
+                let mut digest = Crc32::after(digest);
+                for entry in &mirrored.entries {
+                    digest.update(entry::message(entry).as_bytes());
+                    digest.update(b"\n");
+                }
+                digest.value()
+            });
+            let first = Cursor { next: first + mirrored.entries.len() as u64, ..from };
+            mirrored.refused = topics.trim(topic, Upto::Home { first, digest }).err();
+        }
+        match mirrored.refused {
+            None => {
+                let end = topics.end(topic);
                 self.push.announce(topic);
                 self.following.reached(topic, end);
             }
-            Err(refusal) => self.fail(topic, refusal),
+            Some(refusal) => self.fail(topic, refusal),
         }
     }
 

@@ -9,12 +9,13 @@ use super::following::{Followed, Following, Phase, State};
 use super::locations::Locations;
 use super::remote::RemoteHome;
 use crate::push::Push;
+use crate::push::pieces::Piece;
 use crate::refusal::Refusal;
 use crate::store::admission::Receipt;
 use crate::store::batch::{Batch, Publish};
 use crate::store::change::Upto;
 use crate::store::retention::BoundsChange;
-use crate::store::stream::{Cursor, StreamId};
+use crate::store::stream::{Begin, Cursor, StreamId};
 use common::limits::TOPICS_MAX;
 use std::io;
 use std::path::PathBuf;
@@ -111,9 +112,8 @@ impl Mirrors {
     pub(super) fn trim(&self, topic: &str, upto: Upto, deadline: Instant) -> Result<(), Refusal> {
         self.ready(topic, deadline)?;
         let next = self.told(self.home.trim(topic, upto, deadline))?;
-        let topics = &self.push.topics;
-        let first = Cursor { next, ..topics.end(topic) };
-        topics.trim(topic, Upto::Home { first, digest: None })
+        self.let_go(topic, next);
+        Ok(())
     }
 
     /// Changes what a topic keeps at the home. The mirror lets go what the home lets go.
@@ -124,6 +124,34 @@ impl Mirrors {
         deadline: Instant,
     ) -> Result<(), Refusal> {
         self.told(self.home.set_bounds(topic, change, deadline))
+    }
+
+    /// Reads entries from the home that the mirror does not hold.
+    pub(super) fn read(
+        &self,
+        topic: &str,
+        stream: StreamId,
+        begin: Begin,
+        size_max: usize,
+        deadline: Instant,
+    ) -> Result<Piece, Refusal> {
+        self.reach(deadline)?;
+        let read = self.told(self.home.read(topic, stream, begin, size_max, deadline));
+        if let Err(Refusal::Trimmed { first, .. }) = read {
+            self.let_go(topic, first);
+        }
+        read
+    }
+
+    /// The digest at the home before a place that the mirror does not hold.
+    pub(super) fn digest(
+        &self,
+        topic: &str,
+        at: Cursor,
+        deadline: Instant,
+    ) -> Result<Option<u32>, Refusal> {
+        self.reach(deadline)?;
+        self.told(self.home.digest(topic, at, deadline))
     }
 
     /// Deletes a topic at the home, and waits until the mirror is gone as well.
@@ -212,7 +240,7 @@ impl Mirrors {
     /// # Errors
     ///
     /// Why there is none.
-    fn reach(&self, deadline: Instant) -> Result<(), Refusal> {
+    pub(super) fn reach(&self, deadline: Instant) -> Result<(), Refusal> {
         self.wait_until(deadline, |state| match &state.lost {
             _ if state.is_connected => Some(Ok(())),
             lost => lost.clone().map(Err),

@@ -44,11 +44,13 @@ pub(crate) use index::Index;
 pub(crate) use nats::{NatsHome, Settings as NatsSettings};
 
 use crate::push::Push;
+use crate::push::pieces::{Piece, Source};
 use crate::refusal::Refusal;
 use crate::store::admission::Receipt;
 use crate::store::batch::Batch;
 use crate::store::change::Upto;
 use crate::store::retention::BoundsChange;
+use crate::store::stream::{Begin, Cursor, StreamId};
 use broker::BrokerHome;
 use index::Address;
 use mirrors::Mirrors;
@@ -70,6 +72,7 @@ pub(crate) struct Homes {
 }
 
 /// The other brokers.
+#[derive(Clone)]
 enum Others {
     /// There are none: this broker is the home of all topics.
     None,
@@ -130,7 +133,7 @@ impl Homes {
             // There are no more of them than there may be topics.
             let _ = mirrors.ask_for(&topic);
         }
-        Ok(Homes { push, others: Others::Hub(mirrors) })
+        Ok(Homes::with(push, Others::Hub(mirrors)))
     }
 
     /// Topics live at peers; the index at `HOST:PORT` tells at which. This one is reached at `own`.
@@ -148,7 +151,12 @@ impl Homes {
         let peers = Arc::new(Peers::new(index, own, identity, data, Arc::clone(&push)));
         let registered = Arc::clone(&peers);
         thread::Builder::new().spawn(move || registered.run())?;
-        Ok(Homes { push, others: Others::Peers(peers) })
+        Ok(Homes::with(push, Others::Peers(peers)))
+    }
+
+    fn with(push: Arc<Push>, others: Others) -> Homes {
+        push.pieces.set_source(Box::new(others.clone()));
+        Homes { push, others }
     }
 
     /// Appends a batch at the homes of its topics.
@@ -193,7 +201,7 @@ impl Homes {
     /// Lets messages of a topic go at its home.
     pub(crate) fn trim(&self, topic: &str, upto: Upto) -> Result<(), Refusal> {
         let deadline = deadline();
-        match self.home(topic, deadline)? {
+        match self.others.mirrors(topic, deadline)? {
             None => self.push.topics.trim(topic, upto),
             Some(mirrors) => mirrors.trim(topic, upto, deadline),
         }
@@ -202,18 +210,9 @@ impl Homes {
     /// Changes what a topic keeps, at its home.
     pub(crate) fn set_bounds(&self, topic: &str, change: &BoundsChange) -> Result<(), Refusal> {
         let deadline = deadline();
-        match self.home(topic, deadline)? {
+        match self.others.mirrors(topic, deadline)? {
             None => self.push.topics.set_bounds(topic, change),
             Some(mirrors) => mirrors.set_bounds(topic, change, deadline),
-        }
-    }
-
-    /// The mirrors of the home of a topic, where that is not this broker.
-    fn home(&self, topic: &str, deadline: Instant) -> Result<Option<Arc<Mirrors>>, Refusal> {
-        match &self.others {
-            Others::None => Ok(None),
-            Others::Hub(mirrors) => Ok(Some(Arc::clone(mirrors))),
-            Others::Peers(peers) => peers.home(topic, deadline),
         }
     }
 
@@ -225,7 +224,7 @@ impl Homes {
     /// No such topic, or neither mirror nor home.
     pub(crate) fn prepare(&self, topic: &str) -> Result<(), Refusal> {
         let deadline = deadline();
-        match self.home(topic, deadline) {
+        match self.others.mirrors(topic, deadline) {
             Ok(None) => Ok(()),
             Ok(Some(mirrors)) => mirrors.serve(topic, deadline),
             // Nobody knows where its home is now.
@@ -257,6 +256,41 @@ impl Homes {
         match &self.others {
             Others::Hub(mirrors) => mirrors.home.check_path(seen, time),
             Others::None | Others::Peers(_) => Ok(()),
+        }
+    }
+}
+
+impl Source for Others {
+    fn reach(&self, topic: &str) -> Result<(), Refusal> {
+        let deadline = deadline();
+        self.mirrors(topic, deadline)?.map_or(Ok(()), |mirrors| mirrors.reach(deadline))
+    }
+
+    fn read(
+        &self,
+        topic: &str,
+        stream: StreamId,
+        begin: Begin,
+        size_max: usize,
+    ) -> Result<Piece, Refusal> {
+        let deadline = deadline();
+        let mirrors = self.mirrors(topic, deadline)?.ok_or(Refusal::NotHere)?;
+        mirrors.read(topic, stream, begin, size_max, deadline)
+    }
+
+    fn digest(&self, topic: &str, at: Cursor) -> Result<Option<u32>, Refusal> {
+        let deadline = deadline();
+        self.mirrors(topic, deadline)?.ok_or(Refusal::NotHere)?.digest(topic, at, deadline)
+    }
+}
+
+impl Others {
+    /// The mirrors of the home of a topic, where that is not this broker.
+    fn mirrors(&self, topic: &str, deadline: Instant) -> Result<Option<Arc<Mirrors>>, Refusal> {
+        match self {
+            Others::None => Ok(None),
+            Others::Hub(mirrors) => Ok(Some(Arc::clone(mirrors))),
+            Others::Peers(peers) => peers.home(topic, deadline),
         }
     }
 }

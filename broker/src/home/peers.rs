@@ -15,6 +15,7 @@ use crate::push::Push;
 use crate::refusal::Refusal;
 use crate::store::admission::Receipt;
 use crate::store::batch::Batch;
+use crate::store::memory;
 use common::flags;
 use common::retry::Pauses;
 use std::collections::{HashMap, HashSet};
@@ -251,6 +252,9 @@ impl Peers {
         let topic = batch.publishes.first().map(|publish| publish.topic.clone());
         match self.home(&topic.unwrap_or_default(), deadline) {
             Ok(None) => {
+                // Mirrors make way for what lives here.
+                let size = batch.entries.iter().map(|entry| memory::entry_size(entry)).sum();
+                self.push.topics.make_room(size, false);
                 batch.own_only = true;
                 self.push.topics.append(batch)
             }

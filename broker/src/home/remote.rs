@@ -3,12 +3,13 @@
 //! This is the seam between mirrors and the system that orders their topics. Nothing on this side
 //! of it knows JSON or connections.
 
+use crate::push::pieces::Piece;
 use crate::refusal::Refusal;
 use crate::store::admission::Receipt;
 use crate::store::batch::Publish;
 use crate::store::change::Upto;
 use crate::store::retention::BoundsChange;
-use crate::store::stream::{Cursor, StreamId};
+use crate::store::stream::{Begin, Cursor, StreamId};
 use std::time::{Duration, Instant};
 
 /// A system that is the home of topics.
@@ -52,6 +53,29 @@ pub(super) trait RemoteHome: Send + Sync {
         deadline: Instant,
     ) -> Result<(), Refusal>;
 
+    /// Reads entries of a list from where `begin` says: about `size_max` bytes of them, and at
+    /// least one, unless that is its end.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Trimmed`], [`Refusal::OtherStream`], [`Refusal::PastEnd`], or what else the home
+    /// says.
+    fn read(
+        &self,
+        topic: &str,
+        stream: StreamId,
+        begin: Begin,
+        size_max: usize,
+        deadline: Instant,
+    ) -> Result<Piece, Refusal>;
+
+    /// The digest of the messages before a cursor, where the home knows it.
+    ///
+    /// # Errors
+    ///
+    /// As [`RemoteHome::read`].
+    fn digest(&self, topic: &str, at: Cursor, deadline: Instant) -> Result<Option<u32>, Refusal>;
+
     /// Asks for topics from the ends of their mirrors on. The answers are events. Where there is
     /// no connection, nothing is asked: see [`Event::Connected`].
     fn follow(&self, mirrors: &[MirrorEnd]);
@@ -87,15 +111,27 @@ pub(super) struct MirrorEnd {
     pub(super) stream: Option<StreamId>,
     /// The digest of what it holds, where it is known: the home's list has to begin with that.
     pub(super) digest: Option<u32>,
+    /// About how much text there is memory for. Where more lies before the end of the list, the
+    /// home may begin later than at `next`.
+    pub(super) room: u64,
+}
+
+/// An offset, and what the home knows of the messages before it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) offset: u64,
+    /// Their digest.
+    pub(super) digest: Option<u32>,
+    /// How much text of them is still there.
+    pub(super) text: Option<u64>,
 }
 
 /// What comes from a home.
 pub(super) enum Event<'a> {
     /// There is a connection. Nothing is followed on it yet.
     Connected,
-    /// The topic is sent from now on; its list goes from `first` to `end`. `digest` is that of what
-    /// was let go before.
-    Confirmed { topic: &'a str, first: u64, digest: Option<u32>, end: Cursor },
+    /// The topic is sent from `begin` on; its list goes from `first` to `end`.
+    Confirmed { topic: &'a str, first: u64, begin: Place, end: Cursor },
     /// What comes next stands at `next`: what was missing before was let go.
     Trimmed { topic: &'a str, next: u64 },
     /// Entries of a topic, the first of which stands at offset `first`. The stream id is given at

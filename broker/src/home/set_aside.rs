@@ -3,6 +3,7 @@
 //! The messages are written to a file before the mirror is deleted, once for each topic. So a home
 //! that comes back empty again and again cannot fill the disk, and no saved file is overwritten.
 
+use crate::store::entry;
 use crate::store::stream::{Cursor, Place};
 use crate::store::topics::Topics;
 use common::crc32::crc32;
@@ -18,15 +19,16 @@ const FOLDER: &str = "set-aside";
 /// not set aside before. Tells the user.
 pub(super) fn set_aside(data: Option<&Path>, topic: &str, topics: &Topics) {
     let (Some(data), end) = (data, topics.end(topic)) else { return };
-    if end.next == 0 || !topics.is_mirror(topic) {
+    let first = topics.start(topic);
+    if end.next == first || !topics.is_mirror(topic) {
         return;
     }
-    let _ = match write(data, topic, topics, end) {
+    let _ = match write(data, topic, topics, Cursor { next: first, ..end }, end.next) {
         Ok(path) => writeln!(
             io::stderr(),
             "broker: the home of {topic:?} does not have what its mirror holds, {} messages: they \
              were set aside in {}",
-            end.next,
+            end.next - first,
             path.display()
         ),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
@@ -38,17 +40,23 @@ pub(super) fn set_aside(data: Option<&Path>, topic: &str, topics: &Topics) {
     };
 }
 
-fn write(data: &Path, topic: &str, topics: &Topics, end: Cursor) -> io::Result<PathBuf> {
+fn write(
+    data: &Path,
+    topic: &str,
+    topics: &Topics,
+    begin: Cursor,
+    end: u64,
+) -> io::Result<PathBuf> {
     let folder = data.join(FOLDER);
     fs::create_dir_all(&folder)?;
     // A topic's name may not be a file's.
     let path = folder.join(format!("{:08x}.txt", crc32(topic.as_bytes())));
     let mut file = File::options().write(true).create_new(true).open(&path)?;
-    let (mut place, mut text) = (Place::before(Cursor { next: 0, ..end }), Vec::new());
-    while place.cursor.next < end.next {
+    let (mut place, mut text) = (Place::before(begin), Vec::new());
+    while place.cursor.next < end {
         text.clear();
-        match topics.copy_messages(topic, place, end.next, PIECE_SIZE, &mut text) {
-            Ok(behind) if behind != place => place = behind,
+        match topics.copy(topic, place, end, PIECE_SIZE, &mut text, entry::message) {
+            Ok((behind, _)) if behind != place => place = behind,
             // It is being deleted.
             _ => break,
         }

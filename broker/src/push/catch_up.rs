@@ -6,11 +6,13 @@
 //! more.
 
 use crate::push::Push;
+use crate::push::pass::DeliveryPass;
 use crate::push::session::{Progress, Session};
+use crate::store::stream::Cursor;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A thread's stack; encoding needs little.
 const STACK_SIZE: usize = 128 << 10;
@@ -41,6 +43,8 @@ struct State {
     /// Sessions whose writer will be the thread that takes them.
     queue: VecDeque<Arc<Session>>,
     threads: usize,
+    /// How many of them wait for the home of a topic.
+    fetching: usize,
     /// Sessions that a thread waits for, oldest first.
     stalled: BTreeMap<u64, Arc<Session>>,
     /// The number of the next one to stall.
@@ -65,7 +69,8 @@ impl CatchUp {
     /// subscriber that has not read for the longest time is closed: its cursor, name or id takes
     /// it up again.
     fn ensure_progress(&self, state: &mut State, push: &Arc<Push>) {
-        if state.queue.is_empty() || state.threads >= state.stalled.len() + ACTIVE {
+        if state.queue.is_empty() || state.threads >= state.stalled.len() + state.fetching + ACTIVE
+        {
             return;
         }
         if state.threads < self.threads_max {
@@ -104,15 +109,41 @@ impl CatchUp {
 
     fn bring_up_to_date(&self, session: &Arc<Session>, push: &Arc<Push>) {
         let mut pass = push.pass(Some(TURN));
-        match session.write(&mut pass) {
-            Progress::UpToDate => {}
-            Progress::Late => self.take(Arc::clone(session), push),
-            Progress::Full => self.wait_for(session, push),
+        loop {
+            match session.write(&mut pass) {
+                Progress::UpToDate => break,
+                Progress::Late => {
+                    self.take(Arc::clone(session), push);
+                    break;
+                }
+                Progress::Full => return self.wait_for(session, pass, push),
+                Progress::NotHere(topic, cursor) => {
+                    self.fetch(&topic, cursor, &mut pass, push);
+                    pass.deadline = Some(Instant::now() + TURN);
+                }
+            }
         }
+        pass.note_given_up();
+    }
+
+    /// Fetches what a session needs next; another thread takes the place of this one meanwhile.
+    fn fetch(
+        &self,
+        topic: &Arc<str>,
+        cursor: Cursor,
+        pass: &mut DeliveryPass<'_>,
+        push: &Arc<Push>,
+    ) {
+        let mut state = self.lock();
+        state.fetching += 1;
+        self.ensure_progress(&mut state, push);
+        drop(state);
+        pass.fetch(topic, cursor);
+        self.lock().fetching -= 1;
     }
 
     /// Serves one session until it is up to date, however long its client takes.
-    fn wait_for(&self, session: &Arc<Session>, push: &Arc<Push>) {
+    fn wait_for(&self, session: &Arc<Session>, mut pass: DeliveryPass<'_>, push: &Arc<Push>) {
         let mut state = self.lock();
         let number = state.next;
         state.next += 1;
@@ -120,8 +151,15 @@ impl CatchUp {
         self.ensure_progress(&mut state, push);
         drop(state);
         session.set_patient(true);
-        let mut pass = push.pass(None);
-        while session.write(&mut pass) != Progress::UpToDate {}
+        pass.deadline = None;
+        loop {
+            match session.write(&mut pass) {
+                Progress::UpToDate => break,
+                Progress::NotHere(topic, cursor) => pass.fetch(&topic, cursor),
+                Progress::Late | Progress::Full => {}
+            }
+        }
+        pass.note_given_up();
         self.lock().stalled.remove(&number);
     }
 
@@ -138,7 +176,6 @@ mod tests {
     use crate::store::batch::Batch;
     use crate::store::memory::Memory;
     use crate::store::topics::Topics;
-    use std::time::Instant;
 
     /// F19, where there are fewer threads than there are such sessions.
     #[test]

@@ -29,6 +29,10 @@ pub(crate) enum Format {
     Line,
     /// A message as an element of an array.
     Element,
+    /// The same of a whole entry: a message, a line break, its time and its publisher.
+    Entry,
+    /// A message and a line break.
+    Plain,
 }
 
 /// The rest of an event's id: the cursors in all topics of the stream but the event's own.
@@ -50,7 +54,7 @@ impl OtherCursors {
 
 impl Format {
     /// How many there are.
-    pub(crate) const COUNT: usize = 7;
+    pub(crate) const COUNT: usize = 9;
 
     /// Writes the entries of `text`, each followed by a line break, up to about `size_max` bytes.
     /// The first may begin inside its message, at `from`; the last may be cut inside its own. Gives
@@ -104,7 +108,7 @@ impl Format {
             }
             Format::Line => ("{\"topic\":", json::Charset::Utf8, ",\"offset\":"),
             Format::Text => return ["DELIVER ", topic, " "].concat().into_bytes(),
-            Format::Element => return Vec::new(),
+            Format::Element | Format::Entry | Format::Plain => return Vec::new(),
         };
         let mut head = before.as_bytes().to_vec();
         topic.write(&mut head, charset);
@@ -115,8 +119,9 @@ impl Format {
     /// Writes what comes before a message.
     fn begin(self, head: &[u8], offset: u64, out: &mut Vec<u8>) {
         match self {
-            Format::Element if out.ends_with(b"[") => out.push(b'"'),
-            Format::Element => out.extend_from_slice(b",\""),
+            Format::Plain => {}
+            Format::Element | Format::Entry if out.ends_with(b"[") => out.push(b'"'),
+            Format::Element | Format::Entry => out.extend_from_slice(b",\""),
             Format::Channel | Format::Text => out.extend_from_slice(head),
             Format::Topic | Format::Event | Format::ChunkedEvent | Format::Line => {
                 out.extend_from_slice(head);
@@ -130,9 +135,11 @@ impl Format {
     /// much of the message that was.
     fn encode_part(self, part: &str, size_end: usize, out: &mut Vec<u8>) -> usize {
         let charset = match self {
-            Format::Channel | Format::Topic | Format::Element => Some(json::Charset::Ascii),
+            Format::Channel | Format::Topic | Format::Element | Format::Entry => {
+                Some(json::Charset::Ascii)
+            }
             Format::Event | Format::ChunkedEvent | Format::Line => Some(json::Charset::Utf8),
-            Format::Text => None,
+            Format::Text | Format::Plain => None,
         };
         let mut written = 0;
         while written < part.len() && (written == 0 || out.len() < size_end) {
@@ -159,7 +166,16 @@ impl Format {
     ) {
         // Writing to a vector cannot fail.
         match self {
+            Format::Plain => out.push(b'\n'),
             Format::Element => out.push(b'"'),
+            Format::Entry => {
+                let _ = write!(out, "\\n{}", entry.time);
+                if let Some(publisher) = entry.publisher {
+                    out.push(b' ');
+                    json::write_part(out, publisher, json::Charset::Ascii);
+                }
+                out.push(b'"');
+            }
             Format::Channel => out.extend_from_slice(b"\"}\n"),
             Format::Text => {
                 let time = entry.milliseconds();
@@ -245,7 +261,7 @@ impl Format {
             Jump::Trimmed => "trimmed",
         };
         match self {
-            Format::Channel | Format::Line | Format::Element => {}
+            Format::Channel | Format::Line | Format::Element | Format::Entry | Format::Plain => {}
             Format::Text => {
                 if jump == Jump::Trimmed {
                     let _ =

@@ -23,6 +23,7 @@ pub(crate) mod format;
 mod lasting;
 mod listeners;
 mod pass;
+pub(crate) mod pieces;
 pub(crate) mod range;
 mod session;
 pub(crate) mod subscriber;
@@ -41,6 +42,7 @@ use common::clock;
 use lasting::{Begun, Keep};
 use listeners::{Listener, Listeners};
 use pass::{Announcements, DeliveryPass};
+use pieces::Pieces;
 use session::Progress;
 use std::collections::HashSet;
 use std::iter;
@@ -67,6 +69,8 @@ pub(crate) struct Push {
     pub(crate) listeners: Listeners,
     announcements: Announcements,
     catch_up: CatchUp,
+    /// What mirrors do not hold.
+    pub(crate) pieces: Pieces,
     /// Messages that were written to clients, whether pushed or asked for.
     pub(crate) delivered: Counter,
     log: Arc<Log>,
@@ -83,8 +87,10 @@ impl Push {
         let lasting = Arc::new(lasting);
         let ended = Arc::clone(&lasting);
         topics.on_delete(Box::new(move |topic| ended.end_topic(topic)));
+        let pieces = Pieces::new(topics.account().1.max);
         Push {
             topics,
+            pieces,
             lasting,
             listeners: Listeners::default(),
             announcements: Announcements::default(),
@@ -141,8 +147,8 @@ impl Push {
     /// A pass over sessions that takes at most so long.
     fn pass(&self, time: Option<Duration>) -> DeliveryPass<'_> {
         let deadline = time.map(|time| Instant::now() + time);
-        let Push { topics, announcements, lasting, delivered, .. } = self;
-        DeliveryPass::new(topics, announcements, lasting, delivered, deadline)
+        let Push { topics, pieces, announcements, lasting, delivered, .. } = self;
+        DeliveryPass::new(topics, pieces, announcements, lasting, delivered, deadline)
     }
 
     /// Begins a lasting subscription at `begin`, or goes on with it: where. The session has the

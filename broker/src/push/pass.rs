@@ -4,6 +4,7 @@
 use crate::metrics::Counter;
 use crate::push::format::{Format, Jump, OtherCursors};
 use crate::push::lasting::LastingSubscriptions;
+use crate::push::pieces::{self, Pieces};
 use crate::push::subscriptions::Subscription;
 use crate::refusal::Refusal;
 use crate::store::stream::{Cursor, Extent, Place, StreamId};
@@ -37,12 +38,19 @@ impl Announcements {
 /// One thread's work on any number of sessions.
 pub(super) struct DeliveryPass<'a> {
     topics: &'a Topics,
+    pieces: &'a Pieces,
+    /// The last piece that was fetched, and its list.
+    pub(super) held: Option<(StreamId, Arc<pieces::Piece>)>,
+    /// What was not to be had here, and is to be fetched.
+    pub(super) missing: Option<(Arc<str>, Cursor)>,
+    /// Topics of which it could not be fetched.
+    given_up: Vec<Arc<str>>,
     announcements: &'a Announcements,
     pub(super) lasting: &'a LastingSubscriptions,
     /// Messages that were written to sessions.
     pub(super) delivered: &'a Counter,
     /// When to leave the rest to others.
-    deadline: Option<Instant>,
+    pub(super) deadline: Option<Instant>,
     /// Whether there are several sessions, for which pieces are kept.
     is_shared: bool,
     /// The last piece of each topic in each format, and where it begins.
@@ -67,14 +75,20 @@ pub(super) struct Piece {
     pub(super) announced: u64,
 }
 
-/// The rest of a message that was sent in part is not there any more.
+/// Why nothing was read.
 #[derive(Debug)]
-pub(super) struct BrokenOff;
+pub(super) enum Unread {
+    /// The rest of a message that was sent in part is not there any more.
+    BrokenOff,
+    /// A mirror does not hold it: see [`DeliveryPass::missing`].
+    NotHere,
+}
 
 impl<'a> DeliveryPass<'a> {
     /// A pass that goes on until `deadline`, or for ever.
     pub(super) fn new(
         topics: &'a Topics,
+        pieces: &'a Pieces,
         announcements: &'a Announcements,
         lasting: &'a LastingSubscriptions,
         delivered: &'a Counter,
@@ -82,6 +96,10 @@ impl<'a> DeliveryPass<'a> {
     ) -> DeliveryPass<'a> {
         DeliveryPass {
             topics,
+            pieces,
+            held: None,
+            missing: None,
+            given_up: Vec::new(),
             announcements,
             lasting,
             delivered,
@@ -98,6 +116,27 @@ impl<'a> DeliveryPass<'a> {
         DeliveryPass { is_shared: true, ..self }
     }
 
+    /// Fetches what is missing; may take as long as the topic's home does.
+    pub(super) fn fetch(&mut self, topic: &Arc<str>, cursor: Cursor) {
+        match self.pieces.fetch(topic, cursor) {
+            Ok(piece) => self.held = Some((cursor.stream, piece)),
+            // It is known here, too, now.
+            Err(Refusal::Trimmed { first, .. }) if first > cursor.next => {}
+            Err(_) => self.given_up.push(Arc::clone(topic)),
+        }
+    }
+
+    /// Whether what is missing of a topic could not be fetched.
+    pub(super) fn has_given_up(&self, topic: &Arc<str>) -> bool {
+        self.given_up.contains(topic)
+    }
+
+    /// Notes what could not be fetched: it is time to try again when the home is asked next.
+    /// Called when the subscriptions that miss it are no longer ready.
+    pub(super) fn note_given_up(&mut self) {
+        self.given_up.drain(..).for_each(|topic| self.pieces.note_failed(topic));
+    }
+
     /// Whether the time is up.
     pub(super) fn is_late(&self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
@@ -112,12 +151,12 @@ impl<'a> DeliveryPass<'a> {
     ///
     /// # Errors
     ///
-    /// [`BrokenOff`]
+    /// Those of [`Unread`].
     pub(super) fn read(
         &mut self,
         subscription: &mut Subscription,
         others: &OtherCursors,
-    ) -> Result<Option<Piece>, BrokenOff> {
+    ) -> Result<Option<Piece>, Unread> {
         let topic = &Arc::clone(&subscription.topic);
         let format = subscription.format;
         let mut shared = self.is_shared && others.are_none() && !subscription.lost;
@@ -137,9 +176,9 @@ impl<'a> DeliveryPass<'a> {
         // Of one that has ended, the rest of the message that it is in.
         let last = if subscription.has_ended { before.next + 1 } else { u64::MAX };
         let mut copied = self.copy(topic, &mut from, last);
-        if copied.is_err() {
+        if copied.as_ref().is_err_and(|refusal| !matches!(refusal, Refusal::NotHere)) {
             if from.inside > 0 {
-                return Err(BrokenOff);
+                return Err(Unread::BrokenOff);
             }
             let Extent { first, end: Cursor { stream, .. } } = self.topics.extent(topic);
             if from.cursor.stream != StreamId::NONE {
@@ -152,6 +191,12 @@ impl<'a> DeliveryPass<'a> {
             }
             from = Place::before(Cursor { stream, next: first });
             copied = self.copy(topic, &mut from, last);
+        }
+        if let Err(Refusal::NotHere) = copied {
+            if !self.has_given_up(topic) {
+                self.missing.get_or_insert_with(|| (Arc::clone(topic), from.cursor));
+            }
+            return Err(Unread::NotHere);
         }
         subscription.place = from;
         // Deleted once more between two lines of this function: the deletion's own note follows.
@@ -194,8 +239,20 @@ impl<'a> DeliveryPass<'a> {
     /// the list ends.
     fn copy(&mut self, topic: &str, from: &mut Place, last: u64) -> Result<u64, Refusal> {
         loop {
-            match self.topics.copy_entries(topic, *from, last, ENCODED_SIZE, &mut self.text) {
+            let (size, text) = (ENCODED_SIZE, &mut self.text);
+            match self.topics.copy(topic, *from, last, size, text, |entry| entry) {
                 Err(Refusal::Trimmed { first, .. }) if from.inside == 0 => from.cursor.next = first,
+                Err(Refusal::NotHere) => {
+                    let held = self.held.as_ref().filter(|(stream, piece)| {
+                        *stream == from.cursor.stream && piece.has(from.cursor.next)
+                    });
+                    let held = held.map(|(_, piece)| Arc::clone(piece));
+                    let piece = held.or_else(|| self.pieces.find(from.cursor));
+                    let piece = piece.ok_or(Refusal::NotHere)?;
+                    piece.copy(*from, last, size, text, |entry| entry);
+                    // There is more in any case, here or there.
+                    return Ok(u64::MAX);
+                }
                 copied => return copied.map(|(_, end)| end),
             }
         }

@@ -1,14 +1,14 @@
 //! Messages of a topic that somebody asked for: from one offset to another, piece by piece.
 
+use crate::push::Push;
 use crate::push::format::{Format, OtherCursors};
 use crate::refusal::Refusal;
 use crate::store::stream::{Cursor, Place};
-use crate::store::topics::Topics;
 use common::limits::ENCODED_SIZE;
 
 /// What is left of a range.
 pub(crate) struct Range<'a> {
-    topics: &'a Topics,
+    push: &'a Push,
     topic: &'a str,
     place: Place,
     end: u64,
@@ -19,14 +19,14 @@ pub(crate) struct Range<'a> {
 impl<'a> Range<'a> {
     /// The messages from `begin` to the offset `end`.
     pub(crate) fn new(
-        topics: &'a Topics,
+        push: &'a Push,
         topic: &'a str,
         begin: Cursor,
         end: u64,
         format: Format,
     ) -> Range<'a> {
         let place = Place::before(begin);
-        Range { topics, topic, place, end, format, text: Vec::new() }
+        Range { push, topic, place, end, format, text: Vec::new() }
     }
 
     /// Whether all of it was read.
@@ -43,13 +43,13 @@ impl<'a> Range<'a> {
     ///
     /// # Errors
     ///
-    /// As [`Topics::copy_entries`]: what was to come is not there any more.
+    /// As [`Push::copy`]: what was to come is not there any more.
     pub(crate) fn read(&mut self, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        let Range { topics, topic, place, end, format, text } = self;
+        let Range { push, topic, place, end, format, text } = self;
         text.clear();
         // Where they are sent, nobody knows how soon: half as much, for all that is on its way.
         let size = ENCODED_SIZE / 2;
-        topics.copy_entries(topic, *place, *end, size, text)?;
+        push.copy(topic, *place, *end, size, text, |entry| entry)?;
         // Characters were copied whole.
         let text = std::str::from_utf8(text).unwrap_or_default();
         *place = format.encode(topic, text, *place, &OtherCursors::default(), size, out);

@@ -12,7 +12,7 @@
 
 use crate::activity::{Activity, Role};
 use crate::push::format::Format;
-use crate::push::pass::{BrokenOff, DeliveryPass, Piece};
+use crate::push::pass::{DeliveryPass, Piece, Unread};
 use crate::push::subscriptions::{Subscription, Subscriptions};
 use crate::store::stream::Cursor;
 use common::limits::ENCODED_SIZE;
@@ -97,7 +97,7 @@ impl Unsent {
 }
 
 /// What a writer came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Progress {
     /// Nothing is left to write; the session has no writer now.
     UpToDate,
@@ -105,6 +105,9 @@ pub(crate) enum Progress {
     Late,
     /// The socket is full. The caller is still the writer, and has to find another.
     Full,
+    /// What comes next at this place is at the topic's home alone. The caller is still the writer,
+    /// and has to find another, or to fetch it.
+    NotHere(Arc<str>, Cursor),
 }
 
 impl Session {
@@ -225,7 +228,12 @@ impl Session {
     pub(super) fn write(&self, pass: &mut DeliveryPass<'_>) -> Progress {
         loop {
             let mut state = self.lock();
-            let Some(mut unsent) = state.next(pass) else {
+            let next = state.next(pass);
+            let missing = pass.missing.take();
+            let Some(mut unsent) = next else {
+                if let Some((topic, cursor)) = missing.filter(|_| !state.closed) {
+                    return Progress::NotHere(topic, cursor);
+                }
                 if state.closed {
                     drop(state);
                     self.close();
@@ -368,13 +376,30 @@ impl State {
             return Some(Unsent { bytes, written: 0, count: 0, receipts: Vec::new() });
         }
         let mut gathered = Unsent::default();
+        let mut missing = Vec::new();
         while gathered.bytes.len() < ENCODED_SIZE
             && self.may_gather()
             && let Some((index, announced)) = self.subscriptions.take_ready()
         {
-            if self.gather(index, announced, pass, &mut gathered).is_err() {
-                self.closed = true;
-                return None;
+            match self.gather(index, announced, pass, &mut gathered) {
+                Ok(()) => {}
+                Err(Unread::BrokenOff) => {
+                    self.closed = true;
+                    return None;
+                }
+                Err(Unread::NotHere) => {
+                    missing.push((index, announced));
+                    if self.subscriptions.are_inside() {
+                        break;
+                    }
+                }
+            }
+        }
+        for (index, announced) in missing {
+            // Where it cannot be fetched, somebody says when it is time to try again.
+            let topic = self.subscriptions.get_mut(index).map(|it| Arc::clone(&it.topic));
+            if topic.is_some_and(|topic| !pass.has_given_up(&topic)) {
+                self.subscriptions.note(index, announced);
             }
         }
         (!gathered.bytes.is_empty()).then_some(gathered)
@@ -394,7 +419,7 @@ impl State {
         announced: u64,
         pass: &mut DeliveryPass<'_>,
         gathered: &mut Unsent,
-    ) -> Result<(), BrokenOff> {
+    ) -> Result<(), Unread> {
         let others = self.subscriptions.other_cursors(index);
         let Some(subscription) = self.subscriptions.get_mut(index) else { return Ok(()) };
         let Some(piece) = pass.read(subscription, &others)? else { return Ok(()) };

@@ -232,9 +232,11 @@ pub(crate) enum Upto {
     Offset(u64),
     /// Those that are older than a time, in Unix milliseconds.
     Time(u64),
-    /// Those that the topic's home has let go, which may be more than are here. The checksum is
-    /// that before `first`, where the home says it.
+    /// Those of a mirror before what is here from now on, which may be more than are here. The
+    /// checksum is that before `first`, where the home says it.
     Home { first: Cursor, digest: Option<u32> },
+    /// The oldest of a mirror, so many bytes of memory.
+    Window(u64),
 }
 
 impl Trim {
@@ -254,13 +256,14 @@ impl Trim {
         let view = TopicView::new(state, list);
         let end = view.end();
         match self.upto {
-            Upto::Home { .. } if !state.mirror => Err(Refusal::TopicExists),
+            Upto::Home { .. } | Upto::Window(_) if !state.mirror => Err(Refusal::TopicExists),
             Upto::Home { first, .. } if first.stream != end.stream => Err(Refusal::OtherStream),
             Upto::Home { first: Cursor { next, .. }, digest } if next > end.next => {
                 let digest = digest.map(Crc32::after);
                 Ok(Point { offset: next, digest, ..view.point(end.next, false) })
             }
             Upto::Home { first, .. } => Ok(view.point(first.next, true)),
+            Upto::Window(bytes) => Ok(view.point(view.after_memory(bytes), true)),
             _ if state.mirror => Err(Refusal::UnknownTopic(self.topic.clone())),
             Upto::Offset(from) if from > end.next => Err(Refusal::PastEnd { from, next: end.next }),
             Upto::Offset(offset) => Ok(view.point(offset, true)),

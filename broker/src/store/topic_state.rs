@@ -38,8 +38,12 @@ pub(crate) struct TopicState {
     pub(crate) bounds: Bounds,
     /// The numbered publishers of this topic.
     pub(crate) sequences: HashMap<String, Sequences>,
-    /// Where the list begins for readers.
+    /// Where what is here begins for readers. A mirror is the newest part of its home's list.
     pub(super) start: Point,
+    /// Where a mirror's home begins, as far as is known, and how much text lies between that and
+    /// `start`. Not in the journal: the home says it again.
+    pub(super) home_first: u64,
+    pub(super) home_text: u64,
     /// Where it begins once all that was accepted is applied.
     pub(super) accepted_start: Point,
     /// The first entry of the list itself. Those before `start` are empty, and go when they are
@@ -133,6 +137,8 @@ impl TopicState {
             bounds: Bounds::default(),
             sequences: HashMap::new(),
             start: Point::ZERO,
+            home_first: 0,
+            home_text: 0,
             accepted_start: Point::ZERO,
             base: 0,
             end,
@@ -152,7 +158,29 @@ impl TopicState {
         if self.mirror { Limits::default() } else { self.bounds.or(defaults) }
     }
 
-    /// How many messages readers find.
+    /// The first offset that readers find, here or, of a mirror, at its home.
+    pub(crate) fn first(&self) -> u64 {
+        if self.mirror { self.home_first.min(self.start.offset) } else { self.start.offset }
+    }
+
+    /// How much text is to be found at the home alone.
+    pub(super) fn text_at_home(&self) -> u64 {
+        if self.mirror { self.home_text } else { 0 }
+    }
+
+    /// Notes where the home of a mirror begins, and how much text it has from there to the end of
+    /// what is here, where that is known.
+    pub(crate) fn home_begins(&mut self, first: u64, text: Option<u64>) {
+        self.home_first = self.home_first.max(first);
+        if let Some(text) = text {
+            self.home_text = text.saturating_sub(self.end.text - self.start.text);
+        }
+        if self.home_first >= self.start.offset {
+            self.home_text = 0;
+        }
+    }
+
+    /// How many messages are here.
     pub(crate) fn messages(&self) -> u64 {
         self.end.offset - self.start.offset
     }
@@ -339,6 +367,7 @@ impl TopicState {
         memory: &mut Memory,
     ) -> Vec<String> {
         let before = self.index(self.start.offset);
+        self.home_text += self.accepted_start.text - self.start.text;
         self.start = self.accepted_start;
         if self.start.offset > self.end.offset {
             self.end = Point { digest: None, ..self.start };

@@ -120,7 +120,8 @@ impl Topics {
             Upto::Offset(offset) => offset,
             Upto::Time(time) => view.after_older(time),
             Upto::Home { first, .. } => first.next,
-            Upto::Bounds => view.first(),
+            Upto::Window(bytes) => view.after_memory(bytes),
+            Upto::Bounds => view.start(),
         };
         let found = self.contents.see(topic, |view, _| (view.end().stream, upto_offset(view)));
         if let Some((stream, offset)) = found {
@@ -133,6 +134,45 @@ impl Topics {
     fn keep_bounds(&self, topic: &str) {
         // Where the disk is full, publishers are told, and this is tried again with the next.
         let _ = self.trim(topic, Upto::Bounds);
+    }
+
+    /// Lets mirrors let go of their oldest part, the largest first, so that there is room for
+    /// `more` bytes: for a mirror, in the share of the memory that those may have.
+    pub(crate) fn make_room(&self, more: u64, for_mirror: bool) {
+        let largest = || {
+            self.contents.know(|known| {
+                let Memory { used, max, .. } = known.memory;
+                let share = if for_mirror { mirror_share(max) } else { max };
+                let over = (used + more).checked_sub(share).filter(|over| *over > 0)?;
+                let mirrors =
+                    known.topics.iter().filter(|(_, state)| state.mirror && state.messages() > 0);
+                let (topic, _) = mirrors.max_by_key(|(_, state)| state.size)?;
+                // More than is needed, so that it is not needed again at once.
+                Some((topic.clone(), over + max / 32))
+            })
+        };
+        while let Some((topic, bytes)) = largest()
+            && self.trim(&topic, Upto::Window(bytes)).is_ok()
+        {}
+    }
+
+    /// About how much text of a topic a mirror of it may hold.
+    pub(crate) fn mirror_room(&self, topic: &str) -> u64 {
+        self.contents.know(|known| {
+            let own = known.topics.get(topic).map_or(0, |state| state.size);
+            // What lies around the text of a message is as large as a short one.
+            (mirror_share(known.memory.max) + own).saturating_sub(known.memory.used) / 2
+        })
+    }
+
+    /// Notes where the home of a mirror begins, and how much text it has from there to the end of
+    /// the mirror, where that is known.
+    pub(crate) fn home_begins(&self, topic: &str, first: u64, text: Option<u64>) {
+        self.contents.know(|known| {
+            if let Some(state) = known.topics.get_mut(topic) {
+                state.home_begins(first, text);
+            }
+        });
     }
 
     /// Lets go of messages that have grown too old, for as long as the process lives.
@@ -187,17 +227,15 @@ impl Topics {
         if self.is_mirror(topic) && self.end(topic).stream == stream {
             return Ok(());
         }
-        self.mirror(Mirrored::new(topic, Cursor { stream, next: 0 }, Vec::new()))
+        done(self.mirror(Mirrored::new(topic, Cursor { stream, next: 0 }, Vec::new())).refused)
     }
 
-    /// Appends messages of a topic that another broker is the home of.
-    ///
-    /// # Errors
-    ///
+    /// Appends messages of a topic that another broker is the home of. What comes back says whether
+    /// it was refused, and holds the entries then:
     /// [`Refusal::OtherStream`] where they do not follow on what is there,
     /// [`Refusal::TopicExists`] where this broker is its home, and whatever refuses a publish.
-    pub(crate) fn mirror(&self, mirrored: Mirrored) -> Result<(), Refusal> {
-        done(self.change(mirrored).refused)
+    pub(crate) fn mirror(&self, mirrored: Mirrored) -> Mirrored {
+        self.change(mirrored)
     }
 
     /// Says what else there is to do when a topic is deleted.
@@ -303,6 +341,19 @@ impl Topics {
         })
     }
 
+    /// The offset from which on a list has at most so many bytes of text, if it lies behind the
+    /// cursor.
+    pub(crate) fn within(&self, topic: &str, cursor: Cursor, bytes: u64) -> Cursor {
+        let next =
+            self.contents.read(topic, cursor.stream, |view| Ok(view.within(cursor.next, bytes)));
+        Cursor { next: next.unwrap_or(cursor.next), ..cursor }
+    }
+
+    /// Where what is here of a topic begins.
+    pub(crate) fn start(&self, topic: &str) -> u64 {
+        self.contents.see(topic, |view, _| view.start()).unwrap_or(0)
+    }
+
     /// What there is of a topic; nothing of [`StreamId::NONE`] where there is no such topic.
     pub(crate) fn extent(&self, topic: &str) -> Extent {
         let nothing = Extent { first: 0, end: Cursor { stream: StreamId::NONE, next: 0 } };
@@ -325,6 +376,12 @@ impl Topics {
         self.contents.read(topic, stream, |view| view.text_size(from, end))
     }
 
+    /// Bytes of the messages before a cursor that are still there, here or at the home, as far as
+    /// that is known.
+    pub(crate) fn text_before(&self, topic: &str, cursor: Cursor) -> Option<u64> {
+        self.contents.read(topic, cursor.stream, |view| view.text_before(cursor.next)).ok()
+    }
+
     /// The offset behind the messages from the cursor on that have at least so many bytes of text
     /// together, or all there are.
     ///
@@ -335,68 +392,26 @@ impl Topics {
         self.contents.read(topic, from.stream, |view| view.after_text(from.next, size))
     }
 
-    /// Copies messages to the end of `out`, each followed by a line break: from a place to the
-    /// offset `end`, or about `size_max` bytes of them. One that is larger is cut. Gives the place
-    /// behind what was copied.
+    /// Copies a part of each entry to the end of `out`, each followed by a line break: from a place
+    /// to the offset `end`, or about `size_max` bytes of them. A message that is larger is cut.
+    /// Gives the place behind what was copied, and where the list ends.
     ///
     /// # Errors
     ///
-    /// [`Refusal::OtherStream`] where the place is in another list, [`Refusal::Trimmed`].
-    pub(crate) fn copy_messages(
+    /// [`Refusal::OtherStream`] where the place is in another list, [`Refusal::Trimmed`],
+    /// [`Refusal::NotHere`].
+    pub(crate) fn copy(
         &self,
         topic: &str,
         from: Place,
         end: u64,
         size_max: usize,
         out: &mut Vec<u8>,
-    ) -> Result<Place, Refusal> {
-        self.contents.read(topic, from.cursor.stream, |view| {
-            view.copy(from, end, size_max, out, entry::message)
-        })
-    }
-
-    /// Copies whole entries, as [`Topics::copy_messages`] copies messages. Gives the place behind
-    /// what was copied, and where the list ends.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::OtherStream`] where the place is in another list, [`Refusal::Trimmed`].
-    pub(crate) fn copy_entries(
-        &self,
-        topic: &str,
-        from: Place,
-        end: u64,
-        size_max: usize,
-        out: &mut Vec<u8>,
+        part: fn(&str) -> &str,
     ) -> Result<(Place, u64), Refusal> {
         self.contents.read(topic, from.cursor.stream, |view| {
-            Ok((view.copy(from, end, size_max, out, |entry| entry)?, view.end().next))
+            Ok((view.copy(from, end, size_max, out, part)?, view.end().next))
         })
-    }
-
-    /// Where a reader goes on that has read messages of this digest before `from`. Whatever list
-    /// it read them from: one that begins with the same messages is the right one.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::PastEnd`], [`Refusal::Trimmed`], [`Refusal::OtherDigest`].
-    pub(crate) fn resume(
-        &self,
-        topic: &str,
-        from: u64,
-        digest: u32,
-        stream: Option<StreamId>,
-    ) -> Result<Cursor, Refusal> {
-        let end = self.end(topic);
-        if from > end.next {
-            return Err(Refusal::PastEnd { from, next: end.next });
-        }
-        match self.digest(topic, end.stream, from)? {
-            Some(own) if own == digest => Ok(Cursor { next: from, ..end }),
-            Some(_) => Err(Refusal::OtherDigest),
-            // Nobody can compare: the id has to do.
-            None => self.begin(topic, Begin::Offset(from), stream),
-        }
     }
 
     /// The digest: CRC-32 of the text of all messages before `end`, those included that were let
@@ -424,7 +439,7 @@ impl Topics {
             let mark = end.min((place.cursor.next / MARK_EVERY + 1) * MARK_EVERY);
             text.clear();
             let before = place;
-            place = self.copy_messages(topic, place, mark, PIECE_SIZE, &mut text)?;
+            (place, _) = self.copy(topic, place, mark, PIECE_SIZE, &mut text, entry::message)?;
             if place == before {
                 break;
             }
@@ -438,6 +453,11 @@ impl Topics {
         }
         Ok(Some(digest.value()))
     }
+}
+
+/// How much of the memory mirrors may have: what lives here, or begins, finds room beside them.
+fn mirror_share(max: u64) -> u64 {
+    max - max / 16
 }
 
 /// The answer of a change that may have been refused.
@@ -472,8 +492,8 @@ mod tests {
             while cursor.next < ROUNDS {
                 text.clear();
                 let from = Place::before(cursor);
-                match topics.copy_messages("t", from, u64::MAX, PIECE_SIZE, &mut text) {
-                    Ok(Place { cursor: Cursor { next, .. }, .. }) => {
+                match topics.copy("t", from, u64::MAX, PIECE_SIZE, &mut text, entry::message) {
+                    Ok((Place { cursor: Cursor { next, .. }, .. }, _)) => {
                         let told: String =
                             (cursor.next..next).map(|it| format!("{it}\n")).collect();
                         assert_eq!(String::from_utf8_lossy(&text), told);

@@ -47,8 +47,13 @@ impl<'a> TopicView<'a> {
         TopicView { state, list }
     }
 
-    /// Where the list begins.
+    /// Where the list begins, here or at its home.
     pub(crate) fn first(&self) -> u64 {
+        self.state.first()
+    }
+
+    /// Where what is here of it begins.
+    pub(crate) fn start(&self) -> u64 {
         self.state.start.offset
     }
 
@@ -63,19 +68,21 @@ impl<'a> TopicView<'a> {
         let last = self.entries(start.offset, end.offset).last();
         Summary {
             stream: *stream,
-            first: start.offset,
+            first: self.first(),
             next: end.offset,
-            bytes: end.text - start.text,
+            bytes: end.text - start.text + self.state.text_at_home(),
             last: last.map(|entry| Entry::of(entry).milliseconds()),
             limits: bounds.or(defaults),
         }
     }
 
-    /// Where a reader begins who asks for `begin` and means `stream`, where it says so.
+    /// Where a reader begins who asks for `begin` and means `stream`, where it says so. That may
+    /// lie before what is here.
     ///
     /// # Errors
     ///
-    /// [`Refusal::OtherStream`], [`Refusal::PastEnd`], [`Refusal::Trimmed`].
+    /// [`Refusal::OtherStream`], [`Refusal::PastEnd`], [`Refusal::Trimmed`]; and
+    /// [`Refusal::NotHere`] where only the home of the topic knows.
     pub(crate) fn begin(&self, begin: Begin, stream: Option<StreamId>) -> Result<Cursor, Refusal> {
         let (first, end) = (self.first(), self.end());
         let next = match begin {
@@ -83,7 +90,10 @@ impl<'a> TopicView<'a> {
             Begin::Now => end.next,
             Begin::Offset(offset) => offset,
             Begin::Last(count) => first.max(end.next.saturating_sub(count)),
-            Begin::Since(time) => self.since(time),
+            Begin::Since(time) => match self.since(time) {
+                since if since == self.start() && since > first => return Err(Refusal::NotHere),
+                since => since,
+            },
         };
         // Whoever has read nothing, from a topic that was not there, has not read another list.
         let nothing_read = stream == Some(StreamId::NONE) && next == 0;
@@ -93,8 +103,21 @@ impl<'a> TopicView<'a> {
         if next > end.next {
             return Err(Refusal::PastEnd { from: next, next: end.next });
         }
-        self.check(next)?;
-        Ok(Cursor { next, ..end })
+        match self.check(next) {
+            Ok(()) | Err(Refusal::NotHere) => Ok(Cursor { next, ..end }),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// The same, or later, so that at most so many bytes of text lie behind.
+    pub(crate) fn within(&self, from: u64, bytes: u64) -> u64 {
+        let text = self.state.end.text;
+        from.max(self.offset_where(|point| point.text, text.saturating_sub(bytes)))
+    }
+
+    /// The offset before which so many bytes of memory are given back when it is let go.
+    pub(crate) fn after_memory(&self, bytes: u64) -> u64 {
+        self.offset_where(|point| point.memory, self.state.start.memory + bytes)
     }
 
     /// Bytes of `GET /messages` for the messages from one offset to another.
@@ -105,6 +128,15 @@ impl<'a> TopicView<'a> {
     pub(crate) fn text_size(&self, from: u64, end: u64) -> Result<u64, Refusal> {
         self.check(from)?;
         Ok(self.point(end, false).text - self.point(from, false).text)
+    }
+
+    /// Bytes of `GET /messages` from the first message, here or at the home, to an offset.
+    ///
+    /// # Errors
+    ///
+    /// As [`TopicView::text_size`].
+    pub(crate) fn text_before(&self, end: u64) -> Result<u64, Refusal> {
+        Ok(self.state.text_at_home() + self.text_size(self.start(), end.max(self.start()))?)
     }
 
     /// Copies the `part` of each entry from a place to the offset `end`, and a line break after it,
@@ -123,28 +155,7 @@ impl<'a> TopicView<'a> {
         part: fn(&str) -> &str,
     ) -> Result<Place, Refusal> {
         self.check(from.cursor.next)?;
-        let (mut place, mut room) = (from, size_max);
-        for entry in self.entries(from.cursor.next, end) {
-            let text = part(entry).get(place.inside..).unwrap_or_default();
-            if text.len() >= room && room < size_max {
-                break;
-            }
-            if text.len() > room {
-                let message = entry::message(entry).len().saturating_sub(place.inside);
-                if message > room {
-                    let cut = entry::boundary(text, room).min(message);
-                    out.extend_from_slice(text.get(..cut).unwrap_or_default().as_bytes());
-                    place.inside += cut;
-                    break;
-                }
-            }
-            out.extend_from_slice(text.as_bytes());
-            out.push(b'\n');
-            room = room.saturating_sub(text.len() + 1);
-            place.cursor.next += 1;
-            place.inside = 0;
-        }
-        Ok(place)
+        Ok(copy(self.entries(from.cursor.next, end), from, size_max, out, part))
     }
 
     /// The offset behind the first messages from `from` on that have at least so many bytes of
@@ -155,7 +166,7 @@ impl<'a> TopicView<'a> {
     /// [`Refusal::Trimmed`].
     pub(crate) fn after_text(&self, from: u64, size: u64) -> Result<u64, Refusal> {
         self.check(from)?;
-        Ok(self.offset_of_text(self.point(from, false).text + size))
+        Ok(self.offset_where(|point| point.text, self.point(from, false).text + size))
     }
 
     /// An offset at or before this one before which the checksum is known, and the checksum.
@@ -189,7 +200,7 @@ impl<'a> TopicView<'a> {
         }
         if let Some(keep) = limits.bytes {
             let text = (accepted_end.text + more.1).saturating_sub(keep);
-            first = first.max(self.offset_of_text(text));
+            first = first.max(self.offset_where(|point| point.text, text));
         }
         if let Some((age, now)) = limits.age.zip(now) {
             first = first.max(self.after_older(now.saturating_sub(age)));
@@ -207,7 +218,7 @@ impl<'a> TopicView<'a> {
                 return begin + last as u64 + 1;
             }
         }
-        self.first()
+        self.start()
     }
 
     /// The first message of a time or later; the end where there is none.
@@ -222,18 +233,18 @@ impl<'a> TopicView<'a> {
         self.end().next
     }
 
-    /// The first offset before which there are at least so many bytes of text.
-    fn offset_of_text(&self, text: u64) -> u64 {
+    /// The first offset before which there are at least so many bytes of text, or of memory.
+    fn offset_where(&self, size: fn(&Point) -> u64, bytes: u64) -> u64 {
         let marks = &self.state.marks;
-        let after = marks.partition_point(|mark| mark.start.text < text);
+        let after = marks.partition_point(|mark| size(&mark.start) < bytes);
         let mark = after.checked_sub(1).and_then(|last| marks.get(last));
         let mut point = mark.map_or(self.state.start, |mark| mark.start);
-        if point.offset < self.first() {
+        if point.offset < self.start() {
             point = self.state.start;
         }
         point.digest = None;
         for entry in self.entries(point.offset, self.end().next) {
-            if point.text >= text {
+            if size(&point) >= bytes {
                 break;
             }
             point.pass(entry);
@@ -258,7 +269,7 @@ impl<'a> TopicView<'a> {
 
     /// The entries that are left of the block that begins at an offset, and where they begin.
     fn block(&self, offset: u64) -> (u64, &'a [String]) {
-        let begin = offset.max(self.first());
+        let begin = offset.max(self.start());
         (begin, self.entries(begin, (offset / MARK_EVERY + 1) * MARK_EVERY))
     }
 
@@ -268,11 +279,48 @@ impl<'a> TopicView<'a> {
         self.list.get(from..end.min(self.list.len())).unwrap_or_default()
     }
 
-    /// Refuses what was let go.
+    /// Refuses what was let go, and what only the home has.
     fn check(&self, from: u64) -> Result<(), Refusal> {
         let (first, next) = (self.first(), self.end().next);
-        if from < first { Err(Refusal::Trimmed { first, next }) } else { Ok(()) }
+        match from {
+            _ if from < first => Err(Refusal::Trimmed { first, next }),
+            _ if from < self.start() => Err(Refusal::NotHere),
+            _ => Ok(()),
+        }
     }
+}
+
+/// Copies the `part` of each entry, the first of which is the one at a place: as
+/// [`TopicView::copy`].
+pub(crate) fn copy(
+    entries: &[String],
+    from: Place,
+    size_max: usize,
+    out: &mut Vec<u8>,
+    part: fn(&str) -> &str,
+) -> Place {
+    let (mut place, mut room) = (from, size_max);
+    for entry in entries {
+        let text = part(entry).get(place.inside..).unwrap_or_default();
+        if text.len() >= room && room < size_max {
+            break;
+        }
+        if text.len() > room {
+            let message = entry::message(entry).len().saturating_sub(place.inside);
+            if message > room {
+                let cut = entry::boundary(text, room).min(message);
+                out.extend_from_slice(text.get(..cut).unwrap_or_default().as_bytes());
+                place.inside += cut;
+                break;
+            }
+        }
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'\n');
+        room = room.saturating_sub(text.len() + 1);
+        place.cursor.next += 1;
+        place.inside = 0;
+    }
+    place
 }
 
 #[cfg(test)]

@@ -251,26 +251,6 @@ fn messages_of_any_size_pass_through_a_leaf() {
 }
 
 #[test]
-fn a_mirror_that_finds_no_room_refuses_publishes_and_goes_on_when_there_is_some() {
-    let hub = System::start();
-    let leaf = System::start_with(&["--upstream", &hub.address(), "--max-memory", "300000"]);
-    leaf.publish("small", "one");
-    hub.publish_batch("large", (0..300).map(|_| "x".repeat(1000)));
-    hub.publish_batch("other", (0..200).map(|_| "x".repeat(1000)));
-    assert_eq!(leaf.messages("other").len(), 200);
-    let refused = || leaf.request("POST", "/publish", tests::publish_body("large", "two")).status;
-    assert_eq!(refused(), 507);
-    leaf.publish("small", "two");
-    assert_eq!(hub.get("/topics/large").json().get("messages").unwrap().as_u64(), Some(300));
-    // Half of the large one fits once the other is gone; none of it is acknowledged before.
-    assert_eq!(leaf.request("DELETE", "/topics/other", "").status, 204);
-    assert_eq!(leaf.request("DELETE", "/topics/large", "").status, 204);
-    hub.publish("large", "one");
-    wait_until(DEADLINE, "room", || refused() == 200);
-    assert_eq!(leaf.messages("large"), ["one", "two"]);
-}
-
-#[test]
 fn nothing_is_lost_doubled_or_reordered_when_each_broker_is_killed_once() {
     let mut hub = System::reserve_with(&["--data", "data"]);
     hub.start_broker();

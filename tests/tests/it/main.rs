@@ -9,7 +9,8 @@
 //!   `memory_returned`
 //! - Faults: `faults_kill`, `faults_retry`, `faults_start`, `faults_errors`, `faults_segments`,
 //!   `restarts`, `chain`, `copies`
-//! - Several brokers: `hub`, `peers`, `index`, `mirrored_retention`, `nats` (with `brokers`)
+//! - Several brokers: `hub`, `peers`, `index`, `mirrored_retention`, `windows`, `nats` (with
+//!   `brokers`)
 //! - Programs and operation: `programs`, `dialogue`, `verbs`, `page`, `page_messages`,
 //!   `page_topics`, `access`, `rights`, `log`, `metrics`, `supervised`, `deploy`, `manuals`
 //! - The code itself: `structure`, `tidy`
@@ -74,3 +75,4 @@ mod subscribers;
 mod supervised;
 mod tidy;
 mod verbs;
+mod windows;

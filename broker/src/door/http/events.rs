@@ -109,7 +109,7 @@ fn places(
     let Some(last) = &query.last else {
         let from = query.from.unwrap_or(Begin::Now);
         let begin = |topic: &String| {
-            let place = broker.push.topics.begin(topic, from, None);
+            let place = broker.push.begin(topic, from, None);
             place.map_err(|refusal| (refusal, Some(broker.push.topics.extent(topic))))
         };
         return query.topics.iter().map(begin).collect();

@@ -10,6 +10,7 @@ use crate::broker::Broker;
 use crate::push::format::Format;
 use crate::push::range::Range;
 use crate::refusal::Refusal;
+use crate::store::entry;
 use crate::store::stream::{Begin, Cursor, Extent, Place, StreamId};
 use common::limits::{INPUT_END_GRACE, LOOK_INTERVAL, PIECE_SIZE};
 use std::sync::Arc;
@@ -35,10 +36,13 @@ impl Door<'_> {
                 return Ok(());
             }
         };
-        let topics = &self.broker.push.topics;
+        let push = &self.broker.push;
+        let topics = &push.topics;
         let extent = topics.extent(&query.topic);
         let size = match topics.text_size(&query.topic, begin.stream, begin.next, end) {
-            Ok(size) => size,
+            Ok(size) => Some(size),
+            // Nobody here knows how much it is.
+            Err(Refusal::NotHere) => None,
             // What it was about to begin with was let go since.
             Err(Refusal::Trimmed { .. }) if query.from.is_none() => {
                 return self.messages(query, manner);
@@ -51,10 +55,10 @@ impl Door<'_> {
         };
         let end_of_list = Cursor { next: end, ..begin };
         let extent = Extent { end: end_of_list, ..extent };
-        if query.json == Some(true) {
-            self.lines(query, begin, extent, manner)?;
-        } else {
-            self.text(query, begin, extent, size, manner)?;
+        match (size, query.json) {
+            (_, Some(true)) => self.lines(query, begin, extent, Format::Line, manner)?,
+            (None, _) => self.lines(query, begin, extent, Format::Plain, manner)?,
+            (Some(size), _) => self.text(query, begin, extent, size, manner)?,
         }
         if !manner.head_only {
             self.broker.push.delivered.add(end - begin.next);
@@ -78,13 +82,13 @@ impl Door<'_> {
         if manner.head_only {
             return Ok(());
         }
-        let (topics, end) = (&self.broker.push.topics, extent.end.next);
+        let (push, end) = (&self.broker.push, extent.end.next);
         let mut place = Place::before(begin);
         while place.cursor.next < end {
             // What is deleted or let go under way cannot be told after a head: the connection ends
             // short.
             let out = self.answers.buffer();
-            let copied = topics.copy_messages(&query.topic, place, end, PIECE_SIZE, out);
+            let copied = push.copy(&query.topic, place, end, PIECE_SIZE, out, entry::message);
             place = copied.map_err(|_| End)?;
             if place.cursor.next < end {
                 self.send()?;
@@ -93,18 +97,20 @@ impl Door<'_> {
         Ok(())
     }
 
-    /// Answers with an object a line.
+    /// Answers with a message a line, in a form whose length nobody knows before it was written.
     fn lines(
         &mut self,
         query: &MessagesQuery,
         begin: Cursor,
         extent: Extent,
+        format: Format,
         manner: Manner<'_>,
     ) -> Result<(), End> {
-        let topics = &self.broker.push.topics;
-        let mut range = Range::new(topics, &query.topic, begin, extent.end.next, Format::Line);
-        let body = Some((Type::Lines, None));
-        let head = Head { status: 200, body, extent: Some(extent), ..Head::default() };
+        let push = &self.broker.push;
+        let mut range = Range::new(push, &query.topic, begin, extent.end.next, format);
+        let kind = if format == Format::Line { Type::Lines } else { Type::Text };
+        let head =
+            Head { status: 200, body: Some((kind, None)), extent: Some(extent), ..Head::default() };
         self.body(head, manner, |piece| {
             if !range.is_read() {
                 range.read(piece).map_err(|_| End)?;
@@ -160,12 +166,12 @@ impl Door<'_> {
 
 /// The offset that the query begins at, and where the list ends that it lies in.
 fn check(broker: &Arc<Broker>, query: &MessagesQuery) -> Result<(u64, Cursor), Refusal> {
-    let topics = &broker.push.topics;
-    let end = topics.end(&query.topic);
+    let push = &broker.push;
+    let end = push.topics.end(&query.topic);
     let from = query.from.unwrap_or(Begin::First);
-    let from = topics.begin(&query.topic, from, query.stream)?.next;
+    let from = push.begin(&query.topic, from, query.stream)?.next;
     if let Some(digest) = query.digest
-        && topics.digest(&query.topic, end.stream, from)? != Some(digest)
+        && push.digest(&query.topic, Cursor { next: from, ..end })? != Some(digest)
     {
         return Err(Refusal::OtherDigest);
     }

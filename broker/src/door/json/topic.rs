@@ -84,15 +84,20 @@ impl Commands<'_, Json> {
         let digest = DigestField::of(arguments)?;
         // Another broker lets go what this one has let go.
         let tells_first = field(arguments, "first")?.is_some();
-        let topics = &self.broker.push.topics;
+        // And has no room for more than the newest part of a topic.
+        let room = number(arguments, "room")?;
+        let push = &self.broker.push;
+        let topics = &push.topics;
         let known = self.subscriber.cursor(topic);
         let begin = |name: Option<&str>| {
             let begin = match (from, digest) {
                 (Some(Begin::Offset(from)), DigestField::Checked(digest)) => {
-                    topics.resume(topic, from, digest, stream)?
+                    push.resume(topic, from, digest, stream)?
                 }
-                _ => topics.begin(topic, from.unwrap_or(Begin::Now), stream)?,
+                _ if room.is_some() => topics.begin(topic, from.unwrap_or(Begin::Now), stream)?,
+                _ => push.begin(topic, from.unwrap_or(Begin::Now), stream)?,
             };
+            let begin = room.map_or(begin, |room| topics.within(topic, begin, room));
             // A name that is known goes on at its own place.
             name.map_or(Ok(begin), |name| self.subscriber.lasting(name, topic, begin))
         };
@@ -106,15 +111,11 @@ impl Commands<'_, Json> {
             answer.field("next", cursor.next).field("stream", cursor.stream);
             answer.field("end", topics.end(topic).next).field("topic", topic);
             if tells_first {
-                let Extent { first, end } = topics.extent(topic);
-                let digest = topics.digest(topic, end.stream, first).ok().flatten();
-                answer.field("first", first);
-                answer.optional("first_digest", digest.map(|it| format!("{it:08x}")));
+                answer.field("first", topics.extent(topic).first);
+                answer.optional("before", topics.text_before(topic, cursor));
             }
-            if digest != DigestField::None
-                && let Ok(Some(digest)) = topics.digest(topic, cursor.stream, cursor.next)
-            {
-                answer.field("digest", format!("{digest:08x}"));
+            if tells_first || digest != DigestField::None {
+                write_digest(answer, push.digest(topic, cursor));
             }
         });
         let answers = &mut self.answers;
@@ -141,19 +142,29 @@ impl Commands<'_, Json> {
         self.broker.prepare(topic)?;
         let end = self.broker.push.topics.find(topic)?;
         let from = begin(arguments)?;
-        let topics = &self.broker.push.topics;
-        let begin = match (from, DigestField::of(arguments)?) {
-            (Some(Begin::Offset(from)), DigestField::Checked(digest)) => {
-                topics.resume(topic, from, digest, None)?
-            }
-            _ => topics.begin(topic, from.unwrap_or(Begin::First), None)?,
-        };
+        let push = &self.broker.push;
+        let (digest, stream) = (DigestField::of(arguments)?, stream(arguments)?);
         let limit = number(arguments, "limit")?.unwrap_or(u64::MAX);
+        let begin = match (from, digest) {
+            (Some(Begin::Offset(from)), DigestField::Checked(digest)) => {
+                push.resume(topic, from, digest, stream)?
+            }
+            // Nothing is to be read there.
+            _ if limit == 0 => push.topics.begin(topic, from.unwrap_or(Begin::First), stream)?,
+            _ => push.begin(topic, from.unwrap_or(Begin::First), stream)?,
+        };
         let last = end.next.min(begin.next.saturating_add(limit));
-        let last = last.min(topics.after_text(topic, begin, PULL_SIZE as u64)?);
+        // Another broker takes whole entries, in pieces of a size that it says.
+        let size = number(arguments, "entries")?;
+        let (key, format) = match size {
+            Some(_) => ("entries", Format::Entry),
+            None => ("messages", Format::Element),
+        };
+        let last = last.min(push.after_text(topic, begin, size.unwrap_or(PULL_SIZE as u64))?);
         success_begin(&mut self.answers, &format!("Pulled from topic '{topic}'"))
-            .raw("messages", b"[");
-        let mut range = Range::new(topics, topic, begin, last, Format::Element);
+            .optional("from", size.map(|_| begin.next))
+            .raw(key, b"[");
+        let mut range = Range::new(push, topic, begin, last, format);
         while !range.is_read() {
             if range.read(&mut self.answers).is_err() {
                 // What was to come was let go, or the topic deleted: `next` says how far this is.
@@ -170,7 +181,11 @@ impl Commands<'_, Json> {
         let Cursor { next, stream } = range.place().cursor;
         self.answers.push(b']');
         let mut answer = Object::resume(&mut self.answers, Charset::Ascii);
-        answer.field("next", next).field("stream", stream).end_line();
+        answer.field("next", next).field("stream", stream);
+        if digest != DigestField::None {
+            write_digest(&mut answer, push.digest(topic, begin));
+        }
+        answer.end_line();
         self.broker.push.delivered.add(next - begin.next);
         self.broker.log.read(topic, begin.next, next - begin.next);
         Ok(())
@@ -251,6 +266,11 @@ impl DigestField {
             Some(value) => digest(value.as_str().unwrap_or_default()).map(DigestField::Checked),
         }
     }
+}
+
+/// Writes a digest that is known.
+fn write_digest(answer: &mut Object<'_>, digest: Result<Option<u32>, Refusal>) {
+    answer.optional("digest", digest.ok().flatten().map(|digest| format!("{digest:08x}")));
 }
 
 /// The stream that a command means, if it says so.

@@ -5,6 +5,7 @@ use crate::refusal::Refusal;
 use crate::store::change::Upto;
 use crate::store::entry::{self, Entry};
 use crate::store::retention::{Bound, BoundsChange};
+use crate::store::stream::{Begin, Cursor, StreamId};
 use common::json::Object;
 use common::limits::BODY_SIZE_MAX;
 use std::time::Duration;
@@ -33,7 +34,29 @@ pub(super) fn subscribe(mirror: &MirrorEnd) -> Vec<u8> {
     write("subscribe", |object| {
         object.field("topic", &mirror.topic).field("from", mirror.next);
         object.optional("stream", mirror.stream).field("first", true);
-        object.optional("digest", mirror.digest.map(|digest| format!("{digest:08x}")))
+        object.optional("digest", mirror.digest.map(|digest| format!("{digest:08x}")));
+        object.field("room", mirror.room)
+    })
+}
+
+/// The command that reads entries, as many as come to about so many bytes, or none.
+pub(super) fn read(topic: &str, stream: StreamId, begin: Begin, size_max: usize) -> Vec<u8> {
+    write("pull", |object| {
+        object.field("topic", topic).field("stream", stream).field("entries", size_max as u64);
+        match begin {
+            Begin::Offset(offset) => object.field("from", offset),
+            Begin::Last(count) => object.field("from", format!("-{count}")),
+            Begin::Since(time) => object.field("since", time),
+            Begin::First | Begin::Now => object,
+        }
+    })
+}
+
+/// The command that asks for the digest before an offset.
+pub(super) fn digest(topic: &str, at: Cursor) -> Vec<u8> {
+    write("pull", |object| {
+        object.field("topic", topic).field("stream", at.stream).field("from", at.next);
+        object.field("limit", 0_u64).field("digest", true)
     })
 }
 
@@ -45,7 +68,7 @@ pub(super) fn trim(topic: &str, upto: Upto) -> Vec<u8> {
             Upto::Offset(offset) => object.field("before", offset),
             Upto::Time(time) => object.field("before_time", time),
             // Each home does these by itself.
-            Upto::Bounds | Upto::Home { .. } => object,
+            Upto::Bounds | Upto::Home { .. } | Upto::Window(_) => object,
         }
     })
 }

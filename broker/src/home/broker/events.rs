@@ -4,16 +4,14 @@
 //! a machine that is gone does not say so.
 
 use super::super::HOME_TIMEOUT;
-use super::super::remote::Event;
+use super::super::remote::{Event, Place};
 use super::answer::{self, number, text};
 use super::{BrokerHome, command};
 use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
-use crate::store::entry;
 use crate::store::stream::{Cursor, StreamId};
 use common::connection;
 use common::json::Value;
-use common::limits::BODY_SIZE_MAX;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -108,9 +106,12 @@ impl Events<'_> {
                 if let Some(next) = number(object, "end") {
                     let end = Cursor { stream: stream.unwrap_or(StreamId::NONE), next };
                     let first = number(object, "first").unwrap_or(0);
-                    let digest = text(object, "first_digest");
-                    let digest = digest.and_then(|digest| u32::from_str_radix(digest, 16).ok());
-                    self.hand_on(Event::Confirmed { topic, first, digest, end });
+                    let begin = Place {
+                        offset: number(object, "next").unwrap_or(0),
+                        digest: answer::digest(object),
+                        text: number(object, "before"),
+                    };
+                    self.hand_on(Event::Confirmed { topic, first, begin, end });
                 }
             }
             (None, Some("error")) => {
@@ -128,11 +129,11 @@ impl Events<'_> {
             return;
         };
         let publisher = text(object, "publisher");
-        if let Err(refusal) = check(message, publisher) {
-            return self.hand_on(Event::Nonsense { topic, refusal });
-        }
-        let stamp = entry::stamp(number(object, "time").unwrap_or(0), publisher);
-        let entry = entry::compose(message, &stamp);
+        let time = number(object, "time").unwrap_or(0);
+        let entry = match answer::entry(message, time, publisher) {
+            Ok(entry) => entry,
+            Err(refusal) => return self.hand_on(Event::Nonsense { topic, refusal }),
+        };
         if let Some(run) = &mut self.run
             && run.topic == topic
             && run.first + run.entries.len() as u64 == offset
@@ -155,10 +156,4 @@ impl Events<'_> {
             (self.handle)(Event::Messages { topic: &topic, stream, first, entries });
         }
     }
-}
-
-/// Whether this is a message that a broker may have stored, whatever its `--max-message`.
-fn check(message: &str, publisher: Option<&str>) -> Result<(), Refusal> {
-    entry::check_message(message, BODY_SIZE_MAX / 2)?;
-    publisher.map_or(Ok(()), |publisher| entry::check_peer("publisher", publisher))
 }

@@ -23,12 +23,13 @@ pub(super) use index_client::IndexClient;
 use super::Identity;
 use super::remote::{Event, Forwarded, MirrorEnd, RemoteHome};
 use crate::push::Push;
+use crate::push::pieces::Piece;
 use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
 use crate::store::admission::Receipt;
 use crate::store::change::Upto;
 use crate::store::retention::BoundsChange;
-use crate::store::stream::StreamId;
+use crate::store::stream::{Begin, Cursor, StreamId};
 use connection::Target;
 use pool::ConnectionPool;
 use std::sync::atomic::AtomicBool;
@@ -61,6 +62,14 @@ impl BrokerHome {
     fn follower(&self) -> MutexGuard<'_, Option<Arc<Subscriber>>> {
         // It holds one value, which is whole after any panic.
         self.follower.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a list could be read, or is another one.
+    fn read_refused(&self, read: Result<(), Refusal>) -> Result<(), Refusal> {
+        read.map_err(|refusal| match refusal {
+            Refusal::Home { status: 404 | 410 | 416, .. } => Refusal::OtherStream,
+            refusal => refusal,
+        })
     }
 
     /// Sends commands on the connection on which topics are followed, if there is one.
@@ -135,6 +144,29 @@ impl RemoteHome for BrokerHome {
         deadline: Instant,
     ) -> Result<(), Refusal> {
         self.pool.command(&command::set_bounds(topic, change), deadline, |_| {})
+    }
+
+    fn read(
+        &self,
+        topic: &str,
+        stream: StreamId,
+        begin: Begin,
+        size_max: usize,
+        deadline: Instant,
+    ) -> Result<Piece, Refusal> {
+        let mut piece = Err(Refusal::NotHere);
+        let read = command::read(topic, stream, begin, size_max);
+        let read = self.pool.command(&read, deadline, |answer| piece = answer::piece(answer));
+        self.read_refused(read)?;
+        piece
+    }
+
+    fn digest(&self, topic: &str, at: Cursor, deadline: Instant) -> Result<Option<u32>, Refusal> {
+        let mut digest = None;
+        let asked = self.pool.command(&command::digest(topic, at), deadline, |answer| {
+            digest = answer::digest(answer);
+        });
+        self.read_refused(asked).map(|()| digest)
     }
 
     fn follow(&self, mirrors: &[MirrorEnd]) {

@@ -11,7 +11,7 @@ use super::api::{ApiError, Info, Reason, about, foreign, object, streams, unansw
 use super::connection::{ANSWERS, Link, Writer};
 use super::names;
 use super::wire::{self, Message};
-use crate::home::remote::{Event, MirrorEnd};
+use crate::home::remote::{Event, MirrorEnd, Place};
 use crate::refusal::Refusal;
 use crate::store::entry;
 use crate::store::stream::{Cursor, StreamId};
@@ -396,7 +396,7 @@ impl Follower<'_> {
                 topic.wanted = Some(StreamId::NONE);
                 if !std::mem::replace(&mut topic.is_confirmed, true) {
                     let end = Cursor { stream: StreamId::NONE, next: 0 };
-                    self.confirm(name, 0, end);
+                    self.confirm(name, 0, 0, end);
                 }
             }
             Some(list) => {
@@ -439,7 +439,8 @@ impl Follower<'_> {
         topic.is_confirmed = true;
         topic.next = topic.next.max(info.first);
         let end = Cursor { stream, next: info.next.max(topic.next) };
-        self.confirm(name, info.first, end);
+        let begin = topic.next;
+        self.confirm(name, info.first, begin, end);
         self.want(name, |topic| topic.wants_messages |= topic.next < info.next);
     }
 
@@ -522,9 +523,10 @@ impl Follower<'_> {
         }
     }
 
-    fn confirm(&mut self, name: &Arc<str>, first: u64, end: Cursor) {
+    fn confirm(&mut self, name: &Arc<str>, first: u64, begin: u64, end: Cursor) {
         self.flush();
-        (self.handle)(Event::Confirmed { topic: name, first, digest: None, end });
+        let begin = Place { offset: begin, digest: None, text: None };
+        (self.handle)(Event::Confirmed { topic: name, first, begin, end });
     }
 
     /// Follows a topic no longer, until it is asked for again.

@@ -34,11 +34,12 @@ mod wire;
 pub(crate) use start::Settings;
 
 use super::remote::{Event, Forwarded, MirrorEnd, RemoteHome};
+use crate::push::pieces::Piece;
 use crate::refusal::Refusal;
 use crate::store::admission::Receipt;
 use crate::store::change::Upto;
 use crate::store::retention::BoundsChange;
-use crate::store::stream::StreamId;
+use crate::store::stream::{Begin, Cursor, StreamId};
 use api::Last;
 use connection::{Servers, Writer};
 use follow::Command;
@@ -179,11 +180,17 @@ impl RemoteHome for NatsHome {
         Err(no_letting_go())
     }
 
+    fn read(&self, _: &str, _: StreamId, _: Begin, _: usize, _: Instant) -> Result<Piece, Refusal> {
+        Err(Refusal::NotHere)
+    }
+
+    fn digest(&self, _: &str, _: Cursor, _: Instant) -> Result<Option<u32>, Refusal> {
+        Ok(None)
+    }
+
     fn follow(&self, mirrors: &[MirrorEnd]) {
         let copy = |mirror: &MirrorEnd| {
-            let MirrorEnd { topic, next, stream, digest } = mirror;
-            let topic = topic.clone();
-            Command::Follow(MirrorEnd { topic, next: *next, stream: *stream, digest: *digest })
+            Command::Follow(MirrorEnd { topic: mirror.topic.clone(), ..*mirror })
         };
         self.tell(mirrors.iter().map(copy));
     }

@@ -1,0 +1,465 @@
+//! What mirrors do not hold: pieces of topics, fetched from their homes for whoever reads there.
+//!
+//! A mirror is the newest part of its home's list, as much as there is memory for. What lies before
+//! that is fetched when somebody reads it, once for all who stand at the same place, and kept for a
+//! while: readers from the beginning follow one another.
+//!
+//! # Guarantee
+//!
+//! Nothing is fetched while a lock is held. So many pieces are fetched at once, and so much memory
+//! is kept for them, at most.
+//!
+//! # Not here
+//!
+//! How a home is asked (`home/`).
+
+use crate::push::Push;
+use crate::refusal::Refusal;
+use crate::store::memory;
+use crate::store::stream::{Begin, Cursor, Place, StreamId};
+use crate::store::view;
+use common::limits::PIECE_SIZE;
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How many pieces are fetched at once.
+const FETCHES_MAX: usize = 8;
+
+/// How long a piece is waited for that others fetch.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// How much memory pieces that were fetched may take, and which share of that for messages.
+const KEPT_SIZE_MAX: u64 = 16 << 20;
+const KEPT_SHARE: u64 = 8;
+
+/// How many of them are kept at least, about.
+const KEPT_COUNT: u64 = 16;
+
+/// Whoever can be asked for what is not here.
+pub(crate) trait Source: Send + Sync {
+    /// Whether the home of a topic is in reach, as far as is known.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not.
+    fn reach(&self, topic: &str) -> Result<(), Refusal>;
+
+    /// Entries of a topic from where `begin` says, about so many bytes of them: at least one,
+    /// unless that is its end.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Trimmed`], [`Refusal::OtherStream`], [`Refusal::PastEnd`], or why the home
+    /// cannot be asked.
+    fn read(
+        &self,
+        topic: &str,
+        stream: StreamId,
+        begin: Begin,
+        size_max: usize,
+    ) -> Result<Piece, Refusal>;
+
+    /// The digest of the messages before a cursor, where the home knows it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Source::read`].
+    fn digest(&self, topic: &str, at: Cursor) -> Result<Option<u32>, Refusal>;
+}
+
+/// Entries of a topic that follow one another.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    /// Where the first one stands.
+    pub(crate) first: u64,
+    pub(crate) entries: Vec<String>,
+}
+
+impl Piece {
+    /// Copies entries from a place on: as [`Push::copy`].
+    pub(super) fn copy(
+        &self,
+        from: Place,
+        end: u64,
+        size_max: usize,
+        out: &mut Vec<u8>,
+        part: fn(&str) -> &str,
+    ) -> Place {
+        let entries = self.from(from.cursor.next).unwrap_or_default();
+        let count = usize::try_from(end.saturating_sub(from.cursor.next)).unwrap_or(usize::MAX);
+        let entries = entries.get(..count).unwrap_or(entries);
+        view::copy(entries, from, size_max, out, part)
+    }
+
+    /// Whether the message at an offset is in it.
+    pub(super) fn has(&self, offset: u64) -> bool {
+        self.from(offset).is_some()
+    }
+
+    /// The entries from an offset on, if that one is among them.
+    fn from(&self, offset: u64) -> Option<&[String]> {
+        let skip = usize::try_from(offset.checked_sub(self.first)?).ok()?;
+        self.entries.get(skip..).filter(|entries| !entries.is_empty())
+    }
+}
+
+/// Pieces that were fetched or are being fetched.
+pub(crate) struct Pieces {
+    /// Nothing where this broker is the home of all topics.
+    source: OnceLock<Box<dyn Source>>,
+    state: Mutex<State>,
+    /// Told when a piece was fetched, or could not be.
+    changed: Condvar,
+    /// How much memory they may take.
+    size_max: u64,
+}
+
+/// Held to look or to note, never across I/O.
+#[derive(Default)]
+struct State {
+    /// The one that was used last comes last. A stream's id is no other topic's.
+    kept: VecDeque<Kept>,
+    /// Memory that they take.
+    size: u64,
+    /// Where somebody fetches from.
+    fetching: Vec<Cursor>,
+    /// Topics of which a piece could not be had that somebody waits for.
+    failed: HashSet<Arc<str>>,
+}
+
+struct Kept {
+    stream: StreamId,
+    piece: Arc<Piece>,
+    size: u64,
+}
+
+impl Pieces {
+    /// None yet, on a broker with so much memory for messages.
+    pub(super) fn new(memory_max: u64) -> Pieces {
+        Pieces {
+            source: OnceLock::new(),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            size_max: KEPT_SIZE_MAX.min(memory_max / KEPT_SHARE),
+        }
+    }
+
+    /// Says who can be asked for what is not here.
+    pub(crate) fn set_source(&self, source: Box<dyn Source>) {
+        // There is one home, or one index, in the life of a broker.
+        let _ = self.source.set(source);
+    }
+
+    /// Who can be asked.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotHere`] where nobody can.
+    pub(super) fn source(&self) -> Result<&dyn Source, Refusal> {
+        self.source.get().map(|source| &**source).ok_or(Refusal::NotHere)
+    }
+
+    /// A piece with the message at a cursor, if one is kept.
+    pub(super) fn find(&self, cursor: Cursor) -> Option<Arc<Piece>> {
+        self.lock().find(cursor)
+    }
+
+    /// A piece with the message at a cursor, fetched if need be.
+    ///
+    /// # Errors
+    ///
+    /// As [`Source::read`].
+    pub(super) fn fetch(&self, topic: &str, cursor: Cursor) -> Result<Arc<Piece>, Refusal> {
+        let deadline = Instant::now() + WAIT_MAX;
+        let mut state = self.lock();
+        loop {
+            if let Some(piece) = state.find(cursor) {
+                return Ok(piece);
+            }
+            if state.fetching.len() < FETCHES_MAX && !state.fetching.contains(&cursor) {
+                break;
+            }
+            let time = deadline.saturating_duration_since(Instant::now());
+            if time.is_zero() {
+                return Err(Refusal::NotHere);
+            }
+            let waited = self.changed.wait_timeout(state, time);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.fetching.push(cursor);
+        drop(state);
+        let _fetching = Fetching(self, cursor);
+        let begin = Begin::Offset(cursor.next);
+        let read = self.source()?.read(topic, cursor.stream, begin, self.piece_size())?;
+        // An answer that does not help would be asked for again and again.
+        if !read.has(cursor.next) {
+            return Err(Refusal::OtherStream);
+        }
+        let piece = Arc::new(read);
+        self.lock().keep(cursor.stream, &piece, self.size_max);
+        Ok(piece)
+    }
+
+    /// How large a piece is, in bytes of text: some are kept however little memory there is.
+    fn piece_size(&self) -> usize {
+        usize::try_from(self.size_max / KEPT_COUNT)
+            .unwrap_or(usize::MAX)
+            .clamp(1 << 12, PIECE_SIZE / 2)
+    }
+
+    /// Notes that somebody waits for a piece of a topic that could not be had.
+    pub(super) fn note_failed(&self, topic: Arc<str>) {
+        self.lock().failed.insert(topic);
+    }
+
+    /// The topics that somebody waits for because a piece could not be had: it is time to try
+    /// again.
+    pub(crate) fn take_failed(&self) -> HashSet<Arc<str>> {
+        std::mem::take(&mut self.lock().failed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // What is kept can be fetched again.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads that go to the home of a topic where a mirror does not hold what is asked for. They may
+/// take as long as that does to answer.
+impl Push {
+    /// Where a reader begins who asks for `begin` and means `stream`: as [`Topics::begin`]. What is
+    /// read there first can be had.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::OtherStream`], [`Refusal::PastEnd`], [`Refusal::Trimmed`], or why the home cannot
+    /// be asked.
+    pub(crate) fn begin(
+        &self,
+        topic: &str,
+        begin: Begin,
+        stream: Option<StreamId>,
+    ) -> Result<Cursor, Refusal> {
+        let cursor = match self.topics.begin(topic, begin, stream) {
+            Err(Refusal::NotHere) => {
+                let stream = self.topics.end(topic).stream;
+                Cursor { stream, next: self.pieces.source()?.read(topic, stream, begin, 1)?.first }
+            }
+            begun => begun?,
+        };
+        let Cursor { stream, next } = cursor;
+        if let Err(Refusal::NotHere) = self.topics.text_size(topic, stream, next, next) {
+            // A piece that is kept is not all that is going to be read.
+            self.pieces.source()?.reach(topic)?;
+            self.pieces.fetch(topic, cursor)?;
+        }
+        Ok(cursor)
+    }
+
+    /// Where a reader goes on that has read messages of this digest before `from`. Whatever list
+    /// it read them from: one that begins with the same messages is the right one.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::OtherDigest`], and as [`Push::begin`].
+    pub(crate) fn resume(
+        &self,
+        topic: &str,
+        from: u64,
+        digest: u32,
+        stream: Option<StreamId>,
+    ) -> Result<Cursor, Refusal> {
+        let end = self.topics.end(topic);
+        if from > end.next {
+            return Err(Refusal::PastEnd { from, next: end.next });
+        }
+        match self.digest(topic, Cursor { next: from, ..end })? {
+            Some(own) if own == digest => self.begin(topic, Begin::Offset(from), None),
+            Some(_) => Err(Refusal::OtherDigest),
+            // Nobody can compare: the id has to do.
+            None => self.begin(topic, Begin::Offset(from), stream),
+        }
+    }
+
+    /// The offset behind the messages from the cursor on that have at least so many bytes of text
+    /// together, or behind fewer where a mirror does not hold them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Push::begin`].
+    pub(crate) fn after_text(&self, topic: &str, from: Cursor, size: u64) -> Result<u64, Refusal> {
+        match self.topics.after_text(topic, from, size) {
+            Err(Refusal::NotHere) => {
+                let piece = self.pieces.fetch(topic, from)?;
+                Ok(piece.first + piece.entries.len() as u64)
+            }
+            after => after,
+        }
+    }
+
+    /// Copies the `part` of entries, as [`Topics::copy`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Push::begin`].
+    pub(crate) fn copy(
+        &self,
+        topic: &str,
+        from: Place,
+        end: u64,
+        size_max: usize,
+        out: &mut Vec<u8>,
+        part: fn(&str) -> &str,
+    ) -> Result<Place, Refusal> {
+        match self.topics.copy(topic, from, end, size_max, out, part) {
+            Err(Refusal::NotHere) => {
+                Ok(self.pieces.fetch(topic, from.cursor)?.copy(from, end, size_max, out, part))
+            }
+            copied => copied.map(|(place, _)| place),
+        }
+    }
+
+    /// The digest of the messages before a cursor, where anybody knows it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Push::begin`].
+    pub(crate) fn digest(&self, topic: &str, at: Cursor) -> Result<Option<u32>, Refusal> {
+        match self.topics.digest(topic, at.stream, at.next) {
+            Err(Refusal::NotHere) => self.pieces.source()?.digest(topic, at),
+            digest => digest,
+        }
+    }
+}
+
+/// A piece that is being fetched, or could not be.
+struct Fetching<'a>(&'a Pieces, Cursor);
+
+impl Drop for Fetching<'_> {
+    fn drop(&mut self) {
+        self.0.lock().fetching.retain(|cursor| *cursor != self.1);
+        self.0.changed.notify_all();
+    }
+}
+
+impl State {
+    fn find(&mut self, cursor: Cursor) -> Option<Arc<Piece>> {
+        let has = |kept: &Kept| kept.stream == cursor.stream && kept.piece.has(cursor.next);
+        let index = self.kept.iter().position(has)?;
+        let found = self.kept.remove(index)?;
+        let piece = Arc::clone(&found.piece);
+        self.kept.push_back(found);
+        Some(piece)
+    }
+
+    /// Keeps a piece, and no more of the others than there may be.
+    fn keep(&mut self, stream: StreamId, piece: &Arc<Piece>, size_max: u64) {
+        let size = piece.entries.iter().map(|entry| memory::entry_size(entry)).sum();
+        self.kept.push_back(Kept { stream, piece: Arc::clone(piece), size });
+        self.size += size;
+        while self.size > size_max
+            && let Some(oldest) = self.kept.pop_front()
+        {
+            self.size -= oldest.size;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::entry;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Barrier};
+    use std::thread;
+
+    /// A home of endless lists of messages that are their offsets, ten to a piece.
+    #[derive(Default)]
+    struct Endless {
+        reads: Arc<AtomicUsize>,
+        /// Whether it can be asked.
+        is_away: bool,
+    }
+
+    impl Source for Endless {
+        fn reach(&self, _: &str) -> Result<(), Refusal> {
+            Ok(())
+        }
+
+        fn read(&self, _: &str, _: StreamId, begin: Begin, _: usize) -> Result<Piece, Refusal> {
+            self.reads.fetch_add(1, Ordering::Relaxed);
+            // So that others come meanwhile.
+            thread::sleep(Duration::from_millis(50));
+            let Begin::Offset(first) = begin else { return Err(Refusal::NotHere) };
+            let entry = |offset: u64| entry::compose(&offset.to_string(), &entry::stamp(7, None));
+            match self.is_away {
+                true => Err(Refusal::OtherStream),
+                false => Ok(Piece { first, entries: (first..first + 10).map(entry).collect() }),
+            }
+        }
+
+        fn digest(&self, _: &str, _: Cursor) -> Result<Option<u32>, Refusal> {
+            Ok(None)
+        }
+    }
+
+    /// Pieces of such a home, with so much room, and how often it was asked.
+    fn pieces(memory_max: u64, is_away: bool) -> (Pieces, Arc<AtomicUsize>) {
+        let (pieces, reads) = (Pieces::new(memory_max), Arc::<AtomicUsize>::default());
+        pieces.set_source(Box::new(Endless { reads: Arc::clone(&reads), is_away }));
+        (pieces, reads)
+    }
+
+    fn fetch(pieces: &Pieces, stream: StreamId, next: u64) -> Result<String, Refusal> {
+        let cursor = Cursor { stream, next };
+        let piece = pieces.fetch("t", cursor)?;
+        let mut out = Vec::new();
+        piece.copy(Place::before(cursor), next + 1, 100, &mut out, entry::message);
+        Ok(String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn a_piece_is_fetched_once_for_all_who_stand_at_its_beginning_or_in_it() {
+        let (pieces, reads) = pieces(1 << 20, false);
+        let (stream, barrier) = (StreamId::random(), Barrier::new(20));
+        thread::scope(|scope| {
+            for _ in 0..20 {
+                scope.spawn(|| {
+                    barrier.wait();
+                    assert_eq!(fetch(&pieces, stream, 0).unwrap(), "0\n");
+                });
+            }
+        });
+        assert_eq!(fetch(&pieces, stream, 9).unwrap(), "9\n");
+        assert_eq!(reads.load(Ordering::Relaxed), 1);
+        assert_eq!(fetch(&pieces, stream, 10).unwrap(), "10\n");
+        assert_eq!(fetch(&pieces, StreamId::random(), 0).unwrap(), "0\n", "of another list");
+        assert_eq!(reads.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn no_more_is_kept_than_there_is_room_for_and_what_was_used_last_stays() {
+        // Room for three pieces.
+        let (pieces, reads) = pieces(3 * 10 * KEPT_SHARE * memory::entry_size("100\n7"), false);
+        let stream = StreamId::random();
+        for (next, count) in [(0, 1), (10, 2), (20, 3), (5, 3), (30, 4), (0, 4), (10, 5)] {
+            fetch(&pieces, stream, next).unwrap();
+            assert_eq!(reads.load(Ordering::Relaxed), count, "{next}");
+        }
+    }
+
+    #[test]
+    fn whoever_waits_for_a_piece_that_cannot_be_had_is_told() {
+        let (pieces, _) = pieces(1 << 20, true);
+        let stream = StreamId::random();
+        thread::scope(|scope| {
+            for _ in 0..10 {
+                scope.spawn(|| assert!(fetch(&pieces, stream, 3).is_err()));
+            }
+        });
+        pieces.note_failed("t".into());
+        assert_eq!(pieces.take_failed().len(), 1);
+        assert!(pieces.take_failed().is_empty());
+    }
+}
