@@ -262,3 +262,21 @@ fn a_token_is_shown_only_what_it_may_do() {
     }
     assert_quiet(&mut browser);
 }
+
+#[test]
+fn lasting_subscriptions_are_shown_with_how_far_they_are_behind() {
+    let Some(mut browser) = Browser::start() else { return };
+    let system = System::start();
+    system.publish("t", "one");
+    let mut raw = Raw::connect(&system.address());
+    raw.send(r#"{"command":"subscribe","topic":"t","subscriber":"ann"}"#);
+    assert!(raw.line().contains("Subscribed"));
+    system.publish_batch("t", ["two", "three"].into_iter());
+    browser.go(&page(&system));
+    browser.wait_until("facts.innerText.includes('ann in t: 2 behind, connected')");
+    drop(raw);
+    browser.wait_until("facts.innerText.includes('ann in t: 2 behind, away for')");
+    browser.click("#facts a");
+    browser.wait_until("behind.textContent === '1 lasting subscription, at most 2 behind'");
+    assert_quiet(&mut browser);
+}
