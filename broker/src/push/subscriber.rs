@@ -14,6 +14,7 @@ use crate::store::stream::Cursor;
 use common::limits::{ANSWER_TIMEOUT, allowance};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
 /// A subscriber; its subscriptions end when it is dropped, those with a name outlive it.
@@ -37,8 +38,10 @@ impl Subscriber {
         self.send(answers, true)
     }
 
-    /// The same where the last answer goes on: no message comes before its rest.
+    /// The same where the last answer goes on: no message comes before its rest. Others get the
+    /// processor first: with hundreds of long answers, a publisher would wait behind all of them.
     pub(crate) fn answer_in_part(&self, answers: &mut Vec<u8>) -> bool {
+        thread::yield_now();
         self.send(answers, false)
     }
 

@@ -34,6 +34,7 @@ use common::json;
 use common::limits::{BODY_SIZE_MAX, LOOK_INTERVAL};
 use std::mem;
 use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
 /// Serves a connection on which the first bytes of a request arrived at `begun`.
@@ -409,6 +410,11 @@ impl<'a> Door<'a> {
     /// large steps, minutes apart where the client is slow: so what counts is what its
     /// system has acknowledged.
     fn send(&mut self) -> Result<(), End> {
+        if self.answers.size() >= ANSWERS_SIZE {
+            // Others get the processor first: with hundreds of long answers, a publisher would wait
+            // behind all of them.
+            thread::yield_now();
+        }
         let Door { connection, broker, answers, .. } = self;
         let mut rest = answers.bytes();
         let mut deadline = ProgressDeadline::new(broker.timeouts.answer);
