@@ -13,33 +13,18 @@
 
 use crate::refusal::Refusal;
 use common::http::parse;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpStream};
 use std::sync::Arc;
 
 mod guesses;
 mod tokens;
 
+pub(crate) use guesses::Client;
 pub(crate) use tokens::{Grant, Right, Tokens};
 pub use tokens::{Token, TokenError};
 
 /// The origin that stands for all.
 const ANY: &str = "*";
-
-/// Who shows a token.
-pub(crate) struct Client {
-    pub(crate) address: IpAddr,
-    /// Whether this connection has shown a right one before.
-    is_known: bool,
-}
-
-impl Client {
-    /// The client of a connection.
-    pub(crate) fn of(stream: &TcpStream) -> Client {
-        // One that has left already is nobody.
-        let address = stream.peer_addr().map_or(Ipv4Addr::UNSPECIFIED.into(), |it| it.ip());
-        Client { address, is_known: false }
-    }
-}
 
 /// The rules of one broker.
 #[derive(Debug, Clone, Default)]

@@ -7,7 +7,7 @@
 //! connection only.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// How many wrong tokens may come at once: more than people and their scripts mistype.
@@ -18,6 +18,22 @@ pub(super) const STEP: Duration = Duration::from_millis(200);
 
 /// How many addresses are remembered.
 const ADDRESSES_MAX: usize = 4096;
+
+/// Who shows a token.
+pub(crate) struct Client {
+    pub(crate) address: IpAddr,
+    /// Whether this connection has shown a right one before.
+    pub(super) is_known: bool,
+}
+
+impl Client {
+    /// The client of a connection.
+    pub(crate) fn of(stream: &TcpStream) -> Client {
+        // One that has left already is nobody.
+        let address = stream.peer_addr().map_or(Ipv4Addr::UNSPECIFIED.into(), |it| it.ip());
+        Client { address, is_known: false }
+    }
+}
 
 /// When each address will have waited for all its wrong tokens.
 #[derive(Default)]

@@ -10,8 +10,7 @@
 //! that changes is read again within seconds; connections whose token was removed or changed are
 //! ended. A file that cannot be used changes nothing: it never opens the broker.
 
-use crate::access::Client;
-use crate::access::guesses::Guesses;
+use crate::access::guesses::{Client, Guesses};
 use crate::refusal::Refusal;
 use common::pattern::Pattern;
 use std::collections::HashSet;
