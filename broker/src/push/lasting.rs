@@ -382,7 +382,7 @@ impl Name {
 
 /// Memory that a position takes.
 fn size(name: &str, topic: &str) -> u64 {
-    memory::publisher_size(name) + topic.len() as u64
+    memory::subscription_size(name, topic)
 }
 
 /// A position that the journal takes, and when its subscriber was last seen.

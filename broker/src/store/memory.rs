@@ -15,6 +15,10 @@ const TOPIC_SIZE: u64 = 512;
 /// Bytes that a numbered publisher costs in a topic.
 const PUBLISHER_SIZE: u64 = 192;
 
+/// Bytes that a lasting subscription costs, also in what is known of the journal: as measured with
+/// 50,000 names of one topic (480), and with as many topics of ten names (1,050).
+const SUBSCRIPTION_SIZE: u64 = 640;
+
 /// The account of a broker's memory for messages.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Memory {
@@ -77,6 +81,11 @@ pub(crate) fn topic_size(name: &str) -> u64 {
 /// Bytes that a numbered publisher costs in a topic, beside its runs.
 pub(crate) fn publisher_size(name: &str) -> u64 {
     allocation_size(name.len()) + PUBLISHER_SIZE
+}
+
+/// Bytes that a lasting subscription costs.
+pub(crate) fn subscription_size(name: &str, topic: &str) -> u64 {
+    allocation_size(name.len()) + 2 * allocation_size(topic.len()) + SUBSCRIPTION_SIZE
 }
 
 /// What the allocator hands out for `size` bytes: a header more, in steps of 16, at least 32.
