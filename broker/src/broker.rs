@@ -91,6 +91,10 @@ impl Broker {
         entry::check_topic(topic)?;
         let created = self.homes.create(topic);
         self.log.note("created", topic, &created);
+        if created.is_ok() {
+            // A pattern may choose it.
+            self.push.announce(topic);
+        }
         created
     }
 

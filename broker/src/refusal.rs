@@ -52,6 +52,8 @@ pub(crate) enum Refusal {
     NotSubscribed(String),
     /// This subscriber has no lasting subscription, or none to this topic.
     NoSubscriber(String),
+    /// The same of a pattern.
+    NotFollowed(String),
     /// No such command.
     UnknownCommand,
     /// A line of text is no command: what was expected.
@@ -107,6 +109,8 @@ pub(crate) enum Refusal {
     TooManyGuesses,
     /// The token is good, but not for this.
     Forbidden { right: &'static str },
+    /// A connection follows as many patterns as it may.
+    TooManyPatterns { who: &'static str, max: usize },
     /// There are as many subscriptions as there may be, or as a connection may have.
     TooManySubscriptions { who: &'static str, subscriptions_max: usize },
     /// There are as many connections as there may be.
@@ -195,6 +199,9 @@ impl Refusal {
                 (if *is_away { 503 } else { 404 }, "Topic not found".into())
             }
             Refusal::Away(topic) => (503, format!("Topic '{topic}' not found: its home is away")),
+            Refusal::NotFollowed(pattern) => {
+                (404, format!("Not subscribed to pattern '{pattern}'"))
+            }
             Refusal::NotSubscribed(topic) => (404, format!("Not subscribed to topic '{topic}'")),
             Refusal::NoSubscriber(name) => {
                 (404, format!("'{name}' has no such lasting subscription"))
@@ -296,6 +303,9 @@ impl Refusal {
             }
             Refusal::Forbidden { right } => {
                 (403, format!("this token may not do this: it needs the right '{right}'"))
+            }
+            Refusal::TooManyPatterns { who, max } => {
+                (503, format!("{who} may have {max} patterns: try again when others have ended"))
             }
             Refusal::TooManySubscriptions { who, subscriptions_max } => (
                 503,

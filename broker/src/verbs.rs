@@ -75,7 +75,7 @@ pub struct Call {
     location: Location,
     json: bool,
     verb: Verb,
-    /// The topic or the subscriber; empty where the verb is about none.
+    /// The topic, the subscriber or the pattern; empty where the verb is about none.
     name: String,
     /// Of the topic, as JSON; empty where none were given.
     bounds: String,
@@ -109,6 +109,7 @@ impl Call {
         };
         let name = match (what, rest) {
             ("", []) => String::new(),
+            ("", [pattern]) if verb == Verb::Topics => pattern.clone(),
             (_, []) => return wrong(format!("{word} needs the name of a {what}")),
             ("", [other, ..]) | (_, [_, other, ..]) => return unexpected(other),
             (_, [name]) => name.clone(),
@@ -149,7 +150,11 @@ impl Call {
     pub(crate) fn make(&self) -> Result<(), client::Error> {
         let target = format!("/topics/{}", percent::encode(&self.name));
         match self.verb {
-            Verb::Topics => self.show("GET", "/topics", "", &TOPIC),
+            Verb::Topics if self.name.is_empty() => self.show("GET", "/topics", "", &TOPIC),
+            Verb::Topics => {
+                let pattern = percent::encode(&self.name);
+                self.show("GET", &format!("/topics?pattern={pattern}"), "", &TOPIC)
+            }
             Verb::Create => {
                 let status = self.request("PUT", &target, &self.bounds, |_| Ok(()))?;
                 flags::print(if status == 201 { "created" } else { "was there already" });

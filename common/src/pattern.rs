@@ -33,13 +33,13 @@ use crate::limits::TOPIC_NAME_SIZE_MAX;
 use std::fmt;
 
 /// A pattern.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Pattern {
     text: String,
     parts: Vec<Part>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Part {
     Byte(u8),
     /// Any bytes of one level.

@@ -4,6 +4,7 @@ use crate::print::Print;
 use common::client::Start;
 use common::flags::{Arguments, Error, Program, is_word};
 use common::location::Location;
+use common::pattern::Pattern;
 use std::path::PathBuf;
 
 /// The subscriber's flags and help.
@@ -40,12 +41,13 @@ impl Config {
     /// What is wrong with them.
     pub fn from(arguments: &Arguments) -> Result<Config, Error> {
         let print_flag = PRINT_FLAGS.iter().find(|flag| arguments.has(flag));
-        if let (false, Some(flag)) = (arguments.has("topic"), print_flag) {
+        let prints = arguments.has("topic") || arguments.has("pattern");
+        if let (false, Some(flag)) = (prints, print_flag) {
             return Err(Error::combination(format!("--{flag} needs --topic=<topic>")));
         }
         let form = match arguments.ordinary() {
-            [] if arguments.has("topic") => Form::Print(print(arguments)?),
-            [unexpected, ..] if arguments.has("topic") => {
+            [] if prints => Form::Print(print(arguments)?),
+            [unexpected, ..] if prints => {
                 return Err(Error::unexpected(unexpected));
             }
             [] => Form::Keep,
@@ -82,8 +84,13 @@ fn print(arguments: &Arguments) -> Result<Print, Error> {
         }
         topics.push(topic.to_owned());
     }
+    let patterns: Vec<String> = arguments.values("pattern").map(str::to_owned).collect();
+    if let Some(wrong) = patterns.iter().find(|text| Pattern::new(text).is_none()) {
+        return Err(Error::combination(format!("{wrong:?} is no pattern: 1 to 255 bytes")));
+    }
     Ok(Print {
         topics,
+        patterns,
         start,
         count: arguments.number("count")?,
         output: arguments.value("output").filter(|file| *file != "-").map(PathBuf::from),
@@ -118,6 +125,7 @@ mod tests {
         };
         let expected = Print {
             topics: vec!["t".to_owned()],
+            patterns: Vec::new(),
             start: Start::Offset(0),
             count: Some(2),
             output: None,
@@ -129,8 +137,14 @@ mod tests {
         assert_eq!(print(&["--topic=t", "--since=1h"]).start, Start::Since("1h".to_owned()));
         let two = print(&["--topic=t", "--topic", "u", "--json"]);
         assert!(two.is_json && two.start == Start::Now && two.topics == ["t", "u"]);
+        let both = print(&["--pattern=a/*", "--pattern=b", "--topic=t", "--last=1"]);
+        assert_eq!(
+            (both.topics, both.patterns),
+            (vec!["t".into()], vec!["a/*".into(), "b".into()])
+        );
         for arguments in [
-            &["--topic=t", "--from=-1"][..],
+            &["--pattern="][..],
+            &["--topic=t", "--from=-1"],
             &["--topic=t", "--from=1", "--last=1"],
             &["--topic=t", "--topic=t"],
             &["--topic=t", "--json", "--time"],

@@ -1,4 +1,4 @@
-//! `subscriber --topic`: prints messages as lines.
+//! `subscriber --topic` and `--pattern`: prints messages as lines.
 //!
 //! # Guarantee
 //!
@@ -32,6 +32,8 @@ const LIST_SIZE_MAX: usize = 4 << 20;
 pub struct Print {
     /// The topics' names.
     pub topics: Vec<String>,
+    /// Patterns that choose topics too.
+    pub patterns: Vec<String>,
     /// The first message of each.
     pub start: Start,
     /// How many messages; `None` for all that ever come.
@@ -95,6 +97,9 @@ impl Print {
     }
 
     fn subscribe(&self, broker: &Broker, subscriber: &mut Subscriber) -> Result<(), Error> {
+        for pattern in &self.patterns {
+            subscriber.subscribe_pattern(pattern, self.start.clone())?;
+        }
         for topic in &self.topics {
             subscriber.subscribe(topic, self.start.clone())?;
             if subscriber.cursor(topic).is_none() {
@@ -121,7 +126,7 @@ impl Print {
             line.extend_from_slice(plain_date(*time).as_bytes());
             line.push(b'\t');
         }
-        if self.topics.len() > 1 {
+        if self.topics.len() > 1 || !self.patterns.is_empty() {
             line.extend_from_slice(topic.as_bytes());
             line.push(b'\t');
         }
@@ -166,6 +171,7 @@ mod tests {
     fn line(topics: &[&str], is_json: bool, has_time: bool, is_terminal: bool) -> String {
         let print = Print {
             topics: topics.iter().map(|&topic| topic.to_owned()).collect(),
+            patterns: Vec::new(),
             start: Start::Now,
             count: None,
             output: None,

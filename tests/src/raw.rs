@@ -265,6 +265,21 @@ impl Raw {
         String::from_utf8(line.to_vec()).expect("the line is UTF-8")
     }
 
+    /// Whether a line comes before the other side ends the connection.
+    ///
+    /// # Panics
+    ///
+    /// When the connection is reset.
+    #[track_caller]
+    pub fn has_line(&mut self) -> bool {
+        while !self.buffer.contains(&b'\n') {
+            if !self.fill() {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Waits until the other side ends the connection, and fails if it says anything before.
     ///
     /// # Panics

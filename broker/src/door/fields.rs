@@ -8,6 +8,7 @@ use crate::store::entry;
 use crate::store::stream::Begin;
 use common::clock;
 use common::json::Value;
+use common::pattern::Pattern;
 
 /// A field of an object, which may not stand there twice.
 pub(super) fn field<'a, 'b>(
@@ -37,6 +38,22 @@ pub(super) fn topic<'a>(object: &'a Value<'_>, key: &str) -> Result<&'a str, Ref
     let topic = required_text(object, key)?;
     entry::check_topic(topic)?;
     Ok(topic)
+}
+
+/// The pattern that a command gives, if it gives one. It goes in place of a topic.
+pub(super) fn pattern(object: &Value<'_>) -> Result<Option<Pattern>, Refusal> {
+    match text(object, "pattern")? {
+        Some(_) if field(object, "topic")?.is_some() => {
+            Err(Refusal::field("pattern", "excludes 'topic'"))
+        }
+        text => text.map(as_pattern).transpose(),
+    }
+}
+
+/// This text as a pattern.
+pub(super) fn as_pattern(text: &str) -> Result<Pattern, Refusal> {
+    let wrong = || Refusal::field("pattern", "is not 1 to 255 bytes without control characters");
+    Pattern::new(text).ok_or_else(wrong)
 }
 
 /// A field that holds a whole number, if it is there.

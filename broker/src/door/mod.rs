@@ -5,11 +5,13 @@
 
 mod authentication;
 mod bounds;
+mod chosen;
 mod commands;
 mod fields;
 pub(crate) mod http;
 mod json;
 mod publish;
+mod summary;
 mod text;
 
 use crate::broker::Broker;

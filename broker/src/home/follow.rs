@@ -241,6 +241,8 @@ impl Mirrors {
         if topics.end(topic).next == begin.offset {
             topics.home_begins(topic, first, begin.text);
         }
+        // A pattern may choose it.
+        self.push.announce(topic);
         if self.following.set(topic, Phase::Behind(end)).is_some() {
             self.following.reached(topic, topics.end(topic));
         }

@@ -277,6 +277,16 @@ impl Index {
         self.lock().here()
     }
 
+    /// Up to `count` topics whose homes are there, in the order of their names, behind one of them.
+    pub(crate) fn list(&self, behind: &str, count: usize) -> Vec<(String, Address)> {
+        let state = self.lock();
+        let behind = (Bound::Excluded(behind), Bound::Unbounded);
+        let listings = state.topics.range::<str, _>(behind);
+        let is_here = |home: &Address| state.peers.get(home).is_some_and(Peer::is_here);
+        let here = listings.filter(|(_, listing)| is_here(&listing.home));
+        here.take(count).map(|(topic, listing)| (topic.clone(), listing.home.clone())).collect()
+    }
+
     /// How many peers are there, or are still expected: a peer that comes back to a restarted
     /// index says so.
     pub(crate) fn count(&self) -> usize {

@@ -52,6 +52,7 @@ use crate::store::change::Upto;
 use crate::store::retention::BoundsChange;
 use crate::store::stream::{Begin, Cursor, StreamId};
 use broker::BrokerHome;
+use common::pattern::Pattern;
 use index::Address;
 use mirrors::Mirrors;
 use peers::Peers;
@@ -64,6 +65,9 @@ use std::time::{Duration, Instant};
 
 /// How long homes and the index may take, all together, before a client is answered without them.
 const HOME_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// How often others are asked for topics that came into being.
+const LOOK_OUT_TIME: Duration = Duration::from_secs(1);
 
 /// How a broker finds the homes of topics, and works with them.
 pub(crate) struct Homes {
@@ -133,7 +137,7 @@ impl Homes {
             // There are no more of them than there may be topics.
             let _ = mirrors.ask_for(&topic);
         }
-        Ok(Homes::with(push, Others::Hub(mirrors)))
+        Homes::elsewhere(Others::Hub(mirrors), push)
     }
 
     /// Topics live at peers; the index at `HOST:PORT` tells at which. This one is reached at `own`.
@@ -151,12 +155,14 @@ impl Homes {
         let peers = Arc::new(Peers::new(index, own, identity, data, Arc::clone(&push)));
         let registered = Arc::clone(&peers);
         thread::Builder::new().spawn(move || registered.run())?;
-        Ok(Homes::with(push, Others::Peers(peers)))
+        Homes::elsewhere(Others::Peers(peers), push)
     }
 
-    fn with(push: Arc<Push>, others: Others) -> Homes {
+    fn elsewhere(others: Others, push: Arc<Push>) -> io::Result<Homes> {
+        let (looked_at, pushed) = (others.clone(), Arc::clone(&push));
+        thread::Builder::new().spawn(move || looked_at.look_out(&pushed))?;
         push.pieces.set_source(Box::new(others.clone()));
-        Homes { push, others }
+        Ok(Homes { push, others })
     }
 
     /// Appends a batch at the homes of its topics.
@@ -237,6 +243,32 @@ impl Homes {
         }
     }
 
+    /// Sees to it that all topics can be read here whose names match.
+    ///
+    /// # Errors
+    ///
+    /// As [`Homes::prepare`]; also where nobody can be asked which topics there are.
+    pub(crate) fn prepare_all(&self, pattern: &Pattern) -> Result<(), Refusal> {
+        let deadline = deadline();
+        let topics = self.others.ask_for_all(pattern, deadline)?;
+        topics.iter().try_for_each(|(topic, mirrors)| mirrors.serve(topic, deadline))
+    }
+
+    /// The names of all topics that match, wherever their home is.
+    ///
+    /// # Errors
+    ///
+    /// Nobody can be asked.
+    pub(crate) fn names(&self, pattern: &Pattern) -> Result<Vec<String>, Refusal> {
+        match &self.others {
+            Others::Hub(mirrors) => mirrors.home.names(pattern, deadline()),
+            Others::None | Others::Peers(_) => {
+                let topics = self.push.chosen(|topic| pattern.matches(topic));
+                Ok(topics.into_iter().map(|(topic, _)| topic).collect())
+            }
+        }
+    }
+
     /// The broker that a publish goes to, where that is not this one.
     pub(crate) fn forwards_to(&self, topic: &str) -> Option<String> {
         match &self.others {
@@ -291,6 +323,37 @@ impl Others {
             Others::None => Ok(None),
             Others::Hub(mirrors) => Ok(Some(Arc::clone(mirrors))),
             Others::Peers(peers) => peers.home(topic, deadline),
+        }
+    }
+
+    /// Follows all topics that match and whose home is elsewhere.
+    fn ask_for_all(
+        &self,
+        pattern: &Pattern,
+        deadline: Instant,
+    ) -> Result<Vec<(String, Arc<Mirrors>)>, Refusal> {
+        let topics = match self {
+            Others::None => Vec::new(),
+            Others::Hub(mirrors) => {
+                let names = mirrors.home.names(pattern, deadline);
+                let names = names.map_err(|refusal| mirrors.for_clients(refusal))?;
+                names.into_iter().map(|name| (name, Arc::clone(mirrors))).collect()
+            }
+            Others::Peers(peers) => peers.matching(pattern, deadline)?,
+        };
+        topics.iter().try_for_each(|(topic, mirrors)| mirrors.ask_for(topic))?;
+        Ok(topics)
+    }
+
+    /// Looks for topics that come into being elsewhere and that somebody here follows by pattern,
+    /// for ever. They are followed from their first message, whenever they are found.
+    fn look_out(&self, push: &Push) -> ! {
+        loop {
+            thread::sleep(LOOK_OUT_TIME);
+            for pattern in push.patterns.standing() {
+                // Whoever cannot be asked now is asked again.
+                let _ = self.ask_for_all(&pattern, deadline());
+            }
         }
     }
 }

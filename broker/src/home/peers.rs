@@ -17,6 +17,7 @@ use crate::store::admission::Receipt;
 use crate::store::batch::Batch;
 use crate::store::memory;
 use common::flags;
+use common::pattern::Pattern;
 use common::retry::Pauses;
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
@@ -178,6 +179,23 @@ impl Peers {
             }
             (Err(refusal), _) => Err(refusal),
         }
+    }
+
+    /// The mirrors of all topics elsewhere that match, as the index lists them.
+    pub(super) fn matching(
+        &self,
+        pattern: &Pattern,
+        deadline: Instant,
+    ) -> Result<Vec<(String, Arc<Mirrors>)>, Refusal> {
+        let homes = self.index.homes_of(pattern, deadline)?.into_iter();
+        let elsewhere = homes.filter(|(topic, address)| {
+            *address != self.index.own && !self.push.topics.is_own(topic)
+        });
+        let find = |(topic, address): (String, Address)| {
+            let mirrors = self.at(&topic, address)?;
+            Ok((topic, mirrors))
+        };
+        elsewhere.map(find).collect()
     }
 
     /// Asks the index for the home of a topic. An index that this peer has not told its topics may

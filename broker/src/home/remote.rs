@@ -10,6 +10,7 @@ use crate::store::batch::Publish;
 use crate::store::change::Upto;
 use crate::store::retention::BoundsChange;
 use crate::store::stream::{Begin, Cursor, StreamId};
+use common::pattern::Pattern;
 use std::time::{Duration, Instant};
 
 /// A system that is the home of topics.
@@ -75,6 +76,16 @@ pub(super) trait RemoteHome: Send + Sync {
     ///
     /// As [`RemoteHome::read`].
     fn digest(&self, topic: &str, at: Cursor, deadline: Instant) -> Result<Option<u32>, Refusal>;
+
+    /// The names of all topics that match.
+    ///
+    /// # Errors
+    ///
+    /// Why nobody can tell.
+    fn names(&self, _pattern: &Pattern, _deadline: Instant) -> Result<Vec<String>, Refusal> {
+        let text = "this broker's home does not tell which topics match a pattern".to_owned();
+        Err(Refusal::Home { status: 501, text })
+    }
 
     /// Asks for topics from the ends of their mirrors on. The answers are events. Where there is
     /// no connection, nothing is asked: see [`Event::Connected`].

@@ -1,15 +1,19 @@
 //! The formats of pushed messages, one for each kind of subscriber.
 
 use crate::store::entry::{self, Entry};
-use crate::store::stream::{Cursor, Place};
+use crate::store::stream::{Cursor, Place, StreamId};
 use common::http::chunked;
 use common::json::Json;
+use common::limits::EVENT_ID_SIZE_MAX;
 use common::{bytes, clock, json};
 use std::io::Write;
 
 /// A part of a message after which it is looked at how much has come together: each byte may become
 /// six.
 const SLICE_SIZE: usize = 4 << 10;
+
+/// How soon the client of an event stream is to come back, in milliseconds.
+const RETRY_MILLISECONDS: u64 = 1000;
 
 /// What a subscriber reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,17 +42,17 @@ pub(crate) enum Format {
 /// The rest of an event's id: the cursors in all topics of the stream but the event's own.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct OtherCursors {
-    /// Those of the topics before it, each with a comma behind it.
-    pub(crate) before: String,
-    /// Those of the topics after it, each with a comma before it.
-    pub(crate) after: String,
+    /// Each with a comma before it.
+    pub(crate) text: String,
+    /// They are more than an id may hold: then events have none.
+    pub(crate) are_too_long: bool,
 }
 
 impl OtherCursors {
     /// Whether the subscriber follows no other topic: then all that stand at the same offset get
     /// the same bytes.
     pub(crate) fn are_none(&self) -> bool {
-        self.before.is_empty() && self.after.is_empty()
+        self.text.is_empty() && !self.are_too_long
     }
 }
 
@@ -199,9 +203,9 @@ impl Format {
             }
             Format::Event | Format::ChunkedEvent => {
                 write_stamp(out, json::Charset::Utf8, entry);
-                let OtherCursors { before, after } = others;
                 let next = Cursor { next: cursor.next + 1, ..cursor };
-                let _ = write!(out, "}}\nid: {before}{next}{after}\n\n");
+                out.extend_from_slice(b"}\n");
+                write_id(out, next, others);
             }
         }
     }
@@ -244,6 +248,32 @@ impl Format {
         }
     }
 
+    /// What an event stream begins with: when to come back after it has ended, and where to
+    /// go on if that is before the first event.
+    pub(crate) fn start(self, cursors: &OtherCursors) -> Vec<u8> {
+        // A client comes back with an id only if it was given one.
+        let nothing = Cursor { stream: StreamId::NONE, next: 0 }.to_string();
+        let id = cursors.text.get(1..).unwrap_or(&nothing);
+        let mut start = format!("retry: {RETRY_MILLISECONDS}\nid: {id}\n\n").into_bytes();
+        self.frame(&mut start);
+        if cursors.are_too_long {
+            start.append(&mut self.without_ids());
+        }
+        start
+    }
+
+    /// Says that events have no ids from now on. The empty one makes clients forget the last.
+    pub(crate) fn without_ids(self) -> Vec<u8> {
+        let text = format!(
+            "event: unresumable\ndata: {{\"message\":\"an id that names all topics would be longer \
+             than {EVENT_ID_SIZE_MAX} bytes: events have none from now on; a stream with \
+             subscriber=NAME can be resumed\"}}\nid:\n\n"
+        );
+        let mut event = text.into_bytes();
+        self.frame(&mut event);
+        event
+    }
+
     /// Writes that the subscriber goes on at `cursor`, and why it is not the next message. Channels
     /// promise nothing and are told nothing.
     pub(crate) fn encode_jump(
@@ -257,6 +287,7 @@ impl Format {
         // Writing to a vector cannot fail.
         let Cursor { stream, next } = cursor;
         let event = match jump {
+            Jump::Subscribed => "subscribed",
             Jump::Reset => "reset",
             Jump::Trimmed => "trimmed",
         };
@@ -276,17 +307,31 @@ impl Format {
             Format::Event | Format::ChunkedEvent => {
                 let _ = write!(out, "event: {event}\ndata: {{\"topic\":");
                 json::write_string(out, topic);
-                let _ = write!(out, ",\"next\":{next},\"stream\":\"{stream}\"}}");
-                let OtherCursors { before, after } = others;
-                let _ = write!(out, "\nid: {before}{cursor}{after}\n\n");
+                let _ = writeln!(out, ",\"next\":{next},\"stream\":\"{stream}\"}}");
+                match jump {
+                    // A stream without this cursor goes on at the beginning as well.
+                    Jump::Subscribed => out.push(b'\n'),
+                    Jump::Reset | Jump::Trimmed => write_id(out, cursor, others),
+                }
             }
         }
     }
 }
 
+/// Writes the id and the end of an event.
+fn write_id(out: &mut Vec<u8>, own: Cursor, others: &OtherCursors) {
+    // Writing to a vector cannot fail.
+    let _ = match others.are_too_long {
+        true => writeln!(out),
+        false => write!(out, "id: {own}{}\n\n", others.text),
+    };
+}
+
 /// Why a subscriber goes on elsewhere than behind the last message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Jump {
+    /// A pattern chose the topic.
+    Subscribed,
     /// The topic is another list now.
     Reset,
     /// What it needed next was let go.
@@ -304,7 +349,6 @@ fn write_stamp(out: &mut Vec<u8>, charset: json::Charset, entry: Entry<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::stream::StreamId;
 
     fn encoded(format: Format) -> String {
         encoded_from(7, format)
@@ -312,7 +356,7 @@ mod tests {
 
     fn encoded_from(next: u64, format: Format) -> String {
         let from = Cursor { next, stream: StreamId::NONE };
-        let others = OtherCursors { before: "1@a,".into(), after: ",2@b".into() };
+        let others = OtherCursors { text: ",1@a,2@b".into(), are_too_long: false };
         let mut out = Vec::new();
         let text = "h\u{e9}\"\n0 ann\n\n86400000\n";
         let end = format.encode("t\u{e9}", text, Place::before(from), &others, 1000, &mut out);
@@ -390,7 +434,7 @@ mod tests {
         );
         assert!(encoded(Format::Event).starts_with(
             "data: {\"topic\":\"t\u{e9}\",\"offset\":7,\"message\":\"h\u{e9}\\\"\",\"time\":0,\
-             \"publisher\":\"ann\"}\nid: 1@a,8@0000000000000000,2@b\n\n"
+             \"publisher\":\"ann\"}\nid: 8@0000000000000000,1@a,2@b\n\n"
         ));
     }
 

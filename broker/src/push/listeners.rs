@@ -87,16 +87,22 @@ impl Listeners {
         name: Option<&str>,
     ) -> Option<Format> {
         let (index, format) = session.unsubscribe(topic, name)?;
-        self.remove(topic, &Listener::Session(Arc::clone(session), index));
+        self.end(topic, session.number, index);
         Some(format)
     }
 
+    /// Removes a session from a topic, where it is for a subscription with this index.
+    pub(super) fn end(&self, topic: &str, session: u64, index: usize) {
+        let is = |session_: &Session, index_| session_.number == session && index_ == index;
+        self.remove(topic, |it| matches!(it, Listener::Session(it, at) if is(it, *at)));
+    }
+
     /// Removes a listener from a topic.
-    pub(crate) fn remove(&self, topic: &str, listener: &Listener) {
+    fn remove(&self, topic: &str, is: impl Fn(&Listener) -> bool) {
         let mut topics = lock(&self.topics);
         let Some(listeners) = topics.get_mut(topic) else { return };
         let listeners = Arc::make_mut(listeners);
-        if let Some(index) = listeners.iter().position(|other| other.is(listener)) {
+        if let Some(index) = listeners.iter().position(is) {
             // The order in which listeners are told promises nothing.
             listeners.swap_remove(index);
             self.count.fetch_sub(1, Ordering::SeqCst);
@@ -148,18 +154,6 @@ impl Listeners {
     }
 }
 
-impl Listener {
-    fn is(&self, other: &Listener) -> bool {
-        match (self, other) {
-            (Listener::Session(one, index), Listener::Session(other, other_index)) => {
-                Arc::ptr_eq(one, other) && index == other_index
-            }
-            (Listener::Waiter(one), Listener::Waiter(other)) => Arc::ptr_eq(one, other),
-            _ => false,
-        }
-    }
-}
-
 impl Waiter {
     /// Wakes the thread that waits, or makes its next wait short.
     pub(super) fn wake(&self) {
@@ -185,7 +179,8 @@ impl Waiting<'_> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.listeners.remove(&self.topic, &Listener::Waiter(Arc::clone(&self.waiter)));
+        let is_own = |waiter: &Arc<Waiter>| Arc::ptr_eq(waiter, &self.waiter);
+        self.listeners.remove(&self.topic, |it| matches!(it, Listener::Waiter(it) if is_own(it)));
     }
 }
 
@@ -279,10 +274,10 @@ mod tests {
             for index in [0, 1] {
                 listeners.add(&"a".into(), at(index));
             }
-            listeners.remove("a", &at(ended));
+            listeners.end("a", session.number, ended);
             let left = listeners.of("a").unwrap();
-            assert!(matches!(&left[..], [one] if one.is(&at(1 - ended))));
-            listeners.remove("a", &at(1 - ended));
+            assert!(matches!(&left[..], [Listener::Session(_, at)] if *at == 1 - ended));
+            listeners.end("a", session.number, 1 - ended);
         }
         assert!(listeners.is_empty());
     }

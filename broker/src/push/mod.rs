@@ -9,7 +9,7 @@
 //!
 //! Modules in reading order:
 //!
-//! - `listeners`: who waits for which topic
+//! - `listeners`: who waits for which topic; `patterns`: and who for topics that are to come
 //! - `subscriber`: what a connection follows; `lasting`: subscriptions that outlive a connection
 //! - `session`: the one writer of a socket, and what it has to write; `subscriptions`: its topics
 //! - `pass`: what a thread that writes to many sessions shares among them; `format`: the bytes
@@ -23,6 +23,7 @@ pub(crate) mod format;
 mod lasting;
 mod listeners;
 mod pass;
+pub(crate) mod patterns;
 pub(crate) mod pieces;
 pub(crate) mod range;
 mod session;
@@ -35,23 +36,28 @@ use crate::log::Log;
 use crate::metrics::Counter;
 use crate::refusal::Refusal;
 use crate::store::batch::Batch;
-use crate::store::stream::{Cursor, Extent};
+use crate::store::stream::{Cursor, Extent, StreamId};
 use crate::store::topics::Topics;
 use catch_up::CatchUp;
 use common::clock;
 use lasting::{Begun, Keep};
 use listeners::{Listener, Listeners};
 use pass::{Announcements, DeliveryPass};
+use patterns::{Interest, Patterns};
 use pieces::Pieces;
-use session::Progress;
+use session::{Progress, Session};
 use std::collections::HashSet;
 use std::iter;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+use subscriptions::{Subscription, Subscriptions};
 
 /// How long a publisher's thread delivers before it leaves the rest to others.
 const DELIVERY_TIME: Duration = Duration::from_millis(10);
+
+/// How many topics are looked at under one lock.
+const LISTED_AT_ONCE: usize = 128;
 
 /// How often acknowledgements of lasting subscriptions are kept on disk.
 const KEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -67,6 +73,7 @@ pub(crate) struct Push {
     pub(crate) topics: Topics,
     pub(crate) lasting: Arc<LastingSubscriptions>,
     pub(crate) listeners: Listeners,
+    pub(crate) patterns: Patterns,
     announcements: Announcements,
     catch_up: CatchUp,
     /// What mirrors do not hold.
@@ -93,6 +100,7 @@ impl Push {
             pieces,
             lasting,
             listeners: Listeners::default(),
+            patterns: Patterns::default(),
             announcements: Announcements::default(),
             catch_up: CatchUp::new(threads_max),
             delivered: Counter::default(),
@@ -114,13 +122,13 @@ impl Push {
     /// First tells all of everything, then writes: so a session is written to once for all of its
     /// topics.
     fn announce_all<'t>(self: &Arc<Push>, topics: impl Iterator<Item = &'t str>) {
+        // Those whose writer this thread is.
+        let mut sessions = self.follow_created();
         if self.listeners.is_empty() {
             return;
         }
         let announced = self.announcements.begin();
         let mut told = HashSet::new();
-        // Those whose writer this thread is.
-        let mut sessions = Vec::new();
         for topic in topics.filter(|topic| told.insert(*topic)) {
             let Some(listeners) = self.listeners.of(topic) else { continue };
             for listener in listeners.iter() {
@@ -144,11 +152,86 @@ impl Push {
         }
     }
 
+    /// Has topics that came into being followed by pattern. Gives the sessions whose writer the
+    /// caller is.
+    fn follow_created(self: &Arc<Push>) -> Vec<Arc<Session>> {
+        let created = self.topics.take_created();
+        if created.is_empty() {
+            return Vec::new();
+        }
+        let followers = self.patterns.lock();
+        let (mut begun, mut sessions) = (Vec::new(), Vec::new());
+        for (topic, stream) in created {
+            for (session, interest) in followers.choosing(&topic) {
+                if self.listeners.check_room(0, 1).is_err() {
+                    // It is told when it comes back.
+                    session.close();
+                    continue;
+                }
+                let Interest { format, name, .. } = interest.clone();
+                let begin = Cursor { stream, next: 0 };
+                let topic = self.listeners.name(&topic);
+                let subscription =
+                    Subscription::new(topic, begin, format, name.clone()).by_pattern();
+                let added = self.subscribe(session, [subscription], |_| Vec::new());
+                begun.extend(
+                    added.into_iter().map(|it| (it, Arc::clone(session), name.clone(), begin)),
+                );
+            }
+        }
+        drop(followers);
+        for ((index, topic), session, name, begin) in begun {
+            if let Some(name) = name
+                && self.lasting.holder(&name).is_none_or(|holder| holder == session.number)
+            {
+                // Where it is not stored, a crash may repeat some.
+                let _ = self.lasting(&name, &topic, begin, session.number);
+            }
+            if session.notify(index, u64::MAX) {
+                sessions.push(session);
+            }
+        }
+        sessions
+    }
+
+    /// Adds subscriptions of a session, and what is said before their messages. Gives those that
+    /// are new with their indexes: they are to be told that there may be messages.
+    fn subscribe(
+        &self,
+        session: &Arc<Session>,
+        subscriptions: impl IntoIterator<Item = Subscription>,
+        confirm: impl FnOnce(&mut Subscriptions) -> Vec<u8>,
+    ) -> Vec<(usize, Arc<str>)> {
+        let added = session.subscribe(subscriptions, confirm);
+        for (index, topic) in &added {
+            self.listeners.add(topic, Listener::Session(Arc::clone(session), *index));
+        }
+        added
+    }
+
+    /// The topics that are there and that are chosen, and their lists.
+    pub(crate) fn chosen(&self, is_chosen: impl Fn(&str) -> bool) -> Vec<(String, StreamId)> {
+        let (mut chosen, mut behind) = (Vec::new(), String::new());
+        loop {
+            let topics = self.topics.list(&behind, LISTED_AT_ONCE);
+            let is_last = topics.len() < LISTED_AT_ONCE;
+            for (topic, summary) in topics {
+                behind.clone_from(&topic);
+                if is_chosen(&topic) {
+                    chosen.push((topic, summary.stream));
+                }
+            }
+            if is_last {
+                return chosen;
+            }
+        }
+    }
+
     /// A pass over sessions that takes at most so long.
     fn pass(&self, time: Option<Duration>) -> DeliveryPass<'_> {
         let deadline = time.map(|time| Instant::now() + time);
-        let Push { topics, pieces, announcements, lasting, delivered, .. } = self;
-        DeliveryPass::new(topics, pieces, announcements, lasting, delivered, deadline)
+        let Push { topics, pieces, announcements, listeners, lasting, delivered, .. } = self;
+        DeliveryPass::new(topics, pieces, announcements, listeners, lasting, delivered, deadline)
     }
 
     /// Begins a lasting subscription at `begin`, or goes on with it: where. The session has the
@@ -276,7 +359,6 @@ mod tests {
     use crate::store::journal::tests::full_at;
     use crate::store::memory::Memory;
     use crate::store::replay::Replayed;
-    use crate::store::stream::StreamId;
 
     /// Topics whose disk is full at these writes.
     fn push(writes: &[usize]) -> Arc<Push> {

@@ -4,6 +4,7 @@
 use crate::metrics::Counter;
 use crate::push::format::{Format, Jump, OtherCursors};
 use crate::push::lasting::LastingSubscriptions;
+use crate::push::listeners::Listeners;
 use crate::push::pieces::{self, Pieces};
 use crate::push::subscriptions::Subscription;
 use crate::refusal::Refusal;
@@ -46,6 +47,7 @@ pub(super) struct DeliveryPass<'a> {
     /// Topics of which it could not be fetched.
     given_up: Vec<Arc<str>>,
     announcements: &'a Announcements,
+    listeners: &'a Listeners,
     pub(super) lasting: &'a LastingSubscriptions,
     /// Messages that were written to sessions.
     pub(super) delivered: &'a Counter,
@@ -90,6 +92,7 @@ impl<'a> DeliveryPass<'a> {
         topics: &'a Topics,
         pieces: &'a Pieces,
         announcements: &'a Announcements,
+        listeners: &'a Listeners,
         lasting: &'a LastingSubscriptions,
         delivered: &'a Counter,
         deadline: Option<Instant>,
@@ -101,6 +104,7 @@ impl<'a> DeliveryPass<'a> {
             missing: None,
             given_up: Vec::new(),
             announcements,
+            listeners,
             lasting,
             delivered,
             deadline,
@@ -109,6 +113,11 @@ impl<'a> DeliveryPass<'a> {
             kept_size: 0,
             text: Vec::new(),
         }
+    }
+
+    /// Has a session no longer told of topics that are gone.
+    pub(super) fn end(&self, session: u64, ended: &[(Arc<str>, usize)]) {
+        ended.iter().for_each(|(topic, index)| self.listeners.end(topic, session, *index));
     }
 
     /// The same for several sessions, which may get the same bytes.
@@ -159,7 +168,8 @@ impl<'a> DeliveryPass<'a> {
     ) -> Result<Option<Piece>, Unread> {
         let topic = &Arc::clone(&subscription.topic);
         let format = subscription.format;
-        let mut shared = self.is_shared && others.are_none() && !subscription.lost;
+        let is_untold = subscription.is_untold;
+        let mut shared = self.is_shared && others.are_none() && !subscription.lost && !is_untold;
         if shared
             && let Some((from, piece)) =
                 self.kept.get(format as usize).and_then(|kept| kept.get(topic))
@@ -172,6 +182,9 @@ impl<'a> DeliveryPass<'a> {
         let mut bytes = Vec::new();
         self.text.clear();
         let before = subscription.place.cursor;
+        if is_untold {
+            format.encode_jump(Jump::Subscribed, topic, before, others, &mut bytes);
+        }
         let mut from = subscription.place;
         // Of one that has ended, the rest of the message that it is in.
         let last = if subscription.has_ended { before.next + 1 } else { u64::MAX };
@@ -211,6 +224,7 @@ impl<'a> DeliveryPass<'a> {
             shared = false;
             format.encode_jump(Jump::Trimmed, topic, cursor, others, &mut bytes);
         }
+        subscription.is_untold = false;
         // Characters were copied whole.
         let text = std::str::from_utf8(&self.text).unwrap_or_default();
         let end = format.encode(topic, text, from, others, ENCODED_SIZE, &mut bytes);
@@ -344,7 +358,7 @@ mod tests {
         for topic in ["u", "v"] {
             let waiting = Cursor { next: 0, stream: StreamId::NONE };
             let subscription = Subscription::new(topic.into(), waiting, Format::Text, None);
-            let added = session.subscribe([subscription], &mut Vec::new());
+            let added = session.subscribe([subscription], |_| Vec::new());
             session.begin(added.iter().map(|(index, _)| *index));
             publish_to(&push, topic, "one");
         }

@@ -12,11 +12,12 @@
 
 use crate::activity::{Activity, Role};
 use crate::push::format::Format;
-use crate::push::pass::{DeliveryPass, Piece, Unread};
+use crate::push::pass::{DeliveryPass, Unread};
 use crate::push::subscriptions::{Subscription, Subscriptions};
 use crate::store::stream::Cursor;
 use common::limits::ENCODED_SIZE;
 use std::io::{ErrorKind, Write};
+use std::mem;
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -71,6 +72,8 @@ struct State {
     /// between them.
     is_answering: bool,
     subscriptions: Subscriptions,
+    /// Subscriptions that ended with their topics, and that listeners are still told for.
+    ended: Vec<(Arc<str>, usize)>,
 }
 
 /// Bytes on their way to one socket.
@@ -86,12 +89,12 @@ struct Unsent {
 
 impl Unsent {
     /// Adds messages. The first that come are shared with other sessions, until more follow.
-    fn add(&mut self, piece: Piece) {
-        self.count += piece.count;
+    fn add(&mut self, bytes: &Arc<Vec<u8>>, count: u64) {
+        self.count += count;
         if self.bytes.is_empty() {
-            self.bytes = piece.bytes;
+            self.bytes = Arc::clone(bytes);
         } else {
-            Arc::make_mut(&mut self.bytes).extend_from_slice(&piece.bytes);
+            Arc::make_mut(&mut self.bytes).extend_from_slice(bytes);
         }
     }
 }
@@ -146,20 +149,22 @@ impl Session {
         state.begin_writing()
     }
 
-    /// Adds subscriptions, where a topic has none yet, and answers that go out before their first
-    /// message. Gives them with their indexes; they are not read before they are told of messages.
-    pub(crate) fn subscribe(
+    /// Adds subscriptions, where a topic has none yet, and what `confirm` says, which goes out
+    /// before their first message. Gives them with their indexes; they are not read before they are
+    /// told of messages.
+    pub(super) fn subscribe(
         &self,
         subscriptions: impl IntoIterator<Item = Subscription>,
-        answers: &mut Vec<u8>,
+        confirm: impl FnOnce(&mut Subscriptions) -> Vec<u8>,
     ) -> Vec<(usize, Arc<str>)> {
         let mut state = self.lock();
-        state.outbox.append(answers);
         let add = |subscription: Subscription| {
             let topic = Arc::clone(&subscription.topic);
             Some((state.subscriptions.add(subscription)?, topic))
         };
         let added: Vec<_> = subscriptions.into_iter().filter_map(add).collect();
+        let mut answer = confirm(&mut state.subscriptions);
+        state.outbox.append(&mut answer);
         if !added.is_empty() {
             self.activity.set_role(Role::Subscriber);
         }
@@ -199,9 +204,17 @@ impl Session {
         Some((index, format))
     }
 
-    /// The topics subscribed to.
-    pub(crate) fn topics(&self) -> Vec<Arc<str>> {
-        self.lock().subscriptions.topics()
+    /// Notes whether the client asks for a topic itself. Gives what was noted.
+    pub(super) fn set_asked(&self, topic: &str, is_asked: bool) -> bool {
+        let mut state = self.lock();
+        let index = state.subscriptions.find(topic).map(|(index, _)| index);
+        let found = index.and_then(|index| state.subscriptions.get_mut(index));
+        found.is_some_and(|it| mem::replace(&mut it.is_asked, is_asked))
+    }
+
+    /// The topics of those subscriptions.
+    pub(crate) fn topics(&self, which: impl Fn(&Subscription) -> bool) -> Vec<Arc<str>> {
+        self.lock().subscriptions.topics(which)
     }
 
     /// Leaves a note for the client, behind what is being written. Waits for nobody. True when the
@@ -229,6 +242,16 @@ impl Session {
         loop {
             let mut state = self.lock();
             let next = state.next(pass);
+            let ended = mem::take(&mut state.ended);
+            if !ended.is_empty() {
+                drop(state);
+                pass.end(self.number, &ended);
+                if next.is_none() {
+                    // Something may have been noted meanwhile for the writer.
+                    continue;
+                }
+                state = self.lock();
+            }
             let missing = pass.missing.take();
             let Some(mut unsent) = next else {
                 if let Some((topic, cursor)) = missing.filter(|_| !state.closed) {
@@ -372,7 +395,7 @@ impl State {
             return Some(unsent);
         }
         if !self.outbox.is_empty() && !self.subscriptions.are_inside() {
-            let bytes = Arc::new(std::mem::take(&mut self.outbox));
+            let bytes = Arc::new(mem::take(&mut self.outbox));
             return Some(Unsent { bytes, written: 0, count: 0, receipts: Vec::new() });
         }
         let mut gathered = Unsent::default();
@@ -420,21 +443,38 @@ impl State {
         pass: &mut DeliveryPass<'_>,
         gathered: &mut Unsent,
     ) -> Result<(), Unread> {
-        let others = self.subscriptions.other_cursors(index);
+        let others = self.subscriptions.other_cursors(Some(index));
         let Some(subscription) = self.subscriptions.get_mut(index) else { return Ok(()) };
-        let Some(piece) = pass.read(subscription, &others)? else { return Ok(()) };
-        if let Some(name) = &subscription.name
-            && subscription.format == Format::Text
-        {
-            let topic = Arc::clone(&subscription.topic);
-            gathered.receipts.push((Arc::clone(name), topic, piece.end.cursor));
+        if others.are_too_long && subscription.name.is_some() {
+            // Whoever comes back with the last id acknowledges it, and ids are short again.
+            return Err(Unread::BrokenOff);
         }
-        self.subscriptions.passed(index, piece.end);
-        // A piece that was read for another session may be older than the last announcement.
-        if piece.more || piece.announced < announced {
-            self.subscriptions.note(index, announced);
+        let read = pass.read(subscription, &others)?;
+        let is_gone = subscription.lost && !subscription.is_asked;
+        let topic = Arc::clone(&subscription.topic);
+        if let Some(piece) = read {
+            subscription.has_moved |= piece.count > 0;
+            if let Some(name) = &subscription.name
+                && subscription.format == Format::Text
+            {
+                let receipt = (Arc::clone(name), Arc::clone(&topic), piece.end.cursor);
+                gathered.receipts.push(receipt);
+            }
+            let format = subscription.format;
+            if others.are_too_long && !mem::replace(&mut self.subscriptions.are_without_ids, true) {
+                gathered.add(&Arc::new(format.without_ids()), 0);
+            }
+            gathered.add(&piece.bytes, piece.count);
+            self.subscriptions.passed(index, piece.end);
+            // A piece that was read for another session may be older than the last announcement.
+            if piece.more || piece.announced < announced {
+                self.subscriptions.note(index, announced);
+            }
         }
-        gathered.add(piece);
+        if is_gone {
+            self.subscriptions.remove(index);
+            self.ended.push((topic, index));
+        }
         Ok(())
     }
 }

@@ -9,6 +9,7 @@
 
 use crate::push::format::{Format, OtherCursors};
 use crate::store::stream::{Cursor, Place};
+use common::limits::{EVENT_ID_SIZE_MAX, EVENT_PLACE_SIZE_MAX};
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write;
 use std::sync::Arc;
@@ -22,6 +23,12 @@ pub(crate) struct Subscription {
     pub(crate) format: Format,
     /// The lasting subscription that this one goes on with.
     pub(crate) name: Option<Arc<str>>,
+    /// Whether the client asked for the topic itself; else a pattern of its chose it.
+    pub(crate) is_asked: bool,
+    /// Whether the client is still to be told that the topic is subscribed to.
+    pub(crate) is_untold: bool,
+    /// Whether the client was sent messages of it.
+    pub(crate) has_moved: bool,
     /// The topic was deleted under the subscriber, who was not told of a new list yet.
     pub(crate) lost: bool,
     /// It was ended inside a message, whose rest still has to be sent.
@@ -32,7 +39,7 @@ pub(crate) struct Subscription {
 }
 
 impl Subscription {
-    /// A subscription that goes on at `cursor`.
+    /// A subscription that goes on at `cursor`, which the client asked for.
     pub(crate) fn new(
         topic: Arc<str>,
         cursor: Cursor,
@@ -44,11 +51,19 @@ impl Subscription {
             place: Place::before(cursor),
             format,
             name,
+            is_asked: true,
+            is_untold: false,
+            has_moved: false,
             lost: false,
             has_ended: false,
             announced: 0,
             ready: false,
         }
+    }
+
+    /// The same, chosen by a pattern.
+    pub(crate) fn by_pattern(self) -> Subscription {
+        Subscription { is_asked: false, is_untold: true, ..self }
     }
 }
 
@@ -61,28 +76,27 @@ pub(super) struct Subscriptions {
     gaps: Vec<usize>,
     /// The index of each topic's.
     topics: HashMap<Arc<str>, usize>,
-    /// Those that may have new messages. Invariant: exactly those whose `ready` is set.
+    /// Those that may have new messages. Invariant: all whose `ready` is set. The index of one that
+    /// was removed may stand there too: to look for it would take long where there are many.
     ready: VecDeque<usize>,
     /// The one of which a message was sent in part: nothing comes before its rest.
     inside: Option<usize>,
-    /// Those of an event stream, in the order in which its ids name their topics.
-    order: Vec<usize>,
+    /// Events have no ids any more: one would have been too long.
+    pub(super) are_without_ids: bool,
 }
 
 impl Subscriptions {
     /// Adds a subscription, unless the topic has one. Gives its index. It is not read before it is
     /// noted.
     pub(super) fn add(&mut self, subscription: Subscription) -> Option<usize> {
-        if self.topics.contains_key(&subscription.topic) {
+        if let Some(known) = self.topics.get(&subscription.topic) {
+            self.get_mut(*known)?.is_asked |= subscription.is_asked;
             return None;
         }
         let index = self.gaps.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
         });
-        if subscription.format.is_event() {
-            self.order.push(index);
-        }
         self.topics.insert(Arc::clone(&subscription.topic), index);
         *self.slots.get_mut(index)? = Some(subscription);
         Some(index)
@@ -100,8 +114,6 @@ impl Subscriptions {
         (removed.has_ended, removed.ready) = (true, false);
         let topic = Arc::clone(&removed.topic);
         self.topics.remove(&topic);
-        self.ready.retain(|ready| *ready != index);
-        self.order.retain(|other| *other != index);
         if self.inside != Some(index) {
             self.free(index);
         }
@@ -133,9 +145,10 @@ impl Subscriptions {
         self.topics.len()
     }
 
-    /// The topics subscribed to.
-    pub(super) fn topics(&self) -> Vec<Arc<str>> {
-        self.topics.keys().cloned().collect()
+    /// The topics of those subscriptions.
+    pub(super) fn topics(&self, which: impl Fn(&Subscription) -> bool) -> Vec<Arc<str>> {
+        let all = self.slots.iter().flatten();
+        all.filter(|it| !it.has_ended && which(it)).map(|it| Arc::clone(&it.topic)).collect()
     }
 
     /// Notes that a subscription may have the messages of this announcement.
@@ -161,7 +174,7 @@ impl Subscriptions {
         }
         loop {
             let index = self.ready.pop_front()?;
-            if let Some(subscription) = self.get_mut(index) {
+            if let Some(subscription) = self.get_mut(index).filter(|it| it.ready) {
                 subscription.ready = false;
                 return Some((index, std::mem::take(&mut subscription.announced)));
             }
@@ -177,21 +190,36 @@ impl Subscriptions {
         self.slots.get_mut(index)?.as_mut()
     }
 
-    /// What the ids of an event stream say before and after this subscription's own cursor.
-    pub(super) fn other_cursors(&self, index: usize) -> OtherCursors {
+    /// What an event stream begins with. One with a name goes on where the name stands; its ids
+    /// may be long at most later.
+    pub(super) fn start(&mut self, format: Format) -> Vec<u8> {
+        let cursors = self.other_cursors(None);
+        self.are_without_ids = cursors.are_too_long;
+        format.start(&cursors)
+    }
+
+    /// What ids of an event stream say beside the cursor of this subscription. A stream with a name
+    /// begins where the name stands: its ids leave out where nothing came since.
+    pub(super) fn other_cursors(&self, index: Option<usize>) -> OtherCursors {
         let mut others = OtherCursors::default();
-        let mut passed = false;
-        for &other in &self.order {
-            let Some(subscription) = self.get(other) else { continue };
+        if index.and_then(|index| self.get(index)).is_some_and(|it| !it.format.is_event()) {
+            return others;
+        }
+        let are_named = |(at, it): &(usize, &Subscription)| {
+            Some(*at) != index && !it.has_ended && (it.name.is_none() || it.has_moved)
+        };
+        let all = self.slots.iter().enumerate().filter_map(|(at, it)| Some((at, it.as_ref()?)));
+        others.are_too_long = self.are_without_ids;
+        for (_, subscription) in all.filter(are_named) {
+            if others.are_too_long {
+                break;
+            }
             // Writing to a string cannot fail.
-            let _ = if other == index {
-                passed = true;
-                Ok(())
-            } else if passed {
-                write!(others.after, ",{}", subscription.place.cursor)
-            } else {
-                write!(others.before, "{},", subscription.place.cursor)
-            };
+            let _ = write!(others.text, ",{}", subscription.place.cursor);
+            others.are_too_long = others.text.len() + EVENT_PLACE_SIZE_MAX > EVENT_ID_SIZE_MAX;
+        }
+        if others.are_too_long {
+            others.text.clear();
         }
         others
     }
@@ -234,7 +262,10 @@ mod tests {
         let place = subscriptions.get_mut(a).unwrap().place;
         subscriptions.passed(a, Place { inside: 7, ..place });
         subscriptions.remove(a);
-        assert!(subscriptions.find("a").is_none() && !subscriptions.topics().contains(&"a".into()));
+        assert!(
+            subscriptions.find("a").is_none()
+                && !subscriptions.topics(|_| true).contains(&"a".into())
+        );
         assert_eq!(subscriptions.take_ready(), Some((a, 0)), "before all others");
         assert_ne!(add(&mut subscriptions, "a", Format::Topic), a);
         subscriptions.passed(a, place);
@@ -267,16 +298,29 @@ mod tests {
     }
 
     #[test]
-    fn an_event_names_the_cursors_in_the_order_of_the_topics() {
+    fn an_event_names_the_cursors_in_all_topics_while_they_fit() {
         let mut subscriptions = Subscriptions::default();
         let [a, b, c] = ["a", "b", "c"].map(|topic| add(&mut subscriptions, topic, Format::Event));
         let others = |subscriptions: &Subscriptions, index| {
-            let OtherCursors { before, after } = subscriptions.other_cursors(index);
-            (before.replace("@0000000000000000", ""), after.replace("@0000000000000000", ""))
+            let others = subscriptions.other_cursors(index);
+            (others.text.replace("@0000000000000000", ""), others.are_too_long)
         };
-        assert_eq!(others(&subscriptions, b), ("0,".to_owned(), ",2".to_owned()));
-        assert_eq!(others(&subscriptions, a), (String::new(), ",1,2".to_owned()));
+        assert_eq!(others(&subscriptions, Some(b)), (",0,2".to_owned(), false));
+        assert_eq!(others(&subscriptions, None), (",0,1,2".to_owned(), false));
         subscriptions.remove(a);
-        assert_eq!(others(&subscriptions, c), ("1,".to_owned(), String::new()));
+        assert_eq!(others(&subscriptions, Some(c)), (",1".to_owned(), false));
+        let mut count = 0;
+        let own = loop {
+            let own = add(&mut subscriptions, &count.to_string(), Format::Event);
+            let (text, is_too_long) = others(&subscriptions, Some(own));
+            assert_eq!(text.is_empty(), is_too_long);
+            if is_too_long {
+                break own;
+            }
+            count += 1;
+        };
+        assert!((250..350).contains(&count), "{count} topics");
+        subscriptions.remove(b);
+        assert!(!others(&subscriptions, Some(own)).1, "it fits again");
     }
 }

@@ -33,6 +33,8 @@ pub(crate) struct Admission {
     pub(crate) durable: bool,
     /// Ends what goes with a topic that was deleted, and gives the memory that it took.
     pub(crate) on_delete: Option<OnDelete>,
+    /// Topics that were created, where somebody wants to know it.
+    pub(crate) created: Option<Vec<String>>,
 }
 
 /// What else there is to do when a topic is deleted. The locks of the store are held.
@@ -64,8 +66,8 @@ impl Receipt {
 impl Admission {
     /// Nothing yet.
     pub(crate) fn new(memory: Memory) -> Admission {
-        let (topics, limits, trimmed, durable, on_delete) = Default::default();
-        Admission { topics, memory, limits, trimmed, durable, on_delete }
+        let (topics, limits, trimmed, durable, on_delete, created) = Default::default();
+        Admission { topics, memory, limits, trimmed, durable, on_delete, created }
     }
 
     /// Takes a new topic into the account, whether there is room for it or not.
@@ -94,6 +96,9 @@ impl Admission {
         }
         self.memory.check(memory::topic_size(topic))?;
         self.begin(topic, stream, mirror);
+        if let Some(created) = &mut self.created {
+            created.push(topic.to_owned());
+        }
         Ok(())
     }
 

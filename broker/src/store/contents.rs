@@ -13,6 +13,7 @@ use crate::store::view::TopicView;
 use std::collections::HashMap;
 use std::ops::Bound;
 use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 /// Lock order: `admission`, then `lists`. Both are held to copy or to push.
@@ -24,18 +25,22 @@ pub(crate) struct Contents {
     admission: Mutex<Admission>,
     /// Messages of each topic, oldest first.
     lists: Mutex<HashMap<String, Vec<String>>>,
+    /// Whether there may be topics that were created: to look takes no lock where there are none.
+    has_created: AtomicBool,
 }
 
 impl Contents {
     /// What was kept before.
     pub(crate) fn new(admission: Admission, lists: Lists) -> Contents {
-        Contents { admission: Mutex::new(admission), lists: Mutex::new(lists) }
+        let has_created = AtomicBool::default();
+        Contents { admission: Mutex::new(admission), lists: Mutex::new(lists), has_created }
     }
 
     /// Accepts or refuses a change, and puts what is accepted into the frame.
     pub(crate) fn accept(&self, change: &mut dyn Change, frame: &mut Frame) {
         let mut admission = lock(&self.admission);
         change.accept(&mut admission, &lock(&self.lists), Some(frame));
+        self.note_created(&admission);
     }
 
     /// Makes visible what was accepted.
@@ -57,9 +62,48 @@ impl Contents {
         let mut admission = lock(&self.admission);
         let mut lists = lock(&self.lists);
         change.accept(&mut admission, &lists, None);
+        self.note_created(&admission);
         let garbage = change.apply(&mut admission, &mut lists);
         drop((admission, lists));
         drop(garbage);
+    }
+
+    fn note_created(&self, admission: &Admission) {
+        if admission.created.as_ref().is_some_and(|created| !created.is_empty()) {
+            self.has_created.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Notes topics from now on that are created, or no longer.
+    pub(crate) fn watch(&self, is_watched: bool) {
+        let mut admission = lock(&self.admission);
+        let created = admission.created.take();
+        admission.created = is_watched.then(|| created.unwrap_or_default());
+    }
+
+    /// The topics that were created since the last call, and are there for readers. What is still
+    /// being written comes later: whoever had it written calls this once more.
+    pub(crate) fn take_created(&self) -> Vec<(String, StreamId)> {
+        if !self.has_created.load(Ordering::SeqCst) {
+            return Vec::new();
+        }
+        self.has_created.store(false, Ordering::SeqCst);
+        let mut admission = lock(&self.admission);
+        let lists = lock(&self.lists);
+        let mut there = Vec::new();
+        let Admission { topics, created: Some(created), .. } = &mut *admission else {
+            return there;
+        };
+        created.retain(|topic| {
+            let Some(state) = topics.get(topic) else { return false };
+            let is_there = lists.contains_key(topic);
+            if is_there {
+                there.push((topic.clone(), state.stream));
+            }
+            !is_there
+        });
+        self.note_created(&admission);
+        there
     }
 
     /// Looks at what is known beside the lists, accepted changes included.

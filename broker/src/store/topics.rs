@@ -263,6 +263,16 @@ impl Topics {
         })
     }
 
+    /// Notes topics from now on that come into being, or no longer.
+    pub(crate) fn watch(&self, is_watched: bool) {
+        self.contents.watch(is_watched);
+    }
+
+    /// The topics that came into being since the last call, and their lists.
+    pub(crate) fn take_created(&self) -> Vec<(String, StreamId)> {
+        self.contents.take_created()
+    }
+
     /// Whether this broker is the home of a topic.
     pub(crate) fn is_own(&self, topic: &str) -> bool {
         self.state_is(topic, |state| !state.mirror)

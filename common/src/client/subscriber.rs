@@ -8,6 +8,7 @@ use super::link::Link;
 use super::session::Session;
 use super::subscriptions::{Start, Subscriptions};
 use crate::http::client;
+use crate::pattern::Pattern;
 use crate::retry::{self, Failure};
 use crate::stream::{Cursor, StreamId};
 use std::collections::VecDeque;
@@ -109,6 +110,39 @@ impl Subscriber {
         let result = self.repeat(Subscriber::wait);
         if result.is_err() {
             self.subscriptions.remove(topic);
+        }
+        result
+    }
+
+    /// Subscribes to all topics whose names match a pattern: to those that are there from `start`
+    /// on, to those that come into being later from their first message. With [`Start::Offset`],
+    /// a topic that does not reach so far begins at its end. A topic that is subscribed to already
+    /// goes on as it was.
+    ///
+    /// ```no_run
+    /// use common::client::{Broker, Start, Subscriber};
+    ///
+    /// let mut subscriber = Subscriber::new(Broker::at("127.0.0.1:9000"));
+    /// subscriber.subscribe_pattern("sensors/*/temperature", Start::Now)?;
+    /// for event in subscriber {
+    ///     println!("{:?}", event?);
+    /// }
+    /// # Ok::<(), common::client::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] with code 400 where it is no pattern, or `start` is a cursor; [`Error`].
+    pub fn subscribe_pattern(&mut self, pattern: &str, start: Start) -> Result<(), Error> {
+        let found = Pattern::new(pattern).filter(|_| !matches!(start, Start::Cursor(_)));
+        let Some(found) = found else {
+            let refusal = Refusal::new(400, "it is no pattern, or begins at a cursor of one topic");
+            return Err(self.link.broker().refused(pattern, refusal));
+        };
+        self.subscriptions.follow(found.clone(), start);
+        let result = self.repeat(Subscriber::wait);
+        if result.is_err() {
+            self.subscriptions.forget(&found);
         }
         result
     }

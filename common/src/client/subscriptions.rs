@@ -15,6 +15,7 @@ use super::event::{Event, Message, Pushed};
 use super::link::{INVALID, invalid};
 use crate::crc32::Crc32;
 use crate::json::{self, Object, Value};
+use crate::pattern::Pattern;
 use crate::retry::Failure;
 use crate::stream::{Cursor, StreamId};
 use std::collections::{HashMap, VecDeque};
@@ -48,6 +49,7 @@ pub enum Start {
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     topics: HashMap<Arc<str>, Subscription>,
+    patterns: Vec<Followed>,
     /// What was asked on the present connection and not answered yet.
     asked: VecDeque<Asked>,
     /// Commands that are to be sent.
@@ -73,10 +75,20 @@ struct Subscription {
     has_begun: bool,
 }
 
+/// A pattern that chooses topics.
+#[derive(Debug)]
+struct Followed {
+    pattern: Pattern,
+    start: Start,
+    /// Whether the broker has confirmed it: what is not known by now came into being since.
+    has_begun: bool,
+}
+
 /// What an answer is about.
 #[derive(Debug)]
 enum Asked {
     Subscribe(Arc<str>),
+    Follow(String),
     /// Something of which only matters that it was answered.
     Other,
 }
@@ -87,7 +99,7 @@ pub(super) type Fault = Failure<Trouble, (Arc<str>, Refusal)>;
 
 impl Subscriptions {
     pub(super) fn is_empty(&self) -> bool {
-        self.topics.is_empty()
+        self.topics.is_empty() && self.patterns.is_empty()
     }
 
     pub(super) fn has(&self, topic: &str) -> bool {
@@ -125,6 +137,19 @@ impl Subscriptions {
         self.ask_for(topic);
     }
 
+    /// Adds a pattern, unless it is there, and asks for the topics that it chooses.
+    pub(super) fn follow(&mut self, pattern: Pattern, start: Start) {
+        if self.patterns.iter().all(|followed| followed.pattern != pattern) {
+            self.patterns.push(Followed { pattern, start, has_begun: false });
+            self.ask_for_pattern(self.patterns.len() - 1);
+        }
+    }
+
+    /// Removes a pattern that the broker did not accept.
+    pub(super) fn forget(&mut self, pattern: &Pattern) {
+        self.patterns.retain(|followed| followed.pattern != *pattern);
+    }
+
     /// Removes a topic.
     pub(super) fn remove(&mut self, topic: &str) {
         self.topics.remove(topic);
@@ -149,6 +174,24 @@ impl Subscriptions {
         self.commands.clear();
         let topics: Vec<_> = self.topics.keys().cloned().collect();
         topics.into_iter().for_each(|topic| self.ask_for(topic));
+        // Behind the topics that are known, which go on where they were.
+        (0..self.patterns.len()).for_each(|index| self.ask_for_pattern(index));
+    }
+
+    fn ask_for_pattern(&mut self, index: usize) {
+        let Some(Followed { pattern, start, has_begun }) = self.patterns.get(index) else { return };
+        let pattern = pattern.to_string();
+        let mut command = Object::new(&mut self.commands);
+        command.field("command", "subscribe").field("pattern", &pattern);
+        match start {
+            _ if *has_begun => command.field("from", 0_u64),
+            start => start.write(&mut command),
+        };
+        if let Start::Name(name) = start {
+            command.field("subscriber", name);
+        }
+        command.end_line();
+        self.asked.push_back(Asked::Follow(pattern));
     }
 
     /// Whether something was asked that was not answered yet.
@@ -172,10 +215,7 @@ impl Subscriptions {
             // A broker that knows the name knows where to go on. One that has forgotten it would
             // begin at the end, and leave out what was published since it was started again.
             (Some(_), Some(_), _) => command.field("from", 0_u64),
-            (_, None, Start::Offset(offset)) => command.field("from", *offset),
-            (_, None, Start::Last(count)) => command.raw("from", format!("-{count}").as_bytes()),
-            (_, None, Start::Since(time)) => command.field("since", time),
-            (_, None, Start::Now | Start::Cursor(_) | Start::Name(_)) => &mut command,
+            (_, None, start) => start.write(&mut command),
         };
         match (name, digest) {
             (Some(name), _) => command.field("subscriber", name),
@@ -199,8 +239,11 @@ impl Subscriptions {
         if event.as_str() == Some("message") {
             return Ok(self.pushed(Pushed::of(&value).ok_or(INVALID)?)?);
         }
-        // What was unsubscribed from may still be on its way.
         let topic = value.get("topic").and_then(Value::as_str).ok_or(INVALID)?;
+        if event.as_str() == Some("subscribed") {
+            return Ok(self.chosen(topic, place(&value).ok_or(INVALID)?));
+        }
+        // What was unsubscribed from may still be on its way.
         let Some(subscription) = self.topics.get_mut(topic) else { return Ok(None) };
         match event.as_str() {
             // The topic is another list now, which goes on at this place.
@@ -247,9 +290,42 @@ impl Subscriptions {
         })))
     }
 
+    /// A pattern chooses a topic, which begins at this place.
+    fn chosen(&mut self, topic: &str, place: Cursor) -> Option<Event> {
+        if let Some(known) = self.topics.get_mut(topic) {
+            let is_another = known.cursor.is_some_and(|own| own.stream != place.stream);
+            known.begin_at(place);
+            return is_another.then(|| known.reset());
+        }
+        let followed = self.patterns.iter().find(|it| it.pattern.matches(topic))?;
+        let name = match &followed.start {
+            Start::Name(name) => Some(name.clone()),
+            _ => None,
+        };
+        let (topic, start): (Arc<str>, _) = (topic.into(), Start::Offset(place.next));
+        let (key, digest) = (Arc::clone(&topic), None);
+        let mut subscription =
+            Subscription { topic, name, start, cursor: None, digest, has_begun: true };
+        subscription.begin_at(place);
+        self.topics.insert(key, subscription);
+        None
+    }
+
     fn answered(&mut self, answer: Result<Value<'_>, Refusal>) -> Result<Option<Event>, Fault> {
         match (self.asked.pop_front().ok_or(INVALID)?, answer) {
             (Asked::Other, _) => Ok(None),
+            (Asked::Follow(pattern), Ok(_)) => {
+                let followed = self.patterns.iter_mut();
+                let followed = followed.filter(|it| it.pattern.to_string() == pattern);
+                followed.for_each(|it| it.has_begun = true);
+                Ok(None)
+            }
+            (Asked::Follow(_), Err(refusal)) if refusal.is_passing() => {
+                Err(Trouble::Answer(refusal.reason).into())
+            }
+            (Asked::Follow(pattern), Err(refusal)) => {
+                Err(Failure::Final((pattern.into(), refusal)))
+            }
             (Asked::Subscribe(topic), Ok(value)) => {
                 let place = place(&value).ok_or(INVALID)?;
                 let digest = value.get("digest").and_then(Value::as_str);
@@ -283,6 +359,18 @@ impl Subscriptions {
         }
         self.topics.remove(&topic);
         Err(Failure::Final((topic, refusal)))
+    }
+}
+
+impl Start {
+    /// Writes where to begin, as a command says it.
+    fn write<'o, 'a>(&self, command: &'o mut Object<'a>) -> &'o mut Object<'a> {
+        match self {
+            Start::Offset(offset) => command.field("from", *offset),
+            Start::Last(count) => command.raw("from", format!("-{count}").as_bytes()),
+            Start::Since(time) => command.field("since", time),
+            Start::Now | Start::Cursor(_) | Start::Name(_) => command,
+        }
     }
 }
 

@@ -98,6 +98,17 @@ impl Events {
         }
     }
 
+    /// The next event; nothing where the stream ends.
+    #[track_caller]
+    pub(crate) fn try_next(&mut self) -> Option<Event> {
+        while self.raw.has_line() {
+            if let Some(event) = self.block() {
+                return Some(event);
+            }
+        }
+        None
+    }
+
     /// The next event.
     #[track_caller]
     pub(crate) fn next(&mut self) -> Event {

@@ -59,6 +59,7 @@ mod ndjson;
 mod page;
 mod page_messages;
 mod page_topics;
+mod patterns;
 mod peers;
 mod programs;
 mod publish;

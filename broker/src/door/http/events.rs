@@ -7,14 +7,17 @@ use super::answer::{Head, Type};
 use super::route::EventsQuery;
 use super::{Door, End, Manner};
 use crate::broker::Broker;
+use crate::door::chosen;
 use crate::push::format::Format;
-use crate::push::subscriber::Subscriber;
+use crate::push::patterns::Interest;
+use crate::push::subscriber::{Place, Subscriber};
 use crate::refusal::Refusal;
 use crate::store::stream::{Begin, Cursor, Extent, StreamId};
 use common::connection::Error;
+use common::json::Object;
 use common::limits::INPUT_END_GRACE;
-use std::fmt::Write as _;
-use std::io::Write as _;
+use common::pattern::Pattern;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,16 +25,20 @@ use std::time::{Duration, Instant};
 /// dead, and a client that is gone is found out.
 const HEARTBEAT_TIME: Duration = Duration::from_secs(15);
 
-/// How soon a client is to come back, in milliseconds.
-const RETRY_MILLISECONDS: u64 = 1000;
-
 impl Door<'_> {
     /// Answers `GET /events`; does not return before the stream ends, if one is begun.
     pub(super) fn events(&mut self, query: &EventsQuery, manner: Manner<'_>) -> Result<(), End> {
-        let room = self.broker.push.listeners.check_room(0, query.topics.len());
-        let room = room.map_err(|refusal| (refusal, None));
-        let begin = match room.and_then(|()| places(self.broker, query)) {
-            Ok(begin) => begin,
+        let format = if manner.chunked { Format::ChunkedEvent } else { Format::Event };
+        let interests = self.interests(query, format).map_err(|refusal| (refusal, None));
+        let found = interests.and_then(|interests| {
+            let places = self.places(query, &interests)?;
+            let push = &self.broker.push;
+            let room = push.listeners.check_room(0, places.len());
+            let room = room.and_then(|()| push.patterns.check_room(interests.len()));
+            room.map(|()| (interests, places)).map_err(|refusal| (refusal, None))
+        });
+        let (interests, mut places) = match found {
+            Ok(found) => found,
             Err((refusal, extent)) => {
                 for topic in &query.topics {
                     self.broker.log.note("subscribed", topic, &Err(refusal.clone()));
@@ -57,18 +64,22 @@ impl Door<'_> {
         self.broker.access.end_with(&self.grant, &stream);
         let activity = Arc::clone(&self.activity);
         let subscriber = Subscriber::new(stream, activity, &self.broker.push);
+        if let Some(name) = &query.name {
+            let mut take_up = |place| take_up(self.broker, query, &subscriber, name, place);
+            if let Err(refusal) = places.iter_mut().try_for_each(&mut take_up) {
+                // The head has been sent.
+                let mut event = b"event: refused\ndata: ".to_vec();
+                let mut object = Object::new(&mut event);
+                object.field("status", refusal.status()).field("message", refusal.to_string());
+                object.end_line();
+                event.push(b'\n');
+                format.frame(&mut event);
+                subscriber.answer(&mut event);
+                return Err(End);
+            }
+        }
         let mut first = Vec::new();
-        let id = begin.iter().fold(String::new(), |mut id, cursor| {
-            let comma = if id.is_empty() { "" } else { "," };
-            let _ = write!(id, "{comma}{cursor}");
-            id
-        });
-        // Before anything else, so that a client that has seen no event can come back as well.
-        let _ = write!(first, "retry: {RETRY_MILLISECONDS}\nid: {id}\n\n");
-        let format = if manner.chunked { Format::ChunkedEvent } else { Format::Event };
-        format.frame(&mut first);
-        let topics = query.topics.iter().map(String::as_str).zip(begin);
-        subscriber.subscribe(topics, format, None, &mut first);
+        subscriber.follow(interests, places, format, query.name.as_deref(), &mut first);
         let mut alive = subscriber.answer(&mut first);
         let mut heartbeat = Instant::now() + HEARTBEAT_TIME;
         while alive {
@@ -93,41 +104,96 @@ impl Door<'_> {
         }
         Err(End)
     }
+
+    /// What the stream follows by pattern.
+    fn interests(&self, query: &EventsQuery, format: Format) -> Result<Vec<Interest>, Refusal> {
+        let interest = |pattern: &Pattern| {
+            chosen::interest(
+                self.broker,
+                pattern.clone(),
+                &self.grant,
+                format,
+                query.name.as_deref(),
+            )
+        };
+        query.patterns.iter().map(interest).collect()
+    }
+
+    /// Where the stream begins in each topic that it asks for, or that is there and chosen.
+    ///
+    /// # Errors
+    ///
+    /// Why not, and where the topic begins and ends that it is about.
+    fn places(
+        &self,
+        query: &EventsQuery,
+        interests: &[Interest],
+    ) -> Result<Vec<Place>, (Refusal, Option<Extent>)> {
+        let topics = &self.broker.push.topics;
+        let prepared = query.topics.iter().try_for_each(|topic| self.broker.prepare(topic));
+        prepared.map_err(|refusal| (refusal, None))?;
+        let from = query.from.unwrap_or(Begin::Now);
+        let chosen = chosen::places(self.broker, interests, from);
+        let present: HashSet<StreamId> = query
+            .topics
+            .iter()
+            .map(|topic| topics.end(topic).stream)
+            .chain(chosen.iter().map(|place| place.cursor.stream))
+            .collect();
+        let is_gone = |cursor: &Cursor| cursor.next > 0 && !present.contains(&cursor.stream);
+        let is_lost = query.last.iter().any(is_gone);
+        let asked = |topic: &String| {
+            let cursor = match resume(self.broker, query, topic) {
+                Some(cursor) => cursor,
+                // What was read before is a list that is gone, most likely of this topic.
+                None if is_lost => Cursor { stream: StreamId::random(), next: 0 },
+                // It came into being since.
+                None if !query.last.is_empty() => Cursor { next: 0, ..topics.end(topic) },
+                None => {
+                    let begin = self.broker.push.begin(topic, from, None);
+                    begin.map_err(|refusal| (refusal, Some(topics.extent(topic))))?
+                }
+            };
+            Ok(Place { topic: topic.clone(), cursor, is_asked: true })
+        };
+        let mut places = query.topics.iter().map(asked).collect::<Result<Vec<_>, _>>()?;
+        for mut place in chosen {
+            if let Some(cursor) = resume(self.broker, query, &place.topic) {
+                place.cursor = cursor;
+            } else if !query.last.is_empty() {
+                // It came into being since.
+                place.cursor.next = 0;
+            }
+            places.push(place);
+        }
+        Ok(places)
+    }
 }
 
-/// Where the stream begins in each of its topics.
-///
-/// # Errors
-///
-/// Why not, and where that topic begins and ends.
-fn places(
-    broker: &Arc<Broker>,
+/// Where a stream goes on in a topic, if the id that it comes back with says so.
+fn resume(broker: &Broker, query: &EventsQuery, topic: &str) -> Option<Cursor> {
+    let end = broker.push.topics.end(topic);
+    let cursor = *query.last.iter().find(|cursor| cursor.stream == end.stream)?;
+    // What was read from a longer list, perhaps before an older copy of it was put back, is no
+    // beginning of this one: the stream says `reset` and goes on with this list, as it does for
+    // a cursor of another. A mirror may only be behind its home; there the stream waits.
+    let is_ahead = cursor.next > end.next && !broker.push.topics.is_mirror(topic);
+    Some(if is_ahead { Cursor { stream: StreamId::random(), ..cursor } } else { cursor })
+}
+
+/// Has a name go on with a topic, behind what its last stream acknowledged by the id that it comes
+/// back with.
+fn take_up(
+    broker: &Broker,
     query: &EventsQuery,
-) -> Result<Vec<Cursor>, (Refusal, Option<Extent>)> {
-    let plain = |refusal| (refusal, None);
-    query.topics.iter().try_for_each(|topic| broker.prepare(topic)).map_err(plain)?;
-    let Some(last) = &query.last else {
-        let from = query.from.unwrap_or(Begin::Now);
-        let begin = |topic: &String| {
-            let place = broker.push.begin(topic, from, None);
-            place.map_err(|refusal| (refusal, Some(broker.push.topics.extent(topic))))
-        };
-        return query.topics.iter().map(begin).collect();
-    };
-    if last.len() != query.topics.len() {
-        return Err(plain(Refusal::field("Last-Event-ID", "is not of a stream of these topics")));
+    subscriber: &Subscriber,
+    name: &str,
+    place: &mut Place,
+) -> Result<(), Refusal> {
+    let begun = subscriber.lasting(name, &place.topic, place.cursor)?;
+    if let Some(cursor) = query.last.iter().find(|cursor| cursor.stream == begun.stream) {
+        broker.push.lasting.acknowledge(name, &place.topic, *cursor);
     }
-    let begin = |(topic, &cursor): (&String, &Cursor)| {
-        let end = broker.push.topics.end(topic);
-        // What was read from a longer list, perhaps before an older copy of it was put back, is no
-        // beginning of this one: the stream says `reset` and goes on with this list, as it does for
-        // a cursor of another. A mirror may only be behind its home; there the stream waits.
-        let is_ahead = cursor.stream == end.stream && cursor.next > end.next;
-        if is_ahead && !broker.push.topics.is_mirror(topic) {
-            Cursor { stream: StreamId::random(), ..cursor }
-        } else {
-            cursor
-        }
-    };
-    Ok(query.topics.iter().zip(last).map(begin).collect())
+    place.cursor = subscriber.lasting(name, &place.topic, begun)?;
+    Ok(())
 }

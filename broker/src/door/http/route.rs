@@ -9,7 +9,9 @@ use crate::store::retention::BoundsChange;
 use crate::store::stream::{Begin, Cursor, StreamId};
 use common::http::parse::Request;
 use common::http::percent;
-use common::limits::{BODY_SIZE_MAX, EVENT_TOPICS_MAX, WAIT_SECONDS_MAX};
+use common::limits::{BODY_SIZE_MAX, EVENT_TOPICS_MAX, PATTERNS_MAX, WAIT_SECONDS_MAX};
+use common::pattern::Pattern;
+use std::collections::HashSet;
 use std::time::Duration;
 
 /// What a request asks for, nothing borrowed from it.
@@ -48,6 +50,7 @@ impl Route {
         match &self {
             Route::Messages(query) => grant.check(Right::Read, &query.topic)?,
             Route::Events(query) => {
+                grant.check_any(Right::Read)?;
                 query.topics.iter().try_for_each(|topic| grant.check(Right::Read, topic))?;
             }
             Route::Lines { topic, .. } => grant.check(Right::Write, topic)?,
@@ -57,7 +60,7 @@ impl Route {
                 | TopicsCall::Delete(topic)
                 | TopicsCall::Trim(topic, _),
             ) => grant.check(Right::Admin, topic)?,
-            Route::Topics(TopicsCall::List)
+            Route::Topics(TopicsCall::List(_))
             | Route::Subscribers(SubscribersCall::List { .. })
             | Route::Metrics => grant.check_any(Right::Read)?,
             Route::Subscribers(SubscribersCall::End { .. }) => grant.check_any(Right::Admin)?,
@@ -103,18 +106,22 @@ pub(super) struct MessagesQuery {
 /// The query of `GET /events`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct EventsQuery {
-    /// In the order given, which is that of the places in an event's id.
     pub(super) topics: Vec<String>,
-    /// The offset to begin at in each topic; from now where it is missing.
+    /// These choose topics too.
+    pub(super) patterns: Vec<Pattern>,
+    /// The lasting subscriptions that the stream goes on with.
+    pub(super) name: Option<String>,
+    /// Where to begin in each topic; from now where it is missing.
     pub(super) from: Option<Begin>,
-    /// The places to go on at: they win over `from`.
-    pub(super) last: Option<Vec<Cursor>>,
+    /// The places to go on at, by their lists: they win over `from`.
+    pub(super) last: Vec<Cursor>,
 }
 
 /// What is asked of topics as resources.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum TopicsCall {
-    List,
+    /// Those whose names match, or all.
+    List(Option<Pattern>),
     Show(String),
     /// Creates it, or changes what it keeps.
     Create(String, BoundsChange),
@@ -196,7 +203,7 @@ pub(super) fn of(request: &Request<'_>) -> Result<Route, Refusal> {
             Route::Messages(MessagesQuery { json: Some(json), ..query })
         }),
         "/events" => events_query(request).map(Route::Events),
-        "/topics" => Ok(Route::Topics(TopicsCall::List)),
+        "/topics" => Ok(Route::Topics(TopicsCall::List(list_pattern(request.query)?))),
         "/subscribers" => {
             let subscriber = value_of("subscriber", request.query)?;
             let topic = value_of("topic", request.query)?;
@@ -275,6 +282,20 @@ fn events_query(request: &Request<'_>) -> Result<EventsQuery, Refusal> {
                 }
                 found.topics.push(value.into_owned());
             }
+            "pattern" => {
+                if found.patterns.len() >= PATTERNS_MAX {
+                    let who = "a connection";
+                    return Err(Refusal::TooManyPatterns { who, max: PATTERNS_MAX });
+                }
+                found.patterns.push(fields::as_pattern(&value)?);
+            }
+            "subscriber" if found.name.is_some() => {
+                return Err(Refusal::field("subscriber", "is given twice"));
+            }
+            "subscriber" => {
+                entry::check_peer("subscriber", &value)?;
+                found.name = Some(value.into_owned());
+            }
             "from" | "since" if found.from.is_some() => {
                 return Err(Refusal::field("since", "excludes 'from', and either is given once"));
             }
@@ -290,15 +311,32 @@ fn events_query(request: &Request<'_>) -> Result<EventsQuery, Refusal> {
             _ => {}
         }
     }
-    if found.topics.is_empty() {
-        return Err(Refusal::field("topic", "is missing"));
+    if found.topics.is_empty() && found.patterns.is_empty() {
+        return Err(Refusal::field("topic", "is missing, and there is no 'pattern'"));
     }
     // An empty field is what a browser sends after an empty id: it says nothing.
     let last = request.fields.get("Last-Event-ID").filter(|last| !last.is_empty());
     if let Some(last) = last.or(last_in_query.as_deref().filter(|last| !last.is_empty())) {
         let places = last.split(',').map(str::parse).collect::<Result<Vec<_>, _>>();
-        let places = places.map_err(|_| Refusal::field("Last-Event-ID", "was not given here"))?;
-        found.last = Some(places);
+        let wrong = || Refusal::field("Last-Event-ID", "was not given here");
+        found.last = places.map_err(|_| wrong())?;
+        let mut lists = HashSet::new();
+        let mut is_new = |list| list == StreamId::NONE || lists.insert(list);
+        if !found.last.iter().all(|cursor| is_new(cursor.stream)) {
+            return Err(wrong());
+        }
+    }
+    Ok(found)
+}
+
+/// The pattern that chooses what a list of topics shows.
+fn list_pattern(query: &str) -> Result<Option<Pattern>, Refusal> {
+    let mut found = None;
+    for pair in percent::pairs(query) {
+        let (name, value) = pair.map_err(|_| Refusal::field("query", BAD_ENCODING))?;
+        if name == "pattern" && found.replace(fields::as_pattern(&value)?).is_some() {
+            return Err(Refusal::field("pattern", "is given twice"));
+        }
     }
     Ok(found)
 }

@@ -4,13 +4,14 @@ use super::answer::{Head, Type};
 use super::route::TopicsCall;
 use super::{Door, End, Manner};
 use crate::access::Right;
-use crate::door::{ANSWERS_SIZE, BYTE_ORDER_MARK, bounds};
+use crate::door::{ANSWERS_SIZE, BYTE_ORDER_MARK, bounds, summary};
 use crate::refusal::Refusal;
 use crate::store::batch::Batch;
 use crate::store::retention::BoundsChange;
 use crate::store::view::Summary;
 use common::bytes;
 use common::json::{self, Array, Charset, Object, Value};
+use common::pattern::Pattern;
 use std::borrow::Cow;
 use std::{mem, str};
 
@@ -21,7 +22,7 @@ impl Door<'_> {
     /// Answers a request about one topic, or all.
     pub(super) fn topics(&mut self, call: &TopicsCall, manner: Manner<'_>) -> Result<(), End> {
         let done = match call {
-            TopicsCall::List => return self.list_topics(manner),
+            TopicsCall::List(pattern) => return self.list_topics(pattern.as_ref(), manner),
             TopicsCall::Show(topic) => self.show(topic, manner),
             TopicsCall::Create(topic, change) => self.create(topic, change, manner),
             TopicsCall::Trim(topic, upto) => {
@@ -46,15 +47,16 @@ impl Door<'_> {
         Ok(())
     }
 
-    /// All topics that the client may read.
-    fn list_topics(&mut self, manner: Manner<'_>) -> Result<(), End> {
+    /// All topics that the client may read, or those of them that match.
+    fn list_topics(&mut self, pattern: Option<&Pattern>, manner: Manner<'_>) -> Result<(), End> {
         let (broker, grant) = (self.broker, self.grant.clone());
         let mut behind = String::new();
         self.list(manner, |list| {
             let topics = broker.push.topics.list(&behind, LISTED_AT_ONCE);
             for (topic, summary) in &topics {
-                if grant.allows(Right::Read, topic) {
-                    list.object(|object| write_summary(object, topic, summary, None));
+                let is_chosen = pattern.is_none_or(|pattern| pattern.matches(topic));
+                if is_chosen && grant.allows(Right::Read, topic) {
+                    list.object(|object| summary::write(object, topic, summary, None));
                 }
             }
             let last = topics.into_iter().nth(LISTED_AT_ONCE - 1);
@@ -93,7 +95,7 @@ impl Door<'_> {
         let digest = self.broker.push.topics.digest(topic, summary.stream, summary.next)?;
         let mut body = Vec::new();
         let mut object = Object::new(&mut body);
-        write_summary(&mut object, topic, &summary, digest);
+        summary::write(&mut object, topic, &summary, digest);
         object.end_line();
         self.answers.content(200, Type::Json, &body, manner);
         Ok(())
@@ -118,7 +120,7 @@ impl Door<'_> {
         // A topic without messages has no mirror yet.
         let summary = self.broker.push.topics.summary(topic).unwrap_or(Summary::EMPTY);
         let mut object = Object::new(&mut body);
-        write_summary(&mut object, topic, &summary, None);
+        summary::write(&mut object, topic, &summary, None);
         object.end_line();
         self.answers.content(status, Type::Json, &body, manner);
         Ok(())
@@ -184,14 +186,6 @@ pub(super) fn read_whole(
         text = text.split(['\n', '\r']).map(str::trim).collect::<String>().into();
     }
     batch.publish(topic, None, [&*text].into_iter(), size_max)
-}
-
-fn write_summary(object: &mut Object<'_>, topic: &str, summary: &Summary, digest: Option<u32>) {
-    let Summary { stream, first, next, bytes, last, limits } = *summary;
-    object.field("topic", topic).field("stream", stream).field("first", first).field("next", next);
-    object.field("messages", next - first).field("bytes", bytes).field("last", last);
-    bounds::write(object, &limits);
-    object.optional("digest", digest.map(|digest| format!("{digest:08x}")));
 }
 
 #[cfg(test)]

@@ -3,12 +3,13 @@
 use super::Json;
 use super::topic::{stream, success};
 use crate::door::commands::Commands;
-use crate::door::fields::{field, number, required_text, text, topic};
+use crate::door::fields::{field, number, pattern, required_text, text, topic};
 use crate::home::index::Address;
 use crate::refusal::Refusal;
 use crate::store::entry;
 use common::json::{Object, Value};
 use common::limits::PEERS_MAX;
+use common::pattern::Pattern;
 use std::time::Duration;
 
 /// How long a path may take to be followed, and by how much less from one broker to the next.
@@ -64,6 +65,12 @@ impl Commands<'_, Json> {
                 format!("Topic '{topic}' deleted")
             }
             "query_topic" => return self.query(arguments),
+            "query_topics" => {
+                let pattern = pattern(arguments)?;
+                let pattern = pattern.ok_or_else(|| Refusal::field("pattern", "is missing"))?;
+                self.query_all(&pattern);
+                return Ok(());
+            }
             "list_peers" => {
                 self.list_peers();
                 return Ok(());
@@ -138,6 +145,23 @@ impl Commands<'_, Json> {
             answer.optional("peers", peers);
         });
         Ok(())
+    }
+
+    /// The homes of all topics that match.
+    fn query_all(&mut self, pattern: &Pattern) {
+        let index = &self.broker.index;
+        let mut behind = String::new();
+        self.answer_with_list("Topics found", "topics", |list| {
+            let topics = index.list(&behind, LISTED_AT_ONCE);
+            for (topic, home) in topics.iter().filter(|(topic, _)| pattern.matches(topic)) {
+                list.object(|answer| {
+                    answer.field("topic", topic);
+                    write_address(answer, home);
+                });
+            }
+            let last = topics.into_iter().nth(LISTED_AT_ONCE - 1);
+            last.map(|(last, _)| behind = last).is_some()
+        });
     }
 
     fn list_peers(&mut self) {

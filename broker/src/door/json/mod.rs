@@ -5,6 +5,7 @@
 
 mod channel;
 mod index;
+mod pattern;
 mod topic;
 
 use super::commands::{Commands, Next, Protocol};
@@ -193,7 +194,8 @@ impl Commands<'_, Json> {
             _ => object,
         };
         for dialect in [Dialect::Channel, Dialect::Topic] {
-            if arguments.get(dialect.key()).is_some() {
+            let by_pattern = dialect == Dialect::Topic && arguments.get("pattern").is_some();
+            if by_pattern || arguments.get(dialect.key()).is_some() {
                 self.protocol.dialect = dialect;
                 break;
             }

@@ -3,7 +3,7 @@
 use super::{Dialect, Json};
 use crate::access::Right;
 use crate::door::commands::Commands;
-use crate::door::fields::{begin, digest, field, number, required_text, text, topic};
+use crate::door::fields::{begin, digest, field, number, pattern, required_text, text, topic};
 use crate::door::publish::{write_fields_of_receipt, write_rest_of_receipt};
 use crate::door::{ANSWERS_SIZE, bounds};
 use crate::push::format::Format;
@@ -25,6 +25,14 @@ impl Commands<'_, Json> {
         command: &str,
         arguments: &Value<'_>,
     ) -> Result<(), Refusal> {
+        match (command, pattern(arguments)?) {
+            ("subscribe", Some(pattern)) => return self.subscribe_by_pattern(pattern, arguments),
+            ("unsubscribe", Some(pattern)) => {
+                return self.unsubscribe_by_pattern(&pattern, arguments);
+            }
+            ("list_topics", pattern) => return self.list_topics(pattern.as_ref(), arguments),
+            _ => {}
+        }
         match command {
             "subscribe" => {
                 // Looked at where it is subscribed to, so that the refusal says which one it is.

@@ -8,6 +8,7 @@ use crate::store::retention::{Bound, BoundsChange};
 use crate::store::stream::{Begin, Cursor, StreamId};
 use common::json::Object;
 use common::limits::BODY_SIZE_MAX;
+use common::pattern::Pattern;
 use std::time::Duration;
 
 /// A command about a topic.
@@ -58,6 +59,16 @@ pub(super) fn digest(topic: &str, at: Cursor) -> Vec<u8> {
         object.field("topic", topic).field("stream", at.stream).field("from", at.next);
         object.field("limit", 0_u64).field("digest", true)
     })
+}
+
+/// The command that asks for the names of all topics that match.
+pub(super) fn list(pattern: &Pattern) -> Vec<u8> {
+    write("list_topics", |object| object.field("pattern", pattern.to_string()).field("names", true))
+}
+
+/// The command that asks an index for the homes of all topics that match.
+pub(super) fn query(pattern: &Pattern) -> Vec<u8> {
+    write("query_topics", |object| object.field("pattern", pattern.to_string()))
 }
 
 /// The command that lets messages of a topic go.

@@ -7,9 +7,11 @@ use super::command;
 use super::connection::{BrokerConnection, Target};
 use super::pool::ConnectionPool;
 use crate::refusal::Refusal;
+use crate::store::entry;
 use crate::store::stream::StreamId;
 use common::connection;
 use common::json::{Object, Value};
+use common::pattern::Pattern;
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -71,6 +73,29 @@ impl IndexClient {
             }
         })?;
         found
+    }
+
+    /// Asks for the homes of all topics that match.
+    ///
+    /// # Errors
+    ///
+    /// What the index says.
+    pub(crate) fn homes_of(
+        &self,
+        pattern: &Pattern,
+        deadline: Instant,
+    ) -> Result<Vec<(String, Address)>, Refusal> {
+        let mut homes = Vec::new();
+        let asked = self.pool.command(&command::query(pattern), deadline, |answer| {
+            let topics = answer.get("topics").and_then(Value::as_array).unwrap_or_default();
+            homes.extend(topics.iter().filter_map(|it| {
+                let port = number(it, "port").and_then(|port| u16::try_from(port).ok())?;
+                let (topic, host) = (text(it, "topic")?, text(it, "host")?);
+                entry::check_topic(topic).ok()?;
+                Some((topic.to_owned(), Address { host: host.to_owned(), port }))
+            }));
+        });
+        asked.map(|()| homes)
     }
 
     /// Says that a topic's home is here, and which list it is if there is one yet.

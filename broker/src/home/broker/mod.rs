@@ -28,8 +28,11 @@ use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
 use crate::store::admission::Receipt;
 use crate::store::change::Upto;
+use crate::store::entry;
 use crate::store::retention::BoundsChange;
 use crate::store::stream::{Begin, Cursor, StreamId};
+use common::json::Value;
+use common::pattern::Pattern;
 use connection::Target;
 use pool::ConnectionPool;
 use std::sync::atomic::AtomicBool;
@@ -167,6 +170,17 @@ impl RemoteHome for BrokerHome {
             digest = answer::digest(answer);
         });
         self.read_refused(asked).map(|()| digest)
+    }
+
+    fn names(&self, pattern: &Pattern, deadline: Instant) -> Result<Vec<String>, Refusal> {
+        let mut names = Vec::new();
+        let listed = self.pool.command(&command::list(pattern), deadline, |answer| {
+            let topics = answer.get("topics").and_then(Value::as_array).unwrap_or_default();
+            names.extend(topics.iter().filter_map(|name| Some(name.as_str()?.to_owned())));
+        });
+        listed?;
+        names.retain(|name| entry::check_topic(name).is_ok());
+        Ok(names)
     }
 
     fn follow(&self, mirrors: &[MirrorEnd]) {

@@ -1,0 +1,55 @@
+//! Topics that a client chooses by pattern: which, and where it begins in each of them.
+
+use crate::access::{Grant, Right};
+use crate::broker::Broker;
+use crate::push::format::Format;
+use crate::push::patterns::{Interest, chooses};
+use crate::push::subscriber::Place;
+use crate::refusal::Refusal;
+use crate::store::stream::{Begin, Cursor, Extent, StreamId};
+use common::pattern::Pattern;
+
+/// What a client asks for that gives a pattern. The topics that match now can be read here.
+pub(super) fn interest(
+    broker: &Broker,
+    pattern: Pattern,
+    grant: &Grant,
+    format: Format,
+    name: Option<&str>,
+) -> Result<Interest, Refusal> {
+    grant.check_any(Right::Read)?;
+    broker.homes.prepare_all(&pattern)?;
+    Ok(Interest { pattern, grant: grant.clone(), format, name: name.map(Into::into) })
+}
+
+/// The topics that are chosen now, and where to begin in each. An offset that a topic does not have
+/// is taken as the nearest one: the client is told which.
+pub(super) fn places(broker: &Broker, interests: &[Interest], begin: Begin) -> Vec<Place> {
+    let topics = &broker.push.topics;
+    // What came into being while a name was away is read from its beginning; where the name has
+    // been before, it goes on there.
+    let begin = if is_known(broker, interests) { Begin::First } else { begin };
+    let place = |(topic, _): (String, StreamId)| {
+        let cursor = match begin {
+            Begin::Offset(offset) => {
+                let Extent { first, end } = topics.extent(&topic);
+                Cursor { next: offset.clamp(first, end.next), ..end }
+            }
+            begin => broker.push.begin(&topic, begin, None).ok()?,
+        };
+        Some(Place { topic, cursor, is_asked: false })
+    };
+    let places =
+        broker.push.chosen(|topic| chooses(interests, topic)).into_iter().filter_map(place);
+    // One that was deleted meanwhile is chosen again when it comes into being.
+    places.filter(|place| place.cursor.stream != StreamId::NONE).collect()
+}
+
+/// Whether a name that is given has been subscribed to any of those topics before.
+fn is_known(broker: &Broker, interests: &[Interest]) -> bool {
+    let is_known = |interest: &Interest| {
+        let name = interest.name.as_deref().unwrap_or_default();
+        broker.push.lasting.of(name).iter().any(|key| interest.chooses(&key.topic))
+    };
+    interests.iter().any(is_known)
+}

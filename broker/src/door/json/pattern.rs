@@ -1,0 +1,109 @@
+//! Subscriptions to all topics whose names match a pattern, and the list of topics: the dialect of
+//! topics.
+
+use super::Json;
+use super::topic::success;
+use crate::access::Right;
+use crate::door::chosen;
+use crate::door::commands::Commands;
+use crate::door::fields::{begin, field, text};
+use crate::door::summary;
+use crate::push::format::Format;
+use crate::refusal::Refusal;
+use crate::store::stream::Begin;
+use common::json::Value;
+use common::pattern::Pattern;
+
+/// How many topics are looked at under one lock.
+const LISTED_AT_ONCE: usize = 128;
+
+impl Commands<'_, Json> {
+    /// Answers with the number of topics that match now; each of them says for itself where it
+    /// begins.
+    pub(super) fn subscribe_by_pattern(
+        &mut self,
+        pattern: Pattern,
+        arguments: &Value<'_>,
+    ) -> Result<(), Refusal> {
+        let begin = begin(arguments)?.unwrap_or(Begin::Now);
+        let name = text(arguments, "subscriber")?;
+        self.subscriber.check_patterns(1)?;
+        let grant = self.grant()?.clone();
+        let interest = chosen::interest(self.broker, pattern, &grant, Format::Topic, name)?;
+        let interests = vec![interest];
+        let mut places = chosen::places(self.broker, &interests, begin);
+        self.subscriber.check_room(places.len())?;
+        if let Some(name) = name {
+            for place in &mut places {
+                place.cursor = self.subscriber.lasting(name, &place.topic, place.cursor)?;
+            }
+        }
+        let pattern = text(arguments, "pattern")?;
+        let message = format!("Subscribed to pattern '{}'", pattern.unwrap_or_default());
+        success(&mut self.answers, &message, |answer| {
+            answer.field("topics", places.len()).optional("pattern", pattern);
+        });
+        self.subscriber.follow(interests, places, Format::Topic, name, &mut self.answers);
+        Ok(())
+    }
+
+    /// With a name, the lasting subscriptions end too that the pattern chooses.
+    pub(super) fn unsubscribe_by_pattern(
+        &mut self,
+        pattern: &Pattern,
+        arguments: &Value<'_>,
+    ) -> Result<(), Refusal> {
+        let is_left = self.subscriber.leave(pattern);
+        let mut has_ended = false;
+        if let Some(name) = text(arguments, "subscriber")? {
+            let grant = self.grant()?;
+            for key in self.broker.push.lasting.of(name) {
+                if pattern.matches(&key.topic) && grant.allows(Right::Read, &key.topic) {
+                    has_ended |= self.subscriber.end_lasting(name, &key.topic)?;
+                }
+            }
+        }
+        if !is_left && !has_ended {
+            return Err(Refusal::NotFollowed(pattern.to_string()));
+        }
+        success(&mut self.answers, &format!("Unsubscribed from pattern '{pattern}'"), |_| {});
+        Ok(())
+    }
+
+    /// The topics that the client may read, or those of them that match. Another broker wants to
+    /// know the names of all of them, also of those that are at the home of this one.
+    pub(super) fn list_topics(
+        &mut self,
+        pattern: Option<&Pattern>,
+        arguments: &Value<'_>,
+    ) -> Result<(), Refusal> {
+        if let (Some(pattern), Some(Value::Bool(true))) = (pattern, field(arguments, "names")?) {
+            let names = self.broker.homes.names(pattern)?;
+            let grant = self.grant()?.clone();
+            let mut names = names.iter().filter(|name| grant.allows(Right::Read, name));
+            self.answer_with_list("Topics listed", "topics", |list| {
+                let mut more = false;
+                for name in names.by_ref().take(LISTED_AT_ONCE) {
+                    list.element(name.as_str());
+                    more = true;
+                }
+                more
+            });
+            return Ok(());
+        }
+        let (topics, grant) = (&self.broker.push.topics, self.grant()?.clone());
+        let is_chosen = |topic: &str| {
+            grant.allows(Right::Read, topic) && pattern.is_none_or(|it| it.matches(topic))
+        };
+        let mut behind = String::new();
+        self.answer_with_list("Topics listed", "topics", |list| {
+            let topics = topics.list(&behind, LISTED_AT_ONCE);
+            for (topic, it) in topics.iter().filter(|(topic, _)| is_chosen(topic)) {
+                list.object(|object| summary::write(object, topic, it, None));
+            }
+            let last = topics.into_iter().nth(LISTED_AT_ONCE - 1);
+            last.map(|(last, _)| behind = last).is_some()
+        });
+        Ok(())
+    }
+}
