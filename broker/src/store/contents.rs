@@ -106,6 +106,19 @@ impl Contents {
         there
     }
 
+    /// Moves entries of a topic, from an offset on, to memory that is free now, and adds those
+    /// that stood elsewhere to `before`. Gives where it is to go on, if that is not the end.
+    pub(crate) fn move_entries(
+        &self,
+        topic: &str,
+        from: u64,
+        before: &mut Vec<String>,
+    ) -> Option<u64> {
+        let mut admission = lock(&self.admission);
+        let mut lists = lock(&self.lists);
+        admission.topics.get_mut(topic)?.move_entries(lists.get_mut(topic)?, from, before)
+    }
+
     /// Looks at what is known beside the lists, accepted changes included.
     pub(crate) fn know<T>(&self, see: impl FnOnce(&mut Admission) -> T) -> T {
         see(&mut lock(&self.admission))

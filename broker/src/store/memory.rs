@@ -28,12 +28,14 @@ pub(crate) struct Memory {
     pub(crate) max: u64,
     /// The least that was refused since there was room for it.
     refused: Option<u64>,
+    /// Bytes that were given back so far.
+    pub(crate) returned: u64,
 }
 
 impl Memory {
     /// An empty account of `max` bytes.
     pub(crate) fn new(max: u64) -> Memory {
-        Memory { used: 0, max, refused: None }
+        Memory { used: 0, max, refused: None, returned: 0 }
     }
 
     /// Whether there is room for `more` bytes.
@@ -65,6 +67,7 @@ impl Memory {
     /// Gives bytes back that were taken.
     pub(crate) fn give_back(&mut self, bytes: u64) {
         self.used = self.used.saturating_sub(bytes);
+        self.returned += bytes;
     }
 }
 
@@ -101,18 +104,36 @@ pub(crate) fn reserve(list: &mut Vec<String>, more: usize) {
     }
 }
 
-/// The limit where no flag names one: half of the smaller of the machine's free memory and what
-/// the process's control groups may use.
+/// The limit where no flag names one: half of what there is.
 pub(crate) fn default_max() -> u64 {
-    let free = fs::read_to_string("/proc/meminfo").ok().and_then(|text| available(&text));
-    let group = control_group::least("memory", "memory.max", "memory.limit_in_bytes");
-    // Where neither can be read, the smallest machine that people still use for this.
-    free.into_iter().chain(group).min().unwrap_or(1 << 30) / 2
+    // Where it cannot be read, the smallest machine that people still use for this.
+    free().unwrap_or(1 << 30) / 2
 }
 
-/// Reads the line `MemAvailable:   12345 kB`.
-fn available(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+/// The smallest of the machine's free memory, what the process's control groups may use, and what
+/// the process may map beside its programs and stacks.
+pub(crate) fn free() -> Option<u64> {
+    let free = read("/proc/meminfo", "MemAvailable:");
+    let group = control_group::least("memory", "memory.max", "memory.limit_in_bytes");
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let limit = limits.lines().find_map(|line| line.strip_prefix("Max address space"));
+    let limit = limit.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    let limit = limit.map(|limit| limit.saturating_sub(64 << 20));
+    free.into_iter().chain(group).chain(limit).min()
+}
+
+/// Bytes of memory that the process has; `None` where nothing says so.
+pub(crate) fn resident() -> Option<u64> {
+    read("/proc/self/status", "VmRSS:")
+}
+
+fn read(path: &str, name: &str) -> Option<u64> {
+    bytes(&fs::read_to_string(path).ok()?, name)
+}
+
+/// Reads a line such as `MemAvailable:   12345 kB`.
+fn bytes(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
@@ -132,8 +153,9 @@ mod tests {
     #[test]
     fn free_memory_is_read_as_the_kernel_writes_it() {
         let meminfo = "MemTotal:  24 kB\nMemAvailable:    2048 kB\nBuffers: 1 kB\n";
-        assert_eq!(available(meminfo), Some(2048 * 1024));
-        assert_eq!(available("nothing"), None);
+        assert_eq!(bytes(meminfo, "MemAvailable:"), Some(2048 * 1024));
+        assert_eq!(bytes("nothing", "MemAvailable:"), None);
+        assert!(resident() > Some(100_000));
     }
 
     #[test]

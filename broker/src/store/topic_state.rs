@@ -25,6 +25,12 @@ const SEQUENCES_TIME: u64 = 24 * 60 * 60 * 1000;
 /// How many messages are let go, at least, before the numbers of publishers are gone through.
 const SEQUENCES_EVERY: u64 = 1024;
 
+/// The C library maps what is so large, in bytes, on its own: it pins nothing, and need not move.
+const MAPPED_SIZE: usize = 128 << 10;
+
+/// About how much is moved at once, in bytes: for so long nobody can read or publish.
+const MOVED_SIZE: usize = 128 << 10;
+
 /// What is known of one topic.
 #[derive(Debug)]
 pub(crate) struct TopicState {
@@ -395,6 +401,36 @@ impl TopicState {
         }
         self.forget_sequences(now, memory);
         gone
+    }
+
+    /// Moves some entries of `list`, the topic's list, from an offset on, to memory that is free
+    /// now, and adds them as they were to `before`. Gives where it is to go on, if that is not the
+    /// end.
+    pub(crate) fn move_entries(
+        &mut self,
+        list: &mut Vec<String>,
+        from: u64,
+        before: &mut Vec<String>,
+    ) -> Option<u64> {
+        let from = from.max(self.start.offset);
+        if from == self.start.offset && list.capacity() * size_of::<String>() < MAPPED_SIZE {
+            let moved = Vec::with_capacity(list.capacity());
+            let entries = std::mem::replace(list, moved);
+            list.extend(entries);
+            self.marks = self.marks.clone();
+        }
+        let mut size = 0;
+        for (offset, entry) in (from..).zip(list.get_mut(self.index(from)..)?) {
+            if size >= MOVED_SIZE {
+                return Some(offset);
+            }
+            if entry.len() < MAPPED_SIZE {
+                let moved = entry.clone();
+                size += entry.len().max(MOVED_SIZE / 1024);
+                before.push(std::mem::replace(entry, moved));
+            }
+        }
+        None
     }
 
     /// Forgets where messages stood that were let go, and the numbers of publishers of which

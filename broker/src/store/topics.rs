@@ -17,7 +17,7 @@ use crate::store::commit::{Commits, Meter};
 use crate::store::contents::Contents;
 use crate::store::entry;
 use crate::store::journal::Journal;
-use crate::store::memory::Memory;
+use crate::store::memory::{self, Memory};
 use crate::store::replay::Replayed;
 use crate::store::retention::{BoundsChange, Limits};
 use crate::store::stream::{Begin, Cursor, Extent, Place, StreamId};
@@ -26,10 +26,22 @@ use crate::store::view::{Summary, TopicView};
 use common::clock;
 use common::limits::PIECE_SIZE;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often messages are let go that have grown too old.
 const AGE_TIME: Duration = Duration::from_millis(500);
+
+/// How much memory is given back, in bytes, before it is worth a look whether it came back.
+const RETURNED_MIN: u64 = 1 << 20;
+
+/// How much more than a fifth the process may have than what is on its account, in bytes.
+const MORE_MAX: u64 = 8 << 20;
+
+/// How often entries are moved after that: while they move, more is let go.
+const PASSES_MAX: u32 = 4;
+
+/// How many pieces of entries are moved before the memory is freed that they stood in: 16 MiB.
+const PIECES_MAX: usize = 64;
 
 /// All topics of the broker.
 pub(crate) struct Topics {
@@ -175,11 +187,42 @@ impl Topics {
         });
     }
 
-    /// Lets go of messages that have grown too old, for as long as the process lives.
+    /// Lets go of messages that have grown too old, and sees to it that memory comes back, for as
+    /// long as the process lives.
     pub(crate) fn keep_ages(&self) -> ! {
+        let (mut returned, mut passes) = (0, 0);
         loop {
             thread::sleep(AGE_TIME);
             self.keep_all_bounds(clock::unix_milliseconds());
+            let memory = self.account().1;
+            if memory.returned - returned > memory.used.max(RETURNED_MIN) {
+                (returned, passes) = (memory.returned, PASSES_MAX);
+            }
+            let wanted = memory.used + memory.used / 5 + MORE_MAX;
+            if passes > 0 && memory::resident().is_some_and(|resident| resident > wanted) {
+                passes -= 1;
+                self.move_entries();
+            }
+        }
+    }
+
+    /// Moves all entries to memory that is free now. What was let go stood below the entries that
+    /// are left, and the C library gives back only what lies above all that is in use.
+    fn move_entries(&self) {
+        // Freed when many have moved: none is to move to where one of these stood.
+        let mut before = Vec::new();
+        let mut pieces = 0;
+        for (topic, _) in self.names(false).into_iter().chain(self.names(true)) {
+            let mut from = Some(0);
+            while let Some(place) = from {
+                let begun = Instant::now();
+                from = self.contents.move_entries(&topic, place, &mut before);
+                pieces += 1;
+                if pieces % PIECES_MAX == 0 {
+                    before.clear();
+                }
+                thread::sleep(begun.elapsed());
+            }
         }
     }
 

@@ -414,6 +414,21 @@ mod tests {
     }
 
     #[test]
+    fn entries_that_move_are_the_same_as_before() {
+        let names: Vec<String> = (0..5000).map(|number| number.to_string()).collect();
+        let (mut state, mut list) = list_of(names.iter().map(|name| (name.as_str(), 1)));
+        trim(&mut state, &mut list, 700);
+        let expected = list.clone();
+        let (mut from, mut before, mut pieces) = (Some(0), Vec::new(), 0);
+        while let Some(place) = from {
+            from = state.move_entries(&mut list, place, &mut before);
+            pieces += 1;
+        }
+        assert_eq!(list, expected);
+        assert_eq!((before.len(), pieces), (4300, 5));
+    }
+
+    #[test]
     fn digests_are_found_from_the_mark_before() {
         let (mut state, list) = list_of((0..4000).map(|_| ("x", 1)));
         let mut digest = Crc32::default();

@@ -41,3 +41,37 @@ fn memory_of_deleted_topics_goes_back_to_the_system() {
     let is_returned = holds_within(Duration::from_secs(20), || resident() <= 20_000_000);
     assert!(is_returned, "{} bytes are resident for nothing", resident());
 }
+
+/// A few messages of each topic are left, which stood above all that was let go.
+#[test]
+fn memory_of_messages_that_were_let_go_goes_back_to_the_system() {
+    let mut system = System::start();
+    let mut connections: Vec<Raw> = (0..16).map(|_| Raw::connect(&system.address())).collect();
+    for round in 0..10 {
+        fill(&system, &mut connections, 200);
+        for index in 0..16 {
+            let topic = format!("/topics/t{index}");
+            let last = system.get(&format!("/messages?topic=t{index}&from=-1"));
+            let next = last.number("Stream-Next-Offset");
+            let keep = |bound: &str| {
+                system.request("PUT", &topic, format!("{{\"keep_messages\":{bound}}}"))
+            };
+            let answers = match round % 3 {
+                0 => {
+                    let before = next - 1000;
+                    vec![system.request("DELETE", &format!("{topic}/messages?before={before}"), "")]
+                }
+                1 => vec![keep("1000"), keep("null")],
+                _ => vec![system.request("DELETE", &topic, "")],
+            };
+            assert!(answers.iter().all(|answer| answer.status < 300));
+        }
+    }
+    let address = system.address();
+    let id = system.broker().id();
+    let resident = || Resources::of(id).memory as f64;
+    let account = || metric(&address, "broker_store_size_bytes");
+    let allowed = || 30_000_000.0 + 1.3 * account();
+    let is_returned = holds_within(Duration::from_secs(40), || resident() <= allowed());
+    assert!(is_returned, "{} bytes are resident for {}", resident(), account());
+}

@@ -94,6 +94,7 @@ impl Frame {
         let bytes = messages.clone().map(|message| message.len() + 1).sum::<usize>();
         self.takes_room = true;
         self.make_room();
+        self.text.reserve(bytes);
         let start = self.text.len();
         self.write(format_args!("+\t{topic}\t{stream}\t"));
         let before = start..self.text.len();
