@@ -21,6 +21,15 @@ pub enum Error {
         /// The one to raise.
         bound: &'static str,
     },
+    /// The journal holds more than there is memory for.
+    Memory {
+        /// Where the journal is.
+        directory: PathBuf,
+        /// About how many bytes it needs.
+        needed: u64,
+        /// How many there are.
+        free: u64,
+    },
     /// The journal could not be opened, or is not whole.
     Journal {
         /// What is wrong with it.
@@ -89,6 +98,14 @@ impl fmt::Display for Error {
             Error::NoRoom { bound } => {
                 write!(f, "no room for a single connection: raise {bound}")
             }
+            Error::Memory { directory, needed, free } => write!(
+                f,
+                "{} needs about {} MB of memory, and {} MB are free here: start the broker where \
+                 there is more, or raise the limit of its container or service",
+                directory.display(),
+                needed / 1_000_000,
+                free / 1_000_000
+            ),
             Error::Journal { cause, .. } => cause.fmt(f),
             Error::Ask(cause) => cause.fmt(f),
             Error::OwnTopics { topic } => write!(
@@ -121,6 +138,7 @@ impl error::Error for Error {
             Error::Ask(cause) => cause.source(),
             Error::Log { cause, .. } => Some(cause),
             Error::NoRoom { .. }
+            | Error::Memory { .. }
             | Error::OwnTopics { .. }
             | Error::Mirrors { .. }
             | Error::Nats(_)

@@ -17,7 +17,7 @@ use crate::server::connection_limit::{self, ConnectionLimit};
 use crate::server::input_budget::InputBudget;
 use crate::server::tcp_table::TcpTable;
 use crate::store::journal::{self, Journal, Progress, Settings, Sync};
-use crate::store::memory::Memory;
+use crate::store::memory::{self, Memory};
 use crate::store::replay::Replayed;
 use crate::store::stream::StreamId;
 use crate::store::topics::Topics;
@@ -180,11 +180,22 @@ fn restore(
     let is_in_use = |error: &journal::Error| matches!(error, journal::Error::InUse { .. });
     let settings = Settings { sync, segment_size };
     let progress = Progress::default();
+    let (free, mut needed) = (memory::free().unwrap_or(u64::MAX), None);
     let (opened, waiting) = loading::during(listener, &progress, || {
         listen::patiently(&directory.display().to_string(), is_in_use, || {
-            Journal::open(directory, settings, &progress, |record| replayed.apply(record))
+            Journal::open(directory, settings, &progress, |record| {
+                // What is left is read for nothing: a start that fails is no start that is killed.
+                if needed.is_none() {
+                    replayed.apply(record);
+                    let used = replayed.admission.memory.used;
+                    needed = (used > free).then(|| progress.in_all(used));
+                }
+            })
         })
     });
+    if let Some(needed) = needed {
+        return Err(Error::Memory { directory: directory.to_owned(), needed, free });
+    }
     let (journal, notices) = opened?;
     for notice in notices {
         listen::warn(&notice);

@@ -107,6 +107,15 @@ pub(crate) struct Progress {
     pub(crate) size: AtomicU64,
 }
 
+impl Progress {
+    /// What all of the journal will have taken of something of which so much was taken so far.
+    pub(crate) fn in_all(&self, taken: u64) -> u64 {
+        let (read, size) = (self.read.load(Ordering::Relaxed), self.size.load(Ordering::Relaxed));
+        let all = u128::from(taken) * u128::from(size) / u128::from(read.max(1));
+        u64::try_from(all).unwrap_or(u64::MAX)
+    }
+}
+
 /// A journal that is open for appending. Its directory is locked for as long as it lives.
 pub(crate) struct Journal {
     shared: Arc<Shared>,
