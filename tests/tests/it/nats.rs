@@ -1,11 +1,11 @@
 //! Brokers before NATS servers, whatever happens to either.
 
-use crate::brokers::{Crowd, Reader, number, succeed, wait_for_success};
+use crate::brokers::{Crowd, Reader, Session, number, succeed, wait_for_success};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 use tests::raw::{Answer, Raw};
-use tests::wait::{DEADLINE, wait_until};
+use tests::wait::{DEADLINE, wait_for, wait_until};
 use tests::{Folder, NatsServers, Process, Stopped, System, program, publish_body, tools};
 
 /// A broker before these servers.
@@ -104,7 +104,11 @@ fn a_number_is_stored_once_through_however_many_brokers_it_comes() {
             let (broker, appended) = (&brokers[racer % 2], &appended);
             scope.spawn(move || {
                 for sequence in 0..50 {
-                    let answer = publish(broker, 1, sequence, &[format!("m{sequence}")]);
+                    // While two brokers create the topic at once, one of them gives way.
+                    let answer = wait_for(DEADLINE, "an answer", || {
+                        let answer = publish(broker, 1, sequence, &[format!("m{sequence}")]);
+                        (answer.status != 503).then_some(answer)
+                    });
                     assert_eq!(answer.status, 200, "{answer:?}");
                     assert_eq!(number(answer.text(), "offset"), sequence, "{answer:?}");
                     appended.fetch_add(number(answer.text(), "appended"), Ordering::Relaxed);
@@ -432,4 +436,29 @@ fn nothing_is_lost_doubled_or_moved_while_servers_and_brokers_come_and_go() {
     };
     crowd.check(list);
     readers.iter().for_each(|reader| reader.expect(&brokers[0].messages("t")));
+}
+
+#[test]
+fn what_a_broker_has_no_memory_for_is_read_from_the_servers() {
+    let Some(servers) = NatsServers::start(1) else { return };
+    let large = broker_of(&servers);
+    let all: Vec<String> = (0..10_000).map(|number| format!("{number:0>100}")).collect();
+    all.chunks(1000).for_each(|lines| large.publish_batch("t", lines.iter()));
+    let small = ["--nats", &servers.addresses(), "--max-memory", "400k"];
+    for broker in [System::start_with(&small), System::start_with(&small)] {
+        let mut session = Session::open(&broker.address()).unwrap();
+        let subscribed = "{\"command\":\"subscribe\",\"topic\":\"t\",\"from\":0}";
+        assert!(session.ask(subscribed).unwrap().contains("\"next\":0"));
+        assert_eq!(broker.messages("t"), all);
+        for target in ["from=0&limit=3", "from=5000&limit=700", "from=-3", "since=1d&limit=5"] {
+            let target = format!("/messages?topic=t&{target}");
+            assert_eq!(broker.get(&target).text(), large.get(&target).text(), "{target}");
+        }
+        assert_eq!(broker.get("/messages?topic=t&from=10001").status, 416);
+        for (offset, message) in all.iter().enumerate() {
+            let line = session.line().unwrap();
+            assert_eq!(number(&line, "offset"), offset as u64, "{line}");
+            assert!(line.contains(message.as_str()), "{line}");
+        }
+    }
 }

@@ -8,6 +8,7 @@ use crate::refusal::Refusal;
 use crate::store::batch::Sequence;
 use crate::store::stream::StreamId;
 use common::json::{self, Object, Value};
+use common::random::random;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -59,6 +60,8 @@ pub(super) struct Info {
     pub(super) first: u64,
     /// The offset after the last.
     pub(super) next: u64,
+    /// About how many bytes a message takes there.
+    pub(super) message_size: u64,
     /// Whether most of its servers have been heard of by its leader lately.
     pub(super) is_vouched: bool,
 }
@@ -149,7 +152,8 @@ impl Info {
         let heard = 1 + replicas.iter().filter(is_heard).count();
         let is_vouched = heard * 2 > replicas.len() + 1;
         let first = number("first_seq").saturating_sub(1);
-        Some(Info { first, next: number("last_seq"), is_vouched })
+        let message_size = number("bytes") / number("messages").max(1);
+        Some(Info { first, next: number("last_seq"), message_size, is_vouched })
     }
 }
 
@@ -217,41 +221,49 @@ impl NatsHome {
     ) -> Result<Option<StreamId>, Refusal> {
         let (list, names) = (StreamId::random(), &self.names);
         let name = names.stream(list);
-        let body = object(|object| {
-            object.field("name", &*name);
-            object.array("subjects", |subjects| {
-                subjects.element(&*names.claim(topic)).element(&*names.unnumbered(list));
-                subjects.element(&*names.numbered(list, "*"));
-            });
-            object.field("storage", "file").field("retention", "limits");
-            object.field("discard", "new").field("num_replicas", self.replicas);
-            object.field("allow_direct", true).field("allow_atomic", true);
-            // An offset names one message for ever.
-            object.field("deny_delete", true).field("deny_purge", true);
-            let (source, target) = (names.messages(list), names.republished(list));
-            let republish = self::object(|object| {
-                object.field("src", &*source).field("dest", &*target);
-            });
-            object.raw("republish", &republish);
-            let metadata = self::object(|object| {
-                object.field("topic", topic);
-            });
-            object.raw("metadata", &metadata);
-        });
-        let created = self.ask(&format!("STREAM.CREATE.{name}"), &body, deadline, |_| Some(()))?;
-        match created {
-            Ok(()) => {
-                // A leader that was elected just now may not have known of another. Now it does,
-                // and nobody has published to this one.
-                let is_only = self.lists(topic, deadline)? == [list];
-                if !is_only {
-                    self.delete_stream(list, deadline)?;
-                }
-                Ok(is_only.then_some(list))
-            }
-            Err(error) if error.reason() == Reason::Overlap => Ok(None),
-            Err(error) => Err(error.refusal()),
+        let settings = |takes_messages: bool| {
+            object(|object| {
+                object.field("name", &*name);
+                object.array("subjects", |subjects| {
+                    subjects.element(&*names.claim(topic));
+                    if takes_messages {
+                        subjects.element(&*names.unnumbered(list));
+                        subjects.element(&*names.numbered(list, "*"));
+                    }
+                });
+                object.field("storage", "file").field("retention", "limits");
+                object.field("discard", "new").field("num_replicas", self.replicas);
+                object.field("allow_direct", true).field("allow_atomic", true);
+                // An offset names one message for ever.
+                object.field("deny_delete", true).field("deny_purge", true);
+                let (source, target) = (names.messages(list), names.republished(list));
+                let republish = self::object(|object| {
+                    object.field("src", &*source).field("dest", &*target);
+                });
+                object.raw("republish", &republish);
+                let metadata = self::object(|object| {
+                    object.field("topic", topic);
+                });
+                object.raw("metadata", &metadata);
+            })
+        };
+        // It takes no messages until it is known to be the only one: a leader that was elected just
+        // now may not have known of another, and a single server may make two at once.
+        let create = format!("STREAM.CREATE.{name}");
+        match self.ask(&create, &settings(false), deadline, |_| Some(()))? {
+            Ok(()) => {}
+            Err(error) if error.reason() == Reason::Overlap => return Ok(None),
+            Err(error) => return Err(error.refusal()),
         }
+        if self.lists(topic, deadline)? != [list] {
+            self.delete_stream(list, deadline)?;
+            // Not in step with the other, which may give way as well.
+            thread::sleep(PAUSE * u32::try_from(random() % 8).unwrap_or(0));
+            return Ok(None);
+        }
+        let update = format!("STREAM.UPDATE.{name}");
+        let updated = self.ask(&update, &settings(true), deadline, |_| Some(()))?;
+        updated.map(|()| Some(list)).map_err(|error| error.refusal())
     }
 
     /// Deletes a stream; says whether it was there.
@@ -264,12 +276,20 @@ impl NatsHome {
         }
     }
 
+    /// From where to where a stream goes, as its leader says; nothing where it is gone.
+    pub(super) fn info(&self, list: StreamId, deadline: Instant) -> Result<Option<Info>, Refusal> {
+        let question = format!("STREAM.INFO.{}", self.names.stream(list));
+        match self.ask(&question, b"", deadline, Info::of)? {
+            Ok(info) => Ok(Some(info)),
+            Err(error) if error.reason() == Reason::NoStream => Ok(None),
+            Err(error) => Err(error.refusal()),
+        }
+    }
+
     /// Whether the leader of a stream is no leader that was cut off: what it says of the past may
     /// be answered to a client.
     pub(super) fn vouch(&self, list: StreamId, deadline: Instant) -> Result<(), Refusal> {
-        let question = format!("STREAM.INFO.{}", self.names.stream(list));
-        let info = self.ask(&question, b"", deadline, Info::of)?;
-        if info.map_err(|error| error.refusal())?.is_vouched {
+        if self.info(list, deadline)?.is_some_and(|info| info.is_vouched) {
             return Ok(());
         }
         if let Ok(live) = self.requests.live(deadline) {

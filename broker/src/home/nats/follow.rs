@@ -85,6 +85,8 @@ struct Topic {
     /// The offset that is handed on next.
     next: u64,
     is_confirmed: bool,
+    /// About how much text the mirror has memory for; 0 where nobody said it.
+    room: u64,
     /// Messages that follow one another, and come later than the next.
     ahead: VecDeque<(u64, String)>,
     asked: Option<Asked>,
@@ -196,7 +198,7 @@ impl Follower<'_> {
                     (topic.is_deleted, topic.wants_list) = (true, true);
                 });
             }
-            Command::Follow(MirrorEnd { topic, next, stream, .. }) => {
+            Command::Follow(MirrorEnd { topic, next, stream, room, .. }) => {
                 let name: Arc<str> = Arc::from(topic);
                 let is_known = self.topics.get(&name).is_some_and(|topic| {
                     topic.is_confirmed
@@ -212,6 +214,7 @@ impl Follower<'_> {
                     list: None,
                     next,
                     is_confirmed: false,
+                    room,
                     ahead: VecDeque::new(),
                     asked: None,
                     wants_list: true,
@@ -436,8 +439,13 @@ impl Follower<'_> {
             let text = format!("sequence {} of its stream is missing", next + 1);
             return self.distrust(name, Refusal::Home { status: 502, text });
         }
+        // A mirror is the newest part of its list: what there is no memory for is read when
+        // somebody asks for it.
+        let fitting = topic.room / info.message_size.max(1);
+        let is_bounded = topic.room > 0 && !topic.is_confirmed;
+        let begin = if is_bounded { info.next.saturating_sub(fitting) } else { 0 };
         topic.is_confirmed = true;
-        topic.next = topic.next.max(info.first);
+        topic.next = topic.next.max(info.first).max(begin);
         let end = Cursor { stream, next: info.next.max(topic.next) };
         let begin = topic.next;
         self.confirm(name, info.first, begin, end);
@@ -563,7 +571,7 @@ impl Follower<'_> {
 }
 
 /// A message as this broker keeps it.
-fn entry_of(message: &Message) -> Result<String, Refusal> {
+pub(super) fn entry_of(message: &Message) -> Result<String, Refusal> {
     let subject = message.header("Nats-Subject").unwrap_or(&message.subject);
     let publisher = names::publisher(subject)
         .or_else(|| percent::decode(message.header("P")?, false).ok().map(String::from));

@@ -19,7 +19,7 @@
 //! - `wire`, `connection`, `requests`: the protocol, one server, requests to any server that
 //!   answers
 //! - `names`, `api`: names of streams and subjects, and requests to JetStream
-//! - `publish`, `follow`: publishing, and following
+//! - `publish`, `follow`, `read`: publishing, and following
 //! - `start`: whether the cluster can be used
 
 mod api;
@@ -27,6 +27,7 @@ mod connection;
 mod follow;
 mod names;
 mod publish;
+mod read;
 mod requests;
 mod start;
 mod wire;
@@ -180,8 +181,15 @@ impl RemoteHome for NatsHome {
         Err(no_letting_go())
     }
 
-    fn read(&self, _: &str, _: StreamId, _: Begin, _: usize, _: Instant) -> Result<Piece, Refusal> {
-        Err(Refusal::NotHere)
+    fn read(
+        &self,
+        topic: &str,
+        stream: StreamId,
+        begin: Begin,
+        size_max: usize,
+        deadline: Instant,
+    ) -> Result<Piece, Refusal> {
+        self.read_piece(topic, stream, begin, size_max, deadline)
     }
 
     fn digest(&self, _: &str, _: Cursor, _: Instant) -> Result<Option<u32>, Refusal> {

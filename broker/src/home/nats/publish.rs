@@ -193,19 +193,21 @@ impl NatsHome {
         if let Some(stream) = self.streams().get(topic) {
             return Ok((*stream, false));
         }
-        let (found, is_created) = match self.find(topic, deadline)? {
-            Some(stream) => (stream, false),
-            None => match self.create_stream(topic, deadline)? {
-                Some(stream) => (stream, true),
-                // Somebody else was quicker.
-                None => match self.find(topic, deadline)? {
-                    Some(stream) => (stream, false),
-                    None => return Err(unanswered("the topic was deleted meanwhile")),
-                },
-            },
-        };
-        self.remember(topic, found);
-        Ok((found, is_created))
+        loop {
+            let (found, is_created) = match self.find(topic, deadline)? {
+                Some(stream) => (Some(stream), false),
+                None => (self.create_stream(topic, deadline)?, true),
+            };
+            if let Some(stream) = found {
+                self.remember(topic, stream);
+                return Ok((stream, is_created));
+            }
+            // Somebody else is about to create it.
+            if Instant::now() + PAUSE >= deadline {
+                return Err(unanswered("the topic is being created or deleted"));
+            }
+            thread::sleep(PAUSE);
+        }
     }
 
     /// Looks whether a topic has another list now. That it has none is for the thread that follows

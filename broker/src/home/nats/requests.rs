@@ -7,7 +7,7 @@ use super::connection::{Link, Servers, Unusable, Writer};
 use super::wire::Message;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -44,7 +44,8 @@ pub(super) struct Live {
 /// Held to look or to note; never across I/O.
 #[derive(Default)]
 struct Waiting {
-    answers: HashMap<u64, Sender<Message>>,
+    /// Each with whether more than one message answers it, the last of which has a status.
+    answers: HashMap<u64, (Sender<Message>, bool)>,
     /// Why no more answers come, once that is so.
     ended: Option<String>,
     /// What the server complained of last.
@@ -123,17 +124,52 @@ impl Live {
         deadline: Instant,
         write: impl FnOnce(&str, &mut Vec<u8>),
     ) -> Result<Message, Unanswered> {
+        let (number, receiver) = self.send(false, write)?;
+        self.receive(number, &receiver, deadline)
+    }
+
+    /// The same where several messages answer.
+    pub(super) fn collect(
+        &self,
+        deadline: Instant,
+        write: impl FnOnce(&str, &mut Vec<u8>),
+    ) -> Result<Vec<Message>, Unanswered> {
+        let (number, receiver) = self.send(true, write)?;
+        let mut answers = Vec::new();
+        loop {
+            let message = self.receive(number, &receiver, deadline)?;
+            if message.status().is_some() {
+                return Ok(answers);
+            }
+            answers.push(message);
+        }
+    }
+
+    fn send(
+        &self,
+        has_many: bool,
+        write: impl FnOnce(&str, &mut Vec<u8>),
+    ) -> Result<(u64, Receiver<Message>), Unanswered> {
         let number = self.last.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = mpsc::channel();
         let mut waiting = self.waiting();
         if let Some(reason) = &waiting.ended {
             return Err(Unanswered(reason.clone()));
         }
-        waiting.answers.insert(number, sender);
+        waiting.answers.insert(number, (sender, has_many));
         drop(waiting);
         let mut out = Vec::new();
         write(&format!("{}.{number}", self.inbox), &mut out);
         self.writer.write(&out);
+        Ok((number, receiver))
+    }
+
+    fn receive(
+        &self,
+        number: u64,
+        receiver: &Receiver<Message>,
+        deadline: Instant,
+    ) -> Result<Message, Unanswered> {
         let answer = receiver.recv_timeout(deadline.saturating_duration_since(Instant::now()));
         answer.map_err(|_| {
             self.retire();
@@ -160,11 +196,16 @@ impl Live {
             }
             let number =
                 message.as_ref().and_then(|it| it.subject.rsplit('.').next()?.parse().ok());
-            if let (Some(number), Some(message)) = (number, message)
-                && let Some(sender) = waiting.answers.remove(&number)
-            {
-                // Whoever waited may have given up.
-                let _ = sender.send(message);
+            if let (Some(number), Some(message)) = (number, message) {
+                let is_last = message.status().is_some();
+                if let Some((sender, has_many)) = waiting.answers.get(&number) {
+                    let is_done = is_last || !has_many;
+                    // Whoever waited may have given up.
+                    let _ = sender.send(message);
+                    if is_done {
+                        waiting.answers.remove(&number);
+                    }
+                }
             }
             if self.is_retired.load(Ordering::Relaxed) && waiting.answers.is_empty() {
                 break "it was given up".to_owned();
