@@ -115,7 +115,7 @@ pub const SUBSCRIBERS_MAX: usize = 100_000;
 pub const CONNECTION_SUBSCRIBERS_MAX: usize = SUBSCRIBERS_MAX / 10;
 
 /// Subscriptions of all connections together, to topics that need not be there: some 400 MB.
-pub const SUBSCRIPTIONS_MAX: usize = 1_000_000;
+pub const SUBSCRIPTIONS_MAX: usize = 2_000_000;
 
 /// Those of one connection: to all topics that there may be, and no more than are still free.
 pub const CONNECTION_SUBSCRIPTIONS_MAX: usize = TOPICS_MAX;

@@ -235,7 +235,7 @@ mod tests {
             listeners.add(&waiting.topic, Listener::Waiter(Arc::clone(&waiting.waiter)));
         }
         let refusal = listeners.check_room(0, 1).unwrap_err();
-        assert!(refusal.to_string().contains("1000000"), "{refusal}");
+        assert!(refusal.to_string().contains("2000000"), "{refusal}");
         assert_eq!(refusal.status(), 503, "which is answered with Retry-After");
         drop(waiting);
         let listeners = Listeners::default();
