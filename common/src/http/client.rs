@@ -21,8 +21,8 @@ use std::{error, fmt, io, mem};
 #[cfg(test)]
 mod tests;
 
-/// Why an exchange with the server failed. After any error but [`Error::TimedOut`] from
-/// [`Client::receive`] or [`Client::piece`], the connection is of no further use.
+/// Why an exchange with the server failed. After any error the connection is of no further use,
+/// but for [`Error::TimedOut`] while an answer is read.
 #[derive(Debug)]
 pub enum Error {
     /// There is no connection.
