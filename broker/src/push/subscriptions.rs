@@ -320,7 +320,9 @@ mod tests {
             count += 1;
         };
         assert!((250..350).contains(&count), "{count} topics");
+        // The last one may have been longer than one of these.
         subscriptions.remove(b);
+        subscriptions.remove(c);
         assert!(!others(&subscriptions, Some(own)).1, "it fits again");
     }
 }
