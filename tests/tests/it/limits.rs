@@ -167,12 +167,12 @@ fn an_event_stream_has_200_topics_at_most() {
     let answer = system.get(&format!("/events?{}", query(201)));
     assert_names(&detail(&answer, 400), &["event stream", "200 topics"]);
 
-    let place = format!("{}@{}", u64::MAX, "f".repeat(16));
+    let places: Vec<_> = (1..=200).map(|list| format!("{}@{list:016x}", u64::MAX)).collect();
     let mut raw = Raw::connect(&system.address());
     raw.send(format!(
         "GET /events?{} HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: {}\r\n\r\n",
         query(200),
-        vec![place; 200].join(",")
+        places.join(",")
     ));
     assert_eq!(raw.stream_head().status, 200);
     assert_eq!(raw.line(), "retry: 1000");
