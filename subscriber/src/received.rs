@@ -168,19 +168,20 @@ impl Received {
     /// Begins an empty file. What it holds now is kept under another name, which is given back;
     /// an empty file is not.
     pub(crate) fn set_aside(&mut self) -> Result<Option<PathBuf>, Error> {
+        let from = with(&self.path, ".from");
         let mut old = None;
         if self.size() > 0 {
             let name = free_name(&self.path)?;
+            // A copy first: whenever the process is killed, each file has its beginning beside it.
+            if from.exists() {
+                let copy = with(&name, ".from");
+                fs::copy(&from, &copy).map_err(|cause| Error::File { path: copy, cause })?;
+            }
             rename(&self.path, &name)?;
             old = Some(name);
         }
-        let from = with(&self.path, ".from");
-        match &old {
-            _ if !from.exists() => {}
-            Some(old) => rename(&from, &with(old, ".from"))?,
-            None => {
-                fs::remove_file(&from).map_err(|cause| Error::File { path: from, cause })?;
-            }
+        if from.exists() {
+            fs::remove_file(&from).map_err(|cause| Error::File { path: from, cause })?;
         }
         let _ = self.file.unlock();
         *self = Received::open(&self.path)?;
