@@ -8,8 +8,10 @@ use crate::refusal::Refusal;
 use crate::store::admission::Receipt;
 use crate::store::batch::Publish;
 use crate::store::change::Upto;
+use crate::store::entry;
 use crate::store::retention::BoundsChange;
 use crate::store::stream::{Begin, Cursor, StreamId};
+use common::limits::BODY_SIZE_MAX;
 use common::pattern::Pattern;
 use std::time::{Duration, Instant};
 
@@ -160,4 +162,15 @@ pub(super) enum Event<'a> {
     Nonsense { topic: &'a str, refusal: Refusal },
     /// All that has arrived was handed on. Comes every two seconds at least.
     Pause,
+}
+
+/// An entry, if these make one that a home may have stored, whatever its `--max-message`.
+///
+/// # Errors
+///
+/// What no broker stores.
+pub(super) fn entry(message: &str, time: u64, publisher: Option<&str>) -> Result<String, Refusal> {
+    entry::check_message(message, BODY_SIZE_MAX / 2)?;
+    publisher.map_or(Ok(()), |publisher| entry::check_peer("publisher", publisher))?;
+    Ok(entry::compose(message, &entry::stamp(time, publisher)))
 }

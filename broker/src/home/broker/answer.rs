@@ -1,12 +1,12 @@
 //! The answer of another broker: a success, or the reason why not.
 
+use crate::home::remote;
 use crate::push::pieces::Piece;
 use crate::refusal::Refusal;
 use crate::store::admission::Receipt;
-use crate::store::entry::{self, Entry};
+use crate::store::entry::Entry;
 use crate::store::stream::StreamId;
 use common::json::Value;
-use common::limits::BODY_SIZE_MAX;
 
 /// Why another broker does not do what it was asked, where an answer says that: what a client of
 /// this broker is told.
@@ -76,7 +76,7 @@ pub(super) fn piece(answer: &Value<'_>) -> Result<Piece, Refusal> {
     let entry = |value: &Value<'_>| {
         let Entry { message, time, publisher } = Entry::of(value.as_str().unwrap_or_default());
         let time = time.parse().map_err(|_| Refusal::field("time", "is no time"))?;
-        self::entry(message, time, publisher)
+        remote::entry(message, time, publisher)
     };
     let entries = texts.iter().map(entry).collect::<Result<_, _>>();
     match (first, entries) {
@@ -89,13 +89,6 @@ pub(super) fn piece(answer: &Value<'_>) -> Result<Piece, Refusal> {
 fn nonsense(reason: &str) -> Refusal {
     let text = format!("the topic's home sends what are no messages: {reason}");
     Refusal::Home { status: 502, text }
-}
-
-/// An entry, if these make one that a broker may have stored, whatever its `--max-message`.
-pub(super) fn entry(message: &str, time: u64, publisher: Option<&str>) -> Result<String, Refusal> {
-    entry::check_message(message, BODY_SIZE_MAX / 2)?;
-    publisher.map_or(Ok(()), |publisher| entry::check_peer("publisher", publisher))?;
-    Ok(entry::compose(message, &entry::stamp(time, publisher)))
 }
 
 /// The digest that stands under a key.

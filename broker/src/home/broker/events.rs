@@ -4,7 +4,7 @@
 //! a machine that is gone does not say so.
 
 use super::super::HOME_TIMEOUT;
-use super::super::remote::{Event, Place};
+use super::super::remote::{self, Event, Place};
 use super::answer::{self, number, text};
 use super::{BrokerHome, command};
 use crate::push::subscriber::Subscriber;
@@ -130,7 +130,7 @@ impl Events<'_> {
         };
         let publisher = text(object, "publisher");
         let time = number(object, "time").unwrap_or(0);
-        let entry = match answer::entry(message, time, publisher) {
+        let entry = match remote::entry(message, time, publisher) {
             Ok(entry) => entry,
             Err(refusal) => return self.hand_on(Event::Nonsense { topic, refusal }),
         };

@@ -11,14 +11,12 @@ use super::api::{ApiError, Info, Reason, about, foreign, object, streams, unansw
 use super::connection::{ANSWERS, Link, Writer};
 use super::names;
 use super::wire::{self, Message};
-use crate::home::remote::{Event, MirrorEnd, Place};
+use crate::home::remote::{self, Event, MirrorEnd, Place};
 use crate::refusal::Refusal;
-use crate::store::entry;
 use crate::store::stream::{Cursor, StreamId};
 use common::clock;
 use common::http::percent;
 use common::json;
-use common::limits::BODY_SIZE_MAX;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -577,11 +575,6 @@ pub(super) fn entry_of(message: &Message) -> Result<String, Refusal> {
         .or_else(|| percent::decode(message.header("P")?, false).ok().map(String::from));
     let text =
         str::from_utf8(&message.payload).map_err(|_| Refusal::field("message", "is not UTF-8"))?;
-    entry::check_message(text, BODY_SIZE_MAX / 2)?;
-    if let Some(publisher) = &publisher {
-        entry::check_peer("publisher", publisher)?;
-    }
     let time = message.header("Nats-Time-Stamp").and_then(|time| clock::moment(time, 0).ok());
-    let stamp = entry::stamp(time.unwrap_or(0), publisher.as_deref());
-    Ok(entry::compose(text, &stamp))
+    remote::entry(text, time.unwrap_or(0), publisher.as_deref())
 }
