@@ -95,6 +95,12 @@ impl Browser {
         self.post("/url", &format!(r#"{{"url":{}}}"#, quoted(address)));
     }
 
+    /// Goes back in the history of the window, as a person does. A script that does so is cut off by
+    /// what it does, and the driver runs it again: then the window is two visits too far back.
+    pub fn back(&mut self) {
+        self.post("/back", "{}");
+    }
+
     /// The window that is looked at.
     pub fn window(&mut self) -> String {
         let path = format!("{}/window", self.session);

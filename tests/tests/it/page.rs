@@ -226,7 +226,8 @@ fn a_page_that_was_left_holds_no_connection() {
         browser.go("about:blank");
     }
     open(&mut browser, &system, "t");
-    browser.evaluate("history.go(-2)");
+    browser.back();
+    browser.back();
     browser.wait_until(&format!("location.search === '?7' && {LIVE}"));
     assert_quiet(&mut browser);
 }
