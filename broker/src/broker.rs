@@ -8,7 +8,7 @@
 
 use crate::access::Access;
 use crate::config::Timeouts;
-use crate::home::{Homes, Index};
+use crate::home::{Homes, Index, TopicChange};
 use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::push::Push;
@@ -16,11 +16,9 @@ use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
 use crate::server::input_budget::InputBudget;
 use crate::server::tcp_table::TcpTable;
-use crate::store::admission::Receipt;
+use crate::store::admission::Receipts;
 use crate::store::batch::Batch;
-use crate::store::change::Upto;
 use crate::store::entry;
-use crate::store::retention::BoundsChange;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -52,7 +50,7 @@ pub(crate) struct Broker {
 impl Broker {
     /// Appends a batch: one answer for each publish. Listeners are not told yet; see
     /// [`Push::announce_batch`].
-    pub(crate) fn publish(&self, batch: &mut Batch) -> Vec<Result<Receipt, Refusal>> {
+    pub(crate) fn publish(&self, batch: &mut Batch) -> Receipts {
         let begun = Instant::now();
         let outcomes = self.homes.publish(batch);
         let messages = outcomes.iter().flatten().map(|receipt| receipt.appended).sum();
@@ -86,37 +84,24 @@ impl Broker {
         }
     }
 
-    /// Creates a topic.
-    pub(crate) fn create(&self, topic: &str) -> Result<(), Refusal> {
-        entry::check_topic(topic)?;
-        let created = self.homes.create(topic);
-        self.log.note("created", topic, &created);
-        if created.is_ok() {
+    /// Changes a topic. Those who follow one that was deleted are not told yet; see
+    /// [`Push::announce`].
+    pub(crate) fn change(&self, topic: &str, change: &TopicChange) -> Result<(), Refusal> {
+        let action = match change {
+            TopicChange::Create => "created",
+            TopicChange::Delete => "deleted",
+            TopicChange::Trim(_) => "trimmed",
+            TopicChange::SetBounds(_) => "bounded",
+        };
+        if matches!(change, TopicChange::Create) {
+            entry::check_topic(topic)?;
+        }
+        let changed = self.homes.change(topic, change);
+        self.log.note(action, topic, &changed);
+        if matches!(change, TopicChange::Create) && changed.is_ok() {
             // A pattern may choose it.
             self.push.announce(topic);
         }
-        created
-    }
-
-    /// Lets messages of a topic go.
-    pub(crate) fn trim(&self, topic: &str, upto: Upto) -> Result<(), Refusal> {
-        let trimmed = self.homes.trim(topic, upto);
-        self.log.note("trimmed", topic, &trimmed);
-        trimmed
-    }
-
-    /// Changes what a topic keeps.
-    pub(crate) fn set_bounds(&self, topic: &str, change: &BoundsChange) -> Result<(), Refusal> {
-        let changed = self.homes.set_bounds(topic, change);
-        self.log.note("bounded", topic, &changed);
         changed
-    }
-
-    /// Deletes a topic and all its messages. Those who follow it are not told yet; see
-    /// [`Push::announce`].
-    pub(crate) fn delete(&self, topic: &str) -> Result<(), Refusal> {
-        let deleted = self.homes.delete(topic);
-        self.log.note("deleted", topic, &deleted);
-        deleted
     }
 }

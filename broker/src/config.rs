@@ -1,6 +1,7 @@
 //! The command line of the broker.
 
 use crate::access::{Origins, Token};
+use crate::home::NatsSettings;
 use crate::store::journal::SEGMENT_SIZE;
 use crate::store::memory;
 use crate::store::retention::Limits;
@@ -38,16 +39,7 @@ pub enum Role {
         advertise: Option<(String, u16)>,
     },
     /// Before a cluster of NATS.
-    Nats {
-        /// `HOST:PORT` of each server.
-        servers: Vec<String>,
-        /// How many servers store each topic, where that was said.
-        replicas: Option<u64>,
-        /// How the names of streams and subjects begin.
-        prefix: String,
-        /// Whether the servers sync before they acknowledge.
-        is_synced: bool,
-    },
+    Nats(NatsSettings),
 }
 
 impl Role {
@@ -62,22 +54,20 @@ impl Role {
         let text = |(host, port): (String, u16)| format!("{host}:{port}");
         let nats = nats(arguments)?;
         match (address("upstream")?, address("index")?, address("advertise")?, nats) {
-            (Some(_), Some(_), ..) | (Some(_), .., Some(_)) | (_, Some(_), _, Some(_)) => {
-                Err(Error::combination("--upstream, --index and --nats exclude one another"))
-            }
             (_, None, Some(_), _) => Err(Error::combination("--advertise needs --index")),
             (Some(upstream), None, None, None) => Ok(Role::Leaf(text(upstream))),
             (None, Some(index), advertise, None) => {
                 Ok(Role::Peer { index: text(index), advertise })
             }
-            (None, None, None, Some(nats)) => Ok(nats),
+            (None, None, None, Some(nats)) => Ok(Role::Nats(nats)),
             (None, None, None, None) => Ok(Role::Alone),
+            _ => Err(Error::combination("--upstream, --index and --nats exclude one another")),
         }
     }
 }
 
 /// The cluster of NATS, where one is named.
-fn nats(arguments: &Arguments) -> Result<Option<Role>, Error> {
+fn nats(arguments: &Arguments) -> Result<Option<NatsSettings>, Error> {
     let Some(list) = arguments.value("nats") else {
         let others = ["nats-replicas", "nats-prefix", "nats-synced"];
         return match others.iter().find(|flag| arguments.has(flag)) {
@@ -108,7 +98,7 @@ fn nats(arguments: &Arguments) -> Result<Option<Role>, Error> {
         return Err(Error::value("nats-prefix", &prefix, reason));
     }
     let is_synced = arguments.has("nats-synced");
-    Ok(Some(Role::Nats { servers, replicas, prefix, is_synced }))
+    Ok(Some(NatsSettings { servers, replicas, prefix, is_synced }))
 }
 
 /// What the broker is to do.
@@ -215,17 +205,6 @@ pub struct Timeouts {
     pub answer: Duration,
     /// Between an answer and the next request.
     pub idle: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Timeouts {
-        Timeouts {
-            head: HEAD_TIMEOUT,
-            body: BODY_TIMEOUT,
-            answer: ANSWER_TIMEOUT,
-            idle: IDLE_TIMEOUT,
-        }
-    }
 }
 
 impl Config {
@@ -345,12 +324,11 @@ fn above_0(arguments: &Arguments, flag: &'static str) -> Result<Option<Duration>
 impl Timeouts {
     fn from(arguments: &Arguments) -> Result<Timeouts, Error> {
         let seconds = |flag, default| Ok(above_0(arguments, flag)?.unwrap_or(default));
-        let default = Timeouts::default();
         Ok(Timeouts {
-            head: seconds("head-timeout", default.head)?,
-            body: seconds("body-timeout", default.body)?,
-            answer: seconds("answer-timeout", default.answer)?,
-            idle: seconds("idle-timeout", default.idle)?,
+            head: seconds("head-timeout", HEAD_TIMEOUT)?,
+            body: seconds("body-timeout", BODY_TIMEOUT)?,
+            answer: seconds("answer-timeout", ANSWER_TIMEOUT)?,
+            idle: seconds("idle-timeout", IDLE_TIMEOUT)?,
         })
     }
 }

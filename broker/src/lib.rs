@@ -46,6 +46,7 @@ mod verbs;
 pub use access::{Origins, Token, TokenError};
 pub use config::{Config, PROGRAM, Role, Task, Timeouts, TokenSource};
 pub use error::Error;
+pub use home::NatsSettings;
 pub use verbs::Call;
 
 use common::flags;

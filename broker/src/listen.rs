@@ -35,7 +35,15 @@ pub(crate) fn bind(host: &str, port: u16) -> Result<TcpListener, Error> {
                 }
                 thread::sleep(ADDRESS_PAUSE);
             }
-            bound => return bound.map_err(|cause| Error::Bind { address, cause }),
+            Err(error) if is_taken(&error) => {
+                return Err(Error::Unfit(format!(
+                    "{address} is taken: is a broker running already? Choose another with --port"
+                )));
+            }
+            bound => {
+                let failed = |cause| Error::failed(format!("cannot listen on {address}"), cause);
+                return bound.map_err(failed);
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::broker::Broker;
 use crate::config::{Config, Role, TokenSource};
 use crate::error::Error;
 use crate::home::index::Address;
-use crate::home::{Homes, Identity, Index, NatsHome, NatsSettings};
+use crate::home::{Homes, Identity, Index, NatsHome};
 use crate::listen;
 use crate::loading;
 use crate::log::Log;
@@ -22,6 +22,7 @@ use crate::store::replay::Replayed;
 use crate::store::stream::StreamId;
 use crate::store::topics::Topics;
 use common::flags;
+use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -34,33 +35,35 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
         None => None,
         Some(TokenSource::Given(token)) => Some(Arc::new(Tokens::one(token.clone()))),
         Some(TokenSource::File(path)) => {
-            let unusable = |cause| Error::Token { path: path.clone(), cause };
-            Some(Arc::new(Tokens::read(path).map_err(unusable)?))
+            let unusable = |cause| {
+                Error::failed(format!("cannot use the tokens in {}", path.display()), cause)
+            };
+            let tokens = Arc::new(Tokens::read(path).map_err(unusable)?);
+            let watched = Arc::clone(&tokens);
+            spawn(move || watched.watch())?;
+            Some(tokens)
         }
     };
-    let Config { host, port, .. } = &config;
-    let bind = |cause| Error::Bind { address: format!("{host}:{port}"), cause };
     let (connections, bound) = connection_limit::capacity(config.connections_max);
     if connections == 0 {
-        return Err(Error::NoRoom { bound });
+        return Err(Error::Unfit(format!("no room for a single connection: raise {bound}")));
     }
     // Bound before the journal is read, so that a taken port is found first, and so that clients
     // hear that the broker is starting.
-    let listener = listen::bind(host, *port)?;
-    let address = listener.local_addr().map_err(bind)?;
+    let listener = listen::bind(&config.host, config.port)?;
+    let address = listener.local_addr().map_err(|cause| {
+        Error::failed(format!("cannot listen on {}:{}", config.host, config.port), cause)
+    })?;
     let nats = match &config.role {
-        Role::Nats { servers, replicas, prefix, is_synced } => {
-            let (servers, prefix) = (servers.clone(), prefix.clone());
-            let (replicas, is_synced) = (*replicas, *is_synced);
-            let settings = NatsSettings { servers, replicas, prefix, is_synced };
-            Some(NatsHome::new(settings).map_err(Error::Nats)?)
+        Role::Nats(settings) => {
+            let unfit = |reason| Error::Unfit(format!("--nats: {reason}"));
+            Some(NatsHome::new(settings.clone()).map_err(unfit)?)
         }
         _ => None,
     };
     let message_size_max = nats.as_ref().map_or(usize::MAX, NatsHome::message_size_max);
-    let message_size_max = message_size_max.min(config.message_size_max);
     let memory = Memory::new(config.memory_max);
-    let (topics, lasting, kept, waiting) = match &config.data {
+    let (topics, lasting, mut kept, waiting) = match &config.data {
         None => {
             let kept = "in memory: a restart forgets all messages".to_owned();
             (Topics::new(memory), LastingSubscriptions::default(), kept, Vec::new())
@@ -76,43 +79,36 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
         (false, None) => "for everybody who can reach this machine, without a token",
         (false, Some(_)) => "for everybody who can reach this machine and sends the token",
     };
-    let kept = match &nats {
-        Some(nats) => format!("{}; mirrors {kept}", nats.description()),
-        None => kept,
-    };
-    topics.set_limits(config.limits);
-    let (hosts, origins) = (config.hosts.clone(), config.origins.clone());
-    if let Some(tokens) =
-        tokens.clone().filter(|_| matches!(config.token, Some(TokenSource::File(_))))
-    {
-        spawn(move || tokens.watch())?;
+    if let Some(nats) = &nats {
+        kept = format!("{}; mirrors {kept}", nats.description());
     }
-    let access = Access { loopback_only, hosts, origins, tokens };
-    let log = match &config.log {
-        Some(path) => Log::open(path, config.log_reads)
-            .map_err(|cause| Error::Log { path: path.clone(), cause })?,
+    topics.set_limits(config.limits);
+    let log = Arc::new(match &config.log {
+        Some(path) => Log::open(path, config.log_reads).map_err(|cause| {
+            Error::failed(format!("cannot write the log {}", path.display()), cause)
+        })?,
         None => Log::default(),
-    };
-    let log = Arc::new(log);
+    });
     let catch_up_threads = connection_limit::catch_up_threads(connections);
     let push = Arc::new(Push::new(topics, lasting, catch_up_threads, Arc::clone(&log)));
     let id = StreamId::random().to_string();
+    let token = config.peer_token.map(|token| token.text().to_owned());
+    let own = Identity { token, id: id.clone(), push: Arc::clone(&push), data: config.data };
     let broker = Arc::new(Broker {
-        homes: homes(&config, nats, &push, address, &id)?,
-        push,
+        homes: homes(config.role, nats, own, address)?,
+        push: Arc::clone(&push),
         index: Arc::new(Index::new()),
         id,
-        message_size_max,
-        access,
+        message_size_max: message_size_max.min(config.message_size_max),
+        access: Access { loopback_only, hosts: config.hosts, origins: config.origins, tokens },
         timeouts: config.timeouts,
         log,
         input_budget: InputBudget::new(config.memory_max),
         tcp_table: TcpTable::default(),
         metrics: Metrics::new(),
     });
-    let push = Arc::clone(&broker.push);
-    spawn(move || push.topics.keep_ages())?;
-    let push = Arc::clone(&broker.push);
+    let aging = Arc::clone(&push);
+    spawn(move || aging.topics.keep_ages())?;
     spawn(move || push.keep_acknowledged(config.forget_after))?;
     flags::print(format_args!(
         "Broker running on http://{address} {reach}, {kept}\n\
@@ -125,44 +121,53 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
 
 /// Who orders which topic, as the broker's role says.
 fn homes(
-    config: &Config,
+    role: Role,
     nats: Option<NatsHome>,
-    push: &Arc<Push>,
-    own: SocketAddr,
-    id: &str,
+    own: Identity,
+    listens_at: SocketAddr,
 ) -> Result<Homes, Error> {
-    let token = config.peer_token.as_ref().map(|token| token.text().to_owned());
-    let identity = Identity { token, id: id.to_owned() };
-    let first = |mirrors| push.topics.names(mirrors).into_iter().next();
-    let (push, data) = (Arc::clone(push), config.data.clone());
-    if let Some(nats) = nats {
-        return match first(false) {
-            Some((topic, _)) => Err(Error::OwnTopics { topic }),
-            None => Homes::nats(nats, data, push).map_err(Error::Thread),
-        };
-    }
-    match &config.role {
-        Role::Alone | Role::Nats { .. } => match first(true) {
-            Some((topic, _)) => Err(Error::Mirrors { topic }),
-            None => Ok(Homes::alone(push)),
-        },
-        Role::Leaf(hub) => match first(false) {
-            Some((topic, _)) => Err(Error::OwnTopics { topic }),
-            None => Homes::hub(hub.clone(), identity, data, push).map_err(Error::Thread),
-        },
-        Role::Peer { advertise: None, .. } if own.ip().is_unspecified() => Err(Error::Advertise),
-        Role::Peer { index, advertise } => {
-            let (host, port) =
-                advertise.clone().unwrap_or_else(|| (own.ip().to_string(), own.port()));
-            let own = Address { host, port };
-            Homes::peers(index.clone(), own, identity, data, push).map_err(Error::Thread)
+    let is_alone = matches!(role, Role::Alone);
+    // A leaf would hide topics of its own. A broker on its own would go on with copies of another's
+    // topics under their stream ids, and nobody could tell the two apart.
+    let stranger = own.push.topics.names(is_alone).into_iter().next();
+    let homes = match (role, nats, stranger) {
+        (Role::Peer { advertise: None, .. }, ..) if listens_at.ip().is_unspecified() => {
+            let text = "this peer listens on all addresses: name the one that other peers use with \
+                        --advertise <host:port>";
+            return Err(Error::Unfit(text.to_owned()));
         }
-    }
+        (Role::Peer { index, advertise }, ..) => {
+            let (host, port) =
+                advertise.unwrap_or_else(|| (listens_at.ip().to_string(), listens_at.port()));
+            Homes::peers(index, Address { host, port }, own)
+        }
+        (_, _, Some((topic, _))) if is_alone => {
+            return Err(Error::Unfit(format!(
+                "the data directory has copies of another broker's topics, such as {topic:?}: use \
+                 --upstream or --index as before, choose another --data, or, where the other \
+                 broker is lost, make them this one's own with broker promote"
+            )));
+        }
+        (_, _, Some((topic, _))) => {
+            return Err(Error::Unfit(format!(
+                "the data directory has topics of its own, such as {topic:?}, and a leaf may have \
+                 none: choose another --data"
+            )));
+        }
+        (_, Some(nats), _) => Homes::nats(nats, &own),
+        (Role::Leaf(hub), ..) => Homes::hub(hub, &own),
+        _ => Ok(Homes::alone(own.push)),
+    };
+    homes.map_err(no_thread)
+}
+
+fn no_thread(cause: io::Error) -> Error {
+    Error::failed("the system gives no thread", cause)
 }
 
 /// Runs something in a thread of its own for as long as it likes.
 fn spawn(run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
-    thread::Builder::new().spawn(run).map(drop).map_err(Error::Thread)
+    thread::Builder::new().spawn(run).map(drop).map_err(no_thread)
 }
 
 /// The topics and lasting subscriptions that a directory holds, a word about them, and the clients
@@ -194,7 +199,13 @@ fn restore(
         })
     });
     if let Some(needed) = needed {
-        return Err(Error::Memory { directory: directory.to_owned(), needed, free });
+        return Err(Error::Unfit(format!(
+            "{} needs about {} MB of memory, and {} MB are free here: start the broker where there \
+             is more, or raise the limit of its container or service",
+            directory.display(),
+            needed / 1_000_000,
+            free / 1_000_000
+        )));
     }
     let (journal, notices) = opened?;
     for notice in notices {

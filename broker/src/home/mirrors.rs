@@ -8,14 +8,13 @@
 use super::following::{Followed, Following, Phase, State};
 use super::locations::Locations;
 use super::remote::RemoteHome;
+use super::{Identity, TopicChange};
 use crate::push::Push;
-use crate::push::pieces::Piece;
+use crate::push::pieces::{Piece, Wanted};
 use crate::refusal::Refusal;
-use crate::store::admission::Receipt;
+use crate::store::admission::{Receipt, Receipts};
 use crate::store::batch::{Batch, Publish};
-use crate::store::change::Upto;
-use crate::store::retention::BoundsChange;
-use crate::store::stream::{Begin, Cursor, StreamId};
+use crate::store::stream::{Cursor, StreamId};
 use common::limits::TOPICS_MAX;
 use std::io;
 use std::path::PathBuf;
@@ -48,10 +47,10 @@ impl Mirrors {
     pub(super) fn new(
         home: Box<dyn RemoteHome>,
         locations: Option<Arc<Locations>>,
-        data: Option<PathBuf>,
-        push: Arc<Push>,
+        own: &Identity,
     ) -> io::Result<Arc<Mirrors>> {
-        let following = Following::default();
+        let (following, data, push) =
+            (Following::default(), own.data.clone(), Arc::clone(&own.push));
         let mirrors = Arc::new(Mirrors { home, following, data, push, locations });
         let follower = Arc::clone(&mirrors);
         thread::Builder::new().spawn(move || follower.run())?;
@@ -63,11 +62,7 @@ impl Mirrors {
     /// Nothing is forwarded before the mirror is up to date: what the home then appends is seen
     /// here at once, so an acknowledged message can be read here, and a mirror that has a long way
     /// to go does not keep an answer from whoever has published already.
-    pub(super) fn publish(
-        &self,
-        batch: &mut Batch,
-        deadline: Instant,
-    ) -> Vec<Result<Receipt, Refusal>> {
+    pub(super) fn publish(&self, batch: &mut Batch, deadline: Instant) -> Receipts {
         let (mut forwarded, mut readiness) = (Vec::new(), Vec::new());
         let mut entries = batch.entries.as_slice();
         for run in batch.runs() {
@@ -95,82 +90,59 @@ impl Mirrors {
         answers
     }
 
-    /// Creates a topic at the home.
-    pub(super) fn create(&self, topic: &str, deadline: Instant) -> Result<(), Refusal> {
-        match self.ready(topic, deadline) {
-            Ok(()) | Err(Refusal::UnknownTopic(_)) => {}
-            Err(refusal) => return Err(refusal),
-        }
-        let stream = self.told(self.home.create(topic, deadline))?;
-        // An empty list has no message that would tell the mirror of it. Where the mirror has it
-        // already, that is as well.
-        let _ = self.push.topics.begin_mirror(topic, stream);
-        Ok(())
-    }
-
-    /// Lets messages of a topic go at the home, and in the mirror.
-    pub(super) fn trim(&self, topic: &str, upto: Upto, deadline: Instant) -> Result<(), Refusal> {
-        self.ready(topic, deadline)?;
-        let next = self.told(self.home.trim(topic, upto, deadline))?;
-        self.let_go(topic, next);
-        Ok(())
-    }
-
-    /// Changes what a topic keeps at the home. The mirror lets go what the home lets go.
-    pub(super) fn set_bounds(
+    /// Changes a topic at the home, and the mirror as far as nobody else would.
+    pub(super) fn change(
         &self,
         topic: &str,
-        change: &BoundsChange,
+        change: &TopicChange,
         deadline: Instant,
     ) -> Result<(), Refusal> {
-        self.told(self.home.set_bounds(topic, change, deadline))
-    }
-
-    /// Reads entries from the home that the mirror does not hold.
-    pub(super) fn read(
-        &self,
-        topic: &str,
-        stream: StreamId,
-        begin: Begin,
-        size_max: usize,
-        deadline: Instant,
-    ) -> Result<Piece, Refusal> {
-        self.reach(deadline)?;
-        let read = self.told(self.home.read(topic, stream, begin, size_max, deadline));
-        if let Err(Refusal::Trimmed { first, .. }) = read {
-            self.let_go(topic, first);
+        match change {
+            TopicChange::SetBounds(_) => {}
+            TopicChange::Delete => self.reach(deadline)?,
+            TopicChange::Create | TopicChange::Trim(_) => match self.ready(topic, deadline) {
+                Err(Refusal::UnknownTopic(_)) if matches!(change, TopicChange::Create) => {}
+                ready => ready?,
+            },
         }
-        read
-    }
-
-    /// The digest at the home before a place that the mirror does not hold.
-    pub(super) fn digest(
-        &self,
-        topic: &str,
-        at: Cursor,
-        deadline: Instant,
-    ) -> Result<Option<u32>, Refusal> {
-        self.reach(deadline)?;
-        self.told(self.home.digest(topic, at, deadline))
-    }
-
-    /// Deletes a topic at the home, and waits until the mirror is gone as well.
-    pub(super) fn delete(&self, topic: &str, deadline: Instant) -> Result<(), Refusal> {
-        self.reach(deadline)?;
         let topics = &self.push.topics;
         let before = topics.end(topic).stream;
-        self.told(self.home.delete(topic, deadline))?;
+        let Cursor { stream, next } = self.told(self.home.change(topic, change, deadline))?;
+        match change {
+            // An empty list has no message that would tell the mirror of it. Where the mirror has
+            // it already, that is as well.
+            TopicChange::Create => drop(topics.begin_mirror(topic, stream)),
+            TopicChange::Trim(_) => self.let_go(topic, next),
+            TopicChange::Delete => self.wait_for_end(topic, before, deadline),
+            // The mirror lets go what the home lets go.
+            TopicChange::SetBounds(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Waits until the mirror of a list that was deleted is gone.
+    fn wait_for_end(&self, topic: &str, list: StreamId, deadline: Instant) {
+        let topics = &self.push.topics;
         if !self.follows(topic) {
             // Nobody says so where the mirror has stopped.
             let _ = topics.drop_mirror(topic);
         }
         let waiting = self.push.listeners.join(topic);
-        while before != StreamId::NONE
-            && topics.end(topic).stream == before
+        while list != StreamId::NONE
+            && topics.end(topic).stream == list
             && self.follows(topic)
             && waiting.wait(deadline)
         {}
-        Ok(())
+    }
+
+    /// Reads from the home what the mirror does not hold.
+    pub(super) fn read(&self, wanted: Wanted<'_>, deadline: Instant) -> Result<Piece, Refusal> {
+        self.reach(deadline)?;
+        let read = self.told(self.home.read(wanted, deadline));
+        if let Err(Refusal::Trimmed { first, .. }) = read {
+            self.let_go(wanted.topic, first);
+        }
+        read
     }
 
     /// Sees to it that the mirror of a topic can be read: up to date, or as it was when its home

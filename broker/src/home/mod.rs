@@ -41,16 +41,17 @@ mod remote;
 mod set_aside;
 
 pub(crate) use index::Index;
-pub(crate) use nats::{NatsHome, Settings as NatsSettings};
+pub(crate) use nats::NatsHome;
+pub use nats::Settings as NatsSettings;
 
 use crate::push::Push;
-use crate::push::pieces::{Piece, Source};
+use crate::push::pieces::{Piece, Source, Wanted};
 use crate::refusal::Refusal;
-use crate::store::admission::Receipt;
+use crate::store::admission::Receipts;
 use crate::store::batch::Batch;
 use crate::store::change::Upto;
 use crate::store::retention::BoundsChange;
-use crate::store::stream::{Begin, Cursor, StreamId};
+use crate::store::topics::Topics;
 use broker::BrokerHome;
 use common::pattern::Pattern;
 use index::Address;
@@ -86,12 +87,39 @@ enum Others {
     Peers(Arc<Peers>),
 }
 
-/// What a broker shows to others.
+/// What a broker is to others.
 #[derive(Clone)]
 pub(crate) struct Identity {
     pub(crate) token: Option<String>,
     /// Tells it from all others, so that a ring is found.
     pub(crate) id: String,
+    /// Its topics.
+    pub(crate) push: Arc<Push>,
+    /// Where mirrors are kept, if anywhere.
+    pub(crate) data: Option<PathBuf>,
+}
+
+/// A change of a topic that its home makes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum TopicChange {
+    Create,
+    Delete,
+    /// Messages are let go.
+    Trim(Upto),
+    /// What it keeps.
+    SetBounds(BoundsChange),
+}
+
+impl TopicChange {
+    /// Makes it where this broker is the home.
+    fn make(&self, topics: &Topics, topic: &str) -> Result<(), Refusal> {
+        match self {
+            TopicChange::Create => topics.create(topic),
+            TopicChange::Delete => topics.delete(topic),
+            TopicChange::Trim(upto) => topics.trim(topic, *upto),
+            TopicChange::SetBounds(change) => topics.set_bounds(topic, change),
+        }
+    }
 }
 
 impl Homes {
@@ -100,73 +128,49 @@ impl Homes {
         Homes { push, others: Others::None }
     }
 
-    /// All topics live at the hub at `HOST:PORT`, which is followed from now on. Mirrors are kept
-    /// in the directory `data`, if at all.
+    /// All topics live at the hub at `HOST:PORT`, which is followed from now on.
     ///
     /// # Errors
     ///
-    /// Where the system has no thread for it.
-    pub(crate) fn hub(
-        address: String,
-        identity: Identity,
-        data: Option<PathBuf>,
-        push: Arc<Push>,
-    ) -> io::Result<Homes> {
-        let home = BrokerHome::new(address, identity, Arc::new(true.into()), Arc::clone(&push));
-        Homes::at(Box::new(home), data, push)
+    /// Where the system has no thread for it. The same holds for the other two.
+    pub(crate) fn hub(address: String, own: &Identity) -> io::Result<Homes> {
+        Homes::at(Box::new(BrokerHome::new(address, own, Arc::new(true.into()))), own)
     }
 
     /// All topics live in a cluster of NATS, in the same way.
-    ///
-    /// # Errors
-    ///
-    /// Where the system has no thread for it.
-    pub(crate) fn nats(
-        home: NatsHome,
-        data: Option<PathBuf>,
-        push: Arc<Push>,
-    ) -> io::Result<Homes> {
-        Homes::at(Box::new(home), data, push)
+    pub(crate) fn nats(home: NatsHome, own: &Identity) -> io::Result<Homes> {
+        Homes::at(Box::new(home), own)
     }
 
     /// All topics live at one home.
-    fn at(home: Box<dyn RemoteHome>, data: Option<PathBuf>, push: Arc<Push>) -> io::Result<Homes> {
-        let mirrors = Mirrors::new(home, None, data, Arc::clone(&push))?;
+    fn at(home: Box<dyn RemoteHome>, own: &Identity) -> io::Result<Homes> {
+        let mirrors = Mirrors::new(home, None, own)?;
         // What was mirrored before is followed again, whoever asks for it.
-        for (topic, _) in push.topics.names(true) {
+        for (topic, _) in own.push.topics.names(true) {
             // There are no more of them than there may be topics.
             let _ = mirrors.ask_for(&topic);
         }
-        Homes::elsewhere(Others::Hub(mirrors), push)
+        Homes::elsewhere(Others::Hub(mirrors), own)
     }
 
-    /// Topics live at peers; the index at `HOST:PORT` tells at which. This one is reached at `own`.
-    ///
-    /// # Errors
-    ///
-    /// Where the system has no thread for it.
-    pub(crate) fn peers(
-        index: String,
-        own: Address,
-        identity: Identity,
-        data: Option<PathBuf>,
-        push: Arc<Push>,
-    ) -> io::Result<Homes> {
-        let peers = Arc::new(Peers::new(index, own, identity, data, Arc::clone(&push)));
+    /// Topics live at peers; the index at `HOST:PORT` tells at which. This one is reached at
+    /// `address`.
+    pub(crate) fn peers(index: String, address: Address, own: Identity) -> io::Result<Homes> {
+        let peers = Arc::new(Peers::new(index, address, own));
         let registered = Arc::clone(&peers);
         thread::Builder::new().spawn(move || registered.run())?;
-        Homes::elsewhere(Others::Peers(peers), push)
+        Homes::elsewhere(Others::Peers(Arc::clone(&peers)), &peers.own)
     }
 
-    fn elsewhere(others: Others, push: Arc<Push>) -> io::Result<Homes> {
-        let (looked_at, pushed) = (others.clone(), Arc::clone(&push));
-        thread::Builder::new().spawn(move || looked_at.look_out(&pushed))?;
-        push.pieces.set_source(Box::new(others.clone()));
-        Ok(Homes { push, others })
+    fn elsewhere(others: Others, own: &Identity) -> io::Result<Homes> {
+        let (looked_at, push) = (others.clone(), Arc::clone(&own.push));
+        thread::Builder::new().spawn(move || looked_at.look_out(&push))?;
+        own.push.pieces.set_source(Box::new(others.clone()));
+        Ok(Homes { push: Arc::clone(&own.push), others })
     }
 
     /// Appends a batch at the homes of its topics.
-    pub(crate) fn publish(&self, batch: &mut Batch) -> Vec<Result<Receipt, Refusal>> {
+    pub(crate) fn publish(&self, batch: &mut Batch) -> Receipts {
         let deadline = deadline();
         match &self.others {
             Others::None => self.push.topics.append(batch),
@@ -184,41 +188,13 @@ impl Homes {
         }
     }
 
-    /// Creates a topic at its home.
-    pub(crate) fn create(&self, topic: &str) -> Result<(), Refusal> {
+    /// Changes a topic at its home.
+    pub(crate) fn change(&self, topic: &str, change: &TopicChange) -> Result<(), Refusal> {
         let deadline = deadline();
         match &self.others {
-            Others::None => self.push.topics.create(topic),
-            Others::Hub(mirrors) => mirrors.create(topic, deadline),
-            Others::Peers(peers) => peers.create(topic, deadline),
-        }
-    }
-
-    /// Deletes a topic at its home.
-    pub(crate) fn delete(&self, topic: &str) -> Result<(), Refusal> {
-        let deadline = deadline();
-        match &self.others {
-            Others::None => self.push.topics.delete(topic),
-            Others::Hub(mirrors) => mirrors.delete(topic, deadline),
-            Others::Peers(peers) => peers.delete(topic, deadline),
-        }
-    }
-
-    /// Lets messages of a topic go at its home.
-    pub(crate) fn trim(&self, topic: &str, upto: Upto) -> Result<(), Refusal> {
-        let deadline = deadline();
-        match self.others.mirrors(topic, deadline)? {
-            None => self.push.topics.trim(topic, upto),
-            Some(mirrors) => mirrors.trim(topic, upto, deadline),
-        }
-    }
-
-    /// Changes what a topic keeps, at its home.
-    pub(crate) fn set_bounds(&self, topic: &str, change: &BoundsChange) -> Result<(), Refusal> {
-        let deadline = deadline();
-        match self.others.mirrors(topic, deadline)? {
-            None => self.push.topics.set_bounds(topic, change),
-            Some(mirrors) => mirrors.set_bounds(topic, change, deadline),
+            Others::None => change.make(&self.push.topics, topic),
+            Others::Hub(mirrors) => mirrors.change(topic, change, deadline),
+            Others::Peers(peers) => peers.change(topic, change, deadline),
         }
     }
 
@@ -298,21 +274,10 @@ impl Source for Others {
         self.mirrors(topic, deadline)?.map_or(Ok(()), |mirrors| mirrors.reach(deadline))
     }
 
-    fn read(
-        &self,
-        topic: &str,
-        stream: StreamId,
-        begin: Begin,
-        size_max: usize,
-    ) -> Result<Piece, Refusal> {
+    fn read(&self, wanted: Wanted<'_>) -> Result<Piece, Refusal> {
         let deadline = deadline();
-        let mirrors = self.mirrors(topic, deadline)?.ok_or(Refusal::NotHere)?;
-        mirrors.read(topic, stream, begin, size_max, deadline)
-    }
-
-    fn digest(&self, topic: &str, at: Cursor) -> Result<Option<u32>, Refusal> {
-        let deadline = deadline();
-        self.mirrors(topic, deadline)?.ok_or(Refusal::NotHere)?.digest(topic, at, deadline)
+        let mirrors = self.mirrors(wanted.topic, deadline)?.ok_or(Refusal::NotHere)?;
+        mirrors.read(wanted, deadline)
     }
 }
 

@@ -10,10 +10,10 @@ use super::broker::{BrokerHome, IndexClient};
 use super::index::Address;
 use super::locations::Locations;
 use super::mirrors::Mirrors;
-use super::{HOME_TIMEOUT, Identity};
+use super::{HOME_TIMEOUT, Identity, TopicChange};
 use crate::push::Push;
 use crate::refusal::Refusal;
-use crate::store::admission::Receipt;
+use crate::store::admission::Receipts;
 use crate::store::batch::Batch;
 use crate::store::memory;
 use common::flags;
@@ -23,7 +23,6 @@ use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::io::{self, Write};
 use std::mem;
-use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
@@ -31,9 +30,7 @@ use std::time::Instant;
 /// A broker among peers.
 pub(crate) struct Peers {
     index: IndexClient,
-    identity: Identity,
-    /// Where mirrors are kept, if anywhere.
-    data: Option<PathBuf>,
+    pub(super) own: Identity,
     push: Arc<Push>,
     locations: Arc<Locations>,
     state: Mutex<State>,
@@ -53,27 +50,14 @@ struct State {
 }
 
 impl Peers {
-    /// A peer that is reached at `own`, and asks the index at `HOST:PORT`.
-    pub(super) fn new(
-        index: String,
-        own: Address,
-        identity: Identity,
-        data: Option<PathBuf>,
-        push: Arc<Push>,
-    ) -> Peers {
-        let index = IndexClient::new(index, own, identity.token.clone());
-        let locations = Arc::<Locations>::default();
+    /// A peer that is reached at `address`, and asks the index at `HOST:PORT`.
+    pub(super) fn new(index: String, address: Address, own: Identity) -> Peers {
+        let index = IndexClient::new(index, address, own.token.clone());
+        let (push, locations) = (Arc::clone(&own.push), Arc::<Locations>::default());
         // What was mirrored before is followed again, whoever asks for it.
         push.topics.names(true).iter().for_each(|(topic, _)| locations.moved(topic));
-        Peers {
-            index,
-            identity,
-            data,
-            push,
-            locations,
-            state: Mutex::default(),
-            changed: Condvar::new(),
-        }
+        let (state, changed) = Default::default();
+        Peers { index, own, push, locations, state, changed }
     }
 
     /// Registers with the index, tells it the topics that live here, and does so again whenever
@@ -236,12 +220,10 @@ impl Peers {
         let mirrors = match state.homes.get(&address) {
             Some(mirrors) if !mirrors.is_over() => Arc::clone(mirrors),
             _ => {
-                let (identity, push) = (self.identity.clone(), Arc::clone(&self.push));
                 let shows_token = Arc::clone(&self.index.asks_for_token);
-                let (address_text, pushed) = (address.to_string(), Arc::clone(&push));
-                let home = BrokerHome::new(address_text, identity, shows_token, pushed);
+                let home = BrokerHome::new(address.to_string(), &self.own, shows_token);
                 let locations = Some(Arc::clone(&self.locations));
-                let mirrors = Mirrors::new(Box::new(home), locations, self.data.clone(), push);
+                let mirrors = Mirrors::new(Box::new(home), locations, &self.own);
                 let mirrors = mirrors.map_err(|error| self.index.unreachable(&error))?;
                 state.homes.insert(address, Arc::clone(&mirrors));
                 mirrors
@@ -262,11 +244,7 @@ impl Peers {
     }
 
     /// Appends a batch that is all of one topic at its home.
-    pub(super) fn publish(
-        &self,
-        batch: &mut Batch,
-        deadline: Instant,
-    ) -> Vec<Result<Receipt, Refusal>> {
+    pub(super) fn publish(&self, batch: &mut Batch, deadline: Instant) -> Receipts {
         let topic = batch.publishes.first().map(|publish| publish.topic.clone());
         match self.home(&topic.unwrap_or_default(), deadline) {
             Ok(None) => {
@@ -281,8 +259,25 @@ impl Peers {
         }
     }
 
+    /// Changes a topic at its home.
+    pub(super) fn change(
+        &self,
+        topic: &str,
+        change: &TopicChange,
+        deadline: Instant,
+    ) -> Result<(), Refusal> {
+        match change {
+            TopicChange::Create => self.create(topic, deadline),
+            TopicChange::Delete => self.delete(topic, deadline),
+            _ => match self.home(topic, deadline)? {
+                None => change.make(&self.push.topics, topic),
+                Some(mirrors) => mirrors.change(topic, change, deadline),
+            },
+        }
+    }
+
     /// Creates a topic, whose home is here.
-    pub(super) fn create(&self, topic: &str, deadline: Instant) -> Result<(), Refusal> {
+    fn create(&self, topic: &str, deadline: Instant) -> Result<(), Refusal> {
         let topics = &self.push.topics;
         let known = self.locations.get(topic);
         if topics.is_own(topic) {
@@ -319,7 +314,7 @@ impl Peers {
     }
 
     /// Deletes a topic at its home.
-    pub(super) fn delete(&self, topic: &str, deadline: Instant) -> Result<(), Refusal> {
+    fn delete(&self, topic: &str, deadline: Instant) -> Result<(), Refusal> {
         let topics = &self.push.topics;
         if topics.is_own(topic) {
             topics.delete(topic)?;
@@ -330,7 +325,7 @@ impl Peers {
             return Ok(());
         }
         match self.home(topic, deadline) {
-            Ok(Some(mirrors)) => mirrors.delete(topic, deadline),
+            Ok(Some(mirrors)) => mirrors.change(topic, &TopicChange::Delete, deadline),
             // What is left of a topic that is gone elsewhere.
             Ok(None) | Err(Refusal::UnknownTopic(_)) => topics.drop_mirror(topic),
             Err(refusal) => Err(refusal),

@@ -3,14 +3,13 @@
 //! This is the seam between mirrors and the system that orders their topics. Nothing on this side
 //! of it knows JSON or connections.
 
-use crate::push::pieces::Piece;
+use super::TopicChange;
+use crate::push::pieces::{Piece, Wanted};
 use crate::refusal::Refusal;
-use crate::store::admission::Receipt;
+use crate::store::admission::Receipts;
 use crate::store::batch::Publish;
-use crate::store::change::Upto;
 use crate::store::entry;
-use crate::store::retention::BoundsChange;
-use crate::store::stream::{Begin, Cursor, StreamId};
+use crate::store::stream::{Cursor, StreamId};
 use common::limits::BODY_SIZE_MAX;
 use common::pattern::Pattern;
 use std::time::{Duration, Instant};
@@ -21,73 +20,35 @@ pub(super) trait RemoteHome: Send + Sync {
     fn address(&self) -> &str;
 
     /// Appends publishes: one answer for each.
-    fn append(
-        &self,
-        publishes: &[Forwarded<'_>],
-        deadline: Instant,
-    ) -> Vec<Result<Receipt, Refusal>>;
+    fn append(&self, publishes: &[Forwarded<'_>], deadline: Instant) -> Receipts;
 
-    /// Creates a topic.
+    /// Changes a topic. Gives the list that was created, or the first offset that is still there
+    /// after a trim.
     ///
     /// # Errors
     ///
-    /// [`Refusal::TopicExists`], or what else the home says.
-    fn create(&self, topic: &str, deadline: Instant) -> Result<StreamId, Refusal>;
-
-    /// Deletes a topic.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::NoTopic`], or what else the home says.
-    fn delete(&self, topic: &str, deadline: Instant) -> Result<(), Refusal>;
-
-    /// Lets messages of a topic go; gives the first offset that is still there.
-    ///
-    /// # Errors
-    ///
-    /// What the home says. The same holds for [`RemoteHome::set_bounds`].
-    fn trim(&self, topic: &str, upto: Upto, deadline: Instant) -> Result<u64, Refusal>;
-
-    /// Changes what a topic keeps.
-    fn set_bounds(
+    /// [`Refusal::TopicExists`], [`Refusal::NoTopic`], or what else the home says.
+    fn change(
         &self,
         topic: &str,
-        change: &BoundsChange,
+        change: &TopicChange,
         deadline: Instant,
-    ) -> Result<(), Refusal>;
+    ) -> Result<Cursor, Refusal>;
 
-    /// Reads entries of a list from where `begin` says: about `size_max` bytes of them, and at
-    /// least one, unless that is its end.
+    /// Reads what is wanted of a list: see [`Wanted`].
     ///
     /// # Errors
     ///
     /// [`Refusal::Trimmed`], [`Refusal::OtherStream`], [`Refusal::PastEnd`], or what else the home
     /// says.
-    fn read(
-        &self,
-        topic: &str,
-        stream: StreamId,
-        begin: Begin,
-        size_max: usize,
-        deadline: Instant,
-    ) -> Result<Piece, Refusal>;
-
-    /// The digest of the messages before a cursor, where the home knows it.
-    ///
-    /// # Errors
-    ///
-    /// As [`RemoteHome::read`].
-    fn digest(&self, topic: &str, at: Cursor, deadline: Instant) -> Result<Option<u32>, Refusal>;
+    fn read(&self, wanted: Wanted<'_>, deadline: Instant) -> Result<Piece, Refusal>;
 
     /// The names of all topics that match.
     ///
     /// # Errors
     ///
     /// Why nobody can tell.
-    fn names(&self, _pattern: &Pattern, _deadline: Instant) -> Result<Vec<String>, Refusal> {
-        let text = "this broker's home does not tell which topics match a pattern".to_owned();
-        Err(Refusal::Home { status: 501, text })
-    }
+    fn names(&self, pattern: &Pattern, deadline: Instant) -> Result<Vec<String>, Refusal>;
 
     /// Asks for topics from the ends of their mirrors on. The answers are events. Where there is
     /// no connection, nothing is asked: see [`Event::Connected`].

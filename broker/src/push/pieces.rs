@@ -45,27 +45,25 @@ pub(crate) trait Source: Send + Sync {
     /// Why it is not.
     fn reach(&self, topic: &str) -> Result<(), Refusal>;
 
-    /// Entries of a topic from where `begin` says, about so many bytes of them: at least one,
-    /// unless that is its end.
+    /// What is wanted of a topic.
     ///
     /// # Errors
     ///
     /// [`Refusal::Trimmed`], [`Refusal::OtherStream`], [`Refusal::PastEnd`], or why the home
     /// cannot be asked.
-    fn read(
-        &self,
-        topic: &str,
-        stream: StreamId,
-        begin: Begin,
-        size_max: usize,
-    ) -> Result<Piece, Refusal>;
+    fn read(&self, wanted: Wanted<'_>) -> Result<Piece, Refusal>;
+}
 
-    /// The digest of the messages before a cursor, where the home knows it.
-    ///
-    /// # Errors
-    ///
-    /// As [`Source::read`].
-    fn digest(&self, topic: &str, at: Cursor) -> Result<Option<u32>, Refusal>;
+/// What is to be read of a topic's list.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) topic: &'a str,
+    /// The list; [`StreamId::NONE`] where any will do.
+    pub(crate) stream: StreamId,
+    pub(crate) begin: Begin,
+    /// About so many bytes of entries: at least one, unless that is the end. With 0 the digest
+    /// there is wanted, and no entries.
+    pub(crate) size_max: usize,
 }
 
 /// Entries of a topic that follow one another.
@@ -74,9 +72,16 @@ pub(crate) struct Piece {
     /// Where the first one stands.
     pub(crate) first: u64,
     pub(crate) entries: Vec<String>,
+    /// The digest of the messages before, where it was asked for and is known.
+    pub(crate) digest: Option<u32>,
 }
 
 impl Piece {
+    /// No entries.
+    pub(crate) fn empty(first: u64) -> Piece {
+        Piece { first, entries: Vec::new(), digest: None }
+    }
+
     /// Copies entries from a place on: as [`Push::copy`].
     pub(super) fn copy(
         &self,
@@ -190,8 +195,9 @@ impl Pieces {
         state.fetching.push(cursor);
         drop(state);
         let _fetching = Fetching(self, cursor);
-        let begin = Begin::Offset(cursor.next);
-        let read = self.source()?.read(topic, cursor.stream, begin, self.piece_size())?;
+        let (stream, begin) = (cursor.stream, Begin::Offset(cursor.next));
+        let wanted = Wanted { topic, stream, begin, size_max: self.piece_size() };
+        let read = self.source()?.read(wanted)?;
         // An answer that does not help would be asked for again and again.
         if !read.has(cursor.next) {
             return Err(Refusal::OtherStream);
@@ -244,7 +250,8 @@ impl Push {
         let cursor = match self.topics.begin(topic, begin, stream) {
             Err(Refusal::NotHere) => {
                 let stream = self.topics.end(topic).stream;
-                Cursor { stream, next: self.pieces.source()?.read(topic, stream, begin, 1)?.first }
+                let wanted = Wanted { topic, stream, begin, size_max: 1 };
+                Cursor { stream, next: self.pieces.source()?.read(wanted)?.first }
             }
             begun => begun?,
         };
@@ -327,7 +334,11 @@ impl Push {
     /// As [`Push::begin`].
     pub(crate) fn digest(&self, topic: &str, at: Cursor) -> Result<Option<u32>, Refusal> {
         match self.topics.digest(topic, at.stream, at.next) {
-            Err(Refusal::NotHere) => self.pieces.source()?.digest(topic, at),
+            Err(Refusal::NotHere) => {
+                let begin = Begin::Offset(at.next);
+                let wanted = Wanted { topic, stream: at.stream, begin, size_max: 0 };
+                Ok(self.pieces.source()?.read(wanted)?.digest)
+            }
             digest => digest,
         }
     }
@@ -387,7 +398,7 @@ mod tests {
             Ok(())
         }
 
-        fn read(&self, _: &str, _: StreamId, begin: Begin, _: usize) -> Result<Piece, Refusal> {
+        fn read(&self, Wanted { begin, .. }: Wanted<'_>) -> Result<Piece, Refusal> {
             self.reads.fetch_add(1, Ordering::Relaxed);
             // So that others come meanwhile.
             thread::sleep(Duration::from_millis(50));
@@ -395,12 +406,11 @@ mod tests {
             let entry = |offset: u64| entry::compose(&offset.to_string(), &entry::stamp(7, None));
             match self.is_away {
                 true => Err(Refusal::OtherStream),
-                false => Ok(Piece { first, entries: (first..first + 10).map(entry).collect() }),
+                false => {
+                    let entries = (first..first + 10).map(entry).collect();
+                    Ok(Piece { entries, ..Piece::empty(first) })
+                }
             }
-        }
-
-        fn digest(&self, _: &str, _: Cursor) -> Result<Option<u32>, Refusal> {
-            Ok(None)
         }
     }
 

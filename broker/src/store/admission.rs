@@ -56,6 +56,9 @@ pub(crate) struct Receipt {
     pub(crate) durable: bool,
 }
 
+/// One answer for each publish of a batch.
+pub(crate) type Receipts = Vec<Result<Receipt, Refusal>>;
+
 impl Receipt {
     /// How many entries of its batch were appended.
     pub(crate) fn count(&self) -> usize {

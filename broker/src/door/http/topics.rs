@@ -5,6 +5,7 @@ use super::route::TopicsCall;
 use super::{Door, End, Manner};
 use crate::access::Right;
 use crate::door::{ANSWERS_SIZE, BYTE_ORDER_MARK, bounds, summary};
+use crate::home::TopicChange;
 use crate::refusal::Refusal;
 use crate::store::batch::Batch;
 use crate::store::retention::BoundsChange;
@@ -25,14 +26,18 @@ impl Door<'_> {
             TopicsCall::List(pattern) => return self.list_topics(pattern.as_ref(), manner),
             TopicsCall::Show(topic) => self.show(topic, manner),
             TopicsCall::Create(topic, change) => self.create(topic, change, manner),
-            TopicsCall::Trim(topic, upto) => {
-                self.broker.trim(topic, *upto).and_then(|()| self.show(topic, manner))
-            }
+            TopicsCall::Trim(topic, upto) => self
+                .broker
+                .change(topic, &TopicChange::Trim(*upto))
+                .and_then(|()| self.show(topic, manner)),
             TopicsCall::Delete(topic) => {
-                let deleted = self.broker.delete(topic).map_err(|refusal| match refusal {
-                    Refusal::NoTopic => Refusal::UnknownTopic(topic.clone()),
-                    other => other,
-                });
+                let deleted =
+                    self.broker.change(topic, &TopicChange::Delete).map_err(
+                        |refusal| match refusal {
+                            Refusal::NoTopic => Refusal::UnknownTopic(topic.clone()),
+                            other => other,
+                        },
+                    );
                 if deleted.is_ok() {
                     self.answers.head(Head { status: 204, ..Head::default() }, manner);
                     self.send()?;
@@ -107,13 +112,13 @@ impl Door<'_> {
         change: &BoundsChange,
         manner: Manner<'_>,
     ) -> Result<(), Refusal> {
-        let status = match self.broker.create(topic) {
+        let status = match self.broker.change(topic, &TopicChange::Create) {
             Ok(()) => 201,
             Err(Refusal::TopicExists) => 200,
             Err(refusal) => return Err(refusal),
         };
         if *change != BoundsChange::default() {
-            self.broker.set_bounds(topic, change)?;
+            self.broker.change(topic, &TopicChange::SetBounds(*change))?;
         }
         let mut body = Vec::new();
         self.broker.prepare(topic)?;

@@ -6,6 +6,7 @@ use crate::door::commands::Commands;
 use crate::door::fields::{begin, digest, field, number, pattern, required_text, text, topic};
 use crate::door::publish::{write_fields_of_receipt, write_rest_of_receipt};
 use crate::door::{ANSWERS_SIZE, bounds};
+use crate::home::TopicChange;
 use crate::push::format::Format;
 use crate::push::range::Range;
 use crate::refusal::Refusal;
@@ -51,9 +52,9 @@ impl Commands<'_, Json> {
             "create_topic" => {
                 let topic = topic(arguments, "topic")?;
                 let change = bounds::change(arguments)?;
-                self.broker.create(topic)?;
+                self.broker.change(topic, &TopicChange::Create)?;
                 if change != BoundsChange::default() {
-                    self.broker.set_bounds(topic, &change)?;
+                    self.broker.change(topic, &TopicChange::SetBounds(change))?;
                 }
                 let stream = self.broker.push.topics.end(topic).stream;
                 success(&mut self.answers, &format!("Topic '{topic}' created"), |answer| {
@@ -64,14 +65,14 @@ impl Commands<'_, Json> {
             "trim_topic" => self.trim(arguments),
             "set_bounds" => {
                 let topic = topic(arguments, "topic")?;
-                self.broker.set_bounds(topic, &bounds::change(arguments)?)?;
+                self.broker.change(topic, &TopicChange::SetBounds(bounds::change(arguments)?))?;
                 success(&mut self.answers, &format!("Topic '{topic}' changed"), |_| {});
                 Ok(())
             }
             // With a host it is about a peer: the index's business.
             "delete_topic" if arguments.get("host").is_none() => {
                 let topic = topic(arguments, "topic")?;
-                self.broker.delete(topic)?;
+                self.broker.change(topic, &TopicChange::Delete)?;
                 success(&mut self.answers, &format!("Topic '{topic}' deleted"), |_| {});
                 // Those who follow the topic are told after whoever deleted it.
                 self.send();
@@ -227,7 +228,7 @@ impl Commands<'_, Json> {
             (None, None) => return Err(Refusal::field("before", "is missing")),
             _ => return Err(Refusal::field("before_time", "excludes 'before'")),
         };
-        self.broker.trim(topic, upto)?;
+        self.broker.change(topic, &TopicChange::Trim(upto))?;
         let Extent { first, end } = self.broker.push.topics.extent(topic);
         success(&mut self.answers, &format!("Topic '{topic}' trimmed"), |answer| {
             answer.field("first", first).field("next", end.next);

@@ -80,7 +80,7 @@ pub(super) fn piece(answer: &Value<'_>) -> Result<Piece, Refusal> {
     };
     let entries = texts.iter().map(entry).collect::<Result<_, _>>();
     match (first, entries) {
-        (Some(first), Ok(entries)) => Ok(Piece { first, entries }),
+        (Some(first), Ok(entries)) => Ok(Piece { first, entries, digest: digest(answer) }),
         (None, _) => Err(nonsense("it does not say where they begin")),
         (_, Err(refusal)) => Err(nonsense(&refusal.to_string())),
     }

@@ -1,11 +1,13 @@
 //! Commands from one broker to another, as bytes of the dialect `topic`.
 
-use super::super::remote::{Forwarded, MirrorEnd};
+use crate::home::TopicChange;
+use crate::home::remote::{Forwarded, MirrorEnd};
+use crate::push::pieces::Wanted;
 use crate::refusal::Refusal;
 use crate::store::change::Upto;
 use crate::store::entry::{self, Entry};
-use crate::store::retention::{Bound, BoundsChange};
-use crate::store::stream::{Begin, Cursor, StreamId};
+use crate::store::retention::Bound;
+use crate::store::stream::{Begin, StreamId};
 use common::json::Object;
 use common::limits::BODY_SIZE_MAX;
 use common::pattern::Pattern;
@@ -40,24 +42,19 @@ pub(super) fn subscribe(mirror: &MirrorEnd) -> Vec<u8> {
     })
 }
 
-/// The command that reads entries, as many as come to about so many bytes, or none.
-pub(super) fn read(topic: &str, stream: StreamId, begin: Begin, size_max: usize) -> Vec<u8> {
+/// The command that reads entries, or only asks for the digest there.
+pub(super) fn read(Wanted { topic, stream, begin, size_max }: Wanted<'_>) -> Vec<u8> {
     write("pull", |object| {
-        object.field("topic", topic).field("stream", stream).field("entries", size_max as u64);
+        object.field("topic", topic).field("entries", size_max as u64);
+        object.optional("stream", (stream != StreamId::NONE).then_some(stream));
+        object.optional("limit", (size_max == 0).then_some(0_u64));
+        object.optional("digest", (size_max == 0).then_some(true));
         match begin {
             Begin::Offset(offset) => object.field("from", offset),
             Begin::Last(count) => object.field("from", format!("-{count}")),
             Begin::Since(time) => object.field("since", time),
             Begin::First | Begin::Now => object,
         }
-    })
-}
-
-/// The command that asks for the digest before an offset.
-pub(super) fn digest(topic: &str, at: Cursor) -> Vec<u8> {
-    write("pull", |object| {
-        object.field("topic", topic).field("stream", at.stream).field("from", at.next);
-        object.field("limit", 0_u64).field("digest", true)
     })
 }
 
@@ -71,26 +68,27 @@ pub(super) fn query(pattern: &Pattern) -> Vec<u8> {
     write("query_topics", |object| object.field("pattern", pattern.to_string()))
 }
 
-/// The command that lets messages of a topic go.
-pub(super) fn trim(topic: &str, upto: Upto) -> Vec<u8> {
-    write("trim_topic", |object| {
+/// The command that changes a topic.
+pub(super) fn change(topic: &str, change: &TopicChange) -> Vec<u8> {
+    let command = match change {
+        TopicChange::Create => "create_topic",
+        TopicChange::Delete => "delete_topic",
+        TopicChange::Trim(_) => "trim_topic",
+        TopicChange::SetBounds(_) => "set_bounds",
+    };
+    write(command, |object| {
         object.field("topic", topic);
-        match upto {
-            Upto::Offset(offset) => object.field("before", offset),
-            Upto::Time(time) => object.field("before_time", time),
-            // Each home does these by itself.
-            Upto::Bounds | Upto::Home { .. } | Upto::Window(_) => object,
+        match change {
+            TopicChange::Trim(Upto::Offset(offset)) => object.field("before", *offset),
+            TopicChange::Trim(Upto::Time(time)) => object.field("before_time", *time),
+            TopicChange::SetBounds(change) => {
+                bound(object, "keep_messages", change.messages, "");
+                bound(object, "keep_bytes", change.bytes, "");
+                bound(object, "keep_for", change.age, "ms")
+            }
+            // Each home lets go of other things by itself.
+            TopicChange::Create | TopicChange::Delete | TopicChange::Trim(_) => object,
         }
-    })
-}
-
-/// The command that changes what a topic keeps.
-pub(super) fn set_bounds(topic: &str, change: &BoundsChange) -> Vec<u8> {
-    write("set_bounds", |object| {
-        object.field("topic", topic);
-        bound(object, "keep_messages", change.messages, "");
-        bound(object, "keep_bytes", change.bytes, "");
-        bound(object, "keep_for", change.age, "ms")
     })
 }
 

@@ -20,17 +20,15 @@ mod pool;
 
 pub(super) use index_client::IndexClient;
 
-use super::Identity;
 use super::remote::{Event, Forwarded, MirrorEnd, RemoteHome};
+use super::{Identity, TopicChange};
 use crate::push::Push;
-use crate::push::pieces::Piece;
+use crate::push::pieces::{Piece, Wanted};
 use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
-use crate::store::admission::Receipt;
-use crate::store::change::Upto;
+use crate::store::admission::Receipts;
 use crate::store::entry;
-use crate::store::retention::BoundsChange;
-use crate::store::stream::{Begin, Cursor, StreamId};
+use crate::store::stream::{Cursor, StreamId};
 use common::json::Value;
 use common::pattern::Pattern;
 use connection::Target;
@@ -51,13 +49,8 @@ pub(super) struct BrokerHome {
 
 impl BrokerHome {
     /// The broker at `HOST:PORT`. It is shown the token when `shows_token` says so.
-    pub(super) fn new(
-        address: String,
-        identity: Identity,
-        shows_token: Arc<AtomicBool>,
-        push: Arc<Push>,
-    ) -> BrokerHome {
-        let Identity { token, id: own_id } = identity;
+    pub(super) fn new(address: String, own: &Identity, shows_token: Arc<AtomicBool>) -> BrokerHome {
+        let Identity { token, id: own_id, push, .. } = own.clone();
         let pool = ConnectionPool::new(Target { address, token, shows_token });
         BrokerHome { pool, push, own_id, follower: Mutex::default() }
     }
@@ -65,14 +58,6 @@ impl BrokerHome {
     fn follower(&self) -> MutexGuard<'_, Option<Arc<Subscriber>>> {
         // It holds one value, which is whole after any panic.
         self.follower.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether a list could be read, or is another one.
-    fn read_refused(&self, read: Result<(), Refusal>) -> Result<(), Refusal> {
-        read.map_err(|refusal| match refusal {
-            Refusal::Home { status: 404 | 410 | 416, .. } => Refusal::OtherStream,
-            refusal => refusal,
-        })
     }
 
     /// Sends commands on the connection on which topics are followed, if there is one.
@@ -89,11 +74,7 @@ impl RemoteHome for BrokerHome {
         &self.pool.target.address
     }
 
-    fn append(
-        &self,
-        publishes: &[Forwarded<'_>],
-        deadline: Instant,
-    ) -> Vec<Result<Receipt, Refusal>> {
+    fn append(&self, publishes: &[Forwarded<'_>], deadline: Instant) -> Receipts {
         let mut commands = Vec::new();
         let written: Vec<_> =
             publishes.iter().map(|forwarded| command::publish(forwarded, &mut commands)).collect();
@@ -113,63 +94,33 @@ impl RemoteHome for BrokerHome {
         written.into_iter().map(|written| written.and_then(&mut answer)).collect()
     }
 
-    fn create(&self, topic: &str, deadline: Instant) -> Result<StreamId, Refusal> {
-        let mut stream = StreamId::NONE;
-        let create = command::about("create_topic", topic);
-        let created = self.pool.command(&create, deadline, |answer| {
-            stream = answer::stream(answer).unwrap_or(StreamId::NONE);
+    fn change(
+        &self,
+        topic: &str,
+        change: &TopicChange,
+        deadline: Instant,
+    ) -> Result<Cursor, Refusal> {
+        let mut changed = Cursor { stream: StreamId::NONE, next: 0 };
+        let asked = self.pool.command(&command::change(topic, change), deadline, |answer| {
+            let stream = answer::stream(answer).unwrap_or(StreamId::NONE);
+            changed = Cursor { stream, next: answer::number(answer, "first").unwrap_or(0) };
         });
-        match created {
-            Err(refusal) if refusal.status() == 409 => Err(Refusal::TopicExists),
-            created => created.map(|()| stream),
+        match (change, asked) {
+            (TopicChange::Create, Err(it)) if it.status() == 409 => Err(Refusal::TopicExists),
+            (TopicChange::Delete, Err(it)) if it.status() == 404 => Err(Refusal::NoTopic),
+            (_, asked) => asked.map(|()| changed),
         }
     }
 
-    fn delete(&self, topic: &str, deadline: Instant) -> Result<(), Refusal> {
-        match self.pool.command(&command::about("delete_topic", topic), deadline, |_| {}) {
-            Err(refusal) if refusal.status() == 404 => Err(Refusal::NoTopic),
-            deleted => deleted,
-        }
-    }
-
-    fn trim(&self, topic: &str, upto: Upto, deadline: Instant) -> Result<u64, Refusal> {
-        let mut first = 0;
-        let trimmed = self.pool.command(&command::trim(topic, upto), deadline, |answer| {
-            first = answer::number(answer, "first").unwrap_or(0);
-        });
-        trimmed.map(|()| first)
-    }
-
-    fn set_bounds(
-        &self,
-        topic: &str,
-        change: &BoundsChange,
-        deadline: Instant,
-    ) -> Result<(), Refusal> {
-        self.pool.command(&command::set_bounds(topic, change), deadline, |_| {})
-    }
-
-    fn read(
-        &self,
-        topic: &str,
-        stream: StreamId,
-        begin: Begin,
-        size_max: usize,
-        deadline: Instant,
-    ) -> Result<Piece, Refusal> {
+    fn read(&self, wanted: Wanted<'_>, deadline: Instant) -> Result<Piece, Refusal> {
         let mut piece = Err(Refusal::NotHere);
-        let read = command::read(topic, stream, begin, size_max);
-        let read = self.pool.command(&read, deadline, |answer| piece = answer::piece(answer));
-        self.read_refused(read)?;
-        piece
-    }
-
-    fn digest(&self, topic: &str, at: Cursor, deadline: Instant) -> Result<Option<u32>, Refusal> {
-        let mut digest = None;
-        let asked = self.pool.command(&command::digest(topic, at), deadline, |answer| {
-            digest = answer::digest(answer);
+        let read = self.pool.command(&command::read(wanted), deadline, |answer| {
+            piece = answer::piece(answer);
         });
-        self.read_refused(asked).map(|()| digest)
+        match read {
+            Err(Refusal::Home { status: 404 | 410 | 416, .. }) => Err(Refusal::OtherStream),
+            read => read.and(piece),
+        }
     }
 
     fn names(&self, pattern: &Pattern, deadline: Instant) -> Result<Vec<String>, Refusal> {

@@ -32,16 +32,16 @@ mod requests;
 mod start;
 mod wire;
 
-pub(crate) use start::Settings;
+pub use start::Settings;
 
+use super::TopicChange;
 use super::remote::{Event, Forwarded, MirrorEnd, RemoteHome};
-use crate::push::pieces::Piece;
+use crate::push::pieces::{Piece, Wanted};
 use crate::refusal::Refusal;
-use crate::store::admission::Receipt;
-use crate::store::change::Upto;
-use crate::store::retention::BoundsChange;
-use crate::store::stream::{Begin, Cursor, StreamId};
+use crate::store::admission::Receipts;
+use crate::store::stream::{Cursor, StreamId};
 use api::Last;
+use common::pattern::Pattern;
 use connection::{Servers, Writer};
 use follow::Command;
 use names::Names;
@@ -147,53 +147,45 @@ impl RemoteHome for NatsHome {
         &self.address
     }
 
-    fn append(
-        &self,
-        publishes: &[Forwarded<'_>],
-        deadline: Instant,
-    ) -> Vec<Result<Receipt, Refusal>> {
+    fn append(&self, publishes: &[Forwarded<'_>], deadline: Instant) -> Receipts {
         self.publish(publishes, deadline)
     }
 
-    fn create(&self, topic: &str, deadline: Instant) -> Result<StreamId, Refusal> {
-        if self.find(topic, deadline)?.is_some() {
-            return Err(Refusal::TopicExists);
-        }
-        let created = self.create_stream(topic, deadline)?.ok_or(Refusal::TopicExists)?;
-        self.remember(topic, created);
-        Ok(created)
-    }
-
-    fn delete(&self, topic: &str, deadline: Instant) -> Result<(), Refusal> {
-        let list = self.find(topic, deadline)?.ok_or(Refusal::NoTopic)?;
-        // Where it is gone already, this call may have been repeated.
-        self.delete_stream(list, deadline)?;
-        self.streams().remove(topic);
-        self.tell([Command::Look(topic.to_owned())]);
-        Ok(())
-    }
-
-    fn trim(&self, _: &str, _: Upto, _: Instant) -> Result<u64, Refusal> {
-        Err(no_letting_go())
-    }
-
-    fn set_bounds(&self, _: &str, _: &BoundsChange, _: Instant) -> Result<(), Refusal> {
-        Err(no_letting_go())
-    }
-
-    fn read(
+    fn change(
         &self,
         topic: &str,
-        stream: StreamId,
-        begin: Begin,
-        size_max: usize,
+        change: &TopicChange,
         deadline: Instant,
-    ) -> Result<Piece, Refusal> {
-        self.read_piece(topic, stream, begin, size_max, deadline)
+    ) -> Result<Cursor, Refusal> {
+        let stream = match change {
+            TopicChange::Create if self.find(topic, deadline)?.is_some() => {
+                return Err(Refusal::TopicExists);
+            }
+            TopicChange::Create => {
+                let created = self.create_stream(topic, deadline)?.ok_or(Refusal::TopicExists)?;
+                self.remember(topic, created);
+                created
+            }
+            TopicChange::Delete => {
+                let list = self.find(topic, deadline)?.ok_or(Refusal::NoTopic)?;
+                // Where it is gone already, this call may have been repeated.
+                self.delete_stream(list, deadline)?;
+                self.streams().remove(topic);
+                self.tell([Command::Look(topic.to_owned())]);
+                list
+            }
+            TopicChange::Trim(_) | TopicChange::SetBounds(_) => return Err(no_letting_go()),
+        };
+        Ok(Cursor { stream, next: 0 })
     }
 
-    fn digest(&self, _: &str, _: Cursor, _: Instant) -> Result<Option<u32>, Refusal> {
-        Ok(None)
+    fn read(&self, wanted: Wanted<'_>, deadline: Instant) -> Result<Piece, Refusal> {
+        self.read_piece(wanted, deadline)
+    }
+
+    fn names(&self, _: &Pattern, _: Instant) -> Result<Vec<String>, Refusal> {
+        let text = "this broker's home does not tell which topics match a pattern";
+        Err(Refusal::Home { status: 501, text: text.to_owned() })
     }
 
     fn follow(&self, mirrors: &[MirrorEnd]) {

@@ -6,9 +6,9 @@
 use super::api::{object, unanswered};
 use super::follow::entry_of;
 use super::{NatsHome, wire};
-use crate::push::pieces::Piece;
+use crate::push::pieces::{Piece, Wanted};
 use crate::refusal::Refusal;
-use crate::store::stream::{Begin, StreamId};
+use crate::store::stream::Begin;
 use common::clock;
 use common::json::Object;
 use std::thread;
@@ -21,15 +21,13 @@ const READ_COUNT: u64 = 1000;
 const PAUSE: Duration = Duration::from_millis(20);
 
 impl NatsHome {
-    /// Entries of a list from where `begin` says: as [`super::RemoteHome::read`].
+    /// What is wanted of a list, but for a digest, which nobody knows.
     pub(super) fn read_piece(
         &self,
-        topic: &str,
-        list: StreamId,
-        begin: Begin,
-        size_max: usize,
+        wanted: Wanted<'_>,
         deadline: Instant,
     ) -> Result<Piece, Refusal> {
+        let Wanted { topic, stream: list, begin, size_max } = wanted;
         let subject = format!("$JS.API.DIRECT.GET.{}", self.names.stream(list));
         loop {
             // The leader knows all that was acknowledged.
@@ -54,8 +52,8 @@ impl NatsHome {
                 begin_at(object, begin, from);
                 object.field("batch", READ_COUNT).field("max_bytes", size_max as u64);
             });
-            if from == next {
-                return Ok(Piece { first: from, entries: Vec::new() });
+            if from == next || size_max == 0 {
+                return Ok(Piece::empty(from));
             }
             let live = self.requests.live(deadline).map_err(|it| unanswered(&it.reason))?;
             let answers = live.collect(deadline, |reply, out| {
@@ -69,8 +67,7 @@ impl NatsHome {
                 };
                 let entries = match &mut piece {
                     None if offset == from || matches!(begin, Begin::Since(_)) => {
-                        let entries = Vec::new();
-                        &mut piece.insert(Piece { first: offset, entries }).entries
+                        &mut piece.insert(Piece::empty(offset)).entries
                     }
                     Some(piece) if offset == piece.first + piece.entries.len() as u64 => {
                         &mut piece.entries
@@ -88,7 +85,7 @@ impl NatsHome {
                 Some(piece) => return Ok(piece),
                 // Nothing was published so late.
                 None if matches!(begin, Begin::Since(_)) => {
-                    return Ok(Piece { first: next, entries: Vec::new() });
+                    return Ok(Piece::empty(next));
                 }
                 None if Instant::now() + PAUSE >= deadline => {
                     return Err(unanswered("the server is behind"));

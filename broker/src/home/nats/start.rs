@@ -20,15 +20,16 @@ const REPLICAS: u64 = 3;
 const PAYLOAD_SIZE_MAX: usize = 1 << 20;
 
 /// Which cluster, and how it is used.
-pub(crate) struct Settings {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
     /// `HOST:PORT` of each server.
-    pub(crate) servers: Vec<String>,
+    pub servers: Vec<String>,
     /// How many servers store each topic, where that was said.
-    pub(crate) replicas: Option<u64>,
+    pub replicas: Option<u64>,
     /// How the names of streams and subjects begin.
-    pub(crate) prefix: String,
+    pub prefix: String,
     /// Whether the servers sync before they acknowledge.
-    pub(crate) is_synced: bool,
+    pub is_synced: bool,
 }
 
 /// Why the cluster cannot be the home of topics: one line for the user.
