@@ -111,14 +111,15 @@ pub(crate) fn default_max() -> u64 {
 }
 
 /// The smallest of the machine's free memory, what the process's control groups may use, and what
-/// the process may map beside its programs and stacks.
+/// the process may map beside its program, its stacks, and the 64 MiB of addresses that the
+/// allocator reserves for a second thread.
 pub(crate) fn free() -> Option<u64> {
     let free = read("/proc/meminfo", "MemAvailable:");
     let group = control_group::least("memory", "memory.max", "memory.limit_in_bytes");
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let limit = limits.lines().find_map(|line| line.strip_prefix("Max address space"));
     let limit = limit.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    let limit = limit.map(|limit| limit.saturating_sub(64 << 20));
+    let limit = limit.map(|limit| limit.saturating_sub(128 << 20));
     free.into_iter().chain(group).chain(limit).min()
 }
 

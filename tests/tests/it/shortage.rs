@@ -147,15 +147,15 @@ fn a_journal_that_is_larger_than_memory_is_refused_with_a_word_about_how_much_it
     let (mut broker, address) = start_limited("ulimit -n 64", &folder);
     let mut publisher = Raw::connect(&address);
     for _ in 0..40 {
-        publisher.request("POST", "/topics/t", "text\n".repeat(20_000));
+        publisher.request("POST", "/topics/t", "text\n".repeat(50_000));
         assert_eq!(publisher.answer().status, 200);
     }
     broker.kill();
     let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -v 100000; exec \"$0\" --port 0 --data data"]);
+    command.args(["-c", "ulimit -v 200000; exec \"$0\" --port 0 --data data"]);
     command.arg(program::path("broker")).env_remove("PORT").env_remove("BROKER_TOKEN");
     let mut broker = Process::start("broker", command, &folder);
     assert_eq!(broker.wait().code(), Some(1));
     let said = broker.errors();
-    assert!(said.contains("data needs about 4") && said.contains("MB of memory"), "{said}");
+    assert!(said.contains("data needs about 1") && said.contains("MB of memory"), "{said}");
 }
