@@ -11,9 +11,7 @@ use std::{error, fmt};
 #[derive(Debug, Clone)]
 pub(crate) enum Refusal {
     /// The bytes are not the HTTP/1.1 that is accepted here.
-    Http(http::parse::Error),
-    /// A chunked body is broken or too large.
-    Chunked(http::chunked::Error),
+    Http(http::Error),
     /// A body or an object is not JSON.
     Json(json::Error),
     /// A field is missing, of the wrong type, or holds what it must not.
@@ -157,7 +155,6 @@ impl Refusal {
     fn answer(&self) -> (u16, String) {
         match self {
             Refusal::Http(cause) => (cause.status(), cause.to_string()),
-            Refusal::Chunked(cause) => (cause.status(), cause.to_string()),
             Refusal::Json(cause) => (400, format!("not JSON: {cause}")),
             Refusal::Field { field, reason } => (400, format!("'{field}' {reason}")),
             Refusal::MessageSize { size, size_max } => (
@@ -352,7 +349,6 @@ impl error::Error for Refusal {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
             Refusal::Http(cause) => Some(cause),
-            Refusal::Chunked(cause) => Some(cause),
             Refusal::Json(cause) => Some(cause),
             Refusal::Line { cause, .. } => Some(cause),
             _ => None,

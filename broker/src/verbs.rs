@@ -7,7 +7,7 @@
 //!
 //! `verify` and `repair`, which work on a directory and need no broker (`store/journal`).
 
-use common::client::{self, Broker, Refusal, Remote, Trouble};
+use common::client::{self, Broker, Refusal, Trouble};
 use common::clock;
 use common::flags::{self, Arguments, Error};
 use common::http::percent;
@@ -223,15 +223,15 @@ impl Call {
         sink: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<u16, client::Error> {
         let broker = Broker::from(self.location.clone());
-        let mut remote = Remote::new(&broker);
-        let failed = |cause| self.failed(Trouble::Connection(cause));
+        let mut client = broker.http();
+        let failed = |trouble| self.failed(trouble);
         let patience = if self.verb == Verb::Health { PATIENCE_FOR_HEALTH } else { PATIENCE };
-        let head = remote.request(method, target, body.as_bytes(), patience).map_err(failed)?;
+        let head = client.request(method, target, body.as_bytes(), patience).map_err(failed)?;
         if head.status < 300 {
-            remote.body(patience, sink).map_err(failed)?;
+            client.body(patience, sink).map_err(failed)?;
             return Ok(head.status);
         }
-        let refusal = Refusal::of_http(head.status, &remote.short_body(patience));
+        let refusal = Refusal::of_http(head.status, &client.short_body(patience));
         let topic = if self.verb == Verb::Forget { "" } else { &self.name };
         Err(broker.refused(topic, refusal))
     }

@@ -2,70 +2,45 @@
 
 use crate::connection::Connection;
 use crate::http::parse;
+use crate::trouble::Trouble;
+use std::io;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use std::{error, fmt, io};
 
 /// How long a program waits for a host to answer a connection attempt.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why there is no connection.
-#[derive(Debug)]
-pub enum Error {
-    /// The address is not `HOST:PORT`.
-    Address,
-    /// The host has no address.
-    Resolve(io::Error),
-    /// No address of the host took the connection; this is what the last one said.
-    Refused(io::Error),
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Error::Address => "the address is not of the form HOST:PORT",
-            Error::Resolve(_) => "the host has no address",
-            Error::Refused(_) => "the host does not take connections",
-        })
-    }
-}
-
-impl error::Error for Error {
-    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        match self {
-            Error::Resolve(cause) | Error::Refused(cause) => Some(cause),
-            Error::Address => None,
-        }
-    }
-}
+const REFUSED: &str = "the host does not take connections";
+const NO_ADDRESS: &str = "the host has no address";
 
 /// Connects to the first of the host's addresses that takes the connection.
 ///
 /// # Errors
 ///
 /// When none does within `timeout`, which they share.
-pub fn connect(address: &str, timeout: Duration) -> Result<Connection, Error> {
+pub fn connect(address: &str, timeout: Duration) -> Result<Connection, Trouble> {
     let Some((_, Some(_))) = parse::authority(address) else {
-        return Err(Error::Address);
+        return Err(Trouble::Address);
     };
-    let addresses: Vec<_> = address.to_socket_addrs().map_err(Error::Resolve)?.collect();
+    let addresses: Vec<_> =
+        address.to_socket_addrs().map_err(|cause| Trouble::System(NO_ADDRESS, cause))?.collect();
     let deadline = Instant::now() + timeout;
-    let mut error = Error::Resolve(io::ErrorKind::NotFound.into());
+    let mut error = Trouble::System(NO_ADDRESS, io::ErrorKind::NotFound.into());
     for (index, address) in addresses.iter().enumerate() {
         // An address that does not answer must not use up the time of those after it.
         let waiting = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
         let share = deadline.saturating_duration_since(Instant::now()) / waiting;
         match TcpStream::connect_timeout(address, share.max(Duration::from_millis(1))) {
             Ok(stream) if is_connected_to_itself(&stream) => {
-                error = Error::Refused(io::ErrorKind::ConnectionRefused.into());
+                error = Trouble::System(REFUSED, io::ErrorKind::ConnectionRefused.into());
             }
             Ok(stream) => {
                 // What is sent is written whole; waiting for more would only delay it.
-                stream.set_nodelay(true).map_err(Error::Refused)?;
+                stream.set_nodelay(true).map_err(|cause| Trouble::System(REFUSED, cause))?;
                 return Ok(Connection::new(Arc::new(stream)));
             }
-            Err(cause) => error = Error::Refused(cause),
+            Err(cause) => error = Trouble::System(REFUSED, cause),
         }
     }
     Err(error)
@@ -89,7 +64,7 @@ mod tests {
     fn an_address_without_host_or_port_is_refused_before_anything_is_tried() {
         for address in ["", "localhost", "localhost:", ":9000", "::1:9000", "http://a:1", "a:65536"]
         {
-            assert!(matches!(connect(address, TIMEOUT), Err(Error::Address)), "{address}");
+            assert!(matches!(connect(address, TIMEOUT), Err(Trouble::Address)), "{address}");
         }
     }
 
@@ -103,7 +78,7 @@ mod tests {
     #[test]
     fn a_port_where_nobody_listens_is_named_by_its_cause() {
         let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let Err(Error::Refused(cause)) = connect(&unused, TIMEOUT) else { panic!() };
+        let Err(Trouble::System(REFUSED, cause)) = connect(&unused, TIMEOUT) else { panic!() };
         assert_eq!(cause.kind(), io::ErrorKind::ConnectionRefused);
     }
 

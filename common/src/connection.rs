@@ -11,11 +11,11 @@
 //!
 //! The meaning of the bytes.
 
+use crate::trouble::Trouble;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use std::{error, fmt};
 
 /// The buffer of a connection that waits; most requests fit.
 const BUFFER_SIZE_MIN: usize = 2 << 10;
@@ -29,39 +29,6 @@ const READ_SIZE_MAX: usize = 256 << 10;
 
 /// The longest socket timeout, as a power of two of milliseconds: some 12 days.
 const MILLISECONDS_LOG_MAX: u32 = 30;
-
-/// Why bytes could not be read or written.
-#[derive(Debug)]
-pub enum Error {
-    /// The deadline passed.
-    TimedOut,
-    /// The socket failed.
-    Io(io::Error),
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Error::TimedOut => "the deadline passed",
-            Error::Io(_) => "the connection failed",
-        })
-    }
-}
-
-impl error::Error for Error {
-    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        match self {
-            Error::TimedOut => None,
-            Error::Io(cause) => Some(cause),
-        }
-    }
-}
-
-impl From<io::Error> for Error {
-    fn from(cause: io::Error) -> Error {
-        Error::Io(cause)
-    }
-}
 
 /// A socket and the bytes that were read from it and not yet used.
 ///
@@ -130,7 +97,7 @@ impl Connection {
     /// # Errors
     ///
     /// The connection failed: the peer is gone.
-    pub fn has_ended(&mut self) -> Result<bool, Error> {
+    pub fn has_ended(&mut self) -> Result<bool, Trouble> {
         if self.buffered().len() >= READ_SIZE_MAX {
             return Ok(false);
         }
@@ -140,7 +107,7 @@ impl Connection {
         match read {
             Ok(size) => Ok(size == 0),
             Err(cause) if is_passing(&cause) => Ok(false),
-            Err(cause) => Err(Error::Io(cause)),
+            Err(cause) => Err(cause.into()),
         }
     }
 
@@ -149,8 +116,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`] if nothing came in time, after which it may be called again.
-    pub fn fill(&mut self, deadline: Option<Instant>) -> Result<usize, Error> {
+    /// [`Trouble::TimedOut`] if nothing came in time, after which it may be called again.
+    pub fn fill(&mut self, deadline: Option<Instant>) -> Result<usize, Trouble> {
         loop {
             let timeout = timeout(deadline)?;
             if timeout != self.read_timeout {
@@ -160,7 +127,7 @@ impl Connection {
             match self.read() {
                 Ok(size) => return Ok(size),
                 Err(cause) if is_passing(&cause) => {}
-                Err(cause) => return Err(Error::Io(cause)),
+                Err(cause) => return Err(cause.into()),
             }
         }
     }
@@ -184,7 +151,7 @@ impl Connection {
     /// # Errors
     ///
     /// After any error, nobody knows how much was written.
-    pub fn write_all(&mut self, bytes: &[u8], deadline: Option<Instant>) -> Result<(), Error> {
+    pub fn write_all(&mut self, bytes: &[u8], deadline: Option<Instant>) -> Result<(), Trouble> {
         let mut rest = bytes;
         while !rest.is_empty() {
             let size = self.write(rest, deadline)?;
@@ -197,8 +164,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`] if it took none in time, after which it may be called again.
-    pub fn write(&mut self, bytes: &[u8], deadline: Option<Instant>) -> Result<usize, Error> {
+    /// [`Trouble::TimedOut`] if it took none in time, after which it may be called again.
+    pub fn write(&mut self, bytes: &[u8], deadline: Option<Instant>) -> Result<usize, Trouble> {
         loop {
             let timeout = timeout(deadline)?;
             if timeout != self.write_timeout {
@@ -206,10 +173,12 @@ impl Connection {
                 self.write_timeout = timeout;
             }
             match (&*self.stream).write(bytes) {
-                Ok(0) if !bytes.is_empty() => return Err(Error::Io(ErrorKind::WriteZero.into())),
+                Ok(0) if !bytes.is_empty() => {
+                    return Err(io::Error::from(ErrorKind::WriteZero).into());
+                }
                 Ok(size) => return Ok(size),
                 Err(cause) if is_passing(&cause) => {}
-                Err(cause) => return Err(Error::Io(cause)),
+                Err(cause) => return Err(cause.into()),
             }
         }
     }
@@ -240,11 +209,11 @@ impl Connection {
 /// The socket timeout for a deadline: what is left of it, rounded down to a power of two of
 /// milliseconds. Successive requests so find the right timeout set already, which saves a system
 /// call each; in return a wait that lasts wakes up a few times before its deadline.
-fn timeout(deadline: Option<Instant>) -> Result<Option<Duration>, Error> {
+fn timeout(deadline: Option<Instant>) -> Result<Option<Duration>, Trouble> {
     let Some(deadline) = deadline else { return Ok(None) };
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {
-        return Err(Error::TimedOut);
+        return Err(Trouble::TimedOut);
     }
     let milliseconds = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
     Ok(Some(Duration::from_millis(1 << milliseconds.ilog2().min(MILLISECONDS_LOG_MAX))))
@@ -362,7 +331,7 @@ mod tests {
             peer.write_all(b"a").unwrap();
             connection.fill(None).unwrap();
             connection.consume(1);
-            assert!(matches!(connection.fill(soon()), Err(Error::TimedOut)));
+            assert!(matches!(connection.fill(soon()), Err(Trouble::TimedOut)));
             assert_eq!(connection.buffer.capacity(), BUFFER_SIZE_MIN);
         }
     }
@@ -372,10 +341,10 @@ mod tests {
         let (mut connection, mut peer) = pair();
         for _ in 0..2 {
             let deadline = soon();
-            assert!(matches!(connection.fill(deadline), Err(Error::TimedOut)));
+            assert!(matches!(connection.fill(deadline), Err(Trouble::TimedOut)));
             assert!(Some(Instant::now()) >= deadline);
         }
-        assert!(matches!(connection.fill(Some(Instant::now())), Err(Error::TimedOut)));
+        assert!(matches!(connection.fill(Some(Instant::now())), Err(Trouble::TimedOut)));
         peer.write_all(b"abc").unwrap();
         assert_eq!(connection.fill(None).unwrap(), 3);
     }
@@ -393,7 +362,7 @@ mod tests {
         let deadline = Some(Instant::now() + Duration::from_millis(100));
         // At a megabyte a second, this would take minutes.
         let result = connection.write_all(&vec![0; 256 << 20], deadline);
-        assert!(matches!(result, Err(Error::TimedOut)));
+        assert!(matches!(result, Err(Trouble::TimedOut)));
         drop(stop);
         reader.join().unwrap();
     }
@@ -406,9 +375,8 @@ mod tests {
         peer.peek(&mut [0]).unwrap();
         drop(peer);
         let error = connection.fill(None).unwrap_err();
-        let cause = error::Error::source(&error).and_then(|cause| cause.downcast_ref());
-        let kind = cause.map(io::Error::kind);
-        assert_eq!(kind, Some(ErrorKind::ConnectionReset));
+        let Trouble::System(_, cause) = error else { panic!("{error}") };
+        assert_eq!(cause.kind(), ErrorKind::ConnectionReset);
     }
 
     #[test]
@@ -420,6 +388,6 @@ mod tests {
         }
         assert!(timeout_of(u64::from(u32::MAX)).unwrap() > Some(Duration::from_secs(86_400)));
         assert_eq!(timeout(None).unwrap(), None);
-        assert!(matches!(timeout(Some(Instant::now())), Err(Error::TimedOut)));
+        assert!(matches!(timeout(Some(Instant::now())), Err(Trouble::TimedOut)));
     }
 }

@@ -8,6 +8,7 @@
 //! - [`bytes`]: numbers and lines as bytes, quickly
 //! - [`json`]: RFC 8259, parsed without copying and written in one go
 //! - [`http`]: HTTP/1.1, a pure parser and the client side over it
+//! - [`trouble`]: why an exchange with another program failed
 //! - [`connect`]: how a connection is made
 //! - [`connection`]: one socket: what was read and not yet used, and absolute deadlines
 //! - [`deadline`]: for a peer that may be slow but has to make progress
@@ -40,4 +41,5 @@ pub mod random;
 pub mod retry;
 pub mod stream;
 pub mod terminal;
+pub mod trouble;
 pub mod units;

@@ -8,7 +8,8 @@
 //! success.
 
 use crate::error::Error;
-use common::client::{Broker, Failure, Refusal, Remote, Trouble};
+use common::client::{Broker, Failure, Refusal, Trouble};
+use common::http::client::Client;
 use common::json::Object;
 use common::random::random;
 use common::retry::{Outage, repeat};
@@ -21,7 +22,7 @@ mod tests;
 #[derive(Debug)]
 pub(crate) struct Sender {
     broker: Broker,
-    remote: Remote,
+    client: Client,
     outage: Outage,
     /// The name that messages are numbered under: no other run has it.
     name: String,
@@ -37,7 +38,7 @@ impl Sender {
     /// A sender under a name of its own.
     pub(crate) fn new(broker: Broker) -> Sender {
         Sender {
-            remote: Remote::new(&broker),
+            client: broker.http(),
             outage: broker.outage(),
             broker,
             name: format!("publisher-{:016x}", random()),
@@ -72,8 +73,8 @@ impl Sender {
     fn attempt(&mut self, topic: &str, message: &str) -> Result<Result<(), Refusal>, Trouble> {
         let patience = self.outage.attempt();
         let body = self.body(topic, message);
-        let head = self.remote.request("POST", "/publish", &body, patience)?;
-        let answer = self.remote.short_body(patience);
+        let head = self.client.request("POST", "/publish", &body, patience)?;
+        let answer = self.client.short_body(patience);
         match head.status {
             200..300 => Ok(Ok(())),
             status => Ok(Err(Refusal::of_http(status, &answer))),

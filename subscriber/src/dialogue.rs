@@ -9,8 +9,8 @@ use crate::desired_topics::DesiredTopics;
 use crate::error::Error;
 use common::client::{Broker, Trouble};
 use common::connect::{CONNECT_TIMEOUT, connect};
-use common::connection::{self, Connection};
-use common::http::client;
+use common::connection::Connection;
+use common::http::client::CLOSED;
 use common::limits::{BODY_SIZE_MAX, TEXT_LINE_OVERHEAD};
 use common::retry::{self, Outage};
 use common::terminal::{above_prompt, escaped};
@@ -185,14 +185,14 @@ impl<W: Write> Dialogue<W> {
         Err(match &self.complaint {
             // The broker closes after a complaint where nothing that follows could be better.
             Some(reason) => refused(&self.broker, reason),
-            None => Trouble::from(client::Error::Closed).into(),
+            None => Trouble::Invalid(CLOSED).into(),
         })
     }
 
     /// Prints what is delivered over a new connection until the broker closes it.
     fn receive(&mut self) -> Result<(), Failure> {
         let address = self.broker.address();
-        let mut connection = connect(address, CONNECT_TIMEOUT).map_err(Trouble::from)?;
+        let mut connection = connect(address, CONNECT_TIMEOUT)?;
         let token = match self.broker.shown_token() {
             Some(token) => format!("AUTH {token}\n"),
             None => String::new(),
@@ -217,10 +217,10 @@ impl<W: Write> Dialogue<W> {
                         return Ok(());
                     }
                 }
-                Err(connection::Error::TimedOut) if self.complaint.is_some() => self.complain(),
+                Err(Trouble::TimedOut) if self.complaint.is_some() => self.complain(),
                 // An empty line means nothing, and has to arrive.
-                Err(connection::Error::TimedOut) => send(&mut connection, b"\n")?,
-                Err(error) => return Err(Trouble::from(error).into()),
+                Err(Trouble::TimedOut) => send(&mut connection, b"\n")?,
+                Err(trouble) => return Err(trouble.into()),
             }
         }
     }
@@ -281,5 +281,5 @@ fn refused(broker: &Broker, reason: &str) -> Failure {
 }
 
 fn send(connection: &mut Connection, bytes: &[u8]) -> Result<(), Trouble> {
-    Ok(connection.write_all(bytes, Some(Instant::now() + SEND_TIMEOUT))?)
+    connection.write_all(bytes, Some(Instant::now() + SEND_TIMEOUT))
 }

@@ -17,8 +17,8 @@ use crate::lines::WholeLines;
 use crate::received::{Beginning, Received};
 use crate::request::{self, Cursor, PATIENCE, Position};
 use common::bytes;
-use common::client::{self, Broker, Refusal, Remote, Start, Subscriber, Trouble};
-use common::http::client as http;
+use common::client::{self, Broker, Refusal, Start, Subscriber, Trouble};
+use common::http::client::Client;
 use common::retry::{self, Outage};
 use std::io::{self, ErrorKind, IsTerminal};
 use std::mem;
@@ -74,7 +74,7 @@ enum Obstacle {
 struct Keeper {
     broker: Broker,
     outage: Outage,
-    remote: Remote,
+    client: Client,
     topic: String,
     received: Received,
     /// Whether the broker's last answer carried an offset.
@@ -90,7 +90,7 @@ impl Keeper {
     fn new(broker: Broker, topic: String, received: Received) -> Keeper {
         Keeper {
             outage: broker.outage(),
-            remote: Remote::new(&broker),
+            client: broker.http(),
             broker,
             topic,
             received,
@@ -117,14 +117,14 @@ impl Keeper {
     fn follow(&mut self) -> Result<Pace, Failure> {
         // The digest proves that the file is the beginning of the list. On a connection that has
         // given part of the list already, the stream alone says that it is still the same.
-        let is_proved = self.stream.is_some() && self.remote.is_connected();
+        let is_proved = self.stream.is_some() && self.client.is_connected();
         let position = Position {
             from: self.received.next(),
             stream: self.stream.as_deref().or(self.received.stream()),
             digest: self.received.digest().filter(|_| !is_proved),
         };
         let asked = Instant::now();
-        match request::ask(&mut self.remote, &self.topic, Some(&position)).map_err(passing)? {
+        match request::ask(&mut self.client, &self.topic, Some(&position)).map_err(passing)? {
             Ok(Some(cursor)) => {
                 let before = self.received.size();
                 self.append(cursor)?;
@@ -135,7 +135,7 @@ impl Keeper {
             }
             Ok(None) => {
                 // Another broker has taken the place of the one that knew offsets.
-                self.remote.hang_up();
+                self.client.hang_up();
                 self.knows_offsets = false;
                 Ok(Pace::AtOnce)
             }
@@ -157,14 +157,14 @@ impl Keeper {
 
     /// Asks for the whole list, as every broker understands it.
     fn compare(&mut self) -> Result<Pace, Failure> {
-        match request::ask(&mut self.remote, &self.topic, None).map_err(passing)? {
+        match request::ask(&mut self.client, &self.topic, None).map_err(passing)? {
             Ok(Some(cursor)) => {
                 self.knows_offsets = true;
                 if self.received.is_blank() && cursor.first == 0 {
                     self.append(cursor)?;
                 } else {
                     // What the file holds already need not be sent.
-                    self.remote.hang_up();
+                    self.client.hang_up();
                 }
                 Ok(Pace::AtOnce)
             }
@@ -184,7 +184,7 @@ impl Keeper {
             is_too_much = received.next() + count > cursor.next;
             if is_too_much { Err(ErrorKind::InvalidData.into()) } else { received.append(batch) }
         };
-        let result = self.remote.body(PATIENCE, |piece| lines.take(piece, &mut append));
+        let result = self.client.body(PATIENCE, |piece| lines.take(piece, &mut append));
         if is_too_much || (result.is_ok() && self.received.next() < cursor.next) {
             let trouble = "the messages do not fit the offset that came with them";
             return Err(passing(Trouble::Invalid(trouble)));
@@ -213,13 +213,13 @@ impl Keeper {
         let received = &mut self.received;
         let mut take =
             |piece: &[u8]| lines.take(comparison.new_part(piece), |batch| received.append(batch));
-        let result = self.remote.body(PATIENCE, |piece| {
+        let result = self.client.body(PATIENCE, |piece| {
             last_line_is_open = !piece.ends_with(b"\n");
             take(piece)
         });
         // Some brokers put line ends between messages, and none behind the last.
         let result = match result {
-            Ok(()) if last_line_is_open => take(b"\n").map_err(http::Error::Sink),
+            Ok(()) if last_line_is_open => take(b"\n").map_err(Trouble::Sink),
             result => result,
         };
         result.map_err(|error| self.failure(error))?;
@@ -238,18 +238,18 @@ impl Keeper {
 
     /// An answer could not be read, or not be written. A full disk is one that somebody will make
     /// room on: until then the file stays as long as it is.
-    fn failure(&self, error: http::Error) -> Failure {
-        match error {
-            http::Error::Sink(cause)
+    fn failure(&self, trouble: Trouble) -> Failure {
+        match trouble {
+            Trouble::Sink(cause)
                 if matches!(cause.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
             {
                 Failure::Passing(Obstacle::DiskFull(cause))
             }
-            http::Error::Sink(cause) => {
+            Trouble::Sink(cause) => {
                 let path = Some(self.received.path().to_owned());
                 Failure::Final(Error::Write { path, cause })
             }
-            error => passing(error),
+            trouble => passing(trouble),
         }
     }
 

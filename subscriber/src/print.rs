@@ -9,7 +9,7 @@
 
 use crate::PROGRAM;
 use crate::error::Error;
-use common::client::{Broker, Event, Message, Remote, Start, Subscriber};
+use common::client::{Broker, Event, Message, Start, Subscriber};
 use common::clock::plain_date;
 use common::flags::nearest;
 use common::json::{self, Charset, Object};
@@ -151,14 +151,14 @@ fn tell(event: &Event) {
 
 /// The name of a topic that may be meant by one that is not there.
 fn near(broker: &Broker, topic: &str) -> Option<String> {
-    let mut remote = Remote::new(broker);
-    let head = remote.request("GET", "/topics", b"", LIST_TIMEOUT).ok()?;
+    let mut client = broker.http();
+    let head = client.request("GET", "/topics", b"", LIST_TIMEOUT).ok()?;
     let mut list = Vec::new();
     let take = |piece: &[u8]| {
         list.extend_from_slice(piece);
         if list.len() > LIST_SIZE_MAX { Err(ErrorKind::FileTooLarge.into()) } else { Ok(()) }
     };
-    remote.body(LIST_TIMEOUT, take).ok().filter(|()| head.status == 200)?;
+    client.body(LIST_TIMEOUT, take).ok().filter(|()| head.status == 200)?;
     let list = json::parse(&list).ok()?;
     let names = list.as_array()?.iter().filter_map(|entry| entry.get("topic")?.as_str());
     nearest(topic, names).map(str::to_owned)

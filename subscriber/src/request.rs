@@ -1,7 +1,8 @@
 //! The requests of the kept file: `GET /messages`.
 
-use common::client::{Refusal, Remote};
-use common::http::{client, percent};
+use common::client::{Refusal, Trouble};
+use common::http::client::Client;
+use common::http::percent;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -40,18 +41,18 @@ pub(crate) struct Cursor {
 pub(crate) type Answer = Result<Option<Cursor>, Refusal>;
 
 /// Asks for a topic's messages from a position on, or for all of them, and reads the answer's
-/// head. The messages themselves are in [`Remote::body`].
+/// head. The messages themselves are in [`Client::body`].
 pub(crate) fn ask(
-    remote: &mut Remote,
+    client: &mut Client,
     topic: &str,
     position: Option<&Position<'_>>,
-) -> Result<Answer, client::Error> {
+) -> Result<Answer, Trouble> {
     let wait = Duration::from_secs(if position.is_some() { WAIT_SECONDS } else { 0 });
-    let head = remote.request("GET", &target(topic, position), b"", wait + PATIENCE)?;
+    let head = client.request("GET", &target(topic, position), b"", wait + PATIENCE)?;
     let offset = |name| head.field(name).and_then(|offset| offset.parse().ok());
     let first = offset("Stream-First-Offset");
     if !(200..300).contains(&head.status) {
-        let refusal = Refusal::of_http(head.status, &remote.short_body(PATIENCE));
+        let refusal = Refusal::of_http(head.status, &client.short_body(PATIENCE));
         return Ok(Err(Refusal { first, ..refusal }));
     }
     let stream = head.field("Stream-Id").map(str::to_owned);

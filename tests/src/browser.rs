@@ -6,8 +6,9 @@ use crate::tools;
 use crate::wait::{DEADLINE, wait_for, wait_until};
 use common::http::client::Client;
 use common::json::{self, Value};
+use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// One browser at a time: each takes as much memory and time as all the programs together.
 static TURN: Mutex<()> = Mutex::new(());
@@ -64,8 +65,7 @@ impl Browser {
             let (_, rest) = output.split_once("successfully on port ")?;
             rest.split_once('.').map(|(port, _)| port.to_owned())
         });
-        let client = Client::connect(&format!("127.0.0.1:{port}"), DEADLINE)
-            .unwrap_or_else(|error| panic!("chromedriver: {error}"));
+        let client = Client::new(&format!("127.0.0.1:{port}"), None);
         let mut browser = Browser { client, session: String::new(), _driver: driver, _turn: turn };
         let profile = folder.path().join("profile");
         let mut arguments = String::new();
@@ -181,13 +181,10 @@ impl Browser {
 
     #[track_caller]
     fn call(&mut self, method: &str, path: &str, body: &str) -> Answer {
-        let fields: &[_] = &[("Content-Type", "application/json")];
-        let answer = self.client.request(method, path, fields, body.as_bytes(), DEADLINE);
+        let answer = self.client.request(method, path, body.as_bytes(), DEADLINE);
         let head = answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
         let mut body = Vec::new();
-        while let Some(piece) = self.client.piece(Instant::now() + DEADLINE).expect("a body") {
-            body.extend_from_slice(piece);
-        }
+        self.client.body(DEADLINE, |piece| body.write_all(piece)).expect("a body");
         let body = String::from_utf8_lossy(&body).into_owned();
         assert_eq!(head.status, 200, "{method} {path}: {body}");
         Answer { body }
@@ -198,7 +195,7 @@ impl Drop for Browser {
     /// The driver ends the browser; killed itself, it would leave it behind.
     fn drop(&mut self) {
         // A browser that has crashed has ended as well.
-        let _ = self.client.request("DELETE", &self.session, &[], b"", Duration::from_secs(20));
+        let _ = self.client.request("DELETE", &self.session, b"", Duration::from_secs(20));
     }
 }
 

@@ -18,8 +18,9 @@ use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
 use crate::store::admission::Receipt;
 use crate::store::batch::Batch;
-use common::connection::{Connection, Error};
+use common::connection::Connection;
 use common::deadline::ProgressDeadline;
+use common::trouble::Trouble;
 use std::mem;
 use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
@@ -163,11 +164,11 @@ impl<'a, P: Protocol> Commands<'a, P> {
                         progress.progressed(size);
                     }
                 }
-                Err(Error::TimedOut) if progress_at.is_some_and(|at| at <= Instant::now()) => {
+                Err(Trouble::TimedOut) if progress_at.is_some_and(|at| at <= Instant::now()) => {
                     let seconds = self.broker.timeouts.body.as_secs();
                     return self.refuse(&Refusal::NoProgress { what: P::COMMAND, seconds });
                 }
-                Err(Error::TimedOut)
+                Err(Trouble::TimedOut)
                     if silent_until == look_at
                         && !self.broker.tcp_table.has_vanished(&self.stream) => {}
                 // What had come of a command may be another by chance.

@@ -1,9 +1,11 @@
 //! A broker's address, how long to retry, and how its user is told.
 
 use super::answer::Refusal;
-use super::error::{Error, Trouble};
+use super::error::Error;
+use crate::http::client::Client;
 use crate::location::Location;
 use crate::retry::Outage;
+use crate::trouble::Trouble;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,6 +74,12 @@ impl Broker {
         self.token.as_deref()
     }
 
+    /// The way to it over HTTP.
+    #[must_use]
+    pub fn http(&self) -> Client {
+        Client::new(&self.address, self.token.as_deref())
+    }
+
     /// An attempt succeeded. Tells the user who heard of failed ones.
     pub fn succeeded(&self, outage: &mut Outage) {
         if outage.end() {
@@ -105,7 +113,9 @@ impl Broker {
                 "cannot use the broker at {address} ({trouble}); trying again"
             ));
         };
-        if !trouble.is_hopeless() && outage.wait(tell) {
+        // No attempt makes a wrong address right, or teaches the other side another protocol.
+        let is_hopeless = matches!(trouble, Trouble::Address | Trouble::NoSessions);
+        if !is_hopeless && outage.wait(tell) {
             return Ok(());
         }
         Err(Error::GaveUp { address: address.clone(), trouble })

@@ -1,10 +1,8 @@
-//! The errors of a call, and of one attempt of a call.
+//! The errors of a call.
 
 use super::answer::{Refusal, display_refusal};
-use crate::connect;
-use crate::flags::one_line;
-use crate::http::client;
 use crate::retry;
+use crate::trouble::Trouble;
 use std::{error, fmt};
 
 /// Why a call failed. Attempts that may succeed later are repeated inside, so this is final.
@@ -41,41 +39,12 @@ pub enum Error {
     },
 }
 
-/// Why one attempt failed that may succeed later.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Trouble {
-    /// There is no connection, or it failed, or the broker did not answer in time.
-    Connection(client::Error),
-    /// The broker said that it cannot at present.
-    Answer(String),
-    /// The broker said what it should not have.
-    Invalid(&'static str),
-    /// What listens there knows HTTP alone.
-    NoSessions,
-}
-
 /// How one attempt failed.
 pub type Failure = retry::Failure<Trouble, Error>;
-
-impl Trouble {
-    /// Whether trying again cannot help.
-    pub(super) fn is_hopeless(&self) -> bool {
-        let is_no_address =
-            matches!(self, Trouble::Connection(client::Error::Connect(connect::Error::Address)));
-        is_no_address || matches!(self, Trouble::NoSessions)
-    }
-}
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         Failure::Final(error)
-    }
-}
-
-impl<E: Into<client::Error>> From<E> for Trouble {
-    fn from(cause: E) -> Trouble {
-        Trouble::Connection(cause.into())
     }
 }
 
@@ -118,19 +87,3 @@ impl error::Error for Error {
         }
     }
 }
-
-impl fmt::Display for Trouble {
-    /// With its causes, since it mostly stands within a sentence.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Trouble::Connection(cause) => f.write_str(&one_line(cause)),
-            Trouble::Answer(reason) => f.write_str(reason),
-            Trouble::Invalid(what) => f.write_str(what),
-            Trouble::NoSessions => {
-                f.write_str("it understands only HTTP: use publisher or subscriber without --topic")
-            }
-        }
-    }
-}
-
-impl error::Error for Trouble {}

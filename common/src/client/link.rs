@@ -6,13 +6,14 @@
 
 use super::answer::{self, Refusal};
 use super::broker::Broker;
-use super::error::{Error, Failure, Trouble};
+use super::error::{Error, Failure};
 use crate::connect::{CONNECT_TIMEOUT, connect};
 use crate::connection::Connection;
-use crate::http::client;
+use crate::http::client::CLOSED;
 use crate::json::{self, Object, Value};
 use crate::limits::{ANSWER_SIZE_MAX, ANSWER_TIMEOUT, allowance};
 use crate::retry::{ATTEMPT_MIN, Outage};
+use crate::trouble::Trouble;
 use std::io::BufRead;
 use std::time::{Duration, Instant};
 
@@ -52,8 +53,7 @@ impl Link {
             deadline.saturating_duration_since(Instant::now()).max(ATTEMPT_MIN)
         });
         let timeout = CONNECT_TIMEOUT.min(self.attempt()).min(left);
-        let connection = connect(&self.broker.address, timeout).map_err(Trouble::from)?;
-        self.connection = Some(connection);
+        self.connection = Some(connect(&self.broker.address, timeout)?);
         self.looked = 0;
         if let Some(token) = &self.broker.token {
             let mut command = Vec::new();
@@ -81,8 +81,8 @@ impl Link {
     /// Sends bytes. After any error the connection is of no further use.
     pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
         let deadline = Instant::now() + self.attempt() + allowance(bytes.len());
-        let connection = self.connection.as_mut().ok_or(client::Error::Closed)?;
-        Ok(connection.write_all(bytes, Some(deadline))?)
+        let connection = self.connection.as_mut().ok_or(Trouble::Invalid(CLOSED))?;
+        connection.write_all(bytes, Some(deadline))
     }
 
     /// What the broker says to a command of so many bytes, which may still be on their way. Of a
@@ -142,12 +142,12 @@ impl Link {
     /// Waits for bytes until the deadline. After any error but a deadline that passed, the
     /// connection is of no further use.
     pub(super) fn fill(&mut self, deadline: Instant) -> Result<(), Trouble> {
-        let connection = self.connection.as_mut().ok_or(client::Error::Closed)?;
+        let connection = self.connection.as_mut().ok_or(Trouble::Invalid(CLOSED))?;
         if connection.buffered().len() > ANSWER_SIZE_MAX {
             return Err(INVALID);
         }
         match connection.fill(Some(deadline))? {
-            0 => Err(client::Error::Closed.into()),
+            0 => Err(Trouble::Invalid(CLOSED)),
             _ => Ok(()),
         }
     }

@@ -4,7 +4,7 @@
 //! - [`Publisher`]: messages to a broker, each exactly once and in order
 //! - [`Subscriber`]: messages from a broker, as they come
 //! - [`Session`]: pieces of a topic; topics created and deleted
-//! - [`Remote`]: one request over HTTP after another, for brokers that know no more
+//! - [`Broker::http`]: one request over HTTP after another, for brokers that know no more
 //!
 //! Each of these but the first has a connection of its own, which it makes when it is needed and
 //! makes again when it was lost. None of them starts a thread: whoever calls does the work.
@@ -52,17 +52,16 @@ mod fixture;
 mod link;
 mod publisher;
 mod queue;
-mod remote;
 mod session;
 mod subscriber;
 mod subscriptions;
 
+pub use crate::trouble::Trouble;
 pub use answer::Refusal;
 pub use broker::Broker;
-pub use error::{Error, Failure, Trouble};
+pub use error::{Error, Failure};
 pub use event::{Event, Message};
 pub use publisher::{Publisher, Receipt};
-pub use remote::Remote;
 pub use session::{Piece, Session};
 pub use subscriber::Subscriber;
 pub use subscriptions::Start;

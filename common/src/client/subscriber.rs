@@ -2,15 +2,15 @@
 
 use super::answer::Refusal;
 use super::broker::Broker;
-use super::error::{Error, Trouble};
+use super::error::Error;
 use super::event::{Event, Message};
 use super::link::Link;
 use super::session::Session;
 use super::subscriptions::{Start, Subscriptions};
-use crate::http::client;
 use crate::pattern::Pattern;
 use crate::retry::{self, Failure};
 use crate::stream::{Cursor, StreamId};
+use crate::trouble::Trouble;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -299,9 +299,7 @@ impl Subscriber {
         let patience = if is_asked { self.link.answer_timeout } else { self.silence_max };
         let silence_end = self.heard + patience;
         match self.link.fill(deadline.map_or(silence_end, |deadline| deadline.min(silence_end))) {
-            Err(Trouble::Connection(client::Error::TimedOut))
-                if !is_asked || Instant::now() < silence_end =>
-            {
+            Err(Trouble::TimedOut) if !is_asked || Instant::now() < silence_end => {
                 if Instant::now() >= silence_end {
                     self.subscriptions.ask_for_sign();
                 }

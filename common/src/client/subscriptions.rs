@@ -10,7 +10,6 @@
 //! Sockets, and waiting (`subscriber.rs`).
 
 use super::answer::{self, Refusal};
-use super::error::Trouble;
 use super::event::{Event, Message, Pushed};
 use super::link::{INVALID, invalid};
 use crate::crc32::Crc32;
@@ -18,6 +17,7 @@ use crate::json::{self, Object, Value};
 use crate::pattern::Pattern;
 use crate::retry::Failure;
 use crate::stream::{Cursor, StreamId};
+use crate::trouble::Trouble;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 

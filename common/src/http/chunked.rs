@@ -6,9 +6,9 @@
 //! Where the RFC allows more, this is strict: sizes have 1 to 16 digits and no white space, and
 //! lines end with CR LF.
 
+use super::error::Error;
 use super::scan::{self, TEXT, TOKEN};
 use crate::limits::{CHUNK_EXTENSIONS_SIZE_MAX, TRAILERS_SIZE_MAX};
-use std::{error, fmt};
 
 /// A chunk's size has no more digits than 64 bits need, and so cannot overflow.
 const SIZE_DIGITS_MAX: u32 = u64::BITS / 4;
@@ -80,58 +80,6 @@ pub struct Decoded {
     pub finished: bool,
 }
 
-/// Why a body cannot be decoded. Nothing after it can be trusted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Error {
-    /// A chunk's size is not 1 to 16 hexadecimal digits, followed by an extension or CR LF.
-    Size,
-    /// An extension is empty, or has a control byte.
-    Extension,
-    /// Extensions are larger than [`CHUNK_EXTENSIONS_SIZE_MAX`].
-    ExtensionsTooLarge,
-    /// A chunk's content is not followed by CR LF.
-    ContentEnd,
-    /// The content is larger than this limit.
-    TooLarge(u64),
-    /// A trailer is not a valid header line.
-    Trailer,
-    /// Trailers are larger than [`TRAILERS_SIZE_MAX`].
-    TrailersTooLarge,
-}
-
-impl Error {
-    /// The status of the answer to a request with such a body.
-    #[must_use]
-    pub fn status(&self) -> u16 {
-        self.answer().0
-    }
-
-    /// The status, and what is wrong.
-    fn answer(&self) -> (u16, String) {
-        match self {
-            Error::Size => (400, "a chunk's size is not a hexadecimal number".into()),
-            Error::Extension => (400, "a chunk's extension is not valid".into()),
-            Error::ExtensionsTooLarge => {
-                (413, format!("chunk extensions are larger than {CHUNK_EXTENSIONS_SIZE_MAX} bytes"))
-            }
-            Error::ContentEnd => (400, "a chunk does not end where its size says".into()),
-            Error::TooLarge(limit) => (413, format!("the body is larger than {limit} bytes")),
-            Error::Trailer => (400, "a trailer is not a name, a colon and a value".into()),
-            Error::TrailersTooLarge => {
-                (431, format!("trailers are larger than {TRAILERS_SIZE_MAX} bytes"))
-            }
-        }
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.answer().1)
-    }
-}
-
-impl error::Error for Error {}
-
 /// Makes content one chunk. It must not be empty: an empty chunk ends the body.
 pub fn frame(content: &mut Vec<u8>) {
     let size = format!("{:x}\r\n", content.len());
@@ -192,7 +140,7 @@ impl Decoder {
                 }
                 (None, b'\r') if digits > 0 => State::SizeEnd { size },
                 (None, b';') if digits > 0 => self.extension(size, Part::Start)?,
-                _ => return Err(Error::Size),
+                _ => return Err(Error::SIZE),
             },
             (State::Extension { size, part }, _) => {
                 let is_token = scan::is(byte, TOKEN);
@@ -213,20 +161,20 @@ impl Decoder {
                     (Part::Quoted, b'"') => Part::End { value: true },
                     (Part::Quoted, b'\\') => Part::Escaped,
                     (Part::Quoted, _) if scan::is(byte, TEXT) => Part::Quoted,
-                    _ => return Err(Error::Extension),
+                    _ => return Err(Error::EXTENSION),
                 };
                 self.extension(size, part)?
             }
             (State::SizeEnd { size: 0 }, b'\n') => State::TrailerStart,
             (State::SizeEnd { size }, b'\n') => {
                 self.content_left =
-                    self.content_left.checked_sub(size).ok_or(Error::TooLarge(self.limit))?;
+                    self.content_left.checked_sub(size).ok_or(Error::too_large(self.limit))?;
                 State::Content { left: size }
             }
-            (State::SizeEnd { .. }, _) => return Err(Error::Size),
+            (State::SizeEnd { .. }, _) => return Err(Error::SIZE),
             (State::ContentEnd, b'\r') => State::ContentLineFeed,
             (State::ContentLineFeed, b'\n') => State::Size { size: 0, digits: 0 },
-            (State::ContentEnd | State::ContentLineFeed, _) => return Err(Error::ContentEnd),
+            (State::ContentEnd | State::ContentLineFeed, _) => return Err(Error::CONTENT_END),
             (State::TrailerStart, b'\r') => State::End,
             (State::End, b'\n') | (State::Finished, _) => State::Finished,
             (State::TrailerName, b':') => self.trailer(State::TrailerValue)?,
@@ -236,7 +184,7 @@ impl Decoder {
             (State::TrailerValue, b'\r') => self.trailer(State::TrailerEnd)?,
             (State::TrailerValue, _) if scan::is(byte, TEXT) => self.trailer(state)?,
             (State::TrailerEnd, b'\n') => self.trailer(State::TrailerStart)?,
-            _ => return Err(Error::Trailer),
+            _ => return Err(Error::TRAILER),
         })
     }
 
@@ -244,7 +192,7 @@ impl Decoder {
     fn extension(&mut self, size: u64, part: Part) -> Result<State, Error> {
         self.extensions_size += 1;
         if self.extensions_size > CHUNK_EXTENSIONS_SIZE_MAX {
-            return Err(Error::ExtensionsTooLarge);
+            return Err(Error::EXTENSIONS_TOO_LARGE);
         }
         Ok(State::Extension { size, part })
     }
@@ -253,7 +201,7 @@ impl Decoder {
     fn trailer(&mut self, next: State) -> Result<State, Error> {
         self.trailers_size += 1;
         if self.trailers_size > TRAILERS_SIZE_MAX {
-            return Err(Error::TrailersTooLarge);
+            return Err(Error::TRAILERS_TOO_LARGE);
         }
         Ok(next)
     }

@@ -1,95 +1,37 @@
-//! The client side of a connection: sends requests, receives answers, reads bodies in pieces.
+//! The client side of HTTP: sends requests, receives answers, reads bodies in pieces.
 //!
-//! It works with any server that speaks HTTP/1.1 or 1.0.
+//! It works with any server that speaks HTTP/1.1 or 1.0. A connection is made when it is needed,
+//! and used again while it works.
 //!
 //! # Not here
 //!
 //! Repeating failed requests ([`retry`](crate::retry)), redirects, cookies, proxies, TLS.
 
-use super::chunked::{self, Decoder};
+use super::chunked::Decoder;
 use super::fields::Fields;
 use super::parse::{self, Body, Progress};
 use super::scan::{self, TARGET, TEXT, TOKEN};
-use crate::connect::{self, connect};
-use crate::connection::{self, Connection};
+use crate::connect::{CONNECT_TIMEOUT, connect};
+use crate::connection::Connection;
 use crate::limits::{BODY_TIMEOUT, allowance};
-use std::net::TcpStream;
-use std::sync::Arc;
+use crate::trouble::Trouble;
 use std::time::{Duration, Instant};
-use std::{error, fmt, io, mem};
+use std::{io, mem};
 
 #[cfg(test)]
 mod tests;
 
-/// Why an exchange with the server failed. After any error the connection is of no further use,
-/// but for [`Error::TimedOut`] while an answer is read.
-#[derive(Debug)]
-pub enum Error {
-    /// There is no connection.
-    Connect(connect::Error),
-    /// The request has a byte that would change its meaning, such as a line end in a field.
-    Request,
-    /// The deadline passed.
-    TimedOut,
-    /// The connection failed.
-    Io(io::Error),
-    /// The server closed before the first byte of an answer, so it may not have seen the request.
-    Closed,
-    /// The server closed in the middle of an answer.
-    Cut,
-    /// The answer's head cannot be read.
-    Head(parse::Error),
-    /// The answer's chunks cannot be read.
-    Chunk(chunked::Error),
-    /// The body is in a coding that was not asked for.
-    Coding,
-    /// The body could not be passed on.
-    Sink(io::Error),
-}
+/// The server closed before the first byte of an answer, so it may not have seen the request.
+pub const CLOSED: &str = "the server closed the connection without an answer";
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::Connect(cause) => cause.fmt(f),
-            Error::Request => f.write_str("the request has a byte that HTTP does not allow there"),
-            Error::TimedOut => f.write_str("the deadline passed"),
-            Error::Io(_) => f.write_str("the connection failed"),
-            Error::Closed => f.write_str("the server closed the connection without an answer"),
-            Error::Cut => f.write_str("the server closed the connection within an answer"),
-            Error::Head(_) => f.write_str("the server's answer is not valid"),
-            Error::Chunk(_) => f.write_str("the body of the server's answer is not valid"),
-            Error::Coding => f.write_str("the answer is in a coding that was not asked for"),
-            Error::Sink(_) => f.write_str("the answer could not be passed on"),
-        }
-    }
-}
+/// The server closed in the middle of an answer.
+const CUT: &str = "the server closed the connection within an answer";
 
-impl error::Error for Error {
-    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        match self {
-            Error::Connect(cause) => cause.source(),
-            Error::Io(cause) | Error::Sink(cause) => Some(cause),
-            Error::Head(cause) => Some(cause),
-            Error::Chunk(cause) => Some(cause),
-            _ => None,
-        }
-    }
-}
+/// The request has a byte that would change its meaning, such as a line end in a field.
+const REQUEST: &str = "the request has a byte that HTTP does not allow there";
 
-impl From<connect::Error> for Error {
-    fn from(cause: connect::Error) -> Error {
-        Error::Connect(cause)
-    }
-}
-
-impl From<connection::Error> for Error {
-    fn from(cause: connection::Error) -> Error {
-        match cause {
-            connection::Error::TimedOut => Error::TimedOut,
-            connection::Error::Io(cause) => Error::Io(cause),
-        }
-    }
-}
+/// The body is in a coding that was not asked for.
+const CODING: &str = "the answer is in a coding that was not asked for";
 
 /// The head of an answer.
 #[derive(Debug, Clone)]
@@ -111,12 +53,17 @@ impl Head {
     }
 }
 
-/// One connection to a server.
+/// A server, and the connection to it.
 #[derive(Debug)]
 pub struct Client {
-    connection: Connection,
-    /// What every request says in `Host`: the address as it was given.
-    host: String,
+    /// `HOST:PORT`; each request says it in `Host`.
+    address: String,
+    /// The value of `Authorization`.
+    authorization: Option<String>,
+    connection: Option<Connection>,
+    /// Whether the connection can be used again after the answer that is being read. Not after a
+    /// failure.
+    keep_alive: bool,
     unread: Unread,
     /// The content of a chunked body that was handed out last.
     piece: Vec<u8>,
@@ -130,118 +77,154 @@ enum Unread {
     UntilClose,
 }
 
-impl Unread {
-    const NOTHING: Unread = Unread::Sized(0);
-}
-
 impl Client {
-    /// Connects to `HOST:PORT`: to each address of the host in turn, until one takes the
-    /// connection. `timeout` is for all of them together, but not for finding the addresses,
-    /// which the system does at its own pace.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Connect`].
-    pub fn connect(address: &str, timeout: Duration) -> Result<Client, Error> {
-        Ok(Client {
-            connection: connect(address, timeout)?,
-            host: address.to_owned(),
-            unread: Unread::NOTHING,
+    /// The way to `HOST:PORT`. It connects when it is asked for something, to each address of the
+    /// host in turn, and shows the token if there is one.
+    #[must_use]
+    pub fn new(address: &str, token: Option<&str>) -> Client {
+        Client {
+            address: address.to_owned(),
+            authorization: token.map(|token| format!("Bearer {token}")),
+            connection: None,
+            keep_alive: false,
+            unread: Unread::Sized(0),
             piece: Vec::new(),
-        })
+        }
     }
 
-    /// The socket, for another thread that shuts it down.
+    /// Whether the next request goes over the connection of the last one.
     #[must_use]
-    pub fn stream(&self) -> &Arc<TcpStream> {
-        self.connection.stream()
+    pub fn is_connected(&self) -> bool {
+        self.keep_alive
+    }
+
+    /// Ends the connection, and with it whatever is still to come of an answer.
+    pub fn hang_up(&mut self) {
+        (self.connection, self.keep_alive) = (None, false);
     }
 
     /// Sends a request and receives the head of its answer, which has to come within `patience`
-    /// after it; what was not read of the last answer's body is skipped.
+    /// after it; what was not read of the last answer's body is skipped. A body is JSON.
     ///
     /// # Errors
     ///
-    /// Any; the connection is of no further use then.
+    /// Any; the next request makes a new connection then.
     pub fn request(
         &mut self,
         method: &str,
         target: &str,
-        fields: &[(&str, &str)],
         body: &[u8],
         patience: Duration,
-    ) -> Result<Head, Error> {
-        let sent = self.send(method, target, fields, body);
+    ) -> Result<Head, Trouble> {
+        let request = self.encode(method, target, body)?;
+        if !mem::take(&mut self.keep_alive) {
+            self.connection = Some(connect(&self.address, CONNECT_TIMEOUT.min(patience))?);
+            self.unread = Unread::Sized(0);
+        }
+        let deadline = Instant::now() + BODY_TIMEOUT + allowance(request.len());
+        let sent = self.connection()?.write_all(&request, Some(deadline));
         // Much of the body may still be on its way.
         let deadline = Instant::now() + patience + allowance(body.len());
-        match sent {
-            Ok(()) => self.receive(method == "HEAD", deadline),
+        let head = match sent {
+            Ok(()) => self.receive(method == "HEAD", deadline)?,
             // A server may refuse a request, and close, before it has taken all of it.
-            Err(Error::Io(cause)) => {
-                self.receive(method == "HEAD", deadline).map_err(|_| Error::Io(cause))
+            Err(cause @ Trouble::System(..)) => {
+                self.receive(method == "HEAD", deadline).map_err(|_| cause)?
             }
-            Err(error) => Err(error),
+            Err(trouble) => return Err(trouble),
+        };
+        let coding = head.field("Content-Encoding");
+        if coding.is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
+            return Err(Trouble::Invalid(CODING));
         }
+        self.keep_alive = head.keep_alive;
+        Ok(head)
     }
 
-    /// Sends a request in one write. `Host` is added, and `Content-Length` where there is a body
-    /// or the method is one that has bodies. The server has [`BODY_TIMEOUT`] to take it, and more
-    /// for a large one.
+    /// Passes the body of the last answer to `sink`, piece by piece, as it comes. Each piece has
+    /// to come within `patience`, so that a body of any length can be read.
     ///
     /// # Errors
     ///
-    /// [`Error::Request`] before anything was sent, else as the connection fails.
-    fn send(
+    /// As the connection fails, or [`Trouble::Sink`]; the next request makes a new connection.
+    pub fn body(
         &mut self,
-        method: &str,
-        target: &str,
-        fields: &[(&str, &str)],
-        body: &[u8],
-    ) -> Result<(), Error> {
-        let is_token = |text: &str| !text.is_empty() && scan::are(text.as_bytes(), TOKEN);
-        let is_field =
-            |(name, value): &(&str, &str)| is_token(name) && scan::are(value.as_bytes(), TEXT);
-        let is_target = !target.is_empty() && scan::are(target.as_bytes(), TARGET);
-        if !(is_token(method) && is_target && fields.iter().all(is_field)) {
-            return Err(Error::Request);
+        patience: Duration,
+        mut sink: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> Result<(), Trouble> {
+        let keep_alive = mem::take(&mut self.keep_alive);
+        while let Some(piece) = self.piece(Instant::now() + patience)? {
+            sink(piece).map_err(Trouble::Sink)?;
         }
-        let mut request = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\n", self.host);
-        for (name, value) in fields {
-            request.extend([name, ": ", value, "\r\n"]);
+        self.keep_alive = keep_alive;
+        Ok(())
+    }
+
+    /// The beginning of the last answer's body, as far as it could be read: enough for whatever
+    /// a program reads as a whole.
+    pub fn short_body(&mut self, patience: Duration) -> Vec<u8> {
+        const SIZE_MAX: usize = 64 << 10;
+        let mut body = Vec::new();
+        // A body that is longer, or cut, ends the connection; what was read is still of use.
+        let _ = self.body(patience, |piece| {
+            body.extend_from_slice(piece);
+            if body.len() > SIZE_MAX { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(()) }
+        });
+        body
+    }
+
+    fn connection(&mut self) -> Result<&mut Connection, Trouble> {
+        self.connection.as_mut().ok_or(Trouble::Invalid(CLOSED))
+    }
+
+    /// A request. `Host` is added, and `Content-Length` where there is a body or the method is one
+    /// that has bodies.
+    fn encode(&self, method: &str, target: &str, body: &[u8]) -> Result<Vec<u8>, Trouble> {
+        let is_token = !method.is_empty() && scan::are(method.as_bytes(), TOKEN);
+        let is_target = !target.is_empty() && scan::are(target.as_bytes(), TARGET);
+        let authorization = self.authorization.as_deref();
+        if !is_token
+            || !is_target
+            || authorization.is_some_and(|it| !scan::are(it.as_bytes(), TEXT))
+        {
+            return Err(Trouble::Invalid(REQUEST));
+        }
+        let mut request = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\n", self.address);
+        if let Some(authorization) = authorization {
+            request.extend(["Authorization: ", authorization, "\r\n"]);
+        }
+        if !body.is_empty() {
+            request.push_str("Content-Type: application/json\r\n");
         }
         if !body.is_empty() || matches!(method, "POST" | "PUT") {
             request.push_str(&format!("Content-Length: {}\r\n", body.len()));
         }
         request.push_str("\r\n");
-        let mut bytes = request.into_bytes();
-        bytes.extend_from_slice(body);
-        let deadline = Instant::now() + BODY_TIMEOUT + allowance(bytes.len());
-        self.connection.write_all(&bytes, Some(deadline))?;
-        Ok(())
+        Ok([request.as_bytes(), body].concat())
     }
 
     /// Receives the head of the next answer; `to_head` says that the request was a `HEAD`.
     /// Interim answers (1xx) are skipped, and so is what was not read of the last answer's body.
-    ///
-    /// # Errors
-    ///
-    /// After [`Error::TimedOut`] it may be called again; after others the connection is of no use.
-    fn receive(&mut self, to_head: bool, deadline: Instant) -> Result<Head, Error> {
+    fn receive(&mut self, to_head: bool, deadline: Instant) -> Result<Head, Trouble> {
         while self.piece(deadline)?.is_some() {}
-        let mut none = Error::Closed;
+        let mut none = CLOSED;
         loop {
-            match parse::response(self.connection.buffered(), to_head).map_err(Error::Head)? {
+            let connection = self.connection()?;
+            let parsed = parse::response(connection.buffered(), to_head);
+            match parsed
+                .map_err(|cause| Trouble::Http("the server's answer is not valid", cause))?
+            {
                 Progress::Complete { value, size } => {
                     let (status, keep_alive, body) = (value.status, value.keep_alive, value.body);
-                    let head = self.connection.take(size);
+                    let head = connection.take(size);
                     if status < 200 {
-                        none = Error::Cut;
+                        none = CUT;
                         continue;
                     }
                     let lines = head.iter().position(|&byte| byte == b'\n').unwrap_or(0) + 1;
                     let section = head.get(lines..).unwrap_or_default().to_vec();
                     self.unread = match body {
-                        Body::None => Unread::NOTHING,
+                        Body::None => Unread::Sized(0),
                         Body::Sized(size) => Unread::Sized(size),
                         Body::Chunked => Unread::Chunked(Decoder::new(u64::MAX)),
                         Body::UntilClose => Unread::UntilClose,
@@ -249,11 +232,11 @@ impl Client {
                     return Ok(Head { status, keep_alive, section });
                 }
                 Progress::Partial => {
-                    if !self.connection.buffered().is_empty() {
-                        none = Error::Cut;
+                    if !connection.buffered().is_empty() {
+                        none = CUT;
                     }
-                    if self.connection.fill(Some(deadline))? == 0 {
-                        return Err(none);
+                    if connection.fill(Some(deadline))? == 0 {
+                        return Err(Trouble::Invalid(none));
                     }
                 }
             }
@@ -261,22 +244,20 @@ impl Client {
     }
 
     /// The next piece of the last answer's body, as it comes, never empty; `None` at its end.
-    ///
-    /// # Errors
-    ///
-    /// After [`Error::TimedOut`] it may be called again; after others the connection is of no use.
-    pub fn piece(&mut self, deadline: Instant) -> Result<Option<&[u8]>, Error> {
+    fn piece(&mut self, deadline: Instant) -> Result<Option<&[u8]>, Trouble> {
+        let connection = self.connection.as_mut().ok_or(Trouble::Invalid(CLOSED))?;
         loop {
-            let buffered = self.connection.buffered();
+            let buffered = connection.buffered();
             match &mut self.unread {
                 Unread::Sized(0) => return Ok(None),
                 Unread::Chunked(decoder) => {
+                    const WHAT: &str = "the body of the server's answer is not valid";
                     self.piece.clear();
-                    let decoded =
-                        decoder.decode(buffered, &mut self.piece).map_err(Error::Chunk)?;
-                    self.connection.consume(decoded.consumed);
+                    let decoded = decoder.decode(buffered, &mut self.piece);
+                    let decoded = decoded.map_err(|cause| Trouble::Http(WHAT, cause))?;
+                    connection.consume(decoded.consumed);
                     if decoded.finished {
-                        self.unread = Unread::NOTHING;
+                        self.unread = Unread::Sized(0);
                     }
                     if !self.piece.is_empty() {
                         return Ok(Some(&self.piece));
@@ -289,17 +270,17 @@ impl Client {
                 Unread::Sized(left) => {
                     let size = usize::try_from(*left).unwrap_or(usize::MAX).min(buffered.len());
                     *left -= size as u64;
-                    return Ok(Some(self.connection.take(size)));
+                    return Ok(Some(connection.take(size)));
                 }
                 Unread::UntilClose => {
                     let size = buffered.len();
-                    return Ok(Some(self.connection.take(size)));
+                    return Ok(Some(connection.take(size)));
                 }
             }
-            if self.connection.fill(Some(deadline))? == 0 {
-                return match mem::replace(&mut self.unread, Unread::NOTHING) {
+            if connection.fill(Some(deadline))? == 0 {
+                return match mem::replace(&mut self.unread, Unread::Sized(0)) {
                     Unread::UntilClose => Ok(None),
-                    Unread::Sized(_) | Unread::Chunked(_) => Err(Error::Cut),
+                    Unread::Sized(_) | Unread::Chunked(_) => Err(Trouble::Invalid(CUT)),
                 };
             }
         }

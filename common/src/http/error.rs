@@ -1,131 +1,111 @@
-//! The reasons to refuse a head, each with its status.
+//! The reasons to refuse a head or a chunked body, each with its status.
 
 use crate::limits::{
-    EMPTY_LINES_MAX, HEADER_LINE_SIZE_MAX, HEADERS_MAX, HEADERS_SIZE_MAX, METHOD_SIZE_MAX,
-    REQUEST_LINE_SIZE_MAX,
+    CHUNK_EXTENSIONS_SIZE_MAX, EMPTY_LINES_MAX, HEADER_LINE_SIZE_MAX, HEADERS_MAX,
+    HEADERS_SIZE_MAX, METHOD_SIZE_MAX, REQUEST_LINE_SIZE_MAX, TRAILERS_SIZE_MAX,
 };
 use std::{error, fmt};
 
-/// Why a head is not accepted.
+/// Why a head or a body is not accepted. The number is the status of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Error {
-    /// A line does not end with CR LF.
-    LineEnd,
-    /// More empty lines before a request than [`EMPTY_LINES_MAX`].
-    TooManyEmptyLines,
-    /// The method is empty, or has a byte that a token cannot have.
-    Method,
-    /// The method is longer than [`METHOD_SIZE_MAX`].
-    MethodTooLong,
-    /// The method is `CONNECT`, which asks for a tunnel.
-    MethodNotSupported,
-    /// The target is empty, of a form that the method does not have, or not a URI's.
-    Target,
-    /// The request line is longer than [`REQUEST_LINE_SIZE_MAX`].
-    RequestLineTooLong,
-    /// The version is not of the form `HTTP/1.1`.
-    Version,
-    /// The major version is not 1.
-    VersionNotSupported,
-    /// The first line of a response has no status.
-    StatusLine,
-    /// The first line of a response is longer than [`REQUEST_LINE_SIZE_MAX`].
-    StatusLineTooLong,
-    /// A header line is folded, or has no colon directly after a name.
-    FieldName,
-    /// A header's value has a control byte, or is not text where it has to be.
-    FieldValue,
-    /// A header line is longer than [`HEADER_LINE_SIZE_MAX`].
-    FieldTooLong,
-    /// All header lines together are larger than [`HEADERS_SIZE_MAX`].
-    FieldsTooLarge,
-    /// There are more header lines than [`HEADERS_MAX`].
-    TooManyFields,
+    /// In these words.
+    Syntax(u16, &'static str),
+    /// Something is larger than its limit: the words before the limit, and what it counts.
+    Limit(u16, &'static str, u64, &'static str),
     /// A field that a message may have once is there twice.
     Repeated(&'static str),
-    /// A request in HTTP/1.1 has no `Host`.
-    HostMissing,
-    /// `Host` is not a host with an optional port.
-    Host,
-    /// `Content-Length` is not a number.
-    ContentLength,
-    /// `Content-Length` is beyond 64 bits.
-    ContentLengthTooLarge,
-    /// There are both `Content-Length` and `Transfer-Encoding`.
-    TwoLengths,
-    /// `Transfer-Encoding` does not end with one plain `chunked`, or is in HTTP/1.0.
-    TransferEncoding,
-    /// `Transfer-Encoding` asks for a coding other than `chunked`.
-    TransferEncodingNotSupported,
-    /// A method that has no use for a body has one.
-    BodyNotAllowed,
-    /// `Expect` asks for something other than `100-continue`.
-    Expectation,
+}
+
+/// A bad request.
+const fn bad(reason: &'static str) -> Error {
+    Error::Syntax(400, reason)
+}
+
+const fn limit(status: u16, what: &'static str, limit: usize) -> Error {
+    Error::Limit(status, what, limit as u64, "bytes")
+}
+
+/// Heads.
+impl Error {
+    pub(super) const LINE_END: Error = bad("a line does not end with CR LF");
+    pub(super) const TOO_MANY_EMPTY_LINES: Error =
+        Error::Limit(400, "more than", EMPTY_LINES_MAX as u64, "empty lines before the request");
+    pub(super) const METHOD: Error = bad("the method is not a token followed by one space");
+    pub(super) const METHOD_TOO_LONG: Error =
+        limit(501, "the method is longer than", METHOD_SIZE_MAX);
+    /// `CONNECT`, which asks for a tunnel.
+    pub(super) const METHOD_NOT_SUPPORTED: Error =
+        Error::Syntax(501, "this method is not supported");
+    pub(super) const TARGET: Error = bad("the request target is not valid");
+    pub(super) const REQUEST_LINE_TOO_LONG: Error =
+        limit(414, "the request line is longer than", REQUEST_LINE_SIZE_MAX);
+    pub(super) const VERSION: Error = bad("the version is not of the form HTTP/1.1");
+    pub(super) const VERSION_NOT_SUPPORTED: Error =
+        Error::Syntax(505, "only HTTP/1.1 and HTTP/1.0 are supported");
+    pub(super) const STATUS_LINE: Error = bad("the first line of the response has no status");
+    pub(super) const STATUS_LINE_TOO_LONG: Error =
+        limit(400, "the status line is longer than", REQUEST_LINE_SIZE_MAX);
+    /// Also a folded line.
+    pub(super) const FIELD_NAME: Error = bad("a header line is not a name, a colon and a value");
+    pub(super) const FIELD_VALUE: Error = bad("a header's value has a byte that is not allowed");
+    pub(super) const FIELD_TOO_LONG: Error =
+        limit(431, "a header line is longer than", HEADER_LINE_SIZE_MAX);
+    pub(super) const FIELDS_TOO_LARGE: Error =
+        limit(431, "the header lines are more than", HEADERS_SIZE_MAX);
+    pub(super) const TOO_MANY_FIELDS: Error =
+        Error::Limit(431, "there are more than", HEADERS_MAX as u64, "header lines");
+    pub(super) const HOST_MISSING: Error = bad("the Host header is missing");
+    pub(super) const HOST: Error = bad("the Host header is not a host with an optional port");
+    pub(super) const CONTENT_LENGTH: Error = bad("the Content-Length header is not one number");
+    pub(super) const CONTENT_LENGTH_TOO_LARGE: Error =
+        Error::Syntax(413, "the Content-Length header is beyond 64 bits");
+    pub(super) const TWO_LENGTHS: Error =
+        bad("there are both Content-Length and Transfer-Encoding headers");
+    /// It does not end with one plain `chunked`, or is in HTTP/1.0.
+    pub(super) const TRANSFER_ENCODING: Error = bad("the Transfer-Encoding header is not valid");
+    pub(super) const TRANSFER_ENCODING_NOT_SUPPORTED: Error =
+        Error::Syntax(501, "the only transfer coding supported is chunked");
+    pub(super) const BODY_NOT_ALLOWED: Error = bad("a request with this method cannot have a body");
+    pub(super) const EXPECTATION: Error =
+        Error::Syntax(417, "the only expectation supported is 100-continue");
+}
+
+/// Chunked bodies.
+impl Error {
+    /// It is not 1 to 16 digits, followed by an extension or CR LF.
+    pub(super) const SIZE: Error = bad("a chunk's size is not a hexadecimal number");
+    pub(super) const EXTENSION: Error = bad("a chunk's extension is not valid");
+    pub(super) const EXTENSIONS_TOO_LARGE: Error =
+        limit(413, "chunk extensions are larger than", CHUNK_EXTENSIONS_SIZE_MAX);
+    pub(super) const CONTENT_END: Error = bad("a chunk does not end where its size says");
+    pub(super) const TRAILER: Error = bad("a trailer is not a name, a colon and a value");
+    pub(super) const TRAILERS_TOO_LARGE: Error =
+        limit(431, "trailers are larger than", TRAILERS_SIZE_MAX);
+
+    pub(super) const fn too_large(limit: u64) -> Error {
+        Error::Limit(413, "the body is larger than", limit, "bytes")
+    }
 }
 
 impl Error {
     /// The status of the answer to a request that is refused for this reason.
     #[must_use]
     pub fn status(&self) -> u16 {
-        self.answer().0
-    }
-
-    /// The status, and what is wrong.
-    fn answer(&self) -> (u16, String) {
         match self {
-            Error::LineEnd => (400, "a line does not end with CR LF".into()),
-            Error::Method => (400, "the method is not a token followed by one space".into()),
-            Error::MethodNotSupported => (501, "this method is not supported".into()),
-            Error::Target => (400, "the request target is not valid".into()),
-            Error::Version => (400, "the version is not of the form HTTP/1.1".into()),
-            Error::VersionNotSupported => (505, "only HTTP/1.1 and HTTP/1.0 are supported".into()),
-            Error::StatusLine => (400, "the first line of the response has no status".into()),
-            Error::FieldName => (400, "a header line is not a name, a colon and a value".into()),
-            Error::FieldValue => (400, "a header's value has a byte that is not allowed".into()),
-            Error::HostMissing => (400, "the Host header is missing".into()),
-            Error::Host => (400, "the Host header is not a host with an optional port".into()),
-            Error::ContentLength => (400, "the Content-Length header is not one number".into()),
-            Error::ContentLengthTooLarge => {
-                (413, "the Content-Length header is beyond 64 bits".into())
-            }
-            Error::TwoLengths => {
-                (400, "there are both Content-Length and Transfer-Encoding headers".into())
-            }
-            Error::TransferEncoding => (400, "the Transfer-Encoding header is not valid".into()),
-            Error::TransferEncodingNotSupported => {
-                (501, "the only transfer coding supported is chunked".into())
-            }
-            Error::BodyNotAllowed => (400, "a request with this method cannot have a body".into()),
-            Error::Expectation => (417, "the only expectation supported is 100-continue".into()),
-            Error::Repeated(name) => (400, format!("there is more than one {name} header")),
-            Error::TooManyEmptyLines => {
-                (400, format!("more than {EMPTY_LINES_MAX} empty lines before the request"))
-            }
-            Error::MethodTooLong => {
-                (501, format!("the method is longer than {METHOD_SIZE_MAX} bytes"))
-            }
-            Error::RequestLineTooLong => {
-                (414, format!("the request line is longer than {REQUEST_LINE_SIZE_MAX} bytes"))
-            }
-            Error::StatusLineTooLong => {
-                (400, format!("the status line is longer than {REQUEST_LINE_SIZE_MAX} bytes"))
-            }
-            Error::FieldTooLong => {
-                (431, format!("a header line is longer than {HEADER_LINE_SIZE_MAX} bytes"))
-            }
-            Error::FieldsTooLarge => {
-                (431, format!("the header lines are more than {HEADERS_SIZE_MAX} bytes"))
-            }
-            Error::TooManyFields => {
-                (431, format!("there are more than {HEADERS_MAX} header lines"))
-            }
+            Error::Syntax(status, _) | Error::Limit(status, ..) => *status,
+            Error::Repeated(_) => 400,
         }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.answer().1)
+        match self {
+            Error::Syntax(_, reason) => f.write_str(reason),
+            Error::Limit(_, what, limit, unit) => write!(f, "{what} {limit} {unit}"),
+            Error::Repeated(name) => write!(f, "there is more than one {name} header"),
+        }
     }
 }
 

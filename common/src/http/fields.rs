@@ -48,7 +48,7 @@ impl<'a> Fields<'a> {
         if values.next().is_some() {
             return Err(Error::Repeated(name));
         }
-        first.map(|value| str::from_utf8(value).map_err(|_| Error::FieldValue)).transpose()
+        first.map(|value| str::from_utf8(value).map_err(|_| Error::FIELD_VALUE)).transpose()
     }
 
     /// The fields of a section that is nothing else; `None` where it is not valid.
@@ -62,7 +62,7 @@ impl<'a> Fields<'a> {
         let mut size_left = HEADERS_SIZE_MAX;
         while scanner.peek()? != b'\r' {
             if lines.len() == HEADERS_MAX {
-                return Err(Stop::Refused(Error::TooManyFields));
+                return Err(Stop::Refused(Error::TOO_MANY_FIELDS));
             }
             if lines.is_empty() {
                 // Enough for most clients, so that the list is allocated once.
@@ -83,18 +83,18 @@ fn read_line<'a>(
     size_left: usize,
 ) -> Result<(&'a [u8], &'a [u8]), Stop> {
     let (limit, too_long) = if size_left < HEADER_LINE_SIZE_MAX {
-        (size_left, Error::FieldsTooLarge)
+        (size_left, Error::FIELDS_TOO_LARGE)
     } else {
-        (HEADER_LINE_SIZE_MAX, Error::FieldTooLong)
+        (HEADER_LINE_SIZE_MAX, Error::FIELD_TOO_LONG)
     };
     let name = scanner.take(TOKEN, limit.saturating_sub(1), too_long)?;
     if name.is_empty() {
-        return Err(Stop::Refused(Error::FieldName));
+        return Err(Stop::Refused(Error::FIELD_NAME));
     }
-    scanner.expect(b':', Error::FieldName)?;
+    scanner.expect(b':', Error::FIELD_NAME)?;
     let value = scanner.take(TEXT, limit.saturating_sub(name.len() + 1), too_long)?;
     if !matches!(scanner.peek()?, b'\r' | b'\n') {
-        return Err(Stop::Refused(Error::FieldValue));
+        return Err(Stop::Refused(Error::FIELD_VALUE));
     }
     scanner.line_end()?;
     // Of the bytes that trim_ascii removes, a value can only hold the two that are white space

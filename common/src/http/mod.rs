@@ -19,3 +19,5 @@ mod fields;
 pub mod parse;
 pub mod percent;
 mod scan;
+
+pub use error::Error;

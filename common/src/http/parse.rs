@@ -159,12 +159,12 @@ fn read_request<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, Stop> {
 
     let host = fields.only("Host")?;
     if host.is_none() && minor_version > 0 {
-        return Err(Stop::Refused(Error::HostMissing));
+        return Err(Stop::Refused(Error::HOST_MISSING));
     }
     // An absolute target makes the value of Host void, but not its syntax (RFC 9112 §3.2.2).
     let is_void = |host: &str| host.is_empty() && target_authority.is_some();
     if host.is_some_and(|host| !is_void(host) && authority(host).is_none()) {
-        return Err(Stop::Refused(Error::Host));
+        return Err(Stop::Refused(Error::HOST));
     }
     for name in ["Authorization", "Origin"] {
         // Whoever checks the first must not miss the second.
@@ -175,7 +175,7 @@ fn read_request<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, Stop> {
     let has_body = !matches!(body, Body::None | Body::Sized(0));
     // RFC 9110 §9.3.1: a body means nothing here, so it is an error or an attempt to smuggle.
     if has_body && matches!(method, "GET" | "HEAD" | "OPTIONS") {
-        return Err(Stop::Refused(Error::BodyNotAllowed));
+        return Err(Stop::Refused(Error::BODY_NOT_ALLOWED));
     }
     let expects_continue = minor_version > 0 && reads_expectation(&fields)? && has_body;
     Ok(Request {
@@ -200,32 +200,35 @@ fn skip_empty_lines(scanner: &mut Scanner<'_>) -> Result<(), Stop> {
         scanner.line_end()?;
     }
     match scanner.peek()? {
-        b'\r' => Err(Stop::Refused(Error::TooManyEmptyLines)),
+        b'\r' => Err(Stop::Refused(Error::TOO_MANY_EMPTY_LINES)),
         _ => Ok(()),
     }
 }
 
 /// Reads the method, the target and the minor version.
 fn read_request_line<'a>(scanner: &mut Scanner<'a>) -> Result<(&'a str, &'a str, u8), Stop> {
-    let method = scanner.take(TOKEN, METHOD_SIZE_MAX, Error::MethodTooLong)?;
+    let method = scanner.take(TOKEN, METHOD_SIZE_MAX, Error::METHOD_TOO_LONG)?;
     if method.is_empty() {
-        return Err(Stop::Refused(Error::Method));
+        return Err(Stop::Refused(Error::METHOD));
     }
-    scanner.expect(b' ', Error::Method)?;
+    scanner.expect(b' ', Error::METHOD)?;
 
     let around_target = method.len() + " ".len() + " HTTP/1.1".len();
-    let target =
-        scanner.take(TARGET, REQUEST_LINE_SIZE_MAX - around_target, Error::RequestLineTooLong)?;
+    let target = scanner.take(
+        TARGET,
+        REQUEST_LINE_SIZE_MAX - around_target,
+        Error::REQUEST_LINE_TOO_LONG,
+    )?;
     if target.is_empty() {
-        return Err(Stop::Refused(Error::Target));
+        return Err(Stop::Refused(Error::TARGET));
     }
     if matches!(scanner.peek()?, b'\r' | b'\n') {
         // HTTP/0.9 ends here.
-        return Err(Stop::Refused(Error::Version));
+        return Err(Stop::Refused(Error::VERSION));
     }
-    scanner.expect(b' ', Error::Target)?;
+    scanner.expect(b' ', Error::TARGET)?;
 
-    let version = scanner.take_like(b"HTTP/0.0", Error::Version)?;
+    let version = scanner.take_like(b"HTTP/0.0", Error::VERSION)?;
     scanner.line_end()?;
     Ok((ascii(method), ascii(target), minor_version(version)?))
 }
@@ -234,7 +237,7 @@ fn minor_version(version: [u8; 8]) -> Result<u8, Error> {
     match version {
         [.., b'1', b'.', b'0'] => Ok(0),
         [.., b'1', b'.', _] => Ok(1),
-        _ => Err(Error::VersionNotSupported),
+        _ => Err(Error::VERSION_NOT_SUPPORTED),
     }
 }
 
@@ -244,7 +247,7 @@ fn split_target<'a>(
     target: &'a str,
 ) -> Result<(Option<&'a str>, &'a str, &'a str), Error> {
     if method == "CONNECT" {
-        return Err(Error::MethodNotSupported);
+        return Err(Error::METHOD_NOT_SUPPORTED);
     }
     if target == "*" && method == "OPTIONS" {
         return Ok((None, target, ""));
@@ -253,30 +256,30 @@ fn split_target<'a>(
     if origin.starts_with('/') {
         return Ok((None, origin, query));
     }
-    let (scheme, rest) = origin.split_once("://").ok_or(Error::Target)?;
+    let (scheme, rest) = origin.split_once("://").ok_or(Error::TARGET)?;
     let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     if !scheme.eq_ignore_ascii_case("http") || authority(host).is_none() {
-        return Err(Error::Target);
+        return Err(Error::TARGET);
     }
     Ok((Some(host), if path.is_empty() { "/" } else { path }, query))
 }
 
 fn read_response<'a>(scanner: &mut Scanner<'a>, to_head: bool) -> Result<Response<'a>, Stop> {
-    let version = scanner.take_like(b"HTTP/0.0", Error::Version)?;
-    scanner.expect(b' ', Error::StatusLine)?;
-    let status = scanner.take_like(b"000", Error::StatusLine)?;
+    let version = scanner.take_like(b"HTTP/0.0", Error::VERSION)?;
+    scanner.expect(b' ', Error::STATUS_LINE)?;
+    let status = scanner.take_like(b"000", Error::STATUS_LINE)?;
     let status = status.iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
     // The space before the reason is a must of RFC 9112 §4 that some servers forget.
     if scanner.peek()? != b'\r' {
-        scanner.expect(b' ', Error::StatusLine)?;
+        scanner.expect(b' ', Error::STATUS_LINE)?;
     }
     let around_reason = "HTTP/1.1 200 ".len();
     let reason =
-        scanner.take(TEXT, REQUEST_LINE_SIZE_MAX - around_reason, Error::StatusLineTooLong)?;
+        scanner.take(TEXT, REQUEST_LINE_SIZE_MAX - around_reason, Error::STATUS_LINE_TOO_LONG)?;
     scanner.line_end()?;
     let minor_version = minor_version(version)?;
     if status < 100 {
-        return Err(Stop::Refused(Error::StatusLine));
+        return Err(Stop::Refused(Error::STATUS_LINE));
     }
 
     let fields = Fields::read(scanner)?;
@@ -303,12 +306,12 @@ fn announced_body(fields: &Fields<'_>, minor_version: u8) -> Result<Option<Body>
         (None, None) => Ok(None),
         (Some(length), None) => match number(length) {
             Some(Ok(length)) => Ok(Some(Body::Sized(length))),
-            Some(Err(Overflow)) => Err(Error::ContentLengthTooLarge),
-            None => Err(Error::ContentLength),
+            Some(Err(Overflow)) => Err(Error::CONTENT_LENGTH_TOO_LARGE),
+            None => Err(Error::CONTENT_LENGTH),
         },
-        (Some(_), Some(_)) => Err(Error::TwoLengths),
+        (Some(_), Some(_)) => Err(Error::TWO_LENGTHS),
         // RFC 9112 §6.1: whoever added the field did not understand the message.
-        (None, Some(_)) if minor_version == 0 => Err(Error::TransferEncoding),
+        (None, Some(_)) if minor_version == 0 => Err(Error::TRANSFER_ENCODING),
         (None, Some(codings)) => only_chunked(codings).map(|()| Some(Body::Chunked)),
     }
 }
@@ -321,17 +324,17 @@ fn only_chunked(codings: &str) -> Result<(), Error> {
     for coding in codings.split(',') {
         let name = coding.split(';').next().unwrap_or_default().trim_ascii();
         if name.is_empty() || !scan::are(name.as_bytes(), TOKEN) || chunked_is_last {
-            return Err(Error::TransferEncoding);
+            return Err(Error::TRANSFER_ENCODING);
         }
         if !name.eq_ignore_ascii_case("chunked") {
             others = true;
         } else if coding.contains(';') {
-            return Err(Error::TransferEncoding);
+            return Err(Error::TRANSFER_ENCODING);
         } else {
             chunked_is_last = true;
         }
     }
-    if others { Err(Error::TransferEncodingNotSupported) } else { Ok(()) }
+    if others { Err(Error::TRANSFER_ENCODING_NOT_SUPPORTED) } else { Ok(()) }
 }
 
 /// Whether the client waits for `100 Continue`; anything else that it might expect is an error.
@@ -339,7 +342,7 @@ fn reads_expectation(fields: &Fields<'_>) -> Result<bool, Error> {
     let mut expects = false;
     for member in fields.members("Expect").filter(|member| !member.is_empty()) {
         if !member.eq_ignore_ascii_case(b"100-continue") {
-            return Err(Error::Expectation);
+            return Err(Error::EXPECTATION);
         }
         expects = true;
     }

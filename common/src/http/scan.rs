@@ -138,7 +138,7 @@ impl<'a> Scanner<'a> {
     /// Takes CR LF, the only line end (RFC 9112 §2.2 allows a bare LF and forbids a bare CR; a
     /// message that needs either was not written by a program that means well).
     pub(super) fn line_end(&mut self) -> Result<(), Stop> {
-        self.expect(b'\r', Error::LineEnd)?;
-        self.expect(b'\n', Error::LineEnd)
+        self.expect(b'\r', Error::LINE_END)?;
+        self.expect(b'\n', Error::LINE_END)
     }
 }

@@ -19,7 +19,7 @@ fn keep(before: &str, answers: Vec<String>) -> (String, Option<String>, Vec<Stri
             Err(Failure::Final(error)) => panic!("{error}"),
         }
     }
-    keeper.remote.hang_up();
+    keeper.client.hang_up();
     let asked = thread.join().unwrap();
     let after = fs::read_to_string(folder.file()).unwrap();
     (after, fs::read_to_string(folder.old()).ok(), asked)

@@ -13,10 +13,10 @@ use crate::push::patterns::Interest;
 use crate::push::subscriber::{Place, Subscriber};
 use crate::refusal::Refusal;
 use crate::store::stream::{Begin, Cursor, Extent, StreamId};
-use common::connection::Error;
 use common::json::Object;
 use common::limits::INPUT_END_GRACE;
 use common::pattern::Pattern;
+use common::trouble::Trouble;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -91,7 +91,7 @@ impl Door<'_> {
                     break;
                 }
                 Ok(_) => continue,
-                Err(Error::TimedOut) => {}
+                Err(Trouble::TimedOut) => {}
                 Err(_) => break,
             }
             if self.broker.tcp_table.has_vanished(self.connection.stream()) {

@@ -26,12 +26,13 @@ use crate::refusal::Refusal;
 use crate::server::input_budget::{self, DocumentSize, Share};
 use crate::store::batch::Batch;
 use crate::store::stream::Extent;
-use common::connection::{Connection, Error};
+use common::connection::Connection;
 use common::deadline::ProgressDeadline;
 use common::http::chunked::Decoder;
 use common::http::parse::{self, Body, Progress, Request};
 use common::json;
 use common::limits::{BODY_SIZE_MAX, LOOK_INTERVAL};
+use common::trouble::Trouble;
 use std::mem;
 use std::sync::Arc;
 use std::thread;
@@ -286,7 +287,7 @@ impl<'a> Door<'a> {
                 }
                 Body::Chunked => match decoder.decode(input, &mut gathered) {
                     Ok(decoded) => (decoded.consumed, decoded.finished),
-                    Err(error) => return Ok(Next::Close(Refusal::Chunked(error), manner)),
+                    Err(error) => return Ok(Next::Close(Refusal::Http(error), manner)),
                 },
                 Body::None | Body::UntilClose => (0, true),
             };
@@ -335,7 +336,7 @@ impl<'a> Door<'a> {
     ) -> Result<usize, End> {
         match self.connection.fill(Some(deadline)) {
             Ok(size) if size > 0 => Ok(size),
-            Err(Error::TimedOut) => {
+            Err(Trouble::TimedOut) => {
                 self.refuse(refusal, manner)?;
                 Err(End)
             }
@@ -423,8 +424,8 @@ impl<'a> Door<'a> {
             let look = deadline.at().min(Instant::now() + LOOK_INTERVAL);
             let size = match connection.write(rest, Some(look)) {
                 Ok(size) => size,
-                Err(Error::TimedOut) => 0,
-                Err(Error::Io(_)) => return Err(End),
+                Err(Trouble::TimedOut) => 0,
+                Err(_) => return Err(End),
             };
             rest = rest.get(size..).unwrap_or_default();
             if size > 0 && queued.is_none() {

@@ -4,10 +4,11 @@ use super::{answer, command};
 use crate::objects::{Next, Objects};
 use crate::refusal::Refusal;
 use common::connect;
-use common::connection::{self, Connection};
+use common::connection::Connection;
 use common::flags;
 use common::json::Value;
 use common::limits::BODY_SIZE_MAX;
+use common::trouble::Trouble;
 use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::net::TcpStream;
@@ -163,12 +164,12 @@ impl BrokerConnection {
     ///
     /// # Errors
     ///
-    /// After [`connection::Error::TimedOut`] it may be called again.
+    /// After [`Trouble::TimedOut`] it may be called again.
     pub(super) fn receive(
         &mut self,
         deadline: Instant,
         mut take: impl FnMut(&Value<'_>),
-    ) -> Result<(), connection::Error> {
+    ) -> Result<(), Trouble> {
         if self.connection.fill(Some(deadline))? == 0 {
             return Err(io::Error::from(ErrorKind::UnexpectedEof).into());
         }
@@ -197,7 +198,7 @@ impl BrokerConnection {
         count: usize,
         deadline: Instant,
         mut take: impl FnMut(&Value<'_>),
-    ) -> Result<(), connection::Error> {
+    ) -> Result<(), Trouble> {
         self.connection.write_all(commands, Some(deadline))?;
         let mut answers = 0;
         while answers < count {

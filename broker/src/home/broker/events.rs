@@ -10,8 +10,8 @@ use super::{BrokerHome, command};
 use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
 use crate::store::stream::{Cursor, StreamId};
-use common::connection;
 use common::json::Value;
+use common::trouble::Trouble;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -46,7 +46,7 @@ impl BrokerHome {
             let mut events = Events { handle: &mut *handle, run: None, is_ring: false };
             match connection.receive(Instant::now() + TICK, |object| events.take(object)) {
                 Ok(()) => heard = Instant::now(),
-                Err(connection::Error::TimedOut) => {}
+                Err(Trouble::TimedOut) => {}
                 Err(error) => return Err(target.unreachable(&error)),
             }
             events.flush();

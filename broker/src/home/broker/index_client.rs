@@ -9,9 +9,9 @@ use super::pool::ConnectionPool;
 use crate::refusal::Refusal;
 use crate::store::entry;
 use crate::store::stream::StreamId;
-use common::connection;
 use common::json::{Object, Value};
 use common::pattern::Pattern;
+use common::trouble::Trouble;
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -246,7 +246,7 @@ impl Registration<'_> {
         let client = self.client;
         match self.connection.receive(Instant::now() + HEARTBEAT, |_| {}) {
             Ok(()) => Ok(()),
-            Err(connection::Error::TimedOut) => {
+            Err(Trouble::TimedOut) => {
                 self.say(&client.command("told_topics", |object| object), |it| client.count(it))
             }
             Err(error) => Err(client.unreachable(&error)),

@@ -6,9 +6,10 @@
 //! from time to time. A server that cannot be the home of topics is never used.
 
 use super::wire::{self, Message, Operation};
-use common::connection::{self, Connection};
+use common::connection::Connection;
 use common::json::{self, Object, Value};
 use common::random::random;
+use common::trouble::Trouble;
 use common::{connect, flags};
 use std::env;
 use std::io::Write;
@@ -231,7 +232,7 @@ impl Link {
                     return Err(self.complaint.take().unwrap_or_else(closed));
                 }
                 Ok(_) => (self.heard, self.is_asked) = (Instant::now(), false),
-                Err(connection::Error::TimedOut) => return Ok(None),
+                Err(Trouble::TimedOut) => return Ok(None),
                 Err(error) => return Err(flags::one_line(&error)),
             }
         }

@@ -94,9 +94,9 @@ fn a_size_is_hexadecimal_digits_and_nothing_else() {
         ";a",
     ] {
         let input = format!("{size}\r\nhello\r\n0\r\n\r\n");
-        assert_eq!(refuse(input.as_bytes()), Error::Size, "{size:?}");
+        assert_eq!(refuse(input.as_bytes()), Error::SIZE, "{size:?}");
     }
-    assert_eq!(refuse(b"5\nhello\r\n0\r\n\r\n"), Error::Size);
+    assert_eq!(refuse(b"5\nhello\r\n0\r\n\r\n"), Error::SIZE);
 }
 
 #[test]
@@ -105,21 +105,21 @@ fn content_is_taken_up_to_the_limit() {
     let twice = format!("1f4\r\n{content}\r\n1F4\r\n{content}\r\n");
     assert_eq!(accept(format!("{twice}0\r\n\r\n").as_bytes()).len() as u64, LIMIT);
     // It is the size that is refused; the content need not come.
-    assert_eq!(refuse(format!("{twice}1\r\n").as_bytes()), Error::TooLarge(LIMIT));
+    assert_eq!(refuse(format!("{twice}1\r\n").as_bytes()), Error::too_large(LIMIT));
     for size in ["3e9", "7fffffffffffffff", "8000000000000000", "ffffffffffffffff"] {
-        assert_eq!(refuse(format!("{size}\r\n").as_bytes()), Error::TooLarge(LIMIT));
+        assert_eq!(refuse(format!("{size}\r\n").as_bytes()), Error::too_large(LIMIT));
         let after_some = format!("5\r\nhello\r\n{size}\r\n");
-        assert_eq!(refuse(after_some.as_bytes()), Error::TooLarge(LIMIT));
+        assert_eq!(refuse(after_some.as_bytes()), Error::too_large(LIMIT));
     }
-    assert!(Error::TooLarge(LIMIT).to_string().contains("1000"));
+    assert!(Error::too_large(LIMIT).to_string().contains("1000"));
 }
 
 #[test]
 fn a_chunk_ends_where_its_size_says() {
     for input in ["5\r\nhelloX\r\n", "5\r\nhello\n", "5\r\nhello\r\r\n", "5\r\nhelloXY0\r\n\r\n"] {
-        assert_eq!(refuse(input.as_bytes()), Error::ContentEnd, "{input:?}");
+        assert_eq!(refuse(input.as_bytes()), Error::CONTENT_END, "{input:?}");
     }
-    assert_eq!(refuse(b"5\r\nhell\r\n0\r\n\r\n"), Error::ContentEnd);
+    assert_eq!(refuse(b"5\r\nhell\r\n0\r\n\r\n"), Error::CONTENT_END);
 }
 
 #[test]
@@ -134,23 +134,23 @@ fn extensions_are_ignored() {
 fn broken_extensions_are_refused() {
     for extension in [";", ";;a", "; ", ";=a", ";a\n", ";a\0", ";a\x01b", ";a\x7f", ";\n", ";\0"] {
         let input = format!("5{extension}\r\nhello\r\n0\r\n\r\n");
-        assert_eq!(refuse(input.as_bytes()), Error::Extension, "{extension:?}");
+        assert_eq!(refuse(input.as_bytes()), Error::EXTENSION, "{extension:?}");
     }
     // The carriage return was not one half of a line end.
-    assert_eq!(refuse(b"5;a\rb\r\nhello\r\n0\r\n\r\n"), Error::Size);
+    assert_eq!(refuse(b"5;a\rb\r\nhello\r\n0\r\n\r\n"), Error::SIZE);
 }
 
 #[test]
 fn extensions_are_read_up_to_their_limit() {
     let long = "a".repeat(CHUNK_EXTENSIONS_SIZE_MAX - 1);
     accept(format!("0;{long}\r\n\r\n").as_bytes());
-    assert_eq!(refuse(format!("0;{long}a").as_bytes()), Error::ExtensionsTooLarge);
+    assert_eq!(refuse(format!("0;{long}a").as_bytes()), Error::EXTENSIONS_TOO_LARGE);
 
     let many = "1;aaa\r\nx\r\n".repeat(CHUNK_EXTENSIONS_SIZE_MAX / ";aaa".len());
     accept(format!("{many}0\r\n\r\n").as_bytes());
-    assert_eq!(refuse(format!("{many}0;").as_bytes()), Error::ExtensionsTooLarge);
+    assert_eq!(refuse(format!("{many}0;").as_bytes()), Error::EXTENSIONS_TOO_LARGE);
     let limit = CHUNK_EXTENSIONS_SIZE_MAX.to_string();
-    assert!(Error::ExtensionsTooLarge.to_string().contains(&limit));
+    assert!(Error::EXTENSIONS_TOO_LARGE.to_string().contains(&limit));
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn broken_trailers_are_refused() {
         "\r",
     ] {
         let input = format!("0\r\n{trailer}\r\n\r\n");
-        assert_eq!(refuse(input.as_bytes()), Error::Trailer, "{trailer:?}");
+        assert_eq!(refuse(input.as_bytes()), Error::TRAILER, "{trailer:?}");
     }
 }
 
@@ -186,10 +186,10 @@ fn trailers_are_read_up_to_their_limit() {
     let long = format!("A:{}\r\n", "b".repeat(TRAILERS_SIZE_MAX - 4));
     assert!(matches!(decode_pieces([format!("0\r\n{long}\r\n").as_bytes()]), Ok((_, _, true))));
     let longer = format!("0\r\nA:{}\r\n", "b".repeat(TRAILERS_SIZE_MAX - 3));
-    assert_eq!(decode_pieces([longer.as_bytes()]), Err(Error::TrailersTooLarge));
+    assert_eq!(decode_pieces([longer.as_bytes()]), Err(Error::TRAILERS_TOO_LARGE));
     let many = "0\r\n".to_owned() + &"A:b\r\n".repeat(TRAILERS_SIZE_MAX / 5 + 1);
-    assert_eq!(decode_pieces([many.as_bytes()]), Err(Error::TrailersTooLarge));
-    assert!(Error::TrailersTooLarge.to_string().contains(&TRAILERS_SIZE_MAX.to_string()));
+    assert_eq!(decode_pieces([many.as_bytes()]), Err(Error::TRAILERS_TOO_LARGE));
+    assert!(Error::TRAILERS_TOO_LARGE.to_string().contains(&TRAILERS_SIZE_MAX.to_string()));
 }
 
 /// Not random, so that a failure can be repeated.

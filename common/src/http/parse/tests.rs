@@ -107,58 +107,57 @@ fn targets_are_split_but_not_decoded() {
 
 #[test]
 fn bad_request_lines_are_refused() {
-    use Error::{LineEnd, Method, MethodNotSupported, Target, Version, VersionNotSupported};
     for (line, error) in [
-        (" GET / HTTP/1.1", Method),
-        ("G@T / HTTP/1.1", Method),
-        ("GE:T / HTTP/1.1", Method),
-        ("GET", Method),
-        ("GET\t/ HTTP/1.1", Method),
-        ("\x16\x03\x01\x02\x00\x01", Method),
-        ("\0", Method),
-        ("\n", Method),
-        ("CONNECT host:80 HTTP/1.1", MethodNotSupported),
-        ("GET  / HTTP/1.1", Target),
-        ("GET  HTTP/1.1", Target),
-        ("GET HTTP/1.1", Version),
-        ("GET /", Version),
-        ("GET /\n", Version),
-        ("GET /\t HTTP/1.1", Target),
-        ("GET /a#b HTTP/1.1", Target),
-        ("GET /\0 HTTP/1.1", Target),
-        ("GET /\x7f HTTP/1.1", Target),
-        ("GET /é HTTP/1.1", Target),
-        ("GET /\" HTTP/1.1", Target),
-        ("GET /<> HTTP/1.1", Target),
-        ("GET * HTTP/1.1", Target),
-        ("OPTIONS *? HTTP/1.1", Target),
-        ("GET messages HTTP/1.1", Target),
-        ("GET ?a HTTP/1.1", Target),
-        ("GET http:///a HTTP/1.1", Target),
-        ("GET http:// HTTP/1.1", Target),
-        ("GET http://u@a/ HTTP/1.1", Target),
-        ("GET http://a:b/ HTTP/1.1", Target),
-        ("GET https://a/ HTTP/1.1", Target),
-        ("GET ftp://a/ HTTP/1.1", Target),
-        ("GET http:/a HTTP/1.1", Target),
-        ("GET / a HTTP/1.1", Version),
-        ("GET /  HTTP/1.1", Version),
-        ("GET /\x20\tHTTP/1.1", Version),
-        ("GET / http/1.1", Version),
-        ("GET / HTTP/1", Version),
-        ("GET / HTTP /1.1", Version),
-        ("GET / HTTP/01.1", Version),
-        ("GET / HTTP/4294967297.1", Version),
-        ("GET / HTTP/1.10", LineEnd),
-        ("GET / HTTP/1.1 ", LineEnd),
-        ("GET / HTTP/1.1\r", LineEnd),
-        ("GET / HTTP/1.1\rA: b", LineEnd),
-        ("GET / HTTP/1.1\nA: b", LineEnd),
-        ("GET / HTTP/2.0", VersionNotSupported),
-        ("GET / HTTP/3.0", VersionNotSupported),
-        ("GET / HTTP/9.9", VersionNotSupported),
-        ("GET / HTTP/0.9", VersionNotSupported),
-        ("PRI * HTTP/2.0", VersionNotSupported),
+        (" GET / HTTP/1.1", Error::METHOD),
+        ("G@T / HTTP/1.1", Error::METHOD),
+        ("GE:T / HTTP/1.1", Error::METHOD),
+        ("GET", Error::METHOD),
+        ("GET\t/ HTTP/1.1", Error::METHOD),
+        ("\x16\x03\x01\x02\x00\x01", Error::METHOD),
+        ("\0", Error::METHOD),
+        ("\n", Error::METHOD),
+        ("CONNECT host:80 HTTP/1.1", Error::METHOD_NOT_SUPPORTED),
+        ("GET  / HTTP/1.1", Error::TARGET),
+        ("GET  HTTP/1.1", Error::TARGET),
+        ("GET HTTP/1.1", Error::VERSION),
+        ("GET /", Error::VERSION),
+        ("GET /\n", Error::VERSION),
+        ("GET /\t HTTP/1.1", Error::TARGET),
+        ("GET /a#b HTTP/1.1", Error::TARGET),
+        ("GET /\0 HTTP/1.1", Error::TARGET),
+        ("GET /\x7f HTTP/1.1", Error::TARGET),
+        ("GET /é HTTP/1.1", Error::TARGET),
+        ("GET /\" HTTP/1.1", Error::TARGET),
+        ("GET /<> HTTP/1.1", Error::TARGET),
+        ("GET * HTTP/1.1", Error::TARGET),
+        ("OPTIONS *? HTTP/1.1", Error::TARGET),
+        ("GET messages HTTP/1.1", Error::TARGET),
+        ("GET ?a HTTP/1.1", Error::TARGET),
+        ("GET http:///a HTTP/1.1", Error::TARGET),
+        ("GET http:// HTTP/1.1", Error::TARGET),
+        ("GET http://u@a/ HTTP/1.1", Error::TARGET),
+        ("GET http://a:b/ HTTP/1.1", Error::TARGET),
+        ("GET https://a/ HTTP/1.1", Error::TARGET),
+        ("GET ftp://a/ HTTP/1.1", Error::TARGET),
+        ("GET http:/a HTTP/1.1", Error::TARGET),
+        ("GET / a HTTP/1.1", Error::VERSION),
+        ("GET /  HTTP/1.1", Error::VERSION),
+        ("GET /\x20\tHTTP/1.1", Error::VERSION),
+        ("GET / http/1.1", Error::VERSION),
+        ("GET / HTTP/1", Error::VERSION),
+        ("GET / HTTP /1.1", Error::VERSION),
+        ("GET / HTTP/01.1", Error::VERSION),
+        ("GET / HTTP/4294967297.1", Error::VERSION),
+        ("GET / HTTP/1.10", Error::LINE_END),
+        ("GET / HTTP/1.1 ", Error::LINE_END),
+        ("GET / HTTP/1.1\r", Error::LINE_END),
+        ("GET / HTTP/1.1\rA: b", Error::LINE_END),
+        ("GET / HTTP/1.1\nA: b", Error::LINE_END),
+        ("GET / HTTP/2.0", Error::VERSION_NOT_SUPPORTED),
+        ("GET / HTTP/3.0", Error::VERSION_NOT_SUPPORTED),
+        ("GET / HTTP/9.9", Error::VERSION_NOT_SUPPORTED),
+        ("GET / HTTP/0.9", Error::VERSION_NOT_SUPPORTED),
+        ("PRI * HTTP/2.0", Error::VERSION_NOT_SUPPORTED),
     ] {
         assert_eq!(refuse(&with_line(line)), error, "{line:?}");
     }
@@ -168,23 +167,23 @@ fn bad_request_lines_are_refused() {
 fn a_few_empty_lines_may_come_first() {
     let input = "\r\n".repeat(EMPTY_LINES_MAX) + "GET / HTTP/1.0\r\n\r\n";
     accept(input.as_bytes());
-    assert_eq!(refuse(format!("\r\n{input}").as_bytes()), Error::TooManyEmptyLines);
-    assert_eq!(refuse(b"\r\r\nGET / HTTP/1.0\r\n\r\n"), Error::LineEnd);
+    assert_eq!(refuse(format!("\r\n{input}").as_bytes()), Error::TOO_MANY_EMPTY_LINES);
+    assert_eq!(refuse(b"\r\r\nGET / HTTP/1.0\r\n\r\n"), Error::LINE_END);
 }
 
 #[test]
 fn a_request_line_is_read_up_to_its_limits() {
     accept(&with_line(&format!("{} / HTTP/1.1", "M".repeat(METHOD_SIZE_MAX))));
     let method = "M".repeat(METHOD_SIZE_MAX + 1);
-    assert_eq!(refuse(&with_line(&format!("{method} / HTTP/1.1"))), Error::MethodTooLong);
-    assert_eq!(refuse(method.as_bytes()), Error::MethodTooLong);
+    assert_eq!(refuse(&with_line(&format!("{method} / HTTP/1.1"))), Error::METHOD_TOO_LONG);
+    assert_eq!(refuse(method.as_bytes()), Error::METHOD_TOO_LONG);
 
     let target = "/".repeat(REQUEST_LINE_SIZE_MAX - "GET  HTTP/1.1".len());
     assert!(target.len() >= 8000, "RFC 9112 §3");
     accept(&with_line(&format!("GET {target} HTTP/1.1")));
     let too_long = refuse(&with_line(&format!("GET {target}/ HTTP/1.1")));
-    assert_eq!(too_long, Error::RequestLineTooLong);
-    assert_eq!(refuse(format!("GET {target}/").as_bytes()), Error::RequestLineTooLong);
+    assert_eq!(too_long, Error::REQUEST_LINE_TOO_LONG);
+    assert_eq!(refuse(format!("GET {target}/").as_bytes()), Error::REQUEST_LINE_TOO_LONG);
 }
 
 #[test]
@@ -196,8 +195,8 @@ fn versions_differ_in_host_and_connection() {
 
     let old = accept(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
     assert_eq!((old.authority, old.keep_alive), (None, false));
-    assert_eq!(refuse(b"GET / HTTP/1.1\r\nConnection: keep-alive\r\n\r\n"), Error::HostMissing);
-    assert_eq!(refuse(b"GET http://a/ HTTP/1.1\r\n\r\n"), Error::HostMissing);
+    assert_eq!(refuse(b"GET / HTTP/1.1\r\nConnection: keep-alive\r\n\r\n"), Error::HOST_MISSING);
+    assert_eq!(refuse(b"GET http://a/ HTTP/1.1\r\n\r\n"), Error::HOST_MISSING);
 }
 
 #[test]
@@ -222,38 +221,37 @@ fn fields_are_found_in_any_case_and_trimmed() {
 
 #[test]
 fn bad_header_lines_are_refused() {
-    use Error::{FieldName, FieldValue, LineEnd};
     for (line, error) in [
-        (&b"A : b\r\n"[..], FieldName),
-        (b"A\t: b\r\n", FieldName),
-        (b" A: b\r\n", FieldName),
-        (b"\tA: b\r\n", FieldName),
-        (b"A: b\r\n c\r\n", FieldName),
-        (b"A: b\r\n\tc\r\n", FieldName),
-        (b"Transfer-Encoding : chunked\r\n", FieldName),
-        (b"Transfer-Encoding:\r\n chunked\r\n", FieldName),
-        (b"A\r\n", FieldName),
-        (b": b\r\n", FieldName),
-        (b":\r\n", FieldName),
-        (b"A(: b\r\n", FieldName),
-        (b"A[: b\r\n", FieldName),
-        (b"A\": b\r\n", FieldName),
-        (b"A@: b\r\n", FieldName),
-        (b"A\x01: b\r\n", FieldName),
-        (b"A\0: b\r\n", FieldName),
-        (b"\xe9: b\r\n", FieldName),
-        (b"\nA: b\r\n", FieldName),
-        (b"A: b\rc\r\n", LineEnd),
-        (b"A: b\r\r\n", LineEnd),
-        (b"A: b\n", LineEnd),
-        (b"\r\rX", LineEnd),
-        (b"\rX", LineEnd),
-        (b"A:\0b\r\n", FieldValue),
-        (b"A: b\0c\r\n", FieldValue),
-        (b"A: b\0\r\n", FieldValue),
-        (b"Origin: http://\xff\r\n", FieldValue),
-        (b"Authorization: \xff\r\n", FieldValue),
-        (b"Host: \xff\r\n", FieldValue),
+        (&b"A : b\r\n"[..], Error::FIELD_NAME),
+        (b"A\t: b\r\n", Error::FIELD_NAME),
+        (b" A: b\r\n", Error::FIELD_NAME),
+        (b"\tA: b\r\n", Error::FIELD_NAME),
+        (b"A: b\r\n c\r\n", Error::FIELD_NAME),
+        (b"A: b\r\n\tc\r\n", Error::FIELD_NAME),
+        (b"Transfer-Encoding : chunked\r\n", Error::FIELD_NAME),
+        (b"Transfer-Encoding:\r\n chunked\r\n", Error::FIELD_NAME),
+        (b"A\r\n", Error::FIELD_NAME),
+        (b": b\r\n", Error::FIELD_NAME),
+        (b":\r\n", Error::FIELD_NAME),
+        (b"A(: b\r\n", Error::FIELD_NAME),
+        (b"A[: b\r\n", Error::FIELD_NAME),
+        (b"A\": b\r\n", Error::FIELD_NAME),
+        (b"A@: b\r\n", Error::FIELD_NAME),
+        (b"A\x01: b\r\n", Error::FIELD_NAME),
+        (b"A\0: b\r\n", Error::FIELD_NAME),
+        (b"\xe9: b\r\n", Error::FIELD_NAME),
+        (b"\nA: b\r\n", Error::FIELD_NAME),
+        (b"A: b\rc\r\n", Error::LINE_END),
+        (b"A: b\r\r\n", Error::LINE_END),
+        (b"A: b\n", Error::LINE_END),
+        (b"\r\rX", Error::LINE_END),
+        (b"\rX", Error::LINE_END),
+        (b"A:\0b\r\n", Error::FIELD_VALUE),
+        (b"A: b\0c\r\n", Error::FIELD_VALUE),
+        (b"A: b\0\r\n", Error::FIELD_VALUE),
+        (b"Origin: http://\xff\r\n", Error::FIELD_VALUE),
+        (b"Authorization: \xff\r\n", Error::FIELD_VALUE),
+        (b"Host: \xff\r\n", Error::FIELD_VALUE),
     ] {
         // As a first and as a second line.
         if !line.starts_with(b"Host") {
@@ -264,7 +262,7 @@ fn bad_header_lines_are_refused() {
     }
     for byte in (0..b' ').chain([0x7f]).filter(|byte| !b"\t\r\n".contains(byte)) {
         let line = [b"A: b", &[byte][..], b"c\r\n"].concat();
-        assert_eq!(refuse(&with_fields(&line)), FieldValue, "{byte}");
+        assert_eq!(refuse(&with_fields(&line)), Error::FIELD_VALUE, "{byte}");
     }
 }
 
@@ -272,17 +270,17 @@ fn bad_header_lines_are_refused() {
 fn a_header_line_is_read_up_to_its_limit() {
     let line = format!("A: {}", "v".repeat(HEADER_LINE_SIZE_MAX - 3));
     accept(&with_fields(format!("{line}\r\n").as_bytes()));
-    assert_eq!(refuse(&with_fields(format!("{line}v\r\n").as_bytes())), Error::FieldTooLong);
+    assert_eq!(refuse(&with_fields(format!("{line}v\r\n").as_bytes())), Error::FIELD_TOO_LONG);
     let name = "A".repeat(HEADER_LINE_SIZE_MAX - 1);
     accept(&with_fields(format!("{name}:\r\n").as_bytes()));
-    assert_eq!(refuse(&with_fields(format!("{name}A:\r\n").as_bytes())), Error::FieldTooLong);
+    assert_eq!(refuse(&with_fields(format!("{name}A:\r\n").as_bytes())), Error::FIELD_TOO_LONG);
 }
 
 #[test]
 fn an_endless_header_line_ends_at_the_limit() {
     for byte in [b'a', b' '] {
         let line = [b"A:".to_vec(), vec![byte; HEADER_LINE_SIZE_MAX]].concat();
-        assert_eq!(refuse(&[b"GET / HTTP/1.1\r\n", &line[..]].concat()), Error::FieldTooLong);
+        assert_eq!(refuse(&[b"GET / HTTP/1.1\r\n", &line[..]].concat()), Error::FIELD_TOO_LONG);
     }
 }
 
@@ -290,32 +288,32 @@ fn an_endless_header_line_ends_at_the_limit() {
 fn header_lines_are_read_up_to_their_number_and_size() {
     let lines = |count: usize| with_fields("A: b\r\n".repeat(count - 1).as_bytes());
     accept(&lines(HEADERS_MAX));
-    assert_eq!(refuse(&lines(HEADERS_MAX + 1)), Error::TooManyFields);
+    assert_eq!(refuse(&lines(HEADERS_MAX + 1)), Error::TOO_MANY_FIELDS);
 
     for size in HEADERS_SIZE_MAX - 3..=HEADERS_SIZE_MAX {
         let input = with_section_of(size);
         assert!(matches!(request(&input), Ok(Progress::Complete { .. })));
     }
     for size in HEADERS_SIZE_MAX + 1..HEADERS_SIZE_MAX + 9 {
-        assert_eq!(request(&with_section_of(size)), Err(Error::FieldsTooLarge));
+        assert_eq!(request(&with_section_of(size)), Err(Error::FIELDS_TOO_LARGE));
     }
     // What is refused whole is refused in parts, and not before the limit.
     let input = with_section_of(HEADERS_SIZE_MAX + 1);
     let head_size_max = "GET / HTTP/1.1\r\n".len() + HEADERS_SIZE_MAX;
     assert_eq!(request(&input[..head_size_max - 2]), Ok(Progress::Partial));
-    assert_eq!(request(&input[..head_size_max]), Err(Error::FieldsTooLarge));
+    assert_eq!(request(&input[..head_size_max]), Err(Error::FIELDS_TOO_LARGE));
 }
 
 #[test]
 fn an_error_that_passed_a_limit_names_it() {
     for (error, limit) in [
-        (Error::TooManyEmptyLines, EMPTY_LINES_MAX),
-        (Error::MethodTooLong, METHOD_SIZE_MAX),
-        (Error::RequestLineTooLong, REQUEST_LINE_SIZE_MAX),
-        (Error::StatusLineTooLong, REQUEST_LINE_SIZE_MAX),
-        (Error::FieldTooLong, HEADER_LINE_SIZE_MAX),
-        (Error::FieldsTooLarge, HEADERS_SIZE_MAX),
-        (Error::TooManyFields, HEADERS_MAX),
+        (Error::TOO_MANY_EMPTY_LINES, EMPTY_LINES_MAX),
+        (Error::METHOD_TOO_LONG, METHOD_SIZE_MAX),
+        (Error::REQUEST_LINE_TOO_LONG, REQUEST_LINE_SIZE_MAX),
+        (Error::STATUS_LINE_TOO_LONG, REQUEST_LINE_SIZE_MAX),
+        (Error::FIELD_TOO_LONG, HEADER_LINE_SIZE_MAX),
+        (Error::FIELDS_TOO_LARGE, HEADERS_SIZE_MAX),
+        (Error::TOO_MANY_FIELDS, HEADERS_MAX),
     ] {
         assert!(error.to_string().contains(&limit.to_string()), "{error}");
     }

@@ -28,7 +28,7 @@ fn a_host_is_a_name_or_address_with_an_optional_port() {
         assert_eq!(authority(text), None, "{text}");
         for version in ["1.0", "1.1"] {
             let input = format!("GET / HTTP/{version}\r\nHost: {text}\r\n\r\n");
-            assert_eq!(refuse(input.as_bytes()), Error::Host, "{text}");
+            assert_eq!(refuse(input.as_bytes()), Error::HOST, "{text}");
         }
     }
 }
@@ -39,8 +39,8 @@ fn an_absolute_target_outranks_the_host_field_but_not_its_syntax() {
         let input = format!("GET http://a:9/ HTTP/1.1\r\nHost: {host}\r\n\r\n");
         assert_eq!(accept(input.as_bytes()).authority, Some("a:9"));
     }
-    assert_eq!(refuse(b"GET http://a/ HTTP/1.1\r\nHost: a b\r\n\r\n"), Error::Host);
-    assert_eq!(refuse(b"OPTIONS * HTTP/1.1\r\nHost:\r\n\r\n"), Error::Host);
+    assert_eq!(refuse(b"GET http://a/ HTTP/1.1\r\nHost: a b\r\n\r\n"), Error::HOST);
+    assert_eq!(refuse(b"OPTIONS * HTTP/1.1\r\nHost:\r\n\r\n"), Error::HOST);
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_length_is_digits_and_nothing_else() {
         "99999999999999999999x",
     ] {
         let input = with_fields(format!("Content-Length: {text}\r\n").as_bytes());
-        assert_eq!(refuse(&input), Error::ContentLength, "{text}");
+        assert_eq!(refuse(&input), Error::CONTENT_LENGTH, "{text}");
     }
     for text in [b"\x855", b"5\xa0"] {
         let input = with_fields(&[b"Content-Length: ", &text[..], b"\r\n"].concat());
@@ -94,7 +94,7 @@ fn a_length_is_digits_and_nothing_else() {
     }
     for text in ["18446744073709551616", "18446744073709551621", &"9".repeat(400)] {
         let input = with_fields(format!("Content-Length: {text}\r\n").as_bytes());
-        assert_eq!(refuse(&input), Error::ContentLengthTooLarge, "{text}");
+        assert_eq!(refuse(&input), Error::CONTENT_LENGTH_TOO_LARGE, "{text}");
     }
 }
 
@@ -142,10 +142,10 @@ fn a_length_in_two_ways_is_no_length() {
         b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
         b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
     ] {
-        assert_eq!(refuse(&with_fields(lines)), Error::TwoLengths);
+        assert_eq!(refuse(&with_fields(lines)), Error::TWO_LENGTHS);
     }
     let old = b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n";
-    assert_eq!(refuse(old), Error::TransferEncoding);
+    assert_eq!(refuse(old), Error::TRANSFER_ENCODING);
     let old = b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n";
     assert_eq!(refuse(old).status(), 400);
 }
@@ -159,7 +159,7 @@ fn only_methods_that_have_a_use_for_a_body_may_have_one() {
             [("Content-Length: 5", Body::Sized(5)), ("Transfer-Encoding: chunked", Body::Chunked)]
         {
             if ["GET", "HEAD", "OPTIONS"].contains(&method) {
-                assert_eq!(refuse(&with(field)), Error::BodyNotAllowed);
+                assert_eq!(refuse(&with(field)), Error::BODY_NOT_ALLOWED);
             } else {
                 assert_eq!(accept(&with(field)).body, body);
             }
@@ -198,6 +198,6 @@ fn a_body_may_wait_for_a_go_ahead() {
 
     for value in ["something-else", "100-continue, x", "100-continue;a=b", "100"] {
         let input = with_fields(format!("Expect: {value}\r\n").as_bytes());
-        assert_eq!(refuse(&input), Error::Expectation);
+        assert_eq!(refuse(&input), Error::EXPECTATION);
     }
 }

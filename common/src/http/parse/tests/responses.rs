@@ -45,18 +45,21 @@ fn a_reason_is_any_text() {
 #[test]
 fn bad_responses_are_refused() {
     for (input, error) in [
-        ("HTTP/2.0 200 OK\r\n\r\n", Error::VersionNotSupported),
-        ("HTTP/1 200 OK\r\n\r\n", Error::Version),
-        ("SSH-2.0-OpenSSH\r\n", Error::Version),
-        ("\r\nHTTP/1.1 200 OK\r\n\r\n", Error::Version),
-        ("HTTP/1.1  200 OK\r\n\r\n", Error::StatusLine),
-        ("HTTP/1.1 20 OK\r\n\r\n", Error::StatusLine),
-        ("HTTP/1.1 2000 OK\r\n\r\n", Error::StatusLine),
-        ("HTTP/1.1 099 OK\r\n\r\n", Error::StatusLine),
-        ("HTTP/1.1 200 OK\n\n", Error::LineEnd),
-        ("HTTP/1.1 200 OK\r\nA\r\n\r\n", Error::FieldName),
-        ("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", Error::ContentLength),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", Error::TransferEncodingNotSupported),
+        ("HTTP/2.0 200 OK\r\n\r\n", Error::VERSION_NOT_SUPPORTED),
+        ("HTTP/1 200 OK\r\n\r\n", Error::VERSION),
+        ("SSH-2.0-OpenSSH\r\n", Error::VERSION),
+        ("\r\nHTTP/1.1 200 OK\r\n\r\n", Error::VERSION),
+        ("HTTP/1.1  200 OK\r\n\r\n", Error::STATUS_LINE),
+        ("HTTP/1.1 20 OK\r\n\r\n", Error::STATUS_LINE),
+        ("HTTP/1.1 2000 OK\r\n\r\n", Error::STATUS_LINE),
+        ("HTTP/1.1 099 OK\r\n\r\n", Error::STATUS_LINE),
+        ("HTTP/1.1 200 OK\n\n", Error::LINE_END),
+        ("HTTP/1.1 200 OK\r\nA\r\n\r\n", Error::FIELD_NAME),
+        ("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", Error::CONTENT_LENGTH),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
+            Error::TRANSFER_ENCODING_NOT_SUPPORTED,
+        ),
     ] {
         assert_eq!(response(input.as_bytes(), false), Err(error), "{input}");
     }
@@ -64,5 +67,5 @@ fn bad_responses_are_refused() {
     let at_limit = line(REQUEST_LINE_SIZE_MAX);
     assert!(matches!(response(at_limit.as_bytes(), false), Ok(Progress::Complete { .. })));
     let above = line(REQUEST_LINE_SIZE_MAX + 1);
-    assert_eq!(response(above.as_bytes(), false), Err(Error::StatusLineTooLong));
+    assert_eq!(response(above.as_bytes(), false), Err(Error::STATUS_LINE_TOO_LONG));
 }
