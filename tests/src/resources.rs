@@ -1,6 +1,7 @@
 //! Resources of a process and of the kernel, as Linux counts them.
 
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
@@ -26,27 +27,73 @@ impl Resources {
     #[must_use]
     #[track_caller]
     pub fn of(id: u32) -> Resources {
-        let read = |file: &str| {
-            let path = format!("/proc/{id}/{file}");
-            fs::read_to_string(&path).unwrap_or_else(|error| panic!("no {path}: {error}"))
-        };
-        let status = read("status");
+        let folder = PathBuf::from(format!("/proc/{id}"));
+        let status = read(&folder.join("status"));
         let number = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
             let word = line.and_then(|line| line.split_whitespace().next());
             word.and_then(|word| word.parse::<u64>().ok()).unwrap_or_else(|| panic!("no {name}"))
         };
-        let stat = read("stat");
-        // Behind the name in brackets, which may hold anything.
-        let words = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-        let times = words.skip(11).take(2).filter_map(|word| word.parse::<u64>().ok());
         Resources {
             memory: number("VmRSS:") * 1024,
             threads: usize::try_from(number("Threads:")).expect("fits in memory"),
-            descriptors: fs::read_dir(format!("/proc/{id}/fd")).map_or(0, Iterator::count),
-            processor_time: times.sum(),
+            descriptors: fs::read_dir(folder.join("fd")).map_or(0, Iterator::count),
+            processor_time: processor_time(&read(&folder.join("stat"))),
         }
     }
+}
+
+/// What a process, or one of its threads, has done since it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Work {
+    /// Time on a processor, in hundredths of a second.
+    pub processor_time: u64,
+    /// Bytes that it read and wrote, through files and sockets.
+    pub moved: u64,
+    /// Bytes that it gave the system to write to a disk.
+    pub written: u64,
+}
+
+impl Work {
+    /// What was done by the process or thread whose folder in `/proc` this is.
+    ///
+    /// # Panics
+    ///
+    /// When it is gone, or there is no `/proc` to ask.
+    #[must_use]
+    #[track_caller]
+    pub fn of(folder: &Path) -> Work {
+        let text = read(&folder.join("io"));
+        let number = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+            line.and_then(|value| value.parse::<u64>().ok()).unwrap_or_else(|| panic!("no {name}"))
+        };
+        Work {
+            processor_time: processor_time(&read(&folder.join("stat"))),
+            moved: number("rchar") + number("wchar"),
+            written: number("write_bytes"),
+        }
+    }
+}
+
+/// The folder in `/proc` of a thread, by its process and the beginning of its name.
+#[must_use]
+pub fn thread(process: u32, name: &str) -> Option<PathBuf> {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).ok()?.flatten();
+    threads.map(|entry| entry.path()).find(|folder| {
+        fs::read_to_string(folder.join("comm")).is_ok_and(|its_name| its_name.starts_with(name))
+    })
+}
+
+#[track_caller]
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("no {}: {error}", path.display()))
+}
+
+/// Of the text of `/proc/…/stat`: what follows the name in brackets, which may hold anything.
+fn processor_time(stat: &str) -> u64 {
+    let words = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    words.skip(11).take(2).filter_map(|word| word.parse::<u64>().ok()).sum()
 }
 
 /// How many files this process may have open.
