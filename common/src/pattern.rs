@@ -92,6 +92,9 @@ impl Pattern {
                     Part::Byte(_) | Part::Level => {}
                 }
             }
+            if !next.contains(&true) {
+                return false;
+            }
             self.skip_stars(&mut next);
             std::mem::swap(&mut reached, &mut next);
         }
