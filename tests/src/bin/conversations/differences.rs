@@ -20,7 +20,7 @@ pub(crate) struct Differences {
 }
 
 /// Kinds of differences that are shown.
-const SHOWN: usize = 200;
+const SHOWN: usize = 5000;
 
 impl Differences {
     /// Takes the answers of two brokers in the same conversation.

@@ -27,7 +27,7 @@ use differences::Differences;
 use script::Script;
 use setup::{Kind, Setup};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{self, PathBuf};
 use std::process::ExitCode;
 
 const PROGRAM: Program = Program {
@@ -70,8 +70,12 @@ impl Config {
             let usage = "give two brokers: conversations BEFORE AFTER";
             return Err(Error::combination(usage));
         };
+        // Brokers run in folders of their own.
+        let absolute = |path: &String| {
+            path::absolute(path).map_err(|error| Error::combination(format!("{path}: {error}")))
+        };
         Ok(Config {
-            brokers: [PathBuf::from(before), PathBuf::from(after)],
+            brokers: [absolute(before)?, absolute(after)?],
             count: arguments.number("count")?.unwrap_or(6000),
             seed: arguments.number("seed")?.unwrap_or(1),
             shown: arguments.number("show")?,
