@@ -21,6 +21,7 @@
     reason = "a benchmark that meets what it does not expect ends there"
 )]
 
+mod bare;
 mod driver;
 mod floors;
 mod graph;
@@ -50,6 +51,13 @@ fn main() -> ExitCode {
     raise_open_files_max();
     // Cargo adds a flag of its own.
     let arguments: Vec<String> = env::args().skip(1).filter(|word| word != "--bench").collect();
+    if let [flag, port] = &*arguments
+        && flag == bare::FLAG
+    {
+        let Err(error) = bare::serve(port);
+        eprintln!("{error}");
+        return ExitCode::FAILURE;
+    }
     let (flags, wanted): (Vec<_>, Vec<_>) =
         arguments.iter().map(String::as_str).partition(|word| word.starts_with("--"));
     let names = ROWS.map(|(name, _)| name);

@@ -1,6 +1,6 @@
 //! The tables: figures, and whether each aim was met.
 
-use crate::peers::{Contender, Disk, Kind, NotStarted, Promise};
+use crate::peers::{Contender, Disk, Kind, NotStarted, Promise, processor_times};
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -72,6 +72,14 @@ pub(crate) struct Aim {
     pub(crate) against: Against,
     /// How many times that: at least where more is better, else at most.
     pub(crate) factor: f64,
+}
+
+impl Aim {
+    /// So near to a bare server in the same frame, by this kind of use.
+    pub(crate) fn beside_the_bare_server(ours: Kind, column: usize) -> Aim {
+        let against = Against::Line("bare server");
+        Aim { ours: vec![ours], column, against, factor: 0.87 }
+    }
 }
 
 /// What the broker is held against.
@@ -241,10 +249,12 @@ pub(crate) fn alternate(
             }
         }
     }
+    if contenders.iter().any(|contender| contender.is_other()) {
+        table.notes.extend(processor_times(plan.rounds));
+    }
     for (contender, rounds) in contenders.iter().zip(rounds) {
         if let Some(values) = medians(&rounds) {
-            // A file is what the machine itself does.
-            let kind = Some(contender.kind).filter(|kind| *kind != Kind::File);
+            let kind = Some(contender.kind).filter(|kind| !kind.is_floor());
             let promise = kind.map(|kind| kind.promise(disk));
             table.lines.push(Line { name: contender.name.clone(), kind, promise, values });
         }

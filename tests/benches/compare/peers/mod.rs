@@ -7,7 +7,7 @@ mod nats;
 mod resp;
 mod server;
 
-pub(crate) use server::{NotStarted, Server, all};
+pub(crate) use server::{NotStarted, Server, all, processor_times};
 
 use crate::wire::Wire;
 use std::collections::VecDeque;
@@ -73,6 +73,10 @@ pub(crate) enum Kind {
     /// nginx with a file that holds the messages: no server of messages, but what one is held
     /// against.
     File,
+    /// The bare server, with lines of JSON.
+    BareJson,
+    /// The bare server over HTTP.
+    BareHttp,
 }
 
 impl Kind {
@@ -82,12 +86,17 @@ impl Kind {
         matches!(self, Json | Channel | JsonBatch(_) | Http | HttpLines(_))
     }
 
+    /// Whether this shows what the machine can do, and is no server of messages.
+    pub(crate) fn is_floor(self) -> bool {
+        matches!(self, Kind::File | Kind::BareJson | Kind::BareHttp)
+    }
+
     /// What it promises, kept so.
     pub(crate) fn promise(self, disk: Disk) -> Promise {
         let (acknowledged, stored) = match self {
             Kind::RedisPubSub => (true, false),
             Kind::NatsCore => (false, false),
-            Kind::Mosquitto => (true, false),
+            Kind::Mosquitto | Kind::BareJson | Kind::BareHttp => (true, false),
             _ => (true, true),
         };
         Promise { acknowledged, stored, synced: stored && disk == Disk::Synced }
@@ -98,10 +107,10 @@ impl Contender {
     /// A speaker of its protocol, for one connection.
     pub(crate) fn adapter(&self, disk: Disk) -> Box<dyn Adapter> {
         match self.kind {
-            Kind::Json => Box::new(json::Json::new(1, false)),
+            Kind::Json | Kind::BareJson => Box::new(json::Json::new(1, false)),
             Kind::Channel => Box::new(json::Json::new(1, true)),
             Kind::JsonBatch(count) => Box::new(json::Json::new(count, false)),
-            Kind::Http => Box::new(http::Http::new(http::Site::Broker)),
+            Kind::Http | Kind::BareHttp => Box::new(http::Http::new(http::Site::Broker)),
             Kind::HttpLines(count) => Box::new(http::Http::new(http::Site::Lines(count))),
             Kind::RedisStreams => Box::new(resp::Resp::new(resp::Mode::Read)),
             Kind::RedisRange => Box::new(resp::Resp::new(resp::Mode::Range)),

@@ -1,12 +1,18 @@
 //! Starts servers on loopback, each in a temporary folder.
 
 use super::{Contender, Disk, Kind};
+use crate::bare;
+use crate::report::{Unit, medians};
 use crate::wire::Wire;
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use std::{env, error, fmt, fs, thread};
+use std::{env, error, fmt, fs, mem, thread};
+use tests::raw::metric;
+use tests::resources::Resources;
 use tests::{Folder, Process, program};
 
 /// A running server; it ends with this value.
@@ -14,6 +20,56 @@ pub(crate) struct Server {
     pub(crate) process: Process,
     pub(crate) port: u16,
     pub(crate) folder: Folder,
+    contender: Contender,
+}
+
+/// What another build of the broker is called, before the name of the contender.
+const OTHER: &str = "other ";
+
+impl Contender {
+    /// Whether it is another build of the broker.
+    pub(crate) fn is_other(&self) -> bool {
+        self.name.starts_with(OTHER)
+    }
+}
+
+/// The processor time of each broker that ended, in seconds for each message that was published to
+/// it. On a machine that others use, it tells more than what was published in a second.
+static PROCESSOR_TIMES: Mutex<Vec<(String, f64)>> = Mutex::new(Vec::new());
+
+/// A sentence for each contender: its processor time for each message, the median of so many
+/// rounds. What was counted so far is gone then.
+pub(crate) fn processor_times(rounds: usize) -> Vec<String> {
+    let mut times: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for (name, time) in mem::take(&mut *times_of_all()) {
+        times.entry(name).or_default().push(time);
+    }
+    let sentence = |(name, times): (String, Vec<f64>)| {
+        // In each round, a broker for each column.
+        let rounds: Vec<_> =
+            times.chunks(times.len().div_ceil(rounds)).map(<[_]>::to_vec).collect();
+        let medians = medians(&rounds).unwrap_or_default();
+        let shown: Vec<_> = medians.iter().map(|time| Unit::Seconds.show(*time)).collect();
+        format!("processor time of a message, {name}: {}", shown.join(", "))
+    };
+    times.into_iter().map(sentence).collect()
+}
+
+fn times_of_all() -> MutexGuard<'static, Vec<(String, f64)>> {
+    PROCESSOR_TIMES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.contender.kind.is_ours() && !thread::panicking() && self.process.is_running() {
+            let time = Resources::of(self.process.id()).processor_time as f64 / 100.0;
+            let address = format!("127.0.0.1:{}", self.port);
+            let published = metric(&address, "broker_messages_published_total");
+            if published > 0.0 {
+                times_of_all().push((self.contender.name.clone(), time / published));
+            }
+        }
+    }
 }
 
 /// A server that does not run: it is too old for what it was told, or not wholly installed.
@@ -40,10 +96,22 @@ impl Server {
         disk: Disk,
         folder: Folder,
     ) -> Result<Server, NotStarted> {
+        Server::start_with(contender, disk, folder, &[])
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn start_with(
+        contender: &Contender,
+        disk: Disk,
+        folder: Folder,
+        arguments: &[&str],
+    ) -> Result<Server, NotStarted> {
         let port = free_port();
-        let command = command(contender, disk, port, &folder);
+        let mut command = command(contender, disk, port, &folder);
+        command.args(arguments);
         let process = Process::start(&contender.name, command, &folder);
-        let mut server = Server { process, port, folder };
+        let contender = contender.clone();
+        let mut server = Server { process, port, folder, contender };
         let deadline = Instant::now() + Duration::from_secs(60);
         while Wire::connect(port, 1).is_err() {
             if !server.process.is_running() || Instant::now() > deadline {
@@ -119,6 +187,9 @@ fn command(contender: &Contender, disk: Disk, port: u16, folder: &Folder) -> Com
             folder.write("nginx.conf", nginx(port, folder.path()));
             command.arg("-p").arg(folder.path()).args(["-c", "nginx.conf", "-e", "error.log"]);
         }
+        Kind::BareJson | Kind::BareHttp => {
+            command.args([bare::FLAG, &port_text]);
+        }
         Kind::Json | Kind::Channel | Kind::JsonBatch(_) | Kind::Http | Kind::HttpLines(_) => {
             command.args(["--port", &port_text, "--max-connections", "12000"]);
             match disk {
@@ -176,7 +247,7 @@ pub(crate) fn all() -> (Vec<Contender>, Vec<String>) {
     let mut ours = |name: &str, kind| {
         found.push(Contender { name: name.to_owned(), kind, program: program::path("broker") });
         if let Some(program) = other.clone() {
-            found.push(Contender { name: format!("other {name}"), kind, program });
+            found.push(Contender { name: format!("{OTHER}{name}"), kind, program });
         }
     };
     ours("broker, JSON", Kind::Json);
@@ -185,6 +256,12 @@ pub(crate) fn all() -> (Vec<Contender>, Vec<String>) {
     ours("broker, HTTP", Kind::Http);
     ours("broker, HTTP, 100 lines", Kind::HttpLines(100));
     ours("broker, HTTP, 1,000 lines", Kind::HttpLines(1000));
+    let program = env::current_exe().expect("the system knows what it runs");
+    for (name, kind) in
+        [("bare server, JSON", Kind::BareJson), ("bare server, HTTP", Kind::BareHttp)]
+    {
+        found.push(Contender { name: name.to_owned(), kind, program: program.clone() });
+    }
     let mut peer = |name: &str, program: &str, kinds: &[(&str, Kind)]| {
         let programs = programs(program);
         if programs.is_empty() {

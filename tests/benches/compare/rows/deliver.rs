@@ -8,7 +8,7 @@ use crate::report::{Against, Aim, Column, Table, Unit, alternate, p50_and_p99};
 use std::time::Duration;
 
 /// All that push messages.
-pub(super) const PUSHING: [Kind; 8] = [
+pub(super) const PUSHING: [Kind; 9] = [
     Kind::Json,
     Kind::Channel,
     Kind::RedisStreams,
@@ -17,6 +17,7 @@ pub(super) const PUSHING: [Kind; 8] = [
     Kind::JetStream,
     Kind::Mosquitto,
     Kind::Nchan,
+    Kind::BareJson,
 ];
 
 /// How far a publisher may be ahead of its subscriber.
@@ -36,6 +37,7 @@ pub(super) fn saturated(setting: &Setting<'_>) -> Table {
         };
         table.aims.extend([aim(vec![Kind::NatsCore], 1.0), aim(vec![Kind::RedisStreams], 3.0)]);
     }
+    table.aims.push(Aim::beside_the_bare_server(Kind::Json, 0));
     let topics = driver::topics(1);
     alternate(&setting.plan, &mut table, &setting.of(&PUSHING), Disk::None, |contender| {
         let server = Server::start(contender, Disk::None)?;

@@ -1,5 +1,6 @@
 //! The rows of the comparison.
 
+mod beside;
 mod deliver;
 mod durable;
 mod fan_out;
@@ -30,7 +31,7 @@ impl Setting<'_> {
 type Row = fn(&Setting<'_>) -> Table;
 
 /// All rows: what each is called, and how it is measured.
-pub(crate) const ROWS: [(&str, Row); 19] = [
+pub(crate) const ROWS: [(&str, Row); 22] = [
     ("one-at-a-time", publish::one_at_a_time),
     ("in-flight", publish::in_flight),
     ("http-connections", publish::many_connections),
@@ -50,6 +51,9 @@ pub(crate) const ROWS: [(&str, Row); 19] = [
     ("topics-fan-out", sweeps::topics_fanned_out),
     ("reader", read::beside_a_reader),
     ("busy", durable::beside_busy_programs),
+    ("patterns", beside::patterns),
+    ("bounds", beside::bounds),
+    ("leaf", beside::leaf),
 ];
 
 impl Table {

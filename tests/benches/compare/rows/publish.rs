@@ -10,7 +10,7 @@ use crate::wrk;
 use std::time::Duration;
 
 /// All that answer a publish.
-const ANSWERING: [Kind; 7] = [
+const ANSWERING: [Kind; 8] = [
     Kind::Json,
     Kind::Http,
     Kind::RedisStreams,
@@ -18,6 +18,7 @@ const ANSWERING: [Kind; 7] = [
     Kind::JetStream,
     Kind::Mosquitto,
     Kind::Nchan,
+    Kind::BareJson,
 ];
 
 /// Row `one-at-a-time`.
@@ -65,6 +66,7 @@ pub(super) fn in_flight(setting: &Setting<'_>) -> Table {
             factor,
         };
         table.aims.extend([aim(vec![Kind::RedisStreams], 3.0), aim(vec![Kind::RedisPubSub], 1.0)]);
+        table.aims.push(Aim::beside_the_bare_server(Kind::Json, column));
     }
     let kinds = [&ANSWERING[..], &[Kind::NatsCore]].concat();
     alternate(&setting.plan, &mut table, &setting.of(&kinds), Disk::None, |contender| {
@@ -92,8 +94,9 @@ pub(super) fn many_connections(setting: &Setting<'_>) -> Table {
             against: Against::Peers(vec![Kind::Nchan]),
             factor: 1.25,
         });
+        table.aims.push(Aim::beside_the_bare_server(Kind::Http, column));
     }
-    let kinds = [Kind::Http, Kind::Nchan];
+    let kinds = [Kind::Http, Kind::Nchan, Kind::BareHttp];
     alternate(&setting.plan, &mut table, &setting.of(&kinds), Disk::None, |contender| {
         let mut rates = vec![saturate(contender, 64, 1, setting.plan.time)?];
         if has_wrk {

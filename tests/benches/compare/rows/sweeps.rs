@@ -27,7 +27,8 @@ pub(super) fn sizes(setting: &Setting<'_>) -> Table {
     table.columns =
         SIZES.map(|size| Column::new(format!("{size} B"), Unit::BytesPerSecond)).to_vec();
     let topics = driver::topics(1);
-    alternate(&setting.plan, &mut table, &setting.of(&KINDS), Disk::None, |contender| {
+    let kinds = [&KINDS[..], &[Kind::BareJson]].concat();
+    alternate(&setting.plan, &mut table, &setting.of(&kinds), Disk::None, |contender| {
         let measure = |size: usize| {
             let server = Server::start(contender, Disk::None)?;
             let mut lane = Lane::open(contender, Disk::None, &server)?;
