@@ -1,53 +1,178 @@
-//! Reads the fields of a command: text, numbers, topics.
+//! Reads the fields of a request: the members of a JSON object, or the pairs of a query.
 //!
 //! A missing field is no error by itself. A field of the wrong type is one, and a field that occurs
 //! twice.
 
 use crate::refusal::Refusal;
+use crate::store::change::Upto;
 use crate::store::entry;
-use crate::store::stream::Begin;
+use crate::store::stream::{Begin, StreamId};
 use common::clock;
+use common::http::percent::{self, Pair};
 use common::json::Value;
 use common::pattern::Pattern;
 
-/// A field of an object, which may not stand there twice.
-pub(super) fn field<'a, 'b>(
+/// What is said of bytes that are no text.
+const BAD_ENCODING: &str = "is not percent-encoded UTF-8";
+
+/// A field that is there: its text, and the digits of its number. In a query each is both.
+pub(super) struct Field<'f> {
+    name: &'static str,
+    text: Option<&'f str>,
+    digits: Option<&'f str>,
+}
+
+impl<'f> Field<'f> {
+    /// The member of an object that has this value.
+    pub(super) fn of(name: &'static str, value: &'f Value<'_>) -> Field<'f> {
+        match value {
+            Value::String(text) => Field { name, text: Some(text), digits: None },
+            Value::Number(digits) => Field { name, text: None, digits: Some(digits) },
+            _ => Field { name, text: None, digits: None },
+        }
+    }
+
+    pub(super) fn text(self) -> Result<&'f str, Refusal> {
+        self.text.ok_or_else(|| Refusal::field(self.name, "is not a string"))
+    }
+
+    /// A whole number: digits and nothing else.
+    pub(super) fn number(self) -> Result<u64, Refusal> {
+        let digits = self.digits.filter(|digits| !digits.starts_with('+'));
+        let number = digits.and_then(|digits| digits.parse().ok());
+        number.ok_or_else(|| Refusal::field(self.name, "is not a whole number below 2^64"))
+    }
+
+    /// What may be written as text or as a number.
+    pub(super) fn either(self) -> Result<&'f str, Refusal> {
+        self.digits.map_or_else(|| self.text(), Ok)
+    }
+}
+
+/// Where fields are found.
+pub(super) trait Fields {
+    /// The only field of this name.
+    fn find(&self, name: &'static str) -> Result<Option<Field<'_>>, Refusal>;
+
+    /// A field that holds text, if it is there.
+    fn text(&self, name: &'static str) -> Result<Option<&str>, Refusal> {
+        self.find(name)?.map(Field::text).transpose()
+    }
+
+    /// A field that holds text, and has to be there.
+    fn required(&self, name: &'static str) -> Result<&str, Refusal> {
+        self.text(name)?.ok_or_else(|| Refusal::field(name, "is missing"))
+    }
+
+    /// A field that holds a whole number, if it is there.
+    fn number(&self, name: &'static str) -> Result<Option<u64>, Refusal> {
+        self.find(name)?.map(Field::number).transpose()
+    }
+
+    /// The topic that a request is about. It may be unknown, but is a name that a topic can have,
+    /// so it may be kept and passed on.
+    fn topic(&self, name: &'static str) -> Result<&str, Refusal> {
+        let topic = self.required(name)?;
+        entry::check_topic(topic).map(|()| topic)
+    }
+
+    /// The pattern that stands in place of a topic, if there is one.
+    fn pattern(&self) -> Result<Option<Pattern>, Refusal> {
+        match self.text("pattern")? {
+            Some(_) if self.find("topic")?.is_some() => {
+                Err(Refusal::field("pattern", "excludes 'topic'"))
+            }
+            text => text.map(as_pattern).transpose(),
+        }
+    }
+
+    /// Where to begin: `from`, an offset or `-N` for the last N messages, or `since`, a moment.
+    fn begin(&self) -> Result<Option<Begin>, Refusal> {
+        let Some(field) = self.find("from")? else {
+            let Some(since) = self.find("since")? else { return Ok(None) };
+            let moment = clock::moment(since.either()?, clock::unix_milliseconds());
+            return moment.map(Begin::Since).map(Some).map_err(|how| Refusal::field("since", how));
+        };
+        if self.find("since")?.is_some() {
+            return Err(Refusal::field("since", "excludes 'from'"));
+        }
+        match field.digits.and_then(|digits| digits.strip_prefix('-')) {
+            Some(count) => Field { digits: Some(count), ..field }.number().map(Begin::Last),
+            None => field.number().map(Begin::Offset),
+        }
+        .map(Some)
+    }
+
+    /// The stream that a request means, if it says so.
+    fn stream(&self) -> Result<Option<StreamId>, Refusal> {
+        let wrong = |_| Refusal::field("stream", "is not 16 hexadecimal digits");
+        self.text("stream")?.map(|text| text.parse().map_err(wrong)).transpose()
+    }
+
+    /// Which messages are let go.
+    fn upto(&self) -> Result<Upto, Refusal> {
+        match (self.number("before")?, self.number("before_time")?) {
+            (Some(before), None) => Ok(Upto::Offset(before)),
+            (None, Some(time)) => Ok(Upto::Time(time)),
+            (None, None) => Err(Refusal::field("before", "is missing; or give 'before_time'")),
+            _ => Err(Refusal::field("before_time", "excludes 'before'")),
+        }
+    }
+}
+
+impl Fields for Value<'_> {
+    fn find(&self, name: &'static str) -> Result<Option<Field<'_>>, Refusal> {
+        Ok(value(self, name)?.map(|value| Field::of(name, value)))
+    }
+}
+
+/// The value of the only member of this name.
+pub(super) fn value<'a, 'b>(
     object: &'a Value<'b>,
     name: &str,
 ) -> Result<Option<&'a Value<'b>>, Refusal> {
-    let mut values = object.all(name);
+    once(object.all(name), name)
+}
+
+/// The names and values of a query, decoded.
+pub(super) struct Query<'q>(Vec<Pair<'q>>);
+
+impl<'q> Query<'q> {
+    pub(super) fn of(query: &'q str) -> Result<Query<'q>, Refusal> {
+        let pairs = percent::pairs(query).collect::<Result<_, _>>();
+        pairs.map(Query).map_err(|_| Refusal::field("query", BAD_ENCODING))
+    }
+
+    /// All values that are given to a name.
+    pub(super) fn all(&self, name: &str) -> impl DoubleEndedIterator<Item = &str> {
+        self.0.iter().filter(move |(it, _)| it == name).map(|(_, value)| &**value)
+    }
+
+    /// The last value that is given to one of these names, in any case.
+    pub(super) fn last_of(&self, names: &[&str]) -> Option<&str> {
+        let is_one = |name: &str| names.iter().any(|it| it.eq_ignore_ascii_case(name));
+        self.0.iter().rfind(|(name, _)| is_one(name)).map(|(_, value)| &**value)
+    }
+}
+
+impl Fields for Query<'_> {
+    fn find(&self, name: &'static str) -> Result<Option<Field<'_>>, Refusal> {
+        let both = |text| Field { name, text: Some(text), digits: Some(text) };
+        Ok(once(self.all(name), name)?.map(both))
+    }
+}
+
+fn once<T>(mut values: impl Iterator<Item = T>, name: &str) -> Result<Option<T>, Refusal> {
     match (values.next(), values.next()) {
         (_, Some(_)) => Err(Refusal::field(name, "is given twice")),
         (value, None) => Ok(value),
     }
 }
 
-/// A field that holds text, if it is there.
-pub(super) fn text<'a>(object: &'a Value<'_>, name: &str) -> Result<Option<&'a str>, Refusal> {
-    as_text(name, field(object, name)?)
-}
-
-/// A field that holds text, and has to be there.
-pub(super) fn required_text<'a>(object: &'a Value<'_>, name: &str) -> Result<&'a str, Refusal> {
-    text(object, name)?.ok_or_else(|| Refusal::field(name, "is missing"))
-}
-
-/// The topic that a command is about. It may be unknown, but is a name that a topic can have, so
-/// it may be kept and passed on.
-pub(super) fn topic<'a>(object: &'a Value<'_>, key: &str) -> Result<&'a str, Refusal> {
-    let topic = required_text(object, key)?;
-    entry::check_topic(topic)?;
-    Ok(topic)
-}
-
-/// The pattern that a command gives, if it gives one. It goes in place of a topic.
-pub(super) fn pattern(object: &Value<'_>) -> Result<Option<Pattern>, Refusal> {
-    match text(object, "pattern")? {
-        Some(_) if field(object, "topic")?.is_some() => {
-            Err(Refusal::field("pattern", "excludes 'topic'"))
-        }
-        text => text.map(as_pattern).transpose(),
-    }
+/// A name in a path, where it is encoded.
+pub(super) fn decoded(name: &str, encoded: &str) -> Result<String, Refusal> {
+    let text = percent::decode(encoded, false);
+    text.map(Into::into).map_err(|_| Refusal::field(name, BAD_ENCODING))
 }
 
 /// This text as a pattern.
@@ -56,58 +181,9 @@ pub(super) fn as_pattern(text: &str) -> Result<Pattern, Refusal> {
     Pattern::new(text).ok_or_else(wrong)
 }
 
-/// A field that holds a whole number, if it is there.
-pub(super) fn number(object: &Value<'_>, name: &str) -> Result<Option<u64>, Refusal> {
-    as_number(name, field(object, name)?)
-}
-
-/// Where an object says to begin: `from`, an offset or `-N` for the last N messages, or `since`, a
-/// moment.
-pub(super) fn begin(object: &Value<'_>) -> Result<Option<Begin>, Refusal> {
-    match (field(object, "from")?, field(object, "since")?) {
-        (None, None) => Ok(None),
-        (Some(_), Some(_)) => Err(Refusal::field("since", "excludes 'from'")),
-        (Some(Value::Number(number)), None) if number.starts_with('-') => {
-            let count = number.trim_start_matches('-').parse();
-            let count = count.map_err(|_| Refusal::field("from", "is not a whole number"))?;
-            Ok(Some(Begin::Last(count)))
-        }
-        (from, None) => Ok(as_number("from", from)?.map(Begin::Offset)),
-        (None, Some(Value::Number(text))) => since(text).map(Some),
-        (None, text) => as_text("since", text)?.map(since).transpose(),
-    }
-}
-
-/// The first message since a moment.
-pub(super) fn since(text: &str) -> Result<Begin, Refusal> {
-    let moment = clock::moment(text, clock::unix_milliseconds());
-    moment.map(Begin::Since).map_err(|how| Refusal::field("since", how))
-}
-
-/// This value as text; `name` is its field.
-pub(super) fn as_text<'v>(
-    name: &str,
-    value: Option<&'v Value<'_>>,
-) -> Result<Option<&'v str>, Refusal> {
-    let text = |value: &'v Value<'_>| {
-        value.as_str().ok_or_else(|| Refusal::field(name, "is not a string"))
-    };
-    value.map(text).transpose()
-}
-
-/// This value as a whole number; `name` is its field.
-pub(super) fn as_number(name: &str, value: Option<&Value<'_>>) -> Result<Option<u64>, Refusal> {
-    let number = |value: &Value<'_>| {
-        let wrong = || Refusal::field(name, "is not a whole number below 2^64");
-        value.as_u64().ok_or_else(wrong)
-    };
-    value.map(number).transpose()
-}
-
-pub(super) fn digest(value: &str) -> Result<u32, Refusal> {
-    let digits = value.len() == 8 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
-    match u32::from_str_radix(value, 16) {
-        Ok(digest) if digits => Ok(digest),
-        _ => Err(Refusal::field("digest", "is not 8 hexadecimal digits")),
-    }
+/// This text as a digest.
+pub(super) fn digest(text: &str) -> Result<u32, Refusal> {
+    let is_digest = text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let digest = u32::from_str_radix(text, 16).ok().filter(|_| is_digest);
+    digest.ok_or_else(|| Refusal::field("digest", "is not 8 hexadecimal digits"))
 }

@@ -1,6 +1,6 @@
 //! A publish as a JSON object, and its answer: the same fields in every door.
 
-use super::fields;
+use super::fields::Field;
 use crate::access::{Grant, Right};
 use crate::refusal::Refusal;
 use crate::store::admission::Receipt;
@@ -21,17 +21,17 @@ pub(super) const BATCH_MAX: usize = 1024;
 /// What is wrong, naming the field, or [`Refusal::Forbidden`]; the batch is then as it was before.
 pub(super) fn add(
     object: &Value<'_>,
-    topic_key: &str,
+    topic_key: &'static str,
     batch: &mut Batch,
     size_max: usize,
     grant: &Grant,
 ) -> Result<(), Refusal> {
     let fields = Fields::of(object, topic_key)?;
-    let topic = fields::as_text(topic_key, fields.topic)?;
-    let topic = topic.ok_or_else(|| Refusal::field(topic_key, "is missing"))?;
+    let missing = || Refusal::field(topic_key, "is missing");
+    let topic = text(topic_key, fields.topic)?.ok_or_else(missing)?;
     grant.check(Right::Write, topic)?;
     let publisher = fields.publisher()?;
-    match (fields::as_text("message", fields.message)?, fields.messages) {
+    match (text("message", fields.message)?, fields.messages) {
         (Some(message), None) => batch.publish(topic, publisher, [message].into_iter(), size_max),
         (None, Some(messages)) => {
             let texts = messages.as_array().and_then(|messages| {
@@ -80,9 +80,9 @@ impl<'v, 'a> Fields<'v, 'a> {
     }
 
     fn publisher(&self) -> Result<Option<Publisher<'v>>, Refusal> {
-        let name = fields::as_text("publisher", self.publisher)?;
-        let epoch = fields::as_number("epoch", self.epoch)?;
-        let sequence = match (epoch, fields::as_number("sequence", self.sequence)?) {
+        let name = text("publisher", self.publisher)?;
+        let epoch = number("epoch", self.epoch)?;
+        let sequence = match (epoch, number("sequence", self.sequence)?) {
             (Some(epoch), Some(sequence)) => Some(Sequence { epoch, sequence }),
             (None, None) => None,
             (Some(_), None) => return Err(Refusal::field("sequence", "is missing beside 'epoch'")),
@@ -94,6 +94,14 @@ impl<'v, 'a> Fields<'v, 'a> {
             (None, None) => Ok(None),
         }
     }
+}
+
+fn text<'v>(name: &'static str, value: Option<&'v Value<'_>>) -> Result<Option<&'v str>, Refusal> {
+    value.map(|value| Field::of(name, value).text()).transpose()
+}
+
+fn number(name: &'static str, value: Option<&Value<'_>>) -> Result<Option<u64>, Refusal> {
+    value.map(|value| Field::of(name, value).number()).transpose()
 }
 
 /// Writes what became of a publish, behind its topic and offset: the rest of the object.

@@ -1,8 +1,26 @@
-//! A topic in short, as fields of a JSON object.
+//! Topics in short: which a client may see, and what there is of each, as fields of a JSON object.
 
-use super::bounds;
+use super::{bounds, pages};
+use crate::access::{Grant, Right};
+use crate::broker::Broker;
 use crate::store::view::Summary;
 use common::json::Object;
+use common::pattern::Pattern;
+
+/// The topics that a client may read, or those of them that match.
+pub(super) fn topics<'a>(
+    broker: &'a Broker,
+    pattern: Option<&'a Pattern>,
+    grant: &Grant,
+) -> impl Iterator<Item = (String, Summary)> + use<'a> {
+    let grant = grant.clone();
+    let list = |behind: Option<&String>, count| {
+        broker.push.topics.list(behind.map_or("", String::as_str), count)
+    };
+    let topics = pages(list, |(topic, _)| topic.clone());
+    let is_chosen = move |topic: &str| pattern.is_none_or(|pattern| pattern.matches(topic));
+    topics.filter(move |(topic, _)| is_chosen(topic) && grant.allows(Right::Read, topic))
+}
 
 /// Writes what there is of a topic.
 pub(super) fn write(object: &mut Object<'_>, topic: &str, summary: &Summary, digest: Option<u32>) {

@@ -3,16 +3,22 @@
 //! One function writes every head, another one every refusal. Every answer has a `Date` (RFC 9110
 //! §6.6.1) and a length. Nothing that a client sent gets into a head.
 
-use super::Manner;
-use super::metrics;
-use super::route::NDJSON;
 use crate::door::publish::write_rest_of_receipt;
 use crate::refusal::Refusal;
 use crate::store::admission::Receipt;
 use crate::store::stream::Extent;
+use common::http::parse::Request;
 use common::json::Object;
 use common::{bytes, clock};
 use std::io::Write as _;
+
+/// What a body is.
+pub(super) const TEXT: &str = "text/plain; charset=utf-8";
+pub(super) const HTML: &str = "text/html; charset=utf-8";
+pub(super) const JSON: &str = "application/json";
+pub(super) const LINES: &str = "application/x-ndjson";
+pub(super) const EVENTS: &str = "text/event-stream";
+const PROBLEM: &str = "application/problem+json";
 
 /// How long a browser may remember what a path takes: the longest that any does.
 const PREFLIGHT_SECONDS: &str = "7200";
@@ -21,39 +27,29 @@ const PREFLIGHT_SECONDS: &str = "7200";
 const EXPOSED: &str =
     "Stream-First-Offset, Stream-Next-Offset, Stream-Id, Retry-After, WWW-Authenticate";
 
-/// Answers that were not sent yet.
-pub(super) struct Answers {
-    bytes: Vec<u8>,
-    /// Whether answers depend on the origin that asks.
-    vary: bool,
-    /// The second that `date` was written for; it is the same for thousands of answers.
-    second: u64,
-    date: String,
-    body: Vec<u8>,
+/// How a request is to be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Manner<'a> {
+    /// `HEAD`: the answer's head alone.
+    pub(super) head_only: bool,
+    pub(super) keep_alive: bool,
+    /// Whether the client knows the chunked transfer coding.
+    pub(super) chunked: bool,
+    /// What the answer says of the origins that may read it, where the request came from one.
+    pub(super) origin: Option<&'a str>,
 }
 
-/// What a body is.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Type {
-    Text,
-    Html,
-    Metrics,
-    Json,
-    Problem,
-    Events,
-    Lines,
-}
+impl Manner<'_> {
+    /// With the body, on a connection that goes on, to a program that is no browser.
+    pub(super) const PLAIN: Manner<'static> =
+        Manner { head_only: false, keep_alive: true, chunked: true, origin: None };
 
-impl Type {
-    fn name(self) -> &'static str {
-        match self {
-            Type::Text => "text/plain; charset=utf-8",
-            Type::Html => "text/html; charset=utf-8",
-            Type::Metrics => metrics::TYPE,
-            Type::Json => "application/json",
-            Type::Problem => "application/problem+json",
-            Type::Events => "text/event-stream",
-            Type::Lines => NDJSON,
+    pub(super) fn of(request: &Request<'_>) -> Manner<'static> {
+        Manner {
+            head_only: request.method == "HEAD",
+            keep_alive: request.keep_alive,
+            chunked: request.minor_version > 0,
+            ..Manner::PLAIN
         }
     }
 }
@@ -63,10 +59,22 @@ impl Type {
 pub(super) struct Head<'h> {
     pub(super) status: u16,
     /// What its body is, and how long where that is known.
-    pub(super) body: Option<(Type, Option<u64>)>,
+    pub(super) body: Option<(&'h str, Option<u64>)>,
     /// Where the topic begins and ends that it is about.
     pub(super) extent: Option<Extent>,
     pub(super) fields: &'h [(&'h str, &'h str)],
+}
+
+/// Answers that were not sent yet.
+pub(super) struct Answers {
+    /// Where a body goes whose head was written.
+    pub(super) bytes: Vec<u8>,
+    /// Whether answers depend on the origin that asks.
+    vary: bool,
+    /// The second that `date` was written for; it is the same for thousands of answers.
+    second: u64,
+    date: String,
+    body: Vec<u8>,
 }
 
 impl Answers {
@@ -75,21 +83,8 @@ impl Answers {
         Answers { bytes: Vec::new(), vary, second: 0, date: String::new(), body: Vec::new() }
     }
 
-    /// How many bytes wait to be sent.
-    pub(super) fn size(&self) -> usize {
-        self.bytes.len()
-    }
-
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.bytes.clear();
-    }
-
     /// An answer whose body is all there.
-    pub(super) fn content(&mut self, status: u16, kind: Type, body: &[u8], manner: Manner<'_>) {
+    pub(super) fn content(&mut self, status: u16, kind: &str, body: &[u8], manner: Manner<'_>) {
         let head = Head { status, body: Some((kind, None)), ..Head::default() };
         self.whole(head, body, manner);
     }
@@ -107,17 +102,14 @@ impl Answers {
 
     /// What a path takes. A page of an allowed origin is told what it may send there.
     pub(super) fn options(&mut self, allow: &str, manner: Manner<'_>) {
-        let preflight = [
+        let headers = "Authorization, Cache-Control, Content-Type, Last-Event-ID";
+        let fields = [
             ("Allow", allow),
             ("Access-Control-Allow-Methods", allow),
-            (
-                "Access-Control-Allow-Headers",
-                "Authorization, Cache-Control, Content-Type, Last-Event-ID",
-            ),
+            ("Access-Control-Allow-Headers", headers),
             ("Access-Control-Max-Age", PREFLIGHT_SECONDS),
         ];
-        let count = if manner.origin.is_some() { preflight.len() } else { 1 };
-        let fields = preflight.get(..count).unwrap_or_default();
+        let fields = if manner.origin.is_some() { &fields[..] } else { &fields[..1] };
         self.head(Head { status: 204, fields, ..Head::default() }, manner);
     }
 
@@ -130,11 +122,6 @@ impl Answers {
         let _ = write!(self.bytes, "{:x}\r\n", part.len());
         self.bytes.extend_from_slice(part);
         self.bytes.extend_from_slice(b"\r\n");
-    }
-
-    /// Where a body of known size goes whose head was written.
-    pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
-        &mut self.bytes
     }
 
     /// What became of a publish.
@@ -150,11 +137,9 @@ impl Answers {
         };
         let mut body = std::mem::take(&mut self.body);
         let mut object = Object::new(&mut body);
-        write_rest_of_receipt(
-            object.field("topic", topic).optional("offset", receipt.offset),
-            receipt,
-        );
-        self.content(200, Type::Json, &body, manner);
+        object.field("topic", topic).optional("offset", receipt.offset);
+        write_rest_of_receipt(&mut object, receipt);
+        self.content(200, JSON, &body, manner);
         body.clear();
         self.body = body;
     }
@@ -172,18 +157,15 @@ impl Answers {
         problem.field("status", status).field("title", title(status));
         refusal.write_details(problem.field("detail", refusal.to_string()));
         problem.end_line();
-        let mut fields = Vec::new();
-        match refusal {
-            Refusal::Method { allow } => fields.push(("Allow", *allow)),
-            Refusal::ContentEncoding => fields.push(("Accept-Encoding", "identity")),
-            Refusal::Token { .. } => fields.push(("WWW-Authenticate", "Bearer")),
-            _ => {}
-        }
-        if matches!(status, 429 | 503) {
-            fields.push(("Retry-After", "1"));
-        }
-        let kind = Some((Type::Problem, None));
-        self.whole(Head { status, body: kind, extent, fields: &fields }, &body, manner);
+        let field = match refusal {
+            Refusal::Method { allow } => Some(("Allow", *allow)),
+            Refusal::ContentEncoding => Some(("Accept-Encoding", "identity")),
+            Refusal::Token { .. } => Some(("WWW-Authenticate", "Bearer")),
+            _ if matches!(status, 429 | 503) => Some(("Retry-After", "1")),
+            _ => None,
+        };
+        let head = Head { status, body: Some((PROBLEM, None)), extent, fields: field.as_slice() };
+        self.whole(head, &body, manner);
     }
 
     /// The head of an answer. A body of which nobody knows the size comes in chunks, where the
@@ -201,13 +183,13 @@ impl Answers {
         bytes::write_decimal(out, u64::from(status));
         put(out, &[" ", title(status), "\r\nDate: ", &self.date, "\r\n"]);
         if let Some((kind, size)) = body {
-            put(out, &["Content-Type: ", kind.name(), "\r\n"]);
+            put(out, &["Content-Type: ", kind, "\r\n"]);
             match size {
                 Some(size) => put_number(out, "Content-Length", size),
                 None if manner.chunked => put(out, &["Transfer-Encoding: chunked\r\n"]),
                 None => {}
             }
-            if !matches!(kind, Type::Html) {
+            if kind != HTML {
                 // Clients wrote what stands in it: no browser may take it for a page or keep it.
                 put(out, &["X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n"]);
             }

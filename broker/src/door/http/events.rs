@@ -3,18 +3,20 @@
 //! The id of an event is a cursor for every topic of the stream. So `Last-Event-ID` continues right
 //! after the last event, in all topics.
 
-use super::answer::{Head, Type};
-use super::route::EventsQuery;
+use super::answer::{EVENTS, Head};
 use super::{Door, End, Manner};
 use crate::broker::Broker;
 use crate::door::chosen;
+use crate::door::fields::{Fields, Query, as_pattern};
 use crate::push::format::Format;
 use crate::push::patterns::Interest;
 use crate::push::subscriber::{Place, Subscriber};
 use crate::refusal::Refusal;
+use crate::store::entry;
 use crate::store::stream::{Begin, Cursor, Extent, StreamId};
+use common::http::parse::Request;
 use common::json::Object;
-use common::limits::INPUT_END_GRACE;
+use common::limits::{EVENT_TOPICS_MAX, INPUT_END_GRACE, PATTERNS_MAX};
 use common::pattern::Pattern;
 use common::trouble::Trouble;
 use std::collections::HashSet;
@@ -24,6 +26,57 @@ use std::time::{Duration, Instant};
 /// How often a comment is sent, so that nothing between broker and client takes the stream for
 /// dead, and a client that is gone is found out.
 const HEARTBEAT_TIME: Duration = Duration::from_secs(15);
+
+/// The query of `GET /events`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct EventsQuery {
+    pub(super) topics: Vec<String>,
+    /// These choose topics too.
+    patterns: Vec<Pattern>,
+    /// The lasting subscriptions that the stream goes on with.
+    name: Option<String>,
+    /// Where to begin in each topic; from now where it is missing.
+    from: Option<Begin>,
+    /// The places to go on at, by their lists: they win over `from`.
+    last: Vec<Cursor>,
+}
+
+impl EventsQuery {
+    pub(super) fn of(request: &Request<'_>) -> Result<EventsQuery, Refusal> {
+        let query = Query::of(request.query)?;
+        if query.all("topic").count() > EVENT_TOPICS_MAX {
+            return Err(Refusal::TooManyEventTopics { topics_max: EVENT_TOPICS_MAX });
+        }
+        if query.all("pattern").count() > PATTERNS_MAX {
+            return Err(Refusal::TooManyPatterns { who: "a connection", max: PATTERNS_MAX });
+        }
+        let topics: Vec<String> = query.all("topic").map(str::to_owned).collect();
+        topics.iter().try_for_each(|topic| entry::check_topic(topic))?;
+        if topics.iter().collect::<HashSet<_>>().len() < topics.len() {
+            return Err(Refusal::field("topic", "is given twice"));
+        }
+        let patterns = query.all("pattern").map(as_pattern).collect::<Result<Vec<_>, _>>()?;
+        if topics.is_empty() && patterns.is_empty() {
+            return Err(Refusal::field("topic", "is missing, and there is no 'pattern'"));
+        }
+        let name = query.text("subscriber")?.map(str::to_owned);
+        name.iter().try_for_each(|name| entry::check_peer("subscriber", name))?;
+        // Clients that cannot set a header send it in the query, in one of these spellings. An
+        // empty one is what a browser sends after an empty id: it says nothing.
+        let header = request.fields.get("Last-Event-ID").filter(|last| !last.is_empty());
+        let last = header.or_else(|| query.last_of(&["lastEventId", "Last-Event-ID"]));
+        let last = last.filter(|last| !last.is_empty()).map(|last| last.split(','));
+        let last: Result<Vec<Cursor>, _> = last.into_iter().flatten().map(str::parse).collect();
+        let wrong = || Refusal::field("Last-Event-ID", "was not given here");
+        let last = last.map_err(|_| wrong())?;
+        let mut lists = HashSet::new();
+        let mut is_new = |list| list == StreamId::NONE || lists.insert(list);
+        match last.iter().all(|cursor| is_new(cursor.stream)) {
+            true => Ok(EventsQuery { topics, patterns, name, from: query.begin()?, last }),
+            false => Err(wrong()),
+        }
+    }
+}
 
 impl Door<'_> {
     /// Answers `GET /events`; does not return before the stream ends, if one is begun.
@@ -49,7 +102,7 @@ impl Door<'_> {
         };
         let head = Head {
             status: 200,
-            body: Some((Type::Events, None)),
+            body: Some((EVENTS, None)),
             // Proxies would hold events back until they have a buffer full (nginx).
             fields: &[("X-Accel-Buffering", "no")],
             ..Head::default()

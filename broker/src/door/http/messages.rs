@@ -3,18 +3,62 @@
 //! The end of the answer is fixed before the first byte is sent, so the answer has a length. The
 //! list is copied and sent piece by piece; publishers are not held up.
 
-use super::answer::{Head, Type};
-use super::route::MessagesQuery;
+use super::answer::{Head, LINES, TEXT};
 use super::{Door, End, Manner};
-use crate::broker::Broker;
+use crate::door::fields::{Fields, Query, digest};
 use crate::push::format::Format;
 use crate::push::range::Range;
 use crate::refusal::Refusal;
 use crate::store::entry;
 use crate::store::stream::{Begin, Cursor, Extent, Place, StreamId};
-use common::limits::{INPUT_END_GRACE, LOOK_INTERVAL, PIECE_SIZE};
-use std::sync::Arc;
-use std::time::Instant;
+use common::http::parse::Request;
+use common::limits::{INPUT_END_GRACE, LOOK_INTERVAL, PIECE_SIZE, WAIT_SECONDS_MAX};
+use std::time::{Duration, Instant};
+
+/// The query of `GET /messages`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct MessagesQuery {
+    pub(super) topic: String,
+    /// Where to begin; at the first message where it is missing.
+    from: Option<Begin>,
+    /// How many messages at most.
+    limit: Option<u64>,
+    /// How long to wait where there is nothing yet.
+    wait: Option<Duration>,
+    /// The list that `from` belongs to.
+    stream: Option<StreamId>,
+    /// The digest of the messages before `from`.
+    digest: Option<u32>,
+    /// Whether each line is an object that says all about a message.
+    is_json: bool,
+}
+
+impl MessagesQuery {
+    pub(super) fn of(request: &Request<'_>) -> Result<MessagesQuery, Refusal> {
+        let query = Query::of(request.query)?;
+        let accept = request.fields.get("Accept").unwrap_or_default();
+        let seconds = |number: u64| Duration::from_secs(number.min(WAIT_SECONDS_MAX));
+        let query = MessagesQuery {
+            topic: query.topic("topic")?.to_owned(),
+            from: query.begin()?,
+            limit: query.number("limit")?,
+            wait: query.number("wait")?.map(seconds),
+            stream: query.stream()?,
+            digest: query.text("digest")?.map(digest).transpose()?,
+            is_json: match query.text("format")? {
+                None => accept.starts_with(LINES),
+                Some("json") => true,
+                Some("text") => false,
+                Some(_) => return Err(Refusal::field("format", "is neither json nor text")),
+            },
+        };
+        match query.from {
+            Some(Begin::Offset(_)) => Ok(query),
+            _ if query.digest.is_some() => Err(Refusal::field("digest", "goes with 'from'")),
+            _ => Ok(query),
+        }
+    }
+}
 
 impl Door<'_> {
     /// Answers `GET /messages`.
@@ -28,101 +72,73 @@ impl Door<'_> {
             // What was answered before must not wait with this one.
             self.send()?;
         }
-        let (begin, end) = match self.range(query) {
-            Ok(range) => range,
-            Err(refusal) => {
-                let extent = self.broker.push.topics.extent(&query.topic);
-                self.decline(&refusal, Some(extent), manner);
-                return Ok(());
+        let (topic, push) = (&query.topic, &self.broker.push);
+        let read = self.range(query).and_then(|(begin, end)| {
+            let extent = push.topics.extent(topic);
+            match push.topics.text_size(topic, begin.stream, begin.next, end) {
+                Ok(size) => Ok((begin, end, extent, Some(size))),
+                // Nobody here knows how much it is.
+                Err(Refusal::NotHere) => Ok((begin, end, extent, None)),
+                // Deleted since: nothing is sent yet, but what the head would say is wrong now.
+                Err(refusal) => Err(refusal),
             }
-        };
-        let push = &self.broker.push;
-        let topics = &push.topics;
-        let extent = topics.extent(&query.topic);
-        let size = match topics.text_size(&query.topic, begin.stream, begin.next, end) {
-            Ok(size) => Some(size),
-            // Nobody here knows how much it is.
-            Err(Refusal::NotHere) => None,
+        });
+        let (begin, end, extent, size) = match read {
+            Ok(read) => read,
             // What it was about to begin with was let go since.
             Err(Refusal::Trimmed { .. }) if query.from.is_none() => {
                 return self.messages(query, manner);
             }
-            // Deleted since: nothing is sent yet, but what the head would say is wrong now.
             Err(refusal) => {
-                self.decline(&refusal, Some(topics.extent(&query.topic)), manner);
+                self.decline(&refusal, Some(push.topics.extent(topic)), manner);
                 return Ok(());
             }
         };
-        let end_of_list = Cursor { next: end, ..begin };
-        let extent = Extent { end: end_of_list, ..extent };
-        match (size, query.json) {
-            (_, Some(true)) => self.lines(query, begin, extent, Format::Line, manner)?,
-            (None, _) => self.lines(query, begin, extent, Format::Plain, manner)?,
-            (Some(size), _) => self.text(query, begin, extent, size, manner)?,
+        let (kind, format, size) = match size {
+            _ if query.is_json => (LINES, Format::Line, None),
+            size => (TEXT, Format::Plain, size),
+        };
+        let extent = Some(Extent { end: Cursor { next: end, ..begin }, ..extent });
+        let head = Head { status: 200, body: Some((kind, size)), extent, ..Head::default() };
+        // What is deleted or let go under way cannot be told after a head: the connection ends
+        // short.
+        if size.is_some() {
+            let mut place = Place::before(begin);
+            self.body(head, manner, |out| {
+                if place.cursor.next < end {
+                    let copied = push.copy(topic, place, end, PIECE_SIZE, out, entry::message);
+                    place = copied.map_err(|_| End)?;
+                }
+                Ok(place.cursor.next < end)
+            })?;
+        } else {
+            let mut range = Range::new(push, topic, begin, end, format);
+            self.body(head, manner, |out| {
+                if !range.is_read() {
+                    range.read(out).map_err(|_| End)?;
+                }
+                Ok(!range.is_read())
+            })?;
         }
         if !manner.head_only {
-            self.broker.push.delivered.add(end - begin.next);
-            self.broker.log.read(&query.topic, begin.next, end - begin.next);
+            push.delivered.add(end - begin.next);
+            self.broker.log.read(topic, begin.next, end - begin.next);
         }
         Ok(())
-    }
-
-    /// Answers with the messages as they are.
-    fn text(
-        &mut self,
-        query: &MessagesQuery,
-        begin: Cursor,
-        extent: Extent,
-        size: u64,
-        manner: Manner<'_>,
-    ) -> Result<(), End> {
-        let body = Some((Type::Text, Some(size)));
-        let head = Head { status: 200, body, extent: Some(extent), ..Head::default() };
-        self.answers.head(head, manner);
-        if manner.head_only {
-            return Ok(());
-        }
-        let (push, end) = (&self.broker.push, extent.end.next);
-        let mut place = Place::before(begin);
-        while place.cursor.next < end {
-            // What is deleted or let go under way cannot be told after a head: the connection ends
-            // short.
-            let out = self.answers.buffer();
-            let copied = push.copy(&query.topic, place, end, PIECE_SIZE, out, entry::message);
-            place = copied.map_err(|_| End)?;
-            if place.cursor.next < end {
-                self.send()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Answers with a message a line, in a form whose length nobody knows before it was written.
-    fn lines(
-        &mut self,
-        query: &MessagesQuery,
-        begin: Cursor,
-        extent: Extent,
-        format: Format,
-        manner: Manner<'_>,
-    ) -> Result<(), End> {
-        let push = &self.broker.push;
-        let mut range = Range::new(push, &query.topic, begin, extent.end.next, format);
-        let kind = if format == Format::Line { Type::Lines } else { Type::Text };
-        let head =
-            Head { status: 200, body: Some((kind, None)), extent: Some(extent), ..Head::default() };
-        self.body(head, manner, |piece| {
-            if !range.is_read() {
-                range.read(piece).map_err(|_| End)?;
-            }
-            Ok(!range.is_read())
-        })
     }
 
     /// Where the answer begins, and the offset before which it ends.
     fn range(&mut self, query: &MessagesQuery) -> Result<(Cursor, u64), Refusal> {
         self.broker.prepare(&query.topic)?;
-        let (from, mut end) = check(self.broker, query)?;
+        let push = &self.broker.push;
+        let mut end = push.topics.end(&query.topic);
+        let from = query.from.unwrap_or(Begin::First);
+        let from = push.begin(&query.topic, from, query.stream)?.next;
+        if let Some(digest) = query.digest
+            && push.digest(&query.topic, Cursor { next: from, ..end })? != Some(digest)
+        {
+            return Err(Refusal::OtherDigest);
+        }
         if let Some(wait) = query.wait
             && from == end.next
             && query.limit != Some(0)
@@ -164,16 +180,53 @@ impl Door<'_> {
     }
 }
 
-/// The offset that the query begins at, and where the list ends that it lies in.
-fn check(broker: &Arc<Broker>, query: &MessagesQuery) -> Result<(u64, Cursor), Refusal> {
-    let push = &broker.push;
-    let end = push.topics.end(&query.topic);
-    let from = query.from.unwrap_or(Begin::First);
-    let from = push.begin(&query.topic, from, query.stream)?.next;
-    if let Some(digest) = query.digest
-        && push.digest(&query.topic, Cursor { next: from, ..end })? != Some(digest)
-    {
-        return Err(Refusal::OtherDigest);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::http::parse::{self, Progress};
+
+    fn read(query: &str) -> Result<MessagesQuery, Refusal> {
+        let head = format!("GET /messages?{query} HTTP/1.1\r\nHost: a\r\n\r\n");
+        match parse::request(head.as_bytes()) {
+            Ok(Progress::Complete { value, .. }) => MessagesQuery::of(&value),
+            _ => panic!("{query:?} is no query"),
+        }
     }
-    Ok((from, end))
+
+    #[test]
+    fn a_query_is_read_whole() {
+        let query = read("topic=a%2Fb+c&from=7&limit=1&wait=90&digest=00ff00FF&other=1").unwrap();
+        assert_eq!(query.topic, "a/b c");
+        assert_eq!(
+            (query.from, query.limit, query.digest),
+            (Some(Begin::Offset(7)), Some(1), Some(0x00ff_00ff))
+        );
+        assert_eq!(query.wait, Some(Duration::from_secs(60)), "the longest wait");
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for query in [
+            "",
+            "topic=",
+            "topic=a&topic=a",
+            "topic=%ff",
+            "topic=%0a",
+            "topic=a&from=",
+            "topic=a&from=+1",
+            "topic=a&from=%2B1",
+            "topic=a&from=--1",
+            "topic=a&from=-",
+            "topic=a&from=-%2B1",
+            "topic=a&from=1&since=1",
+            "topic=a&from=1x",
+            "topic=a&from=18446744073709551616",
+            "topic=a&limit=1.0",
+            "topic=a&stream=1",
+            "topic=a&digest=00000000",
+            "topic=a&from=0&digest=+0000000",
+        ] {
+            assert!(read(query).is_err(), "{query:?}");
+        }
+    }
 }

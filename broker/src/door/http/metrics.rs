@@ -20,13 +20,12 @@ const LAGS_MAX: usize = 1000;
 
 /// All there is to know of a broker, as text, for a client that may read some topics.
 pub(super) fn text(broker: &Broker, grant: &Grant) -> String {
-    let metrics = &broker.metrics;
+    let Broker { metrics, push, .. } = broker;
     let mut page = Page::default();
-
     page.family("broker_build_info", "gauge", "The version of this broker.");
     page.sample("", &[("version", env!("CARGO_PKG_VERSION"))], 1);
-    page.family("process_start_time_seconds", "gauge", "When the broker started, in Unix time.");
-    page.sample("", &[], Seconds(Duration::from_millis(metrics.started)));
+    let started = Seconds(Duration::from_millis(metrics.started));
+    page.value("process_start_time_seconds", "When the broker started, in Unix time.", started);
 
     let Connections { undecided, http, json, text } = &metrics.connections;
     let doors = [("undecided", undecided), ("http", http), ("json", json), ("text", text)];
@@ -41,18 +40,14 @@ pub(super) fn text(broker: &Broker, grant: &Grant) -> String {
         page.sample("", &[("door", door)], presence.total.value());
     }
     let help = "Places where somebody waits for a topic's messages: subscriptions and long reads.";
-    page.family("broker_subscriptions", "gauge", help);
-    page.sample("", &[], broker.push.listeners.count());
+    page.value("broker_subscriptions", help, push.listeners.count());
 
     let help = "Messages that publishes through this broker added to topics.";
-    page.family("broker_messages_published_total", "counter", help);
-    page.sample("", &[], metrics.published.value());
+    page.value("broker_messages_published_total", help, metrics.published.value());
     let help = "Messages that were let go, by bounds or by hand.";
-    page.family("broker_trimmed_messages_total", "counter", help);
-    page.sample("", &[], broker.push.topics.trimmed());
+    page.value("broker_trimmed_messages_total", help, push.topics.trimmed());
     let help = "Messages that were written to clients, pushed or asked for.";
-    page.family("broker_messages_delivered_total", "counter", help);
-    page.sample("", &[], broker.push.delivered.value());
+    page.value("broker_messages_delivered_total", help, push.delivered.value());
     let help = "Requests and commands that were refused, by the status that HTTP has for it.";
     page.family("broker_refusals_total", "counter", help);
     for (status, counter) in (STATUS_MIN..).zip(&metrics.refusals) {
@@ -63,25 +58,21 @@ pub(super) fn text(broker: &Broker, grant: &Grant) -> String {
     let help = "From a publish that was read to its answer, each of a batch.";
     page.histogram("broker_publish_duration_seconds", help, &metrics.publish_time);
 
-    let (topics, memory) = broker.push.topics.account();
-    page.family("broker_topics", "gauge", "Topics.");
-    page.sample("", &[], topics);
-    page.family("broker_store_size_bytes", "gauge", "Memory that all topics take.");
-    page.sample("", &[], memory.used);
+    let (topics, memory) = push.topics.account();
+    page.value("broker_topics", "Topics.", topics);
+    page.value("broker_store_size_bytes", "Memory that all topics take.", memory.used);
     let help = "Memory that all topics may take; then publishes are refused.";
-    page.family("broker_store_limit_bytes", "gauge", help);
-    page.sample("", &[], memory.max);
+    page.value("broker_store_limit_bytes", help, memory.max);
 
-    if let Some(meter) = broker.push.topics.meter() {
-        page.family("broker_journal_size_bytes", "gauge", "The size of the journal on disk.");
-        page.sample("", &[], meter.size.load(Ordering::Relaxed));
+    if let Some(meter) = push.topics.meter() {
+        let size = meter.size.load(Ordering::Relaxed);
+        page.value("broker_journal_size_bytes", "The size of the journal on disk.", size);
         let help = "1 if the last write to the journal succeeded, else 0.";
-        page.family("broker_journal_healthy", "gauge", help);
-        page.sample("", &[], u8::from(meter.is_healthy()));
+        page.value("broker_journal_healthy", help, u8::from(meter.is_healthy()));
         let help = "To write a group of changes to the journal, and sync it where that is asked.";
         page.histogram("broker_journal_commit_duration_seconds", help, &meter.time);
     }
-    let mut standings = broker.push.standings(|key| grant.allows(Right::Read, &key.topic));
+    let mut standings = push.standings(|key| grant.allows(Right::Read, &key.topic));
     standings.sort_by_key(|standing| Reverse(standing.lag));
     let help = "Messages that a lasting subscription has still to get; the farthest behind.";
     page.family("broker_subscription_lag_messages", "gauge", help);
@@ -105,6 +96,12 @@ impl Page {
         self.family = name;
         // Writing to a string cannot fail.
         let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    }
+
+    /// Writes a family of one number. Those that only grow are called so.
+    fn value(&mut self, name: &'static str, help: &str, value: impl Display) {
+        self.family(name, if name.ends_with("_total") { "counter" } else { "gauge" }, help);
+        self.sample("", &[], value);
     }
 
     /// Writes a sample of the family. Names hold no line break.

@@ -5,6 +5,7 @@
 //! completely, its connection is closed (RFC 9112 §9.6).
 
 mod answer;
+mod body;
 mod events;
 mod head;
 mod messages;
@@ -14,24 +15,25 @@ mod route;
 mod subscribers;
 mod topics;
 
-use self::answer::{Answers, Head, Type};
-use self::route::{Route, TopicsCall};
+use self::answer::{Answers, Head, JSON, Manner, TEXT};
+use self::body::Unfinished;
+use self::route::Route;
 use super::authentication::Guesses;
 use super::publish::{self, BATCH_MAX};
 use super::{ANSWERS_SIZE, linger};
 use crate::access::{Client, Grant};
 use crate::activity::Activity;
 use crate::broker::Broker;
+use crate::home::TopicChange;
 use crate::refusal::Refusal;
-use crate::server::input_budget::{self, DocumentSize, Share};
+use crate::server::input_budget::{DocumentSize, Share, lines_size};
 use crate::store::batch::Batch;
 use crate::store::stream::Extent;
 use common::connection::Connection;
 use common::deadline::ProgressDeadline;
-use common::http::chunked::Decoder;
 use common::http::parse::{self, Body, Progress, Request};
-use common::json;
-use common::limits::{BODY_SIZE_MAX, LOOK_INTERVAL};
+use common::json::{self, Array, Charset};
+use common::limits::LOOK_INTERVAL;
 use common::trouble::Trouble;
 use std::mem;
 use std::sync::Arc;
@@ -46,12 +48,17 @@ pub(crate) fn serve(
     broker: &Arc<Broker>,
     begun: Instant,
 ) {
-    let answers = Answers::new(broker.access.origins.vary());
-    let (batch, guesses) = (Batch::default(), Guesses::ALL);
-    let grant = Grant::EVERYTHING;
-    let client = Client::of(connection.stream());
-    let mut door =
-        Door { connection, activity, broker, used: 0, batch, answers, client, guesses, grant };
+    let mut door = Door {
+        client: Client::of(connection.stream()),
+        connection,
+        activity,
+        broker,
+        used: 0,
+        batch: Batch::default(),
+        answers: Answers::new(broker.access.origins.vary()),
+        guesses: Guesses::ALL,
+        grant: Grant::EVERYTHING,
+    };
     // The end of a connection needs no word: the client has left, or was told.
     let _ = door.run(begun);
 }
@@ -62,9 +69,9 @@ pub(crate) fn lone_answer(refusal: Option<&Refusal>, head_only: bool) -> Vec<u8>
     let manner = Manner { head_only, keep_alive: false, ..Manner::PLAIN };
     match refusal {
         Some(refusal) => answers.problem(refusal, None, manner),
-        None => answers.content(200, Type::Text, ALIVE, manner),
+        None => answers.content(200, TEXT, ALIVE, manner),
     }
-    answers.bytes().to_vec()
+    answers.bytes
 }
 
 /// A connection of this door.
@@ -105,43 +112,6 @@ enum Next<'a> {
     Close(Refusal, Manner<'a>),
 }
 
-/// A request whose body has not wholly arrived.
-struct Unfinished<'a> {
-    route: Route,
-    head_size: usize,
-    body: Body,
-    /// Whether the client waits for a word before it sends the body.
-    expects_continue: bool,
-    manner: Manner<'a>,
-}
-
-/// How a request is to be answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Manner<'a> {
-    /// `HEAD`: the answer's head alone.
-    head_only: bool,
-    keep_alive: bool,
-    /// Whether the client knows the chunked transfer coding.
-    chunked: bool,
-    /// What the answer says of the origins that may read it, where the request came from one.
-    origin: Option<&'a str>,
-}
-
-impl Manner<'_> {
-    /// With the body, on a connection that goes on, to a program that is no browser.
-    const PLAIN: Manner<'static> =
-        Manner { head_only: false, keep_alive: true, chunked: true, origin: None };
-
-    fn of(request: &Request<'_>) -> Manner<'static> {
-        Manner {
-            head_only: request.method == "HEAD",
-            keep_alive: request.keep_alive,
-            chunked: request.minor_version > 0,
-            ..Manner::PLAIN
-        }
-    }
-}
-
 impl<'a> Door<'a> {
     fn run(&mut self, begun: Instant) -> Result<(), End> {
         let mut head_begun = begun;
@@ -169,7 +139,7 @@ impl<'a> Door<'a> {
                             return self.refuse(refusal, manner);
                         }
                     }
-                    self.act(route, manner)?;
+                    self.act(&route, manner)?;
                     manner
                 }
                 Next::Partial | Next::Body(_) => {
@@ -187,7 +157,7 @@ impl<'a> Door<'a> {
                 self.flush()?;
                 return self.finish();
             }
-            if self.answers.size() >= ANSWERS_SIZE {
+            if self.answers.bytes.len() >= ANSWERS_SIZE {
                 self.send()?;
             }
             head_begun = Instant::now();
@@ -254,59 +224,6 @@ impl<'a> Door<'a> {
         }
     }
 
-    /// Reads the rest of a body, and takes the request then.
-    fn gather(&mut self, unfinished: Unfinished<'a>) -> Result<Next<'a>, End> {
-        self.flush()?;
-        let Unfinished { route, head_size, body, expects_continue, manner } = unfinished;
-        self.connection.consume(head_size);
-        let mut share = self.broker.input_budget.share();
-        if let Body::Sized(size) = body
-            && let Err(refusal) = share.grow(usize::try_from(size).unwrap_or(usize::MAX))
-        {
-            return Ok(Next::Close(refusal, manner));
-        }
-        let timeout = self.broker.timeouts.body;
-        let mut deadline = ProgressDeadline::new(timeout);
-        if expects_continue && self.connection.buffered().is_empty() {
-            let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
-            self.connection.write_all(interim, Some(deadline.at())).map_err(|_| End)?;
-        }
-        // What was promised in one piece gets its memory in one piece (row `bulk` of the
-        // benchmark); the system hands it out as it is written to.
-        let promised = if let Body::Sized(size) = body { size } else { 0 };
-        let mut gathered = Vec::with_capacity(usize::try_from(promised).unwrap_or(0));
-        let mut decoder = Decoder::new(BODY_SIZE_MAX as u64);
-        loop {
-            let input = self.connection.buffered();
-            let (consumed, finished) = match body {
-                Body::Sized(size) => {
-                    let missing = size - gathered.len() as u64;
-                    let taken = input.len().min(usize::try_from(missing).unwrap_or(usize::MAX));
-                    gathered.extend_from_slice(input.get(..taken).unwrap_or_default());
-                    (taken, taken as u64 == missing)
-                }
-                Body::Chunked => match decoder.decode(input, &mut gathered) {
-                    Ok(decoded) => (decoded.consumed, decoded.finished),
-                    Err(error) => return Ok(Next::Close(Refusal::Http(error), manner)),
-                },
-                Body::None | Body::UntilClose => (0, true),
-            };
-            self.connection.consume(consumed);
-            if let Err(refusal) = share.grow(gathered.len()) {
-                return Ok(Next::Close(refusal, manner));
-            }
-            if finished {
-                break;
-            }
-            let seconds = timeout.as_secs();
-            let refusal = Refusal::NoProgress { what: "body of the request", seconds };
-            let size = self.fill(deadline.at(), &refusal, manner)?;
-            deadline.progressed(size);
-        }
-        let Door { batch, broker, grant, .. } = self;
-        Ok(take(route, &gathered, manner, batch, broker, &mut share, grant))
-    }
-
     /// Sends what is ready and waits for more of a head.
     fn await_head(&mut self, head_begun: &mut Instant) -> Result<(), End> {
         self.flush()?;
@@ -345,32 +262,56 @@ impl<'a> Door<'a> {
     }
 
     /// Does what a request asks, and writes its answer.
-    fn act(&mut self, route: Route, manner: Manner<'_>) -> Result<(), End> {
+    fn act(&mut self, route: &Route, manner: Manner<'_>) -> Result<(), End> {
         match route {
-            Route::Refuse(refusal) => self.decline(&refusal, None, manner),
-            Route::Ready => match self.broker.push.topics.check_ready() {
-                Ok(()) => self.answers.content(200, Type::Text, ALIVE, manner),
-                Err(refusal) => self.decline(&refusal, None, manner),
-            },
-            Route::Page => {
-                let kind = Some((Type::Html, None));
-                let fields = &page::FIELDS;
-                let head = Head { status: 200, body: kind, extent: None, fields };
-                self.answers.whole(head, page::PAGE.as_bytes(), manner);
+            Route::Messages(query) => self.messages(query, manner)?,
+            Route::Events(query) => self.events(query, manner)?,
+            Route::List(pattern) => self.list_topics(pattern.as_ref(), manner)?,
+            Route::Subscribers { subscriber, topic } => {
+                self.subscribers(subscriber, topic, manner)?;
             }
+            Route::Page => self.answers.whole(page::HEAD, page::PAGE.as_bytes(), manner),
             Route::Metrics => {
                 let text = metrics::text(self.broker, &self.grant);
-                self.answers.content(200, Type::Metrics, text.as_bytes(), manner);
+                self.answers.content(200, metrics::TYPE, text.as_bytes(), manner);
             }
-            Route::Alive => self.answers.content(200, Type::Text, ALIVE, manner),
-            Route::Options { allow, .. } => self.answers.options(&allow, manner),
-            Route::Messages(query) => self.messages(&query, manner)?,
-            Route::Events(query) => self.events(&query, manner)?,
-            Route::Topics(call) => self.topics(&call, manner)?,
-            Route::Subscribers(call) => self.subscribers(&call, manner)?,
-            // These are in the batch.
-            Route::Publish | Route::Lines { .. } => {}
+            Route::Alive => self.answers.content(200, TEXT, ALIVE, manner),
+            Route::Options { allow, .. } => self.answers.options(allow, manner),
+            _ => match (self.attempt(route, manner), route) {
+                (Err(refusal), _) => self.decline(&refusal, None, manner),
+                (Ok(()), Route::Delete(topic)) => {
+                    // Those who follow the topic are told after whoever deleted it.
+                    let sent = self.send();
+                    self.broker.push.announce(topic);
+                    sent?;
+                }
+                (Ok(()), _) => {}
+            },
         }
+        Ok(())
+    }
+
+    /// Does what may be refused, and writes its answer.
+    fn attempt(&mut self, route: &Route, manner: Manner<'_>) -> Result<(), Refusal> {
+        match route {
+            Route::Refuse(refusal) => return Err(refusal.clone()),
+            Route::Show(topic) => return self.show(topic, manner),
+            Route::Create(topic, change) => return self.create(topic, change, manner),
+            Route::Trim(topic, upto) => {
+                self.broker.change(topic, &TopicChange::Trim(*upto))?;
+                return self.show(topic, manner);
+            }
+            Route::Delete(topic) => self.delete(topic)?,
+            Route::Forget { subscriber, topic } => self.forget(subscriber, topic)?,
+            Route::Ready => {
+                self.broker.push.topics.check_ready()?;
+                self.answers.content(200, TEXT, ALIVE, manner);
+                return Ok(());
+            }
+            // Publishes are in the batch, and the rest cannot be refused.
+            _ => return Ok(()),
+        }
+        self.answers.head(Head { status: 204, ..Head::default() }, manner);
         Ok(())
     }
 
@@ -387,7 +328,7 @@ impl<'a> Door<'a> {
             let is_last = index + 1 == outcomes.len();
             let manner = if is_last { last } else { Manner::PLAIN };
             self.answers.publish(&publish.topic, outcome, manner);
-            if self.answers.size() >= ANSWERS_SIZE {
+            if self.answers.bytes.len() >= ANSWERS_SIZE {
                 sent = sent.and_then(|()| self.send());
             }
         }
@@ -411,13 +352,13 @@ impl<'a> Door<'a> {
     /// large steps, minutes apart where the client is slow: so what counts is what its
     /// system has acknowledged.
     fn send(&mut self) -> Result<(), End> {
-        if self.answers.size() >= ANSWERS_SIZE {
+        if self.answers.bytes.len() >= ANSWERS_SIZE {
             // Others get the processor first: with hundreds of long answers, a publisher would wait
             // behind all of them.
             thread::yield_now();
         }
         let Door { connection, broker, answers, .. } = self;
-        let mut rest = answers.bytes();
+        let mut rest = answers.bytes.as_slice();
         let mut deadline = ProgressDeadline::new(broker.timeouts.answer);
         let mut queued = None;
         while !rest.is_empty() {
@@ -441,7 +382,7 @@ impl<'a> Door<'a> {
                 return Err(End);
             }
         }
-        answers.clear();
+        answers.bytes.clear();
         Ok(())
     }
 
@@ -453,6 +394,13 @@ impl<'a> Door<'a> {
         manner: Manner<'_>,
         mut write: impl FnMut(&mut Vec<u8>) -> Result<bool, End>,
     ) -> Result<(), End> {
+        if let Some((_, Some(_))) = head.body {
+            self.answers.head(head, manner);
+            while !manner.head_only && write(&mut self.answers.bytes)? {
+                self.send()?;
+            }
+            return Ok(());
+        }
         let mut piece = Vec::new();
         let mut has_more = write(&mut piece)?;
         if !has_more {
@@ -460,21 +408,43 @@ impl<'a> Door<'a> {
             return Ok(());
         }
         self.answers.head(head, manner);
-        if manner.head_only {
-            return Ok(());
-        }
-        loop {
-            if !piece.is_empty() {
-                self.answers.part(&piece, manner);
-                self.send()?;
-            }
-            if !has_more {
-                self.answers.part(&[], manner);
-                return Ok(());
-            }
+        while has_more && !manner.head_only {
+            self.answers.part(&piece, manner);
+            self.send()?;
             piece.clear();
             has_more = write(&mut piece)?;
+            if !has_more {
+                self.answers.part(&piece, manner);
+                self.answers.part(&[], manner);
+            }
         }
+        Ok(())
+    }
+
+    /// Answers with a list of items, each of which `write` adds.
+    fn list<T>(
+        &mut self,
+        mut items: impl Iterator<Item = T>,
+        manner: Manner<'_>,
+        write: impl Fn(&mut Array<'_>, T),
+    ) -> Result<(), End> {
+        let head = Head { status: 200, body: Some((JSON, None)), ..Head::default() };
+        let mut is_first = true;
+        self.body(head, manner, |piece| {
+            let list = match mem::take(&mut is_first) {
+                true => Array::begin(piece, Charset::Utf8),
+                false => Array::resume(piece, Charset::Utf8),
+            };
+            let mut list = list.of_lines();
+            while list.size() < ANSWERS_SIZE {
+                let Some(item) = items.next() else {
+                    list.end_line();
+                    return Ok(false);
+                };
+                write(&mut list, item);
+            }
+            Ok(true)
+        })
     }
 
     /// Answers with a refusal of anything but a publish that was tried, which is counted where it
@@ -511,33 +481,24 @@ fn take<'a>(
     grant: &Grant,
 ) -> Next<'a> {
     let size_max = broker.message_size_max;
-    let added = match &mut route {
+    let taken = match &mut route {
         Route::Publish => share.grow(DocumentSize::default().of(body)).and_then(|()| {
             let object = json::parse(body).map_err(Refusal::Json)?;
             publish::add(&object, "topic", batch, size_max, grant)
         }),
-        Route::Lines { topic, is_whole: true } => share
-            .grow(DocumentSize::default().of(body))
-            .and_then(|()| topics::read_whole(topic, body, batch, size_max)),
-        Route::Lines { topic, .. } => share
-            .grow(input_budget::lines_size(body))
-            .and_then(|()| topics::read_lines(topic, body, batch, size_max)),
-        // Nothing may be taken and dropped as if it had been stored.
-        Route::Topics(TopicsCall::Create(_, change)) if !body.is_empty() => {
-            match topics::read_bounds(body) {
-                Ok(bounds) => {
-                    *change = bounds;
-                    return Next::Request(route, manner);
-                }
-                Err(refusal) => Err(refusal),
-            }
+        Route::Lines { topic, is_whole } => {
+            let size = if *is_whole { DocumentSize::default().of(body) } else { lines_size(body) };
+            let room = share.grow(size);
+            room.and_then(|()| topics::read_lines(topic, *is_whole, body, batch, size_max))
         }
-        _ if !body.is_empty() => Err(Refusal::UnusedBody),
-        _ => return Next::Request(route, manner),
+        _ if body.is_empty() => Ok(()),
+        // Nothing may be taken and dropped as if it had been stored.
+        Route::Create(_, change) => topics::read_bounds(body).map(|bounds| *change = bounds),
+        _ => Err(Refusal::UnusedBody),
     };
-    match added {
-        Ok(()) if matches!(route, Route::Topics(_)) => Next::Request(route, manner),
-        Ok(()) => Next::Publish(manner),
+    match taken {
+        Ok(()) if matches!(route, Route::Publish | Route::Lines { .. }) => Next::Publish(manner),
+        Ok(()) => Next::Request(route, manner),
         Err(refusal) => Next::Request(Route::Refuse(refusal), manner),
     }
 }

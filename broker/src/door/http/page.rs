@@ -3,6 +3,8 @@
 //! It is built from the files in `page/` and served as one file. So it needs no other server and no
 //! network, and a strict policy can name its one script and its one style sheet by their digests.
 
+use super::answer::{HTML, Head};
+
 #[cfg(test)]
 mod tests;
 
@@ -33,10 +35,15 @@ const POLICY: &str = "default-src 'none'; \
     img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
-/// The fields of the page's head.
-pub(super) const FIELDS: [(&str, &str); 4] = [
-    ("Content-Security-Policy", POLICY),
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "no-referrer"),
-    ("Cache-Control", "no-cache"),
-];
+/// The page's head.
+pub(super) const HEAD: Head<'static> = Head {
+    status: 200,
+    body: Some((HTML, None)),
+    extent: None,
+    fields: &[
+        ("Content-Security-Policy", POLICY),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Referrer-Policy", "no-referrer"),
+        ("Cache-Control", "no-cache"),
+    ],
+};

@@ -1,72 +1,55 @@
 //! `/subscribers` and `/subscribers/NAME`: lasting subscriptions, as operators look after them.
+//!
+//! Each client sees those to topics that it may read, and may end those that it may change.
 
-use super::answer::Head;
-use super::route::SubscribersCall;
 use super::{Door, End, Manner};
 use crate::access::Right;
-use crate::push::Standing;
+use crate::push::{Key, Standing};
 use crate::refusal::Refusal;
 
+/// Whether this is what is wanted, if anything is.
+fn is(wanted: &Option<String>, name: &str) -> bool {
+    wanted.as_ref().is_none_or(|wanted| wanted == name)
+}
+
 impl Door<'_> {
-    /// Answers a request about lasting subscriptions: of the topics that the client may read, or
-    /// end subscriptions of.
+    /// Answers with where lasting subscriptions stand. Its reader may be slow: what is still to be
+    /// written is on the account of what is on its way.
     pub(super) fn subscribers(
         &mut self,
-        call: &SubscribersCall,
+        subscriber: &Option<String>,
+        topic: &Option<String>,
         manner: Manner<'_>,
     ) -> Result<(), End> {
-        let is = |wanted: &Option<String>, name: &str| wanted.as_ref().is_none_or(|it| it == name);
-        let (push, grant) = (&self.broker.push, &self.grant);
-        let done = match call {
-            SubscribersCall::List { subscriber, topic } => {
-                let standings = push.standings(|key| {
-                    is(subscriber, &key.name)
-                        && is(topic, &key.topic)
-                        && grant.allows(Right::Read, &key.topic)
-                });
-                return self.list_subscribers(standings, manner);
-            }
-            SubscribersCall::End { subscriber, topic } => {
-                let mut keys = push.lasting.of(subscriber);
-                keys.retain(|key| is(topic, &key.topic) && grant.allows(Right::Admin, &key.topic));
-                push.end_lasting(&keys, None, None).and_then(|ended| match ended {
-                    0 => Err(Refusal::NoSubscriber(subscriber.clone())),
-                    _ => {
-                        self.answers.head(Head { status: 204, ..Head::default() }, manner);
-                        Ok(())
-                    }
-                })
-            }
+        let is_wanted = |key: &Key| {
+            let is_named = is(subscriber, &key.name) && is(topic, &key.topic);
+            is_named && self.grant.allows(Right::Read, &key.topic)
         };
-        if let Err(refusal) = done {
-            self.decline(&refusal, None, manner);
-        }
-        Ok(())
-    }
-
-    /// Its reader may be slow: what is still to be written is on the account of what is on its way.
-    fn list_subscribers(
-        &mut self,
-        standings: Vec<Standing>,
-        manner: Manner<'_>,
-    ) -> Result<(), End> {
+        let standings = self.broker.push.standings(is_wanted);
         let mut share = self.broker.input_budget.share();
         if let Err(refusal) = share.grow(size_of_val(&*standings)) {
             self.decline(&refusal, None, manner);
             return Ok(());
         }
-        let mut standings = standings.into_iter();
-        self.list(manner, |list| {
-            let Some(Standing { key, cursor, is_connected, seen, lag }) = standings.next() else {
-                return false;
-            };
+        self.list(standings.into_iter(), manner, |list, standing| {
+            let Standing { key, cursor, is_connected, seen, lag } = standing;
             list.object(|object| {
                 object.field("subscriber", &*key.name).field("topic", &*key.topic);
                 object.field("next", cursor.next).field("stream", cursor.stream);
                 object.field("lag", lag).field("connected", is_connected);
                 object.field("last_seen", seen);
             });
-            true
         })
+    }
+
+    /// Ends lasting subscriptions of a subscriber.
+    pub(super) fn forget(&self, subscriber: &str, topic: &Option<String>) -> Result<(), Refusal> {
+        let push = &self.broker.push;
+        let mut keys = push.lasting.of(subscriber);
+        keys.retain(|key| is(topic, &key.topic) && self.grant.allows(Right::Admin, &key.topic));
+        match push.end_lasting(&keys, None, None)? {
+            0 => Err(Refusal::NoSubscriber(subscriber.to_owned())),
+            _ => Ok(()),
+        }
     }
 }

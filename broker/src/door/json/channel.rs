@@ -5,7 +5,7 @@
 
 use super::Json;
 use crate::door::commands::Commands;
-use crate::door::fields::topic;
+use crate::door::fields::Fields;
 use crate::push::format::Format;
 use crate::refusal::Refusal;
 use common::json::{Object, Value};
@@ -19,7 +19,7 @@ impl Commands<'_, Json> {
     ) -> Result<(), Refusal> {
         match command {
             "subscribe" => {
-                let channel = topic(arguments, "channel")?;
+                let channel = arguments.topic("channel")?;
                 let done = self.subscribe_to_channel(channel);
                 if done.is_err() {
                     self.broker.log.note("subscribed", channel, &done);
@@ -27,7 +27,7 @@ impl Commands<'_, Json> {
                 done
             }
             "unsubscribe" => {
-                let channel = topic(arguments, "channel")?;
+                let channel = arguments.topic("channel")?;
                 self.subscriber.unsubscribe(channel);
                 let count = self.broker.push.listeners.sessions(channel);
                 confirm(&mut self.answers, "UNSUBSCRIBE", channel, count);

@@ -1,9 +1,10 @@
 //! Commands of the dialect `topic` for the index, and for finding a ring of brokers.
 
 use super::Json;
-use super::topic::{stream, success};
+use super::topic::success;
 use crate::door::commands::Commands;
-use crate::door::fields::{field, number, pattern, required_text, text, topic};
+use crate::door::fields::{Field, Fields, value};
+use crate::door::pages;
 use crate::home::index::Address;
 use crate::refusal::Refusal;
 use crate::store::entry;
@@ -16,9 +17,6 @@ use std::time::Duration;
 const PATH_TIME_MAX: Duration = Duration::from_secs(4);
 const PATH_STEP: Duration = Duration::from_millis(500);
 
-/// How many peers are looked at under one lock.
-const LISTED_AT_ONCE: usize = 64;
-
 /// Peers that one connection may register for as long as it lasts: a peer registers itself.
 const PRESENCES_MAX: usize = 16;
 
@@ -29,53 +27,54 @@ impl Commands<'_, Json> {
         command: &str,
         arguments: &Value<'_>,
     ) -> Result<(), Refusal> {
-        let broker = self.broker;
-        let index = &broker.index;
-        let text = match command {
+        match command {
             "register_peer" => return self.register(arguments),
-            "unregister_peer" => {
-                let address = address(arguments)?;
-                let done = index.unregister(&address, self.key(&address, arguments)?);
-                broker.log.note("unregistered", &address.to_string(), &done);
-                done?;
-                self.protocol.presences.remove(&address);
-                format!("Peer {address} unregistered")
-            }
-            "told_topics" => {
-                let address = address(arguments)?;
-                index.told(&address, self.key(&address, arguments)?)?;
-                "Topics known".to_owned()
-            }
-            "add_topic" => {
-                let (topic, address) = (topic(arguments, "topic")?, address(arguments)?);
-                let key = self.key(&address, arguments)?;
-                let done = index.add(topic, address.clone(), stream(arguments)?, key);
-                if !matches!(done, Ok(false)) {
-                    let done = done.clone().map(drop);
-                    broker.log.note_at("added", topic, &address.to_string(), &done);
-                }
-                done?;
-                format!("Topic '{topic}' added")
-            }
-            "delete_topic" => {
-                let (topic, address) = (topic(arguments, "topic")?, address(arguments)?);
-                let done = index.remove(topic, &address, self.key(&address, arguments)?);
-                broker.log.note_at("removed", topic, &address.to_string(), &done);
-                done?;
-                format!("Topic '{topic}' deleted")
-            }
             "query_topic" => return self.query(arguments),
             "query_topics" => {
-                let pattern = pattern(arguments)?;
-                let pattern = pattern.ok_or_else(|| Refusal::field("pattern", "is missing"))?;
-                self.query_all(&pattern);
+                let missing = || Refusal::field("pattern", "is missing");
+                self.query_all(&arguments.pattern()?.ok_or_else(missing)?);
                 return Ok(());
             }
             "list_peers" => {
                 self.list_peers();
                 return Ok(());
             }
+            "unregister_peer" | "told_topics" | "add_topic" | "delete_topic" => {}
             _ => return Err(Refusal::UnknownCommand),
+        }
+        let (log, index) = (&self.broker.log, &self.broker.index);
+        let topic = match command {
+            "add_topic" | "delete_topic" => arguments.topic("topic")?,
+            _ => "",
+        };
+        let address = address(arguments)?;
+        let (peer, key) = (address.to_string(), self.key(&address, arguments)?);
+        let text = match command {
+            "unregister_peer" => {
+                let done = index.unregister(&address, key);
+                log.note("unregistered", &peer, &done);
+                done?;
+                self.protocol.presences.remove(&address);
+                format!("Peer {peer} unregistered")
+            }
+            "told_topics" => {
+                index.told(&address, key)?;
+                "Topics known".to_owned()
+            }
+            "add_topic" => {
+                let done = index.add(topic, address, arguments.stream()?, key);
+                if !matches!(done, Ok(false)) {
+                    log.note_at("added", topic, &peer, &done.clone().map(drop));
+                }
+                done?;
+                format!("Topic '{topic}' added")
+            }
+            _ => {
+                let done = index.remove(topic, &address, key);
+                log.note_at("removed", topic, &peer, &done);
+                done?;
+                format!("Topic '{topic}' deleted")
+            }
         };
         let peers = arguments.get("key").map(|_| index.count() as u64);
         success(&mut self.answers, &text, |answer| {
@@ -88,7 +87,7 @@ impl Commands<'_, Json> {
     /// Registers a peer, with `"present":true` for as long as this connection lasts.
     fn register(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
         let address = address(arguments)?;
-        let is_present = field(arguments, "present")?.and_then(Value::as_bool) == Some(true);
+        let is_present = value(arguments, "present")?.and_then(Value::as_bool) == Some(true);
         let done = match is_present {
             true => self.register_present(&address, arguments).map(Some),
             false => self.broker.index.register(address.clone(), self.client()).map(|()| None),
@@ -114,9 +113,9 @@ impl Commands<'_, Json> {
             return Err(Refusal::Home { status: 507, text });
         }
         let key = self.key(address, arguments)?;
-        let peers = number(arguments, "peers")?.and_then(|peers| usize::try_from(peers).ok());
+        let peers = arguments.number("peers")?.and_then(|peers| usize::try_from(peers).ok());
         let peers = peers.unwrap_or(0).min(PEERS_MAX);
-        let names = number(arguments, "topics")? != Some(0);
+        let names = arguments.number("topics")? != Some(0);
         let presence = self.broker.index.attend(address.clone(), key, peers, names)?;
         let key = presence.key.clone();
         self.protocol.presences.insert(address.clone(), presence);
@@ -130,13 +129,13 @@ impl Commands<'_, Json> {
         arguments: &'v Value<'_>,
     ) -> Result<Option<&'v str>, Refusal> {
         let own = self.protocol.presences.get(address).map(|presence| presence.key.as_str());
-        Ok(own.or(text(arguments, "key")?))
+        Ok(own.or(arguments.text("key")?))
     }
 
     fn query(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
-        let topic = topic(arguments, "topic")?;
-        let asks = field(arguments, "host")?.map(|_| address(arguments)).transpose()?;
-        let key = text(arguments, "key")?;
+        let topic = arguments.topic("topic")?;
+        let asks = value(arguments, "host")?.map(|_| address(arguments)).transpose()?;
+        let key = arguments.text("key")?;
         let index = &self.broker.index;
         let home = index.home(topic, asks.as_ref().map(|address| (address, key)))?;
         let peers = key.map(|_| index.count() as u64);
@@ -150,45 +149,35 @@ impl Commands<'_, Json> {
     /// The homes of all topics that match.
     fn query_all(&mut self, pattern: &Pattern) {
         let index = &self.broker.index;
-        let mut behind = String::new();
-        self.answer_with_list("Topics found", "topics", |list| {
-            let topics = index.list(&behind, LISTED_AT_ONCE);
-            for (topic, home) in topics.iter().filter(|(topic, _)| pattern.matches(topic)) {
-                list.object(|answer| {
-                    answer.field("topic", topic);
-                    write_address(answer, home);
-                });
-            }
-            let last = topics.into_iter().nth(LISTED_AT_ONCE - 1);
-            last.map(|(last, _)| behind = last).is_some()
+        let list =
+            |behind: Option<&String>, count| index.list(behind.map_or("", String::as_str), count);
+        let topics = pages(list, |(topic, _)| topic.clone());
+        let topics = topics.filter(|(topic, _)| pattern.matches(topic));
+        self.answer_with_list("Topics found", "topics", topics, |list, (topic, home)| {
+            list.object(|answer| write_address(answer.field("topic", topic), &home));
         });
     }
 
     fn list_peers(&mut self) {
         let index = &self.broker.index;
-        let mut behind = None;
-        self.answer_with_list(&format!("Peers: {}", index.here()), "peers", |list| {
-            let peers = index.peers(behind.as_ref(), LISTED_AT_ONCE);
-            for peer in &peers {
-                list.object(|answer| write_address(answer, peer));
-            }
-            behind = peers.into_iter().nth(LISTED_AT_ONCE - 1);
-            behind.is_some()
+        let peers = pages(|behind, count| index.peers(behind, count), Address::clone);
+        self.answer_with_list(&format!("Peers: {}", index.here()), "peers", peers, |list, peer| {
+            list.object(|answer| write_address(answer, &peer));
         });
     }
 
     /// Says whether one of the brokers in `seen` is this one, or its upstream, and so on.
     pub(super) fn path(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
-        let seen = field(arguments, "seen")?.and_then(Value::as_array).unwrap_or_default();
+        let seen = value(arguments, "seen")?.and_then(Value::as_array).unwrap_or_default();
         let mut seen: Vec<String> =
             seen.iter().filter_map(|id| Some(id.as_str()?.to_owned())).collect();
-        self.protocol.is_broker |= field(arguments, "broker")?.is_some();
+        self.protocol.is_broker |= value(arguments, "broker")?.is_some();
         if seen.contains(&self.broker.id) {
             return Err(Refusal::Ring);
         }
         let asks = !seen.is_empty();
         seen.push(self.broker.id.clone());
-        let time = number(arguments, "milliseconds")?.map_or(PATH_TIME_MAX, Duration::from_millis);
+        let time = arguments.number("milliseconds")?.map_or(PATH_TIME_MAX, Duration::from_millis);
         let time = time.min(PATH_TIME_MAX).saturating_sub(PATH_STEP);
         if asks {
             self.broker.homes.check_path(&seen, time)?;
@@ -199,13 +188,10 @@ impl Commands<'_, Json> {
 }
 
 fn address(arguments: &Value<'_>) -> Result<Address, Refusal> {
-    let host = required_text(arguments, "host")?.to_owned();
+    let host = arguments.required("host")?.to_owned();
     entry::check_peer("host", &host)?;
-    let port = match text(arguments, "port") {
-        Ok(Some(text)) => text.parse().ok(),
-        _ => number(arguments, "port")?.and_then(|port| u16::try_from(port).ok()),
-    };
-    match port {
+    let port = arguments.find("port")?.map(Field::either).transpose()?;
+    match port.and_then(|port| port.parse().ok()) {
         Some(port) if port > 0 => Ok(Address { host, port }),
         _ => Err(Refusal::field("port", "is not a port")),
     }

@@ -9,7 +9,8 @@ mod pattern;
 mod topic;
 
 use super::commands::{Commands, Next, Protocol};
-use super::{fields, publish};
+use super::fields::Fields;
+use super::publish;
 use crate::access::Right;
 use crate::activity::Activity;
 use crate::broker::Broker;
@@ -200,7 +201,7 @@ impl Commands<'_, Json> {
                 break;
             }
         }
-        let command = fields::required_text(object, "command").unwrap_or_default();
+        let command = object.required("command").unwrap_or_default();
         if let Err(refusal) = self.carry_out(command, arguments) {
             self.refuse(&refusal);
         }
@@ -217,7 +218,7 @@ impl Commands<'_, Json> {
             _ => Right::Admin,
         };
         let grant = self.grant()?;
-        match fields::text(arguments, dialect.key())? {
+        match arguments.text(dialect.key())? {
             Some(topic) => grant.check(right, topic),
             None if right == Right::Read => grant.check_any(right),
             None => grant.check_all(right),
@@ -237,7 +238,7 @@ impl Commands<'_, Json> {
         self.append();
         let command = command.to_ascii_lowercase();
         if command == "auth" || !self.authentication.is_done() {
-            let token = fields::text(arguments, "token").ok().flatten();
+            let token = arguments.text("token").ok().flatten();
             self.authenticate(token.filter(|_| command == "auth"))?;
             dialect.write_authenticated(&mut self.answers);
             return Ok(());

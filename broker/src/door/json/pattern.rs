@@ -4,18 +4,14 @@
 use super::Json;
 use super::topic::success;
 use crate::access::Right;
-use crate::door::chosen;
 use crate::door::commands::Commands;
-use crate::door::fields::{begin, field, text};
-use crate::door::summary;
+use crate::door::fields::{Fields, value};
+use crate::door::{chosen, summary};
 use crate::push::format::Format;
 use crate::refusal::Refusal;
 use crate::store::stream::Begin;
 use common::json::Value;
 use common::pattern::Pattern;
-
-/// How many topics are looked at under one lock.
-const LISTED_AT_ONCE: usize = 128;
 
 impl Commands<'_, Json> {
     /// Answers with the number of topics that match now; each of them says for itself where it
@@ -25,8 +21,8 @@ impl Commands<'_, Json> {
         pattern: Pattern,
         arguments: &Value<'_>,
     ) -> Result<(), Refusal> {
-        let begin = begin(arguments)?.unwrap_or(Begin::Now);
-        let name = text(arguments, "subscriber")?;
+        let begin = arguments.begin()?.unwrap_or(Begin::Now);
+        let name = arguments.text("subscriber")?;
         self.subscriber.check_patterns(1)?;
         let grant = self.grant()?.clone();
         let interest = chosen::interest(self.broker, pattern, &grant, Format::Topic, name)?;
@@ -38,7 +34,7 @@ impl Commands<'_, Json> {
                 place.cursor = self.subscriber.lasting(name, &place.topic, place.cursor)?;
             }
         }
-        let pattern = text(arguments, "pattern")?;
+        let pattern = arguments.text("pattern")?;
         let message = format!("Subscribed to pattern '{}'", pattern.unwrap_or_default());
         success(&mut self.answers, &message, |answer| {
             answer.field("topics", places.len()).optional("pattern", pattern);
@@ -55,7 +51,7 @@ impl Commands<'_, Json> {
     ) -> Result<(), Refusal> {
         let is_left = self.subscriber.leave(pattern);
         let mut has_ended = false;
-        if let Some(name) = text(arguments, "subscriber")? {
+        if let Some(name) = arguments.text("subscriber")? {
             let grant = self.grant()?;
             for key in self.broker.push.lasting.of(name) {
                 if pattern.matches(&key.topic) && grant.allows(Right::Read, &key.topic) {
@@ -77,32 +73,18 @@ impl Commands<'_, Json> {
         pattern: Option<&Pattern>,
         arguments: &Value<'_>,
     ) -> Result<(), Refusal> {
-        if let (Some(pattern), Some(Value::Bool(true))) = (pattern, field(arguments, "names")?) {
+        let (text, grant) = ("Topics listed", self.grant()?.clone());
+        if let (Some(pattern), Some(Value::Bool(true))) = (pattern, value(arguments, "names")?) {
             let names = self.broker.homes.names(pattern)?;
-            let grant = self.grant()?.clone();
-            let mut names = names.iter().filter(|name| grant.allows(Right::Read, name));
-            self.answer_with_list("Topics listed", "topics", |list| {
-                let mut more = false;
-                for name in names.by_ref().take(LISTED_AT_ONCE) {
-                    list.element(name.as_str());
-                    more = true;
-                }
-                more
+            let names = names.iter().filter(|name| grant.allows(Right::Read, name));
+            self.answer_with_list(text, "topics", names, |list, name| {
+                list.element(name.as_str());
             });
             return Ok(());
         }
-        let (topics, grant) = (&self.broker.push.topics, self.grant()?.clone());
-        let is_chosen = |topic: &str| {
-            grant.allows(Right::Read, topic) && pattern.is_none_or(|it| it.matches(topic))
-        };
-        let mut behind = String::new();
-        self.answer_with_list("Topics listed", "topics", |list| {
-            let topics = topics.list(&behind, LISTED_AT_ONCE);
-            for (topic, it) in topics.iter().filter(|(topic, _)| is_chosen(topic)) {
-                list.object(|object| summary::write(object, topic, it, None));
-            }
-            let last = topics.into_iter().nth(LISTED_AT_ONCE - 1);
-            last.map(|(last, _)| behind = last).is_some()
+        let topics = summary::topics(self.broker, pattern, &grant);
+        self.answer_with_list(text, "topics", topics, |list, (topic, it)| {
+            list.object(|object| summary::write(object, &topic, &it, None));
         });
         Ok(())
     }

@@ -3,7 +3,7 @@
 use super::{Dialect, Json};
 use crate::access::Right;
 use crate::door::commands::Commands;
-use crate::door::fields::{begin, digest, field, number, pattern, required_text, text, topic};
+use crate::door::fields::{Fields, digest, value};
 use crate::door::publish::{write_fields_of_receipt, write_rest_of_receipt};
 use crate::door::{ANSWERS_SIZE, bounds};
 use crate::home::TopicChange;
@@ -11,9 +11,8 @@ use crate::push::format::Format;
 use crate::push::range::Range;
 use crate::refusal::Refusal;
 use crate::store::admission::Receipt;
-use crate::store::change::Upto;
 use crate::store::retention::BoundsChange;
-use crate::store::stream::{Begin, Cursor, Extent, StreamId};
+use crate::store::stream::{Begin, Cursor, Extent};
 use common::bytes;
 use common::json::{Array, Charset, Object, Value};
 use common::limits::PULL_SIZE;
@@ -26,7 +25,7 @@ impl Commands<'_, Json> {
         command: &str,
         arguments: &Value<'_>,
     ) -> Result<(), Refusal> {
-        match (command, pattern(arguments)?) {
+        match (command, arguments.pattern()?) {
             ("subscribe", Some(pattern)) => return self.subscribe_by_pattern(pattern, arguments),
             ("unsubscribe", Some(pattern)) => {
                 return self.unsubscribe_by_pattern(&pattern, arguments);
@@ -37,7 +36,7 @@ impl Commands<'_, Json> {
         match command {
             "subscribe" => {
                 // Looked at where it is subscribed to, so that the refusal says which one it is.
-                let topic = required_text(arguments, "topic")?;
+                let topic = arguments.required("topic")?;
                 if let Err(refusal) = self.subscribe(topic, arguments) {
                     self.broker.metrics.refused(refusal.status());
                     self.broker.log.note("subscribed", topic, &Err(refusal.clone()));
@@ -50,7 +49,7 @@ impl Commands<'_, Json> {
             "pull" => self.pull(arguments),
             "ack" => self.acknowledge(arguments),
             "create_topic" => {
-                let topic = topic(arguments, "topic")?;
+                let topic = arguments.topic("topic")?;
                 let change = bounds::change(arguments)?;
                 self.broker.change(topic, &TopicChange::Create)?;
                 if change != BoundsChange::default() {
@@ -64,14 +63,14 @@ impl Commands<'_, Json> {
             }
             "trim_topic" => self.trim(arguments),
             "set_bounds" => {
-                let topic = topic(arguments, "topic")?;
+                let topic = arguments.topic("topic")?;
                 self.broker.change(topic, &TopicChange::SetBounds(bounds::change(arguments)?))?;
                 success(&mut self.answers, &format!("Topic '{topic}' changed"), |_| {});
                 Ok(())
             }
             // With a host it is about a peer: the index's business.
             "delete_topic" if arguments.get("host").is_none() => {
-                let topic = topic(arguments, "topic")?;
+                let topic = arguments.topic("topic")?;
                 self.broker.change(topic, &TopicChange::Delete)?;
                 success(&mut self.answers, &format!("Topic '{topic}' deleted"), |_| {});
                 // Those who follow the topic are told after whoever deleted it.
@@ -86,15 +85,15 @@ impl Commands<'_, Json> {
 
     fn subscribe(&mut self, topic: &str, arguments: &Value<'_>) -> Result<(), Refusal> {
         self.grant()?.check(Right::Read, topic)?;
-        let from = begin(arguments)?;
-        let stream = stream(arguments)?;
-        let name = text(arguments, "subscriber")?;
+        let from = arguments.begin()?;
+        let stream = arguments.stream()?;
+        let name = arguments.text("subscriber")?;
         self.broker.prepare_for(&self.subscriber, topic)?;
         let digest = DigestField::of(arguments)?;
         // Another broker lets go what this one has let go.
-        let tells_first = field(arguments, "first")?.is_some();
+        let tells_first = value(arguments, "first")?.is_some();
         // And has no room for more than the newest part of a topic.
-        let room = number(arguments, "room")?;
+        let room = arguments.number("room")?;
         let push = &self.broker.push;
         let topics = &push.topics;
         let known = self.subscriber.cursor(topic);
@@ -133,8 +132,8 @@ impl Commands<'_, Json> {
     }
 
     fn unsubscribe(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
-        let topic = topic(arguments, "topic")?;
-        let lasting = match text(arguments, "subscriber")? {
+        let topic = arguments.topic("topic")?;
+        let lasting = match arguments.text("subscriber")? {
             Some(name) => self.end_lasting(name, topic)?,
             None => self.grant()?.check(Right::Read, topic).map(|()| false)?,
         };
@@ -147,13 +146,13 @@ impl Commands<'_, Json> {
     }
 
     fn pull(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
-        let topic = topic(arguments, "topic")?;
+        let topic = arguments.topic("topic")?;
         self.broker.prepare(topic)?;
         let end = self.broker.push.topics.find(topic)?;
-        let from = begin(arguments)?;
+        let from = arguments.begin()?;
         let push = &self.broker.push;
-        let (digest, stream) = (DigestField::of(arguments)?, stream(arguments)?);
-        let limit = number(arguments, "limit")?.unwrap_or(u64::MAX);
+        let (digest, stream) = (DigestField::of(arguments)?, arguments.stream()?);
+        let limit = arguments.number("limit")?.unwrap_or(u64::MAX);
         let begin = match (from, digest) {
             (Some(Begin::Offset(from)), DigestField::Checked(digest)) => {
                 push.resume(topic, from, digest, stream)?
@@ -164,7 +163,7 @@ impl Commands<'_, Json> {
         };
         let last = end.next.min(begin.next.saturating_add(limit));
         // Another broker takes whole entries, in pieces of a size that it says.
-        let size = number(arguments, "entries")?;
+        let size = arguments.number("entries")?;
         let (key, format) = match size {
             Some(_) => ("entries", Format::Entry),
             None => ("messages", Format::Element),
@@ -200,16 +199,17 @@ impl Commands<'_, Json> {
         Ok(())
     }
 
-    /// Answers with a list to which `write` appends piece by piece, for as long as it says that
-    /// there is more.
-    pub(super) fn answer_with_list(
+    /// Answers with a list of items, each of which `write` adds.
+    pub(super) fn answer_with_list<T>(
         &mut self,
         text: &str,
         key: &'static str,
-        mut write: impl FnMut(&mut Array<'_>) -> bool,
+        items: impl Iterator<Item = T>,
+        write: impl Fn(&mut Array<'_>, T),
     ) {
         success_begin(&mut self.answers, text).raw(key, b"[");
-        while write(&mut Array::resume(&mut self.answers, Charset::Ascii)) {
+        for item in items {
+            write(&mut Array::resume(&mut self.answers, Charset::Ascii), item);
             if self.answers.len() >= ANSWERS_SIZE
                 && !self.subscriber.answer_in_part(&mut self.answers)
             {
@@ -221,14 +221,8 @@ impl Commands<'_, Json> {
     }
 
     fn trim(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
-        let topic = topic(arguments, "topic")?;
-        let upto = match (number(arguments, "before")?, number(arguments, "before_time")?) {
-            (Some(before), None) => Upto::Offset(before),
-            (None, Some(time)) => Upto::Time(time),
-            (None, None) => return Err(Refusal::field("before", "is missing")),
-            _ => return Err(Refusal::field("before_time", "excludes 'before'")),
-        };
-        self.broker.change(topic, &TopicChange::Trim(upto))?;
+        let topic = arguments.topic("topic")?;
+        self.broker.change(topic, &TopicChange::Trim(arguments.upto()?))?;
         let Extent { first, end } = self.broker.push.topics.extent(topic);
         success(&mut self.answers, &format!("Topic '{topic}' trimmed"), |answer| {
             answer.field("first", first).field("next", end.next);
@@ -237,12 +231,12 @@ impl Commands<'_, Json> {
     }
 
     fn acknowledge(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
-        let topic = topic(arguments, "topic")?;
-        let name = required_text(arguments, "subscriber")?;
+        let topic = arguments.topic("topic")?;
+        let name = arguments.required("subscriber")?;
         let offset =
-            number(arguments, "offset")?.ok_or_else(|| Refusal::field("offset", "is missing"))?;
+            arguments.number("offset")?.ok_or_else(|| Refusal::field("offset", "is missing"))?;
         let end = self.broker.push.topics.end(topic);
-        if stream(arguments)?.is_some_and(|stream| stream != end.stream) {
+        if arguments.stream()?.is_some_and(|stream| stream != end.stream) {
             return Err(Refusal::OtherStream);
         }
         if offset >= end.next {
@@ -269,7 +263,7 @@ enum DigestField {
 
 impl DigestField {
     fn of(arguments: &Value<'_>) -> Result<DigestField, Refusal> {
-        match field(arguments, "digest")? {
+        match value(arguments, "digest")? {
             None | Some(Value::Bool(false)) => Ok(DigestField::None),
             Some(Value::Bool(true)) => Ok(DigestField::Asked),
             Some(value) => digest(value.as_str().unwrap_or_default()).map(DigestField::Checked),
@@ -280,14 +274,6 @@ impl DigestField {
 /// Writes a digest that is known.
 fn write_digest(answer: &mut Object<'_>, digest: Result<Option<u32>, Refusal>) {
     answer.optional("digest", digest.ok().flatten().map(|digest| format!("{digest:08x}")));
-}
-
-/// The stream that a command means, if it says so.
-pub(super) fn stream(arguments: &Value<'_>) -> Result<Option<StreamId>, Refusal> {
-    let parse = |text: &str| {
-        text.parse().map_err(|_| Refusal::field("stream", "is not 16 hexadecimal digits"))
-    };
-    text(arguments, "stream")?.map(parse).transpose()
 }
 
 /// Writes what became of publishes. Those that follow one another differ in their offsets only, so
