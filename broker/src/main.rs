@@ -6,5 +6,5 @@ use broker::{Error, PROGRAM, Task};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    PROGRAM.main_with(Task::from, broker::run, Error::status)
+    PROGRAM.main(Task::from, broker::run, Error::status)
 }

@@ -55,36 +55,31 @@ pub fn moment(text: &str, now: u64) -> Result<u64, &'static str> {
 
 /// `1994-11-06T08:49:37.5+01:00`; `T` may be a space, and the offset `Z`.
 fn rfc_3339(text: &str) -> Option<u64> {
-    let number = |from: usize, to: usize| whole_number::<i64>(text.get(from..to)?).ok();
-    let is_at = |place: usize, marks: &str| {
-        text.get(place..place + 1).is_some_and(|mark| marks.contains(mark))
+    let number = |digits: &str| whole_number::<i64>(digits).ok();
+    let (local, zone) = match text.strip_suffix(['Z', 'z']) {
+        Some(local) => (local, 0),
+        None => {
+            let (local, zone) = text.split_at_checked(text.len().checked_sub("+00:00".len())?)?;
+            let (hours, minutes) = zone.get(1..)?.split_once(':').filter(|it| it.0.len() == 2)?;
+            let minutes = number(hours)? * 60 + number(minutes)?;
+            match zone.as_bytes().first()? {
+                b'+' => (local, minutes),
+                b'-' => (local, -minutes),
+                _ => return None,
+            }
+        }
     };
-    let has_form = is_at(4, "-") && is_at(7, "-") && is_at(10, "Tt ") && is_at(13, ":");
-    if !has_form || !is_at(16, ":") {
+    let (whole, fraction) = local.split_once('.').unwrap_or((local, "0"));
+    if fraction.is_empty() || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
-    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
-    let rest = text.get(19..)?;
-    let zone_start = rest.find(['Z', 'z', '+', '-'])?;
-    let (fraction, zone) = rest.split_at(zone_start);
-    let fraction = match fraction.strip_prefix('.') {
-        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.is_empty() => {
-            whole_number::<i64>(format!("{digits:0<3}").get(..3)?).ok()?
-        }
-        None if fraction.is_empty() => 0,
-        _ => return None,
-    };
-    let zone = match (zone, zone.split_at_checked(1)) {
-        ("Z" | "z", _) => 0,
-        (_, Some((sign, zone))) => {
-            let (hours, minutes) = zone.split_once(':').filter(|_| zone.len() == 5)?;
-            let (hours, minutes) = (whole_number::<i64>(hours), whole_number::<i64>(minutes));
-            let minutes = hours.ok()? * 60 + minutes.ok()?;
-            if sign == "-" { -minutes } else { minutes }
-        }
-        _ => return None,
-    };
+    let fraction = number(format!("{fraction:0<3}").get(..3)?)?;
+    let fields: Option<Vec<i64>> = whole.split(['-', 'T', 't', ' ', ':']).map(number).collect();
+    let Some(&[year, month, day, hour, minute, second]) = fields.as_deref() else { return None };
+    let form = format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}");
+    if form != whole.replace(['T', 't'], " ") {
+        return None;
+    }
     let in_range = (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24;
     if !in_range || minute > 59 || second > 60 {
         return None;

@@ -70,20 +70,11 @@ pub struct Error(String);
 
 impl Program {
     /// Runs the program on the arguments of this process and gives its exit status: 0 when it is
-    /// done, 1 when `run` failed, 2 when the command line is wrong.
+    /// done, 2 when the command line is wrong, and what `status` says of the error when `run` failed.
     ///
     /// `configure` reads the arguments and refuses wrong ones; `run` does the work. What either
     /// refuses is printed on standard error in one line, each cause after its effect.
     pub fn main<C, E: error::Error>(
-        &self,
-        configure: impl FnOnce(&Arguments) -> Result<C, Error>,
-        run: impl FnOnce(C) -> Result<(), E>,
-    ) -> ExitCode {
-        self.main_with(configure, run, |_| 1)
-    }
-
-    /// The same, where `status` gives the exit status for what `run` failed with.
-    pub fn main_with<C, E: error::Error>(
         &self,
         configure: impl FnOnce(&Arguments) -> Result<C, Error>,
         run: impl FnOnce(C) -> Result<(), E>,

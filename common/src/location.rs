@@ -86,24 +86,22 @@ fn address_of_flag(value: &str) -> Option<String> {
 
 fn address_of_environment(host: Option<&str>, port: Option<&str>) -> Result<String, Error> {
     let wrong = |text: String| Err(Error::combination(text));
-    let port: Option<u16> = match port.map(|port| whole_number(port.trim())) {
-        Some(Ok(port)) => Some(port),
+    let own = match port.map(|port| whole_number::<u16>(port.trim())) {
         Some(Err(_)) => {
             let port = port.unwrap_or_default();
             return wrong(format!("PEER_BROKER_PORT is {port:?}, not a port"));
         }
+        Some(Ok(port)) => Some(port),
         None => None,
     };
     let given = host.unwrap_or("127.0.0.1").trim();
     let is_bare_ipv6 = given.parse::<Ipv6Addr>().is_ok();
     let host = if is_bare_ipv6 { format!("[{given}]") } else { given.to_owned() };
-    match (host_and_port(&host), port) {
-        (Some((host, None)), _) => Ok(format!("{host}:{}", port.unwrap_or(PORT))),
-        (Some((host, Some(port))), None) => Ok(format!("{host}:{port}")),
-        (Some((host, Some(own))), Some(port)) if own == port => Ok(format!("{host}:{port}")),
-        (Some((_, Some(_))), Some(port)) => {
-            wrong(format!("PEER_BROKER_HOST is {given:?}, but PEER_BROKER_PORT is {port}"))
+    match (host_and_port(&host), own) {
+        (Some((_, Some(port))), Some(own)) if own != port => {
+            wrong(format!("PEER_BROKER_HOST is {given:?}, but PEER_BROKER_PORT is {own}"))
         }
+        (Some((host, port)), own) => Ok(format!("{host}:{}", port.or(own).unwrap_or(PORT))),
         (None, _) => wrong(format!("PEER_BROKER_HOST is {given:?}, not a host")),
     }
 }
@@ -116,12 +114,9 @@ fn host_and_port(value: &str) -> Option<(&str, Option<u16>)> {
 
 /// A token goes into a header line and into a line of text.
 fn check_token(token: &str) -> Result<String, Error> {
-    if token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        Ok(token.to_owned())
-    } else {
-        // The token itself is not shown: this line may end up in a log.
-        Err(Error::combination("the token holds a byte that is not printable ASCII"))
-    }
+    // The token itself is not shown: this line may end up in a log.
+    let wrong = || Error::combination("the token holds a byte that is not printable ASCII");
+    token.bytes().all(|byte| byte.is_ascii_graphic()).then(|| token.to_owned()).ok_or_else(wrong)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use crate::bytes;
 use crate::json::{Charset, Json};
 use crate::random::random;
+use crate::units::whole_number;
 use std::fmt;
 use std::str::FromStr;
 
@@ -11,7 +12,7 @@ use std::str::FromStr;
 ///
 /// A topic that was deleted and created again has another; so has one of a broker that keeps
 /// nothing on disk and was restarted.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StreamId(u64);
 
 impl StreamId {
@@ -34,39 +35,24 @@ impl Json for StreamId {
     }
 }
 
-impl fmt::Debug for StreamId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
 impl fmt::Display for StreamId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
     }
 }
 
-/// Text is not a stream id, or not a place.
+/// A text is not a stream id, or not a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotOne;
-
-impl fmt::Display for NotOne {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("expected an offset, '@' and 16 hexadecimal digits")
-    }
-}
-
-impl std::error::Error for NotOne {}
 
 impl FromStr for StreamId {
     type Err = NotOne;
 
     fn from_str(text: &str) -> Result<StreamId, NotOne> {
-        let hexadecimal = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if !hexadecimal {
-            return Err(NotOne);
+        match u64::from_str_radix(text, 16) {
+            Ok(bits) if text.len() == 16 && !text.starts_with('+') => Ok(StreamId(bits)),
+            _ => Err(NotOne),
         }
-        u64::from_str_radix(text, 16).map(StreamId).map_err(|_| NotOne)
     }
 }
 
@@ -77,9 +63,8 @@ impl FromStr for StreamId {
 /// use common::stream::Cursor;
 ///
 /// let kept = "17@00c0ffee00c0ffee";
-/// let cursor: Cursor = kept.parse()?;
+/// let cursor: Cursor = kept.parse().unwrap();
 /// assert_eq!((cursor.next, cursor.to_string().as_str()), (17, kept));
-/// # Ok::<(), common::stream::NotOne>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
@@ -100,10 +85,7 @@ impl FromStr for Cursor {
 
     fn from_str(text: &str) -> Result<Cursor, NotOne> {
         let (next, stream) = text.split_once('@').ok_or(NotOne)?;
-        if !next.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(NotOne);
-        }
-        Ok(Cursor { next: next.parse().map_err(|_| NotOne)?, stream: stream.parse()? })
+        Ok(Cursor { next: whole_number(next).map_err(|_| NotOne)?, stream: stream.parse()? })
     }
 }
 

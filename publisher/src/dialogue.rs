@@ -3,9 +3,9 @@
 //! A person types the lines, or they come through a pipe. Lines that arrive together are sent
 //! together. A refused line is reported, and the next ones continue.
 
-use crate::blocks::Blocks;
 use crate::error::Error;
 use crate::feed::{Feed, Source};
+use crate::line_reader::LineReader;
 use common::client::{Broker, Publisher};
 use common::limits::BODY_SIZE_MAX;
 use std::io::{self, IsTerminal, Write};
@@ -25,36 +25,28 @@ pub(crate) fn converse(broker: Broker, id: &str) -> Result<(), Error> {
         ));
     }
     let mut feed = Feed::new(Publisher::named(broker, id), Source::Dialogue);
-    let mut blocks = Blocks::new(io::stdin().lock(), BODY_SIZE_MAX);
+    let mut lines = LineReader::new(io::stdin().lock(), BODY_SIZE_MAX);
     loop {
         if is_typed {
             show("> ");
         }
-        let Some(block) = blocks.next().map_err(Error::Input)? else {
+        let Some(line) = lines.next().map_err(Error::input)? else {
             if is_typed {
                 show("\n");
             }
             break;
         };
-        if block.follows_long_line {
-            feed.leave_out(0, "a line is longer than 8 MiB")?;
-        }
-        if is_typed && matches!(block.lines.trim_ascii(), b"quit" | b"exit") {
-            break;
-        }
-        if is_typed && block.lines.trim_ascii() == b"help" {
-            show(&format!("{FORM}, help or quit\n"));
-            continue;
-        }
         let before = feed.publisher.acknowledged();
-        for line in block.split() {
-            match parse(line) {
+        match (line.text.map(<[u8]>::trim_ascii), line.text) {
+            (Some(b"quit" | b"exit"), _) if is_typed => break,
+            (Some(b"help"), _) if is_typed => show(&format!("{FORM}, help or quit\n")),
+            (_, text) => match text.ok_or("a line is longer than 8 MiB").and_then(parse) {
                 Ok(Some((topic, message))) => feed.send(topic, message)?,
                 Ok(None) => {}
                 Err(reason) => feed.leave_out(0, reason)?,
-            }
+            },
         }
-        if block.is_last_for_now {
+        if line.is_last_for_now {
             feed.flush()?;
         }
         if is_typed && feed.publisher.acknowledged() > before {

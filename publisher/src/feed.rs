@@ -81,7 +81,8 @@ impl Feed {
         self.flush()?;
         match self.left_out {
             0 => Ok(()),
-            count => Err(Error::NotPublished(count)),
+            1 => Err(Error::Failed("1 line was not published".to_owned(), None)),
+            count => Err(Error::Failed(format!("{count} lines were not published"), None)),
         }
     }
 
@@ -91,7 +92,7 @@ impl Feed {
             Source::File => {
                 self.flush()?;
                 let published = self.publisher.acknowledged();
-                return Err(Error::Line { number, reason, published });
+                return Err(Error::line(number, reason, published));
             }
             Source::Input => say(format_args!("line {number} {reason}: it is left out")),
             Source::Dialogue => say(reason),

@@ -1,7 +1,7 @@
 //! A file that is published in several runs, and the proof of what earlier runs have published.
 
-use crate::blocks::Blocks;
 use crate::error::Error;
+use crate::line_reader::LineReader;
 use crate::lines::message;
 use common::client::{Broker, Event, Publisher, Start, Subscriber};
 use common::crc32::Crc32;
@@ -29,7 +29,9 @@ impl Resumable {
         let file = open(path)?;
         let metadata = file.metadata().map_err(|cause| Error::file(path, cause))?;
         if !metadata.is_file() {
-            return Err(Error::NotResumable(path.to_owned()));
+            let path = path.display();
+            let text = "is not a regular file: leave out the id to publish it once";
+            return Err(Error::Failed(format!("{path} {text}"), None));
         }
         Ok(Resumable { path: path.to_owned(), file, metadata })
     }
@@ -51,7 +53,7 @@ impl Resumable {
     ///
     /// # Errors
     ///
-    /// [`Error::NotTheBeginning`] where they are not, or where that cannot be shown.
+    /// Where they are not, or where that cannot be shown.
     pub(crate) fn check_published(
         &self,
         broker: &Broker,
@@ -59,7 +61,14 @@ impl Resumable {
         topic: &str,
         count: u64,
     ) -> Result<(), Error> {
-        let refused = || Error::NotTheBeginning { path: self.path.clone(), count };
+        let refused = || {
+            let path = self.path.display();
+            let text = format!(
+                "{path} does not begin with the {count} lines that this id published before: \
+                 publish it under another id (from its first line)"
+            );
+            Error::Failed(text, None)
+        };
         let fail = |cause| Error::Client { cause, line: None, published: 0 };
         let (first, expected) = self.beginning(count)?.ok_or_else(refused)?;
         let from = publisher.first_offset(topic, &first).map_err(fail)?.ok_or_else(refused)?;
@@ -85,22 +94,17 @@ impl Resumable {
     /// or where one cannot be a message.
     fn beginning(&self, count: u64) -> Result<Option<(String, Crc32)>, Error> {
         let fail = |cause| Error::file(&self.path, cause);
-        let mut blocks = Blocks::new(self.rewound()?, BODY_SIZE_MAX);
+        let mut lines = LineReader::new(self.rewound()?, BODY_SIZE_MAX);
         let mut crc = Crc32::default();
         let mut first = None;
         let mut left = count;
-        while let Some(block) = blocks.next().map_err(fail)? {
-            if block.follows_long_line {
-                return Ok(None);
-            }
-            for line in block.split() {
-                let Ok(message) = message(line) else { return Ok(None) };
-                let first = first.get_or_insert_with(|| message.to_owned());
-                add(&mut crc, message);
-                left -= 1;
-                if left == 0 {
-                    return Ok(Some((first.clone(), crc)));
-                }
+        while let Some(line) = lines.next().map_err(fail)? {
+            let Some(Ok(message)) = line.text.map(message) else { return Ok(None) };
+            let first = first.get_or_insert_with(|| message.to_owned());
+            add(&mut crc, message);
+            left -= 1;
+            if left == 0 {
+                return Ok(Some((first.clone(), crc)));
             }
         }
         Ok(None)
@@ -112,7 +116,11 @@ impl Resumable {
         let is_same = now.len() == self.metadata.len()
             && now.modified().ok() == self.metadata.modified().ok();
         let has_grown = now.len() > self.metadata.len();
-        if is_same || has_grown { Ok(()) } else { Err(Error::Changed(self.path.clone())) }
+        if is_same || has_grown {
+            return Ok(());
+        }
+        let text = "was changed while it was published: publish a copy of it";
+        Err(Error::Failed(format!("{} {text}", self.path.display()), None))
     }
 }
 
@@ -194,14 +202,17 @@ mod tests {
         fs::write(&text.0, "one\ntwo\n").unwrap();
         resumable.check_unchanged().unwrap();
         fs::write(&text.0, "o\n").unwrap();
-        assert!(matches!(resumable.check_unchanged(), Err(Error::Changed(_))));
+        let error = resumable.check_unchanged().unwrap_err().to_string();
+        assert!(error.contains("was changed while it was published"), "{error}");
     }
 
     #[test]
     fn what_is_no_regular_file_cannot_be_resumed() {
         let folder = env::temp_dir();
-        let result = Resumable::open(&folder);
-        assert!(matches!(result, Err(Error::NotResumable(_) | Error::File { .. })));
-        assert!(matches!(open(Path::new("/nonexistent/file")), Err(Error::File { .. })));
+        // Most systems open a folder as if it could be read.
+        let error = Resumable::open(&folder).unwrap_err().to_string();
+        assert!(error.contains("is not a regular file") || error.contains("cannot be read"));
+        let error = open(Path::new("/nonexistent/file")).unwrap_err().to_string();
+        assert_eq!(error, "/nonexistent/file cannot be read");
     }
 }

@@ -7,18 +7,18 @@
 //! - `feed`: messages on their way, many at a time
 //! - `dialogue`: lines that name their topics
 //! - `lines`: every line of a file or of standard input; `file`: one that is published in several
-//!   runs; `blocks`: whole lines in large pieces; `progress`: how far it is
+//!   runs; `line_reader`: lines in large pieces; `progress`: how far it is
 //! - `repeat`: the same messages again and again
 //! - `error`: why the publisher gives up
 
 #![forbid(unsafe_code)]
 
-mod blocks;
 mod config;
 mod dialogue;
 mod error;
 mod feed;
 mod file;
+mod line_reader;
 mod lines;
 mod progress;
 mod repeat;

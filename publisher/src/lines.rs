@@ -6,10 +6,10 @@
 //! A line that cannot be a message ends the program for a file, because a file can be corrected. On
 //! standard input it is reported and skipped, because later lines may never come again.
 
-use crate::blocks::Blocks;
 use crate::error::Error;
 use crate::feed::{Feed, Source};
 use crate::file::{self, Resumable};
+use crate::line_reader::LineReader;
 use crate::progress::Progress;
 use crate::say;
 use common::bytes::is_one_line;
@@ -35,7 +35,7 @@ pub(crate) fn publish(broker: Broker, topic: &str, path: Option<&Path>) -> Resul
         None => {
             let mut feed = Feed::new(publisher, Source::Input);
             let (input, size) = (io::stdin().lock(), file::bytes_on_standard_input());
-            publish_lines(&mut feed, topic, input, size, 0, Error::Input)
+            publish_lines(&mut feed, topic, input, size, 0, Error::input)
         }
     }
 }
@@ -79,32 +79,30 @@ fn publish_lines(
 ) -> Result<(), Error> {
     let before = feed.publisher.acknowledged();
     let mut progress = Progress::new(size);
-    let mut blocks = Blocks::new(input, BODY_SIZE_MAX);
+    let mut lines = LineReader::new(input, BODY_SIZE_MAX);
     let mut number = 0;
     feed.forget();
-    while let Some(block) = blocks.next().map_err(&fail)? {
-        if block.follows_long_line {
-            number += 1;
-            feed.leave_out(number, TOO_LONG)?;
-        }
-        for line in block.split() {
-            number += 1;
-            if number > there {
-                match message(line) {
-                    Ok(message) => feed.send_line(number, topic, message)?,
-                    Err(reason) => feed.leave_out(number, reason)?,
-                }
+    while let Some(line) = lines.next().map_err(&fail)? {
+        number += 1;
+        let is_last_for_now = line.is_last_for_now;
+        if number > there {
+            match line.text.ok_or(TOO_LONG).and_then(message) {
+                Ok(message) => feed.send_line(number, topic, message)?,
+                Err(reason) => feed.leave_out(number, reason)?,
             }
         }
-        if block.is_last_for_now {
+        if is_last_for_now {
             feed.flush()?;
         }
         if number <= there {
-            progress.skip_to(blocks.position());
+            progress.skip_to(lines.position());
         }
-        // What is on its way is not done.
-        let position = blocks.position().saturating_sub(feed.publisher.pending_size() as u64);
-        progress.show(position, feed.publisher.acknowledged() - before);
+        // To look at the clock for each line would take longer than to read it.
+        if is_last_for_now || number.is_multiple_of(1024) {
+            // What is on its way is not done.
+            let position = lines.position().saturating_sub(feed.publisher.pending_size() as u64);
+            progress.show(position, feed.publisher.acknowledged() - before);
+        }
     }
     feed.flush()?;
     progress.end(feed.publisher.acknowledged() - before);

@@ -50,6 +50,14 @@ impl DesiredTopics {
         format!("{verb} {topic} {}\n", self.id)
     }
 
+    /// Those that ask for all that is wanted. The first SUBSCRIBE brings back all that the broker
+    /// remembers of the id, so what is wanted no more comes before it.
+    fn lines(&self, state: &State) -> String {
+        let mut topics: Vec<_> = state.topics.iter().collect();
+        topics.sort_by_key(|(_, is_wanted)| *is_wanted);
+        topics.iter().map(|(topic, is_wanted)| self.line(topic, *is_wanted)).collect()
+    }
+
     /// Waits until there is something to ask for. False when it is all over instead.
     pub(crate) fn wait(&self) -> bool {
         let idle = |state: &mut State| state.topics.is_empty() && !state.is_over;
@@ -69,12 +77,7 @@ impl DesiredTopics {
         send: impl FnOnce(&str) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut state = self.lock();
-        let lines = |is_wanted| {
-            let topics = state.topics.iter().filter(move |topic| topic.1 == is_wanted);
-            topics.map(move |(topic, _)| self.line(topic, is_wanted))
-        };
-        // The first SUBSCRIBE brings back all that the broker remembers of the id.
-        send(&lines(false).chain(lines(true)).collect::<String>())?;
+        send(&self.lines(&state))?;
         state.stream = Some(stream);
         if state.is_over || (state.is_complete && !state.wants_any()) {
             state.end();
@@ -128,6 +131,13 @@ impl State {
 mod tests {
     use super::*;
     use std::net::TcpListener;
+
+    impl DesiredTopics {
+        /// What a new connection would be told now.
+        pub(crate) fn all_lines(&self) -> String {
+            self.lines(&self.lock())
+        }
+    }
 
     /// A connection, and its other end.
     fn pair() -> (Arc<TcpStream>, TcpStream) {

@@ -32,9 +32,6 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// How long after a complaint the broker may close because of it.
 const COMPLAINT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What is said of a line that cannot be understood at all.
-const NOT_TEXT: &str = "a line is not UTF-8";
-
 /// The longest line of a broker, whatever its limit for messages.
 const LINE_SIZE_MAX: usize = BODY_SIZE_MAX + TEXT_LINE_OVERHEAD;
 
@@ -64,7 +61,7 @@ pub(crate) fn converse(broker: Broker, id: &str) -> Result<(), Error> {
     };
     match retry::repeat(&mut dialogue, failed, Dialogue::run) {
         // A reader that has closed standard output has seen enough.
-        Err(Error::Write { cause, .. }) if cause.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) if error.is_closed_pipe() => Ok(()),
         result => result,
     }
 }
@@ -75,23 +72,25 @@ fn listen(typed: impl BufRead, topics: &DesiredTopics, prompt: &str) {
     loop {
         show(prompt);
         let Some(Ok(line)) = lines.next() else { break };
-        let (line, stream) = match str::from_utf8(&line).map_err(|_| NOT_TEXT).and_then(parse) {
-            Ok(None) => continue,
-            Ok(Some(Command::Subscribe(topic))) => {
+        let Ok(line) = str::from_utf8(&line) else {
+            PROGRAM.say("a line is not UTF-8");
+            continue;
+        };
+        let words: Vec<_> = line.split_whitespace().collect();
+        let verb = words.first().map(|verb| verb.to_ascii_lowercase()).unwrap_or_default();
+        let (line, stream) = match (verb.as_str(), words.as_slice()) {
+            (_, []) => continue,
+            ("subscribe", [_, topic]) => {
                 confirm(prompt, format_args!("subscribed to {topic:?}"));
                 topics.set(topic, true)
             }
-            Ok(Some(Command::Unsubscribe(topic))) => {
+            ("unsubscribe", [_, topic]) => {
                 confirm(prompt, format_args!("not subscribed to {topic:?} any more"));
                 topics.set(topic, false)
             }
-            Ok(Some(Command::Help)) => {
+            ("quit" | "exit", [_]) => break,
+            _ => {
                 PROGRAM.say(HELP);
-                continue;
-            }
-            Ok(Some(Command::Quit)) => break,
-            Err(reason) => {
-                PROGRAM.say(reason);
                 continue;
             }
         };
@@ -126,32 +125,9 @@ fn tell(prompt: &str, line: impl fmt::Display) {
     }
 }
 
-/// What somebody types.
-#[derive(Debug, PartialEq, Eq)]
-enum Command<'a> {
-    Subscribe(&'a str),
-    Unsubscribe(&'a str),
-    Help,
-    Quit,
-}
-
 /// What can be typed.
 const HELP: &str =
     "write subscribe <TOPIC>, unsubscribe <TOPIC>, help or quit; a topic is one word";
-
-/// Understands a line; nothing where it is blank.
-fn parse(line: &str) -> Result<Option<Command<'_>>, &'static str> {
-    let words: Vec<_> = line.split_whitespace().collect();
-    let verb = words.first().map(|verb| verb.to_ascii_lowercase()).unwrap_or_default();
-    match (verb.as_str(), words.as_slice()) {
-        (_, []) => Ok(None),
-        ("subscribe", [_, topic]) => Ok(Some(Command::Subscribe(topic))),
-        ("unsubscribe", [_, topic]) => Ok(Some(Command::Unsubscribe(topic))),
-        ("help" | "?", [_]) => Ok(Some(Command::Help)),
-        ("quit" | "exit", [_]) => Ok(Some(Command::Quit)),
-        _ => Err(HELP),
-    }
-}
 
 /// What is delivered of the topics that somebody types.
 struct Dialogue<W> {
@@ -258,7 +234,7 @@ impl<W: Write> Dialogue<W> {
             return Ok(false);
         }
         let written = self.output.write_all(&text).and_then(|()| self.output.flush());
-        written.map_err(|cause| Failure::Final(Error::Write { path: None, cause }))?;
+        written.map_err(|cause| Failure::Final(Error::write(None, cause)))?;
         Ok(true)
     }
 
@@ -276,8 +252,8 @@ fn is_about_token(complaint: &str) -> bool {
 }
 
 fn refused(broker: &Broker, reason: &str) -> Failure {
-    let (address, reason) = (broker.address().to_owned(), reason.to_owned());
-    Failure::Final(Error::Refused { address, reason })
+    let text = format!("the broker at {} refused: {reason}", broker.address());
+    Failure::Final(Error::Failed(text, None))
 }
 
 fn send(connection: &mut Connection, bytes: &[u8]) -> Result<(), Trouble> {

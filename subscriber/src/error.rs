@@ -2,7 +2,7 @@
 
 use common::client;
 use common::flags::one_line;
-use std::path::PathBuf;
+use std::path::Path;
 use std::{error, fmt, io};
 
 /// What cannot get better by trying again.
@@ -10,40 +10,35 @@ use std::{error, fmt, io};
 pub enum Error {
     /// What the client library met.
     Client(client::Error),
-    /// There is no file that names the topic.
-    NoTopicFile(PathBuf),
-    /// A file does not hold what it should.
-    Contents {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
-    /// A file cannot be used.
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        cause: io::Error,
-    },
+    /// Anything else, in words for the user, and what the system said.
+    Failed(String, Option<io::Error>),
+}
+
+impl Error {
+    /// Something is wrong with a file.
+    pub(crate) fn of(path: &Path, what: &str) -> Error {
+        Error::Failed(format!("{} {what}", path.display()), None)
+    }
+
     /// It is a folder, a pipe or a device, where a file is needed.
-    NotAFile(PathBuf),
-    /// Another subscriber keeps the same file.
-    InUse(PathBuf),
-    /// Messages cannot be written to the file, or to standard output.
-    Write {
-        /// The file; `None` for standard output.
-        path: Option<PathBuf>,
-        /// What the system said.
-        cause: io::Error,
-    },
-    /// The broker will not deliver.
-    Refused {
-        /// Where the broker is.
-        address: String,
-        /// What the broker said.
-        reason: String,
-    },
+    pub(crate) fn not_a_file(path: &Path) -> Error {
+        Error::of(path, "is not a regular file: move it away")
+    }
+
+    pub(crate) fn file(path: &Path, cause: io::Error) -> Error {
+        Error::Failed(format!("{} cannot be used", path.display()), Some(cause))
+    }
+
+    /// Messages cannot be written to a file, or to standard output.
+    pub(crate) fn write(path: Option<&Path>, cause: io::Error) -> Error {
+        let place = path.map_or("standard output".to_owned(), |path| path.display().to_string());
+        Error::Failed(format!("messages cannot be written to {place}"), Some(cause))
+    }
+
+    /// Whether the reader of standard output has closed it, because it has seen enough.
+    pub(crate) fn is_closed_pipe(&self) -> bool {
+        matches!(self, Error::Failed(_, Some(it)) if it.kind() == io::ErrorKind::BrokenPipe)
+    }
 }
 
 impl From<client::Error> for Error {
@@ -56,30 +51,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Client(cause) => f.write_str(&one_line(cause)),
-            Error::NoTopicFile(path) => {
-                let path = path.display();
-                write!(f, "there is no {path} here: write the topic's name into it ")?;
-                write!(f, "(echo alpha > {path}), or name one with --topic")
-            }
-            Error::Contents { path, reason } => write!(f, "{} {reason}", path.display()),
-            Error::File { path, .. } => write!(f, "{} cannot be used", path.display()),
-            Error::NotAFile(path) => {
-                write!(f, "{} is not a regular file: move it away", path.display())
-            }
-            Error::InUse(path) => write!(
-                f,
-                "another subscriber keeps {}: run this one in a folder of its own",
-                path.display()
-            ),
-            Error::Write { path: Some(path), .. } => {
-                write!(f, "messages cannot be written to {}", path.display())
-            }
-            Error::Write { path: None, .. } => {
-                f.write_str("messages cannot be written to standard output")
-            }
-            Error::Refused { address, reason } => {
-                write!(f, "the broker at {address} refused: {reason}")
-            }
+            Error::Failed(text, _) => f.write_str(text),
         }
     }
 }
@@ -87,7 +59,7 @@ impl fmt::Display for Error {
 impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
-            Error::File { cause, .. } | Error::Write { cause, .. } => Some(cause),
+            Error::Failed(_, Some(cause)) => Some(cause),
             _ => None,
         }
     }

@@ -41,33 +41,15 @@ pub(crate) fn keep(broker: Broker, topic: String, path: &Path) -> Result<(), Err
     let mut keeper = Keeper::new(broker, topic, Received::open(path)?);
     retry::repeat(&mut keeper, Keeper::failed, |keeper| {
         loop {
-            let pace = keeper.round()?;
+            let pause = keeper.round()?;
             keeper.broker.succeeded(&mut keeper.outage);
-            if pace == Pace::Later {
-                thread::sleep(POLL_PAUSE);
-            }
+            thread::sleep(pause);
         }
     })
 }
 
-/// When the next request is due.
-#[derive(Debug, PartialEq, Eq)]
-enum Pace {
-    AtOnce,
-    Later,
-}
-
-/// How a round failed.
-type Failure = retry::Failure<Obstacle, Error>;
-
-/// Why a round failed of which the next may succeed.
-#[derive(Debug)]
-enum Obstacle {
-    /// There was no answer, or not all of it, or not the one that was hoped for.
-    Broker(Trouble),
-    /// There is no room for more messages in the file.
-    DiskFull(io::Error),
-}
+/// How a round failed. In passing, [`Trouble::Sink`] says that the disk is full.
+type Failure = retry::Failure<Trouble, Error>;
 
 /// A file on its way to equal a topic.
 #[derive(Debug)]
@@ -101,8 +83,8 @@ impl Keeper {
         }
     }
 
-    /// One request and its answer.
-    fn round(&mut self) -> Result<Pace, Failure> {
+    /// One request and its answer. Gives the pause until the next one.
+    fn round(&mut self) -> Result<Duration, Failure> {
         if self.received.reopen_if_changed()? {
             self.stream = None;
         }
@@ -114,7 +96,7 @@ impl Keeper {
     }
 
     /// Asks for what lies behind the file.
-    fn follow(&mut self) -> Result<Pace, Failure> {
+    fn follow(&mut self) -> Result<Duration, Failure> {
         // The digest proves that the file is the beginning of the list. On a connection that has
         // given part of the list already, the stream alone says that it is still the same.
         let is_proved = self.stream.is_some() && self.client.is_connected();
@@ -124,24 +106,24 @@ impl Keeper {
             digest: self.received.digest().filter(|_| !is_proved),
         };
         let asked = Instant::now();
-        match request::ask(&mut self.client, &self.topic, Some(&position)).map_err(passing)? {
+        match request::ask(&mut self.client, &self.topic, Some(&position))? {
             Ok(Some(cursor)) => {
                 let before = self.received.size();
                 self.append(cursor)?;
                 // Only a broker that does not wait answers with nothing at once.
                 let has_waited = asked.elapsed() >= POLL_PAUSE;
                 let has_given = self.received.size() > before;
-                Ok(if has_given || has_waited { Pace::AtOnce } else { Pace::Later })
+                Ok(if has_given || has_waited { Duration::ZERO } else { POLL_PAUSE })
             }
             Ok(None) => {
                 // Another broker has taken the place of the one that knew offsets.
                 self.client.hang_up();
                 self.knows_offsets = false;
-                Ok(Pace::AtOnce)
+                Ok(Duration::ZERO)
             }
             Err(Refusal { code: 410, first: Some(first), .. }) if first > self.received.next() => {
                 self.begin_at(first)?;
-                Ok(Pace::AtOnce)
+                Ok(Duration::ZERO)
             }
             // The list is another one: another stream, another digest, or shorter. With an empty
             // file nothing was asked that could be wrong.
@@ -149,15 +131,15 @@ impl Keeper {
                 if !self.received.is_blank() || self.stream.is_some() =>
             {
                 self.set_aside("it is not what the topic holds now")?;
-                Ok(Pace::AtOnce)
+                Ok(Duration::ZERO)
             }
-            Err(refusal) => Err(passing(self.broker.explained(refusal))),
+            Err(refusal) => Err(Trouble::from(self.broker.explained(refusal)).into()),
         }
     }
 
     /// Asks for the whole list, as every broker understands it.
-    fn compare(&mut self) -> Result<Pace, Failure> {
-        match request::ask(&mut self.client, &self.topic, None).map_err(passing)? {
+    fn compare(&mut self) -> Result<Duration, Failure> {
+        match request::ask(&mut self.client, &self.topic, None)? {
             Ok(Some(cursor)) => {
                 self.knows_offsets = true;
                 if self.received.is_blank() && cursor.first == 0 {
@@ -166,10 +148,10 @@ impl Keeper {
                     // What the file holds already need not be sent.
                     self.client.hang_up();
                 }
-                Ok(Pace::AtOnce)
+                Ok(Duration::ZERO)
             }
             Ok(None) => self.append_new_part(),
-            Err(refusal) => Err(passing(self.broker.explained(refusal))),
+            Err(refusal) => Err(Trouble::from(self.broker.explained(refusal)).into()),
         }
     }
 
@@ -187,7 +169,7 @@ impl Keeper {
         let result = self.client.body(PATIENCE, |piece| lines.take(piece, &mut append));
         if is_too_much || (result.is_ok() && self.received.next() < cursor.next) {
             let trouble = "the messages do not fit the offset that came with them";
-            return Err(passing(Trouble::Invalid(trouble)));
+            return Err(Trouble::Invalid(trouble).into());
         }
         result.map_err(|error| self.failure(error))?;
         self.say_how_far();
@@ -205,7 +187,7 @@ impl Keeper {
     }
 
     /// Appends what of the answer, which is the whole list, is not in the file.
-    fn append_new_part(&mut self) -> Result<Pace, Failure> {
+    fn append_new_part(&mut self) -> Result<Duration, Failure> {
         let mut comparison =
             Comparison::new(self.received.size(), self.received.digest().unwrap_or_default());
         let mut lines = WholeLines::default();
@@ -226,14 +208,14 @@ impl Keeper {
 
         if comparison.continues() {
             self.differences = 0;
-            return Ok(Pace::Later);
+            return Ok(POLL_PAUSE);
         }
         self.differences += 1;
         if self.differences < DIFFERENCES_MAX {
-            return Ok(Pace::Later);
+            return Ok(POLL_PAUSE);
         }
         self.set_aside("it is not what the topic holds now")?;
-        Ok(Pace::AtOnce)
+        Ok(Duration::ZERO)
     }
 
     /// An answer could not be read, or not be written. A full disk is one that somebody will make
@@ -241,15 +223,11 @@ impl Keeper {
     fn failure(&self, trouble: Trouble) -> Failure {
         match trouble {
             Trouble::Sink(cause)
-                if matches!(cause.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
+                if !matches!(cause.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
             {
-                Failure::Passing(Obstacle::DiskFull(cause))
+                Failure::Final(Error::write(Some(self.received.path()), cause))
             }
-            Trouble::Sink(cause) => {
-                let path = Some(self.received.path().to_owned());
-                Failure::Final(Error::Write { path, cause })
-            }
-            trouble => passing(trouble),
+            trouble => trouble.into(),
         }
     }
 
@@ -269,7 +247,7 @@ impl Keeper {
         match result {
             // It has let go of more meanwhile.
             Err(client::Error::Refused { code: 410, reason, .. }) => {
-                Err(passing(Trouble::Answer(reason)))
+                Err(Trouble::Answer(reason).into())
             }
             Err(error) => Err(Failure::Final(error.into())),
             Ok(()) => {
@@ -279,17 +257,15 @@ impl Keeper {
         }
     }
 
-    fn failed(&mut self, obstacle: Obstacle) -> Result<(), Error> {
-        match obstacle {
-            Obstacle::Broker(trouble) => self.broker.wait(&mut self.outage, trouble)?,
-            Obstacle::DiskFull(cause) => {
-                let path = self.received.path();
-                if !self.outage.wait(|| PROGRAM.say(disk_full(path, &cause))) {
-                    return Err(Error::Write { path: Some(path.to_owned()), cause });
-                }
-            }
+    fn failed(&mut self, trouble: Trouble) -> Result<(), Error> {
+        let Trouble::Sink(cause) = trouble else {
+            return Ok(self.broker.wait(&mut self.outage, trouble)?);
+        };
+        let path = self.received.path();
+        match self.outage.wait(|| PROGRAM.say(disk_full(path, &cause))) {
+            true => Ok(()),
+            false => Err(Error::write(Some(path), cause)),
         }
-        Ok(())
     }
 
     /// Sets the file aside, for a reason that the user hears.
@@ -308,11 +284,6 @@ impl Keeper {
 /// What the user hears of a full disk.
 fn disk_full(path: &Path, cause: &io::Error) -> String {
     format!("the disk is full: {} cannot be written ({cause}); trying again", path.display())
-}
-
-/// The broker did not give what it was asked for.
-fn passing(trouble: impl Into<Trouble>) -> Failure {
-    Failure::Passing(Obstacle::Broker(trouble.into()))
 }
 
 impl From<Error> for Failure {

@@ -52,14 +52,11 @@ impl Print {
     /// A reader that has closed standard output has seen enough: that is a success.
     pub(crate) fn run(self, broker: &Broker) -> Result<(), Error> {
         let mut output: Box<dyn Write> = match &self.output {
-            Some(path) => {
-                let fail = |cause| Error::File { path: path.clone(), cause };
-                Box::new(File::create(path).map_err(fail)?)
-            }
+            Some(path) => Box::new(File::create(path).map_err(|it| Error::file(path, it))?),
             None => Box::new(io::stdout()),
         };
         match self.print(broker, &mut output) {
-            Err(Error::Write { cause, .. }) if cause.kind() == ErrorKind::BrokenPipe => Ok(()),
+            Err(error) if error.is_closed_pipe() => Ok(()),
             result => result,
         }
     }
@@ -77,7 +74,7 @@ impl Print {
             let event = if left > 0 { subscriber.next_buffered()? } else { None };
             if event.is_none() || lines.len() >= BUFFER_SIZE {
                 let written = output.write_all(&lines).and_then(|()| output.flush());
-                written.map_err(|cause| Error::Write { path: self.output.clone(), cause })?;
+                written.map_err(|cause| Error::write(self.output.as_deref(), cause))?;
                 lines.clear();
             }
             let event = match event {

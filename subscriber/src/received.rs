@@ -82,25 +82,28 @@ impl Contents {
 impl Received {
     /// Opens the file, or makes an empty one. A last line that is not whole is cut off.
     pub(crate) fn open(path: &Path) -> Result<Received, Error> {
-        let fail = |cause| Error::File { path: path.to_owned(), cause };
+        let fail = |cause| Error::file(path, cause);
         // A pipe would be waited for, and a device has no end.
         if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-            return Err(Error::NotAFile(path.to_owned()));
+            return Err(Error::not_a_file(path));
         }
         let file =
             OpenOptions::new().read(true).append(true).create(true).open(path).map_err(fail)?;
         // Locks bind nobody on Unix but those who ask for them. Where they would keep readers
         // from the file, and on file systems that have none, one subscriber is taken on trust.
         if cfg!(unix) && matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
-            return Err(Error::InUse(path.to_owned()));
+            let path = path.display();
+            let text =
+                format!("another subscriber keeps {path}: run this one in a folder of its own");
+            return Err(Error::Failed(text, None));
         }
-        let beginning = match fs::read_to_string(with(path, ".from")) {
+        let from = with(path, ".from");
+        let beginning = match fs::read_to_string(&from) {
             Ok(text) => Beginning::parse(&text).ok_or_else(|| {
-                let reason = "cannot be understood: move it and the file that it is about away";
-                Error::Contents { path: with(path, ".from"), reason }
+                Error::of(&from, "cannot be understood: move it and the file that it is about away")
             })?,
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => Beginning::default(),
-            Err(cause) => return Err(Error::File { path: with(path, ".from"), cause }),
+            Err(cause) => return Err(Error::file(&from, cause)),
         };
         let crc = beginning.digest.map_or_else(Crc32::default, Crc32::after);
         let contents = recover(&file, crc).map_err(fail)?;
@@ -159,12 +162,6 @@ impl Received {
         Ok(())
     }
 
-    /// Lets all further writes go to another file.
-    #[cfg(test)]
-    pub(crate) fn write_to(&mut self, file: File) {
-        self.file = file;
-    }
-
     /// Begins an empty file. What it holds now is kept under another name, which is given back;
     /// an empty file is not.
     pub(crate) fn set_aside(&mut self) -> Result<Option<PathBuf>, Error> {
@@ -175,28 +172,25 @@ impl Received {
             // A copy first: whenever the process is killed, each file has its beginning beside it.
             if from.exists() {
                 let copy = with(&name, ".from");
-                fs::copy(&from, &copy).map_err(|cause| Error::File { path: copy, cause })?;
+                fs::copy(&from, &copy).map_err(|cause| Error::file(&copy, cause))?;
             }
             rename(&self.path, &name)?;
             old = Some(name);
         }
         if from.exists() {
-            fs::remove_file(&from).map_err(|cause| Error::File { path: from, cause })?;
+            fs::remove_file(&from).map_err(|cause| Error::file(&from, cause))?;
         }
-        let _ = self.file.unlock();
-        *self = Received::open(&self.path)?;
+        self.reopen()?;
         Ok(old)
     }
 
     /// Lets the file, which has to be empty, begin here.
     pub(crate) fn begin_at(&mut self, beginning: &Beginning) -> Result<(), Error> {
         let (from, new) = (with(&self.path, ".from"), with(&self.path, ".from.new"));
-        let fail = |cause| Error::Write { path: Some(from.clone()), cause };
+        let fail = |cause| Error::write(Some(&from), cause);
         fs::write(&new, format!("{beginning}\n")).map_err(fail)?;
         rename(&new, &from)?;
-        let _ = self.file.unlock();
-        *self = Received::open(&self.path)?;
-        Ok(())
+        self.reopen()
     }
 
     /// Opens the file again where somebody else has changed or removed it, and says whether so.
@@ -204,10 +198,15 @@ impl Received {
         if fs::metadata(&self.path).is_ok_and(|found| found.len() == self.size()) {
             return Ok(false);
         }
+        self.reopen()?;
+        Ok(true)
+    }
+
+    fn reopen(&mut self) -> Result<(), Error> {
         // Our own lock would be in the way. Where it cannot be lifted, opening says so.
         let _ = self.file.unlock();
         *self = Received::open(&self.path)?;
-        Ok(true)
+        Ok(())
     }
 }
 
@@ -225,10 +224,10 @@ fn free_name(path: &Path) -> Result<PathBuf, Error> {
         match OpenOptions::new().write(true).create_new(true).open(&name) {
             Ok(_) => return Ok(name),
             Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(cause) => return Err(Error::File { path: name, cause }),
+            Err(cause) => return Err(Error::file(&name, cause)),
         }
     }
-    Err(Error::NotAFile(path.to_owned()))
+    Err(Error::not_a_file(path))
 }
 
 /// The path with something added to its name.
@@ -239,7 +238,7 @@ fn with(path: &Path, ending: &str) -> PathBuf {
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), Error> {
-    fs::rename(from, to).map_err(|cause| Error::File { path: to.to_owned(), cause })
+    fs::rename(from, to).map_err(|cause| Error::file(to, cause))
 }
 
 /// Reads a file that goes on behind what has this checksum, and cuts off what follows its last

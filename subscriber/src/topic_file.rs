@@ -13,15 +13,22 @@ const FILE_SIZE_MAX: u64 = 64 << 10;
 pub(crate) fn read(path: &Path) -> Result<String, Error> {
     // A pipe would be waited for, and a device has no end.
     if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-        return Err(Error::NotAFile(path.to_owned()));
+        return Err(Error::not_a_file(path));
     }
     let mut bytes = Vec::new();
     let read = |file: File| file.take(FILE_SIZE_MAX).read_to_end(&mut bytes);
     File::open(path).and_then(read).map_err(|cause| match cause.kind() {
-        io::ErrorKind::NotFound => Error::NoTopicFile(path.to_owned()),
-        _ => Error::File { path: path.to_owned(), cause },
+        io::ErrorKind::NotFound => {
+            let path = path.display();
+            let text = format!(
+                "there is no {path} here: write the topic's name into it (echo alpha > {path}), \
+                 or name one with --topic"
+            );
+            Error::Failed(text, None)
+        }
+        _ => Error::file(path, cause),
     })?;
-    parse(&bytes).map_err(|reason| Error::Contents { path: path.to_owned(), reason })
+    parse(&bytes).map_err(|reason| Error::of(path, reason))
 }
 
 fn parse(bytes: &[u8]) -> Result<String, &'static str> {

@@ -12,7 +12,7 @@ use crate::connection::Connection;
 use crate::http::client::CLOSED;
 use crate::json::{self, Object, Value};
 use crate::limits::{ANSWER_SIZE_MAX, ANSWER_TIMEOUT, allowance};
-use crate::retry::{ATTEMPT_MIN, Outage};
+use crate::retry::{ATTEMPT_MIN, Outage, repeat};
 use crate::trouble::Trouble;
 use std::io::BufRead;
 use std::time::{Duration, Instant};
@@ -67,15 +67,17 @@ impl Link {
         Ok(true)
     }
 
-    /// Gives a command, and reads the answer as [`answer`](Link::answer) does.
+    /// Gives a command until it is answered, and reads the answer as [`answer`](Link::answer) does.
     pub(super) fn ask<T>(
         &mut self,
         command: &[u8],
         read: impl Fn(&Value<'_>) -> Option<T>,
-    ) -> Result<Result<T, Refusal>, Failure> {
-        self.open(None)?;
-        self.send(command)?;
-        Ok(self.answer(command.len(), read)?)
+    ) -> Result<Result<T, Refusal>, Error> {
+        repeat(self, Link::failed, |link| {
+            link.open(None)?;
+            link.send(command)?;
+            Ok(link.answer(command.len(), &read)?)
+        })
     }
 
     /// Sends bytes. After any error the connection is of no further use.

@@ -251,7 +251,7 @@ impl Publisher {
         object.field("command", "publish").field("topic", topic).field("message", message);
         object.field("publisher", &self.name).field("epoch", 0_u64).field("sequence", sequence);
         object.end_line();
-        repeat(&mut self.link, Link::failed, |link| link.ask(&command, &read))
+        self.link.ask(&command, read)
     }
 
     /// Bytes of messages that are not acknowledged yet.

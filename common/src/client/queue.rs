@@ -39,11 +39,11 @@ pub(super) struct Queue {
     /// Places in `topics`, by name.
     places: HashMap<String, usize>,
     batches: VecDeque<Batch>,
+    /// Bytes of all batches.
+    size: usize,
     /// How many of the batches were sent over the present connection, and their size.
     sent: usize,
     sent_size: usize,
-    /// The size of the others.
-    unsent_size: usize,
 }
 
 /// The sequences of one topic.
@@ -103,7 +103,7 @@ impl Queue {
         {
             let size = last.bytes.len();
             last.add(message);
-            self.unsent_size += last.bytes.len() - size;
+            self.size += last.bytes.len() - size;
             known.next += 1;
         } else {
             self.begin_batch(topic, [message].into_iter(), true);
@@ -132,7 +132,7 @@ impl Queue {
             batch.sequence = known.next;
             known.next += batch.count;
         }
-        self.unsent_size += batch.bytes.len();
+        self.size += batch.bytes.len();
         self.batches.push_back(batch);
     }
 
@@ -161,12 +161,12 @@ impl Queue {
 
     /// Bytes that were not sent over the present connection.
     pub(super) fn unsent_size(&self) -> usize {
-        self.unsent_size
+        self.size - self.sent_size
     }
 
     /// Bytes of all batches.
     pub(super) fn size(&self) -> usize {
-        self.sent_size + self.unsent_size
+        self.size
     }
 
     /// Bytes of the oldest batch.
@@ -198,7 +198,6 @@ impl Queue {
             command.field("sequence", batch.sequence).end_line();
             self.sent += 1;
             self.sent_size += batch.bytes.len();
-            self.unsent_size -= batch.bytes.len();
         }
     }
 
@@ -206,7 +205,7 @@ impl Queue {
     pub(super) fn forget_sent(&mut self) {
         let sent = mem::take(&mut self.sent);
         self.batches.iter_mut().take(sent).for_each(|batch| batch.may_be_stored = true);
-        self.unsent_size += mem::take(&mut self.sent_size);
+        self.sent_size = 0;
     }
 
     /// What the next answer is about.
@@ -221,11 +220,10 @@ impl Queue {
     /// Removes the oldest batch. Gives how many messages it had.
     pub(super) fn remove_front(&mut self) -> u64 {
         let Some(batch) = self.batches.pop_front() else { return 0 };
+        self.size -= batch.bytes.len();
         if self.sent > 0 {
             self.sent -= 1;
             self.sent_size -= batch.bytes.len();
-        } else {
-            self.unsent_size -= batch.bytes.len();
         }
         batch.count
     }
@@ -234,7 +232,7 @@ impl Queue {
     pub(super) fn split_front(&mut self) {
         self.forget_sent();
         let Some(batch) = self.batches.pop_front() else { return };
-        self.unsent_size -= batch.bytes.len();
+        self.size -= batch.bytes.len();
         let command = [&batch.bytes, &b"]}"[..]].concat();
         let command = json::parse(&command).unwrap_or(Value::Null);
         let messages = command.get("messages").and_then(Value::as_array).unwrap_or_default();
@@ -246,7 +244,7 @@ impl Queue {
         });
         let singles: Vec<Batch> = singles.collect();
         for single in singles.into_iter().rev() {
-            self.unsent_size += single.bytes.len();
+            self.size += single.bytes.len();
             self.batches.push_front(single);
         }
     }
@@ -274,7 +272,7 @@ impl Queue {
                 topic.next = batch.sequence;
             }
         }
-        (self.sent, self.sent_size, self.unsent_size) = (0, 0, 0);
+        (self.size, self.sent, self.sent_size) = (0, 0, 0);
     }
 }
 

@@ -4,7 +4,6 @@ use super::broker::Broker;
 use super::error::Error;
 use super::link::Link;
 use crate::json::{Object, Value};
-use crate::retry::repeat;
 use crate::stream::{Cursor, StreamId};
 
 /// Asks a broker one thing at a time. What fails in passing is asked again.
@@ -115,7 +114,7 @@ impl Session {
         object.field("command", command).field("topic", topic);
         fields(&mut object);
         object.end_line();
-        let answer = repeat(&mut self.link, Link::failed, |link| link.ask(&text, &read))?;
+        let answer = self.link.ask(&text, read)?;
         answer.map_err(|refusal| self.link.broker().refused(topic, refusal))
     }
 }

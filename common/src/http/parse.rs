@@ -68,10 +68,6 @@ pub struct Request<'a> {
 pub struct Response<'a> {
     /// 100 to 999.
     pub status: u16,
-    /// May be empty, also where it is not UTF-8.
-    pub reason: &'a str,
-    /// 0 or 1, as in a request.
-    pub minor_version: u8,
     /// All header fields.
     pub fields: Fields<'a>,
     /// What follows the head.
@@ -274,8 +270,7 @@ fn read_response<'a>(scanner: &mut Scanner<'a>, to_head: bool) -> Result<Respons
         scanner.expect(b' ', Error::STATUS_LINE)?;
     }
     let around_reason = "HTTP/1.1 200 ".len();
-    let reason =
-        scanner.take(TEXT, REQUEST_LINE_SIZE_MAX - around_reason, Error::STATUS_LINE_TOO_LONG)?;
+    scanner.take(TEXT, REQUEST_LINE_SIZE_MAX - around_reason, Error::STATUS_LINE_TOO_LONG)?;
     scanner.line_end()?;
     let minor_version = minor_version(version)?;
     if status < 100 {
@@ -290,8 +285,6 @@ fn read_response<'a>(scanner: &mut Scanner<'a>, to_head: bool) -> Result<Respons
     };
     Ok(Response {
         status,
-        reason: str::from_utf8(reason).unwrap_or_default(),
-        minor_version,
         body,
         keep_alive: minor_version > 0 && body != Body::UntilClose && !says_close(&fields),
         fields,

@@ -46,19 +46,17 @@ fn a_complaint_is_kept_until_it_is_known_what_follows() {
 }
 
 #[test]
-fn two_commands_are_understood() {
-    for (line, expected) in [
-        ("subscribe t", Ok(Some(Command::Subscribe("t")))),
-        (" SUBSCRIBE  t\r", Ok(Some(Command::Subscribe("t")))),
-        ("unsubscribe \u{fc}", Ok(Some(Command::Unsubscribe("\u{fc}")))),
-        ("help", Ok(Some(Command::Help))),
-        ("QUIT", Ok(Some(Command::Quit))),
-        ("", Ok(None)),
+fn two_commands_are_understood_and_other_lines_change_nothing() {
+    for (typed, told) in [
+        ("subscribe t", "SUBSCRIBE t ann\n"),
+        (" SUBSCRIBE  t\r", "SUBSCRIBE t ann\n"),
+        ("subscribe t\nunsubscribe \u{fc}", "UNSUBSCRIBE \u{fc} ann\nSUBSCRIBE t ann\n"),
+        ("subscribe t\nhelp\n\nsubscribe\nsubscribe a b\nlist", "SUBSCRIBE t ann\n"),
+        ("subscribe t\nQUIT\nsubscribe u", "SUBSCRIBE t ann\n"),
     ] {
-        assert_eq!(parse(line), expected, "{line:?}");
-    }
-    for line in ["subscribe", "subscribe a b", "list", "subscribe\u{a0}"] {
-        assert!(parse(line).is_err(), "{line:?}");
+        let topics = DesiredTopics::new("ann".to_owned());
+        listen(typed.as_bytes(), &topics, "");
+        assert_eq!(topics.all_lines(), told, "{typed:?}");
     }
 }
 

@@ -160,7 +160,7 @@ fn a_full_disk_is_waited_for_and_the_file_goes_on_where_it_was() {
     keeper.received.write_to(full);
     for knows_offsets in [true, false] {
         keeper.knows_offsets = knows_offsets;
-        let Err(Failure::Passing(Obstacle::DiskFull(cause))) = keeper.round() else {
+        let Err(Failure::Passing(Trouble::Sink(cause))) = keeper.round() else {
             panic!("it goes on")
         };
         let line = disk_full(keeper.received.path(), &cause);

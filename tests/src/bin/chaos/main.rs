@@ -59,7 +59,7 @@ Options:
 const PAUSE: Duration = Duration::from_millis(10);
 
 fn main() -> ExitCode {
-    PROGRAM.main(Config::from, run)
+    PROGRAM.main(Config::from, run, |_| 1)
 }
 
 struct Config {

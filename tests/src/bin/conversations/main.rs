@@ -54,7 +54,7 @@ Options:
 };
 
 fn main() -> ExitCode {
-    PROGRAM.main(Config::from, run)
+    PROGRAM.main(Config::from, run, |_| 1)
 }
 
 struct Config {

@@ -32,13 +32,10 @@ fn responses_say_how_their_bodies_end() {
 
 #[test]
 fn a_reason_is_any_text() {
-    for (line, reason) in [
-        (&b"HTTP/1.1 200 a b\t\xc3\xa9\r\n\r\n"[..], "a b\té"),
-        (b"HTTP/1.1 200 \xff\r\n\r\n", ""),
-        (b"HTTP/1.1 200\r\n\r\n", ""),
-    ] {
-        let Ok(Progress::Complete { value, .. }) = response(line, false) else { panic!() };
-        assert_eq!(value.reason, reason);
+    for reason in [&b" a b\t\xc3\xa9"[..], b" \xff", b""] {
+        let line = [b"HTTP/1.1 200", reason, b"\r\n\r\n"].concat();
+        let Ok(Progress::Complete { value, .. }) = response(&line, false) else { panic!() };
+        assert_eq!(value.status, 200);
     }
 }
 
