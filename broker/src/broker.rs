@@ -8,7 +8,7 @@
 
 use crate::access::Access;
 use crate::config::Timeouts;
-use crate::home::{Homes, Index, TopicChange};
+use crate::home::{Followers, Homes, Index, TopicChange};
 use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::push::Push;
@@ -27,6 +27,8 @@ pub(crate) struct Broker {
     pub(crate) push: Arc<Push>,
     /// Who orders which topic.
     pub(crate) homes: Homes,
+    /// The brokers that mirror topics of this one.
+    pub(crate) followers: Followers,
     /// Which peers there are, where this broker is their index.
     pub(crate) index: Arc<Index>,
     /// Tells this broker from all others.

@@ -115,6 +115,8 @@ pub enum Task {
         /// Whether it is only to be said what would be done.
         dry_run: bool,
     },
+    /// Make the copies of another broker's topics in this directory its own.
+    Promote(PathBuf),
     /// Ask a broker that runs.
     Ask(Call),
 }
@@ -136,7 +138,8 @@ impl Task {
                 let (directory, dry_run) = (directory.into(), arguments.has("dry-run"));
                 Ok(Task::Repair { directory, dry_run })
             }
-            [verb] if verb == "verify" || verb == "repair" => {
+            [verb, directory] if verb == "promote" => Ok(Task::Promote(directory.into())),
+            [verb] if ["verify", "repair", "promote"].contains(&verb.as_str()) => {
                 Err(Error::combination(format!("{verb} needs the directory of a journal")))
             }
             _ => Call::from(arguments).map(Task::Ask),

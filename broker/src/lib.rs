@@ -74,6 +74,10 @@ pub fn run(task: Task) -> Result<(), Error> {
             flags::print(repaired);
             Ok(())
         }
+        Task::Promote(directory) => {
+            flags::print(journal::promote(&directory)?);
+            Ok(())
+        }
         Task::Ask(call) => call.make().map_err(Error::Ask),
     }
 }

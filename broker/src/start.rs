@@ -5,7 +5,7 @@ use crate::broker::Broker;
 use crate::config::{Config, Role, TokenSource};
 use crate::error::Error;
 use crate::home::index::Address;
-use crate::home::{Homes, Identity, Index, NatsHome};
+use crate::home::{Followers, Homes, Identity, Index, NatsHome};
 use crate::listen;
 use crate::loading;
 use crate::log::Log;
@@ -97,6 +97,7 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
     let broker = Arc::new(Broker {
         homes: homes(config.role, nats, own, address)?,
         push: Arc::clone(&push),
+        followers: Followers::default(),
         index: Arc::new(Index::new()),
         id,
         message_size_max: message_size_max.min(config.message_size_max),

@@ -5,7 +5,8 @@
 //!
 //! # Not here
 //!
-//! `verify` and `repair`, which work on a directory and need no broker (`store/journal`).
+//! `verify`, `repair` and `promote`, which work on a directory and need no broker
+//! (`store/journal`).
 
 use common::client::{self, Broker, Refusal, Trouble};
 use common::clock;
@@ -28,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const PATIENCE_FOR_HEALTH: Duration = Duration::from_secs(5);
 
 /// The flags that go with verbs alone.
-const FLAGS: [&str; 3] = [location::FLAG, "before", "json"];
+const FLAGS: [&str; 4] = [location::FLAG, "before", "topic", "json"];
 
 /// The flags that bound what a topic keeps, and the fields of the broker's JSON.
 const BOUNDS: [(&str, &str); 3] =
@@ -42,7 +43,7 @@ const VERBS: [(&str, Verb, &str, &[&str]); 8] = [
     ("trim", Verb::Trim, "topic", &["before", "json"]),
     ("delete", Verb::Delete, "topic", &[]),
     ("subscribers", Verb::Subscribers, "", &["json"]),
-    ("forget", Verb::Forget, "subscriber", &[]),
+    ("forget", Verb::Forget, "subscriber", &["topic"]),
     ("health", Verb::Health, "", &[]),
 ];
 
@@ -81,6 +82,8 @@ pub struct Call {
     bounds: String,
     /// The first offset that trim leaves.
     before: u64,
+    /// The only topic that is meant of a subscriber's, if one is.
+    topic: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,7 +138,8 @@ impl Call {
             location.address = format!("127.0.0.1:{}", port.trim());
         }
         let (json, before) = (arguments.has("json"), before.unwrap_or_default());
-        Ok(Call { location, json, verb, name, bounds, before })
+        let topic = arguments.value("topic").map(str::to_owned);
+        Ok(Call { location, json, verb, name, bounds, before, topic })
     }
 
     /// Refuses a broker that is to serve where a flag is for verbs.
@@ -176,7 +180,10 @@ impl Call {
             }
             Verb::Subscribers => self.show("GET", "/subscribers", "", &SUBSCRIPTION),
             Verb::Forget => {
-                let target = format!("/subscribers/{}", percent::encode(&self.name));
+                let topic = self.topic.as_ref();
+                let query = topic.map(|topic| format!("?topic={}", percent::encode(topic)));
+                let name = percent::encode(&self.name);
+                let target = format!("/subscribers/{name}{}", query.unwrap_or_default());
                 self.request("DELETE", &target, "", |_| Ok(()))?;
                 flags::print("ended");
                 Ok(())

@@ -44,6 +44,7 @@ struct Shared {
     /// Nobody repeats anything any more.
     is_over: Arc<AtomicBool>,
     refusals: AtomicU64,
+    ended_subscriptions: AtomicU64,
 }
 
 impl Shared {
@@ -100,6 +101,12 @@ impl Load {
     #[must_use]
     pub fn refusals(&self) -> u64 {
         self.shared.refusals.load(Ordering::Relaxed)
+    }
+
+    /// How often a lasting subscription was ended and begun again.
+    #[must_use]
+    pub fn ended_subscriptions(&self) -> u64 {
+        self.shared.ended_subscriptions.load(Ordering::Relaxed)
     }
 
     /// Lets publishers end; they do once what they sent is answered.

@@ -1,9 +1,9 @@
 //! A lossy network: a proxy that cuts connections where a test says.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 /// What becomes of one connection.
@@ -26,7 +26,11 @@ pub struct Proxy {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
     is_over: Arc<AtomicBool>,
+    /// The connections of clients, and whether they were lost without the broker's knowledge.
+    clients: Arc<Mutex<Vec<Connection>>>,
 }
+
+type Connection = (TcpStream, Arc<AtomicBool>);
 
 impl Proxy {
     /// Passes connections on to `port` of this machine; `fate` is asked for each, in order from 0.
@@ -40,14 +44,23 @@ impl Proxy {
         let address = listener.local_addr().expect("a bound socket has an address");
         let connections = Arc::new(AtomicUsize::new(0));
         let is_over = Arc::new(AtomicBool::new(false));
-        let proxy = Proxy { address, connections: connections.clone(), is_over: is_over.clone() };
+        let clients = Arc::<Mutex<Vec<Connection>>>::default();
+        let proxy = Proxy {
+            address,
+            connections: connections.clone(),
+            is_over: is_over.clone(),
+            clients: clients.clone(),
+        };
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 if is_over.load(Ordering::Relaxed) {
                     break;
                 }
                 let fate = fate(connections.fetch_add(1, Ordering::Relaxed));
-                thread::spawn(move || pass(&client, port, fate));
+                let is_parted = Arc::<AtomicBool>::default();
+                let known = client.try_clone().map(|client| (client, Arc::clone(&is_parted)));
+                clients.lock().expect("no thread panics").extend(known);
+                thread::spawn(move || pass(&client, port, fate, &is_parted));
             }
         });
         proxy
@@ -57,6 +70,18 @@ impl Proxy {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// Loses all connections: clients see it, and the broker does not.
+    ///
+    /// # Panics
+    ///
+    /// When a thread of the proxy has panicked.
+    pub fn part(&self) {
+        for (client, is_parted) in self.clients.lock().expect("no thread panics").drain(..) {
+            is_parted.store(true, Ordering::SeqCst);
+            let _ = client.shutdown(Shutdown::Both);
+        }
     }
 
     /// How many connections came.
@@ -75,7 +100,7 @@ impl Drop for Proxy {
 }
 
 /// Serves one connection until either side ends it, or its fate does.
-fn pass(client: &TcpStream, port: u16, fate: Fate) {
+fn pass(client: &TcpStream, port: u16, fate: Fate, is_parted: &AtomicBool) {
     let left = match fate {
         Fate::Refuse => return,
         Fate::Pass => usize::MAX,
@@ -85,9 +110,15 @@ fn pass(client: &TcpStream, port: u16, fate: Fate) {
     thread::scope(|scope| {
         scope.spawn(|| {
             copy(client, &broker, usize::MAX);
-            let _ = broker.shutdown(Shutdown::Write);
+            if !is_parted.load(Ordering::SeqCst) {
+                let _ = broker.shutdown(Shutdown::Write);
+            }
         });
         copy(&broker, client, left);
+        if is_parted.load(Ordering::SeqCst) {
+            // Until the broker has had enough of it.
+            let _ = io::copy(&mut &broker, &mut io::sink());
+        }
         // Wakes the other direction, which reads from the client.
         let _ = client.shutdown(Shutdown::Both);
         let _ = broker.shutdown(Shutdown::Both);

@@ -82,7 +82,7 @@ pub(super) struct Commands<'a, P> {
     pub(super) broker: &'a Arc<Broker>,
     pub(super) subscriber: Subscriber,
     activity: Arc<Activity>,
-    stream: Arc<TcpStream>,
+    pub(super) stream: Arc<TcpStream>,
     pub(super) authentication: Authentication,
     /// Publishes that were read and not yet appended.
     pub(super) batch: Batch,

@@ -6,15 +6,18 @@
 //! alone: it belongs to an earlier subscription. So the names of topics are those that clients
 //! here have asked for, and were looked at then.
 
+use super::HOME_TIMEOUT;
 use super::following::{Phase, RETRY_TIME_MAX};
 use super::mirrors::Mirrors;
 use super::remote::{Event, MirrorEnd, Place};
 use super::set_aside::set_aside;
+use crate::push::Push;
+use crate::push::pieces::{Piece, Wanted};
 use crate::refusal::Refusal;
 use crate::store::change::{Mirrored, Upto};
 use crate::store::entry;
 use crate::store::memory;
-use crate::store::stream::{Cursor, StreamId};
+use crate::store::stream::{Begin, Cursor, StreamId};
 use common::crc32::Crc32;
 use common::flags;
 use common::retry::Pauses;
@@ -126,22 +129,35 @@ impl Mirrors {
                 self.drop_list(topic, None);
                 self.moved(topic);
             }
-            Event::Reset { topic, stream } => self.drop_list(topic, stream),
+            Event::Reset { topic, stream } => {
+                if self.replace(topic)
+                    && let Some(stream) = stream
+                {
+                    let Push { topics, lasting, .. } = &*self.push;
+                    match topics.begin_mirror(topic, stream) {
+                        Ok(()) => lasting.settle(topic, Cursor { stream, next: u64::MAX }),
+                        Err(refusal) => self.fail(topic, refusal),
+                    }
+                }
+            }
             Event::Refused { topic, refusal } => self.refused(topic, refusal),
         }
     }
 
     /// Asks for topics from the ends of their mirrors on.
     pub(super) fn follow(&self, topics: impl IntoIterator<Item = String>) {
-        let mirrors: Vec<_> = topics.into_iter().map(|topic| self.end(topic)).collect();
+        let topics: Vec<String> = topics.into_iter().collect();
+        let among = topics.len() as u64;
+        let mirrors: Vec<_> = topics.into_iter().map(|topic| self.end(topic, among)).collect();
         if !mirrors.is_empty() {
             self.home.follow(&mirrors);
         }
     }
 
-    fn end(&self, topic: String) -> MirrorEnd {
+    /// Where the mirror of a topic ends, one of so many that are asked for at once.
+    fn end(&self, topic: String, among: u64) -> MirrorEnd {
         let topics = &self.push.topics;
-        let room = topics.mirror_room(&topic);
+        let room = topics.mirror_room(&topic, among);
         // What is not a mirror is of no concern to the home.
         if topics.is_mirror(&topic) {
             let Cursor { stream, next } = topics.end(&topic);
@@ -232,6 +248,7 @@ impl Mirrors {
         {
             return self.fail(topic, refusal);
         }
+        self.push.lasting.settle(topic, end);
         let own = topics.end(topic);
         if begin.offset > own.next && !self.following.lock().wants(topic) {
             // What lies between is not sent: it is more than there is room for, or was let go.
@@ -268,7 +285,7 @@ impl Mirrors {
     /// The home does not send a topic.
     fn refused(&self, topic: &str, refusal: Refusal) {
         if let Refusal::Trimmed { first, .. } = refusal {
-            let end = self.end(topic.to_owned());
+            let end = self.end(topic.to_owned(), 1);
             let end = MirrorEnd { next: first, stream: None, digest: None, ..end };
             return self.home.follow(&[end]);
         }
@@ -277,8 +294,9 @@ impl Mirrors {
             410 | 412 | 416 => {
                 if self.following.set(topic, Phase::asked()).is_some() {
                     set_aside(self.data.as_deref(), topic, &self.push.topics);
-                    self.drop_list(topic, None);
-                    self.follow([topic.to_owned()]);
+                    if self.replace(topic) {
+                        self.follow([topic.to_owned()]);
+                    }
                 }
             }
             404 => {
@@ -366,19 +384,63 @@ impl Mirrors {
         before
     }
 
-    /// The list of a topic is gone, which those who read it are told; the one that takes its place,
-    /// if there is one yet, is `stream`.
-    fn drop_list(&self, topic: &str, stream: Option<StreamId>) {
+    /// The list of a topic is gone: it was deleted, or its home has another, of which the first
+    /// `shared` messages are the same. Those who read it go on with that.
+    fn drop_list(&self, topic: &str, shared: Option<u64>) {
         let topics = &self.push.topics;
-        if let Err(refusal @ Refusal::NotStored { .. }) = topics.drop_mirror(topic) {
-            self.fail(topic, refusal);
+        let dropped = match shared {
+            None => topics.drop_mirror(topic),
+            Some(shared) => topics.replace_mirror(topic, shared),
+        };
+        match dropped {
+            Err(refusal @ Refusal::NotStored { .. }) => self.fail(topic, refusal),
+            Ok(()) if shared.is_some() => self.push.replaced(topic),
+            _ => {}
         }
         self.push.announce(topic);
-        if let Some(stream) = stream
-            && let Err(refusal) = topics.begin_mirror(topic, stream)
-        {
-            self.fail(topic, refusal);
+    }
+
+    /// The home has another list of a topic: the mirror of the one that it had goes. False where
+    /// that is not possible now, and will be tried again.
+    fn replace(&self, topic: &str) -> bool {
+        match self.shared(topic) {
+            Ok(shared) => self.drop_list(topic, Some(shared)),
+            Err(refusal) => {
+                self.stop(topic, refusal, false);
+                return false;
+            }
         }
+        true
+    }
+
+    /// How many of a mirror's first messages the home's list has, too, as far as a lasting
+    /// subscription has come. Digests that nobody knows are taken to fit.
+    ///
+    /// # Errors
+    ///
+    /// The home cannot be asked.
+    fn shared(&self, topic: &str) -> Result<u64, Refusal> {
+        let deadline = Instant::now() + HOME_TIMEOUT;
+        let end = self.push.topics.end(topic);
+        let last = self.push.lasting.last_in(topic).unwrap_or(0);
+        // It has as many as `low`, and no more than `high`.
+        let (mut low, mut high) = (0, last.min(end.next));
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            let (stream, begin) = (StreamId::NONE, Begin::Offset(middle));
+            let wanted = Wanted { topic, stream, begin, size_max: 0 };
+            let fits = match self.home.read(wanted, deadline) {
+                Ok(Piece { digest: Some(digest), .. }) => {
+                    let own = self.push.topics.digest(topic, end.stream, middle);
+                    own.ok().flatten().is_none_or(|own| own == digest)
+                }
+                Ok(_) | Err(Refusal::Trimmed { .. }) => true,
+                Err(Refusal::OtherStream | Refusal::PastEnd { .. }) => false,
+                Err(refusal) => return Err(refusal),
+            };
+            if fits { low = middle } else { high = middle - 1 }
+        }
+        Ok(low)
     }
 
     /// Among peers a topic may be created elsewhere: its home is to be asked for.

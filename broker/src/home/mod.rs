@@ -27,10 +27,12 @@
 //!   this role
 //! - `mirrors`: one home elsewhere, and mirrors of its topics; `following`: how far each of them
 //!   is; `follow`: keeps them up to date; `set_aside`: keeps what a home has lost
+//! - `followers`: the connections of those who mirror what lives here
 //! - `index`: tells who is the home of what; `peers`: asks it; `locations`: what it answered
 
 mod broker;
 mod follow;
+mod followers;
 mod following;
 pub(crate) mod index;
 mod locations;
@@ -40,6 +42,7 @@ mod peers;
 mod remote;
 mod set_aside;
 
+pub(crate) use followers::Followers;
 pub(crate) use index::Index;
 pub(crate) use nats::NatsHome;
 pub use nats::Settings as NatsSettings;

@@ -15,7 +15,7 @@
 //! written to (`session.rs`). When it is kept (`mod.rs`).
 
 use crate::refusal::Refusal;
-use crate::store::admission::Admission;
+use crate::store::admission::{Admission, Dependents};
 use crate::store::change::{Change, Garbage, Lists, record_size};
 use crate::store::journal::{Frame, Record};
 use crate::store::memory;
@@ -79,11 +79,15 @@ struct Position {
     ending: bool,
     /// Whether it is among those that moved.
     moved: bool,
+    /// Whether it waits for another list in the place of the one that it was in: it goes on at
+    /// this offset or, where that ends before, at its end.
+    suspended: bool,
 }
 
 impl Position {
     fn begin(cursor: Cursor) -> Position {
-        Position { cursor, counted: false, kept: false, ending: false, moved: false }
+        let (counted, kept, ending, moved, suspended) = Default::default();
+        Position { cursor, counted, kept, ending, moved, suspended }
     }
 }
 
@@ -124,7 +128,10 @@ impl LastingSubscriptions {
             let seen = positions.values().map(|(_, seen)| *seen).max().unwrap_or_default();
             // Older brokers did not say it.
             let seen = if seen == 0 { clock::unix_milliseconds() } else { seen };
-            let kept = |cursor| Position { counted: true, kept: true, ..Position::begin(cursor) };
+            let kept = |cursor: Cursor| {
+                let suspended = cursor.stream == StreamId::NONE && cursor.next > 0;
+                Position { counted: true, kept: true, suspended, ..Position::begin(cursor) }
+            };
             let positions = positions.into_iter().map(|(topic, it)| (topic, kept(it.0))).collect();
             state.names.insert(name, Name { holder: None, seen, seen_kept: seen, positions });
         }
@@ -167,7 +174,8 @@ impl LastingSubscriptions {
             Some(Position { cursor, kept, ending: false, .. }) => (*cursor, *kept),
             // The end that is under way finds that it has begun again.
             Some(ending) => {
-                *ending = Position { cursor: begin, kept: false, ending: false, ..*ending };
+                let Position { counted, moved, .. } = *ending;
+                *ending = Position { counted, moved, ..Position::begin(begin) };
                 (begin, false)
             }
             None => {
@@ -215,14 +223,36 @@ impl LastingSubscriptions {
         unseen.flat_map(|(name, it)| it.keys(name)).collect()
     }
 
-    /// Forgets the positions in a topic that was deleted: those that were in the journal by then.
-    /// Gives the memory that they took.
-    pub(super) fn end_topic(&self, topic: &str) -> u64 {
+    /// The largest offset at which anybody stands in a topic.
+    pub(crate) fn last_in(&self, topic: &str) -> Option<u64> {
+        let state = self.lock();
+        state.names.values().filter_map(|it| Some(it.positions.get(topic)?.cursor.next)).max()
+    }
+
+    /// Has those that wait for a list in the place of another go on in it; it ends at `end`.
+    pub(crate) fn settle(&self, topic: &str, end: Cursor) {
         let mut state = self.lock();
-        let is_ended = |it: &Name| it.positions.get(topic).is_some_and(|it| it.counted);
-        let names = state.names.iter().filter(|(_, it)| is_ended(it));
-        let names: Vec<_> = names.map(|(name, _)| Arc::clone(name)).collect();
-        names.iter().map(|name| state.remove(name, topic)).sum()
+        let State { names, moved, .. } = &mut *state;
+        for (name, it) in names {
+            let Some(position) = it.positions.get_mut(topic).filter(|it| it.suspended) else {
+                continue;
+            };
+            let next = position.cursor.next.min(end.next);
+            (position.cursor, position.suspended) = (Cursor { next, ..end }, false);
+            if !std::mem::replace(&mut position.moved, true) {
+                moved.push(Key { name: Arc::clone(name), topic: topic.into() });
+            }
+        }
+    }
+
+    /// Where a subscriber goes on in a list that it has read nothing of, and that begins at
+    /// `begin`. Nothing while that is not known.
+    pub(super) fn next_in(&self, name: &str, topic: &str, begin: Cursor) -> Option<u64> {
+        match self.lock().position(name, topic) {
+            Some(Position { suspended: true, .. }) => None,
+            Some(it) if it.cursor.stream == begin.stream => Some(it.cursor.next.max(begin.next)),
+            _ => Some(begin.next),
+        }
     }
 
     /// What is to be kept: positions that moved since the last call, and one of each name of which
@@ -278,7 +308,9 @@ impl LastingSubscriptions {
         let Some(known) = state.position(name, topic).filter(|it| !it.ending) else {
             return false;
         };
-        if known.cursor.stream != cursor.stream || known.cursor.next < cursor.next {
+        // Of the list that is gone.
+        let is_late = known.suspended;
+        if !is_late && (known.cursor.stream != cursor.stream || known.cursor.next < cursor.next) {
             known.cursor = cursor;
             if !std::mem::replace(&mut known.moved, true) {
                 state.moved.push(Key { name: name.into(), topic: topic.into() });
@@ -377,6 +409,38 @@ impl Name {
 
     fn keys(&self, name: &Arc<str>) -> impl Iterator<Item = Key> {
         self.positions.keys().map(|topic| Key { name: Arc::clone(name), topic: Arc::clone(topic) })
+    }
+}
+
+impl Dependents for Arc<LastingSubscriptions> {
+    /// Those that were in the journal by then.
+    fn end(&self, topic: &str) -> u64 {
+        let mut state = self.lock();
+        let is_ended = |it: &Name| it.positions.get(topic).is_some_and(|it| it.counted);
+        let names = state.names.iter().filter(|(_, it)| is_ended(it));
+        let names: Vec<_> = names.map(|(name, _)| Arc::clone(name)).collect();
+        names.iter().map(|name| state.remove(name, topic)).sum()
+    }
+
+    fn write_suspended(&self, topic: &str, shared: u64, frame: &mut Frame) {
+        let state = self.lock();
+        let now = clock::unix_milliseconds();
+        for (subscriber, it) in &state.names {
+            let Some(position) = it.positions.get(topic).filter(|it| it.counted) else { continue };
+            let (stream, next) = (StreamId::NONE, position.cursor.next.min(shared));
+            let seen = it.seen(now);
+            frame.add(&Record::Position { subscriber, topic, stream, next, seen });
+        }
+    }
+
+    fn suspend(&self, topic: &str, shared: u64) {
+        let mut state = self.lock();
+        for it in state.names.values_mut().filter_map(|it| it.positions.get_mut(topic)) {
+            if it.cursor.stream != StreamId::NONE {
+                let next = it.cursor.next.min(shared);
+                (it.cursor, it.suspended) = (Cursor { stream: StreamId::NONE, next }, true);
+            }
+        }
     }
 }
 
@@ -600,7 +664,7 @@ mod tests {
         }
         subscribe(&lasting, "dan", "a", at(0));
         change(Keep::new(&lasting, key("ann", "a"), true), &mut admission, true);
-        let ended = lasting.end_topic("a");
+        let ended = lasting.end("a");
         admission.remove("a");
         assert_eq!(admission.memory.used, ended, "what the topic took was given back");
         assert!(lasting.of("ann").is_empty());
@@ -611,6 +675,44 @@ mod tests {
         let waits = change(Keep::new(&lasting, key("dan", "a"), true), &mut admission, true);
         assert!(waits.refused.is_none(), "it waits for the topic to be there");
         assert_eq!(lasting.of("dan"), key("dan", "a"));
+    }
+
+    /// Those who were behind the messages that both lists have go on behind those, others where
+    /// they were, and what comes late of the old list moves nobody.
+    #[test]
+    fn who_reads_a_mirror_goes_on_in_the_list_that_takes_its_place() {
+        let lasting = Arc::new(LastingSubscriptions::default());
+        let mut admission = Admission::new(Memory::new(u64::MAX));
+        let (old, new) = (StreamId::random(), StreamId::random());
+        let of = |stream, next| Cursor { stream, next };
+        admission.begin("a", old, true);
+        for (name, next) in [("ann", 5), ("bob", 15)] {
+            subscribe(&lasting, name, "a", of(old, next));
+            change(Keep::new(&lasting, key(name, "a"), true), &mut admission, true);
+        }
+        assert_eq!(lasting.last_in("a"), Some(15));
+        let mut frame = Frame::default();
+        lasting.write_suspended("a", 10, &mut frame);
+        assert!(frame.size() > 2 * "@\tbob\ta\t0000000000000000\t10\t".len());
+        lasting.suspend("a", 10);
+        admission.remove("a");
+        lasting.acknowledge("bob", "a", of(old, 18));
+        assert_eq!(lasting.next_in("bob", "a", of(new, 0)), None);
+        assert!(
+            change(Keep::new(&lasting, key("bob", "a"), false), &mut admission, true).written[0]
+        );
+        // The process may end meanwhile.
+        let positions = [("ann", 5), ("bob", 10)]
+            .map(|(name, next)| (name.into(), [("a".into(), (at(next), 1))].into()));
+        for lasting in [&*lasting, &LastingSubscriptions::restored(positions.into())] {
+            lasting.settle("a", of(new, 8));
+            let next = |name| lasting.next_in(name, "a", of(new, 0));
+            assert_eq!([next("ann"), next("bob")], [Some(5), Some(8)]);
+            assert!(lasting.take_moved().len() >= 2);
+            lasting.acknowledge("bob", "a", of(new, 9));
+            lasting.settle("a", of(new, 3));
+            assert_eq!(next("bob"), Some(9));
+        }
     }
 
     #[test]

@@ -92,8 +92,7 @@ impl Push {
         log: Arc<Log>,
     ) -> Push {
         let lasting = Arc::new(lasting);
-        let ended = Arc::clone(&lasting);
-        topics.on_delete(Box::new(move |topic| ended.end_topic(topic)));
+        topics.set_dependents(Box::new(Arc::clone(&lasting)));
         let pieces = Pieces::new(topics.account().1.max);
         Push {
             topics,
@@ -245,6 +244,10 @@ impl Push {
         begin: Cursor,
         session: u64,
     ) -> Result<Cursor, Refusal> {
+        if begin.stream != StreamId::NONE {
+            // It may have been suspended when the process before this one ended.
+            self.lasting.settle(topic, self.topics.end(topic));
+        }
         let Begun { cursor, is_kept, before } =
             self.lasting.subscribe(name, topic, begin, session)?;
         if let Some(before) = before {
@@ -256,6 +259,16 @@ impl Push {
             self.keep(vec![Key { name: name.into(), topic: topic.into() }], true)?;
         }
         Ok(cursor)
+    }
+
+    /// Has those who follow a topic go on with the list that takes the place of this one, which is
+    /// gone: even if it has the same id, it is another.
+    pub(crate) fn replaced(&self, topic: &str) {
+        for listener in self.listeners.of(topic).iter().flat_map(|all| all.iter()) {
+            if let Listener::Session(session, index) = listener {
+                session.lose(*index, topic);
+            }
+        }
     }
 
     /// Takes a lasting subscription from a session, if that has it, and tells its client.
@@ -311,7 +324,8 @@ impl Push {
         standings.sort_unstable_by(|one, other| one.key.cmp(&other.key));
         for Standing { key, cursor, lag, .. } in &mut standings {
             let Extent { first, end } = self.topics.extent(&key.topic);
-            let next = if cursor.stream == end.stream { cursor.next } else { 0 };
+            let is_here = cursor.stream == end.stream || cursor.stream == StreamId::NONE;
+            let next = if is_here { cursor.next } else { 0 };
             *lag = end.next.saturating_sub(next.max(first));
         }
         standings

@@ -202,7 +202,13 @@ impl<'a> DeliveryPass<'a> {
                     format.encode_deleted(topic, &mut bytes);
                 }
             }
-            from = Place::before(Cursor { stream, next: first });
+            let mut begin = Cursor { stream, next: first };
+            if let Some(name) = subscription.name.as_deref().filter(|_| stream != StreamId::NONE) {
+                // Once that is known, there is an announcement.
+                let Some(next) = self.lasting.next_in(name, topic, begin) else { return Ok(None) };
+                begin.next = next;
+            }
+            from = Place::before(begin);
             copied = self.copy(topic, &mut from, last);
         }
         if let Err(Refusal::NotHere) = copied {
@@ -216,11 +222,10 @@ impl<'a> DeliveryPass<'a> {
         let Ok(list_end) = copied else { return Ok(None) };
         bytes.reserve(ENCODED_SIZE.min(self.text.len() * 2));
         let Place { cursor, .. } = from;
-        let is_new = cursor.stream != before.stream;
         if subscription.lost && cursor.stream != StreamId::NONE {
             subscription.lost = false;
             format.encode_jump(Jump::Reset, topic, cursor, others, &mut bytes);
-        } else if cursor.next > if is_new { 0 } else { before.next } {
+        } else if cursor.next > before.next {
             shared = false;
             format.encode_jump(Jump::Trimmed, topic, cursor, others, &mut bytes);
         }

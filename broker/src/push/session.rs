@@ -14,7 +14,7 @@ use crate::activity::{Activity, Role};
 use crate::push::format::Format;
 use crate::push::pass::{DeliveryPass, Unread};
 use crate::push::subscriptions::{Subscription, Subscriptions};
-use crate::store::stream::Cursor;
+use crate::store::stream::{Cursor, StreamId};
 use common::limits::ENCODED_SIZE;
 use std::io::{ErrorKind, Write};
 use std::mem;
@@ -210,6 +210,17 @@ impl Session {
         let index = state.subscriptions.find(topic).map(|(index, _)| index);
         let found = index.and_then(|index| state.subscriptions.get_mut(index));
         found.is_some_and(|it| mem::replace(&mut it.is_asked, is_asked))
+    }
+
+    /// Notes that the list is gone that a subscription to this topic reads: it has another's index
+    /// if it was ended meanwhile.
+    pub(super) fn lose(&self, index: usize, topic: &str) {
+        let mut state = self.lock();
+        let found = state.subscriptions.get_mut(index).filter(|it| &*it.topic == topic);
+        if let Some(it) = found.filter(|it| it.place.cursor.stream != StreamId::NONE) {
+            it.place.cursor = Cursor { stream: StreamId::NONE, next: 0 };
+            it.lost = true;
+        }
     }
 
     /// The topics of those subscriptions.

@@ -11,6 +11,7 @@ use crate::refusal::Refusal;
 use crate::store::batch::{Batch, Publish};
 use crate::store::change::Lists;
 use crate::store::entry;
+use crate::store::journal::Frame;
 use crate::store::memory::{self, Memory};
 use crate::store::retention::Limits;
 use crate::store::sequences::{Sequences, Verdict};
@@ -31,14 +32,24 @@ pub(crate) struct Admission {
     pub(crate) trimmed: u64,
     /// Whether what is accepted is on disk before it is answered.
     pub(crate) durable: bool,
-    /// Ends what goes with a topic that was deleted, and gives the memory that it took.
-    pub(crate) on_delete: Option<OnDelete>,
+    /// What goes with topics, if anything does.
+    pub(crate) dependents: Option<Box<dyn Dependents>>,
     /// Topics that were created, where somebody wants to know it.
     pub(crate) created: Option<Vec<String>>,
 }
 
-/// What else there is to do when a topic is deleted. The locks of the store are held.
-pub(crate) type OnDelete = Box<dyn Fn(&str) -> u64 + Send>;
+/// What goes with topics: lasting subscriptions. The locks of the store are held.
+pub(crate) trait Dependents: Send {
+    /// Ends those of a topic that was deleted. Gives the memory that they took.
+    fn end(&self, topic: &str) -> u64;
+
+    /// Writes where those of a mirror go on whose home has another list, which begins with `shared`
+    /// of its messages.
+    fn write_suspended(&self, topic: &str, shared: u64, frame: &mut Frame);
+
+    /// Has them wait for that list.
+    fn suspend(&self, topic: &str, shared: u64);
+}
 
 /// The answer to a publish that was not refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,8 +80,8 @@ impl Receipt {
 impl Admission {
     /// Nothing yet.
     pub(crate) fn new(memory: Memory) -> Admission {
-        let (topics, limits, trimmed, durable, on_delete, created) = Default::default();
-        Admission { topics, memory, limits, trimmed, durable, on_delete, created }
+        let (topics, limits, trimmed, durable, dependents, created) = Default::default();
+        Admission { topics, memory, limits, trimmed, durable, dependents, created }
     }
 
     /// Takes a new topic into the account, whether there is room for it or not.

@@ -99,6 +99,9 @@ pub(crate) struct Delete {
     pub(crate) topic: String,
     /// Whether only where another broker is its home.
     pub(crate) mirror_only: bool,
+    /// Of a mirror whose home has another list: how many of its first messages that one has, too.
+    /// What goes with the topic then waits for it.
+    pub(crate) shared: Option<u64>,
     pub(crate) refused: Option<Refusal>,
 }
 
@@ -110,8 +113,10 @@ impl Change for Delete {
     fn accept(&mut self, admission: &mut Admission, _: &Lists, frame: Option<&mut Frame>) {
         match admission.topics.get(&self.topic) {
             Some(state) if state.mirror || !self.mirror_only => {
-                if let Some(frame) = frame {
-                    frame.add(&Record::Delete { topic: &self.topic, stream: state.stream });
+                let Some(frame) = frame else { return };
+                frame.add(&Record::Delete { topic: &self.topic, stream: state.stream });
+                if let (Some(shared), Some(them)) = (self.shared, &admission.dependents) {
+                    them.write_suspended(&self.topic, shared, frame);
                 }
             }
             _ => self.refused = Some(Refusal::NoTopic),
@@ -122,8 +127,11 @@ impl Change for Delete {
         if self.refused.is_some() {
             return Garbage::default();
         }
-        let ended = admission.on_delete.as_ref().map_or(0, |end| end(&self.topic));
-        admission.memory.give_back(ended);
+        match (&admission.dependents, self.shared) {
+            (None, _) => {}
+            (Some(them), Some(shared)) => them.suspend(&self.topic, shared),
+            (Some(them), None) => admission.memory.give_back(them.end(&self.topic)),
+        }
         (admission.remove(&self.topic), Vec::from_iter(lists.remove(&self.topic)))
     }
 

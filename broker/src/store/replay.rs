@@ -59,9 +59,10 @@ impl Replayed {
                     positions.remove(topic);
                 }
             }
-            Record::NewStream { topic, stream, new } => {
+            Record::NewStream { topic, stream, new, own } => {
                 let Some(state) = self.admission.topics.get_mut(topic) else { return };
                 state.stream = new;
+                state.mirror &= !own;
                 let end = state.accepted_end().next;
                 for (position, _) in self.positions.values_mut().filter_map(|of| of.get_mut(topic))
                 {

@@ -9,7 +9,7 @@
 //! Locks (`contents.rs`), delivery (`push/`), protocols (`door/`).
 
 use crate::refusal::Refusal;
-use crate::store::admission::{Admission, OnDelete, Receipt};
+use crate::store::admission::{Admission, Dependents, Receipts};
 use crate::store::append::Append;
 use crate::store::batch::Batch;
 use crate::store::change::{Change, Create, Delete, Lists, Mirrored, SetBounds, Trim, Upto};
@@ -92,7 +92,7 @@ impl Topics {
     /// Appends a batch; one answer for each of its publishes, in their order. A refused publish
     /// leaves nothing behind and does not keep the others from being appended. The entries leave
     /// the batch, the publishes stay in it.
-    pub(crate) fn append(&self, batch: &mut Batch) -> Vec<Result<Receipt, Refusal>> {
+    pub(crate) fn append(&self, batch: &mut Batch) -> Receipts {
         let append = self.change(Append::new(std::mem::take(batch)));
         *batch = append.batch;
         // A batch may be larger than the bounds: then some of it goes, now that it is there.
@@ -168,12 +168,13 @@ impl Topics {
         {}
     }
 
-    /// About how much text of a topic a mirror of it may hold.
-    pub(crate) fn mirror_room(&self, topic: &str) -> u64 {
+    /// About how much text of a topic a mirror of it may hold, where so many share what is free.
+    pub(crate) fn mirror_room(&self, topic: &str, among: u64) -> u64 {
         self.contents.know(|known| {
             let own = known.topics.get(topic).map_or(0, |state| state.size);
+            let free = mirror_share(known.memory.max).saturating_sub(known.memory.used);
             // What lies around the text of a message is as large as a short one.
-            (mirror_share(known.memory.max) + own).saturating_sub(known.memory.used) / 2
+            (free / among.max(1) + own) / 2
         })
     }
 
@@ -248,7 +249,7 @@ impl Topics {
     /// [`Refusal::NoTopic`].
     pub(crate) fn delete(&self, topic: &str) -> Result<(), Refusal> {
         let topic = topic.to_owned();
-        done(self.change(Delete { topic, mirror_only: false, refused: None }).refused)
+        done(self.change(Delete { topic, ..Delete::default() }).refused)
     }
 
     /// Deletes what is here of a topic that another broker is the home of.
@@ -258,7 +259,18 @@ impl Topics {
     /// [`Refusal::NoTopic`], also where this broker is its home.
     pub(crate) fn drop_mirror(&self, topic: &str) -> Result<(), Refusal> {
         let topic = topic.to_owned();
-        done(self.change(Delete { topic, mirror_only: true, refused: None }).refused)
+        done(self.change(Delete { topic, mirror_only: true, ..Delete::default() }).refused)
+    }
+
+    /// Deletes a mirror whose home has another list now, which begins with `shared` of its
+    /// messages.
+    ///
+    /// # Errors
+    ///
+    /// As [`Topics::drop_mirror`].
+    pub(crate) fn replace_mirror(&self, topic: &str, shared: u64) -> Result<(), Refusal> {
+        let (topic, shared) = (topic.to_owned(), Some(shared));
+        done(self.change(Delete { topic, mirror_only: true, shared, refused: None }).refused)
     }
 
     /// Begins a list of which another broker is the home, if it is not there yet.
@@ -281,9 +293,9 @@ impl Topics {
         self.change(mirrored)
     }
 
-    /// Says what else there is to do when a topic is deleted.
-    pub(crate) fn on_delete(&self, end: OnDelete) {
-        self.contents.know(|known| known.on_delete = Some(end));
+    /// Says what goes with topics.
+    pub(crate) fn set_dependents(&self, dependents: Box<dyn Dependents>) {
+        self.contents.know(|known| known.dependents = Some(dependents));
     }
 
     /// Carries out a change, and gives it back with its answer.

@@ -87,7 +87,9 @@ impl Following<'_> {
         }
         self.go_on_at(topic, from);
         self.bounds = Bounds { begin: from, end: from, may_have_ended: false };
-        self.begin(link, topic, from)
+        self.begin(link, topic, from)?;
+        self.shared.ended_subscriptions.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     /// The next answer; messages that come before it are taken in.

@@ -3,8 +3,9 @@
 use crate::brokers::{Crowd, Reader, Session, ask, number, succeed, wait_for_success};
 use std::time::{Duration, Instant};
 use tests::raw::Raw;
-use tests::wait::{DEADLINE, wait_until};
-use tests::{Stopped, System, program};
+use tests::resources::Resources;
+use tests::wait::{DEADLINE, holds_within, wait_until};
+use tests::{Fate, Proxy, Stopped, System, program};
 
 /// A broker whose upstream is `hub`.
 fn leaf_of(hub: &System) -> System {
@@ -302,4 +303,32 @@ fn whoever_asks_for_topics_that_are_not_there_does_not_fill_the_hub() {
     let mut session = Session::open(&leaf.address()).unwrap();
     let answer = session.ask("{\"command\":\"pull\",\"topic\":\"unknown1\"}").unwrap();
     assert_eq!(number(&answer, "code"), 404);
+}
+
+/// A hub that hears nothing of a lost connection would keep it, and its thread, for a minute.
+#[test]
+fn a_hub_closes_the_connection_of_a_leaf_that_has_made_another() {
+    let mut hub = System::start();
+    let network = Proxy::start(hub.port(), |_| Fate::Pass);
+    let address = format!("127.0.0.1:{}", network.port());
+    let mut leaf = System::reserve_with(&["--upstream", &address]);
+    leaf.start_broker();
+    let arrives = |hub: &System, leaf: &System, message: &str| {
+        hub.publish("t", message);
+        wait_until(DEADLINE, message, || {
+            leaf.get("/messages?topic=t").text().ends_with(&format!("{message}\n"))
+        });
+    };
+    arrives(&hub, &leaf, "first");
+    let id = hub.broker().id();
+    let before = Resources::of(id);
+    for partition in 0..5 {
+        network.part();
+        arrives(&hub, &leaf, &partition.to_string());
+    }
+    let holds = || {
+        let now = Resources::of(id);
+        now.threads <= before.threads + 1 && now.descriptors <= before.descriptors + 1
+    };
+    assert!(holds_within(DEADLINE / 3, holds), "{before:?} {:?}", Resources::of(id));
 }

@@ -175,6 +175,11 @@ impl Commands<'_, Json> {
         if seen.contains(&self.broker.id) {
             return Err(Refusal::Ring);
         }
+        // It says so again now and then.
+        if let ([id], true, false) = (&*seen, self.protocol.is_broker, self.protocol.follows) {
+            self.protocol.follows = true;
+            self.broker.followers.replace(id, &self.stream);
+        }
         let asks = !seen.is_empty();
         seen.push(self.broker.id.clone());
         let time = arguments.number("milliseconds")?.map_or(PATH_TIME_MAX, Duration::from_millis);

@@ -33,6 +33,7 @@ pub(crate) fn serve(mut connection: Connection, activity: Arc<Activity>, broker:
         objects: Objects::new(BODY_SIZE_MAX),
         size: DocumentSize::default(),
         is_broker: false,
+        follows: false,
         presences: HashMap::new(),
         dialect: Dialect::Topic,
         dialects: VecDeque::new(),
@@ -104,6 +105,8 @@ struct Json {
     size: DocumentSize,
     /// Whether another broker is at the other end.
     is_broker: bool,
+    /// Whether that one has said who it is: it follows topics on this connection.
+    follows: bool,
     /// Peers that are registered with this broker's index for as long as the connection lasts.
     presences: HashMap<Address, Presence>,
     /// The dialect of the last command that showed one.

@@ -179,7 +179,7 @@ impl<'s> Rewrite<'s> {
                 self.carried(topic, stream).sequences.insert(publisher.to_owned(), numbers);
                 false
             }
-            Record::NewStream { topic, stream, new } => {
+            Record::NewStream { topic, stream, new, .. } => {
                 // Those that were noted until now are of the old id.
                 self.write_positions()?;
                 let is_held = self.is_held(topic, stream);

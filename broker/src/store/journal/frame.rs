@@ -216,6 +216,7 @@ mod tests {
             topic: "news",
             stream,
             new: "00000000000000ac".parse().unwrap(),
+            own: true,
         });
         frame.add(&Record::Delete { topic: "news", stream });
         frame.add(&Record::Mirror { topic: "news", stream });
@@ -230,7 +231,7 @@ mod tests {
                     <\tnews\t00000000000000ab\t3\t-\n\
                     :\tnews\t00000000000000ab\t100\tnone\t-\n\
                     #\tnews\t00000000000000ab\tann\t3\t42\t17\n\
-                    ~\tnews\t00000000000000ab\t00000000000000ac\n\
+                    ~\tnews\t00000000000000ab\t00000000000000ac\town\n\
                     -\tnews\t00000000000000ab\n\
                     =\tnews\t00000000000000ab\n\
                     .\n";

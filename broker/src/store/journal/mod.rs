@@ -11,7 +11,8 @@
 //!   `writer`: how they are written; `shared`: what the thread that cleans shares with whoever
 //!   appends; `reserve`: room for that on a full disk
 //! - `recovery`: what a start does before anything is served
-//! - `check`: `broker verify`; `repair`: `broker repair`; `report`: what they print
+//! - `check`, `repair`, `promote`: the verbs of `broker` with these names, or `verify`; `report`:
+//!   what they print
 //! - `storage`: the file system behind a small trait
 //!
 //! # Guarantee
@@ -38,6 +39,7 @@ mod frame;
 mod header;
 mod index;
 mod manifest;
+mod promote;
 mod record;
 mod recovery;
 mod repair;
@@ -56,6 +58,7 @@ pub(crate) use check::{Summary, TopicSummary, verify};
 pub(crate) use error::{Error, Failure};
 pub(crate) use frame::Frame;
 pub(crate) use header::FRAME_SIZE_MAX;
+pub(crate) use promote::promote;
 pub(crate) use record::Record;
 pub(crate) use recovery::Notice;
 pub(crate) use repair::{Damage, Repaired, repair};
@@ -220,7 +223,8 @@ impl Journal {
         let mut frame = Frame::default();
         let mut count = 0;
         for (topic, list) in self.shared.index().topics() {
-            let record = Record::NewStream { topic, stream: list.stream, new: StreamId::random() };
+            let (stream, new, own) = (list.stream, StreamId::random(), false);
+            let record = Record::NewStream { topic, stream, new, own };
             frame.add(&record);
             replay(record);
             count += 1;

@@ -9,7 +9,8 @@
 //! +  topic  stream  first  bytes  time [publisher [epoch  sequence]]
 //!                                         messages were appended, the first at offset `first`
 //! -  topic  stream                        the topic was deleted, and subscriptions to it ended
-//! ~  topic  stream  new                   the list goes on under another id
+//! ~  topic  stream  new [own]             the list goes on under another id; `own`: no longer as a
+//!                                         copy of another broker's
 //! <  topic  stream  first  digest         what stood before `first` was let go; `-` where the
 //!                                         digest there stands in a later record
 //! :  topic  stream  count  bytes  milliseconds
@@ -82,6 +83,8 @@ pub(crate) enum Record<'a> {
         stream: StreamId,
         /// The id that it has from now on.
         new: StreamId,
+        /// Whether it was a copy of another broker's, and is this one's own from now on.
+        own: bool,
     },
     /// What stood before an offset was let go. Where that is past the end, the list goes on there.
     Trim {
@@ -266,7 +269,11 @@ fn parse<'a>(head: &'a str, body: &'a str, format: Format) -> Option<(Record<'a>
         "!" => Record::End { subscriber: it.next()?, topic: it.next()? },
         "." => Record::Close,
         _ if format == Format::One => return None,
-        "~" => Record::NewStream { topic: it.next()?, stream: field(it)?, new: field(it)? },
+        "~" => {
+            let (topic, stream, new) = (it.next()?, field(it)?, field(it)?);
+            let own = it.next().map_or(Some(false), |word| (word == "own").then_some(true))?;
+            Record::NewStream { topic, stream, new, own }
+        }
         "<" => {
             let (topic, stream, first) = (it.next()?, field(it)?, field(it)?);
             let digest = match it.next()? {
@@ -308,7 +315,9 @@ impl fmt::Display for Record<'_> {
             Record::Mirror { topic, stream } => write!(f, "=\t{topic}\t{stream}"),
             Record::Append { topic, stream, .. } => write!(f, "+\t{topic}\t{stream}\t"),
             Record::Delete { topic, stream } => write!(f, "-\t{topic}\t{stream}"),
-            Record::NewStream { topic, stream, new } => write!(f, "~\t{topic}\t{stream}\t{new}"),
+            Record::NewStream { topic, stream, new, own } => {
+                write!(f, "~\t{topic}\t{stream}\t{new}{}", if *own { "\town" } else { "" })
+            }
             Record::Trim { topic, stream, first, digest: Some(digest) } => {
                 write!(f, "<\t{topic}\t{stream}\t{first}\t{digest:08x}")
             }

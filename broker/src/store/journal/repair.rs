@@ -17,7 +17,7 @@ use super::index::{Index, List};
 use super::manifest::{self, Content, Manifest};
 use super::record::Record;
 use super::recovery::{self, Torn};
-use super::row::Row;
+use super::row::{self, Row};
 use super::scan::{EndKind, Scan, Stop};
 use super::segment::Segment;
 use super::storage::{Directory, Disk, File};
@@ -156,6 +156,8 @@ fn find_manifest(directory: &dyn Directory, numbers: &[u32]) -> Result<(Manifest
         Ok(Content::Manifest(manifest)) => return Ok((manifest, false)),
         // A journal of format 1 has no manifest, and a directory without segments needs none.
         Ok(_) if numbers.is_empty() => return Ok((Manifest::new(JournalId::random()), false)),
+        // It is not to be written over.
+        Ok(Content::Format1) => return Err(row::two_journals(directory, numbers)),
         Ok(_) => directory.failed("open", JOURNAL)(io::ErrorKind::NotFound.into()),
         Err(error @ (Error::Damaged { .. } | Error::Foreign { .. })) => error,
         Err(error) => return Err(error),
@@ -303,7 +305,7 @@ impl Salvage<'_> {
             topics.map(|(topic, list)| (topic.to_owned(), *list)).collect();
         for (topic, List { stream, first, next, .. }) in topics {
             let new = StreamId::random();
-            self.put(&Record::NewStream { topic: &topic, stream, new })?;
+            self.put(&Record::NewStream { topic: &topic, stream, new, own: false })?;
             self.damage.topics.insert(topic, next - first);
         }
         Ok(())

@@ -1,6 +1,8 @@
 //! The output of `broker verify` and `broker repair`.
 
+use super::promote::Promoted;
 use super::{Damage, Repaired, Summary, TopicSummary};
+use std::collections::BTreeMap;
 use std::fmt;
 
 impl fmt::Display for Summary {
@@ -16,10 +18,7 @@ impl fmt::Display for Summary {
             Count(messages, "message"),
             Count(self.subscriptions, "lasting subscription"),
         )?;
-        for (topic, TopicSummary { stream, first, next }) in &self.topics {
-            let messages = next - first;
-            write!(f, "\n{messages:>12} messages from offset {first}  stream {stream}  {topic}")?;
-        }
+        write_topics(&self.topics, f)?;
         if self.torn > 0 {
             write!(
                 f,
@@ -30,6 +29,32 @@ impl fmt::Display for Summary {
         }
         Ok(())
     }
+}
+
+impl fmt::Display for Promoted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Promoted(topics) = self;
+        if topics.is_empty() {
+            return f.write_str("no topic is a copy of another broker's: nothing was changed");
+        }
+        write!(
+            f,
+            "{} of another broker belong to this directory now, under new stream ids; start a \
+             broker with it, without --upstream",
+            Count(topics.len() as u64, "topic")
+        )?;
+        write_topics(topics, f)
+    }
+}
+
+fn write_topics(
+    topics: &BTreeMap<String, TopicSummary>,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    topics.iter().try_for_each(|(topic, TopicSummary { stream, first, next })| {
+        let messages = next - first;
+        write!(f, "\n{messages:>12} messages from offset {first}  stream {stream}  {topic}")
+    })
 }
 
 impl fmt::Display for Repaired {

@@ -57,10 +57,7 @@ impl Row {
             (Content::Format1, []) => {
                 row.segments.push(Segment::open_any(directory, JOURNAL)?);
             }
-            (Content::Format1, [number, ..]) => {
-                let newer = directory.path(&Segment::name(*number));
-                return Err(Error::TwoJournals { path, newer });
-            }
+            (Content::Format1, numbers) => return Err(two_journals(directory, numbers)),
             // Between the two steps in which a start takes over a journal of format 1.
             (Content::Nothing, [1]) if is_format_1(&Segment::name(1)) => {
                 row.segments.push(Segment::open_any(directory, &Segment::name(1))?);
@@ -259,6 +256,12 @@ impl Row {
         };
         Err(damaged(directory, segment, end, problem))
     }
+}
+
+/// An older broker has begun a journal beside these segments.
+pub(super) fn two_journals(directory: &dyn Directory, numbers: &[u32]) -> Error {
+    let newer = Segment::name(numbers.first().copied().unwrap_or(1));
+    Error::TwoJournals { path: directory.path(JOURNAL), newer: directory.path(&newer) }
 }
 
 fn missing(directory: &dyn Directory, number: u32) -> Error {

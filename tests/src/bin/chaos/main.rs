@@ -1,10 +1,13 @@
-//! Chaos: a broker, eleven publishers and nine subscribers are killed at random under load.
+//! Chaos: a broker, eleven publishers and nine subscribers are killed at random under load. Beside
+//! it, another broker loses history again and again, and its readers and a leaf go on with what is
+//! left.
 //!
 //! At the end every topic is read and compared with what publishers were told and readers saw. The
 //! status is 0 if nothing was lost, doubled, moved or invented, else 1.
 
 #![forbid(unsafe_code)]
 
+mod history;
 mod publishers;
 
 use common::flags::{Arguments, Error, Program};
@@ -148,6 +151,8 @@ fn run(config: Config) -> Result<(), Failed> {
     let mut made = Disturbances::default();
 
     let end = Instant::now() + config.time;
+    let is_plain = config.power.is_none() && !config.is_calm && config.under.is_empty();
+    let history = is_plain.then(|| thread::spawn(move || history::run(end)));
     while Instant::now() < end {
         for publisher in &mut programs {
             publisher.go_on(&system, &load);
@@ -171,12 +176,22 @@ fn run(config: Config) -> Result<(), Failed> {
         publisher.end(&load);
     }
     file.end(&system, &load);
-    let refusals = load.refusals();
+    let (refusals, ended_subscriptions) = (load.refusals(), load.ended_subscriptions());
     let counts = if config.is_loss_wanted { load.count() } else { load.finish() };
     if !config.is_loss_wanted {
         subscriber.expect(&system.messages("even"));
     }
-    report(&config, &counts, &made, refusals)
+    if let Some(history) = history {
+        let rounds = history.join().map_err(|_| Failed("a reader of lost history".to_owned()))?;
+        println!(
+            "{} older copies put back, {} repairs: {} readers skipped",
+            rounds.copies, rounds.repairs, rounds.skipped
+        );
+        if rounds.skipped > 0 {
+            return Err(Failed("readers skipped messages in silence".to_owned()));
+        }
+    }
+    report(&config, &counts, &made, refusals, ended_subscriptions)
 }
 
 /// Lets a topic keep few messages, so that whoever is slow, or away, finds some of them gone.
@@ -277,10 +292,14 @@ fn report(
     counts: &Counts,
     made: &Disturbances,
     refusals: u64,
+    ended: u64,
 ) -> Result<(), Failed> {
     let refused = if refusals > 0 { format!(", {refusals} refusals") } else { String::new() };
     let between = if config.is_markdown { "; " } else { "\n" };
-    println!("{} s: {made}{refused}{between}{counts}", config.time.as_secs());
+    println!(
+        "{} s: {made}{refused}, {ended} lasting subscriptions ended and begun again{between}{counts}",
+        config.time.as_secs()
+    );
     if config.is_loss_wanted {
         return if counts.lost > 0 {
             Ok(())

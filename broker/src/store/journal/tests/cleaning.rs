@@ -197,6 +197,7 @@ impl History {
                     topic: &name,
                     stream: stream(id),
                     new: stream(self.streams),
+                    own: false,
                 });
                 self.topics[place].1 = self.streams;
             }

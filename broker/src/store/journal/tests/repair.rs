@@ -1,7 +1,8 @@
 //! Repair: good records are kept, bad ones set aside, and readers are told.
 
+use super::super::manifest;
 use super::super::repair::{Repaired, repair_in};
-use super::super::{Notice, Settings, Sync};
+use super::super::{Error, Notice, Settings, Sync};
 use super::disk::{Call, Fault, SimulatedDisk};
 use super::{Base, FIRST, open, open_with, single, stream, with_news};
 use crate::store::journal::{Frame, Record};
@@ -42,6 +43,21 @@ fn d15_a_repair_keeps_all_whole_frames_and_the_damaged_file() {
         assert!(!renewed(&disk).is_empty());
         assert_eq!(repair(&disk), Repaired::Nothing);
     }
+}
+
+/// An older broker was started on the directory of a newer one: both journals may be needed.
+#[test]
+fn two_journals_in_one_directory_are_refused_and_left_as_they_are() {
+    let disk = SimulatedDisk::default();
+    drop(with_news(&disk));
+    disk.put("journal", manifest::first_line(1).as_bytes());
+    let before = [disk.read("journal"), disk.read(FIRST)];
+    for dry_run in [true, false] {
+        let refused = repair_in(&disk, dry_run, |_| {});
+        assert!(matches!(refused, Err(Error::TwoJournals { .. })), "{refused:?}");
+        assert_eq!([disk.read("journal"), disk.read(FIRST)], before);
+    }
+    assert!(open(&disk).is_err());
 }
 
 #[test]
