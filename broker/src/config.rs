@@ -75,12 +75,6 @@ fn nats(arguments: &Arguments) -> Result<Option<NatsSettings>, Error> {
             None => Ok(None),
         };
     };
-    if limits(arguments)? != Limits::default() {
-        return Err(Error::combination(
-            "--nats lets no messages go, so it excludes --keep-messages, --keep-bytes and \
-             --keep-for: take a topic a day, and delete old ones",
-        ));
-    }
     let servers: Vec<String> = list.split(',').map(|server| server.trim().to_owned()).collect();
     if let Some(wrong) =
         servers.iter().find(|it| !matches!(parse::authority(it), Some((_, Some(_)))))
@@ -98,7 +92,8 @@ fn nats(arguments: &Arguments) -> Result<Option<NatsSettings>, Error> {
         return Err(Error::value("nats-prefix", &prefix, reason));
     }
     let is_synced = arguments.has("nats-synced");
-    Ok(Some(NatsSettings { servers, replicas, prefix, is_synced }))
+    let limits = limits(arguments)?;
+    Ok(Some(NatsSettings { servers, replicas, prefix, is_synced, limits }))
 }
 
 /// What the broker is to do.

@@ -112,7 +112,8 @@ pub(super) fn write_rest_of_receipt(object: &mut Object<'_>, receipt: &Receipt) 
 
 /// Writes what a receipt says beside the topic and the offset.
 pub(super) fn write_fields_of_receipt(object: &mut Object<'_>, receipt: &Receipt) {
-    let Receipt { stream, appended, duplicate, durable, .. } = *receipt;
+    let Receipt { stream, appended, duplicate, durable, replicas, .. } = *receipt;
     object.field("appended", appended).field("stream", stream).field("durable", durable);
+    object.optional("replicas", replicas);
     object.optional("duplicate", duplicate.then_some(true));
 }

@@ -15,7 +15,7 @@ pub(super) fn topics<'a>(
 ) -> impl Iterator<Item = (String, Summary)> + use<'a> {
     let grant = grant.clone();
     let list = |behind: Option<&String>, count| {
-        broker.push.topics.list(behind.map_or("", String::as_str), count)
+        broker.homes.list(behind.map_or("", String::as_str), count)
     };
     let topics = pages(list, |(topic, _)| topic.clone());
     let is_chosen = move |topic: &str| pattern.is_none_or(|pattern| pattern.matches(topic));

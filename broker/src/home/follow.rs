@@ -17,6 +17,7 @@ use crate::refusal::Refusal;
 use crate::store::change::{Mirrored, Upto};
 use crate::store::entry;
 use crate::store::memory;
+use crate::store::retention::Limits;
 use crate::store::stream::{Begin, Cursor, StreamId};
 use common::crc32::Crc32;
 use common::flags;
@@ -112,6 +113,7 @@ impl Mirrors {
                 }
             }
             Event::Confirmed { topic, .. }
+            | Event::Keeps { topic, .. }
             | Event::Trimmed { topic, .. }
             | Event::Deleted { topic }
             | Event::Reset { topic, .. }
@@ -120,6 +122,7 @@ impl Mirrors {
             Event::Confirmed { topic, first, begin, end } => {
                 self.confirmed(topic, first, begin, end);
             }
+            Event::Keeps { topic, limits } => self.keep(topic, limits),
             Event::Trimmed { topic, next } => self.let_go(topic, next),
             Event::Deleted { topic } => {
                 if self.locations.is_some() {
@@ -263,6 +266,12 @@ impl Mirrors {
         if self.following.set(topic, Phase::Behind(end)).is_some() {
             self.following.reached(topic, topics.end(topic));
         }
+    }
+
+    /// Keeps no more of a topic than this.
+    pub(super) fn keep(&self, topic: &str, limits: Limits) {
+        self.push.topics.home_keeps(topic, limits);
+        self.push.announce(topic);
     }
 
     /// Lets go what the home has let go.

@@ -114,8 +114,11 @@ impl Mirrors {
             TopicChange::Create => drop(topics.begin_mirror(topic, stream)),
             TopicChange::Trim(_) => self.let_go(topic, next),
             TopicChange::Delete => self.wait_for_end(topic, before, deadline),
-            // The mirror lets go what the home lets go.
-            TopicChange::SetBounds(_) => {}
+            TopicChange::SetBounds(_) => {
+                if let Some(limits) = self.home.limits(stream) {
+                    self.keep(topic, limits);
+                }
+            }
         }
         Ok(())
     }

@@ -55,6 +55,7 @@ use crate::store::batch::Batch;
 use crate::store::change::Upto;
 use crate::store::retention::BoundsChange;
 use crate::store::topics::Topics;
+use crate::store::view::Summary;
 use broker::BrokerHome;
 use common::pattern::Pattern;
 use index::Address;
@@ -62,6 +63,7 @@ use mirrors::Mirrors;
 use peers::Peers;
 use remote::RemoteHome;
 use std::io;
+use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -248,6 +250,47 @@ impl Homes {
         }
     }
 
+    /// Up to `count` topics in the order of their names, after `behind`: all of the home where that
+    /// tells it, else those that are here.
+    pub(crate) fn list(&self, behind: &str, count: usize) -> Vec<(String, Summary)> {
+        let topics = &self.push.topics;
+        let listed = match &self.others {
+            Others::Hub(mirrors) => mirrors.home.list(deadline()),
+            Others::None | Others::Peers(_) => None,
+        };
+        let Some(Ok(listed)) = listed else { return topics.list(behind, count) };
+        let behind = (Bound::Excluded(behind), Bound::Unbounded);
+        let shown = listed.range::<str, _>(behind).take(count).map(|(topic, summary)| {
+            let own = topics.summary(topic).ok().filter(|own| own.stream == summary.stream);
+            (topic.clone(), own.unwrap_or(*summary))
+        });
+        shown.collect()
+    }
+
+    /// Whether publishes are taken.
+    ///
+    /// # Errors
+    ///
+    /// As [`Topics::check_ready`]; also where the home of all topics is out of reach.
+    pub(crate) fn check_ready(&self) -> Result<(), Refusal> {
+        self.push.topics.check_ready()?;
+        match &self.others {
+            Others::Hub(mirrors) => mirrors.reach(Instant::now()),
+            Others::None | Others::Peers(_) => Ok(()),
+        }
+    }
+
+    /// Where all topics are at home elsewhere: whether that is in reach, and how many servers store
+    /// each message there, where that is known.
+    pub(crate) fn reached(&self) -> Option<(bool, Option<u64>)> {
+        match &self.others {
+            Others::Hub(mirrors) => {
+                Some((mirrors.reach(Instant::now()).is_ok(), mirrors.home.replicas()))
+            }
+            Others::None | Others::Peers(_) => None,
+        }
+    }
+
     /// The broker that a publish goes to, where that is not this one.
     pub(crate) fn forwards_to(&self, topic: &str) -> Option<String> {
         match &self.others {
@@ -314,10 +357,14 @@ impl Others {
     }
 
     /// Looks for topics that come into being elsewhere and that somebody here follows by pattern,
-    /// for ever. They are followed from their first message, whenever they are found.
+    /// and has the home let go what is beyond their bounds, for ever. Topics are followed from their
+    /// first message, whenever they are found.
     fn look_out(&self, push: &Push) -> ! {
         loop {
             thread::sleep(LOOK_OUT_TIME);
+            if let Others::Hub(mirrors) = self {
+                mirrors.home.keep_bounds(&push.topics);
+            }
             for pattern in push.patterns.standing() {
                 // Whoever cannot be asked now is asked again.
                 let _ = self.ask_for_all(&pattern, deadline());

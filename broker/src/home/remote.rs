@@ -9,9 +9,14 @@ use crate::refusal::Refusal;
 use crate::store::admission::Receipts;
 use crate::store::batch::Publish;
 use crate::store::entry;
+use crate::store::retention::Limits;
 use crate::store::stream::{Cursor, StreamId};
+use crate::store::topics::Topics;
+use crate::store::view::Summary;
 use common::limits::BODY_SIZE_MAX;
 use common::pattern::Pattern;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A system that is the home of topics.
@@ -43,6 +48,24 @@ pub(super) trait RemoteHome: Send + Sync {
     /// says.
     fn read(&self, wanted: Wanted<'_>, deadline: Instant) -> Result<Piece, Refusal>;
 
+    /// What a list keeps, where its mirrors see to that.
+    fn limits(&self, _stream: StreamId) -> Option<Limits> {
+        None
+    }
+
+    /// Lets go at the home what such mirrors have let go. Called every second or so.
+    fn keep_bounds(&self, _topics: &Topics) {}
+
+    /// How many servers store each message, where that is known.
+    fn replicas(&self) -> Option<u64> {
+        None
+    }
+
+    /// All topics in short, where the home tells it.
+    fn list(&self, _deadline: Instant) -> Option<Result<List, Refusal>> {
+        None
+    }
+
     /// The names of all topics that match.
     ///
     /// # Errors
@@ -71,6 +94,9 @@ pub(super) trait RemoteHome: Send + Sync {
     /// it is back.
     fn check_path(&self, seen: &[String], time: Duration) -> Result<(), Refusal>;
 }
+
+/// Topics in short, by name.
+pub(super) type List = Arc<BTreeMap<String, Summary>>;
 
 /// A publish on its way to its home, and its entries.
 pub(super) type Forwarded<'a> = (&'a Publish, &'a [String]);
@@ -106,6 +132,8 @@ pub(super) enum Event<'a> {
     Connected,
     /// The topic is sent from `begin` on; its list goes from `first` to `end`.
     Confirmed { topic: &'a str, first: u64, begin: Place, end: Cursor },
+    /// The topic keeps so much, and its mirrors see to that.
+    Keeps { topic: &'a str, limits: Limits },
     /// What comes next stands at `next`: what was missing before was let go.
     Trimmed { topic: &'a str, next: u64 },
     /// Entries of a topic, the first of which stands at offset `first`. The stream id is given at

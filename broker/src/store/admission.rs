@@ -65,6 +65,8 @@ pub(crate) struct Receipt {
     pub(crate) created: bool,
     /// Whether it survives a crash of the machine that holds it.
     pub(crate) durable: bool,
+    /// How many servers store it, where several do.
+    pub(crate) replicas: Option<u64>,
 }
 
 /// One answer for each publish of a batch.
@@ -264,8 +266,9 @@ impl Open<'_> {
         let Cursor { stream, next: offset } = self.state.accepted_end();
         let count = entries.len() as u64;
         let (appended, duplicate, created, durable) = (0, true, false, self.durable);
-        let offset = Some(offset);
-        let mut receipt = Receipt { stream, offset, appended, duplicate, created, durable };
+        let (offset, replicas) = (Some(offset), None);
+        let mut receipt =
+            Receipt { stream, offset, appended, duplicate, created, durable, replicas };
         let mut skip = 0;
         if let Some((publisher, sequence)) = &publish.numbered {
             let known = self.state.sequences.get_mut(publisher);

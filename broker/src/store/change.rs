@@ -272,11 +272,14 @@ impl Trim {
             }
             Upto::Home { first, .. } => Ok(view.point(first.next, true)),
             Upto::Window(bytes) => Ok(view.point(view.after_memory(bytes), true)),
+            Upto::Bounds => {
+                let first = view.beyond(limits, (0, 0), Some(self.now));
+                Ok(view.point(first.max(state.accepted_start.offset), true))
+            }
             _ if state.mirror => Err(Refusal::UnknownTopic(self.topic.clone())),
             Upto::Offset(from) if from > end.next => Err(Refusal::PastEnd { from, next: end.next }),
             Upto::Offset(offset) => Ok(view.point(offset, true)),
             Upto::Time(time) => Ok(view.point(view.after_older(time), true)),
-            Upto::Bounds => Ok(view.point(view.beyond(limits, (0, 0), Some(self.now)), true)),
         }
     }
 }
@@ -293,7 +296,12 @@ impl Change for Trim {
             self.refused = Some(Refusal::UnknownTopic(self.topic.clone()));
             return;
         };
-        match self.point(state, &state.limits(limits), list) {
+        let limits = state.limits(limits);
+        if self.upto == Upto::Bounds && state.mirror {
+            let first = TopicView::new(state, list).beyond(&limits, (0, 0), Some(self.now));
+            state.home_begins(first, None);
+        }
+        match self.point(state, &limits, list) {
             Ok(point) if point.offset > state.accepted_start.offset => {
                 self.undo = Some(state.trim(point, memory));
                 if let Some(frame) = frame {

@@ -48,6 +48,16 @@ impl<T> Each<T> {
     }
 }
 
+impl Limits {
+    /// All is kept.
+    pub(crate) const NONE: Limits = Limits { messages: None, bytes: None, age: None };
+
+    /// The same as bounds of a topic.
+    pub(crate) fn as_bounds(self) -> Bounds {
+        self.zip(Each::<()>::default(), |limit, ()| limit.map_or(Bound::None, Bound::At))
+    }
+}
+
 impl Bounds {
     /// The bounds after a change.
     pub(crate) fn with(self, change: &BoundsChange) -> Bounds {

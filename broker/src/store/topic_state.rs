@@ -159,14 +159,20 @@ impl TopicState {
         Cursor { stream: self.stream, next: self.accepted_end.offset }
     }
 
-    /// What it keeps on a broker with these bounds. A mirror keeps what its home keeps.
+    /// What it keeps on a broker with these bounds. A mirror has those that its home names.
     pub(crate) fn limits(&self, defaults: &Limits) -> Limits {
-        if self.mirror { Limits::default() } else { self.bounds.or(defaults) }
+        self.bounds.or(if self.mirror { &Limits::NONE } else { defaults })
     }
 
     /// The first offset that readers find, here or, of a mirror, at its home.
     pub(crate) fn first(&self) -> u64 {
         if self.mirror { self.home_first.min(self.start.offset) } else { self.start.offset }
+    }
+
+    /// The same once all that was accepted is applied.
+    pub(super) fn accepted_first(&self) -> u64 {
+        let start = self.accepted_start.offset;
+        if self.mirror { self.home_first.min(start) } else { start }
     }
 
     /// How much text is to be found at the home alone.
@@ -209,7 +215,7 @@ impl TopicState {
     /// Whether the topic holds more than `limits` allow at a time, in Unix milliseconds.
     pub(crate) fn is_beyond(&self, limits: &Limits, now: Option<u64>) -> bool {
         let (start, end) = (&self.accepted_start, &self.accepted_end);
-        let count = end.offset - start.offset;
+        let count = end.offset - self.accepted_first();
         let is_old = || {
             let oldest = limits.age.zip(now).map(|(age, now)| now.saturating_sub(age));
             oldest.is_some_and(|oldest| self.marks.iter().any(|mark| mark.oldest < oldest))

@@ -290,7 +290,22 @@ impl Topics {
     /// [`Refusal::OtherStream`] where they do not follow on what is there,
     /// [`Refusal::TopicExists`] where this broker is its home, and whatever refuses a publish.
     pub(crate) fn mirror(&self, mirrored: Mirrored) -> Mirrored {
-        self.change(mirrored)
+        let mirrored = self.change(mirrored);
+        let none = Limits::NONE;
+        if self.state_is(&mirrored.topic, |state| state.is_beyond(&state.limits(&none), None)) {
+            self.keep_bounds(&mirrored.topic);
+        }
+        mirrored
+    }
+
+    /// Notes what the home of a mirror says that its topic keeps: the mirror keeps no more.
+    pub(crate) fn home_keeps(&self, topic: &str, limits: Limits) {
+        self.contents.know(|known| {
+            if let Some(state) = known.topics.get_mut(topic).filter(|state| state.mirror) {
+                state.bounds = limits.as_bounds();
+            }
+        });
+        self.keep_bounds(topic);
     }
 
     /// Says what goes with topics.

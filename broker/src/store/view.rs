@@ -30,7 +30,7 @@ impl Summary {
         next: 0,
         bytes: 0,
         last: None,
-        limits: Limits { messages: None, bytes: None, age: None },
+        limits: Limits::NONE,
     };
 }
 
@@ -64,7 +64,7 @@ impl<'a> TopicView<'a> {
 
     /// The topic in short, on a broker with these bounds.
     pub(crate) fn summary(&self, defaults: &Limits) -> Summary {
-        let TopicState { start, end, stream, bounds, .. } = self.state;
+        let TopicState { start, end, stream, .. } = self.state;
         let last = self.entries(start.offset, end.offset).last();
         Summary {
             stream: *stream,
@@ -72,7 +72,7 @@ impl<'a> TopicView<'a> {
             next: end.offset,
             bytes: end.text - start.text + self.state.text_at_home(),
             last: last.map(|entry| Entry::of(entry).milliseconds()),
-            limits: bounds.or(defaults),
+            limits: self.state.limits(defaults),
         }
     }
 
@@ -190,22 +190,27 @@ impl<'a> TopicView<'a> {
 
     /// The offset before which everything is to be let go so that the list and `more` messages
     /// with so many bytes of text keep within limits. The newest message always stays, and so
-    /// does what is accepted but not in the list yet. The age counts where the time is given.
+    /// does what is accepted but not in the list yet. The age counts where the time is given. Of a
+    /// mirror, sizes and times are known from its beginning here on.
     pub(crate) fn beyond(&self, limits: &Limits, more: (u64, u64), now: Option<u64>) -> u64 {
         let TopicState { accepted_start, accepted_end, end, .. } = self.state;
         let next = accepted_end.offset + more.0;
-        let mut first = accepted_start.offset;
+        let begin = self.state.accepted_first();
+        let mut first = begin;
         if let Some(keep) = limits.messages {
             first = first.max(next.saturating_sub(keep));
         }
         if let Some(keep) = limits.bytes {
             let text = (accepted_end.text + more.1).saturating_sub(keep);
-            first = first.max(self.offset_where(|point| point.text, text));
+            if text > accepted_start.text {
+                first = first.max(self.offset_where(|point| point.text, text));
+            }
         }
         if let Some((age, now)) = limits.age.zip(now) {
-            first = first.max(self.after_older(now.saturating_sub(age)));
+            let after = self.after_older(now.saturating_sub(age));
+            first = first.max(if after > self.start() { after } else { begin });
         }
-        first.min(next.saturating_sub(1)).min(end.offset).max(accepted_start.offset)
+        first.min(next.saturating_sub(1)).min(end.offset).max(begin)
     }
 
     /// The offset after the last message that is older than a time. So one message of a clock

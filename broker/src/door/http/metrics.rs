@@ -64,6 +64,14 @@ pub(super) fn text(broker: &Broker, grant: &Grant) -> String {
     let help = "Memory that all topics may take; then publishes are refused.";
     page.value("broker_store_limit_bytes", help, memory.max);
 
+    if let Some((is_in_reach, replicas)) = broker.homes.reached() {
+        let help = "1 if the home of all topics is in reach, else 0.";
+        page.value("broker_home_in_reach", help, u8::from(is_in_reach));
+        if let Some(replicas) = replicas {
+            let help = "Servers that store each message of a new topic.";
+            page.value("broker_home_replicas", help, replicas);
+        }
+    }
     if let Some(meter) = push.topics.meter() {
         let size = meter.size.load(Ordering::Relaxed);
         page.value("broker_journal_size_bytes", "The size of the journal on disk.", size);

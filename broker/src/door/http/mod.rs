@@ -304,7 +304,7 @@ impl<'a> Door<'a> {
             Route::Delete(topic) => self.delete(topic)?,
             Route::Forget { subscriber, topic } => self.forget(subscriber, topic)?,
             Route::Ready => {
-                self.broker.push.topics.check_ready()?;
+                self.broker.homes.check_ready()?;
                 self.answers.content(200, TEXT, ALIVE, manner);
                 return Ok(());
             }

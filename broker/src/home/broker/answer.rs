@@ -61,6 +61,7 @@ pub(super) fn receipt(answer: &Value<'_>) -> Receipt {
         appended: count("appended"),
         duplicate: flag("duplicate"),
         durable: flag("durable"),
+        replicas: number(answer, "replicas"),
         created: false,
     }
 }

@@ -3,12 +3,12 @@
 //! Questions of this kind change nothing twice: they are asked again until they are answered.
 
 use super::NatsHome;
-use super::wire;
+use super::wire::{self, Message};
 use crate::refusal::Refusal;
 use crate::store::batch::Sequence;
 use crate::store::stream::StreamId;
+use common::clock;
 use common::json::{self, Object, Value};
-use common::random::random;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -38,6 +38,8 @@ pub(super) enum Reason {
     NoMessage,
     /// Another stream holds the subject.
     Overlap,
+    /// There is such a stream, with other settings.
+    NameInUse,
     /// Somebody else came first, or nothing was stored for another reason that passes.
     Passing,
     /// A server cannot do it now; another may.
@@ -53,6 +55,13 @@ pub(super) struct Last {
     pub(super) number: Option<Sequence>,
 }
 
+/// A message as the leader of a stream has it.
+pub(super) struct Stored {
+    pub(super) at: u64,
+    headers: String,
+    pub(super) payload: Vec<u8>,
+}
+
 /// What a stream says of itself.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Info {
@@ -60,7 +69,9 @@ pub(super) struct Info {
     pub(super) first: u64,
     /// The offset after the last.
     pub(super) next: u64,
-    /// About how many bytes a message takes there.
+    /// Bytes of its messages with their headers.
+    pub(super) bytes: u64,
+    /// About how many of them a message takes.
     pub(super) message_size: u64,
     /// Whether most of its servers have been heard of by its leader lately.
     pub(super) is_vouched: bool,
@@ -75,11 +86,17 @@ impl ApiError {
         Some(ApiError { code, text: text.to_owned() })
     }
 
+    /// Whether it says that there is no such thing.
+    pub(super) fn is_missing(&self) -> bool {
+        matches!(self.reason(), Reason::NoStream | Reason::NoMessage)
+    }
+
     pub(super) fn reason(&self) -> Reason {
         match self.code {
             10059 => Reason::NoStream,
             10037 => Reason::NoMessage,
             10065 => Reason::Overlap,
+            10058 => Reason::NameInUse,
             10060 | 10071 | 10164 | 10167 | 10176 | 10210 => Reason::Passing,
             10008 | 10009 | 10118 => Reason::NotHere,
             _ => Reason::Other,
@@ -107,15 +124,6 @@ pub(super) fn unanswered(reason: &str) -> Refusal {
     Refusal::Home { status: 503, text: format!("NATS does not answer: {reason}; try again") }
 }
 
-/// What a client is told whose topic's name is held by a stream that is not this broker's.
-pub(super) fn foreign(name: &str) -> Refusal {
-    let text = format!(
-        "the stream {name:?} of NATS, which is not this broker's, holds the topic's name: choose \
-         other names with --nats-prefix"
-    );
-    Refusal::Home { status: 503, text }
-}
-
 /// An object of the API.
 pub(super) fn object(members: impl FnOnce(&mut Object<'_>)) -> Vec<u8> {
     let mut out = Vec::new();
@@ -125,17 +133,11 @@ pub(super) fn object(members: impl FnOnce(&mut Object<'_>)) -> Vec<u8> {
     out
 }
 
-/// The one subject of a question about streams.
-pub(super) fn about(subject: &str) -> Vec<u8> {
+/// A question about one subject.
+pub(super) fn about(key: &'static str, subject: &str) -> Vec<u8> {
     object(|object| {
-        object.field("subject", subject);
+        object.field(key, subject);
     })
-}
-
-/// The names in an answer.
-pub(super) fn streams<'v>(answer: &'v Value<'_>) -> impl Iterator<Item = &'v str> {
-    let names = answer.get("streams").and_then(Value::as_array).unwrap_or_default();
-    names.iter().filter_map(Value::as_str)
 }
 
 impl Info {
@@ -152,8 +154,9 @@ impl Info {
         let heard = 1 + replicas.iter().filter(is_heard).count();
         let is_vouched = heard * 2 > replicas.len() + 1;
         let first = number("first_seq").saturating_sub(1);
-        let message_size = number("bytes") / number("messages").max(1);
-        Some(Info { first, next: number("last_seq"), message_size, is_vouched })
+        let bytes = number("bytes");
+        let message_size = bytes / number("messages").max(1);
+        Some(Info { first, next: number("last_seq"), bytes, message_size, is_vouched })
     }
 }
 
@@ -198,82 +201,19 @@ impl NatsHome {
         }
     }
 
-    /// The stream of a topic, as the cluster says now.
-    pub(super) fn find(&self, topic: &str, deadline: Instant) -> Result<Option<StreamId>, Refusal> {
-        Ok(self.lists(topic, deadline)?.first().copied())
-    }
-
-    /// The streams that hold the name of a topic.
-    fn lists(&self, topic: &str, deadline: Instant) -> Result<Vec<StreamId>, Refusal> {
-        let claim = self.names.claim(topic);
-        let found = self.ask("STREAM.NAMES", &about(&claim), deadline, |answer| {
-            let list = |name| self.names.list(name).ok_or_else(|| foreign(name));
-            Some(streams(answer).map(list).collect())
-        })?;
-        found.map_err(|error| error.refusal())?
-    }
-
-    /// Creates the stream of a topic; nothing where there is one.
-    pub(super) fn create_stream(
+    /// Messages that a server of a stream has, perhaps not the newest. Says whether it answered.
+    pub(super) fn collect(
         &self,
-        topic: &str,
+        stream: &str,
+        query: impl FnOnce(&mut Object<'_>),
         deadline: Instant,
-    ) -> Result<Option<StreamId>, Refusal> {
-        let (list, names) = (StreamId::random(), &self.names);
-        let name = names.stream(list);
-        let settings = |takes_messages: bool| {
-            object(|object| {
-                object.field("name", &*name);
-                object.array("subjects", |subjects| {
-                    subjects.element(&*names.claim(topic));
-                    if takes_messages {
-                        subjects.element(&*names.unnumbered(list));
-                        subjects.element(&*names.numbered(list, "*"));
-                    }
-                });
-                object.field("storage", "file").field("retention", "limits");
-                object.field("discard", "new").field("num_replicas", self.replicas);
-                object.field("allow_direct", true).field("allow_atomic", true);
-                // An offset names one message for ever.
-                object.field("deny_delete", true).field("deny_purge", true);
-                let (source, target) = (names.messages(list), names.republished(list));
-                let republish = self::object(|object| {
-                    object.field("src", &*source).field("dest", &*target);
-                });
-                object.raw("republish", &republish);
-                let metadata = self::object(|object| {
-                    object.field("topic", topic);
-                });
-                object.raw("metadata", &metadata);
-            })
-        };
-        // It takes no messages until it is known to be the only one: a leader that was elected just
-        // now may not have known of another, and a single server may make two at once.
-        let create = format!("STREAM.CREATE.{name}");
-        match self.ask(&create, &settings(false), deadline, |_| Some(()))? {
-            Ok(()) => {}
-            Err(error) if error.reason() == Reason::Overlap => return Ok(None),
-            Err(error) => return Err(error.refusal()),
-        }
-        if self.lists(topic, deadline)? != [list] {
-            self.delete_stream(list, deadline)?;
-            // Not in step with the other, which may give way as well.
-            thread::sleep(PAUSE * u32::try_from(random() % 8).unwrap_or(0));
-            return Ok(None);
-        }
-        let update = format!("STREAM.UPDATE.{name}");
-        let updated = self.ask(&update, &settings(true), deadline, |_| Some(()))?;
-        updated.map(|()| Some(list)).map_err(|error| error.refusal())
-    }
-
-    /// Deletes a stream; says whether it was there.
-    pub(super) fn delete_stream(&self, list: StreamId, deadline: Instant) -> Result<bool, Refusal> {
-        let question = format!("STREAM.DELETE.{}", self.names.stream(list));
-        match self.ask(&question, b"", deadline, |_| Some(()))? {
-            Ok(()) => Ok(true),
-            Err(error) if error.reason() == Reason::NoStream => Ok(false),
-            Err(error) => Err(error.refusal()),
-        }
+    ) -> Result<(Vec<Message>, bool), Refusal> {
+        let (subject, body) = (format!("$JS.API.DIRECT.GET.{stream}"), object(query));
+        let live = self.requests.live(deadline).map_err(|it| unanswered(&it.reason))?;
+        let answers = live.collect(deadline, |reply, out| {
+            wire::publish(out, &subject, Some(reply), "", &body);
+        });
+        answers.map_err(|lost| unanswered(&lost.0))
     }
 
     /// From where to where a stream goes, as its leader says; nothing where it is gone.
@@ -307,9 +247,7 @@ impl NatsHome {
         deadline: Instant,
     ) -> Result<Option<Last>, Refusal> {
         let subject = self.names.numbered(list, publisher);
-        self.message(list, deadline, |object| {
-            object.field("last_by_subj", &*subject);
-        })
+        self.message(list, &about("last_by_subj", &subject), deadline)
     }
 
     /// The first message of a publisher from a place on, in the same way.
@@ -321,25 +259,34 @@ impl NatsHome {
         deadline: Instant,
     ) -> Result<Option<Last>, Refusal> {
         let subject = self.names.numbered(list, publisher);
-        self.message(list, deadline, |object| {
+        let body = object(|object| {
             object.field("seq", at).field("next_by_subj", &*subject);
-        })
+        });
+        self.message(list, &body, deadline)
+    }
+
+    /// The place of the first message of a time or later, in Unix milliseconds, in the same way.
+    pub(super) fn first_since(
+        &self,
+        list: StreamId,
+        time: u64,
+        deadline: Instant,
+    ) -> Result<Option<u64>, Refusal> {
+        let found = self.message(list, &about("start_time", &written(time)), deadline)?;
+        Ok(found.map(|last| last.at).filter(|at| *at > 0))
     }
 
     /// Place and number of one message.
     fn message(
         &self,
         list: StreamId,
+        body: &[u8],
         deadline: Instant,
-        query: impl FnOnce(&mut Object<'_>),
     ) -> Result<Option<Last>, Refusal> {
         let question = format!("STREAM.MSG.GET.{}", self.names.stream(list));
-        let found = self.ask(&question, &object(query), deadline, |answer| {
-            let message = answer.get("message")?;
-            let at = message.get("seq").and_then(Value::as_u64)?;
-            let headers = base64(message.get("hdrs").and_then(Value::as_str).unwrap_or_default())?;
-            let headers = String::from_utf8(headers).ok()?;
-            Some(Last { at, number: Some(number(wire::header(&headers, "N")?)?) })
+        let found = self.ask(&question, body, deadline, |answer| {
+            let Stored { at, headers, .. } = Stored::of(answer)?;
+            Some(Last { at, number: wire::header(&headers, "N").and_then(number) })
         })?;
         match found {
             Ok(last) => Ok(Some(last)),
@@ -348,6 +295,23 @@ impl NatsHome {
             Err(error) => Err(error.refusal()),
         }
     }
+}
+
+impl Stored {
+    /// The message in an answer.
+    pub(super) fn of(answer: &Value<'_>) -> Option<Stored> {
+        let message = answer.get("message")?;
+        let bytes = |key| base64(message.get(key).and_then(Value::as_str).unwrap_or_default());
+        let headers = String::from_utf8(bytes("hdrs")?).ok()?;
+        let at = message.get("seq").and_then(Value::as_u64)?;
+        Some(Stored { at, headers, payload: bytes("data")? })
+    }
+}
+
+/// A time in Unix milliseconds, as the servers read it.
+pub(super) fn written(time: u64) -> String {
+    let (date, milliseconds) = (clock::plain_date(time), time % 1000);
+    format!("{}.{milliseconds:03}Z", date.replace(' ', "T"))
 }
 
 /// Epoch and sequence, as the header `N` has them.
@@ -381,6 +345,11 @@ fn base64(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_is_written_as_the_servers_read_it() {
+        assert_eq!(written(784_111_777_042), "1994-11-06T08:49:37.042Z");
+    }
 
     #[test]
     fn headers_in_base64_are_read() {

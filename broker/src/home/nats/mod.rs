@@ -8,18 +8,13 @@
 //! A numbered publish is stored at most once, even if it comes late or through several brokers
 //! (`publish`). A refusal for its number is answered only if most servers of the stream confirm it.
 //!
-//! # Not here
-//!
-//! Retention. With the last message of a publisher its number would be gone too, and a late copy
-//! would be stored again. So bounds and trims are refused. Use one topic a day, and delete old
-//! ones.
-//!
 //! # Modules in reading order
 //!
 //! - `wire`, `connection`, `requests`: the protocol, one server, requests to any server that
 //!   answers
 //! - `names`, `api`: names of streams and subjects, and requests to JetStream
-//! - `publish`, `follow`, `read`: publishing, and following
+//! - `streams`, `retention`: the streams of topics, and what they keep
+//! - `publish`, `follow`, `read`: publishing, following, and reading what no mirror holds
 //! - `start`: whether the cluster can be used
 
 mod api;
@@ -29,26 +24,32 @@ mod names;
 mod publish;
 mod read;
 mod requests;
+mod retention;
 mod start;
+mod streams;
 mod wire;
 
 pub use start::Settings;
 
 use super::TopicChange;
-use super::remote::{Event, Forwarded, MirrorEnd, RemoteHome};
+use super::remote::{Event, Forwarded, List, MirrorEnd, RemoteHome};
 use crate::push::pieces::{Piece, Wanted};
 use crate::refusal::Refusal;
 use crate::store::admission::Receipts;
+use crate::store::retention::Limits;
 use crate::store::stream::{Cursor, StreamId};
+use crate::store::topics::Topics;
 use api::Last;
 use common::pattern::Pattern;
 use connection::{Servers, Writer};
 use follow::Command;
 use names::Names;
 use requests::Requests;
+use retention::{Kept, Removal};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use streams::Listed;
 
 /// How many publishers and topics are remembered; past it all are forgotten, and asked for again.
 const KEPT_MAX: usize = 10_000;
@@ -66,10 +67,16 @@ pub(crate) struct NatsHome {
     is_durable: bool,
     /// A message may have so many bytes.
     message_size_max: usize,
+    /// The bounds of topics that are created here.
+    limits: Limits,
     /// The lists of topics, as they were when somebody asked last.
     streams: Mutex<HashMap<String, StreamId>>,
     /// The last messages of publishers, likewise. Both are only guesses: the cluster decides.
     numbers: Mutex<HashMap<(StreamId, String), Last>>,
+    /// What lists keep, as was heard last.
+    records: Mutex<HashMap<StreamId, Kept>>,
+    removals: Mutex<Vec<Removal>>,
+    listed: Mutex<Listed>,
     follower: Mutex<FollowerState>,
 }
 
@@ -92,28 +99,39 @@ impl NatsHome {
         self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn records(&self) -> MutexGuard<'_, HashMap<StreamId, Kept>> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn removals(&self) -> MutexGuard<'_, Vec<Removal>> {
+        self.removals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn follower(&self) -> MutexGuard<'_, FollowerState> {
         self.follower.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A topic has this list: it is remembered, and followed.
     fn remember(&self, topic: &str, list: StreamId) {
-        let mut streams = self.streams();
-        if streams.len() >= KEPT_MAX {
-            streams.clear();
-        }
-        let before = streams.insert(topic.to_owned(), list);
-        drop(streams);
-        if before != Some(list) {
+        if self.note_list(topic, list) {
             self.tell([Command::Look(topic.to_owned())]);
         }
     }
 
-    fn kept(&self, list: StreamId, publisher: &str) -> Option<Last> {
+    /// A topic has this list; says whether that is new.
+    fn note_list(&self, topic: &str, list: StreamId) -> bool {
+        let mut streams = self.streams();
+        if streams.len() >= KEPT_MAX {
+            streams.clear();
+        }
+        streams.insert(topic.to_owned(), list) != Some(list)
+    }
+
+    fn number(&self, list: StreamId, publisher: &str) -> Option<Last> {
         self.numbers().get(&(list, publisher.to_owned())).copied()
     }
 
-    fn keep(&self, list: StreamId, publisher: &str, last: Last) {
+    fn note_number(&self, list: StreamId, publisher: &str, last: Last) {
         let mut numbers = self.numbers();
         if numbers.len() >= KEPT_MAX {
             numbers.clear();
@@ -121,7 +139,7 @@ impl NatsHome {
         numbers.insert((list, publisher.to_owned()), last);
     }
 
-    fn unkeep(&self, list: StreamId, publisher: &str) {
+    fn forget_number(&self, list: StreamId, publisher: &str) {
         self.numbers().remove(&(list, publisher.to_owned()));
     }
 
@@ -133,13 +151,6 @@ impl NatsHome {
         drop(follower);
         writer.wake();
     }
-}
-
-/// Why messages are not let go.
-fn no_letting_go() -> Refusal {
-    let text = "a broker with --nats lets no messages go: the numbers of publishers would go with \
-                them, and a publish could happen twice; take a topic a day, and delete old ones";
-    Refusal::Home { status: 501, text: text.to_owned() }
 }
 
 impl RemoteHome for NatsHome {
@@ -174,7 +185,16 @@ impl RemoteHome for NatsHome {
                 self.tell([Command::Look(topic.to_owned())]);
                 list
             }
-            TopicChange::Trim(_) | TopicChange::SetBounds(_) => return Err(no_letting_go()),
+            TopicChange::Trim(upto) => return self.trim(topic, *upto, deadline),
+            TopicChange::SetBounds(change) => {
+                let list = self.find(topic, deadline)?;
+                let list = list.ok_or_else(|| Refusal::UnknownTopic(topic.to_owned()))?;
+                self.change_kept(list, deadline, |kept| {
+                    let limits = kept.limits.as_bounds().with(change).or(&self.limits);
+                    Kept { limits, ..kept }
+                })?;
+                list
+            }
         };
         Ok(Cursor { stream, next: 0 })
     }
@@ -183,9 +203,25 @@ impl RemoteHome for NatsHome {
         self.read_piece(wanted, deadline)
     }
 
-    fn names(&self, _: &Pattern, _: Instant) -> Result<Vec<String>, Refusal> {
-        let text = "this broker's home does not tell which topics match a pattern";
-        Err(Refusal::Home { status: 501, text: text.to_owned() })
+    fn limits(&self, stream: StreamId) -> Option<Limits> {
+        Some(self.kept(stream).limits)
+    }
+
+    fn keep_bounds(&self, topics: &Topics) {
+        self.keep_bounds_of(topics);
+    }
+
+    fn replicas(&self) -> Option<u64> {
+        Some(self.replicas)
+    }
+
+    fn list(&self, deadline: Instant) -> Option<Result<List, Refusal>> {
+        Some(self.listed(deadline))
+    }
+
+    fn names(&self, pattern: &Pattern, deadline: Instant) -> Result<Vec<String>, Refusal> {
+        let listed = self.listed(deadline)?;
+        Ok(listed.keys().filter(|topic| pattern.matches(topic)).cloned().collect())
     }
 
     fn follow(&self, mirrors: &[MirrorEnd]) {

@@ -5,6 +5,7 @@
 
 use crate::store::stream::StreamId;
 use common::http::percent;
+use std::fmt::Display;
 
 /// How all names begin.
 #[derive(Debug, Clone)]
@@ -58,6 +59,26 @@ impl Names {
     pub(super) fn republished(&self, list: StreamId) -> String {
         format!("{}.r.{list}.>", self.prefix)
     }
+
+    /// What all topics' names match.
+    pub(super) fn claims(&self) -> String {
+        format!("{}.t.>", self.prefix)
+    }
+
+    /// The stream of what topics keep.
+    pub(super) fn records(&self) -> String {
+        format!("{}-kept", self.prefix)
+    }
+
+    /// The subject of what a list keeps; of what all keep where it is `*`.
+    pub(super) fn record(&self, list: impl Display) -> String {
+        format!("{}.k.{list}", self.prefix)
+    }
+
+    /// Where the servers send what a list keeps once more.
+    pub(super) fn record_again(&self, list: impl Display) -> String {
+        format!("{}.l.{list}", self.prefix)
+    }
 }
 
 /// The publisher whose numbered messages have this subject.
@@ -88,7 +109,7 @@ mod tests {
         }
         assert_eq!(publisher(&names.unnumbered(list)), None);
         assert_eq!(names.list(&names.stream(list)), Some(list));
-        for other in ["ps-places", "ps-", "px-5200324a7302a56f", "orders"] {
+        for other in ["ps-kept", "ps-", "px-5200324a7302a56f", "orders"] {
             assert_eq!(names.list(other), None, "{other}");
         }
     }

@@ -54,7 +54,7 @@ struct Placed {
 }
 
 /// What has become of messages that were sent.
-enum Sent {
+pub(super) enum Sent {
     /// The last of them stands at this sequence.
     Stored(u64),
     /// They were not stored, and may be sent again.
@@ -143,7 +143,7 @@ impl NatsHome {
                         }
                         // It was not up to date, or the stream is gone.
                         None => {
-                            self.look(group.topic, deadline)?;
+                            self.look(group.topic, stream, deadline)?;
                             if Instant::now() + PAUSE >= deadline {
                                 return Err(unanswered("the topic is being deleted"));
                             }
@@ -166,7 +166,7 @@ impl NatsHome {
                     placed.runs.push((skip, rest.len(), at.saturating_sub(rest.len() as u64)));
                     if let Some((publisher, number, _)) = numbered {
                         let number = Some(number.later(rest.len() as u64 - 1));
-                        self.keep(stream, publisher, Last { at, number });
+                        self.note_number(stream, publisher, Last { at, number });
                     }
                     continue;
                 }
@@ -175,7 +175,7 @@ impl NatsHome {
                     return Err(refusal);
                 }
                 Sent::NoStream => {
-                    self.look(group.topic, deadline)?;
+                    self.look(group.topic, stream, deadline)?;
                     "no server leads the stream of the topic".to_owned()
                 }
                 Sent::NotNow(why) => why,
@@ -210,11 +210,14 @@ impl NatsHome {
         }
     }
 
-    /// Looks whether a topic has another list now. That it has none is for the thread that follows
-    /// to find out: while leaders change, a server may not know of a list for a moment.
-    fn look(&self, topic: &str, deadline: Instant) -> Result<(), Refusal> {
-        if let Some(list) = self.find(topic, deadline)? {
-            self.remember(topic, list);
+    /// Looks whether a topic has another list now, or whether this one was never finished. That it
+    /// has none is for the thread that follows to find out: while leaders change, a server may not
+    /// know of a list for a moment.
+    fn look(&self, topic: &str, before: StreamId, deadline: Instant) -> Result<(), Refusal> {
+        match self.find(topic, deadline)? {
+            Some(list) if list == before => self.finish_stream(topic, list, deadline)?,
+            Some(list) => self.remember(topic, list),
+            None => {}
         }
         Ok(())
     }
@@ -229,7 +232,7 @@ impl NatsHome {
         count: usize,
         deadline: Instant,
     ) -> Result<Option<(Last, usize)>, Refusal> {
-        let kept = self.kept(stream, publisher);
+        let kept = self.number(stream, publisher);
         let last = match kept {
             Some(last) => last,
             None => match self.last(stream, publisher, deadline)? {
@@ -240,15 +243,15 @@ impl NatsHome {
         let known = last.number.map(|number| Sequences::new(number.later(1), 0));
         match Sequences::judge(known.as_ref(), number, count as u64) {
             Ok(Verdict::Append { skip }) => {
-                self.keep(stream, publisher, last);
+                self.note_number(stream, publisher, last);
                 Ok(Some((last, usize::try_from(skip).unwrap_or(count))))
             }
             Ok(Verdict::Duplicate { .. }) => {
-                self.keep(stream, publisher, last);
+                self.note_number(stream, publisher, last);
                 Ok(Some((last, count)))
             }
             Err(_) if kept.is_some() => {
-                self.unkeep(stream, publisher);
+                self.forget_number(stream, publisher);
                 Ok(None)
             }
             Err(refusal) => {
@@ -260,7 +263,7 @@ impl NatsHome {
         }
     }
 
-    /// Sends messages, and waits for the word of the cluster.
+    /// Sends messages of a publish.
     fn send(
         &self,
         stream: StreamId,
@@ -268,16 +271,11 @@ impl NatsHome {
         entries: &[&str],
         deadline: Instant,
     ) -> Sent {
-        let live = match self.requests.live(deadline) {
-            Ok(live) => live,
-            Err(unusable) => return Sent::Refused(unanswered(&unusable.reason)),
-        };
         let subject = match numbered {
             Some((publisher, ..)) => self.names.numbered(stream, publisher),
             None => self.names.unnumbered(stream),
         };
-        let until = deadline.min(Instant::now() + ANSWER_TIMEOUT);
-        let answer = live.request(until, |reply, out| {
+        self.deliver(deadline, |reply, out| {
             let batch = (entries.len() > 1).then(|| format!("{:016x}", random()));
             let mut headers = String::new();
             for (index, entry) in entries.iter().enumerate() {
@@ -305,8 +303,21 @@ impl NatsHome {
                 let reply = is_last.then_some(reply);
                 wire::publish(out, &subject, reply, &headers, message.as_bytes());
             }
-        });
-        let answer = match answer {
+        })
+    }
+
+    /// Writes messages, and waits for the word of the cluster.
+    pub(super) fn deliver(
+        &self,
+        deadline: Instant,
+        write: impl FnOnce(&str, &mut Vec<u8>),
+    ) -> Sent {
+        let live = match self.requests.live(deadline) {
+            Ok(live) => live,
+            Err(unusable) => return Sent::Refused(unanswered(&unusable.reason)),
+        };
+        let until = deadline.min(Instant::now() + ANSWER_TIMEOUT);
+        let answer = match live.request(until, write) {
             Ok(answer) => answer,
             Err(lost) => return Sent::Refused(unanswered(&lost.0)),
         };
@@ -355,10 +366,11 @@ impl NatsHome {
         if let (Some((publisher, first)), true) = (group.numbered, duplicate) {
             let number = first.later(from as u64);
             offset = self.offset_of(stream, publisher, number, placed.last, deadline)?;
+            offset = offset.filter(|offset| *offset >= self.kept(stream).first);
         }
         let created = placed.is_created && from == 0;
-        let durable = self.is_durable;
-        Ok(Receipt { stream, offset, appended, duplicate, created, durable })
+        let (durable, replicas) = (self.is_durable, Some(self.replicas));
+        Ok(Receipt { stream, offset, appended, duplicate, created, durable, replicas })
     }
 
     /// The offset of a number that is there; nothing where its message is not.
@@ -397,7 +409,7 @@ impl NatsHome {
     /// Forgets what is known of a group's publisher.
     fn forget(&self, group: &Group<'_>, stream: StreamId) {
         if let Some((publisher, _)) = group.numbered {
-            self.unkeep(stream, publisher);
+            self.forget_number(stream, publisher);
         }
     }
 }

@@ -128,18 +128,18 @@ impl Live {
         self.receive(number, &receiver, deadline)
     }
 
-    /// The same where several messages answer.
+    /// The same where several messages answer. Says whether somebody was there who could.
     pub(super) fn collect(
         &self,
         deadline: Instant,
         write: impl FnOnce(&str, &mut Vec<u8>),
-    ) -> Result<Vec<Message>, Unanswered> {
+    ) -> Result<(Vec<Message>, bool), Unanswered> {
         let (number, receiver) = self.send(true, write)?;
         let mut answers = Vec::new();
         loop {
             let message = self.receive(number, &receiver, deadline)?;
-            if message.status().is_some() {
-                return Ok(answers);
+            if let Some(status) = message.status() {
+                return Ok((answers, status != 503));
             }
             answers.push(message);
         }

@@ -1,11 +1,13 @@
 //! Whether a cluster can be the home of topics: found out before a broker serves.
 
-use super::api::{about, streams};
+use super::api::about;
 use super::connection::{Credentials, Servers, Unusable};
 use super::names::Names;
 use super::publish::HEADERS_SIZE_MAX;
 use super::requests::Requests;
+use super::streams::streams;
 use super::{NatsHome, wire};
+use crate::store::retention::Limits;
 use common::json;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,6 +32,8 @@ pub struct Settings {
     pub prefix: String,
     /// Whether the servers sync before they acknowledge.
     pub is_synced: bool,
+    /// The bounds of topics that are created here.
+    pub(crate) limits: Limits,
 }
 
 /// Why the cluster cannot be the home of topics: one line for the user.
@@ -39,7 +43,7 @@ impl NatsHome {
     /// The cluster that the settings name. Where no server is there, it is as if they were about to
     /// come.
     pub(crate) fn new(settings: Settings) -> Result<NatsHome, Unfit> {
-        let Settings { servers, replicas, prefix, is_synced } = settings;
+        let Settings { servers, replicas, prefix, is_synced, limits } = settings;
         let address = servers.join(",");
         let servers = Arc::new(Servers::new(servers, Credentials::given()));
         let info = match servers.open() {
@@ -63,8 +67,12 @@ impl NatsHome {
             replicas: replicas.unwrap_or(if is_clustered { REPLICAS } else { 1 }),
             is_durable: is_synced,
             message_size_max: payload_max.saturating_sub(HEADERS_SIZE_MAX),
+            limits,
             streams: Default::default(),
             numbers: Default::default(),
+            records: Default::default(),
+            removals: Default::default(),
+            listed: Default::default(),
             follower: Default::default(),
         };
         if info.is_some() {
@@ -96,9 +104,10 @@ impl NatsHome {
             // A cluster that is starting has no leader yet.
             Err(_) => return self.answers(deadline + PATIENCE),
         }
-        let everything = about(&self.names.everything());
+        let everything = about("subject", &self.names.everything());
         let foreign = self.ask("STREAM.NAMES", &everything, deadline + PATIENCE, |answer| {
-            let is_own = |name: &str| self.names.list(name).is_some();
+            let records = self.names.records();
+            let is_own = |name: &str| self.names.list(name).is_some() || name == records;
             Some(streams(answer).find(|name| !is_own(name)).map(str::to_owned))
         });
         match foreign {

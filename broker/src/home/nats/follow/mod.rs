@@ -2,21 +2,29 @@
 //! is read from the stream.
 //!
 //! One thread has one connection. For each topic it asks one question at a time: which stream it
-//! is (`STREAM.NAMES`), from where to where that goes (`STREAM.INFO`), and for messages
-//! (`DIRECT.GET`), which also fill a gap, and are asked for after a second of silence. A stream
-//! that nobody answers for is looked up again; so its deletion is seen.
+//! is (`STREAM.NAMES`), what it keeps (`STREAM.MSG.GET`), from where to where it goes
+//! (`STREAM.INFO`), and for messages (`DIRECT.GET`), which also fill a gap, and are asked for after
+//! a second of silence. A stream that nobody answers for is looked up again; so its deletion is
+//! seen.
+//!
+//! Messages are put in order in `messages`.
+
+mod messages;
+
+pub(super) use messages::entry_of;
 
 use super::NatsHome;
-use super::api::{ApiError, Info, Reason, about, foreign, object, streams, unanswered};
+use super::api::{ApiError, Info, Reason, about, object, unanswered};
 use super::connection::{ANSWERS, Link, Writer};
-use super::names;
+use super::retention::Kept;
+use super::streams::{foreign, streams};
 use super::wire::{self, Message};
-use crate::home::remote::{self, Event, MirrorEnd, Place};
+use crate::home::remote::{Event, MirrorEnd, Place};
 use crate::refusal::Refusal;
+use crate::store::retention::Limits;
 use crate::store::stream::{Cursor, StreamId};
-use common::clock;
-use common::http::percent;
 use common::json;
+use messages::Run;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,15 +46,11 @@ const MISSING_TIME: Duration = Duration::from_secs(5);
 const READ_COUNT: u64 = 1000;
 const READ_SIZE: u64 = 1 << 20;
 
-/// How many messages are kept that came while those before them are being read.
-const AHEAD_MAX: usize = 2000;
-
-/// Messages that are handed on together.
-const RUN_COUNT_MAX: usize = 1000;
-const RUN_SIZE_MAX: usize = 1 << 20;
-
 /// The subscription to what the servers say of streams that come and go.
 const ADVISORIES: u64 = ANSWERS + 1;
+
+/// The subscription to what lists keep.
+const RECORDS: u64 = ANSWERS + 2;
 
 /// What the thread that follows is asked to do.
 pub(super) enum Command {
@@ -69,12 +73,13 @@ struct Follower<'a> {
     questions: HashMap<u64, Arc<str>>,
     /// The number of the last subscription or question.
     last: u64,
-    /// Messages that follow one another, and are not yet handed on.
+    /// Messages that are not yet handed on.
     run: Option<Run>,
     /// What is to be written.
     out: Vec<u8>,
 }
 
+#[derive(Default)]
 struct Topic {
     /// The list that the mirror has; nothing where any will do.
     wanted: Option<StreamId>,
@@ -83,12 +88,15 @@ struct Topic {
     /// The offset that is handed on next.
     next: u64,
     is_confirmed: bool,
+    /// What was told of what its list keeps.
+    told: Kept,
     /// About how much text the mirror has memory for; 0 where nobody said it.
     room: u64,
     /// Messages that follow one another, and come later than the next.
     ahead: VecDeque<(u64, String)>,
     asked: Option<Asked>,
     wants_list: bool,
+    wants_record: bool,
     wants_info: bool,
     wants_messages: bool,
     /// Whether what was read began later than what was asked for.
@@ -98,7 +106,7 @@ struct Topic {
     /// Whether a server, or a client of this broker, says that its stream was deleted.
     is_deleted: bool,
     /// When it was heard of or asked for last.
-    touched: Instant,
+    touched: Option<Instant>,
 }
 
 /// A question that is not wholly answered.
@@ -114,16 +122,9 @@ struct Asked {
 #[derive(Clone, Copy)]
 enum Question {
     List,
+    Record,
     Info,
     Messages,
-}
-
-struct Run {
-    topic: Arc<str>,
-    list: StreamId,
-    first: u64,
-    entries: Vec<String>,
-    size: usize,
 }
 
 impl NatsHome {
@@ -142,7 +143,7 @@ impl NatsHome {
             topics: HashMap::new(),
             subscriptions: HashMap::new(),
             questions: HashMap::new(),
-            last: ADVISORIES,
+            last: RECORDS,
             run: None,
             out: Vec::new(),
         };
@@ -151,11 +152,22 @@ impl NatsHome {
     }
 }
 
+impl Topic {
+    /// Goes on at an offset, if that is later.
+    fn go_to(&mut self, next: u64) {
+        self.next = self.next.max(next);
+        while self.ahead.front().is_some_and(|(ahead, _)| *ahead < self.next) {
+            self.ahead.pop_front();
+        }
+    }
+}
+
 impl Follower<'_> {
     /// Hands on what comes until the connection ends; says why it did.
     fn run(&mut self, link: &mut Link) -> String {
         // Who may not hear this hears of it when a stream is silent.
         wire::subscribe(&mut self.out, "$JS.EVENT.ADVISORY.STREAM.>", ADVISORIES);
+        wire::subscribe(&mut self.out, &self.home.names.record_again('*'), RECORDS);
         let mut looked = Instant::now();
         loop {
             let mut deadline = Instant::now() + TICK;
@@ -204,25 +216,13 @@ impl Follower<'_> {
                         && topic.list.is_some_and(|(list, _)| Some(list) == stream)
                 });
                 if is_known {
-                    return self.want(&name, |topic| topic.wants_info = true);
+                    return self.want(&name, |topic| {
+                        (topic.wants_record, topic.wants_info) = (true, true);
+                    });
                 }
                 self.drop_topic(&name);
-                let topic = Topic {
-                    wanted: stream,
-                    list: None,
-                    next,
-                    is_confirmed: false,
-                    room,
-                    ahead: VecDeque::new(),
-                    asked: None,
-                    wants_list: true,
-                    wants_info: false,
-                    wants_messages: false,
-                    is_stuck: false,
-                    missing: None,
-                    is_deleted: false,
-                    touched: Instant::now(),
-                };
+                let topic =
+                    Topic { wanted: stream, next, room, wants_list: true, ..Topic::default() };
                 self.topics.insert(Arc::clone(&name), topic);
                 self.want(&name, |_| {});
             }
@@ -240,7 +240,9 @@ impl Follower<'_> {
                     }
                     silent.push(Arc::clone(name));
                 }
-                None if topic.touched.elapsed() >= SILENCE => silent.push(Arc::clone(name)),
+                None if topic.touched.is_some_and(|at| at.elapsed() >= SILENCE) => {
+                    silent.push(Arc::clone(name));
+                }
                 _ => {}
             }
         }
@@ -253,7 +255,7 @@ impl Follower<'_> {
                 let is_silent = topic.asked.take().is_some();
                 topic.wants_list = is_silent || topic.list.is_none() || topic.missing.is_some();
                 topic.wants_messages = true;
-                topic.touched = Instant::now();
+                topic.touched = Some(Instant::now());
             });
         }
         Ok(())
@@ -269,9 +271,13 @@ impl Follower<'_> {
         let names = &self.home.names;
         let (question, subject, body) = match topic.list {
             _ if std::mem::take(&mut topic.wants_list) => {
-                (Question::List, "STREAM.NAMES".to_owned(), about(&names.claim(name)))
+                (Question::List, "STREAM.NAMES".to_owned(), about("subject", &names.claim(name)))
             }
             None => return,
+            Some((list, _)) if std::mem::take(&mut topic.wants_record) => {
+                let body = about("last_by_subj", &names.record(list));
+                (Question::Record, format!("STREAM.MSG.GET.{}", names.records()), body)
+            }
             Some((list, _)) if std::mem::take(&mut topic.wants_info) => {
                 (Question::Info, format!("STREAM.INFO.{}", names.stream(list)), Vec::new())
             }
@@ -293,8 +299,10 @@ impl Follower<'_> {
     }
 
     fn take(&mut self, message: Message) {
-        if message.sid == ADVISORIES {
-            return self.take_advisory(&message.subject);
+        match message.sid {
+            ADVISORIES => return self.take_advisory(&message.subject),
+            RECORDS => return self.take_change(&message),
+            _ => {}
         }
         if message.sid != ANSWERS {
             if let Some(name) = self.subscriptions.get(&message.sid).cloned() {
@@ -315,10 +323,11 @@ impl Follower<'_> {
         }
         self.questions.remove(&number);
         if let Some(topic) = self.topics.get_mut(&name) {
-            (topic.asked, topic.touched) = (None, Instant::now());
+            (topic.asked, topic.touched) = (None, Some(Instant::now()));
         }
         match asked.question {
             Question::List => self.take_list(&name, &message),
+            Question::Record => self.take_record(&name, &message),
             Question::Info => self.take_info(&name, asked.next, &message),
             Question::Messages => {
                 let is_more = message.number("Nats-Num-Pending").is_some_and(|count| count > 0);
@@ -348,6 +357,57 @@ impl Follower<'_> {
                 topic.is_deleted |= is_deleted;
                 topic.wants_list = true;
             });
+        }
+    }
+
+    /// What a list keeps was asked for.
+    fn take_record(&mut self, name: &Arc<str>, message: &Message) {
+        let Some((list, _)) = self.topics.get(name).and_then(|topic| topic.list) else { return };
+        let answer = json::parse(&message.payload).ok();
+        let error = answer.as_ref().and_then(ApiError::of);
+        let kept = match (&answer, &error) {
+            (Some(answer), None) => Kept::answered(answer),
+            (_, Some(error)) if error.is_missing() => Some(Kept::default()),
+            _ => None,
+        };
+        match (kept, error) {
+            (Some(kept), _) => self.keep(name, list, kept),
+            (None, Some(error)) => return self.refuse(name, error.refusal()),
+            (None, None) => self.want(name, |topic| topic.wants_record = true),
+        }
+        self.want(name, |_| {});
+    }
+
+    /// What a list keeps was changed.
+    fn take_change(&mut self, message: &Message) {
+        let id = message.subject.rsplit('.').next().and_then(|id| id.parse::<StreamId>().ok());
+        let kept = message.number("Nats-Sequence").and_then(|at| Kept::of(at, &message.payload));
+        let Some((id, kept)) = id.zip(kept) else { return };
+        let followed = self.topics.iter().find(|(_, topic)| {
+            topic.list.is_some_and(|(list, _)| list == id) && topic.is_confirmed
+        });
+        match followed.map(|(name, _)| Arc::clone(name)) {
+            Some(name) => self.keep(&name, id, kept),
+            None => {
+                self.home.note(id, kept);
+            }
+        }
+    }
+
+    /// A list keeps so much: what it has let go is not waited for.
+    fn keep(&mut self, name: &Arc<str>, list: StreamId, kept: Kept) {
+        let kept = self.home.note(list, kept);
+        let Some(topic) = self.topics.get_mut(name).filter(|topic| topic.is_confirmed) else {
+            return;
+        };
+        topic.go_to(kept.first);
+        let told = std::mem::replace(&mut topic.told, kept);
+        if kept.first > told.first {
+            self.flush();
+            (self.handle)(Event::Trimmed { topic: name, next: kept.first });
+        }
+        if kept.limits != told.limits {
+            (self.handle)(Event::Keeps { topic: name, limits: kept.limits });
         }
     }
 
@@ -403,10 +463,11 @@ impl Follower<'_> {
             Some(list) => {
                 self.last += 1;
                 topic.list = Some((list, self.last));
+                self.home.note_list(name, list);
                 self.subscriptions.insert(self.last, Arc::clone(name));
                 let subject = self.home.names.republished(list);
                 wire::subscribe(&mut self.out, &subject, self.last);
-                self.want(name, |topic| topic.wants_info = true);
+                self.want(name, |topic| (topic.wants_record, topic.wants_info) = (true, true));
             }
         }
     }
@@ -433,7 +494,10 @@ impl Follower<'_> {
         }
         let Some(topic) = self.topics.get_mut(name) else { return };
         let Some((stream, _)) = topic.list else { return };
-        if std::mem::take(&mut topic.is_stuck) && topic.next == next && info.first <= next {
+        topic.told = self.home.kept(stream);
+        let limits = topic.told.limits;
+        let first = info.first.max(topic.told.first);
+        if std::mem::take(&mut topic.is_stuck) && topic.next == next && first <= next {
             let text = format!("sequence {} of its stream is missing", next + 1);
             return self.distrust(name, Refusal::Home { status: 502, text });
         }
@@ -443,90 +507,14 @@ impl Follower<'_> {
         let is_bounded = topic.room > 0 && !topic.is_confirmed;
         let begin = if is_bounded { info.next.saturating_sub(fitting) } else { 0 };
         topic.is_confirmed = true;
-        topic.next = topic.next.max(info.first).max(begin);
+        topic.go_to(first.max(begin));
         let end = Cursor { stream, next: info.next.max(topic.next) };
         let begin = topic.next;
-        self.confirm(name, info.first, begin, end);
+        self.confirm(name, first, begin, end);
+        if limits != Limits::NONE {
+            (self.handle)(Event::Keeps { topic: name, limits });
+        }
         self.want(name, |topic| topic.wants_messages |= topic.next < info.next);
-    }
-
-    /// One message of a topic, by whichever way.
-    fn message(&mut self, name: &Arc<str>, message: &Message) {
-        let Some(topic) = self.topics.get_mut(name) else { return };
-        let Some(sequence) = message.number("Nats-Sequence").filter(|sequence| *sequence > 0)
-        else {
-            return;
-        };
-        let offset = sequence - 1;
-        if !topic.is_confirmed || offset < topic.next {
-            return;
-        }
-        let entry = match entry_of(message) {
-            Ok(entry) => entry,
-            Err(refusal) if offset == topic.next => {
-                let text = format!("sequence {sequence} of its stream: {refusal}");
-                return self.distrust(name, Refusal::Home { status: 502, text });
-            }
-            Err(_) => return,
-        };
-        topic.touched = Instant::now();
-        if offset > topic.next {
-            return self.keep_ahead(name, message.sid, offset, entry);
-        }
-        let Some((list, _)) = topic.list else { return };
-        let mut entry = Some(entry);
-        while let Some(next) = entry.take() {
-            let Some(topic) = self.topics.get_mut(name) else { return };
-            let offset = topic.next;
-            topic.next += 1;
-            while topic.ahead.front().is_some_and(|(ahead, _)| *ahead < topic.next) {
-                topic.ahead.pop_front();
-            }
-            if topic.ahead.front().is_some_and(|(ahead, _)| *ahead == topic.next) {
-                entry = topic.ahead.pop_front().map(|(_, entry)| entry);
-            }
-            self.hand_on(name, list, offset, next);
-        }
-    }
-
-    /// Keeps a message until those before it are here, and asks for these.
-    fn keep_ahead(&mut self, name: &Arc<str>, sid: u64, offset: u64, entry: String) {
-        if sid == ANSWERS {
-            // What was read begins later than what was asked for.
-            return self.want(name, |topic| (topic.is_stuck, topic.wants_info) = (true, true));
-        }
-        self.want(name, |topic| {
-            let end = topic.ahead.back().map(|(last, _)| last + 1);
-            if end.is_some_and(|end| end != offset) || topic.ahead.len() >= AHEAD_MAX {
-                topic.ahead.clear();
-            }
-            topic.ahead.push_back((offset, entry));
-            topic.wants_messages = true;
-        });
-    }
-
-    fn hand_on(&mut self, name: &Arc<str>, list: StreamId, offset: u64, entry: String) {
-        let size = entry.len();
-        if let Some(run) = &mut self.run
-            && run.topic == *name
-            && run.first + run.entries.len() as u64 == offset
-            && run.entries.len() < RUN_COUNT_MAX
-            && run.size < RUN_SIZE_MAX
-        {
-            run.size += size;
-            return run.entries.push(entry);
-        }
-        self.flush();
-        let (topic, entries) = (Arc::clone(name), vec![entry]);
-        self.run = Some(Run { topic, list, first: offset, entries, size });
-    }
-
-    /// Hands on the messages that have come together.
-    fn flush(&mut self) {
-        if let Some(Run { topic, list, first, entries, .. }) = self.run.take() {
-            let stream = Some(list);
-            (self.handle)(Event::Messages { topic: &topic, stream, first, entries });
-        }
     }
 
     fn confirm(&mut self, name: &Arc<str>, first: u64, begin: u64, end: Cursor) {
@@ -566,15 +554,4 @@ impl Follower<'_> {
         topic.next = 0;
         topic.ahead.clear();
     }
-}
-
-/// A message as this broker keeps it.
-pub(super) fn entry_of(message: &Message) -> Result<String, Refusal> {
-    let subject = message.header("Nats-Subject").unwrap_or(&message.subject);
-    let publisher = names::publisher(subject)
-        .or_else(|| percent::decode(message.header("P")?, false).ok().map(String::from));
-    let text =
-        str::from_utf8(&message.payload).map_err(|_| Refusal::field("message", "is not UTF-8"))?;
-    let time = message.header("Nats-Time-Stamp").and_then(|time| clock::moment(time, 0).ok());
-    remote::entry(text, time.unwrap_or(0), publisher.as_deref())
 }

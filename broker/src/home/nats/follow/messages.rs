@@ -1,0 +1,120 @@
+//! The messages of a topic that is followed: put in order, and handed on in runs.
+
+use super::Follower;
+use crate::home::nats::connection::ANSWERS;
+use crate::home::nats::names;
+use crate::home::nats::wire::Message;
+use crate::home::remote::{self, Event};
+use crate::refusal::Refusal;
+use crate::store::stream::StreamId;
+use common::clock;
+use common::http::percent;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// How many messages are kept that came while those before them are being read.
+const AHEAD_MAX: usize = 2000;
+
+/// Messages that are handed on together.
+const RUN_COUNT_MAX: usize = 1000;
+const RUN_SIZE_MAX: usize = 1 << 20;
+
+/// Messages that follow one another, and are not yet handed on.
+pub(super) struct Run {
+    topic: Arc<str>,
+    list: StreamId,
+    first: u64,
+    entries: Vec<String>,
+    size: usize,
+}
+
+impl Follower<'_> {
+    /// One message of a topic, by whichever way.
+    pub(super) fn message(&mut self, name: &Arc<str>, message: &Message) {
+        let Some(topic) = self.topics.get_mut(name) else { return };
+        let Some(sequence) = message.number("Nats-Sequence").filter(|sequence| *sequence > 0)
+        else {
+            return;
+        };
+        let offset = sequence - 1;
+        if !topic.is_confirmed || offset < topic.next {
+            return;
+        }
+        let entry = match entry_of(message) {
+            Ok(entry) => entry,
+            Err(refusal) if offset == topic.next => {
+                let text = format!("sequence {sequence} of its stream: {refusal}");
+                return self.distrust(name, Refusal::Home { status: 502, text });
+            }
+            Err(_) => return,
+        };
+        topic.touched = Some(Instant::now());
+        if offset > topic.next {
+            return self.keep_ahead(name, message.sid, offset, entry);
+        }
+        let Some((list, _)) = topic.list else { return };
+        let mut entry = Some(entry);
+        while let Some(next) = entry.take() {
+            let Some(topic) = self.topics.get_mut(name) else { return };
+            let offset = topic.next;
+            topic.go_to(offset + 1);
+            if topic.ahead.front().is_some_and(|(ahead, _)| *ahead == topic.next) {
+                entry = topic.ahead.pop_front().map(|(_, entry)| entry);
+            }
+            self.hand_on(name, list, offset, next);
+        }
+    }
+
+    /// Keeps a message until those before it are here, and asks for these.
+    fn keep_ahead(&mut self, name: &Arc<str>, sid: u64, offset: u64, entry: String) {
+        if sid == ANSWERS {
+            // What was read begins later than what was asked for.
+            return self.want(name, |topic| {
+                (topic.is_stuck, topic.wants_record, topic.wants_info) = (true, true, true);
+            });
+        }
+        self.want(name, |topic| {
+            let end = topic.ahead.back().map(|(last, _)| last + 1);
+            if end.is_some_and(|end| end != offset) || topic.ahead.len() >= AHEAD_MAX {
+                topic.ahead.clear();
+            }
+            topic.ahead.push_back((offset, entry));
+            topic.wants_messages = true;
+        });
+    }
+
+    fn hand_on(&mut self, name: &Arc<str>, list: StreamId, offset: u64, entry: String) {
+        let size = entry.len();
+        if let Some(run) = &mut self.run
+            && run.topic == *name
+            && run.first + run.entries.len() as u64 == offset
+            && run.entries.len() < RUN_COUNT_MAX
+            && run.size < RUN_SIZE_MAX
+        {
+            run.size += size;
+            return run.entries.push(entry);
+        }
+        self.flush();
+        let (topic, entries) = (Arc::clone(name), vec![entry]);
+        self.run = Some(Run { topic, list, first: offset, entries, size });
+    }
+
+    /// Hands on the messages that have come together.
+    pub(super) fn flush(&mut self) {
+        if let Some(Run { topic, list, first, entries, .. }) = self.run.take() {
+            let stream = Some(list);
+            (self.handle)(Event::Messages { topic: &topic, stream, first, entries });
+        }
+    }
+}
+
+/// A message as this broker keeps it.
+pub(in crate::home::nats) fn entry_of(message: &Message) -> Result<String, Refusal> {
+    let subject = message.header("Nats-Subject").unwrap_or(&message.subject);
+    let publisher = names::publisher(subject)
+        .or_else(|| percent::decode(message.header("P")?, false).ok().map(String::from));
+    let text =
+        str::from_utf8(&message.payload).map_err(|_| Refusal::field("message", "is not UTF-8"))?;
+    let time = message.header("Nats-Time-Stamp").and_then(|time| clock::moment(time, 0).ok());
+    remote::entry(text, time.unwrap_or(0), publisher.as_deref())
+}

@@ -1,0 +1,329 @@
+//! What topics keep: their bounds, and the offset before which messages were let go.
+//!
+//! Both stand in one small record for each list, in a stream of their own. A record is changed only
+//! if it is still the one that was read, so two brokers never undo each other's change. The servers
+//! send it to all brokers when it is stored.
+//!
+//! # Guarantee
+//!
+//! The first offset of a topic never steps back. The last message of each publisher stays in the
+//! stream, hidden below the first offset: so its number is known as long as the topic is there, and
+//! a late copy of an older number is never stored again.
+//!
+//! # Not here
+//!
+//! When a topic is beyond its bounds: each mirror finds that out as any list does (`store`). Where a
+//! broker was killed before it had removed what was let go, some of it may stay in the stream,
+//! hidden, until its publisher is heard of again.
+
+use super::NatsHome;
+use super::api::{Reason, Stored, about, object, unanswered};
+use super::publish::Sent;
+use super::wire::{self, Message};
+use crate::refusal::Refusal;
+use crate::store::change::Upto;
+use crate::store::retention::Limits;
+use crate::store::stream::{Cursor, Extent, StreamId};
+use crate::store::topics::Topics;
+use common::clock;
+use common::json::{self, Value};
+use std::collections::HashMap;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Before a record is read again that somebody else has changed.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// How long it may take to let go what is beyond the bounds of all topics.
+const TEND_TIME: Duration = Duration::from_secs(4);
+
+/// How much is asked for at once.
+const READ_COUNT: u64 = 1000;
+const READ_SIZE: u64 = 1 << 20;
+
+/// What a list keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Kept {
+    /// The sequence of this record among all; 0 where there is none.
+    pub(super) at: u64,
+    /// The first offset.
+    pub(super) first: u64,
+    pub(super) limits: Limits,
+}
+
+/// Messages that were let go and still have to be removed: those of a list from one offset to
+/// another.
+pub(super) type Removal = (StreamId, u64, u64);
+
+impl Kept {
+    /// The record in an answer.
+    pub(super) fn answered(answer: &Value<'_>) -> Option<Kept> {
+        let Stored { at, payload, .. } = Stored::of(answer)?;
+        Kept::of(at, &payload)
+    }
+
+    /// The record that stands at this sequence.
+    pub(super) fn of(at: u64, text: &[u8]) -> Option<Kept> {
+        let record = json::parse(text).ok()?;
+        let number = |key| record.get(key).and_then(Value::as_u64);
+        let (messages, bytes) = (number("keep_messages"), number("keep_bytes"));
+        let limits = Limits { messages, bytes, age: number("keep_for") };
+        Some(Kept { at, first: number("first")?, limits })
+    }
+
+    fn write(&self) -> Vec<u8> {
+        let Limits { messages, bytes, age } = self.limits;
+        object(|object| {
+            object.field("first", self.first).field("keep_messages", messages);
+            object.field("keep_bytes", bytes).field("keep_for", age);
+        })
+    }
+}
+
+impl NatsHome {
+    /// What a list keeps, as far as this broker has heard.
+    pub(super) fn kept(&self, list: StreamId) -> Kept {
+        self.records().get(&list).copied().unwrap_or_default()
+    }
+
+    /// Notes what a list keeps; gives the newest that is known of it.
+    pub(super) fn note(&self, list: StreamId, kept: Kept) -> Kept {
+        let mut records = self.records();
+        if records.len() >= super::KEPT_MAX {
+            records.clear();
+        }
+        let known = records.entry(list).or_default();
+        if kept.at > known.at {
+            *known = kept;
+        }
+        *known
+    }
+
+    /// What a list keeps, as the leader of the records says.
+    fn ask_kept(&self, list: StreamId, deadline: Instant) -> Result<Kept, Refusal> {
+        let question = format!("STREAM.MSG.GET.{}", self.names.records());
+        let body = about("last_by_subj", &self.names.record(list));
+        match self.ask(&question, &body, deadline, Kept::answered)? {
+            Ok(kept) => Ok(self.note(list, kept)),
+            Err(error) if error.is_missing() => Ok(Kept::default()),
+            Err(error) => Err(error.refusal()),
+        }
+    }
+
+    /// What all lists keep.
+    pub(super) fn all_kept(&self, deadline: Instant) -> Result<HashMap<StreamId, Kept>, Refusal> {
+        let (subject, mut all) = (self.names.record('*'), HashMap::new());
+        self.collect_all(&self.names.records(), &subject, 1, deadline, |at, message| {
+            let subject = message.header("Nats-Subject").unwrap_or_default();
+            let list = subject.rsplit('.').next().and_then(|list| list.parse().ok());
+            all.extend(list.zip(Kept::of(at, &message.payload)));
+            true
+        })?;
+        Ok(all)
+    }
+
+    /// Hands on the messages of a subject from a sequence on, as long as `take` wants more. Says
+    /// whether a server answered.
+    fn collect_all(
+        &self,
+        stream: &str,
+        subject: &str,
+        mut from: u64,
+        deadline: Instant,
+        mut take: impl FnMut(u64, &Message) -> bool,
+    ) -> Result<bool, Refusal> {
+        loop {
+            let (messages, is_answered) = self.collect(
+                stream,
+                |object| {
+                    object.field("seq", from).field("next_by_subj", subject);
+                    object.field("batch", READ_COUNT).field("max_bytes", READ_SIZE);
+                },
+                deadline,
+            )?;
+            let before = from;
+            for message in &messages {
+                let Some(at) = message.number("Nats-Sequence") else { continue };
+                from = at + 1;
+                if !take(at, message) {
+                    return Ok(true);
+                }
+            }
+            if from == before {
+                return Ok(is_answered);
+            }
+        }
+    }
+
+    /// Changes what a list keeps; gives that before and after.
+    pub(super) fn change_kept(
+        &self,
+        list: StreamId,
+        deadline: Instant,
+        change: impl Fn(Kept) -> Kept,
+    ) -> Result<(Kept, Kept), Refusal> {
+        loop {
+            let before = self.ask_kept(list, deadline)?;
+            let after = change(before);
+            if after == before {
+                return Ok((before, after));
+            }
+            let expected = format!("Nats-Expected-Last-Subject-Sequence: {}\r\n", before.at);
+            let subject = self.names.record(list);
+            let why = match self.deliver(deadline, |reply, out| {
+                wire::publish(out, &subject, Some(reply), &expected, &after.write());
+            }) {
+                Sent::Stored(at) => {
+                    let after = Kept { at, ..after };
+                    self.note(list, after);
+                    return Ok((before, after));
+                }
+                Sent::Refused(refusal) => return Err(refusal),
+                Sent::NotNow(why) => why,
+                Sent::NoStream => {
+                    self.create_records(deadline)?;
+                    "no server leads the stream of what topics keep".to_owned()
+                }
+            };
+            if Instant::now() + PAUSE >= deadline {
+                return Err(unanswered(&why));
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// Creates the stream of the records, unless it is there.
+    fn create_records(&self, deadline: Instant) -> Result<(), Refusal> {
+        let names = &self.names;
+        let settings = object(|object| {
+            object.field("name", names.records());
+            object.array("subjects", |subjects| {
+                subjects.element(names.record('*'));
+            });
+            object.field("storage", "file").field("max_msgs_per_subject", 1_u64);
+            object.field("num_replicas", self.replicas).field("allow_direct", true);
+            let republish = self::object(|object| {
+                object.field("src", names.record('*'));
+                object.field("dest", names.record_again("{{wildcard(1)}}"));
+            });
+            object.raw("republish", &republish);
+        });
+        let create = format!("STREAM.CREATE.{}", names.records());
+        match self.ask(&create, &settings, deadline, |_| Some(()))? {
+            Err(error) if error.reason() != Reason::NameInUse => Err(error.refusal()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets go what lies before an offset. It is removed when there is time.
+    fn let_go(&self, list: StreamId, first: u64, deadline: Instant) -> Result<u64, Refusal> {
+        let (before, after) = self.change_kept(list, deadline, |kept| {
+            let first = kept.first.max(first);
+            Kept { first, ..kept }
+        })?;
+        if after.first > before.first {
+            self.removals().push((list, before.first, after.first));
+        }
+        Ok(after.first)
+    }
+
+    /// Lets messages go by hand. Gives the first offset.
+    pub(super) fn trim(
+        &self,
+        topic: &str,
+        upto: Upto,
+        deadline: Instant,
+    ) -> Result<Cursor, Refusal> {
+        let unknown = || Refusal::UnknownTopic(topic.to_owned());
+        let list = self.find(topic, deadline)?.ok_or_else(unknown)?;
+        let info = self.info(list, deadline)?.ok_or_else(unknown)?;
+        let first = match upto {
+            Upto::Offset(from) if from > info.next => {
+                return Err(Refusal::PastEnd { from, next: info.next });
+            }
+            Upto::Offset(offset) => offset,
+            Upto::Time(time) => {
+                self.first_since(list, time, deadline)?.map_or(info.next, |at| at - 1)
+            }
+            // No client asks for another.
+            _ => 0,
+        };
+        let next = self.let_go(list, first.max(info.first), deadline)?;
+        Ok(Cursor { stream: list, next })
+    }
+
+    /// Lets go what mirrors have found to be beyond the bounds, and removes what was let go.
+    pub(super) fn keep_bounds_of(&self, topics: &Topics) {
+        let deadline = Instant::now() + TEND_TIME;
+        let known: Vec<_> = self.streams().iter().map(|(it, list)| (it.clone(), *list)).collect();
+        for (topic, list) in known {
+            let kept = self.kept(list);
+            if kept.limits == Limits::NONE {
+                continue;
+            }
+            // Whatever fails is tried again soon.
+            if let Ok(first) = self.first_within(&topic, list, &kept.limits, topics, deadline)
+                && first > kept.first
+            {
+                let _ = self.let_go(list, first, deadline);
+            }
+        }
+        let removals = std::mem::take(&mut *self.removals());
+        for removal in removals {
+            if self.remove(removal, deadline).is_err() {
+                self.removals().push(removal);
+            }
+        }
+    }
+
+    /// The offset from which on a list is within its bounds.
+    fn first_within(
+        &self,
+        topic: &str,
+        list: StreamId,
+        limits: &Limits,
+        topics: &Topics,
+        deadline: Instant,
+    ) -> Result<u64, Refusal> {
+        let Extent { mut first, end } = topics.extent(topic);
+        let begin = topics.start(topic);
+        if end.stream != list || begin <= first {
+            return Ok(if end.stream == list { first } else { 0 });
+        }
+        // The mirror is a part of the list: how old and how large the rest is has to be asked.
+        if let Some(age) = limits.age {
+            let time = clock::unix_milliseconds().saturating_sub(age);
+            let since = self.first_since(list, time, deadline)?.map_or(end.next, |at| at - 1);
+            first = first.max(since);
+        }
+        if let Some(keep) = limits.bytes {
+            let text = topics.text_size(topic, list, begin, end.next).unwrap_or(0);
+            let average = (text / (end.next - begin).max(1)).max(1);
+            first = first.max(end.next.saturating_sub(keep / average));
+        }
+        Ok(first.min(end.next.saturating_sub(1)))
+    }
+
+    /// Removes what was let go from the stream, but for the last message of each publisher.
+    fn remove(&self, (list, from, first): Removal, deadline: Instant) -> Result<(), Refusal> {
+        let (stream, numbered) = (self.names.stream(list), self.names.numbered(list, "*"));
+        let mut last = HashMap::from([(self.names.unnumbered(list), first + 1)]);
+        let is_read = self.collect_all(&stream, &numbered, from + 1, deadline, |at, message| {
+            if at <= first {
+                let subject = message.header("Nats-Subject").unwrap_or_default();
+                last.insert(subject.to_owned(), at);
+            }
+            at <= first
+        })?;
+        for (subject, before) in &last {
+            let body = object(|object| {
+                object.field("filter", &**subject).field("seq", *before);
+            });
+            match self.ask(&format!("STREAM.PURGE.{stream}"), &body, deadline, |_| Some(()))? {
+                Err(error) if error.reason() != Reason::NoStream => return Err(error.refusal()),
+                _ => {}
+            }
+        }
+        if is_read { Ok(()) } else { Err(unanswered("no server has the stream")) }
+    }
+}

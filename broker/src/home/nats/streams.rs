@@ -1,0 +1,213 @@
+//! The streams of topics: found, created, listed and deleted.
+//!
+//! # Guarantee
+//!
+//! A topic has one stream, whoever creates it. A stream takes messages only when it is known to be
+//! the only one of its topic. Where its creator was killed before that, the next broker that
+//! publishes to it finishes it.
+
+use super::NatsHome;
+use super::api::{Info, Reason, about, object};
+use super::retention::Kept;
+use crate::home::remote::List;
+use crate::refusal::Refusal;
+use crate::store::entry;
+use crate::store::retention::Limits;
+use crate::store::stream::StreamId;
+use crate::store::view::Summary;
+use common::clock;
+use common::json::Value;
+use common::random::random;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Before somebody looks again who has given way.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a list of all topics is good enough.
+const LIST_TIME: Duration = Duration::from_millis(500);
+
+/// All topics in short, when they were listed last.
+pub(super) type Listed = Option<(Instant, List)>;
+
+/// What a client is told whose topic's name is held by a stream that is not this broker's.
+pub(super) fn foreign(name: &str) -> Refusal {
+    let text = format!(
+        "the stream {name:?} of NATS, which is not this broker's, holds the topic's name: choose \
+         other names with --nats-prefix"
+    );
+    Refusal::Home { status: 503, text }
+}
+
+/// The items in an answer that lists streams.
+pub(super) fn items<'v, 'a>(answer: &'v Value<'a>) -> &'v [Value<'a>] {
+    answer.get("streams").and_then(Value::as_array).unwrap_or_default()
+}
+
+/// The names in an answer that lists streams.
+pub(super) fn streams<'v>(answer: &'v Value<'_>) -> impl Iterator<Item = &'v str> {
+    items(answer).iter().filter_map(Value::as_str)
+}
+
+impl NatsHome {
+    /// The stream of a topic, as the cluster says now.
+    pub(super) fn find(&self, topic: &str, deadline: Instant) -> Result<Option<StreamId>, Refusal> {
+        Ok(self.lists(topic, deadline)?.first().copied())
+    }
+
+    /// The streams that hold the name of a topic.
+    fn lists(&self, topic: &str, deadline: Instant) -> Result<Vec<StreamId>, Refusal> {
+        let claim = self.names.claim(topic);
+        let found = self.ask("STREAM.NAMES", &about("subject", &claim), deadline, |answer| {
+            let list = |name| self.names.list(name).ok_or_else(|| foreign(name));
+            Some(streams(answer).map(list).collect())
+        })?;
+        found.map_err(|error| error.refusal())?
+    }
+
+    /// Creates the stream of a topic; nothing where there is one.
+    pub(super) fn create_stream(
+        &self,
+        topic: &str,
+        deadline: Instant,
+    ) -> Result<Option<StreamId>, Refusal> {
+        let list = StreamId::random();
+        // It takes no messages until it is known to be the only one: a leader that was elected just
+        // now may not have known of another, and a single server may make two at once.
+        let create = format!("STREAM.CREATE.{}", self.names.stream(list));
+        match self.ask(&create, &self.settings(topic, list, false), deadline, |_| Some(()))? {
+            Ok(()) => {}
+            Err(error) if error.reason() == Reason::Overlap => return Ok(None),
+            Err(error) => return Err(error.refusal()),
+        }
+        if self.lists(topic, deadline)? != [list] {
+            self.delete_stream(list, deadline)?;
+            // Not in step with the other, which may give way as well.
+            thread::sleep(PAUSE * u32::try_from(random() % 8).unwrap_or(0));
+            return Ok(None);
+        }
+        self.open_stream(topic, list, deadline)?;
+        Ok(Some(list))
+    }
+
+    /// Finishes a stream whose creator was killed.
+    pub(super) fn finish_stream(
+        &self,
+        topic: &str,
+        list: StreamId,
+        deadline: Instant,
+    ) -> Result<(), Refusal> {
+        let question = format!("STREAM.INFO.{}", self.names.stream(list));
+        let subjects = self.ask(&question, b"", deadline, |answer| {
+            Some(answer.get("config")?.get("subjects")?.as_array()?.len())
+        })?;
+        if subjects.is_ok_and(|count| count == 1) && self.lists(topic, deadline)? == [list] {
+            self.open_stream(topic, list, deadline)?;
+        }
+        Ok(())
+    }
+
+    /// Lets a stream take messages.
+    fn open_stream(&self, topic: &str, list: StreamId, deadline: Instant) -> Result<(), Refusal> {
+        if self.limits != Limits::NONE {
+            let default = Kept { limits: self.limits, ..Kept::default() };
+            self.change_kept(list, deadline, |kept| if kept.at > 0 { kept } else { default })?;
+        }
+        let update = format!("STREAM.UPDATE.{}", self.names.stream(list));
+        let updated = self.ask(&update, &self.settings(topic, list, true), deadline, |_| Some(()));
+        self.forget_listed();
+        updated?.map_err(|error| error.refusal())
+    }
+
+    fn settings(&self, topic: &str, list: StreamId, takes_messages: bool) -> Vec<u8> {
+        let names = &self.names;
+        object(|object| {
+            object.field("name", names.stream(list));
+            object.array("subjects", |subjects| {
+                subjects.element(names.claim(topic));
+                if takes_messages {
+                    subjects.element(names.unnumbered(list));
+                    subjects.element(names.numbered(list, "*"));
+                }
+            });
+            object.field("storage", "file").field("retention", "limits");
+            object.field("discard", "new").field("num_replicas", self.replicas);
+            object.field("allow_direct", true).field("allow_atomic", true);
+            // An offset names one message for ever. What is let go is purged.
+            object.field("deny_delete", true);
+            let (source, target) = (names.messages(list), names.republished(list));
+            let republish = self::object(|object| {
+                object.field("src", source).field("dest", target);
+            });
+            object.raw("republish", &republish);
+            object.raw("metadata", &about("topic", topic));
+        })
+    }
+
+    /// Deletes a stream; says whether it was there.
+    pub(super) fn delete_stream(&self, list: StreamId, deadline: Instant) -> Result<bool, Refusal> {
+        let question = format!("STREAM.DELETE.{}", self.names.stream(list));
+        let deleted = self.ask(&question, b"", deadline, |_| Some(()))?;
+        self.forget_listed();
+        match deleted {
+            Ok(()) => Ok(true),
+            Err(error) if error.reason() == Reason::NoStream => Ok(false),
+            Err(error) => Err(error.refusal()),
+        }
+    }
+
+    /// What was listed is no longer so.
+    fn forget_listed(&self) {
+        *self.listed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// All topics in short, as the cluster had them a moment ago. Their bytes are those of the
+    /// servers, which count headers as well.
+    pub(super) fn listed(&self, deadline: Instant) -> Result<List, Refusal> {
+        let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((at, topics)) = listed
+            && at.elapsed() < LIST_TIME
+        {
+            return Ok(topics);
+        }
+        let kept = self.all_kept(deadline)?;
+        let (mut topics, mut count) = (BTreeMap::new(), 0);
+        loop {
+            let body = object(|object| {
+                object.field("subject", self.names.claims()).field("offset", count);
+            });
+            let page = self.ask("STREAM.LIST", &body, deadline, |answer| {
+                let found = items(answer).iter().filter_map(|item| {
+                    let config = item.get("config")?;
+                    let list = self.names.list(config.get("name")?.as_str()?)?;
+                    let topic = config.get("metadata")?.get("topic")?.as_str()?;
+                    entry::check_topic(topic).ok()?;
+                    let Info { first, next, bytes, .. } = Info::of(item)?;
+                    let Kept { first: begin, limits, .. } =
+                        kept.get(&list).copied().unwrap_or_default();
+                    let last = item.get("state")?.get("last_ts")?.as_str()?;
+                    let last = clock::moment(last, 0).ok().filter(|_| next > 0);
+                    let first = first.max(begin);
+                    Some((
+                        topic.to_owned(),
+                        Summary { stream: list, first, next, bytes, last, limits },
+                    ))
+                });
+                let total = answer.get("total").and_then(Value::as_u64)?;
+                Some((found.collect::<Vec<_>>(), items(answer).len() as u64, total))
+            });
+            let (found, read, total) = page?.map_err(|error| error.refusal())?;
+            topics.extend(found);
+            count += read;
+            if read == 0 || count >= total {
+                break;
+            }
+        }
+        let topics = Arc::new(topics);
+        let listed = Some((Instant::now(), Arc::clone(&topics)));
+        *self.listed.lock().unwrap_or_else(PoisonError::into_inner) = listed;
+        Ok(topics)
+    }
+}
