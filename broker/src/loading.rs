@@ -7,10 +7,10 @@
 use crate::door::http::lone_answer;
 use crate::notify;
 use crate::refusal::Refusal;
+use crate::server::TurnedAway;
 use crate::store::journal::Progress;
-use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::io::ErrorKind;
+use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,10 +23,6 @@ const NOTIFY_TIME: Duration = Duration::from_secs(1);
 
 /// How many clients may wait; more stay in the queue of the system.
 const WAITING_MAX: usize = 1000;
-
-/// How many clients that were answered are kept for a moment, so that what they still send does
-/// not make the kernel take the answer back.
-const ANSWERED_MAX: usize = 32;
 
 /// Answers the clients of `listener` while `load` runs; gives back those that wait to be served.
 pub(crate) fn during<T>(
@@ -48,7 +44,7 @@ pub(crate) fn during<T>(
 
 fn attend(listener: &TcpListener, progress: &Progress, is_done: &AtomicBool) -> Vec<TcpStream> {
     let mut waiting: Vec<TcpStream> = Vec::new();
-    let mut answered = VecDeque::new();
+    let mut answered = TurnedAway::default();
     let mut notified: Option<Instant> = None;
     let _ = listener.set_nonblocking(true);
     while !is_done.load(Ordering::Relaxed) {
@@ -62,12 +58,14 @@ fn attend(listener: &TcpListener, progress: &Progress, is_done: &AtomicBool) -> 
             let _ = stream.set_nonblocking(true);
             waiting.push(stream);
         }
-        for client in waiting.extract_if(.., |client| is_finished(client, &status)) {
-            if answered.len() >= ANSWERED_MAX {
-                answered.pop_front();
+        let stays = |client: TcpStream| match answer_to(&client, &status) {
+            None => Some(client),
+            Some(answer) => {
+                answered.add(client.into(), &answer);
+                None
             }
-            answered.push_back(client);
-        }
+        };
+        waiting = waiting.into_iter().filter_map(stays).collect();
         thread::sleep(PAUSE);
     }
     let _ = listener.set_nonblocking(false);
@@ -81,22 +79,15 @@ fn status(progress: &Progress) -> String {
     format!("the journal is being read: {} %", read.min(size) * 100 / size)
 }
 
-/// Answers a client whose first line is HTTP. Whether there is nothing more to do for it.
-fn is_finished(mut client: &TcpStream, status: &str) -> bool {
+/// What a client is told that is not kept waiting: nothing at all, where it has left.
+fn answer_to(client: &TcpStream, status: &str) -> Option<Vec<u8>> {
     let mut buffer = [0; 4096];
     match client.peek(&mut buffer) {
-        Ok(0) => true,
-        Ok(size) => {
-            let Some(answer) = answer(buffer.get(..size).unwrap_or_default(), status) else {
-                return false;
-            };
-            // Whatever fails here fails for a client that is gone.
-            let _ = client.write(&answer);
-            let _ = client.shutdown(Shutdown::Write);
-            let _ = client.read(&mut buffer);
-            true
+        Ok(size) if size > 0 => answer(buffer.get(..size).unwrap_or_default(), status),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+            None
         }
-        Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+        _ => Some(Vec::new()),
     }
 }
 

@@ -21,12 +21,12 @@ use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
-use std::{error, fmt, thread};
+use std::{error, fmt, mem, thread};
 
 /// The longest token, in bytes: it has to fit into one header line.
 pub(super) const TOKEN_SIZE_MAX: usize = 4096;
 
-/// The largest file of tokens, in bytes: no need to read a device to its end.
+/// The largest file of tokens, in bytes: a device has no end.
 const FILE_SIZE_MAX: u64 = 1 << 20;
 
 /// How often a file is looked at.
@@ -120,50 +120,35 @@ impl Grant {
 
     /// Whether something may be done to a topic.
     pub(crate) fn allows(&self, right: Right, topic: &str) -> bool {
-        self.0.as_deref().is_none_or(|Rights { rights, patterns }| {
-            let chosen = || patterns.iter().any(|pattern| pattern.matches(topic));
-            rights.contains(&right) && (patterns.is_empty() || chosen())
-        })
+        self.check(right, topic).is_ok()
     }
 
     /// Checks whether something may be done to a topic.
     ///
     /// # Errors
     ///
-    /// [`Refusal::Forbidden`].
+    /// [`Refusal::Forbidden`], as of all that follow.
     pub(crate) fn check(&self, right: Right, topic: &str) -> Result<(), Refusal> {
-        if self.allows(right, topic) {
-            Ok(())
-        } else {
-            Err(Refusal::Forbidden { right: right.name() })
-        }
+        self.demand(right, |patterns| {
+            patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(topic))
+        })
     }
 
     /// Checks whether something may be done to some topic; which of them, is seen later.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::Forbidden`].
     pub(crate) fn check_any(&self, right: Right) -> Result<(), Refusal> {
-        match &self.0 {
-            Some(rights) if !rights.rights.contains(&right) => {
-                Err(Refusal::Forbidden { right: right.name() })
-            }
-            _ => Ok(()),
-        }
+        self.demand(right, |_| true)
     }
 
     /// Checks whether something may be done to the broker as a whole.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::Forbidden`].
     pub(crate) fn check_all(&self, right: Right) -> Result<(), Refusal> {
-        match &self.0 {
-            Some(rights) if !rights.patterns.is_empty() => {
-                Err(Refusal::Forbidden { right: right.name() })
-            }
-            _ => self.check_any(right),
+        self.demand(right, <[Pattern]>::is_empty)
+    }
+
+    fn demand(&self, right: Right, cover: impl FnOnce(&[Pattern]) -> bool) -> Result<(), Refusal> {
+        let allow = |it: &Rights| it.rights.contains(&right) && cover(&it.patterns);
+        match self.0.as_deref().is_none_or(allow) {
+            true => Ok(()),
+            false => Err(Refusal::Forbidden { right: right.name() }),
         }
     }
 }
@@ -254,14 +239,12 @@ impl Tokens {
     pub(crate) fn watch(&self) {
         let Some(path) = &self.path else { return };
         let mut known = read(path).ok();
-        let mut before = known.clone();
-        let mut told = String::new();
+        let (mut before, mut told) = (known.clone(), String::new());
         loop {
             thread::sleep(WATCH_TIME);
             let text = read(path);
             let now = text.as_ref().ok().cloned();
-            let is_steady = now == before;
-            before.clone_from(&now);
+            let is_steady = mem::replace(&mut before, now.clone()) == now;
             if !is_steady || now == known {
                 continue;
             }
@@ -286,7 +269,7 @@ impl Tokens {
 
     fn replace(&self, list: Vec<(Token, Rights)>) {
         let mut state = self.state();
-        let before = std::mem::take(&mut state.list);
+        let before = mem::take(&mut state.list);
         for (token, rights) in list {
             // What is as it was goes on.
             let same = before
@@ -295,7 +278,7 @@ impl Tokens {
             let rights = same.map_or_else(|| Arc::new(rights), |(_, rights)| Arc::clone(rights));
             state.list.push((token, rights));
         }
-        let mut holders = std::mem::take(&mut state.holders);
+        let mut holders = mem::take(&mut state.holders);
         holders.retain(|(rights, stream)| {
             let stays = state.knows(rights);
             if let Some(stream) = stream.upgrade().filter(|_| !stays) {
@@ -320,7 +303,11 @@ impl fmt::Debug for Tokens {
 
 fn read(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(FILE_SIZE_MAX).read_to_end(&mut bytes)?;
+    let size = File::open(path)?.take(FILE_SIZE_MAX + 1).read_to_end(&mut bytes)?;
+    if size as u64 > FILE_SIZE_MAX {
+        // Cut off, its last line could say more than it does.
+        return Err(io::Error::other("it is larger than 1 MiB"));
+    }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

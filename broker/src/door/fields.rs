@@ -86,16 +86,20 @@ pub(super) trait Fields {
         }
     }
 
+    /// A moment: `10m` ago, in Unix milliseconds, or as RFC 3339 writes it.
+    fn moment(&self, name: &'static str) -> Result<Option<u64>, Refusal> {
+        let Some(field) = self.find(name)? else { return Ok(None) };
+        let moment = clock::moment(field.either()?, clock::unix_milliseconds());
+        moment.map(Some).map_err(|how| Refusal::field(name, how))
+    }
+
     /// Where to begin: `from`, an offset or `-N` for the last N messages, or `since`, a moment.
     fn begin(&self) -> Result<Option<Begin>, Refusal> {
-        let Some(field) = self.find("from")? else {
-            let Some(since) = self.find("since")? else { return Ok(None) };
-            let moment = clock::moment(since.either()?, clock::unix_milliseconds());
-            return moment.map(Begin::Since).map(Some).map_err(|how| Refusal::field("since", how));
+        let field = match (self.find("from")?, self.moment("since")?) {
+            (Some(field), None) => field,
+            (None, since) => return Ok(since.map(Begin::Since)),
+            _ => return Err(Refusal::field("since", "excludes 'from'")),
         };
-        if self.find("since")?.is_some() {
-            return Err(Refusal::field("since", "excludes 'from'"));
-        }
         match field.digits.and_then(|digits| digits.strip_prefix('-')) {
             Some(count) => Field { digits: Some(count), ..field }.number().map(Begin::Last),
             None => field.number().map(Begin::Offset),
@@ -111,7 +115,7 @@ pub(super) trait Fields {
 
     /// Which messages are let go.
     fn upto(&self) -> Result<Upto, Refusal> {
-        match (self.number("before")?, self.number("before_time")?) {
+        match (self.number("before")?, self.moment("before_time")?) {
             (Some(before), None) => Ok(Upto::Offset(before)),
             (None, Some(time)) => Ok(Upto::Time(time)),
             (None, None) => Err(Refusal::field("before", "is missing; or give 'before_time'")),

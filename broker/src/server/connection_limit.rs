@@ -3,6 +3,7 @@
 use crate::activity::{Activity, Role};
 use crate::control_group;
 use common::limits::CONNECTIONS_MAX;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Shutdown, TcpStream};
@@ -91,23 +92,18 @@ impl State {
     /// of those that are past their time, the session that was silent for longest; else the
     /// subscriber.
     fn unused(&self) -> Option<u64> {
-        if let Some((number, _)) = self.open.iter().find(|(_, open)| !open.spoke) {
-            return Some(*number);
-        }
-        let longest = |is_past: fn(&Activity) -> Option<Duration>| {
-            let past = self.open.iter();
-            let past = past.filter_map(|(number, open)| Some((is_past(&open.activity)?, *number)));
-            past.max_by_key(|(time, _)| *time).map(|(_, number)| number)
+        let rank = |open: &Open| match (open.activity.silent(), open.activity.unused()) {
+            _ if !open.spoke => Some((2, Duration::ZERO)),
+            (time, _) if open.activity.role() == Role::Session => {
+                (time >= SESSION_SILENCE).then_some((1, time))
+            }
+            (_, time) if open.activity.role() == Role::Subscriber => {
+                (time >= SUBSCRIBER_SILENCE).then_some((0, time))
+            }
+            _ => None,
         };
-        let session = |it: &Activity| {
-            let time = it.silent();
-            (it.role() == Role::Session && time >= SESSION_SILENCE).then_some(time)
-        };
-        let subscriber = |it: &Activity| {
-            let time = it.unused();
-            (it.role() == Role::Subscriber && time >= SUBSCRIBER_SILENCE).then_some(time)
-        };
-        longest(session).or_else(|| longest(subscriber))
+        let open = self.open.iter().filter_map(|(number, open)| Some((rank(open)?, number)));
+        open.max_by_key(|(rank, number)| (*rank, Reverse(**number))).map(|(_, number)| *number)
     }
 }
 

@@ -40,21 +40,15 @@ pub(crate) fn serve(
     broker: &Arc<Broker>,
     limit: &Arc<ConnectionLimit>,
 ) -> ! {
-    let mut turned_away = VecDeque::new();
+    let mut turned_away = TurnedAway::default();
     // Given up for a moment where descriptors run out, so that a client can still be told.
     let mut spare = File::open("/dev/null").ok();
     for stream in waiting {
-        if let Err(stream) = welcome(stream, broker, limit) {
-            turn_away(stream, &mut turned_away, broker);
-        }
+        welcome(stream, broker, limit, &mut turned_away);
     }
     loop {
         match listener.accept() {
-            Ok((stream, _)) => {
-                if let Err(stream) = welcome(stream, broker, limit) {
-                    turn_away(stream, &mut turned_away, broker);
-                }
-            }
+            Ok((stream, _)) => welcome(stream, broker, limit, &mut turned_away),
             // The client left before it was accepted, or a signal came.
             Err(error)
                 if matches!(
@@ -63,10 +57,10 @@ pub(crate) fn serve(
                 ) => {}
             Err(_) => {
                 drop(spare.take());
-                turned_away.clear();
+                turned_away.0.clear();
                 if let Ok((stream, _)) = listener.accept() {
-                    turn_away(stream, &mut turned_away, broker);
-                    turned_away.clear();
+                    turned_away.refuse(stream.into(), broker);
+                    turned_away.0.clear();
                 }
                 spare = File::open("/dev/null").ok();
                 thread::sleep(SHORTAGE_PAUSE);
@@ -75,20 +69,23 @@ pub(crate) fn serve(
     }
 }
 
-/// Starts a thread for a connection; gives the connection back where there may be no more.
+/// Starts a thread for a connection, or turns it away where there may be no more.
 fn welcome(
     stream: TcpStream,
     broker: &Arc<Broker>,
     limit: &Arc<ConnectionLimit>,
-) -> Result<(), Arc<TcpStream>> {
+    turned_away: &mut TurnedAway,
+) {
     let stream = Arc::new(stream);
-    let Some(slot) = limit.enter(&stream) else {
-        return Err(stream);
-    };
-    let (broker, accepted) = (Arc::clone(broker), Arc::clone(&stream));
-    let thread = thread::Builder::new().stack_size(STACK_SIZE);
-    let attend = move || attend(&accepted, || door::serve(Arc::clone(&accepted), slot, &broker));
-    thread.spawn(attend).map(drop).map_err(|_| stream)
+    let started = limit.enter(&stream).is_some_and(|slot| {
+        let (broker, accepted) = (Arc::clone(broker), Arc::clone(&stream));
+        let thread = thread::Builder::new().stack_size(STACK_SIZE);
+        let serve = move || attend(&accepted, || door::serve(Arc::clone(&accepted), slot, &broker));
+        thread.spawn(serve).is_ok()
+    });
+    if !started {
+        turned_away.refuse(stream, broker);
+    }
 }
 
 /// The life of a connection's thread. A panic while it is served ends this connection and no
@@ -111,23 +108,29 @@ fn report_defect(stream: &TcpStream) {
     let _ = writeln!(io::stderr(), "broker: the connection of {peer} ended by a defect");
 }
 
-/// Tells a client that there are too many connections, without ever waiting for it.
-fn turn_away(
-    stream: impl Into<Arc<TcpStream>>,
-    turned_away: &mut VecDeque<Arc<TcpStream>>,
-    broker: &Broker,
-) {
-    let stream = stream.into();
-    broker.metrics.refused(Refusal::NoRoom.status());
-    // Whatever fails here fails for a client that is not served anyway.
-    let _ = stream.set_nonblocking(true);
-    let _ = (&*stream).write(&lone_answer(Some(&Refusal::NoRoom), false));
-    let _ = stream.shutdown(Shutdown::Write);
-    let _ = (&*stream).read(&mut [0; 4096]);
-    if turned_away.len() >= TURNED_AWAY_MAX {
-        turned_away.pop_front();
+/// Clients that got one answer and are not served.
+#[derive(Default)]
+pub(crate) struct TurnedAway(VecDeque<Arc<TcpStream>>);
+
+impl TurnedAway {
+    /// Answers a client, without ever waiting for it: its socket does not block.
+    pub(crate) fn add(&mut self, stream: Arc<TcpStream>, answer: &[u8]) {
+        // Whatever fails here fails for a client that is not served anyway.
+        let _ = (&*stream).write(answer);
+        let _ = stream.shutdown(Shutdown::Write);
+        let _ = (&*stream).read(&mut [0; 4096]);
+        if self.0.len() >= TURNED_AWAY_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back(stream);
     }
-    turned_away.push_back(stream);
+
+    /// Tells a client that there are too many connections.
+    fn refuse(&mut self, stream: Arc<TcpStream>, broker: &Broker) {
+        broker.metrics.refused(Refusal::NoRoom.status());
+        let _ = stream.set_nonblocking(true);
+        self.add(stream, &lone_answer(Some(&Refusal::NoRoom), false));
+    }
 }
 
 #[cfg(test)]

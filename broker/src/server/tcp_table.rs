@@ -15,7 +15,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -111,20 +111,14 @@ fn parse(line: &str, now: Instant) -> Option<(Ends, Busy)> {
 /// An address as the table has it: words of 32 bits, each as the machine keeps it, and the port.
 fn address(text: &str) -> Option<SocketAddr> {
     let (host, port) = text.split_once(':')?;
-    let word = |index: usize| {
-        let digits = host.get(8 * index..8 * (index + 1))?;
-        Some(u32::from_str_radix(digits, 16).ok()?.to_ne_bytes())
-    };
-    let host = match host.len() {
-        8 => IpAddr::from(Ipv4Addr::from(word(0)?)),
-        32 => {
-            let mut bytes = [0; 16];
-            for (index, chunk) in bytes.chunks_mut(4).enumerate() {
-                chunk.copy_from_slice(&word(index)?);
-            }
-            IpAddr::from(Ipv6Addr::from(bytes))
-        }
-        _ => return None,
+    let words = host
+        .as_bytes()
+        .chunks(8)
+        .map(|word| Some(u32::from_str_radix(str::from_utf8(word).ok()?, 16).ok()?.to_ne_bytes()));
+    let bytes = words.collect::<Option<Vec<_>>>()?.concat();
+    let host = match <[u8; 4]>::try_from(bytes.as_slice()) {
+        Ok(bytes) => IpAddr::from(bytes),
+        Err(_) => IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?),
     };
     Some(SocketAddr::new(host, u16::from_str_radix(port, 16).ok()?))
 }

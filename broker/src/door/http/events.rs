@@ -209,17 +209,15 @@ impl Door<'_> {
             };
             Ok(Place { topic: topic.clone(), cursor, is_asked: true })
         };
-        let mut places = query.topics.iter().map(asked).collect::<Result<Vec<_>, _>>()?;
-        for mut place in chosen {
+        let chosen = chosen.into_iter().map(|mut place| {
             if let Some(cursor) = resume(self.broker, query, &place.topic) {
                 place.cursor = cursor;
             } else if !query.last.is_empty() {
-                // It came into being since.
                 place.cursor.next = 0;
             }
-            places.push(place);
-        }
-        Ok(places)
+            Ok(place)
+        });
+        query.topics.iter().map(asked).chain(chosen).collect()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Checks the head of a request before it is routed: host, origin, token.
+//! Checks the head of a request before it is routed: its method, its host and its token.
 
 use super::route::METHODS;
 use crate::access::{Access, Client, Grant};
@@ -24,18 +24,6 @@ pub(super) fn check_address(request: &Request<'_>, access: &Access) -> Result<()
         return Err(Refusal::UnknownMethod);
     }
     access.check_host(request.authority)
-}
-
-/// Checks the page that a request comes from. Gives what the answer has to say about origins.
-///
-/// # Errors
-///
-/// A page of an origin that is not allowed.
-pub(super) fn check_origin<'a>(
-    request: &Request<'_>,
-    access: &'a Access,
-) -> Result<Option<&'a str>, Refusal> {
-    access.check_origin(request.fields.get("Origin"), request.authority)
 }
 
 /// Checks the token, and gives what it is good for. Browsers ask what a path takes without one, so

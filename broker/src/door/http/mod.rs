@@ -183,7 +183,8 @@ impl<'a> Door<'a> {
             deny(&refusal);
             return Next::Close(refusal, manner);
         }
-        let admitted = head::check_origin(&request, &broker.access).and_then(|origin| {
+        let origin = broker.access.check_origin(request.fields.get("Origin"), request.authority);
+        let admitted = origin.and_then(|origin| {
             manner.origin = origin;
             head::check_token(&request, &broker.access, &mut self.client)
         });
