@@ -127,6 +127,7 @@ impl Commands<'_, Text> {
             }
             Command::Subscribe { topic, id } => {
                 self.append();
+                self.subscriber.check_lasting(id, self.grant()?)?;
                 self.subscribe(topic, id)?;
                 let all = self.broker.push.lasting.of(id);
                 all.iter().try_for_each(|key| self.subscribe(&key.topic, id))

@@ -14,6 +14,7 @@
 //! When something is acknowledged: JSON subscribers say so, text subscribers by having been
 //! written to (`session.rs`). When it is kept (`mod.rs`).
 
+use crate::access::{Grant, Right};
 use crate::refusal::Refusal;
 use crate::store::admission::{Admission, Dependents};
 use crate::store::change::{Change, Garbage, Lists, record_size};
@@ -284,6 +285,11 @@ impl LastingSubscriptions {
         let state = self.lock();
         let found = state.names.get_key_value(name);
         found.into_iter().flat_map(|(name, it)| it.keys(name)).collect()
+    }
+
+    /// Checks whether a client may read all topics of a name.
+    pub(crate) fn check(&self, name: &str, grant: &Grant) -> Result<(), Refusal> {
+        self.of(name).iter().try_for_each(|key| grant.check(Right::Read, &key.topic))
     }
 
     /// Where all of them stand; how far behind is for the caller to find out.

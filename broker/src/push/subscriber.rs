@@ -1,7 +1,7 @@
 //! A connection in its role as subscriber: its session, and its place among the listeners.
 
+use crate::access::Grant;
 use crate::activity::Activity;
-use crate::push::DELIVERY_TIME;
 use crate::push::Push;
 use crate::push::format::Format;
 use crate::push::lasting::Key;
@@ -18,7 +18,12 @@ use std::mem;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long a connection's own thread writes messages, once it has answered. A subscriber that is
+/// far behind is left to the few threads that catch up: a publisher would wait for the processor
+/// behind hundreds of threads at work.
+const OWN_TIME: Duration = Duration::from_millis(1);
 
 /// A subscriber; its subscriptions end when it is dropped, those with a name outlive it.
 pub(crate) struct Subscriber {
@@ -58,7 +63,7 @@ impl Subscriber {
 
     fn send(&self, answers: &mut Vec<u8>, is_whole: bool) -> bool {
         if self.session.answer(answers, is_whole) {
-            let mut pass = self.push.pass(Some(DELIVERY_TIME));
+            let mut pass = self.push.pass(Some(OWN_TIME));
             if self.session.write(&mut pass) != Progress::UpToDate {
                 self.push.catch_up.take(Arc::clone(&self.session), &self.push);
             }
@@ -209,6 +214,19 @@ impl Subscriber {
     ) -> Result<Cursor, Refusal> {
         entry::check_peer("subscriber", name)?;
         self.push.lasting(name, topic, begin, self.session.number)
+    }
+
+    /// Checks whether a client may have a name: not one with topics that it may not read, which
+    /// somebody else would no longer get.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Forbidden`].
+    pub(crate) fn check_lasting(&self, name: &str, grant: &Grant) -> Result<(), Refusal> {
+        match self.push.lasting.holder(name) == Some(self.session.number) {
+            true => Ok(()),
+            false => self.push.lasting.check(name, grant),
+        }
     }
 
     /// Whether a name that is not this connection's has a lasting subscription.

@@ -138,7 +138,7 @@ fn every_command_asks_for_its_right() {
         if key == "topic" {
             rows.extend([
                 (command("create_topic", ""), "admin", about),
-                (command("subscribe", ",\"subscriber\":\"s\""), "read", about),
+                (command("subscribe", &format!(",\"subscriber\":\"{topic}\"")), "read", about),
                 (command("ack", ",\"subscriber\":\"s\",\"offset\":0"), "read", about),
                 (command("unsubscribe", ",\"subscriber\":\"new\""), "read", about),
                 (command("pull", ""), "read", about),
@@ -147,7 +147,12 @@ fn every_command_asks_for_its_right() {
                 (command("query_topic", ""), "admin", about),
                 (command("add_topic", ",\"host\":\"h\",\"port\":1"), "admin", about),
                 (command("delete_topic", ",\"host\":\"h\",\"port\":1"), "admin", about),
-                (command("something_new", ""), "admin", about),
+                (command("something_new", ""), "admin", About::Broker),
+                // A topic that stands beside such a command changes nothing.
+                (command("list_peers", ""), "admin", About::Broker),
+                (command("path", ""), "admin", About::Broker),
+                (command("register_peer", ",\"host\":\"h\",\"port\":2"), "admin", About::Broker),
+                (command("unregister_peer", ",\"host\":\"h\",\"port\":2"), "admin", About::Broker),
             ]);
         }
         rows
@@ -177,6 +182,38 @@ fn every_command_asks_for_its_right() {
             }
         }
     }
+}
+
+/// Whoever took the name would keep its topics from the one who may read them.
+#[test]
+fn a_name_with_topics_that_a_token_may_not_read_is_not_taken_over() {
+    let Guarded { system, .. } = guarded();
+    let mut boss = Raw::connect(&system.address());
+    boss.send(r#"{"command":"auth","token":"all"}"#);
+    for topic in ["a/x", "b"] {
+        boss.send(format!(r#"{{"command":"subscribe","topic":"{topic}","subscriber":"boss"}}"#));
+    }
+    (0..3).for_each(|_| assert!(boss.line().contains("success")));
+    let sent = |text: &str| {
+        let mut raw = Raw::connect(&system.address());
+        raw.send(text);
+        raw.end_sending();
+        String::from_utf8(raw.rest()).unwrap()
+    };
+    let auth = r#"{"command":"auth","token":"limited reader"}"#;
+    for subject in [r#""topic":"a/x""#, r#""pattern":"**""#] {
+        let said =
+            sent(&format!(r#"{auth}{{"command":"subscribe",{subject},"subscriber":"boss"}}"#));
+        assert!(said.contains("\"code\":403"), "{subject}: {said}");
+    }
+    let said = sent("AUTH limited reader\nSUBSCRIBE a/x boss\n");
+    assert!(said.contains("ERROR this token may not do this"), "{said}");
+    let events = "GET /events?topic=a/x&subscriber=boss";
+    assert_eq!(status(&system, Some("limited reader"), events, ""), 403);
+    let publish = r#"{"topic":"b","message":"still here"}"#;
+    assert_eq!(status(&system, Some("all"), "POST /publish", publish), 200);
+    let line = boss.line();
+    assert!(line.contains("still here"), "{line}");
 }
 
 #[test]

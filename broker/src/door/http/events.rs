@@ -169,6 +169,8 @@ impl Door<'_> {
                 query.name.as_deref(),
             )
         };
+        let mut names = query.name.iter();
+        names.try_for_each(|name| self.broker.push.lasting.check(name, &self.grant))?;
         query.patterns.iter().map(interest).collect()
     }
 

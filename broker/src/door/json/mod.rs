@@ -210,7 +210,8 @@ impl Commands<'_, Json> {
         }
     }
 
-    /// Checks whether the client may give a command. What is not named here takes all rights.
+    /// Checks whether the client may give a command. What is not named here is about the broker as
+    /// a whole, whatever topic it names.
     fn check_right(&self, command: &str, arguments: &Value<'_>) -> Result<(), Refusal> {
         let dialect = self.protocol.dialect;
         let right = match command {
@@ -218,13 +219,14 @@ impl Commands<'_, Json> {
             // another connection's.
             "subscribe" | "unsubscribe" if dialect == Dialect::Topic => return Ok(()),
             "subscribe" | "unsubscribe" | "pull" | "ack" | "list_topics" => Right::Read,
-            _ => Right::Admin,
+            "create_topic" | "delete_topic" | "trim_topic" | "set_bounds" | "add_topic"
+            | "query_topic" => Right::Admin,
+            _ => return self.grant()?.check_all(Right::Admin),
         };
-        let grant = self.grant()?;
         match arguments.text(dialect.key())? {
-            Some(topic) => grant.check(right, topic),
-            None if right == Right::Read => grant.check_any(right),
-            None => grant.check_all(right),
+            Some(topic) => self.grant()?.check(right, topic),
+            None if right == Right::Read => self.grant()?.check_any(right),
+            None => self.grant()?.check_all(right),
         }
     }
 

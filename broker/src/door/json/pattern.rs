@@ -25,6 +25,7 @@ impl Commands<'_, Json> {
         let name = arguments.text("subscriber")?;
         self.subscriber.check_patterns(1)?;
         let grant = self.grant()?.clone();
+        name.map_or(Ok(()), |name| self.subscriber.check_lasting(name, &grant))?;
         let interest = chosen::interest(self.broker, pattern, &grant, Format::Topic, name)?;
         let interests = vec![interest];
         let mut places = chosen::places(self.broker, &interests, begin);

@@ -88,6 +88,7 @@ impl Commands<'_, Json> {
         let from = arguments.begin()?;
         let stream = arguments.stream()?;
         let name = arguments.text("subscriber")?;
+        name.map_or(Ok(()), |name| self.subscriber.check_lasting(name, self.grant()?))?;
         self.broker.prepare_for(&self.subscriber, topic)?;
         let digest = DigestField::of(arguments)?;
         // Another broker lets go what this one has let go.
