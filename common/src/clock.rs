@@ -5,7 +5,7 @@
 use crate::units::{self, whole_number};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Milliseconds since 1970, or 0 where the clock stands before it.
+/// Milliseconds since 1970, or 0 if the clock is set to an earlier time.
 #[must_use]
 pub fn unix_milliseconds() -> u64 {
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

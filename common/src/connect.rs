@@ -36,7 +36,7 @@ pub fn connect(address: &str, timeout: Duration) -> Result<Connection, Trouble> 
                 error = Trouble::System(REFUSED, io::ErrorKind::ConnectionRefused.into());
             }
             Ok(stream) => {
-                // What is sent is written whole; waiting for more would only delay it.
+                // Messages are written whole; waiting for more would only delay them.
                 stream.set_nodelay(true).map_err(|cause| Trouble::System(REFUSED, cause))?;
                 return Ok(Connection::new(Arc::new(stream)));
             }
@@ -46,9 +46,9 @@ pub fn connect(address: &str, timeout: Duration) -> Result<Connection, Trouble> 
     Err(error)
 }
 
-/// Whether nobody listens and the system happened to choose the port that was asked for as the
-/// client's own, as TCP allows. Whoever retries for long enough meets this on a loopback address;
-/// to keep such a connection would keep the server from its port.
+/// Whether the client is connected to itself: nobody listens on the port, and the system happened
+/// to choose it as the client's own, as TCP allows. A client that retries for long enough meets
+/// this on a loopback address, and would keep the server from its port.
 fn is_connected_to_itself(stream: &TcpStream) -> bool {
     matches!((stream.local_addr(), stream.peer_addr()), (Ok(own), Ok(peer)) if own == peer)
 }

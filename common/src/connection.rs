@@ -33,7 +33,7 @@ const MILLISECONDS_LOG_MAX: u32 = 30;
 /// A socket and the bytes that were read from it and not yet used.
 ///
 /// The socket has to be blocking. Its read timeout belongs to this connection, and its write
-/// timeout to whoever calls [`write_all`](Connection::write_all): a holder of the same socket
+/// timeout to the callers of [`write_all`](Connection::write_all): a holder of the same socket
 /// that sets a longer one makes the deadline late.
 #[derive(Debug)]
 pub struct Connection {
@@ -45,7 +45,7 @@ pub struct Connection {
     end: usize,
     /// The least room to offer the next read: larger while reads fill what they are offered.
     read_size: usize,
-    /// What the last read gave.
+    /// The size of the last read.
     last_size: usize,
     read_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
@@ -73,7 +73,7 @@ impl Connection {
         &self.stream
     }
 
-    /// What was read and not yet used.
+    /// The bytes that were read and not yet used.
     #[must_use]
     pub fn buffered(&self) -> &[u8] {
         self.buffer.get(self.start..self.end).unwrap_or_default()
@@ -91,8 +91,8 @@ impl Connection {
         self.buffer.get(from..self.start).unwrap_or_default()
     }
 
-    /// Whether the peer has ended its input, as far as that is known now. What it has sent before
-    /// is appended to the buffer, unless that is large already: then an end behind it is not seen.
+    /// Whether the peer has ended its input, as far as is known now. Bytes that it sent before are
+    /// appended to the buffer. If that is large already, nothing is read, and an end is not seen.
     ///
     /// # Errors
     ///
@@ -111,7 +111,7 @@ impl Connection {
         }
     }
 
-    /// Waits for bytes and appends what one read gives; 0 is the end of input. Without a deadline
+    /// Waits for bytes and appends those of one read; 0 is the end of input. Without a deadline
     /// it waits for ever.
     ///
     /// # Errors
@@ -132,7 +132,7 @@ impl Connection {
         }
     }
 
-    /// Appends what one read gives.
+    /// Appends the bytes of one read.
     fn read(&mut self) -> io::Result<usize> {
         self.make_room();
         let room_end = self.buffer.len().min(self.end + READ_SIZE_MAX);
@@ -160,7 +160,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Writes what the system takes of these bytes: how many.
+    /// Writes as many of these bytes as the system takes now. Gives how many.
     ///
     /// # Errors
     ///
@@ -183,12 +183,12 @@ impl Connection {
         }
     }
 
-    /// Makes room behind the unused bytes for the next read, and gives back memory that is no
+    /// Makes room after the unused bytes for the next read, and gives back memory that is no
     /// longer needed.
     fn make_room(&mut self) {
         let unused = self.end - self.start;
         if self.start >= unused {
-            // Moving costs no more than what was used since the last move.
+            // Moving costs no more than the bytes that were used since the last move.
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, unused);
         }

@@ -17,25 +17,20 @@
 pub struct Crc32(u32);
 
 impl Default for Crc32 {
+    /// The checksum of no bytes.
     fn default() -> Crc32 {
-        Crc32::new()
+        Crc32(!0)
     }
 }
 
 impl Crc32 {
-    /// The checksum of nothing.
-    #[must_use]
-    pub const fn new() -> Crc32 {
-        Crc32(!0)
-    }
-
-    /// Goes on behind bytes with this checksum.
+    /// Continues after bytes that have this checksum.
     #[must_use]
     pub const fn after(value: u32) -> Crc32 {
         Crc32(!value)
     }
 
-    /// Takes in the next bytes.
+    /// Adds the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         let (blocks, rest) = bytes.as_chunks::<16>();
         let mut crc = self.0;
@@ -57,7 +52,7 @@ impl Crc32 {
         self.0 = crc;
     }
 
-    /// The checksum of all that was taken in.
+    /// The checksum of all bytes so far.
     #[must_use]
     pub fn value(self) -> u32 {
         !self.0

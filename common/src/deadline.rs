@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 /// grace.
 ///
 /// It begins the grace from now. Each byte moves it by the time that the byte may take; it is never
-/// further away than the grace, so that nobody can save time up.
+/// further away than the grace, so that a peer cannot save up time.
 #[derive(Debug, Clone, Copy)]
 pub struct ProgressDeadline {
     at: Instant,

@@ -1,7 +1,7 @@
 //! `--name value` for all three programs, and their help.
 //!
-//! What `--help` prints is a text of each program, [`Program::help`]. What is accepted is read from
-//! the same text, so that the two cannot differ. [`Program::main`] is the whole of a `main`
+//! `--help` prints a text of each program, [`Program::help`]. The accepted flags are read from the
+//! same text, so that the two cannot differ. [`Program::main`] is the whole of a `main`
 //! function.
 //!
 //! # What is accepted
@@ -70,7 +70,7 @@ pub struct Error(String);
 
 impl Program {
     /// Runs the program on the arguments of this process and gives its exit status: 0 when it is
-    /// done, 2 when the command line is wrong, and what `status` says of the error when `run` failed.
+    /// done, 2 when the command line is wrong, and `status` of the error when `run` failed.
     ///
     /// `configure` reads the arguments and refuses wrong ones; `run` does the work. What either
     /// refuses is printed on standard error in one line, each cause after its effect.
@@ -193,7 +193,8 @@ impl Program {
     }
 }
 
-/// The known name that comes nearest to `name`: the rest was left off, or two slips away.
+/// The known name that is most similar to `name`: `name` is its beginning, or differs in at most
+/// two characters.
 pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     known
         .map(|known| {

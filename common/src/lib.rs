@@ -14,10 +14,10 @@
 //! - [`deadline`]: for a peer that may be slow but has to make progress
 //! - [`stream`]: which list an offset belongs to
 //! - [`units`]: sizes, times and counts as people write them
-//! - [`terminal`]: what others wrote, on a terminal
+//! - [`terminal`]: text on a terminal
 //! - [`flags`]: `--name value` for all three programs, and their help
 //! - [`pattern`]: patterns that choose topics by name
-//! - [`random`]: numbers that nobody else draws
+//! - [`random`]: random numbers
 //! - [`retry`]: repeating what failed, with growing pauses
 //! - [`location`]: where the broker is, as flags and environment say
 //! - [`client`]: the client library: publishing to a broker, and reading from it

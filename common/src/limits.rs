@@ -56,7 +56,7 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// bytes a second: what takes longer than its time-out may go on at this rate.
 pub const RATE_MIN: usize = 2 << 10;
 
-/// How much longer so many bytes may take than few.
+/// How much longer this many bytes may take than a few.
 #[must_use]
 pub fn allowance(size: usize) -> Duration {
     Duration::from_millis((size as u64).saturating_mul(1000) / RATE_MIN as u64)

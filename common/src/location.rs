@@ -17,7 +17,7 @@ pub const FLAG: &str = "broker";
 /// The flag that says where the token is.
 const TOKEN_FLAG: &str = "token-file";
 
-/// What is read of a file with a token.
+/// How much of a file with a token is read.
 const TOKEN_FILE_MAX: u64 = 64 << 10;
 
 /// A broker that was named.
@@ -71,14 +71,14 @@ fn token_of_file(path: &str) -> Result<String, Error> {
     let mut text = String::new();
     let read = |file: File| file.take(TOKEN_FILE_MAX).read_to_string(&mut text);
     File::open(path).and_then(read).map_err(|cause| Error::value(TOKEN_FLAG, path, cause))?;
-    // A broker's own file may say more of a token, behind a tab.
+    // In a broker's own file, rights may follow the token after a tab.
     match text.split(['\n', '\t']).next().map(str::trim) {
         Some(token) if !token.is_empty() => Ok(token.to_owned()),
         _ => Err(Error::value(TOKEN_FLAG, path, "its first line is empty")),
     }
 }
 
-/// The address in a flag's value. What a browser shows is understood too.
+/// The address in a flag's value, which may begin with `http://`.
 fn address_of_flag(value: &str) -> Option<String> {
     let (host, port) = host_and_port(value)?;
     Some(format!("{host}:{}", port.unwrap_or(PORT)))
@@ -106,7 +106,7 @@ fn address_of_environment(host: Option<&str>, port: Option<&str>) -> Result<Stri
     }
 }
 
-/// Host and port of an address; what a browser shows is understood too.
+/// Host and port of an address, which may begin with `http://` and end with `/`.
 fn host_and_port(value: &str) -> Option<(&str, Option<u16>)> {
     let value = value.strip_prefix("http://").unwrap_or(value);
     parse::authority(value.strip_suffix('/').unwrap_or(value))

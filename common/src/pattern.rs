@@ -72,6 +72,12 @@ impl Pattern {
         Some(Pattern { text: text.to_owned(), parts })
     }
 
+    /// The text that it stands for.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
     /// Whether it chooses this name. The time is at most the product of both lengths.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {

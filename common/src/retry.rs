@@ -66,12 +66,12 @@ impl<T, E> From<T> for Failure<T, E> {
     }
 }
 
-/// Calls `attempt` until it does not fail in passing; after each time that it does, `failed` waits
-/// until the next attempt is due, or says that there is to be none.
+/// Calls `attempt` until it succeeds or fails for good. After other failures, `failed` waits until
+/// the next attempt is due, or ends the attempts with an error.
 ///
 /// # Errors
 ///
-/// What can get no better by trying again.
+/// A failure that another attempt cannot change.
 pub fn repeat<S, R, T, E>(
     subject: &mut S,
     failed: impl Fn(&mut S, T) -> Result<(), E>,

@@ -16,8 +16,8 @@ use std::str::FromStr;
 pub struct StreamId(u64);
 
 impl StreamId {
-    /// The id of a topic that is not there yet. Whoever stands at its offset 0 is right in any
-    /// list: nothing was read from another.
+    /// The id of a topic that does not exist yet. A cursor with this id and offset 0 fits any list,
+    /// because nothing was read before it.
     pub const NONE: StreamId = StreamId(0);
 
     /// An id that no other list has.

@@ -1,6 +1,8 @@
-//! Makes text of others safe for a terminal: it cannot move the cursor or change colours.
+//! Writes text to a terminal. Text of others is made safe: it cannot move the cursor or change
+//! colours.
 
 use std::borrow::Cow;
+use std::io::{self, Write};
 
 /// The text with its control characters escaped as `\u{1b}`, and those that turn the direction of
 /// writing. A tab stays as it is.
@@ -20,7 +22,13 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     escaped.into()
 }
 
-/// A line that is shown above the line on which somebody types, which stays as it is.
+/// Shows something at once to a person who types.
+pub fn show(text: &str) {
+    // Nobody has to see it.
+    let _ = write!(io::stdout(), "{text}").and_then(|()| io::stdout().flush());
+}
+
+/// Shows a line above the one on which a person types, which stays unchanged.
 ///
 /// Only the terminal knows what was typed so far. A line that is sure to fit is put into a row of
 /// its own, inserted above; one that may be longer than a row goes below, and `prompt` after it.

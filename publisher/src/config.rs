@@ -8,19 +8,19 @@ use std::time::Duration;
 /// How long a message is tried, where nothing else is said.
 const WAIT: Duration = Duration::from_secs(30);
 
-/// What is published when the command line names nothing: topic and message.
+/// Topics and messages that are published without arguments.
 const FIVE: [(&str, &str); 5] =
     [("alpha", "one"), ("alpha", "two"), ("alpha", "three"), ("beta", "red"), ("beta", "green")];
 
 /// The publisher's flags and help.
 pub const PROGRAM: Program = Program { name: "publisher", help: include_str!("help.txt") };
 
-/// What is to be published, and where.
+/// The messages and the broker.
 #[derive(Debug)]
 pub struct Config {
     /// The broker.
     pub location: Location,
-    /// What is published.
+    /// Where the messages come from.
     pub form: Form,
     /// How long attempts may fail; `None` for as long as it takes.
     pub wait: Option<Duration>,
@@ -49,7 +49,7 @@ pub enum Form {
     Repeat {
         /// Each of which gets them all.
         topics: Vec<String>,
-        /// None for such as have a number.
+        /// If empty, numbered ones.
         messages: Vec<String>,
         /// From one time to the next.
         period: Duration,
@@ -61,7 +61,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// What is wrong with them.
+    /// If they are wrong.
     pub fn from(arguments: &Arguments) -> Result<Config, Error> {
         let form = Form::from(arguments)?;
         let is_bare = arguments.ordinary().is_empty() && !arguments.has("topic");

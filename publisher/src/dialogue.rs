@@ -8,7 +8,8 @@ use crate::feed::{Feed, Source};
 use crate::line_reader::LineReader;
 use common::client::{Broker, Publisher};
 use common::limits::BODY_SIZE_MAX;
-use std::io::{self, IsTerminal, Write};
+use common::terminal::show;
+use std::io::{self, IsTerminal};
 use std::str;
 
 /// How a line has to look.
@@ -56,13 +57,7 @@ pub(crate) fn converse(broker: Broker, id: &str) -> Result<(), Error> {
     feed.end()
 }
 
-/// Shows something to somebody who types.
-fn show(text: &str) {
-    // Nobody has to see it.
-    let _ = write!(io::stdout(), "{text}").and_then(|()| io::stdout().flush());
-}
-
-/// Topic and message of a line; nothing where it is blank.
+/// Topic and message of a line; `None` if it is blank.
 fn parse(line: &[u8]) -> Result<Option<(&str, &str)>, &'static str> {
     let line = str::from_utf8(line).map_err(|_| "a line is not UTF-8")?;
     let line = line.strip_suffix('\r').unwrap_or(line).trim_start();

@@ -4,19 +4,19 @@ use common::client::{self, Trouble};
 use std::path::Path;
 use std::{error, fmt, io};
 
-/// What kept a message from being published.
+/// Why a message was not published.
 #[derive(Debug)]
 pub enum Error {
-    /// What the client library met.
+    /// The client library failed.
     Client {
-        /// What it was.
+        /// Why.
         cause: client::Error,
-        /// The line of the input that it was met with, counted from 1.
+        /// The line of the input, counted from 1.
         line: Option<u64>,
         /// How many messages are in the broker.
         published: u64,
     },
-    /// Anything else, in words for the user, and what the system said.
+    /// Anything else: words for the user, and the system's error.
     Failed(String, Option<io::Error>),
 }
 

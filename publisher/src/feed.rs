@@ -16,7 +16,7 @@ pub(crate) enum Source {
     File,
     /// From the lines of standard input.
     Input,
-    /// From lines that name their topics, which somebody may be typing.
+    /// From lines that name their topics. A person may be typing them.
     Dialogue,
 }
 
@@ -101,7 +101,7 @@ impl Feed {
         Ok(())
     }
 
-    /// Whether all went well. A message that is refused is left out; those behind it stay in line.
+    /// False if a message was refused. It is left out; the later ones keep their order.
     fn consider(&mut self, result: Result<(), client::Error>) -> Result<bool, Error> {
         let cause = match result {
             Ok(()) => return Ok(true),
@@ -135,7 +135,7 @@ impl Feed {
         0
     }
 
-    /// What a failure means to the user. A message is refused when all before it are acknowledged.
+    /// The error for the user. When a message is refused, all before it are acknowledged.
     pub(crate) fn failed(&mut self, cause: client::Error) -> Error {
         let line = Some(self.line_of_next()).filter(|line| *line > 0);
         Error::Client { cause, line, published: self.publisher.acknowledged() }

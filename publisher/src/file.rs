@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Resumable {
     path: PathBuf,
     file: File,
-    /// What the system said of the file before it was read.
+    /// The state of the file before it was read.
     metadata: Metadata,
 }
 
@@ -53,7 +53,7 @@ impl Resumable {
     ///
     /// # Errors
     ///
-    /// Where they are not, or where that cannot be shown.
+    /// If they are not, or if that cannot be proved.
     pub(crate) fn check_published(
         &self,
         broker: &Broker,
@@ -90,8 +90,8 @@ impl Resumable {
         if crc == expected { Ok(()) } else { Err(refused()) }
     }
 
-    /// The first line, and the checksum of the first `count` lines; nothing where there are fewer,
-    /// or where one cannot be a message.
+    /// The first line, and the checksum of the first `count` lines; `None` if there are fewer, or
+    /// if one cannot be a message.
     fn beginning(&self, count: u64) -> Result<Option<(String, Crc32)>, Error> {
         let fail = |cause| Error::file(&self.path, cause);
         let mut lines = LineReader::new(self.rewound()?, BODY_SIZE_MAX);
@@ -110,7 +110,7 @@ impl Resumable {
         Ok(None)
     }
 
-    /// Makes sure that the file is what it was when it was opened, or has grown.
+    /// Makes sure that the file is unchanged since it was opened, or has grown.
     pub(crate) fn check_unchanged(&self) -> Result<(), Error> {
         let now = self.file.metadata().map_err(|cause| Error::file(&self.path, cause))?;
         let is_same = now.len() == self.metadata.len()
@@ -140,7 +140,7 @@ pub(crate) fn bytes_left(mut file: &File) -> Option<u64> {
     Some(metadata.len().saturating_sub(file.stream_position().ok()?))
 }
 
-/// How many bytes standard input still has, where it is a regular file.
+/// How many bytes standard input still has, if it is a regular file.
 #[cfg(unix)]
 pub(crate) fn bytes_on_standard_input() -> Option<u64> {
     use std::os::fd::AsFd;

@@ -58,7 +58,7 @@ pub fn run(config: Config) -> Result<(), Error> {
     }
 }
 
-/// The broker, and what the user hears of it.
+/// The broker, with its notices for the user.
 fn broker(location: Location, wait: Option<Duration>) -> Broker {
     let broker = Broker::from(location).on_notice(|notice| say(notice));
     match wait {

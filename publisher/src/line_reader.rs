@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-/// What is read at once, as far as it is there: more than a pipe holds.
+/// How much is read at once, if it is there: more than a pipe holds.
 const PIECE_SIZE: usize = 256 << 10;
 
 /// Input that is read line by line.
@@ -19,9 +19,9 @@ pub(crate) struct LineReader<R> {
 /// One line. The last one of the input may lack its end.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Line<'a> {
-    /// Without its end; `None` where it is too long.
+    /// Without its end; `None` if it is too long.
     pub(crate) text: Option<&'a [u8]>,
-    /// Whether the input had no more lines at the moment, so that what is there should not wait.
+    /// Whether the input had no more lines at the moment. Then messages should not wait for others.
     pub(crate) is_last_for_now: bool,
 }
 
@@ -41,7 +41,7 @@ impl<R: Read> LineReader<R> {
     ///
     /// # Errors
     ///
-    /// What the system said.
+    /// If the input cannot be read.
     pub(crate) fn next(&mut self) -> io::Result<Option<Line<'_>>> {
         self.line.clear();
         let size_max = self.line_size_max as u64 + 1;
@@ -62,7 +62,7 @@ impl<R: Read> LineReader<R> {
     }
 }
 
-/// Input of which is known whether the last read took all that was there.
+/// Input that notes whether the last read took everything that was there.
 #[derive(Debug)]
 struct Watched<R> {
     input: R,

@@ -19,7 +19,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::str;
 
-/// What is said of a line that is longer than [`BODY_SIZE_MAX`].
+/// Why a line that is longer than [`BODY_SIZE_MAX`] cannot be published.
 const TOO_LONG: &str = "is longer than 8 MiB";
 
 /// Publishes all lines of a file, or of standard input.
@@ -40,8 +40,8 @@ pub(crate) fn publish(broker: Broker, topic: &str, path: Option<&Path>) -> Resul
     }
 }
 
-/// Publishes the lines of a file that were not published by an earlier run under the same id:
-/// where what was published is the beginning of the file.
+/// Publishes the lines of a file that earlier runs under the same id did not publish. Their lines
+/// must be the beginning of the file.
 pub(crate) fn resume(broker: Broker, topic: &str, path: &Path, id: &str) -> Result<(), Error> {
     let file = Resumable::open(path)?;
     // Not the id itself: a dialogue under it begins a newer epoch each time.
@@ -99,7 +99,7 @@ fn publish_lines(
         }
         // To look at the clock for each line would take longer than to read it.
         if is_last_for_now || number.is_multiple_of(1024) {
-            // What is on its way is not done.
+            // Messages on their way are not done.
             let position = lines.position().saturating_sub(feed.publisher.pending_size() as u64);
             progress.show(position, feed.publisher.acknowledged() - before);
         }

@@ -19,14 +19,14 @@ pub(crate) struct Progress {
     is_shown: bool,
     start: Instant,
     shown: Option<Instant>,
-    /// Bytes there are to be read, where that is known.
+    /// How many bytes there are to read, if known.
     size: Option<u64>,
     /// Bytes that need not be sent.
     skipped: u64,
 }
 
 impl Progress {
-    /// Progress through so many bytes, where that is known, that begins now.
+    /// Progress through `size` bytes, if known. It begins now.
     pub(crate) fn new(size: Option<u64>) -> Progress {
         Progress {
             is_shown: io::stderr().is_terminal(),
@@ -37,14 +37,14 @@ impl Progress {
         }
     }
 
-    /// Says something to somebody who watches.
+    /// Tells something if standard error is a terminal.
     pub(crate) fn note(line: impl fmt::Display) {
         if io::stderr().is_terminal() {
             PROGRAM.say(line);
         }
     }
 
-    /// What was read up to here was published before: it does not count as done in this run.
+    /// Lines up to here were published before. They do not count as done in this run.
     pub(crate) fn skip_to(&mut self, position: u64) {
         self.skipped = position;
     }
@@ -91,7 +91,7 @@ impl Progress {
 }
 
 impl Drop for Progress {
-    /// Takes the line away, so that what went wrong does not stand behind it.
+    /// Removes the line, so that an error message does not stand after it.
     fn drop(&mut self) {
         if self.shown.is_some() {
             // Nobody has to see it.

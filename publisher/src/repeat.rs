@@ -42,7 +42,7 @@ fn publish(
     publisher.flush()
 }
 
-/// When the next round is due: in step with the first, so that what a round takes does not add
+/// When the next round is due: in step with the first, so that the time of the rounds does not add
 /// up. Rounds that were missed, since the broker was away, are left out.
 fn next(due: Instant, period: Duration, now: Instant) -> Instant {
     match due.checked_add(period) {

@@ -1,4 +1,4 @@
-//! Finds what is new in a topic's list, for brokers that give nothing but the whole list.
+//! Finds new messages in a topic's list, for brokers that only give the whole list.
 //!
 //! The list is compared as it arrives, by the digest of the file. So neither the list nor the file
 //! is kept in memory.
@@ -20,8 +20,8 @@ impl Comparison {
         Comparison { size_left: size, crc: Crc32::default(), digest }
     }
 
-    /// Takes the next piece of the list, and gives what of it belongs behind the file. Nothing
-    /// does where the list does not begin with what the file holds.
+    /// Takes the next piece of the list, and gives the part of it that is not in the file yet. That
+    /// is empty if the list does not begin with the contents of the file.
     pub(crate) fn new_part<'a>(&mut self, piece: &'a [u8]) -> &'a [u8] {
         let size = usize::try_from(self.size_left).unwrap_or(usize::MAX).min(piece.len());
         let (known, new) = piece.split_at(size);
@@ -30,7 +30,7 @@ impl Comparison {
         if self.continues() { new } else { &[] }
     }
 
-    /// Whether the list, as far as it came, begins with all that the file holds.
+    /// Whether the list, as far as it has arrived, begins with the contents of the file.
     pub(crate) fn continues(&self) -> bool {
         self.size_left == 0 && self.crc.value() == self.digest
     }

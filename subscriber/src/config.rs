@@ -10,21 +10,21 @@ use std::path::PathBuf;
 /// The subscriber's flags and help.
 pub const PROGRAM: Program = Program { name: "subscriber", help: include_str!("help.txt") };
 
-/// What is to be followed, and where it goes.
+/// The broker, and what to do.
 #[derive(Debug)]
 pub struct Config {
     /// The broker.
     pub location: Location,
-    /// What the messages become.
+    /// What to do with the messages.
     pub form: Form,
 }
 
-/// What the subscriber makes of a topic.
+/// What the subscriber does.
 #[derive(Debug)]
 pub enum Form {
     /// `received.txt`, kept equal to the topic that `topic.txt` names.
     Keep,
-    /// What an id subscribes to on standard input, as it is delivered.
+    /// Deliveries of the topics that an id subscribes to on standard input.
     Dialogue {
         /// Whose subscriptions they are.
         id: String,
@@ -38,7 +38,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// What is wrong with them.
+    /// If they are wrong.
     pub fn from(arguments: &Arguments) -> Result<Config, Error> {
         let print_flag = PRINT_FLAGS.iter().find(|flag| arguments.has(flag));
         let prints = arguments.has("topic") || arguments.has("pattern");
@@ -62,7 +62,7 @@ impl Config {
     }
 }
 
-/// What goes with topics alone.
+/// Flags that need a topic or a pattern.
 const PRINT_FLAGS: [&str; 7] = ["from", "last", "since", "count", "time", "json", "output"];
 
 fn print(arguments: &Arguments) -> Result<Print, Error> {

@@ -8,17 +8,17 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 pub(crate) struct DesiredTopics {
     /// Who wants them; goes into every line to the broker.
     id: String,
-    /// Held to look and to change, and while a new connection is told what is wanted: what is
-    /// typed meanwhile waits, and so comes behind.
+    /// Also held while a new connection is told about all topics. Lines that are typed in the
+    /// meantime wait, and so come after that.
     state: Mutex<State>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Each topic that was typed, and whether it is wanted. Of one that is wanted no more the
-    /// broker is told on every connection: it remembers what an id is subscribed to, and may not
-    /// have heard it the first time.
+    /// Each topic that was typed, and whether it is wanted. The broker is told on every connection
+    /// about those that are not wanted any more: it remembers the topics of an id, and may not have
+    /// received the line the first time.
     topics: Vec<(String, bool)>,
     /// The present connection, for those who write to it.
     stream: Option<Arc<TcpStream>>,
@@ -33,8 +33,8 @@ impl DesiredTopics {
         DesiredTopics { id, state: Mutex::default(), changed: Condvar::new() }
     }
 
-    /// Wants a topic, or wants it no more. Gives the line that says so, and the connection to send
-    /// it on; without one, the next connection begins with it.
+    /// Notes whether a topic is wanted. Gives the line for the broker, and the connection to send
+    /// it on; without a connection, the next one begins with it.
     pub(crate) fn set(&self, topic: &str, is_wanted: bool) -> (String, Option<Arc<TcpStream>>) {
         let mut state = self.lock();
         match state.topics.iter_mut().find(|(known, _)| known == topic) {
@@ -50,8 +50,8 @@ impl DesiredTopics {
         format!("{verb} {topic} {}\n", self.id)
     }
 
-    /// Those that ask for all that is wanted. The first SUBSCRIBE brings back all that the broker
-    /// remembers of the id, so what is wanted no more comes before it.
+    /// The lines for all topics. The first SUBSCRIBE brings back all topics that the broker
+    /// remembers for the id, so the others are ended before it.
     fn lines(&self, state: &State) -> String {
         let mut topics: Vec<_> = state.topics.iter().collect();
         topics.sort_by_key(|(_, is_wanted)| *is_wanted);
@@ -70,7 +70,7 @@ impl DesiredTopics {
     ///
     /// # Errors
     ///
-    /// What `send` says.
+    /// Those of `send`.
     pub(crate) fn connected<E>(
         &self,
         stream: Arc<TcpStream>,
@@ -90,8 +90,8 @@ impl DesiredTopics {
         self.lock().stream = None;
     }
 
-    /// Nothing more will be typed: ends it all where no topic is wanted, as soon as the broker was
-    /// told what is wanted no more.
+    /// Nothing more will be typed. If no topic is wanted, this ends the program as soon as the
+    /// broker was told so.
     pub(crate) fn complete(&self) {
         let mut state = self.lock();
         state.is_complete = true;
@@ -101,7 +101,7 @@ impl DesiredTopics {
         self.changed.notify_all();
     }
 
-    /// Ends it all.
+    /// Ends the program.
     pub(crate) fn end(&self) {
         self.lock().end();
         self.changed.notify_all();
@@ -117,7 +117,7 @@ impl State {
     fn end(&mut self) {
         self.is_over = true;
         if let Some(stream) = &self.stream {
-            // The broker takes what it was sent, and closes; that wakes the thread that reads.
+            // The broker handles the lines, and closes; that wakes the thread that reads.
             let _ = stream.shutdown(Shutdown::Write);
         }
     }

@@ -1,6 +1,6 @@
 //! `subscriber ID`: a person types topics, and their messages are printed.
 //!
-//! One thread reads the typed lines, the other one what the broker delivers, over the text door.
+//! One thread reads the typed lines, the other one reads deliveries of the text door.
 //! The subscriptions belong to the id: the broker keeps messages while nobody is there, and the
 //! subscriptions continue when the id is back.
 
@@ -13,7 +13,7 @@ use common::connection::Connection;
 use common::http::client::CLOSED;
 use common::limits::{BODY_SIZE_MAX, TEXT_LINE_OVERHEAD};
 use common::retry::{self, Outage};
-use common::terminal::{above_prompt, escaped};
+use common::terminal::{above_prompt, escaped, show};
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -66,7 +66,7 @@ pub(crate) fn converse(broker: Broker, id: &str) -> Result<(), Error> {
     }
 }
 
-/// Takes what is typed, until the end of input.
+/// Takes typed lines, until the end of input.
 fn listen(typed: impl BufRead, topics: &DesiredTopics, prompt: &str) {
     let mut lines = typed.split(b'\n');
     loop {
@@ -80,13 +80,13 @@ fn listen(typed: impl BufRead, topics: &DesiredTopics, prompt: &str) {
         let verb = words.first().map(|verb| verb.to_ascii_lowercase()).unwrap_or_default();
         let (line, stream) = match (verb.as_str(), words.as_slice()) {
             (_, []) => continue,
-            ("subscribe", [_, topic]) => {
-                confirm(prompt, format_args!("subscribed to {topic:?}"));
-                topics.set(topic, true)
-            }
-            ("unsubscribe", [_, topic]) => {
-                confirm(prompt, format_args!("not subscribed to {topic:?} any more"));
-                topics.set(topic, false)
+            (verb @ ("subscribe" | "unsubscribe"), [_, topic]) => {
+                let is_wanted = verb == "subscribe";
+                let (before, after) = if is_wanted { ("", "") } else { ("not ", " any more") };
+                if !prompt.is_empty() {
+                    show(&format!("{before}subscribed to {topic:?}{after}\n"));
+                }
+                topics.set(topic, is_wanted)
             }
             ("quit" | "exit", [_]) => break,
             _ => {
@@ -95,24 +95,11 @@ fn listen(typed: impl BufRead, topics: &DesiredTopics, prompt: &str) {
             }
         };
         if let Some(stream) = stream {
-            // What is lost here is asked for again on the next connection.
+            // A lost line is sent again on the next connection.
             let _ = (&*stream).write_all(line.as_bytes());
         }
     }
     if prompt.is_empty() { topics.complete() } else { topics.end() }
-}
-
-/// Says to somebody who types what they have done.
-fn confirm(prompt: &str, line: impl fmt::Display) {
-    if !prompt.is_empty() {
-        show(&format!("{line}\n"));
-    }
-}
-
-/// Shows that a line can be typed, or something else to somebody who types.
-fn show(text: &str) {
-    // Nobody has to see it.
-    let _ = write!(io::stdout(), "{text}").and_then(|()| io::stdout().flush());
 }
 
 /// Tells something while a line is waited for.
@@ -129,15 +116,15 @@ fn tell(prompt: &str, line: impl fmt::Display) {
 const HELP: &str =
     "write subscribe <TOPIC>, unsubscribe <TOPIC>, help or quit; a topic is one word";
 
-/// What is delivered of the topics that somebody types.
+/// The deliveries of the topics that a person types.
 struct Dialogue<W> {
     broker: Broker,
     outage: Outage,
     topics: Arc<DesiredTopics>,
     output: W,
-    /// Whether what others wrote could do something to where it is shown.
+    /// Whether the output is a terminal, which control characters of messages could change.
     is_terminal: bool,
-    /// What stands behind what was printed.
+    /// The text after the printed lines.
     prompt: &'static str,
     /// The last line, if the broker complained in it and may be about to close.
     complaint: Option<String>,
@@ -159,7 +146,7 @@ impl<W: Write> Dialogue<W> {
         self.topics.disconnected();
         received?;
         Err(match &self.complaint {
-            // The broker closes after a complaint where nothing that follows could be better.
+            // The broker closes after a complaint if nothing can follow.
             Some(reason) => refused(&self.broker, reason),
             None => Trouble::Invalid(CLOSED).into(),
         })
@@ -186,7 +173,7 @@ impl<W: Write> Dialogue<W> {
                         self.broker.succeeded(&mut self.outage);
                     }
                     if self.complaint.as_deref().is_some_and(is_about_token) {
-                        // Nothing will be delivered, however often it is asked for.
+                        // Nothing will be delivered, also after another attempt.
                         return Err(refused(&self.broker, self.broker.token_advice()));
                     }
                     if connection.buffered().len() > LINE_SIZE_MAX {
@@ -201,7 +188,7 @@ impl<W: Write> Dialogue<W> {
         }
     }
 
-    /// Takes whole lines. Gives whether something was delivered with them.
+    /// Takes whole lines. True if one of them is a delivery.
     fn take(&mut self, lines: &[u8]) -> Result<bool, Failure> {
         let mut text = Vec::new();
         let mut is_delivered = false;
@@ -238,7 +225,7 @@ impl<W: Write> Dialogue<W> {
         Ok(true)
     }
 
-    /// Tells what the broker complained of.
+    /// Tells the user about a complaint of the broker.
     fn complain(&mut self) {
         if let Some(reason) = self.complaint.take() {
             tell(self.prompt, format_args!("the broker says: {reason}"));

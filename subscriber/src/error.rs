@@ -5,12 +5,12 @@ use common::flags::one_line;
 use std::path::Path;
 use std::{error, fmt, io};
 
-/// What cannot get better by trying again.
+/// A failure that another attempt cannot change.
 #[derive(Debug)]
 pub enum Error {
-    /// What the client library met.
+    /// The client library failed.
     Client(client::Error),
-    /// Anything else, in words for the user, and what the system said.
+    /// Anything else: words for the user, and the system's error.
     Failed(String, Option<io::Error>),
 }
 

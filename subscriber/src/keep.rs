@@ -61,7 +61,7 @@ struct Keeper {
     received: Received,
     /// Whether the broker's last answer carried an offset.
     knows_offsets: bool,
-    /// The list that the file was found to be the beginning of.
+    /// The stream id of the list that the file was proved to be the beginning of.
     stream: Option<String>,
     /// How often in a row the list differed from the file.
     differences: u32,
@@ -95,7 +95,7 @@ impl Keeper {
         result
     }
 
-    /// Asks for what lies behind the file.
+    /// Asks for the messages after those of the file.
     fn follow(&mut self) -> Result<Duration, Failure> {
         // The digest proves that the file is the beginning of the list. On a connection that has
         // given part of the list already, the stream alone says that it is still the same.
@@ -145,7 +145,7 @@ impl Keeper {
                 if self.received.is_blank() && cursor.first == 0 {
                     self.append(cursor)?;
                 } else {
-                    // What the file holds already need not be sent.
+                    // Messages that are in the file already need not be sent.
                     self.client.hang_up();
                 }
                 Ok(Duration::ZERO)
@@ -176,7 +176,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Tells somebody who watches how far the file is, once.
+    /// Tells a person at a terminal once how far the file is.
     fn say_how_far(&mut self) {
         if !mem::replace(&mut self.has_said_how_far, true) && io::stderr().is_terminal() {
             let (path, count) = (self.received.path().display(), self.received.lines());
@@ -186,7 +186,7 @@ impl Keeper {
         }
     }
 
-    /// Appends what of the answer, which is the whole list, is not in the file.
+    /// The answer is the whole list: appends the part that is not in the file.
     fn append_new_part(&mut self) -> Result<Duration, Failure> {
         let mut comparison =
             Comparison::new(self.received.size(), self.received.digest().unwrap_or_default());
@@ -218,8 +218,8 @@ impl Keeper {
         Ok(Duration::ZERO)
     }
 
-    /// An answer could not be read, or not be written. A full disk is one that somebody will make
-    /// room on: until then the file stays as long as it is.
+    /// An answer could not be read or written. A full disk is waited for, and the file stays
+    /// unchanged until there is room.
     fn failure(&self, trouble: Trouble) -> Failure {
         match trouble {
             Trouble::Sink(cause)
@@ -231,8 +231,8 @@ impl Keeper {
         }
     }
 
-    /// What comes next in the file is gone from the topic, which begins at `first` now: so does a
-    /// new file.
+    /// The topic no longer has the next message of the file. It begins at `first` now, and so does
+    /// a new file.
     fn begin_at(&mut self, first: u64) -> Result<(), Failure> {
         let next = self.received.next();
         self.set_aside(&format!(
@@ -245,7 +245,7 @@ impl Keeper {
         let digest = subscriber.digest(&self.topic);
         let stream = subscriber.cursor(&self.topic).map(|cursor| cursor.stream.to_string());
         match result {
-            // It has let go of more meanwhile.
+            // The topic has removed more in the meantime.
             Err(client::Error::Refused { code: 410, reason, .. }) => {
                 Err(Trouble::Answer(reason).into())
             }

@@ -6,11 +6,11 @@
 //! - `topic_file`: the topic's name in `topic.txt`
 //! - `keep`: a file that equals a topic, for ever
 //! - `received`: that file, and how it is found after a crash
-//! - `request`: what is asked of the broker for it; `lines`: whole lines out of the pieces of an
-//!   answer; `comparison`: what of them is new
+//! - `request`: its requests; `lines`: whole lines out of the pieces of an answer; `comparison`:
+//!   which of them are new
 //! - `print`: messages to standard output, as they come
-//! - `dialogue`: topics that somebody types, and what is delivered; `desired_topics`: which they
-//!   are
+//! - `dialogue`: topics that a person types, and their deliveries; `desired_topics`: the list of
+//!   these topics
 //! - `error`: why the subscriber ends
 
 #![forbid(unsafe_code)]
@@ -46,7 +46,7 @@ const RECEIVED_FILE: &str = "received.txt";
 ///
 /// # Errors
 ///
-/// What cannot get better by trying again.
+/// A failure that another attempt cannot change.
 pub fn run(config: Config) -> Result<(), Error> {
     let Config { location, form } = config;
     let broker = Broker::from(location).on_notice(|notice| PROGRAM.say(notice));

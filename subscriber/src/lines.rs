@@ -3,7 +3,7 @@
 use common::limits::BODY_SIZE_MAX;
 use std::io;
 
-/// What came of a line whose end has not come yet.
+/// The beginning of a line whose end has not arrived yet.
 #[derive(Debug, Default)]
 pub(crate) struct WholeLines {
     partial: Vec<u8>,
@@ -14,7 +14,7 @@ impl WholeLines {
     ///
     /// # Errors
     ///
-    /// What `sink` said, or that a line is longer than any body that a broker takes.
+    /// Those of `sink`, or that a line is longer than any body that a broker takes.
     pub(crate) fn take(
         &mut self,
         piece: &[u8],

@@ -19,11 +19,11 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What is written at once where messages come in bulk.
+/// How much is written at once if many messages come.
 const BUFFER_SIZE: usize = 64 << 10;
 
-/// How long the broker may take to list its topics for somebody who may have mistyped one, and how
-/// long that list may be.
+/// How long the broker may take to list its topics, to find a mistyped one, and how long that list
+/// may be.
 const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 const LIST_SIZE_MAX: usize = 4 << 20;
 
@@ -47,7 +47,7 @@ pub struct Print {
 }
 
 impl Print {
-    /// Prints until so many messages were printed.
+    /// Prints messages, up to their count.
     ///
     /// A reader that has closed standard output has seen enough: that is a success.
     pub(crate) fn run(self, broker: &Broker) -> Result<(), Error> {
@@ -70,7 +70,7 @@ impl Print {
         }
         let mut lines = Vec::new();
         loop {
-            // What has come is written together; nothing of it waits for what is still to come.
+            // Messages that have arrived are written together, and do not wait for later ones.
             let event = if left > 0 { subscriber.next_buffered()? } else { None };
             if event.is_none() || lines.len() >= BUFFER_SIZE {
                 let written = output.write_all(&lines).and_then(|()| output.flush());
@@ -133,7 +133,7 @@ impl Print {
     }
 }
 
-/// Tells what is no message.
+/// Tells the user about an event that is not a message.
 fn tell(event: &Event) {
     let topic = event.topic();
     match event {
@@ -146,7 +146,7 @@ fn tell(event: &Event) {
     }
 }
 
-/// The name of a topic that may be meant by one that is not there.
+/// The name of an existing topic that is similar to a missing one.
 fn near(broker: &Broker, topic: &str) -> Option<String> {
     let mut client = broker.http();
     let head = client.request("GET", "/topics", b"", LIST_TIMEOUT).ok()?;

@@ -20,7 +20,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// The file, and what is known about what it holds.
+/// The file, and what is known about its contents.
 #[derive(Debug)]
 pub(crate) struct Received {
     path: PathBuf,
@@ -29,13 +29,13 @@ pub(crate) struct Received {
     contents: Contents,
 }
 
-/// Where the first line of the file stands in the topic.
+/// The place of the file's first line in the topic.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Beginning {
     pub(crate) offset: u64,
-    /// The list; `None` where it begins with it.
+    /// The stream id; `None` if the file begins at offset 0.
     pub(crate) stream: Option<String>,
-    /// The digest of the messages before it; `None` where the broker did not say it.
+    /// The digest of the messages before it; `None` if the broker did not say it.
     pub(crate) digest: Option<u32>,
 }
 
@@ -125,12 +125,12 @@ impl Received {
         self.beginning.offset + self.contents.lines
     }
 
-    /// The list that it was begun in, where that is known.
+    /// The stream id that the file began with, if known.
     pub(crate) fn stream(&self) -> Option<&str> {
         self.beginning.stream.as_deref()
     }
 
-    /// Whether nothing is known about what it should hold.
+    /// Whether nothing is known about its topic: it is empty, and begins at offset 0.
     pub(crate) fn is_blank(&self) -> bool {
         self.contents.size == 0 && self.beginning == Beginning::default()
     }
@@ -140,8 +140,8 @@ impl Received {
         self.contents.size
     }
 
-    /// The digest of the topic behind its messages; `None` where that at its beginning is not
-    /// known. For a file that begins at offset 0 it is the CRC-32 of the file.
+    /// The digest of the topic after its messages; `None` if that at its beginning is not known.
+    /// For a file that begins at offset 0 it is the CRC-32 of the file.
     pub(crate) fn digest(&self) -> Option<u32> {
         let is_known = self.beginning.offset == 0 || self.beginning.digest.is_some();
         is_known.then(|| self.contents.crc.value())
@@ -151,7 +151,7 @@ impl Received {
     ///
     /// # Errors
     ///
-    /// When not all of them could be written; the file is as it was before then.
+    /// If not all of them could be written. Then the file is unchanged.
     pub(crate) fn append(&mut self, whole_lines: &[u8]) -> io::Result<()> {
         if let Err(error) = self.file.write_all(whole_lines) {
             // Should this fail too, the torn line is cut when the file is opened again.
@@ -162,8 +162,8 @@ impl Received {
         Ok(())
     }
 
-    /// Begins an empty file. What it holds now is kept under another name, which is given back;
-    /// an empty file is not.
+    /// Begins an empty file. The present one is kept under another name, which is returned, unless
+    /// it is empty.
     pub(crate) fn set_aside(&mut self) -> Result<Option<PathBuf>, Error> {
         let from = with(&self.path, ".from");
         let mut old = None;
@@ -193,7 +193,7 @@ impl Received {
         self.reopen()
     }
 
-    /// Opens the file again where somebody else has changed or removed it, and says whether so.
+    /// Opens the file again if another program has changed or removed it. True if so.
     pub(crate) fn reopen_if_changed(&mut self) -> Result<bool, Error> {
         if fs::metadata(&self.path).is_ok_and(|found| found.len() == self.size()) {
             return Ok(false);
@@ -241,8 +241,8 @@ fn rename(from: &Path, to: &Path) -> Result<(), Error> {
     fs::rename(from, to).map_err(|cause| Error::file(to, cause))
 }
 
-/// Reads a file that goes on behind what has this checksum, and cuts off what follows its last
-/// whole line.
+/// Reads a file, and cuts off what follows its last whole line. `crc` is the digest at its
+/// beginning.
 fn recover(file: &File, crc: Crc32) -> io::Result<Contents> {
     let mut whole = Contents { crc, ..Contents::default() };
     // The digest of everything read: that of the whole lines, and of a line not yet whole.

@@ -13,8 +13,8 @@ const WAIT_SECONDS: u64 = 30;
 /// How long the next bytes of an answer may take, beyond what the broker was asked to wait.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Where to go on in a list. Known only to brokers whose answers carry a [`Cursor`]; they wait
-/// where there is nothing to give yet.
+/// Where to continue in a list. Only brokers whose answers carry a [`Cursor`] know it. They wait if
+/// there are no messages yet.
 #[derive(Debug)]
 pub(crate) struct Position<'a> {
     /// The first offset to give.
@@ -25,7 +25,7 @@ pub(crate) struct Position<'a> {
     pub(crate) digest: Option<u32>,
 }
 
-/// The place behind the messages of an answer.
+/// The place after the messages of an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Cursor {
     /// The offset to ask for next.
@@ -36,8 +36,8 @@ pub(crate) struct Cursor {
     pub(crate) first: u64,
 }
 
-/// An answer's head, where the messages follow: with the place behind them, unless the broker
-/// knows no such thing.
+/// The head of an answer before the messages: the place after them, unless the broker does not know
+/// places; or the refusal.
 pub(crate) type Answer = Result<Option<Cursor>, Refusal>;
 
 /// Asks for a topic's messages from a position on, or for all of them, and reads the answer's

@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
-/// What is read of the file: more than a name and the white space that an editor leaves.
+/// How much of the file is read: more than a name and the white space that an editor leaves.
 const FILE_SIZE_MAX: u64 = 64 << 10;
 
 /// Reads the topic's name. White space around it and a byte-order mark are not part of it.

@@ -118,7 +118,7 @@ pub(crate) struct UndoTrim {
 
 impl Point {
     /// The beginning of a list of which nothing was let go.
-    const ZERO: Point = Point { offset: 0, text: 0, memory: 0, digest: Some(Crc32::new()) };
+    const ZERO: Point = Point { offset: 0, text: 0, memory: 0, digest: Some(Crc32::after(0)) };
 
     /// Goes on by one entry.
     pub(super) fn pass(&mut self, entry: &str) {

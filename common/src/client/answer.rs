@@ -3,35 +3,35 @@
 use crate::json::{self, Value};
 use std::fmt;
 
-/// Why the broker did not do what it was asked to.
+/// Why the broker refused a command or a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// An HTTP status.
     pub code: u16,
-    /// In the broker's words; empty where it said nothing.
+    /// The broker's own words; empty if it gave none.
     pub reason: String,
-    /// The number that should have come.
+    /// The sequence that the broker expects.
     pub expected: Option<u64>,
-    /// The epoch that the publisher's name is at.
+    /// The present epoch of the publisher's name.
     pub epoch: Option<u64>,
-    /// The first offset that the topic still has, where an older one was asked for.
+    /// The first offset of the topic, if an older one was asked for.
     pub first: Option<u64>,
 }
 
-/// Reads the answer to a command: the object of a success, or why it was not done. Nothing where
-/// the object is no answer.
+/// Reads the answer to a command: the object of a success, or the refusal. `None` if the object is
+/// not an answer.
 pub(super) fn read(object: Value<'_>) -> Option<Result<Value<'_>, Refusal>> {
     if object.get("status")?.as_str()? == "success" {
         return Some(Ok(object));
     }
-    // An error that is no judgement on a command says that the session is over.
+    // An error without a code is not about a command: it says that the session is over.
     let code = object.get("code").and_then(Value::as_u64);
     let code = code.and_then(|code| code.try_into().ok()).unwrap_or(400);
     Some(Err(Refusal::read(code, &object)))
 }
 
 impl Refusal {
-    /// A refusal that no broker has to be asked for.
+    /// A refusal by the library itself, which did not ask the broker.
     pub(super) fn new(code: u16, reason: impl Into<String>) -> Refusal {
         Refusal { code, reason: reason.into(), expected: None, epoch: None, first: None }
     }
@@ -48,7 +48,7 @@ impl Refusal {
         let said = ["message", "detail", "title"].iter().find_map(|key| object.get(key)?.as_str());
         Refusal {
             code,
-            // Another program's words: nothing in them may move the cursor of the terminal.
+            // Text of another program: it must not move the cursor of the terminal.
             reason: said.unwrap_or_default().replace(char::is_control, " "),
             expected: number("expected"),
             epoch: number("epoch"),
@@ -56,8 +56,8 @@ impl Refusal {
         }
     }
 
-    /// Whether the same command may succeed later: the broker's fault, or one of the two statuses
-    /// that are no judgement on a request (RFC 9110 §15.5.9, RFC 6585 §4).
+    /// Whether the same command may succeed later: the broker has a problem, or the status is one
+    /// of two that do not blame the request (RFC 9110 §15.5.9, RFC 6585 §4).
     #[must_use]
     pub fn is_passing(&self) -> bool {
         matches!(self.code, 408 | 429 | 500..)

@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A broker, and how to deal with it. Nothing is sent before somebody publishes or subscribes.
+/// A broker, and how to use it. Nothing is sent before a publish or a subscribe.
 ///
 /// ```
 /// use common::client::Broker;
@@ -32,68 +32,68 @@ pub struct Broker {
 type Listener = dyn Fn(&str) + Send + Sync;
 
 impl Broker {
-    /// The broker at `HOST:PORT`, where the host may be a name. It asks for no token, and is
-    /// waited for as long as it takes.
+    /// The broker at `HOST:PORT`; the host may be a name. Without further settings, no token is
+    /// sent, and attempts never end.
     #[must_use]
     pub fn at(address: impl Into<String>) -> Broker {
         Broker { address: address.into(), token: None, patience: None, listener: None }
     }
 
-    /// Shows this token to the broker.
+    /// Sends this token to the broker.
     #[must_use]
     pub fn token(mut self, token: impl Into<String>) -> Broker {
         self.token = Some(token.into());
         self
     }
 
-    /// Gives up after attempts have failed for so long. Without this, never.
+    /// Gives up when attempts have failed for this long. Without this, never.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Broker {
         self.patience = Some(patience);
         self
     }
 
-    /// Calls `listener`, on the thread that publishes or reads, with a line that the user may want
-    /// to see: that attempts have failed for a second, or for thirty more, that all is well again,
-    /// or that the broker has lost what was published before.
+    /// Calls `listener` with lines for the user, on the thread that publishes or reads: attempts
+    /// have failed for a second, or for thirty more; they succeed again; the broker has lost
+    /// messages.
     #[must_use]
     pub fn on_notice(mut self, listener: impl Fn(&str) + Send + Sync + 'static) -> Broker {
         self.listener = Some(Arc::new(listener));
         self
     }
 
-    /// `HOST:PORT`, as it was given.
+    /// `HOST:PORT`, as given to [`at`](Broker::at).
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// The token that is shown to it, for those who speak to it themselves.
+    /// The token, for callers with a connection of their own.
     #[must_use]
     pub fn shown_token(&self) -> Option<&str> {
         self.token.as_deref()
     }
 
-    /// The way to it over HTTP.
+    /// An HTTP client for this broker.
     #[must_use]
     pub fn http(&self) -> Client {
         Client::new(&self.address, self.token.as_deref())
     }
 
-    /// An attempt succeeded. Tells the user who heard of failed ones.
+    /// An attempt succeeded. Tells the user, if the user was told of failures.
     pub fn succeeded(&self, outage: &mut Outage) {
         if outage.end() {
             self.notify(format_args!("the broker at {} is there again", self.address));
         }
     }
 
-    /// An outage with the patience that was given.
+    /// An outage with this broker's patience.
     #[must_use]
     pub fn outage(&self) -> Outage {
         Outage::new(self.patience)
     }
 
-    /// Tells the user that the broker no longer has what was published to this topic before.
+    /// Tells the user that the broker has lost messages of this topic.
     pub fn forgotten(&self, topic: &str) {
         let address = &self.address;
         self.notify(format_args!(
@@ -105,7 +105,7 @@ impl Broker {
     ///
     /// # Errors
     ///
-    /// [`Error::GaveUp`] when patience is at its end.
+    /// [`Error::GaveUp`] when the patience is over.
     pub fn wait(&self, outage: &mut Outage, trouble: Trouble) -> Result<(), Error> {
         let address = &self.address;
         let tell = || {
@@ -113,7 +113,7 @@ impl Broker {
                 "cannot use the broker at {address} ({trouble}); trying again"
             ));
         };
-        // No attempt makes a wrong address right, or teaches the other side another protocol.
+        // Another attempt cannot help here.
         let is_hopeless = matches!(trouble, Trouble::Address | Trouble::NoSessions);
         if !is_hopeless && outage.wait(tell) {
             return Ok(());
@@ -121,7 +121,7 @@ impl Broker {
         Err(Error::GaveUp { address: address.clone(), trouble })
     }
 
-    /// A refusal with what the user can do about it: what a broker says of tokens is for programs.
+    /// A refusal with advice for the user: the broker's words about tokens are for programs.
     #[must_use]
     pub fn explained(&self, refusal: Refusal) -> Refusal {
         match refusal.code {
@@ -130,7 +130,7 @@ impl Broker {
         }
     }
 
-    /// What the user is told where the broker asks for a token.
+    /// The advice when the broker asks for a token.
     #[must_use]
     pub fn token_advice(&self) -> &'static str {
         match self.token {
@@ -139,7 +139,7 @@ impl Broker {
         }
     }
 
-    /// The error that says that the broker will not.
+    /// The error for this refusal.
     #[must_use]
     pub fn refused(&self, topic: &str, refusal: Refusal) -> Error {
         let (address, topic) = (self.address.clone(), topic.to_owned());

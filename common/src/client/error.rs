@@ -5,30 +5,30 @@ use crate::retry;
 use crate::trouble::Trouble;
 use std::{error, fmt};
 
-/// Why a call failed. Attempts that may succeed later are repeated inside, so this is final.
+/// Why a call failed. The call has already repeated attempts that may succeed later.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The broker will not do it.
+    /// The broker refused.
     Refused {
         /// Where the broker is.
         address: String,
-        /// What it is about; empty where it is about no topic.
+        /// The topic; empty if there is none.
         topic: String,
-        /// What kind of refusal it is: an HTTP status.
+        /// The kind of refusal: an HTTP status.
         code: u16,
-        /// What the broker said.
+        /// The broker's words.
         reason: String,
     },
     /// No attempt succeeded for as long as [`Broker::patience`](super::Broker::patience) said.
     GaveUp {
         /// Where the broker is.
         address: String,
-        /// What the last attempt met.
+        /// Why the last attempt failed.
         trouble: Trouble,
     },
-    /// The broker no longer has what a [resuming](super::Publisher::resuming) publisher had
-    /// published: the caller, who has the messages, may begin again there.
+    /// The broker has lost messages of a [resuming](super::Publisher::resuming) publisher. The
+    /// caller, who has the messages, may publish them again from `expected` on.
     Forgotten {
         /// Where the broker is.
         address: String,

@@ -6,19 +6,19 @@ use crate::stream::{Cursor, StreamId};
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// What a [`Subscriber`](super::Subscriber) gives.
+/// An event of a [`Subscriber`](super::Subscriber).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A message.
     Message(Message),
-    /// The topic is another list than before: it was deleted and created again, or its broker lost
-    /// its memory. Its messages follow from offset 0; those from before are gone.
+    /// The topic has another list than before: it was deleted and created again, or a broker
+    /// without a disk was restarted. The messages of the new list follow from offset 0.
     Reset {
         /// The topic.
         topic: Arc<str>,
     },
-    /// The topic has let go of messages that were not read yet: of those at its offsets from the
-    /// next one that was expected up to this one. It goes on from here.
+    /// The topic has removed messages that were not read yet. The subscription continues at
+    /// `next`.
     Trimmed {
         /// The topic.
         topic: Arc<str>,
@@ -27,7 +27,7 @@ pub enum Event {
     },
 }
 
-/// A message, and what the broker knows about it.
+/// A message with its place, time and publisher.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// The topic, one copy for all its messages.
@@ -36,11 +36,11 @@ pub struct Message {
     pub stream: StreamId,
     /// Its place in the list, counted from 0.
     pub offset: u64,
-    /// What was published.
+    /// The text that was published.
     pub text: String,
-    /// When, in Unix milliseconds.
+    /// The time of the publish, in Unix milliseconds.
     pub time: u64,
-    /// By whom, where that was said.
+    /// The name of the publisher, if it gave one.
     pub publisher: Option<Arc<str>>,
 }
 
@@ -57,15 +57,15 @@ impl Event {
 }
 
 impl Message {
-    /// The place behind this message. Whoever keeps it together with what became of the message
-    /// can go on there, and so handles every message exactly once.
+    /// The place after this message. A reader that stores it together with the result of the
+    /// message can continue there, and so handles each message exactly once.
     #[must_use]
     pub fn next(&self) -> Cursor {
         Cursor { stream: self.stream, next: self.offset + 1 }
     }
 }
 
-/// A message as it stands in a line.
+/// A message as a line of the broker has it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Pushed<'a> {
     pub(super) topic: Cow<'a, str>,
@@ -73,14 +73,14 @@ pub(super) struct Pushed<'a> {
     pub(super) text: Cow<'a, str>,
     pub(super) time: u64,
     pub(super) publisher: Option<Cow<'a, str>>,
-    /// Said of the first message of a list.
+    /// Only the first message of a list has it.
     pub(super) stream: Option<StreamId>,
 }
 
 impl<'a> Pushed<'a> {
-    /// Reads a message in the very form in which brokers write all but the first of a list. Most
-    /// lines are such, and need no list of members to be made: a subscriber that reads two million
-    /// short messages takes a third of the time of the processor with this.
+    /// Reads a message whose members stand in the order in which brokers write them, as in all
+    /// lines but the first of a list. It needs no JSON value: with it, a subscriber that reads two
+    /// million short messages needs a third of the processor time.
     pub(super) fn read(line: &'a [u8]) -> Option<Pushed<'a>> {
         let line = line.strip_prefix(b"{\"event\":\"message\",\"topic\":")?;
         let (topic, line) = string_prefix(line)?;
@@ -95,7 +95,7 @@ impl<'a> Pushed<'a> {
         (line == b"}\n").then_some(Pushed { topic, offset, text, time, publisher, stream: None })
     }
 
-    /// Reads a message in whatever order its members stand.
+    /// Reads a message whose members stand in any order.
     pub(super) fn of(value: &'a Value<'_>) -> Option<Pushed<'a>> {
         let text = |key| value.get(key).and_then(Value::as_str);
         let number = |key| value.get(key).and_then(Value::as_u64);

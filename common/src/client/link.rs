@@ -2,7 +2,7 @@
 //!
 //! # Not here
 //!
-//! Sending again what was lost with a connection: only the caller knows what that is.
+//! Sending commands again that were lost with a connection: only the caller knows them.
 
 use super::answer::{self, Refusal};
 use super::broker::Broker;
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 pub(super) struct Link {
     broker: Broker,
     connection: Option<Connection>,
-    /// Bytes of an unfinished line in which there is no line end.
+    /// How many bytes of an unfinished line were searched for its end.
     looked: usize,
     outage: Outage,
     /// How long the broker may take for an answer.
@@ -43,8 +43,8 @@ impl Link {
         self.connection.is_some()
     }
 
-    /// Connects, unless there is a connection: by the deadline, or little later. True when there
-    /// is a new one.
+    /// Connects if there is no connection, by the deadline or a little later. True if the
+    /// connection is new.
     pub(super) fn open(&mut self, deadline: Option<Instant>) -> Result<bool, Failure> {
         if self.is_open() {
             return Ok(false);
@@ -80,15 +80,15 @@ impl Link {
         })
     }
 
-    /// Sends bytes. After any error the connection is of no further use.
+    /// Sends bytes. After any error the connection cannot be used any more.
     pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
         let deadline = Instant::now() + self.attempt() + allowance(bytes.len());
         let connection = self.connection.as_mut().ok_or(Trouble::Invalid(CLOSED))?;
         connection.write_all(bytes, Some(deadline))
     }
 
-    /// What the broker says to a command of so many bytes, which may still be on their way. Of a
-    /// success, `read` takes what is wanted. Ends the outage: a refusal is an answer as well.
+    /// Waits for the answer to a command of `size` bytes, which may still be on their way. `read`
+    /// takes the result out of a success. Any answer ends the outage, a refusal too.
     pub(super) fn answer<T>(
         &mut self,
         size: usize,
@@ -100,7 +100,7 @@ impl Link {
         Ok(answer)
     }
 
-    /// The same while nothing has succeeded yet. An answer that says "not now" is no judgement.
+    /// The same, but the outage goes on. An answer that says "not now" counts as a failure.
     fn judgement<T>(
         &mut self,
         read: impl Fn(&Value<'_>) -> Option<T>,
@@ -115,8 +115,8 @@ impl Link {
         }
     }
 
-    /// The next line, with its end, which has to come within `patience`. After any error the
-    /// connection is of no further use.
+    /// Waits for the next line, with its end, no longer than `patience`. After any error the
+    /// connection cannot be used any more.
     fn line(&mut self, patience: Duration) -> Result<&[u8], Trouble> {
         let deadline = Instant::now() + patience;
         loop {
@@ -127,7 +127,7 @@ impl Link {
         }
     }
 
-    /// Bytes of the next line, with its end, if all of it has come.
+    /// The size of the next line, with its end, if all of it has arrived.
     pub(super) fn line_size(&mut self) -> Option<usize> {
         let input = self.connection.as_ref()?.buffered();
         let size = input.get(self.looked..).and_then(line_size);
@@ -136,13 +136,13 @@ impl Link {
         size
     }
 
-    /// Takes bytes that have come.
+    /// Takes bytes that have arrived.
     pub(super) fn take(&mut self, size: usize) -> &[u8] {
         self.connection.as_mut().map(|connection| connection.take(size)).unwrap_or_default()
     }
 
-    /// Waits for bytes until the deadline. After any error but a deadline that passed, the
-    /// connection is of no further use.
+    /// Waits for bytes until the deadline. After any error but a passed deadline, the connection
+    /// cannot be used any more.
     pub(super) fn fill(&mut self, deadline: Instant) -> Result<(), Trouble> {
         let connection = self.connection.as_mut().ok_or(Trouble::Invalid(CLOSED))?;
         if connection.buffered().len() > ANSWER_SIZE_MAX {
@@ -154,17 +154,17 @@ impl Link {
         }
     }
 
-    /// How long the broker may take for what is asked now.
+    /// How long the broker may take for the next answer.
     fn attempt(&mut self) -> Duration {
         self.outage.attempt().min(self.answer_timeout)
     }
 
-    /// Something succeeded: the next failure begins a new outage.
+    /// An attempt succeeded: the next failure begins a new outage.
     pub(super) fn succeeded(&mut self) {
         self.broker.succeeded(&mut self.outage);
     }
 
-    /// Ends the connection, and with it whatever is still to come of answers.
+    /// Ends the connection. Answers that have not arrived are lost.
     pub(super) fn hang_up(&mut self) {
         self.connection = None;
     }
@@ -173,17 +173,17 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// [`Error::GaveUp`] when patience is at its end.
+    /// [`Error::GaveUp`] when the patience is over.
     pub(super) fn failed(&mut self, trouble: Trouble) -> Result<(), Error> {
         self.hang_up();
         self.broker.wait(&mut self.outage, trouble)
     }
 }
 
-/// What is said of a broker that says what it should not.
+/// The answer is not one that a broker gives.
 pub(super) const INVALID: Trouble = Trouble::Invalid("the answer is not one of a broker");
 
-/// What is wrong with a line that no broker would write.
+/// The trouble with a line that no broker writes.
 pub(super) fn invalid(line: &[u8]) -> Trouble {
     // The head of an HTTP answer, or a page that says what was wrong with the request.
     if line.starts_with(b"HTTP/") || line.starts_with(b"<") { Trouble::NoSessions } else { INVALID }

@@ -7,7 +7,7 @@
 //! - [`Broker::http`]: one request over HTTP after another, for brokers that know no more
 //!
 //! Each of these but the first has a connection of its own, which it makes when it is needed and
-//! makes again when it was lost. None of them starts a thread: whoever calls does the work.
+//! makes again when it was lost. None of them starts a thread: the caller's thread does the work.
 //!
 //! A whole chat, with one thread that writes and one that reads, is in `examples/chat.rs`:
 //! `cargo run -p common --example chat -- NAME`.
@@ -30,13 +30,13 @@
 //! # Ok::<(), common::client::Error>(())
 //! ```
 //!
-//! # What is promised
+//! # Guarantees
 //!
 //! | | [`Publisher`] | [`Subscriber`] |
 //! |---|---|---|
 //! | at most once | | [`Start::Now`] |
 //! | at least once | | [`Start::Name`] with [`acknowledge`](Subscriber::acknowledge) |
-//! | exactly once | always | [`Start::Cursor`], kept together with what became of the message |
+//! | exactly once | always | [`Start::Cursor`], stored together with the result of each message |
 //!
 //! # Not here
 //!

@@ -14,15 +14,15 @@ use crate::{clock, random};
 #[cfg(test)]
 mod tests;
 
-/// What a command may hold beside its messages, in bytes: names of 255 bytes, each of which may
-/// take six, and the rest amply.
+/// The most that a command holds beside its messages, in bytes: two names of 255 bytes, of which
+/// each may take six, and the other fields.
 const COMMAND_OVERHEAD: usize = 4 << 10;
 
-/// Publishes messages, each exactly once and in order, whatever is lost on the way.
+/// Publishes messages, each exactly once and in order, also when connections break.
 ///
-/// Messages are numbered per topic, under a name and an epoch. What was not acknowledged when a
-/// connection ends is sent again over the next one under the same sequences, by which the broker
-/// knows what it has already.
+/// Messages are numbered per topic, under a name and an epoch. If a connection ends, messages
+/// without an acknowledgement are sent again over the next one under the same sequences. So the
+/// broker knows which ones it has already.
 ///
 /// [`publish`](Publisher::publish) waits for each message to be acknowledged.
 /// [`send`](Publisher::send) does not: many messages are on their way at once, which is some
@@ -30,9 +30,9 @@ const COMMAND_OVERHEAD: usize = 4 << 10;
 ///
 /// # When the broker has forgotten
 ///
-/// A broker that keeps nothing on disk and was restarted does not know the messages from before.
-/// It is found out with the next message: a notice says so, and publishing goes on, in a new
-/// epoch, with what was not acknowledged.
+/// A broker without a disk loses all messages when it is restarted. The publisher notices that
+/// with its next message. It tells the user, and goes on in a new epoch with the messages that
+/// were not acknowledged.
 ///
 /// # When a message is refused
 ///
@@ -56,22 +56,22 @@ const COMMAND_OVERHEAD: usize = 4 << 10;
 pub struct Publisher {
     pub(super) link: Link,
     name: String,
-    /// Whether the messages can be had again from somewhere else, which decides what becomes of
-    /// them when the broker has forgotten.
+    /// Whether the caller can give the messages again. Then they are dropped when the broker has
+    /// lost earlier ones, and the caller is told.
     is_resuming: bool,
     queue: Queue,
     acknowledged: u64,
-    /// Commands that are about to be sent.
+    /// Commands to send next.
     output: Vec<u8>,
 }
 
-/// What the broker says of messages that it has stored.
+/// The broker's answer about messages that it has stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt {
     /// The list that they are in.
     pub stream: StreamId,
-    /// The offset of the first one; `None` where they were stored before, and the topic has let go
-    /// of them since.
+    /// The offset of the first one; `None` if they were stored before and the topic has removed
+    /// them since.
     pub offset: Option<u64>,
     /// Whether they are on disk, and so survive a crash of the broker's machine.
     pub is_durable: bool,
@@ -85,19 +85,19 @@ impl Publisher {
     }
 
     /// A publisher under a name that readers see beside each message. The newest publisher of a
-    /// name has it: what an older one publishes is refused from then on.
+    /// name wins: from then on, messages of older ones are refused.
     #[must_use]
     pub fn named(broker: Broker, name: &str) -> Publisher {
         Publisher::begin(broker, name.to_owned(), clock::unix_milliseconds())
     }
 
-    /// A publisher that goes on where an earlier one of the same name stopped, for messages that
-    /// can be had again, such as the lines of a file: [`next_sequence`](Publisher::next_sequence)
-    /// says which of them is the next.
+    /// A publisher that continues where an earlier one of the same name stopped, for messages that
+    /// the caller can read again, such as the lines of a file.
+    /// [`next_sequence`](Publisher::next_sequence) says which of them is the next.
     ///
-    /// When the broker has forgotten, the call that finds out returns [`Error::Forgotten`], and
-    /// what was not acknowledged is dropped: the messages from the sequence that it names are to be
-    /// sent again.
+    /// If the broker has lost messages, the call that notices returns [`Error::Forgotten`], and
+    /// messages without an acknowledgement are dropped. Send the messages from the sequence in the
+    /// error again.
     #[must_use]
     pub fn resuming(broker: Broker, name: &str) -> Publisher {
         Publisher { is_resuming: true, ..Publisher::begin(broker, name.to_owned(), 0) }
@@ -163,11 +163,11 @@ impl Publisher {
         })
     }
 
-    /// Sends a message, as soon as some more have come together, and does not wait until it is
-    /// acknowledged. An error may be about a message that was sent before.
+    /// Sends a message together with others, and does not wait until it is acknowledged. An error
+    /// may be about an earlier message.
     ///
-    /// Call [`flush`](Publisher::flush) behind the last one: what is not acknowledged when the
-    /// publisher is dropped may be lost, and nobody hears of it.
+    /// Call [`flush`](Publisher::flush) after the last one: messages that are not acknowledged when
+    /// the publisher is dropped may be lost without an error.
     ///
     /// # Errors
     ///
@@ -203,9 +203,9 @@ impl Publisher {
         })
     }
 
-    /// The sequence of the topic's next message: how many the broker has under this name. For a
-    /// [resuming](Publisher::resuming) publisher before its first message to a topic, and after
-    /// [`Error::Forgotten`].
+    /// The sequence of the topic's next message: how many the broker has under this name. A
+    /// [resuming](Publisher::resuming) publisher asks before its first message to a topic, and
+    /// after [`Error::Forgotten`].
     ///
     /// # Errors
     ///
@@ -223,9 +223,9 @@ impl Publisher {
         }
     }
 
-    /// The offset of the topic's first message under this name, which is `message`: for a
-    /// [resuming](Publisher::resuming) publisher that wants to see what it published. `None` where
-    /// the topic has let it go.
+    /// The offset of the topic's first message under this name, which is `message`. With it, a
+    /// [resuming](Publisher::resuming) publisher can read what it published. `None` if the topic
+    /// has removed it.
     ///
     /// # Errors
     ///
@@ -237,8 +237,8 @@ impl Publisher {
         answer.map_err(|refusal| self.link.broker().refused(topic, refusal))
     }
 
-    /// Publishes a message under a sequence that the broker does not append, for its answer.
-    /// Nothing may be on its way.
+    /// Sends a message under a sequence that the broker does not append, to read the answer. No
+    /// other message may be on its way.
     fn probe<T>(
         &mut self,
         topic: &str,
@@ -260,7 +260,7 @@ impl Publisher {
         self.queue.size()
     }
 
-    /// Repeats what fails in passing.
+    /// Repeats an attempt until it succeeds or cannot succeed.
     fn repeat<R>(
         &mut self,
         attempt: impl FnMut(&mut Publisher) -> Result<R, Failure>,
@@ -268,7 +268,7 @@ impl Publisher {
         repeat(self, |publisher, trouble| publisher.link.failed(trouble), attempt)
     }
 
-    /// Sends what may be sent, or else takes one answer.
+    /// Sends commands, or takes one answer if there is nothing to send now.
     fn step(&mut self) -> Result<Option<Receipt>, Failure> {
         if self.link.open(None)? {
             self.queue.forget_sent();
@@ -282,7 +282,7 @@ impl Publisher {
         match self.link.answer(self.queue.front_size(), Receipt::read)? {
             Ok(receipt) => {
                 if let Some(topic) = self.queue.is_other_stream(receipt.stream) {
-                    // The broker has taken the next sequence, so none of ours is missing there.
+                    // The broker accepted the next sequence, so it has all messages before it.
                     self.link.broker().forgotten(topic);
                 }
                 self.acknowledged += self.queue.remove_front();
@@ -295,16 +295,16 @@ impl Publisher {
         }
     }
 
-    /// The oldest batch was refused: finds out what is to be done about it.
+    /// The oldest batch was refused: decides what to do.
     fn refused(&mut self, refusal: Refusal) -> Result<(), Failure> {
-        // What is on its way behind it has sequences that are wrong now, and is refused as well.
+        // Later batches on their way have wrong sequences now, and will be refused too.
         self.link.hang_up();
         let front = self.queue.front().ok_or(INVALID)?;
         match refusal {
             Refusal { expected: Some(expected), .. } if expected < front.sequence => {
                 self.forgotten(&front.topic, expected)
             }
-            // An epoch that nothing was published in yet may as well be a newer one.
+            // Nothing was published in this epoch yet, so a newer one is as good.
             Refusal { epoch: Some(present), .. }
                 if front.begins_epoch && !self.is_resuming && present < u64::MAX =>
             {
@@ -339,18 +339,18 @@ impl Publisher {
         Ok(())
     }
 
-    /// Refuses a name that no topic can have. The broker would not even read one that is larger
-    /// than a command, and it would be sent for ever.
+    /// Refuses a name that is too long. The broker does not read commands beyond its limit, so the
+    /// name would be sent again for ever.
     fn check_topic(&self, topic: &str) -> Result<(), Error> {
         if topic.len() <= TOPIC_NAME_SIZE_MAX {
             return Ok(());
         }
         let reason = format!("'topic' is longer than {TOPIC_NAME_SIZE_MAX} bytes");
-        // Not in the error as well: it is too long to be shown.
+        // The error does not repeat the name, which is too long to show.
         Err(self.link.broker().refused("", Refusal::new(400, reason)))
     }
 
-    /// Refuses what the broker would not even read.
+    /// Refuses messages that do not fit into one command.
     fn check_size<'m>(
         &self,
         topic: &str,

@@ -15,16 +15,16 @@ use std::mem;
 #[cfg(test)]
 mod tests;
 
-/// Encoded messages in one batch, unless somebody wants more to be appended together, and in one
-/// write: enough to make the cost of a command and of a system call small.
+/// The size of a batch of encoded messages, and of one write: enough to make the cost of a command
+/// and of a system call small. Messages that must be appended together may be more.
 pub(super) const BATCH_SIZE: usize = 64 << 10;
 
-/// What may be on its way without an answer, in bytes: enough for the broker to have something to
-/// do while its answers travel.
+/// How many bytes may be on their way without an answer: enough to keep the broker busy while its
+/// answers travel.
 const WINDOW_SIZE: usize = 4 << 20;
 
-/// What may be on its way without an answer, in batches. Their answers fit into the buffers
-/// between the broker and us, so it never waits for us to read while we wait for it to.
+/// How many batches may be on their way without an answer. Their answers fit into the buffers
+/// between the broker and us, so the two never wait for each other.
 const WINDOW_BATCHES: usize = 1024;
 
 /// How every batch begins.
@@ -67,13 +67,13 @@ struct Batch {
     count: u64,
     /// [`HEAD`], and the messages as JSON strings with commas between them.
     bytes: Vec<u8>,
-    /// Whether messages may join it, and leave it.
+    /// Whether messages may be added, and split off.
     is_open: bool,
-    /// Whether it was on its way when a connection ended, so that the broker may have it.
+    /// Whether it was on its way when a connection ended: the broker may have it.
     may_be_stored: bool,
 }
 
-/// What the next answer is about.
+/// The batch that the next answer is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Front {
     pub(super) topic: String,
@@ -81,7 +81,7 @@ pub(super) struct Front {
     pub(super) sequence: u64,
     /// Whether there are several messages that need not be appended together.
     pub(super) can_be_split: bool,
-    /// Whether nothing can have been published to the topic in its epoch.
+    /// Whether certainly nothing was published to the topic in this epoch.
     pub(super) begins_epoch: bool,
 }
 
@@ -201,14 +201,14 @@ impl Queue {
         }
     }
 
-    /// The connection is another one, over which nothing was sent.
+    /// The connection is new: nothing was sent over it.
     pub(super) fn forget_sent(&mut self) {
         let sent = mem::take(&mut self.sent);
         self.batches.iter_mut().take(sent).for_each(|batch| batch.may_be_stored = true);
         self.sent_size = 0;
     }
 
-    /// What the next answer is about.
+    /// The batch that the next answer is about.
     pub(super) fn front(&self) -> Option<Front> {
         let batch = self.batches.front()?;
         let topic = self.topics.get(batch.topic)?.name.clone();
@@ -265,7 +265,7 @@ impl Queue {
         }
     }
 
-    /// Forgets all messages; their sequences are not used.
+    /// Drops all messages. Their sequences are used again.
     pub(super) fn clear(&mut self) {
         while let Some(batch) = self.batches.pop_back() {
             if let Some(topic) = self.topics.get_mut(batch.topic) {

@@ -6,7 +6,7 @@ use super::link::Link;
 use crate::json::{Object, Value};
 use crate::stream::{Cursor, StreamId};
 
-/// Asks a broker one thing at a time. What fails in passing is asked again.
+/// Sends one command at a time, and repeats those that may succeed later.
 ///
 /// ```no_run
 /// use common::client::{Broker, Session};
@@ -38,8 +38,7 @@ impl Session {
         Session { link: Link::new(broker) }
     }
 
-    /// Reads messages from an offset on: `limit` at most, and fewer where there are no more or
-    /// they have more than 8 MiB.
+    /// Reads messages from an offset on: at most `limit`, and at most 8 MiB.
     ///
     /// # Errors
     ///
@@ -58,7 +57,7 @@ impl Session {
         })
     }
 
-    /// Creates a topic. Gives whether it was not there before.
+    /// Creates a topic. False if it was there already.
     ///
     /// # Errors
     ///
@@ -67,7 +66,7 @@ impl Session {
         self.change("create_topic", topic, 409)
     }
 
-    /// Deletes a topic and all its messages. Gives whether it was there.
+    /// Deletes a topic and all its messages. False if there was none.
     ///
     /// # Errors
     ///
@@ -76,7 +75,7 @@ impl Session {
         self.change("delete_topic", topic, 404)
     }
 
-    /// Acknowledges for a lasting subscription. A list that is no longer there needs none.
+    /// Acknowledges for a lasting subscription. A list that is gone needs no acknowledgement.
     pub(super) fn acknowledge(
         &mut self,
         subscriber: &str,
@@ -93,7 +92,7 @@ impl Session {
         }
     }
 
-    /// Gives a command whose refusal with `code` says that there was nothing to do.
+    /// Gives a command. A refusal with `code` means that there was nothing to do.
     fn change(&mut self, command: &str, topic: &str, code: u16) -> Result<bool, Error> {
         match self.ask(command, topic, |_| {}, |_| Some(true)) {
             Err(Error::Refused { code: refused, .. }) if refused == code => Ok(false),

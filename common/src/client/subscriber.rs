@@ -6,7 +6,8 @@ use super::error::Error;
 use super::event::{Event, Message};
 use super::link::Link;
 use super::session::Session;
-use super::subscriptions::{Start, Subscriptions};
+use super::subscriptions::{Start, Subscriptions, Target};
+use crate::crc32::Crc32;
 use crate::pattern::Pattern;
 use crate::retry::{self, Failure};
 use crate::stream::{Cursor, StreamId};
@@ -17,18 +18,17 @@ use std::time::{Duration, Instant};
 #[cfg(test)]
 mod tests;
 
-/// How long a broker may be silent before it is asked whether it is still there: a machine that
-/// lost its power does not say that it is gone.
+/// How long a broker may be silent before it is asked for a sign: a machine that lost its power
+/// does not close its connections.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// Reads messages of any number of topics, as they come: an iterator over [`Event`]s.
 ///
 /// # Guarantee
 ///
-/// After a connection was lost, and also after a restart of the broker, each subscription goes on
-/// with the message after the last one that was read: none is left out, none comes twice. Where
-/// the topic is another list by then, an [`Event::Reset`] comes first, and then that list from its
-/// start.
+/// After a lost connection, and after a restart of the broker, each subscription continues with the
+/// message after the last one that was read: none is left out, none comes twice. If the topic has
+/// another list by then, an [`Event::Reset`] comes first, and then that list from its start.
 ///
 /// The iterator waits for the next message. It ends when nothing is subscribed to any more, or
 /// after an error.
@@ -48,8 +48,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// # Ok::<(), common::client::Error>(())
 /// ```
 ///
-/// With a name, messages that were read but not acknowledged come again when the program is
-/// started again: each is handled at least once.
+/// With a name, messages that were not acknowledged come again when the program is restarted: each
+/// is handled at least once.
 ///
 /// ```no_run
 /// use common::client::{Broker, Event, Start, Subscriber};
@@ -68,14 +68,14 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 pub struct Subscriber {
     pub(super) link: Link,
     subscriptions: Subscriptions,
-    /// What came while an answer was waited for.
+    /// Events that came while an answer was waited for.
     waiting: VecDeque<Event>,
-    /// Gives acknowledgements: on a connection of its own, so that no answer has to be looked for
-    /// behind messages.
+    /// For acknowledgements. It has its own connection, so that their answers do not wait behind
+    /// messages.
     session: Session,
     /// How long the broker may be silent before it is asked for a sign.
     silence_max: Duration,
-    /// When the broker was last heard, or asked for something.
+    /// When the broker last sent something, or was asked for something.
     heard: Instant,
     is_over: bool,
 }
@@ -95,29 +95,23 @@ impl Subscriber {
         }
     }
 
-    /// Subscribes to a topic, which need not be there yet. Returns when the broker has confirmed
-    /// it: what is published from then on will be read. Messages of other topics that come
-    /// meanwhile are kept. A topic that is subscribed to already goes on as it was.
+    /// Subscribes to a topic, which need not exist yet. Returns when the broker has confirmed it:
+    /// messages that are published after that will be read. Messages of other topics that come in
+    /// the meantime are kept. If the topic is subscribed to already, nothing changes.
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`] with code 416 where the topic has not so many messages; [`Error`].
+    /// [`Error::Refused`] with code 416 if `start` is past the end of the topic; [`Error`].
     pub fn subscribe(&mut self, topic: &str, start: Start) -> Result<(), Error> {
-        if self.subscriptions.has(topic) {
-            return Ok(());
+        match self.subscriptions.add(topic, start) {
+            true => self.confirm(Target::Topic(topic)),
+            false => Ok(()),
         }
-        self.subscriptions.add(topic, start);
-        let result = self.repeat(Subscriber::wait);
-        if result.is_err() {
-            self.subscriptions.remove(topic);
-        }
-        result
     }
 
-    /// Subscribes to all topics whose names match a pattern: to those that are there from `start`
-    /// on, to those that come into being later from their first message. With [`Start::Offset`],
-    /// a topic that does not reach so far begins at its end. A topic that is subscribed to already
-    /// goes on as it was.
+    /// Subscribes to all topics whose names match a pattern: to existing ones from `start` on, to
+    /// later ones from their first message. With [`Start::Offset`], a shorter topic begins at its
+    /// end. Topics that are subscribed to already continue unchanged.
     ///
     /// ```no_run
     /// use common::client::{Broker, Start, Subscriber};
@@ -132,70 +126,88 @@ impl Subscriber {
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`] with code 400 where it is no pattern, or `start` is a cursor; [`Error`].
+    /// [`Error::Refused`] with code 400 if it is no pattern, or if `start` is a cursor; [`Error`].
     pub fn subscribe_pattern(&mut self, pattern: &str, start: Start) -> Result<(), Error> {
         let found = Pattern::new(pattern).filter(|_| !matches!(start, Start::Cursor(_)));
         let Some(found) = found else {
             let refusal = Refusal::new(400, "it is no pattern, or begins at a cursor of one topic");
             return Err(self.link.broker().refused(pattern, refusal));
         };
-        self.subscriptions.follow(found.clone(), start);
+        self.subscriptions.follow(found, start);
+        self.confirm(Target::Pattern(pattern))
+    }
+
+    /// Waits until the broker has confirmed a subscription, and removes what it refuses.
+    fn confirm(&mut self, target: Target<'_>) -> Result<(), Error> {
         let result = self.repeat(Subscriber::wait);
         if result.is_err() {
-            self.subscriptions.forget(&found);
+            self.subscriptions.remove(target);
         }
         result
     }
 
-    /// Ends a subscription, and with it the lasting one of its name, if it has one. Nothing of the
-    /// topic is read afterwards.
+    /// Ends a subscription; one with a name ends as a lasting subscription. No message of the topic
+    /// is read afterwards.
     ///
     /// # Errors
     ///
     /// [`Error`].
     pub fn unsubscribe(&mut self, topic: &str) -> Result<(), Error> {
-        let name = self.subscriptions.name(topic).map(str::to_owned);
+        self.end(Target::Topic(topic))
+    }
+
+    /// Ends the subscription to a pattern. Topics that match another pattern, or that were
+    /// subscribed to by their own names, continue. No message of the others is read afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn unsubscribe_pattern(&mut self, pattern: &str) -> Result<(), Error> {
+        self.end(Target::Pattern(pattern))
+    }
+
+    fn end(&mut self, target: Target<'_>) -> Result<(), Error> {
         let result = self.repeat(|subscriber| {
-            // The end of a connection is the end of what has no name. What has one is ended by a
-            // connection that has subscribed with it: others may need a right to do so.
-            if subscriber.subscriptions.has(topic) && (name.is_some() || subscriber.link.is_open())
-            {
+            let Some(name) = subscriber.subscriptions.name(target) else { return Ok(()) };
+            // A subscription without a name ended with its connection. One with a name is ended by
+            // a connection that has subscribed with it: others need a right for that.
+            if name.is_some() || subscriber.link.is_open() {
                 subscriber.open(None)?;
-                subscriber.subscriptions.ask_for_end(topic, name.as_deref());
+                subscriber.subscriptions.ask_for_end(target);
                 subscriber.wait()?;
             }
             Ok(())
         });
-        self.subscriptions.remove(topic);
-        self.waiting.retain(|event| event.topic() != topic);
+        self.subscriptions.remove(target);
+        self.waiting.retain(|event| self.subscriptions.topic(event.topic()).is_some());
         result
     }
 
-    /// Where a subscription goes on: behind the last message that was read. `None` where the topic
-    /// is not there yet, or not subscribed to.
+    /// Where a subscription continues: after the last message that was read. `None` if the topic
+    /// does not exist yet, or is not subscribed to.
     #[must_use]
     pub fn cursor(&self, topic: &str) -> Option<Cursor> {
-        self.subscriptions.position(topic).filter(|cursor| cursor.stream != StreamId::NONE)
+        let cursor = self.subscriptions.topic(topic)?.cursor;
+        cursor.filter(|cursor| cursor.stream != StreamId::NONE)
     }
 
     /// The digest of a topic at its [cursor](Subscriber::cursor): the CRC-32 of all messages before
-    /// it, each followed by a line end. `None` where the broker did not say it.
+    /// it, each followed by a line end. `None` if the broker did not say it.
     #[must_use]
     pub fn digest(&self, topic: &str) -> Option<u32> {
-        self.subscriptions.digest(topic)
+        self.subscriptions.topic(topic)?.digest.map(Crc32::value)
     }
 
-    /// Acknowledges a message of a lasting subscription, and with it all before it in its topic:
-    /// they will not come again, unless the broker crashes before it has written that to disk.
-    /// Returns when the broker has taken note, so it is faster to acknowledge every hundredth
-    /// message, say.
+    /// Acknowledges a message of a lasting subscription, and all before it in its topic. They do
+    /// not come again, unless the broker crashes within about a second. Waits for the broker's
+    /// answer, so it is faster to acknowledge, say, every hundredth message.
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`] where the topic is not subscribed to with [`Start::Name`]; [`Error`].
+    /// [`Error::Refused`] if the topic is not subscribed to with [`Start::Name`]; [`Error`].
     pub fn acknowledge(&mut self, message: &Message) -> Result<(), Error> {
         let Message { topic, stream, offset, .. } = message;
-        match self.subscriptions.name(topic) {
+        match self.subscriptions.name(Target::Topic(topic)).flatten() {
             Some(name) => self.session.acknowledge(name, topic, *offset, *stream),
             None => {
                 let refusal = Refusal::new(400, "it is not subscribed to under a name");
@@ -205,7 +217,7 @@ impl Subscriber {
     }
 
     /// Waits for the next event as the iterator does, but no longer than `time`; `None` if there
-    /// was none. Where a connection has to be made for it, that may take a second or two more.
+    /// was none. If it has to connect first, it may take a second or two more.
     ///
     /// # Errors
     ///
@@ -214,7 +226,7 @@ impl Subscriber {
         self.read(Instant::now().checked_add(time))
     }
 
-    /// The next event if it has come already, for callers that have other work before they wait.
+    /// The next event if it has arrived already, for callers that have other work before they wait.
     ///
     /// # Errors
     ///
@@ -256,7 +268,7 @@ impl Subscriber {
         })
     }
 
-    /// Waits until everything that was asked is answered; keeps what comes meanwhile.
+    /// Waits for the answers to all commands, and keeps the events that come before them.
     fn wait(&mut self) -> Result<(), super::Failure> {
         self.open(None)?;
         while self.subscriptions.is_waiting() {
@@ -266,7 +278,7 @@ impl Subscriber {
         Ok(())
     }
 
-    /// Sends what is to be sent, and takes one line, or waits for more bytes until the deadline.
+    /// Sends the commands that wait, then takes one line, or waits for bytes until the deadline.
     fn step(&mut self, deadline: Option<Instant>) -> Result<Option<Event>, super::Failure> {
         self.open(deadline)?;
         let commands = self.subscriptions.commands();
@@ -281,7 +293,7 @@ impl Subscriber {
         }
     }
 
-    /// Takes a line of so many bytes, which has come.
+    /// Takes a line of `size` bytes, which has arrived.
     fn take(&mut self, size: usize) -> Result<Option<Event>, super::Failure> {
         let result = self.subscriptions.take(self.link.take(size));
         if !matches!(result, Err(Failure::Passing(_))) {
@@ -293,7 +305,7 @@ impl Subscriber {
         })
     }
 
-    /// Waits for bytes. A broker that is silent for long is asked for a sign, and has to give it.
+    /// Waits for bytes. A broker that was silent for long is asked for a sign, and has to answer.
     fn listen(&mut self, deadline: Option<Instant>) -> Result<(), super::Failure> {
         let is_asked = self.subscriptions.is_waiting();
         let patience = if is_asked { self.link.answer_timeout } else { self.silence_max };
@@ -321,7 +333,7 @@ impl Subscriber {
         Ok(())
     }
 
-    /// Repeats what fails in passing.
+    /// Repeats an attempt until it succeeds or cannot succeed.
     fn repeat<R>(
         &mut self,
         attempt: impl FnMut(&mut Subscriber) -> Result<R, super::Failure>,

@@ -36,12 +36,12 @@ pub enum Start {
     /// With the first message that was published since then: a time ago (`10m`), Unix
     /// milliseconds, or a date and time as in RFC 3339.
     Since(String),
-    /// Where a reader stopped: see [`Message::next`]. Where the topic is another list by now, with
-    /// an [`Event::Reset`] and then the first message of that.
+    /// Where a reader stopped: see [`Message::next`]. If the topic has another list by now, with an
+    /// [`Event::Reset`] and then the first message of that list.
     Cursor(Cursor),
-    /// Behind what was [acknowledged](super::Subscriber::acknowledge) under this name, by whichever
-    /// process; the first time, with the first message that is published from now on. The newest
-    /// subscriber of a name has it.
+    /// After the last message that was [acknowledged](super::Subscriber::acknowledge) under this
+    /// name, by any process; the first time, with the first message that is published from now on.
+    /// Only the newest subscriber of a name receives its messages.
     Name(String),
 }
 
@@ -50,28 +50,37 @@ pub enum Start {
 pub(super) struct Subscriptions {
     topics: HashMap<Arc<str>, Subscription>,
     patterns: Vec<Followed>,
-    /// What was asked on the present connection and not answered yet.
+    /// The commands on the present connection that are not answered yet.
     asked: VecDeque<Asked>,
-    /// Commands that are to be sent.
+    /// Commands to send.
     commands: Vec<u8>,
-    /// The last message's publisher, which is mostly the next one's too.
+    /// The publisher of the last message: often that of the next one too.
     publisher: Option<Arc<str>>,
+}
+
+/// What is subscribed to.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Target<'a> {
+    Topic(&'a str),
+    Pattern(&'a str),
 }
 
 /// One topic.
 #[derive(Debug)]
-struct Subscription {
+pub(super) struct Subscription {
     topic: Arc<str>,
-    /// Whose lasting subscription it is.
-    name: Option<String>,
-    /// Where to begin while there is no cursor.
+    /// The name of its lasting subscription.
+    pub(super) name: Option<String>,
+    /// Where it begins, while there is no cursor.
     start: Start,
-    /// Where to go on; `None` until the broker has said where it begins.
-    cursor: Option<Cursor>,
-    /// The digest of the topic at the cursor, where it is known. It shows that the topic's list
-    /// begins with what was read, whatever its id.
-    digest: Option<Crc32>,
-    /// Whether there was a cursor: what the topic has lost since is told, and no error.
+    /// Where it continues; `None` until the broker has said where it begins.
+    pub(super) cursor: Option<Cursor>,
+    /// The digest of the topic at the cursor, if known. It proves that the topic's list begins
+    /// with the messages that were read, also if it has another id.
+    pub(super) digest: Option<Crc32>,
+    /// Whether it only matches patterns, and was never subscribed to by its own name.
+    pub(super) is_chosen: bool,
+    /// Whether there was a cursor. Then lost messages are an event, and not an error.
     has_begun: bool,
 }
 
@@ -80,21 +89,21 @@ struct Subscription {
 struct Followed {
     pattern: Pattern,
     start: Start,
-    /// Whether the broker has confirmed it: what is not known by now came into being since.
+    /// Whether the broker has confirmed it. Then a topic that is not known yet is new.
     has_begun: bool,
 }
 
-/// What an answer is about.
+/// The command that an answer belongs to.
 #[derive(Debug)]
 enum Asked {
     Subscribe(Arc<str>),
     Follow(String),
-    /// Something of which only matters that it was answered.
+    /// A command whose answer does not matter.
     Other,
 }
 
-/// What is wrong with a line: the connection is of no further use, or the broker will not let
-/// anybody subscribe to this topic, or not so.
+/// What is wrong with a line: the connection cannot be used any more, or the broker refuses a
+/// subscription to this topic.
 pub(super) type Fault = Failure<Trouble, (Arc<str>, Refusal)>;
 
 impl Subscriptions {
@@ -102,39 +111,50 @@ impl Subscriptions {
         self.topics.is_empty() && self.patterns.is_empty()
     }
 
-    pub(super) fn has(&self, topic: &str) -> bool {
-        self.topics.contains_key(topic)
+    /// The subscription to a topic.
+    pub(super) fn topic(&self, topic: &str) -> Option<&Subscription> {
+        self.topics.get(topic)
     }
 
-    /// Where a topic's subscription goes on.
-    pub(super) fn position(&self, topic: &str) -> Option<Cursor> {
-        self.topics.get(topic)?.cursor
+    /// Whether there is such a subscription, and the name of its lasting one.
+    pub(super) fn name(&self, target: Target<'_>) -> Option<Option<&str>> {
+        match target {
+            Target::Topic(topic) => Some(self.topics.get(topic)?.name.as_deref()),
+            Target::Pattern(pattern) => {
+                Some(self.patterns.iter().find(|it| it.pattern.as_str() == pattern)?.start.name())
+            }
+        }
     }
 
-    /// The digest of a topic where its subscription goes on.
-    pub(super) fn digest(&self, topic: &str) -> Option<u32> {
-        self.topics.get(topic)?.digest.map(Crc32::value)
-    }
-
-    /// The name of a topic's lasting subscription.
-    pub(super) fn name(&self, topic: &str) -> Option<&str> {
-        self.topics.get(topic)?.name.as_deref()
-    }
-
-    /// Adds a topic, and asks for it.
-    pub(super) fn add(&mut self, topic: &str, start: Start) {
-        let topic: Arc<str> = topic.into();
-        let (name, cursor) = match &start {
-            Start::Name(name) => (Some(name.clone()), None),
-            Start::Cursor(cursor) => (None, Some(*cursor)),
-            _ => (None, None),
+    /// Adds a topic, and subscribes to it. False if it is there already: it continues unchanged.
+    pub(super) fn add(&mut self, topic: &str, start: Start) -> bool {
+        if let Some(known) = self.topics.get_mut(topic) {
+            known.is_chosen = false;
+            return false;
+        }
+        let cursor = match start {
+            Start::Cursor(cursor) => Some(cursor),
+            _ => None,
         };
-        let has_begun = cursor.is_some();
-        let known = Arc::clone(&topic);
-        let subscription =
-            Subscription { topic: known, name, start, cursor, digest: None, has_begun };
-        self.topics.insert(Arc::clone(&topic), subscription);
+        let topic = self.insert(topic, start.name().map(str::to_owned), start, cursor);
         self.ask_for(topic);
+        true
+    }
+
+    fn insert(
+        &mut self,
+        topic: &str,
+        name: Option<String>,
+        start: Start,
+        cursor: Option<Cursor>,
+    ) -> Arc<str> {
+        let topic: Arc<str> = topic.into();
+        let (known, has_begun) = (Arc::clone(&topic), cursor.is_some());
+        let (digest, is_chosen) = (None, false);
+        let subscription =
+            Subscription { topic: known, name, start, cursor, digest, has_begun, is_chosen };
+        self.topics.insert(Arc::clone(&topic), subscription);
+        topic
     }
 
     /// Adds a pattern, unless it is there, and asks for the topics that it chooses.
@@ -145,26 +165,44 @@ impl Subscriptions {
         }
     }
 
-    /// Removes a pattern that the broker did not accept.
-    pub(super) fn forget(&mut self, pattern: &Pattern) {
-        self.patterns.retain(|followed| followed.pattern != *pattern);
-    }
-
-    /// Removes a topic.
-    pub(super) fn remove(&mut self, topic: &str) {
-        self.topics.remove(topic);
+    /// Removes a topic; or a pattern, and the topics that nothing else chooses.
+    pub(super) fn remove(&mut self, target: Target<'_>) {
+        match target {
+            Target::Topic(topic) => drop(self.topics.remove(topic)),
+            Target::Pattern(pattern) => {
+                self.patterns.retain(|it| it.pattern.as_str() != pattern);
+                let patterns = &self.patterns;
+                let is_wanted = |name: &str| patterns.iter().any(|it| it.pattern.matches(name));
+                self.topics.retain(|name, it| !it.is_chosen || is_wanted(name));
+            }
+        }
     }
 
     /// Asks for the end of a subscription.
-    pub(super) fn ask_for_end(&mut self, topic: &str, name: Option<&str>) {
-        command(&mut self.commands, "unsubscribe", topic).optional("subscriber", name).end_line();
+    pub(super) fn ask_for_end(&mut self, target: Target<'_>) {
+        let name = self.name(target).flatten().map(str::to_owned);
+        let (key, text) = match target {
+            Target::Topic(topic) => ("topic", topic),
+            Target::Pattern(pattern) => ("pattern", pattern),
+        };
+        let mut command = command(&mut self.commands, "unsubscribe", key, text);
+        command.optional("subscriber", name).end_line();
         self.asked.push_back(Asked::Other);
+        // The broker does not know that the user named a topic that it was sending already.
+        if let Target::Pattern(pattern) = target
+            && let Some(pattern) = Pattern::new(pattern)
+        {
+            let is_named = |it: &&Subscription| !it.is_chosen && pattern.matches(&it.topic);
+            let named = self.topics.values().filter(is_named);
+            let named: Vec<_> = named.map(|it| Arc::clone(&it.topic)).collect();
+            named.into_iter().for_each(|topic| self.ask_for(topic));
+        }
     }
 
-    /// Asks for anything that is answered and changes nothing.
+    /// Asks for something that changes nothing, to get an answer.
     pub(super) fn ask_for_sign(&mut self) {
         let topic = self.topics.keys().next().cloned().unwrap_or_default();
-        command(&mut self.commands, "pull", &topic).field("limit", 0_u64).end_line();
+        command(&mut self.commands, "pull", "topic", &topic).field("limit", 0_u64).end_line();
         self.asked.push_back(Asked::Other);
     }
 
@@ -174,23 +212,19 @@ impl Subscriptions {
         self.commands.clear();
         let topics: Vec<_> = self.topics.keys().cloned().collect();
         topics.into_iter().for_each(|topic| self.ask_for(topic));
-        // Behind the topics that are known, which go on where they were.
+        // After the known topics, which continue where they were.
         (0..self.patterns.len()).for_each(|index| self.ask_for_pattern(index));
     }
 
     fn ask_for_pattern(&mut self, index: usize) {
         let Some(Followed { pattern, start, has_begun }) = self.patterns.get(index) else { return };
-        let pattern = pattern.to_string();
-        let mut command = Object::new(&mut self.commands);
-        command.field("command", "subscribe").field("pattern", &pattern);
+        let pattern = pattern.as_str().to_owned();
+        let mut command = command(&mut self.commands, "subscribe", "pattern", &pattern);
         match start {
             _ if *has_begun => command.field("from", 0_u64),
             start => start.write(&mut command),
         };
-        if let Start::Name(name) = start {
-            command.field("subscriber", name);
-        }
-        command.end_line();
+        command.optional("subscriber", start.name()).end_line();
         self.asked.push_back(Asked::Follow(pattern));
     }
 
@@ -207,13 +241,13 @@ impl Subscriptions {
     fn ask_for(&mut self, topic: Arc<str>) {
         let Some(subscription) = self.topics.get(&topic) else { return };
         let Subscription { name, start, cursor, digest, .. } = subscription;
-        let mut command = command(&mut self.commands, "subscribe", &topic);
+        let mut command = command(&mut self.commands, "subscribe", "topic", &topic);
         match (name, cursor, start) {
             (None, Some(Cursor { stream, next }), _) => {
                 command.field("from", *next).field("stream", *stream)
             }
-            // A broker that knows the name knows where to go on. One that has forgotten it would
-            // begin at the end, and leave out what was published since it was started again.
+            // A broker that knows the name knows where it continues. One that has lost it would
+            // begin at the end, and leave out messages since its restart.
             (Some(_), Some(_), _) => command.field("from", 0_u64),
             (_, None, start) => start.write(&mut command),
         };
@@ -243,21 +277,21 @@ impl Subscriptions {
         if event.as_str() == Some("subscribed") {
             return Ok(self.chosen(topic, place(&value).ok_or(INVALID)?));
         }
-        // What was unsubscribed from may still be on its way.
+        // Events of an ended subscription may still be on their way.
         let Some(subscription) = self.topics.get_mut(topic) else { return Ok(None) };
         match event.as_str() {
-            // The topic is another list now, which goes on at this place.
+            // The topic has another list now, which begins at this place.
             Some("reset") => {
                 subscription.begin_at(place(&value).ok_or(INVALID)?);
                 Ok(Some(subscription.reset()))
             }
-            // Messages were let go before they were sent.
+            // Messages were removed before they were sent.
             Some("trimmed") => {
                 let next = value.get("next").and_then(Value::as_u64).ok_or(INVALID)?;
                 Ok(Some(subscription.trimmed(next)))
             }
-            // A lasting subscription ended with its topic. Others get a reset, should it be created
-            // again.
+            // A lasting subscription ended with its topic. Others get a reset if the topic is
+            // created again.
             Some("deleted") => {
                 if subscription.name.is_some() {
                     let topic = Arc::clone(&subscription.topic);
@@ -265,7 +299,7 @@ impl Subscriptions {
                 }
                 Ok(None)
             }
-            // To ask for it again would take the name back, and so on for ever.
+            // Subscribing again would take the name back, and two subscribers would fight for ever.
             Some("unsubscribed") => {
                 let topic = Arc::clone(&subscription.topic);
                 self.topics.remove(&topic);
@@ -290,7 +324,7 @@ impl Subscriptions {
         })))
     }
 
-    /// A pattern chooses a topic, which begins at this place.
+    /// A topic matches a pattern, and begins at this place.
     fn chosen(&mut self, topic: &str, place: Cursor) -> Option<Event> {
         if let Some(known) = self.topics.get_mut(topic) {
             let is_another = known.cursor.is_some_and(|own| own.stream != place.stream);
@@ -298,30 +332,26 @@ impl Subscriptions {
             return is_another.then(|| known.reset());
         }
         let followed = self.patterns.iter().find(|it| it.pattern.matches(topic))?;
-        let name = match &followed.start {
-            Start::Name(name) => Some(name.clone()),
-            _ => None,
-        };
-        let (topic, start): (Arc<str>, _) = (topic.into(), Start::Offset(place.next));
-        let (key, digest) = (Arc::clone(&topic), None);
-        let mut subscription =
-            Subscription { topic, name, start, cursor: None, digest, has_begun: true };
+        let name = followed.start.name().map(str::to_owned);
+        let topic = self.insert(topic, name, Start::Offset(place.next), Some(place));
+        let subscription = self.topics.get_mut(&topic)?;
+        subscription.is_chosen = true;
         subscription.begin_at(place);
-        self.topics.insert(key, subscription);
         None
     }
 
     fn answered(&mut self, answer: Result<Value<'_>, Refusal>) -> Result<Option<Event>, Fault> {
         match (self.asked.pop_front().ok_or(INVALID)?, answer) {
             (Asked::Other, _) => Ok(None),
-            (Asked::Follow(pattern), Ok(_)) => {
-                let followed = self.patterns.iter_mut();
-                let followed = followed.filter(|it| it.pattern.to_string() == pattern);
-                followed.for_each(|it| it.has_begun = true);
-                Ok(None)
-            }
-            (Asked::Follow(_), Err(refusal)) if refusal.is_passing() => {
+            (_, Err(refusal)) if refusal.is_passing() => {
                 Err(Trouble::Answer(refusal.reason).into())
+            }
+            (Asked::Follow(pattern), Ok(_)) => {
+                let mut followed = self.patterns.iter_mut();
+                if let Some(followed) = followed.find(|it| it.pattern.as_str() == pattern) {
+                    followed.has_begun = true;
+                }
+                Ok(None)
             }
             (Asked::Follow(pattern), Err(refusal)) => {
                 Err(Failure::Final((pattern.into(), refusal)))
@@ -339,9 +369,6 @@ impl Subscriptions {
 
     /// The broker did not accept a subscription.
     fn refused(&mut self, topic: Arc<str>, refusal: Refusal) -> Result<Option<Event>, Fault> {
-        if refusal.is_passing() {
-            return Err(Trouble::Answer(refusal.reason).into());
-        }
         let Some(subscription) = self.topics.get_mut(&topic) else { return Ok(None) };
         if let Refusal { code: 410, first: Some(first), .. } = refusal
             && subscription.has_begun
@@ -350,7 +377,7 @@ impl Subscriptions {
             self.ask_for(topic);
             return Ok(Some(trimmed));
         }
-        // The list is another one, or shorter than what was read of it.
+        // The list is another one, or shorter than the part that was read.
         if matches!(refusal.code, 410 | 412 | 416) && subscription.cursor.take().is_some() {
             (subscription.start, subscription.digest) = (Start::Offset(0), None);
             let reset = subscription.reset();
@@ -363,6 +390,13 @@ impl Subscriptions {
 }
 
 impl Start {
+    fn name(&self) -> Option<&str> {
+        match self {
+            Start::Name(name) => Some(name),
+            _ => None,
+        }
+    }
+
     /// Writes where to begin, as a command says it.
     fn write<'o, 'a>(&self, command: &'o mut Object<'a>) -> &'o mut Object<'a> {
         match self {
@@ -375,7 +409,7 @@ impl Start {
 }
 
 impl Subscription {
-    /// Moves behind a message. Gives where that stands, unless it was read before.
+    /// Moves past a message. Gives its place, or `None` if it was read before.
     fn pass(&mut self, pushed: &Pushed<'_>) -> Result<Option<Cursor>, Trouble> {
         let Some(cursor) = &mut self.cursor else { return Err(INVALID) };
         if let Some(stream) = pushed.stream {
@@ -399,13 +433,13 @@ impl Subscription {
         Ok(Some(place))
     }
 
-    /// It goes on at this place of another list.
+    /// It continues at this place of another list.
     fn begin_at(&mut self, cursor: Cursor) {
         self.cursor = Some(cursor);
         self.digest = (cursor.next == 0).then(Crc32::default);
     }
 
-    /// What was not read yet was let go, up to this offset.
+    /// Unread messages before this offset were removed.
     fn trimmed(&mut self, next: u64) -> Event {
         match &mut self.cursor {
             Some(cursor) => cursor.next = next,
@@ -415,7 +449,7 @@ impl Subscription {
         Event::Trimmed { topic: Arc::clone(&self.topic), next }
     }
 
-    /// The broker goes on at this place: always for a name, else at the one that it was told.
+    /// The broker continues at this place: where the name stands, or where it was told to.
     fn confirmed(&mut self, place: Cursor, digest: Option<u32>) -> Option<Event> {
         self.has_begun = true;
         let is_proved = self.digest.is_some() && digest.is_some();
@@ -423,14 +457,14 @@ impl Subscription {
             self.digest = digest.map(Crc32::after);
         }
         match self.cursor {
-            // Its list begins with what was read: it has another id since it was repaired.
+            // Its list begins with the messages that were read. It has a new id since a repair.
             Some(own) if is_proved && own.next == place.next => {
                 self.cursor = Some(place);
                 None
             }
             Some(own) if own.stream == place.stream => {
-                // What was not acknowledged comes again; what somebody else has acknowledged
-                // under the same name does not come at all.
+                // Messages without an acknowledgement come again. Those that another process has
+                // acknowledged under the same name do not come.
                 self.cursor = Some(Cursor { next: own.next.max(place.next), ..own });
                 None
             }
@@ -450,10 +484,15 @@ impl Subscription {
     }
 }
 
-/// Begins a command about a topic.
-fn command<'a>(commands: &'a mut Vec<u8>, command: &str, topic: &str) -> Object<'a> {
+/// Begins a command about a topic or a pattern.
+fn command<'a>(
+    commands: &'a mut Vec<u8>,
+    command: &str,
+    key: &'static str,
+    value: &str,
+) -> Object<'a> {
     let mut object = Object::new(commands);
-    object.field("command", command).field("topic", topic);
+    object.field("command", command).field(key, value);
     object
 }
 
@@ -463,7 +502,7 @@ fn place(value: &Value<'_>) -> Option<Cursor> {
     Some(Cursor { stream, next: value.get("next")?.as_u64()? })
 }
 
-/// The name, and one copy of it for as long as it is the same.
+/// The name; one copy for as long as it stays the same.
 fn share(last: &mut Option<Arc<str>>, name: &str) -> Arc<str> {
     match last {
         Some(last) if **last == *name => Arc::clone(last),

@@ -64,6 +64,33 @@ fn cutting(system: &System, connections_max: usize) -> Proxy {
 }
 
 #[test]
+fn a_pattern_ends_with_the_topics_that_nothing_else_chooses() {
+    let system = System::start();
+    let mut publisher = Publisher::new(broker(&system));
+    let mut subscriber = Subscriber::new(broker(&system));
+    for pattern in ["a/*", "**/x"] {
+        subscriber.subscribe_pattern(pattern, Start::Offset(0)).unwrap();
+    }
+    for topic in ["a/1", "a/2", "a/x"] {
+        publisher.publish(topic, "one").unwrap();
+        assert_eq!(text(&mut subscriber), "one");
+    }
+    subscriber.subscribe("a/2", Start::Now).unwrap();
+    subscriber.unsubscribe_pattern("a/*").unwrap();
+
+    for topic in ["a/1", "a/2", "a/3", "a/x", "a/2"] {
+        publisher.publish(topic, "two").unwrap();
+    }
+    let topics = [(); 3].map(|()| message(&mut subscriber).topic.to_string());
+    assert_eq!(topics, ["a/2", "a/x", "a/2"]);
+
+    subscriber.unsubscribe_pattern("a/*").unwrap();
+    subscriber.unsubscribe_pattern("**/x").unwrap();
+    subscriber.unsubscribe("a/2").unwrap();
+    assert!(subscriber.next().is_none(), "nothing is subscribed to any more");
+}
+
+#[test]
 fn a_message_arrives_with_all_that_is_known_about_it() {
     let system = System::start();
     let mut subscriber = subscriber(broker(&system), Start::Now);

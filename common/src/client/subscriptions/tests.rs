@@ -153,8 +153,8 @@ fn an_end_is_asked_for_and_what_was_on_its_way_is_dropped() {
     let mut it = subscriptions(Start::Name("n".to_owned()));
     take(&mut it, CONFIRMED);
     commands(&mut it);
-    it.remove("t");
-    it.ask_for_end("t", Some("n"));
+    it.ask_for_end(Target::Topic("t"));
+    it.remove(Target::Topic("t"));
     assert_eq!(commands(&mut it), r#""unsubscribe","subscriber":"n";"#);
     assert_eq!(take(&mut it, &message(3)), "nothing");
     assert!(it.is_waiting());

@@ -263,7 +263,7 @@ impl Reader {
         let _ = match self.name {
             Some(name) => write!(command, ",\"subscriber\":\"{name}\",\"from\":0}}"),
             None => {
-                let mut digest = Crc32::new();
+                let mut digest = Crc32::default();
                 for message in &self.messages {
                     digest.update(message.as_bytes());
                     digest.update(b"\n");
