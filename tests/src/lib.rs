@@ -43,6 +43,7 @@ mod stopped;
 mod system;
 pub mod tools;
 pub mod wait;
+mod way;
 
 pub use browser::{ARROW_DOWN, ARROW_UP, Browser, ENTER, ESCAPE, SHIFT};
 pub use checker::{Checker, Counts, List};

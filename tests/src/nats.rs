@@ -3,6 +3,7 @@
 use crate::folder::Folder;
 use crate::process::Process;
 use crate::wait::{DEADLINE, wait_for, wait_until};
+use crate::way::Way;
 use crate::{port, raw, tools};
 use common::json::{self, Value};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -14,6 +15,8 @@ use std::time::Duration;
 pub struct NatsServers {
     servers: Vec<Server>,
     folder: Folder,
+    /// Between each two servers where they can be parted: who goes that way, and to whom.
+    ways: Vec<(usize, usize, Way)>,
 }
 
 #[derive(Debug)]
@@ -37,16 +40,41 @@ impl NatsServers {
     /// When they do not come up.
     #[must_use]
     pub fn start_with(count: usize, settings: &str, jetstream: &str) -> Option<NatsServers> {
+        NatsServers::start_between(Vec::new(), count, settings, jetstream)
+    }
+
+    /// Three servers that can be parted.
+    #[must_use]
+    pub fn start_partible() -> Option<NatsServers> {
+        let pairs = (0..3).flat_map(|from| (0..3).map(move |to| (from, to)));
+        let ways = pairs.filter(|(from, to)| from != to).map(|(from, to)| (from, to, Way::start()));
+        NatsServers::start_between(ways.collect(), 3, "", "")
+    }
+
+    fn start_between(
+        ways: Vec<(usize, usize, Way)>,
+        count: usize,
+        settings: &str,
+        jetstream: &str,
+    ) -> Option<NatsServers> {
         tools::nats_server()?;
         let folder = Folder::temporary("nats");
         let routes: Vec<u16> = (0..count).map(|_| port::free()).collect();
+        for (_, to, way) in &ways {
+            way.lead_to(*routes.get(*to).expect("there is such a server"));
+        }
         let servers = routes.iter().enumerate().map(|(index, route)| {
             let (port, monitor) = (port::free(), port::free());
-            let others = routes.iter().filter(|other| *other != route);
+            let own = ways.iter().filter(|(from, ..)| *from == index);
+            let mut others: Vec<u16> = own.map(|(_, _, way)| way.port()).collect();
+            if others.is_empty() {
+                others.extend(routes.iter().filter(|other| *other != route));
+            }
             let others: Vec<_> =
-                others.map(|other| format!("\"nats://127.0.0.1:{other}\"")).collect();
+                others.iter().map(|other| format!("\"nats://127.0.0.1:{other}\"")).collect();
             let cluster = format!(
-                "cluster {{ name: c, listen: 127.0.0.1:{route}, routes: [{}] }}\n",
+                "cluster {{ name: c, listen: 127.0.0.1:{route}, no_advertise: {}, routes: [{}] }}\n",
+                !ways.is_empty(),
                 others.join(", ")
             );
             let text = format!(
@@ -59,7 +87,8 @@ impl NatsServers {
             folder.write(&format!("n{index}.conf"), text);
             Server { process: None, port, monitor }
         });
-        let mut servers = NatsServers { servers: servers.collect(), folder: folder.clone() };
+        let servers = servers.collect();
+        let mut servers = NatsServers { servers, folder: folder.clone(), ways };
         (0..count).for_each(|index| servers.begin(index));
         (0..count).for_each(|index| servers.wait_until_healthy(index));
         Some(servers)
@@ -70,6 +99,21 @@ impl NatsServers {
     pub fn addresses(&self) -> String {
         let addresses = self.servers.iter().map(|server| format!("127.0.0.1:{}", server.port));
         addresses.collect::<Vec<_>>().join(",")
+    }
+
+    /// `HOST:PORT` of one.
+    #[must_use]
+    pub fn address(&self, index: usize) -> String {
+        format!("127.0.0.1:{}", self.server(index).port)
+    }
+
+    /// Cuts one off from the others, or connects it again.
+    pub fn part(&self, index: usize, is_parted: bool) {
+        for (from, to, way) in &self.ways {
+            if *from == index || *to == index {
+                way.close(is_parted);
+            }
+        }
     }
 
     fn server(&self, index: usize) -> &Server {

@@ -1,4 +1,7 @@
 //! A broker, and the publishers and subscribers that work with it.
+//!
+//! Where `TESTS_NATS` names a NATS server, that is the home of the topics of every broker without
+//! another role: so the same tests can be run with a cluster.
 
 use crate::folder::Folder;
 use crate::process::Process;
@@ -8,6 +11,8 @@ use crate::{port, program};
 use common::http::percent;
 use common::json;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{env, process};
 
 /// A broker on a port of its own, and the address that its nodes are told.
 #[derive(Debug)]
@@ -68,10 +73,21 @@ impl System {
     }
 
     fn on(port: u16, arguments: &[&str]) -> System {
+        let mut arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let roles = ["--nats", "--upstream", "--index"];
+        if let Ok(address) = env::var("TESTS_NATS")
+            && !arguments.iter().any(|argument| roles.contains(&argument.as_str()))
+        {
+            // Each has topics of its own there.
+            static LAST: AtomicUsize = AtomicUsize::new(0);
+            let number = LAST.fetch_add(1, Ordering::Relaxed);
+            let prefix = format!("p{}-{number}", process::id());
+            arguments.extend(["--nats".to_owned(), address, "--nats-prefix".to_owned(), prefix]);
+        }
         System {
             broker: None,
             folder: Folder::temporary("broker"),
-            arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+            arguments,
             port,
             under: Vec::new(),
             told: None,

@@ -573,6 +573,135 @@ fn nothing_is_lost_doubled_or_moved_while_servers_and_brokers_come_and_go() {
 }
 
 #[test]
+fn a_leader_that_is_cut_off_refuses_nothing_falsely_and_stores_nothing_twice() {
+    let Some(servers) = NatsServers::start_partible() else { return };
+    let any = broker_of(&servers);
+    assert_eq!(publish(&any, 1, 0, &lines(5)).status, 200);
+    let leader = servers.leader_of(&servers.stream_of("t"));
+    let there = System::start_with(&["--nats", &servers.address(leader)]);
+    let others =
+        format!("{},{}", servers.address((leader + 1) % 3), servers.address((leader + 2) % 3));
+    let elsewhere = System::start_with(&["--nats", &others]);
+    for broker in [&there, &elsewhere] {
+        assert!(publish(broker, 1, 4, &lines(5)[4..]).text().contains("\"duplicate\":true"));
+    }
+    servers.part(leader, true);
+    // It cannot store this one, which may land late.
+    assert_eq!(publish(&there, 1, 5, &["m5".to_owned()]).status, 503);
+    for sequence in 5..10 {
+        wait_until(DEADLINE, "another leader", || {
+            let answer = publish(&elsewhere, 1, sequence, &[format!("m{sequence}")]);
+            assert!([200, 503].contains(&answer.status), "{answer:?}");
+            answer.status == 200
+        });
+    }
+    // What the old leader knows is old: neither a gap nor an old epoch may be told.
+    for (epoch, sequence) in [(1, 10), (1, 7), (0, 9)] {
+        let answer = publish(&there, epoch, sequence, &[format!("m{sequence}")]);
+        assert_eq!(answer.status, 503, "{epoch} {sequence}: {answer:?}");
+    }
+    servers.part(leader, false);
+    for broker in [&there, &elsewhere, &any] {
+        wait_until(DEADLINE, "one list", || {
+            let answer = publish(broker, 1, 10, &["m10".to_owned()]);
+            assert!([200, 503].contains(&answer.status), "{answer:?}");
+            answer.status == 200
+        });
+        wait_until(DEADLINE, "the mirror", || broker.messages("t").len() >= 11);
+        assert_eq!(broker.messages("t"), lines(11));
+    }
+}
+
+#[test]
+fn a_broker_that_is_too_slow_for_the_servers_gets_every_message_all_the_same() {
+    let settings = "write_deadline: \"500ms\"\nmax_pending: 3000000";
+    let Some(mut servers) = NatsServers::start_with(1, settings, "") else { return };
+    let (one, mut slow) = (broker_of(&servers), broker_of(&servers));
+    one.publish("t", "0");
+    let mut session = Session::open(&slow.address()).unwrap();
+    session.ask("{\"command\":\"subscribe\",\"topic\":\"t\",\"from\":0}").unwrap();
+    let stopped = Stopped::new(slow.broker());
+    let all: Vec<String> = (1..9000).map(|number| format!("{number:0>2000}")).collect();
+    all.chunks(500).for_each(|lines| one.publish_batch("t", lines.iter()));
+    wait_until(DEADLINE, "a slow consumer", || {
+        servers.process(0).errors().contains("Slow Consumer Detected")
+    });
+    drop(stopped);
+    for offset in 0..9000 {
+        assert_eq!(number(&session.line().unwrap(), "offset"), offset);
+    }
+}
+
+#[test]
+fn a_permission_that_is_missing_is_named() {
+    let denied =
+        "{ user: ann, password: secret, permissions: { publish: { deny: [\"ps.m.>\"] } } }";
+    let settings = format!("authorization {{ users: [ {denied} ] }}");
+    let Some(servers) = NatsServers::start_with(1, &settings, "") else { return };
+    let mut command = program::command("broker");
+    command.args(["--port", "0", "--nats", &servers.addresses()]);
+    command.env("NATS_USER", "ann").env("NATS_PASSWORD", "secret");
+    let mut broker = Process::start("broker", command, &Folder::temporary("broker"));
+    let line = broker.first_line();
+    let address = line.split_once("http://").unwrap().1.split(' ').next().unwrap();
+    let mut client = Raw::connect(address);
+    client.request("POST", "/publish", publish_body("t", "one"));
+    let answer = client.answer();
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(answer.text().contains("Permissions Violation") && answer.text().contains("ps.m."));
+}
+
+#[test]
+fn more_batches_at_once_than_the_servers_take_are_all_stored() {
+    let Some(servers) = NatsServers::start(1) else { return };
+    let brokers = [broker_of(&servers), broker_of(&servers)];
+    brokers[0].publish("t", "first");
+    thread::scope(|scope| {
+        for racer in 0..60 {
+            let broker = &brokers[racer % 2];
+            scope.spawn(move || {
+                let body = lines(300).join("\n");
+                wait_until(DEADLINE, "room", || {
+                    let answer = broker.request("POST", "/topics/t", &body);
+                    assert!([200, 503].contains(&answer.status), "{answer:?}");
+                    answer.status == 200
+                });
+            });
+        }
+    });
+    let stored = brokers[0].messages("t");
+    assert_eq!(stored, brokers[1].messages("t"));
+    let whole = stored[1..].chunks(300).all(|batch| batch == lines(300));
+    assert!(whole && stored.len() == 1 + 60 * 300, "{}", stored.len());
+}
+
+#[test]
+fn with_most_servers_gone_publishes_are_refused_and_reads_served() {
+    let Some(mut servers) = NatsServers::start(3) else { return };
+    let broker = broker_of(&servers);
+    broker.publish("t", "one");
+    let five = System::start_with(&["--nats", &servers.addresses(), "--nats-replicas", "5"]);
+    let refused = five.request("POST", "/publish", publish_body("u", "one"));
+    assert!(refused.status == 507 && refused.text().contains("--nats-replicas"), "{refused:?}");
+    let answer = broker.request("POST", "/publish", publish_body("t", "two"));
+    assert!(answer.text().contains("\"durable\":false,\"replicas\":3"), "{}", answer.text());
+    assert_eq!(broker.get("/readyz").status, 200);
+    (1..3).for_each(|index| servers.kill(index));
+    let refused = broker.request("POST", "/publish", publish_body("t", "three"));
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert_eq!(broker.messages("t"), ["one", "two"]);
+    servers.kill(0);
+    wait_until(DEADLINE, "the loss", || broker.get("/readyz").status == 503);
+    assert!(broker.get("/metrics").text().contains("\nbroker_home_in_reach 0\n"));
+    (0..3).for_each(|index| servers.begin(index));
+    wait_until(DEADLINE, "the servers", || {
+        broker.request("POST", "/publish", publish_body("t", "four")).status == 200
+    });
+    assert_eq!(broker.get("/readyz").status, 200);
+    assert!(broker.get("/metrics").text().contains("\nbroker_home_replicas 3\n"));
+}
+
+#[test]
 fn what_a_broker_has_no_memory_for_is_read_from_the_servers() {
     let Some(servers) = NatsServers::start(1) else { return };
     let large = broker_of(&servers);

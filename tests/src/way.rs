@@ -1,0 +1,87 @@
+//! A way between two servers that can be closed.
+
+use crate::proxy::copy;
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+/// A port that leads to another, unless it is closed.
+#[derive(Debug, Clone)]
+pub(crate) struct Way {
+    port: u16,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    target: u16,
+    is_closed: bool,
+    /// Both ends of each connection.
+    connections: Vec<[TcpStream; 2]>,
+}
+
+impl Way {
+    /// A way to nowhere yet.
+    ///
+    /// # Panics
+    ///
+    /// When there is no port for it.
+    #[must_use]
+    pub(crate) fn start() -> Way {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        let port = listener.local_addr().expect("a bound socket has an address").port();
+        let way = Way { port, state: Arc::default() };
+        let open = way.clone();
+        // It ends with the process.
+        thread::spawn(move || {
+            for here in listener.incoming().flatten() {
+                open.connect(here);
+            }
+        });
+        way
+    }
+
+    /// Passes a connection on.
+    fn connect(&self, here: TcpStream) {
+        let state = &mut *self.lock();
+        let Ok(there) = TcpStream::connect((Ipv4Addr::LOCALHOST, state.target)) else { return };
+        let ends = || Ok::<_, std::io::Error>([here.try_clone()?, there.try_clone()?]);
+        let (Ok(kept), Ok([back_to, back_from])) = (ends(), ends()) else { return };
+        if state.is_closed {
+            return;
+        }
+        state.connections.push(kept);
+        for (from, to) in [(here, there), (back_from, back_to)] {
+            thread::spawn(move || {
+                copy(&from, &to, usize::MAX);
+                let _ = to.shutdown(Shutdown::Both);
+            });
+        }
+    }
+
+    /// Where it leads.
+    pub(crate) fn lead_to(&self, port: u16) {
+        self.lock().target = port;
+    }
+
+    /// Where it begins.
+    #[must_use]
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Closes it, or opens it again.
+    pub(crate) fn close(&self, is_closed: bool) {
+        let state = &mut *self.lock();
+        state.is_closed = is_closed;
+        if is_closed {
+            for end in state.connections.drain(..).flatten() {
+                let _ = end.shutdown(Shutdown::Both);
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
