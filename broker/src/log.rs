@@ -271,6 +271,8 @@ fn write(waiting: &Receiver<Vec<u8>>, mut output: Output) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::memory::Memory;
+    use crate::store::topics::Topics;
 
     /// A log whose lines nobody writes.
     fn log(waiting_max: usize) -> (Log, Receiver<Vec<u8>>) {
@@ -317,9 +319,7 @@ mod tests {
         for topic in ["a", "a", "b", "b"] {
             batch.publish(topic, None, ["one", "two"].into_iter(), 10).unwrap();
         }
-        let mut admission =
-            crate::store::admission::Admission::new(crate::store::memory::Memory::new(1 << 20));
-        let mut answers = admission.accept(&batch, &crate::store::change::Lists::new(), None);
+        let mut answers = Topics::new(Memory::new(1 << 20)).append(&mut batch);
         answers[3] = Err(Refusal::OldEpoch { present: 2 });
         log.publishes(&batch, &answers, |topic| (topic == "b").then(|| "hub:1".to_owned()));
         assert_eq!(next(&waiting), "- published \"a\" messages=4 offset=0 ok");

@@ -82,7 +82,7 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
     if let Some(nats) = &nats {
         kept = format!("{}; mirrors {kept}", nats.description());
     }
-    topics.set_limits(config.limits);
+    topics.know(|known| known.limits = config.limits);
     let log = Arc::new(match &config.log {
         Some(path) => Log::open(path, config.log_reads).map_err(|cause| {
             Error::failed(format!("cannot write the log {}", path.display()), cause)
@@ -183,7 +183,7 @@ fn restore(
     let sync = if sync_always { Sync::Always } else { Sync::Os };
     let mut replayed = Replayed::new(memory);
     // Whether it is in use is found out before the first record is read.
-    let is_in_use = |error: &journal::Error| matches!(error, journal::Error::InUse { .. });
+    let is_in_use = |error: &journal::Error| matches!(error, journal::Error::InUse(_));
     let settings = Settings { sync, segment_size };
     let progress = Progress::default();
     let (free, mut needed) = (memory::free().unwrap_or(u64::MAX), None);

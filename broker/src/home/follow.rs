@@ -277,7 +277,7 @@ impl Mirrors {
     /// Lets go what the home has let go.
     pub(super) fn let_go(&self, topic: &str, first: u64) {
         let topics = &self.push.topics;
-        if first > topics.start(topic) {
+        if first > topics.see(topic, |view, _| view.start()) {
             self.go_on(topic, Cursor { next: first, ..topics.end(topic) }, None);
         }
         topics.home_begins(topic, first, None);
@@ -328,9 +328,9 @@ impl Mirrors {
         let topics = &self.push.topics;
         let size: u64 = entries.iter().map(|entry| memory::entry_size(entry)).sum();
         topics.make_room(size, true);
-        let mut mirrored = topics.mirror(Mirrored::new(topic, from, entries));
-        if matches!(mirrored.refused, Some(Refusal::Full { .. }))
-            && topics.begin_mirror(topic, stream).is_ok()
+        let mirrored = Mirrored { topic: topic.to_owned(), from, entries };
+        let (mirrored, mut stored) = topics.mirror(mirrored);
+        if matches!(stored, Err(Refusal::Full { .. })) && topics.begin_mirror(topic, stream).is_ok()
         {
             // There is no room for any of it: the mirror goes on behind it, with nothing in it.
             let digest = topics.digest(topic, stream, first).ok().flatten();
@@ -343,15 +343,15 @@ impl Mirrors {
                 digest.value()
             });
             let first = Cursor { next: first + mirrored.entries.len() as u64, ..from };
-            mirrored.refused = topics.trim(topic, Upto::Home { first, digest }).err();
+            stored = topics.trim(topic, Upto::Home { first, digest });
         }
-        match mirrored.refused {
-            None => {
+        match stored {
+            Ok(()) => {
                 let end = topics.end(topic);
                 self.push.announce(topic);
                 self.following.reached(topic, end);
             }
-            Some(refusal) => self.fail(topic, refusal),
+            Err(refusal) => self.fail(topic, refusal),
         }
     }
 

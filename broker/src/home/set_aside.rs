@@ -19,7 +19,7 @@ const FOLDER: &str = "set-aside";
 /// not set aside before. Tells the user.
 pub(super) fn set_aside(data: Option<&Path>, topic: &str, topics: &Topics) {
     let (Some(data), end) = (data, topics.end(topic)) else { return };
-    let first = topics.start(topic);
+    let first = topics.see(topic, |view, _| view.start());
     if end.next == first || !topics.is_mirror(topic) {
         return;
     }

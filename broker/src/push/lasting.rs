@@ -18,7 +18,7 @@ use crate::access::{Grant, Right};
 use crate::refusal::Refusal;
 use crate::store::admission::{Admission, Dependents};
 use crate::store::change::{Change, Garbage, Lists, record_size};
-use crate::store::journal::{Frame, Record};
+use crate::store::journal::{Event, Frame, Record};
 use crate::store::memory;
 use crate::store::replay::Positions;
 use crate::store::stream::{Cursor, StreamId};
@@ -435,7 +435,8 @@ impl Dependents for Arc<LastingSubscriptions> {
             let Some(position) = it.positions.get(topic).filter(|it| it.counted) else { continue };
             let (stream, next) = (StreamId::NONE, position.cursor.next.min(shared));
             let seen = it.seen(now);
-            frame.add(&Record::Position { subscriber, topic, stream, next, seen });
+            let event = Event::Position { subscriber, next, seen };
+            frame.add(&Record::new(topic, stream, event));
         }
     }
 
@@ -483,7 +484,12 @@ impl Change for Keep {
         keys.map(|key| record_size(key.name.len() + key.topic.len())).sum()
     }
 
-    fn accept(&mut self, admission: &mut Admission, _: &Lists, mut frame: Option<&mut Frame>) {
+    fn accept(
+        &mut self,
+        admission: &mut Admission,
+        _: &Lists,
+        mut frame: Option<&mut Frame>,
+    ) -> Result<(), Refusal> {
         let mut state = self.lasting.lock();
         for key in &self.keys {
             let accepted = state.accept(key, admission).unwrap_or_else(|refusal| {
@@ -491,19 +497,18 @@ impl Change for Keep {
                 None
             });
             self.written.push(accepted.is_some());
-            let (subscriber, topic) = (&*key.name, &*key.topic);
-            let position = |(Cursor { stream, next }, seen)| Record::Position {
-                subscriber,
-                topic,
-                stream,
-                next,
-                seen,
+            let subscriber = &*key.name;
+            let (stream, event) = match accepted {
+                Some((Cursor { stream, next }, seen)) => {
+                    (stream, Event::Position { subscriber, next, seen })
+                }
+                None => (StreamId::NONE, Event::End { subscriber }),
             };
-            let record = accepted.map_or(Record::End { subscriber, topic }, position);
             if let Some(frame) = &mut frame {
-                frame.add(&record);
+                frame.add(&Record::new(&key.topic, stream, event));
             }
         }
+        Ok(())
     }
 
     fn apply(&mut self, admission: &mut Admission, _: &mut Lists) -> Garbage {
@@ -520,8 +525,7 @@ impl Change for Keep {
     }
 
     /// What was to begin is forgotten, and what was to end goes on.
-    fn undo(&mut self, admission: &mut Admission, refusal: &Refusal) {
-        self.refused = Some(refusal.clone());
+    fn undo(&mut self, admission: &mut Admission, _: &Lists) {
         let mut state = self.lasting.lock();
         for Key { name, topic } in &self.keys {
             let Some(position) = state.position(name, topic) else { continue };
@@ -563,11 +567,11 @@ mod tests {
 
     /// Accepts, and applies or takes back.
     fn change(mut keep: Keep, admission: &mut Admission, is_stored: bool) -> Keep {
-        keep.accept(admission, &Lists::new(), None);
+        keep.accept(admission, &Lists::new(), None).unwrap();
         if is_stored {
             keep.apply(admission, &mut Lists::new());
         } else {
-            keep.undo(admission, &Refusal::NotReady(""));
+            keep.undo(admission, &Lists::new());
         }
         keep
     }
@@ -642,7 +646,7 @@ mod tests {
         let mut admission = Admission::new(Memory::new(size("ann", "a")));
         let keep = |topic, begins| Keep::new(&lasting, key("ann", topic), begins);
         subscribe(&lasting, "ann", "a", at(5));
-        assert!(change(keep("a", true), &mut admission, false).refused.is_some());
+        change(keep("a", true), &mut admission, false);
         assert!(lasting.lock().names.is_empty());
         assert_eq!(admission.memory.used, 0);
         subscribe(&lasting, "ann", "a", at(7));

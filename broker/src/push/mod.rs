@@ -43,7 +43,7 @@ use common::clock;
 use lasting::{Begun, Keep};
 use listeners::{Listener, Listeners};
 use pass::{Announcements, DeliveryPass};
-use patterns::{Interest, Patterns};
+use patterns::{Created, Interest, Patterns};
 use pieces::Pieces;
 use session::{Progress, Session};
 use std::collections::HashSet;
@@ -74,6 +74,7 @@ pub(crate) struct Push {
     pub(crate) lasting: Arc<LastingSubscriptions>,
     pub(crate) listeners: Listeners,
     pub(crate) patterns: Patterns,
+    created: Arc<Created>,
     announcements: Announcements,
     catch_up: CatchUp,
     /// What mirrors do not hold.
@@ -92,7 +93,12 @@ impl Push {
         log: Arc<Log>,
     ) -> Push {
         let lasting = Arc::new(lasting);
-        topics.set_dependents(Box::new(Arc::clone(&lasting)));
+        let created = Arc::new(Created::default());
+        let noted = Arc::clone(&created);
+        topics.know(|known| {
+            known.dependents = Some(Box::new(Arc::clone(&lasting)));
+            known.on_create = Box::new(move |topic, stream| noted.note(topic, stream));
+        });
         let pieces = Pieces::new(topics.account().1.max);
         Push {
             topics,
@@ -100,6 +106,7 @@ impl Push {
             lasting,
             listeners: Listeners::default(),
             patterns: Patterns::default(),
+            created,
             announcements: Announcements::default(),
             catch_up: CatchUp::new(threads_max),
             delivered: Counter::default(),
@@ -154,7 +161,7 @@ impl Push {
     /// Has topics that came into being followed by pattern. Gives the sessions whose writer the
     /// caller is.
     fn follow_created(self: &Arc<Push>) -> Vec<Arc<Session>> {
-        let created = self.topics.take_created();
+        let created = self.created.take();
         if created.is_empty() {
             return Vec::new();
         }
@@ -362,8 +369,8 @@ impl Push {
     }
 
     fn keep(&self, keys: Vec<Key>, begins: bool) -> Result<(), Refusal> {
-        let keep = self.topics.change(Keep::new(&self.lasting, keys, begins));
-        keep.refused.map_or(Ok(()), Err)
+        let (keep, stored) = self.topics.change(Keep::new(&self.lasting, keys, begins));
+        stored.and(keep.refused.map_or(Ok(()), Err))
     }
 }
 

@@ -8,22 +8,56 @@
 //!
 //! # Not here
 //!
-//! What a pattern matches (`common/src/pattern.rs`), and who notes that a topic came into being
-//! (`store/contents.rs`).
+//! What a pattern matches (`common/src/pattern.rs`), and who says that a topic came into being
+//! (`store/change.rs`).
 
 use crate::access::{Grant, Right};
 use crate::push::format::Format;
 use crate::push::session::Session;
 use crate::refusal::Refusal;
+use crate::store::stream::StreamId;
 use common::limits::{ALL_PATTERNS_MAX, PATTERNS_MAX};
 use common::pattern::Pattern;
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The patterns of all sessions.
 #[derive(Default)]
 pub(crate) struct Patterns {
     state: Mutex<Followers>,
+}
+
+/// Topics that came into being while somebody follows a pattern. Its lock is the innermost.
+#[derive(Default)]
+pub(crate) struct Created {
+    is_watched: AtomicBool,
+    topics: Mutex<Vec<(String, StreamId)>>,
+}
+
+impl Created {
+    /// Notes topics from now on, or no longer.
+    pub(super) fn watch(&self, is_watched: bool) {
+        self.is_watched.store(is_watched, Ordering::SeqCst);
+    }
+
+    pub(super) fn note(&self, topic: &str, stream: StreamId) {
+        if self.is_watched.load(Ordering::SeqCst) {
+            self.lock().push((topic.to_owned(), stream));
+        }
+    }
+
+    /// The topics that came into being since the last call, and their lists.
+    pub(super) fn take(&self) -> Vec<(String, StreamId)> {
+        match self.is_watched.load(Ordering::SeqCst) {
+            true => std::mem::take(&mut self.lock()),
+            false => Vec::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(String, StreamId)>> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Who follows what by pattern. Lock order: this, then all others; never held across I/O.

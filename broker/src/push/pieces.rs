@@ -256,7 +256,8 @@ impl Push {
             begun => begun?,
         };
         let Cursor { stream, next } = cursor;
-        if let Err(Refusal::NotHere) = self.topics.text_size(topic, stream, next, next) {
+        let here = self.topics.read(topic, stream, |view| view.text_size(next, next));
+        if let Err(Refusal::NotHere) = here {
             // A piece that is kept is not all that is going to be read.
             self.pieces.source()?.reach(topic)?;
             self.pieces.fetch(topic, cursor)?;
@@ -296,7 +297,7 @@ impl Push {
     ///
     /// As [`Push::begin`].
     pub(crate) fn after_text(&self, topic: &str, from: Cursor, size: u64) -> Result<u64, Refusal> {
-        match self.topics.after_text(topic, from, size) {
+        match self.topics.read(topic, from.stream, |view| view.after_text(from.next, size)) {
             Err(Refusal::NotHere) => {
                 let piece = self.pieces.fetch(topic, from)?;
                 Ok(piece.first + piece.entries.len() as u64)

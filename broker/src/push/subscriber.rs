@@ -150,7 +150,7 @@ impl Subscriber {
         answers: &mut Vec<u8>,
     ) {
         let name: Option<Arc<str>> = name.map(Arc::from);
-        let Push { topics, listeners, log, .. } = &*self.push;
+        let Push { listeners, log, .. } = &*self.push;
         let asked = places.iter().filter(|place| place.is_asked).map(|place| place.topic.clone());
         let by_pattern = interests.iter().map(|interest| interest.pattern.to_string());
         asked.chain(by_pattern).for_each(|name| log.note("subscribed", &name, &Ok(())));
@@ -159,7 +159,7 @@ impl Subscriber {
             followers.take_name(self.session.number, name);
         }
         if followers.is_empty() && !interests.is_empty() {
-            topics.watch(true);
+            self.push.created.watch(true);
         }
         let looked_at: HashSet<String> = places.iter().map(|place| place.topic.clone()).collect();
         for (topic, stream) in self.push.chosen(|topic| patterns::chooses(&interests, topic)) {
@@ -192,7 +192,7 @@ impl Subscriber {
         for topic in self.session.topics(|it| !it.is_asked && !is_left(&it.topic)) {
             self.push.listeners.unsubscribe(&topic, &self.session, None);
         }
-        self.push.topics.watch(!followers.is_empty());
+        self.push.created.watch(!followers.is_empty());
         if removed > 0 {
             self.push.log.note("unsubscribed", &pattern.to_string(), &Ok(()));
         }

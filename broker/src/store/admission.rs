@@ -1,23 +1,19 @@
-//! Accepts or refuses publishes: it knows all topics and counts memory.
+//! What is known of all topics, and of the memory that they take.
 //!
 //! A publish is accepted before it is stored. It is counted at once, so the next publish is judged
 //! with it, and it is taken back if the disk fails.
 //!
 //! # Not here
 //!
-//! The lists, and locks (`contents.rs`).
+//! The lists, and locks (`contents.rs`); whether a publish is accepted (`append.rs`).
 
 use crate::refusal::Refusal;
-use crate::store::batch::{Batch, Publish};
 use crate::store::change::Lists;
-use crate::store::entry;
 use crate::store::journal::Frame;
 use crate::store::memory::{self, Memory};
 use crate::store::retention::Limits;
-use crate::store::sequences::{Sequences, Verdict};
 use crate::store::stream::{Cursor, StreamId};
-use crate::store::topic_state::{TopicState, Undo, UndoTrim, text_size};
-use crate::store::view::TopicView;
+use crate::store::topic_state::{Point, TopicState, text_size};
 use common::limits::TOPICS_MAX;
 use std::collections::BTreeMap;
 
@@ -32,10 +28,10 @@ pub(crate) struct Admission {
     pub(crate) trimmed: u64,
     /// Whether what is accepted is on disk before it is answered.
     pub(crate) durable: bool,
+    /// Told of each topic that is there for readers from now on. The locks of the store are held.
+    pub(crate) on_create: OnCreate,
     /// What goes with topics, if anything does.
     pub(crate) dependents: Option<Box<dyn Dependents>>,
-    /// Topics that were created, where somebody wants to know it.
-    pub(crate) created: Option<Vec<String>>,
 }
 
 /// What goes with topics: lasting subscriptions. The locks of the store are held.
@@ -50,6 +46,8 @@ pub(crate) trait Dependents: Send {
     /// Has them wait for that list.
     fn suspend(&self, topic: &str, shared: u64);
 }
+
+type OnCreate = Box<dyn Fn(&str, StreamId) + Send>;
 
 /// The answer to a publish that was not refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,8 +80,9 @@ impl Receipt {
 impl Admission {
     /// Nothing yet.
     pub(crate) fn new(memory: Memory) -> Admission {
-        let (topics, limits, trimmed, durable, dependents, created) = Default::default();
-        Admission { topics, memory, limits, trimmed, durable, dependents, created }
+        let (topics, limits, trimmed, durable, dependents) = Default::default();
+        let on_create = Box::new(|_: &str, _| ());
+        Admission { topics, memory, limits, trimmed, durable, on_create, dependents }
     }
 
     /// Takes a new topic into the account, whether there is room for it or not.
@@ -112,10 +111,15 @@ impl Admission {
         }
         self.memory.check(memory::topic_size(topic))?;
         self.begin(topic, stream, mirror);
-        if let Some(created) = &mut self.created {
-            created.push(topic.to_owned());
-        }
         Ok(())
+    }
+
+    /// Makes a topic visible that was created.
+    pub(crate) fn begin_list(&self, topic: &str, lists: &mut Lists) {
+        if let Some(state) = self.topics.get(topic) {
+            (self.on_create)(topic, state.stream);
+            lists.insert(topic.to_owned(), Vec::new());
+        }
     }
 
     /// Takes a topic out of the account, and gives what was known of it.
@@ -125,7 +129,7 @@ impl Admission {
         Some(state)
     }
 
-    /// Takes mirrored messages into the account. Gives what [`Admission::undo`] needs.
+    /// Takes mirrored messages into the account. Says whether the topic was created for them.
     ///
     /// # Errors
     ///
@@ -136,7 +140,7 @@ impl Admission {
         topic: &str,
         from: Cursor,
         entries: &[String],
-    ) -> Result<Undo, Refusal> {
+    ) -> Result<bool, Refusal> {
         let known = self.topics.get(topic);
         if known.is_some_and(|state| !state.mirror) {
             return Err(Refusal::TopicExists);
@@ -144,75 +148,15 @@ impl Admission {
         if known.map_or(Cursor { next: 0, ..from }, TopicState::accepted_end) != from {
             return Err(Refusal::OtherStream);
         }
-        self.memory.check(entries.iter().map(|entry| memory::entry_size(entry)).sum())?;
-        let created = known.is_none();
-        if created {
+        let is_new = known.is_none();
+        let more = Point::more(entries, entries.iter().map(|entry| text_size(entry)).sum());
+        self.memory.check(more.memory)?;
+        if is_new {
             self.create(topic, from.stream, true)?;
         }
         let state = self.topics.get_mut(topic).ok_or(Refusal::NoTopic)?;
-        let text = entries.iter().map(|entry| text_size(entry)).sum();
-        let mut undo = state.count(entries, text, None, &mut self.memory);
-        undo.created = created;
-        Ok(undo)
-    }
-
-    /// Decides about each publish of a batch, in order, and takes note of what it decided. Each
-    /// publish that is not refused adds to `undo` what [`Admission::undo`] needs.
-    pub(crate) fn accept(
-        &mut self,
-        batch: &Batch,
-        lists: &Lists,
-        mut undo: Option<&mut Vec<Undo>>,
-    ) -> Vec<Result<Receipt, Refusal>> {
-        let mut entries = batch.entries.as_slice();
-        let mut answers = Vec::with_capacity(batch.publishes.len());
-        // A topic is looked up once for all publishes to it that follow one another: a look-up for
-        // each would show in the rate of small publishes.
-        for run in batch.runs() {
-            let Some(topic) = run.first().map(|publish| &*publish.topic) else { continue };
-            let mut opened = self.open(topic, batch, lists);
-            for publish in run {
-                let (these, rest) = entries.split_at_checked(publish.count).unwrap_or_default();
-                entries = rest;
-                answers.push(opened.as_mut().map_err(|refusal| refusal.clone()).and_then(|open| {
-                    let (receipt, step) = open.accept(publish, these)?;
-                    if let Some(undo) = undo.as_deref_mut() {
-                        undo.push(step);
-                    }
-                    Ok(receipt)
-                }));
-            }
-            // Nothing was accepted of what the topic was created for.
-            if opened.is_ok_and(|open| open.is_new) {
-                self.remove(topic);
-            }
-        }
-        answers
-    }
-
-    /// A topic that is about to be published to; it is created if need be, unless only topics
-    /// will do whose home this broker is.
-    fn open<'a>(
-        &'a mut self,
-        topic: &str,
-        batch: &Batch,
-        lists: &'a Lists,
-    ) -> Result<Open<'a>, Refusal> {
-        let known = self.topics.get(topic);
-        let is_new = known.is_none();
-        if batch.own_only && known.is_none_or(|state| state.mirror) {
-            return Err(Refusal::UnknownTopic(topic.to_owned()));
-        }
-        if is_new {
-            self.create(topic, StreamId::random(), false)?;
-        }
-        let Admission { topics, memory, limits, durable, .. } = self;
-        let state = topics.get_mut(topic).ok_or(Refusal::NoTopic)?;
-        let limits = state.limits(limits);
-        let list = if limits == Limits::default() { None } else { lists.get(topic) };
-        let list = list.map_or(&[][..], Vec::as_slice);
-        let (durable, time) = (*durable, batch.time());
-        Ok(Open { state, list, limits, memory, durable, time, is_new })
+        state.count(&more, None, 0, &mut self.memory);
+        Ok(is_new)
     }
 
     /// Takes what was let go out of a topic's list, for the caller to free.
@@ -231,96 +175,23 @@ impl Admission {
         gone
     }
 
-    /// Takes back what was accepted last.
-    pub(crate) fn undo(&mut self, topic: &str, publisher: Option<&str>, undo: Undo) {
-        let created = undo.created;
-        if let Some(state) = self.topics.get_mut(topic) {
-            state.undo(publisher, undo, &mut self.memory);
-        }
-        if created {
+    /// Forgets what was accepted of a topic and is not in its list; the topic too, where it has
+    /// none yet.
+    pub(crate) fn reset(&mut self, topic: &str, lists: &Lists) {
+        if !lists.contains_key(topic) {
             self.remove(topic);
+        } else if let Some(state) = self.topics.get_mut(topic) {
+            state.reset(&mut self.memory);
         }
-    }
-}
-
-/// A topic that is published to.
-struct Open<'a> {
-    state: &'a mut TopicState,
-    /// Its list, where it has bounds.
-    list: &'a [String],
-    limits: Limits,
-    memory: &'a mut Memory,
-    durable: bool,
-    time: u64,
-    /// Whether it was created just now, and nothing was accepted yet.
-    is_new: bool,
-}
-
-impl Open<'_> {
-    /// Decides about one publish.
-    fn accept(
-        &mut self,
-        publish: &Publish,
-        entries: &[String],
-    ) -> Result<(Receipt, Undo), Refusal> {
-        let Cursor { stream, next: offset } = self.state.accepted_end();
-        let count = entries.len() as u64;
-        let (appended, duplicate, created, durable) = (0, true, false, self.durable);
-        let (offset, replicas) = (Some(offset), None);
-        let mut receipt =
-            Receipt { stream, offset, appended, duplicate, created, durable, replicas };
-        let mut skip = 0;
-        if let Some((publisher, sequence)) = &publish.numbered {
-            let known = self.state.sequences.get_mut(publisher);
-            match Sequences::judge(known.as_deref(), *sequence, count)? {
-                Verdict::Append { skip: there } => skip = there,
-                Verdict::Duplicate { offset } => {
-                    if let Some(known) = known {
-                        known.repeated(self.time);
-                    }
-                    receipt.offset = offset.filter(|offset| self.state.holds(*offset));
-                    return Ok((receipt, Undo::default()));
-                }
-            }
-        }
-        let new = usize::try_from(skip).ok().and_then(|skip| entries.get(skip..));
-        let new = new.unwrap_or_default();
-        let text = entry::text_size(new);
-        let trim = self.make_room(new, text)?;
-        let numbered = publish.numbered.as_ref();
-        let numbered = numbered.map(|(by, first)| (by.as_str(), first.later(skip), self.time));
-        let mut undo = self.state.count(new, text, numbered, self.memory);
-        undo.trim = trim;
-        undo.created = std::mem::take(&mut self.is_new);
-        receipt.created = undo.created;
-        receipt.appended = count - skip;
-        receipt.duplicate = false;
-        Ok((receipt, undo))
-    }
-
-    /// Sees to it that there is memory for entries, and lets go of what is beyond the topic's
-    /// bounds with them. A bound of age is looked at here only where memory is used up.
-    fn make_room(&mut self, entries: &[String], text: u64) -> Result<Option<UndoTrim>, Refusal> {
-        let size = entries.iter().map(|entry| memory::entry_size(entry)).sum::<u64>();
-        if self.limits == Limits::default() || entries.is_empty() {
-            return self.memory.check(size).map(|()| None);
-        }
-        let view = TopicView::new(self.state, self.list);
-        let now = (!self.memory.has_room(size)).then_some(self.time);
-        let first = view.beyond(&self.limits, (entries.len() as u64, text), now);
-        if first <= self.state.accepted_start.offset {
-            return self.memory.check(size).map(|()| None);
-        }
-        let point = view.point(first, true);
-        self.memory.check(size.saturating_sub(self.state.memory_before(&point)))?;
-        Ok(Some(self.state.trim(point, self.memory)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::batch::{Publisher, Sequence};
+    use crate::store::append::Append;
+    use crate::store::batch::{Batch, Publisher, Sequence};
+    use crate::store::change::Change;
 
     fn batch(publishes: &[(&str, &str, Option<u64>)]) -> Batch {
         let mut batch = Batch::default();
@@ -338,10 +209,20 @@ mod tests {
         format!("{topics:?} {}", admission.memory.used)
     }
 
+    /// Decides about a batch. Gives it with the answers.
+    fn accept(admission: &mut Admission, batch: Batch, frame: Option<&mut Frame>) -> Append {
+        let mut append = Append::new(batch);
+        append.accept(admission, &Lists::new(), frame).unwrap();
+        append
+    }
+
     #[test]
     fn what_was_accepted_can_be_taken_back() {
         let mut admission = Admission::new(Memory::new(1 << 20));
-        admission.accept(&batch(&[("a", "one", None), ("a", "two", Some(0))]), &Lists::new(), None);
+        let mut lists = Lists::new();
+        let first = batch(&[("a", "one", None), ("a", "two", Some(0))]);
+        let mut frame = Frame::default();
+        accept(&mut admission, first, Some(&mut frame)).apply(&mut admission, &mut lists);
         let before = known(&admission);
         let batch = batch(&[
             ("a", "three", Some(1)),
@@ -351,18 +232,13 @@ mod tests {
             ("a", "four", None),
             ("a", "five", Some(2)),
         ]);
-        let mut undo = Vec::new();
-        let answers = admission.accept(&batch, &Lists::new(), Some(&mut undo));
-        assert!(matches!(answers[2], Err(Refusal::Gap { expected: 1 })));
-        assert!(answers[3].as_ref().unwrap().duplicate);
-        assert_eq!(answers[5].as_ref().unwrap().offset, Some(4));
+        let mut append = accept(&mut admission, batch, Some(&mut frame));
+        assert!(matches!(append.answers[2], Err(Refusal::Gap { expected: 1 })));
+        assert!(append.answers[3].as_ref().unwrap().duplicate);
+        assert_eq!(append.answers[5].as_ref().unwrap().offset, Some(4));
         assert_ne!(known(&admission), before);
-        for (publish, _) in batch.publishes.iter().zip(&answers).rev().filter(|it| it.1.is_ok()) {
-            let publisher = publish.numbered.as_ref().map(|(publisher, _)| publisher.as_str());
-            admission.undo(&publish.topic, publisher, undo.pop().unwrap());
-        }
+        append.undo(&mut admission, &lists);
         assert_eq!(known(&admission), before);
-        assert!(undo.is_empty());
     }
 
     #[test]
@@ -370,7 +246,7 @@ mod tests {
         let mut admission = Admission::new(Memory::new(2000));
         let long = "x".repeat(100);
         let batch = batch(&[("a", long.as_str(), None); 20]);
-        let answers = admission.accept(&batch, &Lists::new(), None);
+        let answers = accept(&mut admission, batch, None).answers;
         let full = |answer: &Result<_, _>| matches!(answer, Err(Refusal::Full { .. }));
         assert!(answers[0].is_ok() && full(&answers[19]));
         assert!(admission.memory.used <= 2000);

@@ -5,9 +5,13 @@ use crate::store::admission::{Admission, Receipt};
 use crate::store::batch::{Batch, Publish, Publisher};
 use crate::store::change::{Change, Garbage, Lists, record_size};
 use crate::store::entry::{self, Entry};
-use crate::store::journal::{Frame, Record};
+use crate::store::journal::{Event, Frame, Record};
+use crate::store::memory::Memory;
 use crate::store::retention::Limits;
-use crate::store::topic_state::Undo;
+use crate::store::sequences::{Before, Sequences, Verdict};
+use crate::store::stream::StreamId;
+use crate::store::topic_state::{Point, TopicState};
+use crate::store::view::TopicView;
 
 /// A batch that is to be appended.
 #[derive(Debug, Default)]
@@ -16,8 +20,8 @@ pub(crate) struct Append {
     pub(crate) batch: Batch,
     /// One for each publish, once it is known.
     pub(crate) answers: Vec<Result<Receipt, Refusal>>,
-    /// How to take back each publish that was accepted.
-    undo: Vec<Undo>,
+    /// Which publishes took a number, and what was known of their publishers before.
+    numbered: Vec<(usize, Before)>,
     /// Topics that hold more than their bounds allow, now that the batch is in them.
     pub(crate) beyond: Vec<String>,
 }
@@ -26,30 +30,6 @@ impl Append {
     /// A batch about which nothing is known yet.
     pub(crate) fn new(batch: Batch) -> Append {
         Append { batch, ..Append::default() }
-    }
-
-    /// Puts what was accepted into a frame.
-    fn write(&self, frame: &mut Frame) {
-        let mut entries = self.batch.entries.as_slice();
-        for (publish, answer) in self.batch.publishes.iter().zip(&self.answers) {
-            let (these, rest) = entries.split_at_checked(publish.count).unwrap_or_default();
-            entries = rest;
-            let Ok(receipt) = answer else { continue };
-            if receipt.created {
-                let (topic, stream) = (&*publish.topic, receipt.stream);
-                frame.add(&Record::Create { topic, stream });
-            }
-            let skip = publish.count - receipt.count();
-            let new = these.get(skip..).unwrap_or_default();
-            let Some(first) = new.first().map(|entry| Entry::of(entry)) else { continue };
-            let sequence =
-                publish.numbered.as_ref().map(|(_, sequence)| sequence.later(skip as u64));
-            let publisher = first.publisher.map(|name| Publisher { name, sequence });
-            let messages = new.iter().map(|entry| entry::message(entry));
-            let (stream, time) = (receipt.stream, first.milliseconds());
-            let offset = receipt.offset.unwrap_or_default();
-            frame.append(&publish.topic, stream, offset, time, publisher, messages);
-        }
     }
 }
 
@@ -63,17 +43,40 @@ impl Change for Append {
         self.batch.size() + self.batch.publishes.iter().map(record).sum::<usize>()
     }
 
-    fn accept(&mut self, admission: &mut Admission, lists: &Lists, frame: Option<&mut Frame>) {
-        let undo = frame.is_some().then_some(&mut self.undo);
-        self.answers = admission.accept(&self.batch, lists, undo);
-        if let Some(frame) = frame {
-            self.write(frame);
-            for publish in self.batch.runs().filter_map(|run| run.first()) {
-                if let Some(state) = admission.topics.get(&*publish.topic) {
-                    state.write_trim(&publish.topic, frame);
+    /// Decides about each publish, in order. The answers say what was refused.
+    fn accept(
+        &mut self,
+        admission: &mut Admission,
+        lists: &Lists,
+        mut frame: Option<&mut Frame>,
+    ) -> Result<(), Refusal> {
+        let mut entries = self.batch.entries.as_slice();
+        // A topic is looked up once for all publishes to it that follow one another: a look-up for
+        // each would show in the rate of small publishes.
+        for run in self.batch.runs() {
+            let Some(topic) = run.first().map(|publish| &*publish.topic) else { continue };
+            let mut opened = Open::topic(admission, lists, topic, &self.batch);
+            for publish in run {
+                let (these, rest) = entries.split_at_checked(publish.count).unwrap_or_default();
+                entries = rest;
+                let open = opened.as_mut().map_err(|refusal| refusal.clone());
+                let accepted = open.and_then(|it| it.accept(publish, these, frame.as_deref_mut()));
+                self.answers.push(accepted.map(|(receipt, before)| {
+                    let before = before.filter(|_| frame.is_some());
+                    self.numbered.extend(before.map(|before| (self.answers.len(), before)));
+                    receipt
+                }));
+            }
+            match (opened, &mut frame) {
+                // Nothing was accepted of what the topic was created for.
+                (Ok(Open { is_new: true, .. }), _) => drop(admission.remove(topic)),
+                (Ok(Open { state, .. }), Some(frame)) if state.is_trimmed() => {
+                    frame.add(&Record::new(topic, state.stream, state.trim_event()));
                 }
+                _ => {}
             }
         }
+        Ok(())
     }
 
     fn apply(&mut self, admission: &mut Admission, lists: &mut Lists) -> Garbage {
@@ -82,16 +85,12 @@ impl Change for Append {
         let Batch { publishes, entries, .. } = &mut self.batch;
         let mut entries = entries.drain(..);
         let mut answers = self.answers.iter();
-        // A list is looked up once for all publishes to it that follow one another: a look-up for
-        // each would show in the rate of small publishes.
         for run in publishes.chunk_by(|one, other| one.topic == other.topic) {
             let Some(topic) = run.first().map(|publish| &*publish.topic) else { continue };
-            let state = admission.topics.get_mut(topic);
-            let list = match (lists.get_mut(topic), &state) {
-                (None, Some(_)) => Some(lists.entry(topic.to_owned()).or_default()),
-                (list, _) => list,
-            };
-            let mut found = state.zip(list);
+            if !lists.contains_key(topic) {
+                admission.begin_list(topic, lists);
+            }
+            let mut found = admission.topics.get_mut(topic).zip(lists.get_mut(topic));
             for (publish, answer) in run.iter().zip(&mut answers) {
                 let mut these = entries.by_ref().take(publish.count);
                 let appended = answer.as_ref().map_or(0, Receipt::count);
@@ -113,14 +112,123 @@ impl Change for Append {
         (None, gone)
     }
 
-    fn undo(&mut self, admission: &mut Admission, refusal: &Refusal) {
-        let answers = self.batch.publishes.iter().zip(&mut self.answers);
-        for (publish, answer) in answers.rev().filter(|(_, answer)| answer.is_ok()) {
-            *answer = Err(refusal.clone());
-            let publisher = publish.numbered.as_ref().map(|(publisher, _)| publisher.as_str());
-            if let Some(undo) = self.undo.pop() {
-                admission.undo(&publish.topic, publisher, undo);
+    fn undo(&mut self, admission: &mut Admission, lists: &Lists) {
+        for (index, before) in self.numbered.drain(..).rev() {
+            let Some(Publish { topic, numbered, .. }) = self.batch.publishes.get(index) else {
+                continue;
+            };
+            let state = admission.topics.get_mut(&**topic);
+            if let Some((state, (publisher, _))) = state.zip(numbered.as_ref()) {
+                state.undo_number(publisher, before, &mut admission.memory);
             }
         }
+        for publish in self.batch.runs().filter_map(|run| run.first()) {
+            admission.reset(&publish.topic, lists);
+        }
+    }
+}
+
+/// A topic that is published to.
+struct Open<'a> {
+    state: &'a mut TopicState,
+    /// Its list, where it has bounds.
+    list: &'a [String],
+    limits: Limits,
+    memory: &'a mut Memory,
+    durable: bool,
+    time: u64,
+    /// Whether it was created just now, and nothing was accepted yet.
+    is_new: bool,
+}
+
+impl<'a> Open<'a> {
+    /// A topic that a batch is about to be published to; it is created if need be, unless only
+    /// topics will do whose home this broker is.
+    fn topic(
+        admission: &'a mut Admission,
+        lists: &'a Lists,
+        topic: &str,
+        batch: &Batch,
+    ) -> Result<Open<'a>, Refusal> {
+        let known = admission.topics.get(topic);
+        let is_new = known.is_none();
+        if batch.own_only && known.is_none_or(|state| state.mirror) {
+            return Err(Refusal::UnknownTopic(topic.to_owned()));
+        }
+        if is_new {
+            admission.create(topic, StreamId::random(), false)?;
+        }
+        let Admission { topics, memory, limits, durable, .. } = admission;
+        let state = topics.get_mut(topic).ok_or(Refusal::NoTopic)?;
+        let limits = state.limits(limits);
+        let list = if limits == Limits::default() { None } else { lists.get(topic) };
+        let list = list.map_or(&[][..], Vec::as_slice);
+        Ok(Open { state, list, limits, memory, durable: *durable, time: batch.time(), is_new })
+    }
+
+    /// Decides about one publish, and writes what is appended of it. Gives what was known of its
+    /// publisher before, where it took a number.
+    fn accept(
+        &mut self,
+        publish: &Publish,
+        entries: &[String],
+        frame: Option<&mut Frame>,
+    ) -> Result<(Receipt, Option<Before>), Refusal> {
+        let TopicState { stream, accepted_end: Point { offset: next, .. }, .. } = *self.state;
+        let (appended, duplicate, created, durable) = (0, true, false, self.durable);
+        let (offset, replicas) = (Some(next), None);
+        let mut receipt =
+            Receipt { stream, offset, appended, duplicate, created, durable, replicas };
+        let mut skip = 0;
+        if let Some((publisher, sequence)) = &publish.numbered {
+            let known = self.state.sequences.get_mut(publisher);
+            match Sequences::judge(known.as_deref(), *sequence, entries.len() as u64)? {
+                Verdict::Append { skip: there } => skip = there,
+                Verdict::Duplicate { offset } => {
+                    if let Some(known) = known {
+                        known.repeated(self.time);
+                    }
+                    receipt.offset = offset.filter(|offset| self.state.holds(*offset));
+                    return Ok((receipt, None));
+                }
+            }
+        }
+        let new = usize::try_from(skip).ok().and_then(|skip| entries.get(skip..));
+        let new = new.unwrap_or_default();
+        let more = Point::more(new, entry::text_size(new));
+        self.make_room(&more)?;
+        let numbered = publish.numbered.as_ref().map(|(by, first)| (&**by, first.later(skip)));
+        let before = self.state.count(&more, numbered, self.time, self.memory);
+        receipt.created = std::mem::take(&mut self.is_new);
+        (receipt.appended, receipt.duplicate) = (more.offset, false);
+        let Some(frame) = frame else { return Ok((receipt, before)) };
+        if receipt.created {
+            frame.add(&Record::new(&publish.topic, stream, Event::Create));
+        }
+        if let Some(first) = new.first().map(|entry| Entry::of(entry)) {
+            let sequence = numbered.map(|(_, sequence)| sequence);
+            let publisher = first.publisher.map(|name| Publisher { name, sequence });
+            let messages = new.iter().map(|entry| entry::message(entry));
+            frame.append(&publish.topic, stream, next, self.time, publisher, messages);
+        }
+        Ok((receipt, before))
+    }
+
+    /// Sees to it that there is memory for more messages, and lets go of what is beyond the topic's
+    /// bounds with them. A bound of age is looked at here only where memory is used up.
+    fn make_room(&mut self, more: &Point) -> Result<(), Refusal> {
+        if self.limits == Limits::default() || more.offset == 0 {
+            return self.memory.check(more.memory);
+        }
+        let view = TopicView::new(self.state, self.list);
+        let now = (!self.memory.has_room(more.memory)).then_some(self.time);
+        let first = view.beyond(&self.limits, (more.offset, more.text), now);
+        if first <= self.state.accepted_start.offset {
+            return self.memory.check(more.memory);
+        }
+        let point = view.point(first, true);
+        self.memory.check(more.memory.saturating_sub(self.state.memory_before(&point)))?;
+        self.state.trim(point, self.memory);
+        Ok(())
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A change is accepted or refused first, so that the next one is judged by it. What was accepted
 //! goes into a frame of the journal. When that is on disk the change is applied, and readers see
-//! it; when the disk refuses it, it is undone. A change carries its own answer.
+//! it; when the disk refuses it, all that was accepted and not applied is taken back.
 //!
 //! # Not here
 //!
@@ -12,10 +12,10 @@ use crate::refusal::Refusal;
 use crate::store::admission::Admission;
 use crate::store::batch::Publisher;
 use crate::store::entry::{self, Entry};
-use crate::store::journal::{Frame, Record};
-use crate::store::retention::{Bounds, BoundsChange, Limits};
+use crate::store::journal::{Event, Frame, Record};
+use crate::store::retention::{BoundsChange, Limits};
 use crate::store::stream::{Cursor, StreamId};
-use crate::store::topic_state::{Point, TopicState, Undo, UndoTrim};
+use crate::store::topic_state::{Point, TopicState};
 use crate::store::view::TopicView;
 use common::clock;
 use common::crc32::Crc32;
@@ -38,14 +38,19 @@ pub(crate) trait Change: Send {
     fn size(&self) -> usize;
 
     /// Accepts or refuses, and puts what is accepted into the frame, where there is a journal.
-    fn accept(&mut self, admission: &mut Admission, lists: &Lists, frame: Option<&mut Frame>);
+    fn accept(
+        &mut self,
+        admission: &mut Admission,
+        lists: &Lists,
+        frame: Option<&mut Frame>,
+    ) -> Result<(), Refusal>;
 
     /// Makes visible what was accepted.
     fn apply(&mut self, admission: &mut Admission, lists: &mut Lists) -> Garbage;
 
-    /// Takes back what was accepted, and refuses it instead: nothing of it is in the journal. Of
-    /// several changes the last comes first.
-    fn undo(&mut self, admission: &mut Admission, refusal: &Refusal);
+    /// Takes back what was accepted: nothing of it is in the journal. So is all that was accepted
+    /// with it, the last first.
+    fn undo(&mut self, admission: &mut Admission, lists: &Lists);
 
     /// Whether it has a frame of its own, since what follows is judged by what it leaves.
     fn is_alone(&self) -> bool {
@@ -58,183 +63,34 @@ pub(crate) fn record_size(names: usize) -> usize {
     names + RECORD_SIZE
 }
 
-/// A topic is to be created, without messages.
+/// A change of one topic that appends nothing to it.
 #[derive(Debug, Default)]
-pub(crate) struct Create {
+pub(crate) struct TopicChange {
     pub(crate) topic: String,
-    pub(crate) refused: Option<Refusal>,
+    pub(crate) what: What,
 }
 
-impl Change for Create {
-    fn size(&self) -> usize {
-        record_size(self.topic.len())
-    }
-
-    fn accept(&mut self, admission: &mut Admission, _: &Lists, frame: Option<&mut Frame>) {
-        let stream = StreamId::random();
-        self.refused = admission.create(&self.topic, stream, false).err();
-        if let (None, Some(frame)) = (&self.refused, frame) {
-            frame.add(&Record::Create { topic: &self.topic, stream });
-        }
-    }
-
-    fn apply(&mut self, _: &mut Admission, lists: &mut Lists) -> Garbage {
-        if self.refused.is_none() {
-            lists.insert(self.topic.clone(), Vec::new());
-        }
-        Garbage::default()
-    }
-
-    fn undo(&mut self, admission: &mut Admission, refusal: &Refusal) {
-        if self.refused.is_none() {
-            admission.remove(&self.topic);
-            self.refused = Some(refusal.clone());
-        }
-    }
-}
-
-/// A topic is to be deleted with all its messages.
+/// What is to happen to a topic.
 #[derive(Debug, Default)]
-pub(crate) struct Delete {
-    pub(crate) topic: String,
-    /// Whether only where another broker is its home.
-    pub(crate) mirror_only: bool,
-    /// Of a mirror whose home has another list: how many of its first messages that one has, too.
-    /// What goes with the topic then waits for it.
-    pub(crate) shared: Option<u64>,
-    pub(crate) refused: Option<Refusal>,
-}
-
-impl Change for Delete {
-    fn size(&self) -> usize {
-        record_size(self.topic.len())
-    }
-
-    fn accept(&mut self, admission: &mut Admission, _: &Lists, frame: Option<&mut Frame>) {
-        match admission.topics.get(&self.topic) {
-            Some(state) if state.mirror || !self.mirror_only => {
-                let Some(frame) = frame else { return };
-                frame.add(&Record::Delete { topic: &self.topic, stream: state.stream });
-                if let (Some(shared), Some(them)) = (self.shared, &admission.dependents) {
-                    them.write_suspended(&self.topic, shared, frame);
-                }
-            }
-            _ => self.refused = Some(Refusal::NoTopic),
-        }
-    }
-
-    fn apply(&mut self, admission: &mut Admission, lists: &mut Lists) -> Garbage {
-        if self.refused.is_some() {
-            return Garbage::default();
-        }
-        match (&admission.dependents, self.shared) {
-            (None, _) => {}
-            (Some(them), Some(shared)) => them.suspend(&self.topic, shared),
-            (Some(them), None) => admission.memory.give_back(them.end(&self.topic)),
-        }
-        (admission.remove(&self.topic), Vec::from_iter(lists.remove(&self.topic)))
-    }
-
-    fn undo(&mut self, _: &mut Admission, refusal: &Refusal) {
-        self.refused.get_or_insert_with(|| refusal.clone());
-    }
-
-    fn is_alone(&self) -> bool {
-        true
-    }
-}
-
-/// More of a topic that another broker is the home of, as that has it.
-#[derive(Debug)]
-pub(crate) struct Mirrored {
-    pub(crate) topic: String,
-    /// Where the first of the entries stands.
-    pub(crate) from: Cursor,
-    pub(crate) entries: Vec<String>,
-    pub(crate) refused: Option<Refusal>,
-    undo: Undo,
-}
-
-impl Mirrored {
-    /// Entries of a topic that stand at `from`.
-    pub(crate) fn new(topic: &str, from: Cursor, entries: Vec<String>) -> Mirrored {
-        let (refused, undo) = Default::default();
-        Mirrored { topic: topic.to_owned(), from, entries, refused, undo }
-    }
-}
-
-impl Default for Mirrored {
-    fn default() -> Mirrored {
-        Mirrored::new("", Cursor { stream: StreamId::NONE, next: 0 }, Vec::new())
-    }
-}
-
-impl Change for Mirrored {
-    fn size(&self) -> usize {
-        // Each message may need a record of its own, where the publisher stands again.
-        let record = |entry: &String| record_size(entry.len() + self.topic.len());
-        record_size(self.topic.len()) + self.entries.iter().map(record).sum::<usize>()
-    }
-
-    fn accept(&mut self, admission: &mut Admission, _: &Lists, frame: Option<&mut Frame>) {
-        match admission.mirror(&self.topic, self.from, &self.entries) {
-            Ok(undo) => self.undo = undo,
-            Err(refusal) => self.refused = Some(refusal),
-        }
-        let (None, Some(frame)) = (&self.refused, frame) else { return };
-        if self.undo.created {
-            frame.add(&Record::Mirror { topic: &self.topic, stream: self.from.stream });
-        }
-        let mut offset = self.from.next;
-        for run in
-            self.entries.chunk_by(|one, other| entry::stamp_of(one) == entry::stamp_of(other))
-        {
-            let Some(first) = run.first().map(|entry| Entry::of(entry)) else { continue };
-            let publisher = first.publisher.map(|name| Publisher { name, sequence: None });
-            let messages = run.iter().map(|entry| entry::message(entry));
-            let (stream, time) = (self.from.stream, first.milliseconds());
-            frame.append(&self.topic, stream, offset, time, publisher, messages);
-            offset += run.len() as u64;
-        }
-    }
-
-    fn apply(&mut self, admission: &mut Admission, lists: &mut Lists) -> Garbage {
-        if self.refused.is_none()
-            && let Some(state) = admission.topics.get_mut(&self.topic)
-        {
-            let list = lists.entry(self.topic.clone()).or_default();
-            for entry in self.entries.drain(..) {
-                let time = Entry::of(&entry).milliseconds();
-                state.append(list, time, std::iter::once(entry));
-            }
-        }
-        Garbage::default()
-    }
-
-    fn undo(&mut self, admission: &mut Admission, refusal: &Refusal) {
-        if self.refused.is_none() {
-            admission.undo(&self.topic, None, std::mem::take(&mut self.undo));
-            self.refused = Some(refusal.clone());
-        }
-    }
-}
-
-/// Messages are to be let go.
-#[derive(Debug, Default)]
-pub(crate) struct Trim {
-    pub(crate) topic: String,
-    pub(crate) upto: Upto,
-    /// The time, in Unix milliseconds.
-    pub(crate) now: u64,
-    pub(crate) refused: Option<Refusal>,
-    undo: Option<UndoTrim>,
+pub(crate) enum What {
+    /// It is to be created, without messages.
+    #[default]
+    Create,
+    /// It is to be deleted with all its messages.
+    Delete,
+    /// The same, only where another broker is its home. Where that has another list now: how many
+    /// of its first messages that one has, too. What goes with the topic then waits for it.
+    DropMirror { shared: Option<u64> },
+    /// Messages are to be let go.
+    Trim(Upto),
+    /// It is to have other bounds.
+    SetBounds(BoundsChange),
 }
 
 /// Which messages are to be let go.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Upto {
     /// Those beyond the topic's bounds.
-    #[default]
     Bounds,
     /// Those before an offset.
     Offset(u64),
@@ -247,24 +103,12 @@ pub(crate) enum Upto {
     Window(u64),
 }
 
-impl Trim {
-    /// Messages of a topic that are to be let go.
-    pub(crate) fn new(topic: &str, upto: Upto) -> Trim {
-        let (now, topic) = (clock::unix_milliseconds(), topic.to_owned());
-        Trim { topic, upto, now, ..Trim::default() }
-    }
-
+impl Upto {
     /// The point before which everything goes.
-    fn point(
-        &self,
-        state: &TopicState,
-        limits: &Limits,
-        list: &[String],
-    ) -> Result<Point, Refusal> {
-        let view = TopicView::new(state, list);
+    fn point(self, topic: &str, view: TopicView<'_>, limits: &Limits) -> Result<Point, Refusal> {
         let end = view.end();
-        match self.upto {
-            Upto::Home { .. } | Upto::Window(_) if !state.mirror => Err(Refusal::TopicExists),
+        match self {
+            Upto::Home { .. } | Upto::Window(_) if !view.is_mirror() => Err(Refusal::TopicExists),
             Upto::Home { first, .. } if first.stream != end.stream => Err(Refusal::OtherStream),
             Upto::Home { first: Cursor { next, .. }, digest } if next > end.next => {
                 let digest = digest.map(Crc32::after);
@@ -273,10 +117,10 @@ impl Trim {
             Upto::Home { first, .. } => Ok(view.point(first.next, true)),
             Upto::Window(bytes) => Ok(view.point(view.after_memory(bytes), true)),
             Upto::Bounds => {
-                let first = view.beyond(limits, (0, 0), Some(self.now));
-                Ok(view.point(first.max(state.accepted_start.offset), true))
+                let first = view.beyond(limits, (0, 0), Some(clock::unix_milliseconds()));
+                Ok(view.point(first.max(view.start()), true))
             }
-            _ if state.mirror => Err(Refusal::UnknownTopic(self.topic.clone())),
+            _ if view.is_mirror() => Err(Refusal::UnknownTopic(topic.to_owned())),
             Upto::Offset(from) if from > end.next => Err(Refusal::PastEnd { from, next: end.next }),
             Upto::Offset(offset) => Ok(view.point(offset, true)),
             Upto::Time(time) => Ok(view.point(view.after_older(time), true)),
@@ -284,101 +128,172 @@ impl Trim {
     }
 }
 
-impl Change for Trim {
+impl TopicChange {
+    /// How many messages a mirror has in common with the list that comes in its place.
+    fn shared(&self) -> Option<u64> {
+        if let What::DropMirror { shared } = self.what { shared } else { None }
+    }
+}
+
+impl Change for TopicChange {
     fn size(&self) -> usize {
         record_size(self.topic.len())
     }
 
-    fn accept(&mut self, admission: &mut Admission, lists: &Lists, frame: Option<&mut Frame>) {
+    fn accept(
+        &mut self,
+        admission: &mut Admission,
+        lists: &Lists,
+        frame: Option<&mut Frame>,
+    ) -> Result<(), Refusal> {
+        let topic = &*self.topic;
+        let unknown = || Refusal::UnknownTopic(topic.to_owned());
         let Admission { topics, memory, limits, .. } = admission;
-        let found = topics.get_mut(&self.topic).zip(lists.get(&self.topic));
-        let Some((state, list)) = found else {
-            self.refused = Some(Refusal::UnknownTopic(self.topic.clone()));
-            return;
-        };
-        let limits = state.limits(limits);
-        if self.upto == Upto::Bounds && state.mirror {
-            let first = TopicView::new(state, list).beyond(&limits, (0, 0), Some(self.now));
-            state.home_begins(first, None);
-        }
-        match self.point(state, &limits, list) {
-            Ok(point) if point.offset > state.accepted_start.offset => {
-                self.undo = Some(state.trim(point, memory));
-                if let Some(frame) = frame {
-                    state.write_trim(&self.topic, frame);
-                }
+        let state = topics.get_mut(topic);
+        let (stream, event) = match (&self.what, state) {
+            (What::Create, _) => {
+                let stream = StreamId::random();
+                admission.create(topic, stream, false)?;
+                (stream, Event::Create)
             }
-            Ok(_) => {}
-            Err(refusal) => self.refused = Some(refusal),
+            (What::DropMirror { .. }, Some(state)) if !state.mirror => {
+                return Err(Refusal::NoTopic);
+            }
+            (What::Delete | What::DropMirror { .. }, state) => {
+                (state.ok_or(Refusal::NoTopic)?.stream, Event::Delete)
+            }
+            (What::Trim(upto), state) => {
+                let (state, list) = state.zip(lists.get(topic)).ok_or_else(unknown)?;
+                let limits = state.limits(limits);
+                if *upto == Upto::Bounds && state.mirror {
+                    let now = Some(clock::unix_milliseconds());
+                    let first = TopicView::new(state, list).beyond(&limits, (0, 0), now);
+                    state.home_begins(first, None);
+                }
+                let point = upto.point(topic, TopicView::new(state, list), &limits)?;
+                if point.offset <= state.accepted_start.offset {
+                    return Ok(());
+                }
+                state.trim(point, memory);
+                (state.stream, state.trim_event())
+            }
+            (What::SetBounds(change), state) => {
+                let state = state.filter(|state| !state.mirror).ok_or_else(unknown)?;
+                (state.stream, Event::Bounds(state.bounds.with(change)))
+            }
+        };
+        let Some(frame) = frame else { return Ok(()) };
+        frame.add(&Record::new(topic, stream, event));
+        if let (Some(shared), Some(them)) = (self.shared(), &admission.dependents) {
+            them.write_suspended(topic, shared, frame);
         }
+        Ok(())
     }
 
     fn apply(&mut self, admission: &mut Admission, lists: &mut Lists) -> Garbage {
-        let list = lists.get_mut(&self.topic);
-        let gone = list.map(|list| admission.apply_trim(&self.topic, list, self.now));
-        (None, Vec::from_iter(gone))
-    }
-
-    fn undo(&mut self, admission: &mut Admission, refusal: &Refusal) {
-        let state = admission.topics.get_mut(&self.topic);
-        if let Some((state, undo)) = state.zip(self.undo.take()) {
-            state.undo_trim(undo, &mut admission.memory);
-            self.refused = Some(refusal.clone());
-        }
-    }
-
-    fn is_alone(&self) -> bool {
-        // The list may go on behind its end: what is accepted at the same time would not follow.
-        matches!(self.upto, Upto::Home { .. })
-    }
-}
-
-/// A topic is to have other bounds.
-#[derive(Debug, Default)]
-pub(crate) struct SetBounds {
-    pub(crate) topic: String,
-    pub(crate) change: BoundsChange,
-    pub(crate) refused: Option<Refusal>,
-    before: Bounds,
-}
-
-impl SetBounds {
-    /// A topic whose bounds are to be changed.
-    pub(crate) fn new(topic: &str, change: BoundsChange) -> SetBounds {
-        SetBounds { topic: topic.to_owned(), change, ..SetBounds::default() }
-    }
-}
-
-impl Change for SetBounds {
-    fn size(&self) -> usize {
-        record_size(self.topic.len())
-    }
-
-    fn accept(&mut self, admission: &mut Admission, _: &Lists, frame: Option<&mut Frame>) {
-        match admission.topics.get_mut(&self.topic).filter(|state| !state.mirror) {
-            Some(state) => {
-                self.before = state.bounds;
-                state.bounds = self.before.with(&self.change);
-                if let Some(frame) = frame {
-                    let (topic, stream, bounds) = (&*self.topic, state.stream, state.bounds);
-                    frame.add(&Record::Bounds { topic, stream, bounds });
+        let topic = &*self.topic;
+        match &self.what {
+            What::Create => admission.begin_list(topic, lists),
+            What::Delete | What::DropMirror { .. } => {
+                match (&admission.dependents, self.shared()) {
+                    (None, _) => {}
+                    (Some(them), Some(shared)) => them.suspend(topic, shared),
+                    (Some(them), None) => admission.memory.give_back(them.end(topic)),
+                }
+                return (admission.remove(topic), Vec::from_iter(lists.remove(topic)));
+            }
+            What::Trim(_) => {
+                let now = clock::unix_milliseconds();
+                let gone = lists.get_mut(topic).map(|list| admission.apply_trim(topic, list, now));
+                return (None, Vec::from_iter(gone));
+            }
+            What::SetBounds(change) => {
+                if let Some(state) = admission.topics.get_mut(topic) {
+                    state.bounds = state.bounds.with(change);
                 }
             }
-            None => self.refused = Some(Refusal::UnknownTopic(self.topic.clone())),
         }
-    }
-
-    fn apply(&mut self, _: &mut Admission, _: &mut Lists) -> Garbage {
         Garbage::default()
     }
 
-    fn undo(&mut self, admission: &mut Admission, refusal: &Refusal) {
-        if self.refused.is_none() {
-            if let Some(state) = admission.topics.get_mut(&self.topic) {
-                state.bounds = self.before;
-            }
-            self.refused = Some(refusal.clone());
+    fn undo(&mut self, admission: &mut Admission, lists: &Lists) {
+        admission.reset(&self.topic, lists);
+    }
+
+    fn is_alone(&self) -> bool {
+        match self.what {
+            // The list may go on behind its end: what is accepted at the same time would not
+            // follow.
+            What::Trim(upto) => matches!(upto, Upto::Home { .. }),
+            What::Delete | What::DropMirror { .. } | What::SetBounds(_) => true,
+            What::Create => false,
         }
+    }
+}
+
+/// More of a topic that another broker is the home of, as that has it.
+#[derive(Debug)]
+pub(crate) struct Mirrored {
+    pub(crate) topic: String,
+    /// Where the first of the entries stands.
+    pub(crate) from: Cursor,
+    pub(crate) entries: Vec<String>,
+}
+
+impl Default for Mirrored {
+    fn default() -> Mirrored {
+        let from = Cursor { stream: StreamId::NONE, next: 0 };
+        Mirrored { topic: String::new(), from, entries: Vec::new() }
+    }
+}
+
+impl Change for Mirrored {
+    fn size(&self) -> usize {
+        // Each message may need a record of its own, where the publisher stands again.
+        let record = |entry: &String| record_size(entry.len() + self.topic.len());
+        record_size(self.topic.len()) + self.entries.iter().map(record).sum::<usize>()
+    }
+
+    fn accept(
+        &mut self,
+        admission: &mut Admission,
+        _: &Lists,
+        frame: Option<&mut Frame>,
+    ) -> Result<(), Refusal> {
+        let is_new = admission.mirror(&self.topic, self.from, &self.entries)?;
+        let Some(frame) = frame else { return Ok(()) };
+        let Cursor { stream, mut next } = self.from;
+        if is_new {
+            frame.add(&Record::new(&self.topic, stream, Event::Mirror));
+        }
+        for run in
+            self.entries.chunk_by(|one, other| entry::stamp_of(one) == entry::stamp_of(other))
+        {
+            let Some(first) = run.first().map(|entry| Entry::of(entry)) else { continue };
+            let publisher = first.publisher.map(|name| Publisher { name, sequence: None });
+            let messages = run.iter().map(|entry| entry::message(entry));
+            frame.append(&self.topic, stream, next, first.milliseconds(), publisher, messages);
+            next += run.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, admission: &mut Admission, lists: &mut Lists) -> Garbage {
+        if !lists.contains_key(&self.topic) {
+            admission.begin_list(&self.topic, lists);
+        }
+        let list = lists.get_mut(&self.topic);
+        if let Some((state, list)) = admission.topics.get_mut(&self.topic).zip(list) {
+            for entry in self.entries.drain(..) {
+                let time = Entry::of(&entry).milliseconds();
+                state.append(list, time, std::iter::once(entry));
+            }
+        }
+        Garbage::default()
+    }
+
+    fn undo(&mut self, admission: &mut Admission, lists: &Lists) {
+        admission.reset(&self.topic, lists);
     }
 }
 
@@ -395,7 +310,7 @@ mod tests {
         frame.clear();
         let before = frame.size();
         let mut admission = Admission::new(Memory::new(u64::MAX));
-        change.accept(&mut admission, &Lists::new(), Some(&mut frame));
+        change.accept(&mut admission, &Lists::new(), Some(&mut frame)).unwrap();
         frame.size() - before
     }
 
@@ -413,8 +328,8 @@ mod tests {
         let entries = stamps.map(|stamp| entry::compose("", &stamp)).collect();
         let changes: [Box<dyn Change>; 3] = [
             Box::new(Append::new(batch)),
-            Box::new(Create { topic: long.clone(), refused: None }),
-            Box::new(Mirrored::new(&long, from, entries)),
+            Box::new(TopicChange { topic: long.clone(), what: What::Create }),
+            Box::new(Mirrored { topic: long.clone(), from, entries }),
         ];
         for (index, mut change) in changes.into_iter().enumerate() {
             let said = change.size();

@@ -27,7 +27,7 @@ const GROUP_SIZE_MAX: usize = 32 << 20;
 /// Changes on their way to disk.
 pub(crate) struct Commits {
     queue: Mutex<Queue>,
-    meter: Meter,
+    pub(crate) meter: Meter,
 }
 
 /// What is counted of the journal.
@@ -38,7 +38,7 @@ pub(crate) struct Meter {
     /// To write a group of changes, and sync it where that is asked.
     pub(crate) time: Histogram,
     /// Whether the last change that should have gone to disk did.
-    healthy: AtomicBool,
+    pub(crate) is_healthy: AtomicBool,
 }
 
 /// Invariant: while `writer` is here, nobody waits.
@@ -68,36 +68,25 @@ struct State<C: ?Sized> {
     done: bool,
     /// Whoever waits for this change leads.
     writer: Option<Box<JournalWriter>>,
+    answer: Result<(), Refusal>,
     change: C,
-}
-
-impl Meter {
-    /// Whether the last change that should have gone to disk did.
-    pub(crate) fn is_healthy(&self) -> bool {
-        self.healthy.load(Ordering::Relaxed)
-    }
 }
 
 impl Commits {
     /// Commits to this journal.
     pub(crate) fn new(journal: Journal) -> Commits {
-        let (size, healthy) = (AtomicU64::new(journal.size()), AtomicBool::new(true));
+        let (size, is_healthy) = (AtomicU64::new(journal.size()), AtomicBool::new(true));
         let writer = Some(Box::new(JournalWriter { journal, frame: Frame::default() }));
-        let meter = Meter { size, time: Histogram::default(), healthy };
+        let meter = Meter { size, time: Histogram::default(), is_healthy };
         Commits { queue: Mutex::new(Queue { writer, waiting: Vec::new() }), meter }
     }
 
-    /// What is counted of the journal.
-    pub(crate) fn meter(&self) -> &Meter {
-        &self.meter
-    }
-
-    /// Brings a change to disk and makes it visible. Gives it back with its answer.
-    pub(crate) fn commit<C>(&self, change: C, contents: &Contents) -> C
+    /// Brings a change to disk and makes it visible. Gives it back, and whether that was refused.
+    pub(crate) fn commit<C>(&self, change: C, contents: &Contents) -> (C, Result<(), Refusal>)
     where
         C: Change + Default + 'static,
     {
-        let state = Mutex::new(State { done: false, writer: None, change });
+        let state = Mutex::new(State { done: false, writer: None, answer: Ok(()), change });
         let waiting = Arc::new(Waiting { changed: Condvar::new(), state });
         let mut queue = lock(&self.queue);
         queue.waiting.push(waiting.clone());
@@ -109,7 +98,9 @@ impl Commits {
         if let Some(writer) = writer.or_else(|| waiting.wait()) {
             self.lead(writer, contents);
         }
-        std::mem::take(&mut waiting.lock().change)
+        let mut state = waiting.lock();
+        let answer = std::mem::replace(&mut state.answer, Ok(()));
+        (std::mem::take(&mut state.change), answer)
     }
 
     /// Commits all changes that wait, the caller's own among them.
@@ -161,8 +152,11 @@ impl JournalWriter {
     fn write(&mut self, group: &[Arc<Waiting<dyn Change>>], contents: &Contents, meter: &Meter) {
         self.frame.clear();
         for waiting in group {
-            contents.accept(&mut waiting.lock().change, &mut self.frame);
+            let state = &mut *waiting.lock();
+            state.answer = contents.accept(&mut state.change, &mut self.frame);
         }
+        let accepted = group.iter().map(|waiting| waiting.lock());
+        let accepted = accepted.filter(|state| state.answer.is_ok());
         let begun = Instant::now();
         let stored = self.journal.append(&mut self.frame);
         meter.time.observe(begun.elapsed(), 1);
@@ -172,9 +166,9 @@ impl JournalWriter {
                 // What was refused, or was there already, was not written: it shows nothing of
                 // the disk.
                 if self.frame.size() > 0 {
-                    meter.healthy.store(true, Ordering::Relaxed);
+                    meter.is_healthy.store(true, Ordering::Relaxed);
                 }
-                group.iter().for_each(|waiting| contents.apply(&mut waiting.lock().change));
+                accepted.for_each(|mut state| contents.apply(&mut state.change));
             }
             Err(error @ Failure::Unknown(_)) => {
                 // Whether it is on disk cannot be known: the next start finds out. Nobody is
@@ -183,10 +177,11 @@ impl JournalWriter {
                 process::exit(1);
             }
             Err(error) => {
-                meter.healthy.store(false, Ordering::Relaxed);
+                meter.is_healthy.store(false, Ordering::Relaxed);
                 let refusal = Refusal::NotStored { reason: common::flags::one_line(&error) };
-                for waiting in group.iter().rev() {
-                    contents.undo(&mut waiting.lock().change, &refusal);
+                for mut state in accepted.rev() {
+                    contents.undo(&mut state.change);
+                    state.answer = Err(refusal.clone());
                 }
             }
         }

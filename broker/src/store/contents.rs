@@ -9,11 +9,10 @@ use crate::store::journal::Frame;
 use crate::store::retention::Limits;
 use crate::store::stream::StreamId;
 use crate::store::topic_state::TopicState;
-use crate::store::view::TopicView;
+use crate::store::view::{Summary, TopicView};
 use std::collections::HashMap;
 use std::ops::Bound;
 use std::process;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 /// Lock order: `admission`, then `lists`. Both are held to copy or to push.
@@ -25,22 +24,22 @@ pub(crate) struct Contents {
     admission: Mutex<Admission>,
     /// Messages of each topic, oldest first.
     lists: Mutex<HashMap<String, Vec<String>>>,
-    /// Whether there may be topics that were created: to look takes no lock where there are none.
-    has_created: AtomicBool,
 }
 
 impl Contents {
     /// What was kept before.
     pub(crate) fn new(admission: Admission, lists: Lists) -> Contents {
-        let has_created = AtomicBool::default();
-        Contents { admission: Mutex::new(admission), lists: Mutex::new(lists), has_created }
+        Contents { admission: Mutex::new(admission), lists: Mutex::new(lists) }
     }
 
     /// Accepts or refuses a change, and puts what is accepted into the frame.
-    pub(crate) fn accept(&self, change: &mut dyn Change, frame: &mut Frame) {
+    ///
+    /// # Errors
+    ///
+    /// The refusal.
+    pub(crate) fn accept(&self, change: &mut dyn Change, frame: &mut Frame) -> Result<(), Refusal> {
         let mut admission = lock(&self.admission);
-        change.accept(&mut admission, &lock(&self.lists), Some(frame));
-        self.note_created(&admission);
+        change.accept(&mut admission, &lock(&self.lists), Some(frame))
     }
 
     /// Makes visible what was accepted.
@@ -53,70 +52,34 @@ impl Contents {
     }
 
     /// Takes back what was accepted, of several changes the last first.
-    pub(crate) fn undo(&self, change: &mut dyn Change, refusal: &Refusal) {
-        change.undo(&mut lock(&self.admission), refusal);
+    pub(crate) fn undo(&self, change: &mut dyn Change) {
+        change.undo(&mut lock(&self.admission), &lock(&self.lists));
     }
 
     /// Accepts and applies a change that goes to no journal.
-    pub(crate) fn change(&self, change: &mut dyn Change) {
+    ///
+    /// # Errors
+    ///
+    /// The refusal.
+    pub(crate) fn change(&self, change: &mut dyn Change) -> Result<(), Refusal> {
         let mut admission = lock(&self.admission);
         let mut lists = lock(&self.lists);
-        change.accept(&mut admission, &lists, None);
-        self.note_created(&admission);
+        change.accept(&mut admission, &lists, None)?;
         let garbage = change.apply(&mut admission, &mut lists);
         drop((admission, lists));
         drop(garbage);
+        Ok(())
     }
 
-    fn note_created(&self, admission: &Admission) {
-        if admission.created.as_ref().is_some_and(|created| !created.is_empty()) {
-            self.has_created.store(true, Ordering::SeqCst);
-        }
-    }
-
-    /// Notes topics from now on that are created, or no longer.
-    pub(crate) fn watch(&self, is_watched: bool) {
-        let mut admission = lock(&self.admission);
-        let created = admission.created.take();
-        admission.created = is_watched.then(|| created.unwrap_or_default());
-    }
-
-    /// The topics that were created since the last call, and are there for readers. What is still
-    /// being written comes later: whoever had it written calls this once more.
-    pub(crate) fn take_created(&self) -> Vec<(String, StreamId)> {
-        if !self.has_created.load(Ordering::SeqCst) {
-            return Vec::new();
-        }
-        self.has_created.store(false, Ordering::SeqCst);
-        let mut admission = lock(&self.admission);
-        let lists = lock(&self.lists);
-        let mut there = Vec::new();
-        let Admission { topics, created: Some(created), .. } = &mut *admission else {
-            return there;
-        };
-        created.retain(|topic| {
-            let Some(state) = topics.get(topic) else { return false };
-            let is_there = lists.contains_key(topic);
-            if is_there {
-                there.push((topic.clone(), state.stream));
-            }
-            !is_there
-        });
-        self.note_created(&admission);
-        there
-    }
-
-    /// Moves entries of a topic, from an offset on, to memory that is free now, and adds those
-    /// that stood elsewhere to `before`. Gives where it is to go on, if that is not the end.
-    pub(crate) fn move_entries(
+    /// Changes a topic in a way that no reader sees.
+    pub(crate) fn tidy<T>(
         &self,
         topic: &str,
-        from: u64,
-        before: &mut Vec<String>,
-    ) -> Option<u64> {
+        tidy: impl FnOnce(&mut TopicState, &mut Vec<String>) -> T,
+    ) -> Option<T> {
         let mut admission = lock(&self.admission);
         let mut lists = lock(&self.lists);
-        admission.topics.get_mut(topic)?.move_entries(lists.get_mut(topic)?, from, before)
+        Some(tidy(admission.topics.get_mut(topic)?, lists.get_mut(topic)?))
     }
 
     /// Looks at what is known beside the lists, accepted changes included.
@@ -124,37 +87,35 @@ impl Contents {
         see(&mut lock(&self.admission))
     }
 
-    /// Looks at up to `count` topics, in the order of their names, behind one of them.
-    pub(crate) fn each(
-        &self,
-        behind: &str,
-        count: usize,
-        mut see: impl FnMut(&str, TopicView<'_>, &Limits),
-    ) {
+    /// Up to `count` topics in the order of their names, after `behind`; no name is empty. Reading
+    /// all topics in such pieces takes little memory, and nobody waits long for the lock.
+    pub(crate) fn list(&self, behind: &str, count: usize) -> Vec<(String, Summary)> {
         let admission = lock(&self.admission);
         let lists = lock(&self.lists);
         let names = (Bound::Excluded(behind), Bound::Unbounded);
         let topics = admission.topics.range::<str, _>(names);
-        let topics = topics.filter_map(|(topic, state)| Some((topic, state, lists.get(topic)?)));
-        for (topic, state, list) in topics.take(count) {
-            see(topic, TopicView::new(state, list), &admission.limits);
+        let topics = topics.filter_map(|(topic, state)| {
+            let view = TopicView::new(state, lists.get(topic)?);
+            Some((topic.clone(), view.summary(&admission.limits)))
+        });
+        topics.take(count).collect()
+    }
+
+    /// Looks at a topic, on a broker with these bounds. A topic that is not there is an empty list
+    /// of the stream [`StreamId::NONE`].
+    pub(crate) fn see<T>(&self, topic: &str, see: impl FnOnce(TopicView<'_>, &Limits) -> T) -> T {
+        let admission = lock(&self.admission);
+        let lists = lock(&self.lists);
+        match admission.topics.get(topic).zip(lists.get(topic)) {
+            Some((state, list)) => see(TopicView::new(state, list), &admission.limits),
+            None => {
+                let nothing = TopicState::new(StreamId::NONE, false, 0);
+                see(TopicView::new(&nothing, &[]), &admission.limits)
+            }
         }
     }
 
-    /// Looks at a topic, if it is there.
-    pub(crate) fn see<T>(
-        &self,
-        topic: &str,
-        see: impl FnOnce(TopicView<'_>, &Limits) -> T,
-    ) -> Option<T> {
-        let admission = lock(&self.admission);
-        let lists = lock(&self.lists);
-        let view = TopicView::new(admission.topics.get(topic)?, lists.get(topic)?);
-        Some(see(view, &admission.limits))
-    }
-
-    /// Looks at a topic, if it is still `stream`. A topic that is not there is an empty list to
-    /// whoever has read nothing yet.
+    /// Looks at a topic, if it is still `stream`.
     ///
     /// # Errors
     ///
@@ -165,17 +126,10 @@ impl Contents {
         stream: StreamId,
         read: impl FnOnce(TopicView<'_>) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
-        let admission = lock(&self.admission);
-        let lists = lock(&self.lists);
-        match (admission.topics.get(topic), lists.get(topic)) {
-            (Some(state), Some(list)) if state.stream == stream => {
-                read(TopicView::new(state, list))
-            }
-            (_, None) if stream == StreamId::NONE => {
-                read(TopicView::new(&TopicState::new(stream, false, 0), &[]))
-            }
-            _ => Err(Refusal::OtherStream),
-        }
+        self.see(topic, |view, _| match view.end().stream == stream {
+            true => read(view),
+            false => Err(Refusal::OtherStream),
+        })
     }
 }
 

@@ -1,13 +1,12 @@
 //! Builds the topics from the records of a journal.
 
 use crate::store::admission::Admission;
-use crate::store::batch::Sequence;
 use crate::store::change::Lists;
 use crate::store::entry;
-use crate::store::journal::Record;
+use crate::store::journal::{Event, Record};
 use crate::store::memory::Memory;
 use crate::store::stream::{Cursor, StreamId};
-use crate::store::topic_state::TopicState;
+use crate::store::topic_state::{Point, TopicState};
 use common::crc32::Crc32;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -46,21 +45,34 @@ impl Replayed {
 
     /// Does what the record says.
     pub(crate) fn apply(&mut self, record: Record<'_>) {
-        match record {
-            Record::Create { topic, stream } | Record::Mirror { topic, stream } => {
-                let mirror = matches!(record, Record::Mirror { .. });
-                self.admission.begin(topic, stream, mirror);
+        let Record { topic, stream, event } = record;
+        let Admission { topics, memory, .. } = &mut self.admission;
+        let known = topics.get_mut(topic).zip(self.lists.get_mut(topic));
+        match (event, known) {
+            (Event::Create | Event::Mirror, _) => {
+                self.admission.begin(topic, stream, event == Event::Mirror);
                 self.lists.insert(topic.to_owned(), Vec::new());
             }
-            Record::Delete { topic, .. } => {
+            (Event::Delete, _) => {
                 self.admission.remove(topic);
                 self.lists.remove(topic);
                 for positions in self.positions.values_mut() {
                     positions.remove(topic);
                 }
             }
-            Record::NewStream { topic, stream, new, own } => {
-                let Some(state) = self.admission.topics.get_mut(topic) else { return };
+            (Event::Position { subscriber, next, seen }, known) => {
+                // One of a list that is gone came late; one of no list waits for a topic.
+                if stream == StreamId::NONE || known.is_some_and(|(it, _)| it.stream == stream) {
+                    let positions = self.positions.entry(subscriber.into()).or_default();
+                    positions.insert(topic.into(), (Cursor { stream, next }, seen));
+                }
+            }
+            (Event::End { subscriber }, _) => {
+                if let Some(positions) = self.positions.get_mut(subscriber) {
+                    positions.remove(topic);
+                }
+            }
+            (Event::NewStream { new, own }, Some((state, _))) => {
                 state.stream = new;
                 state.mirror &= !own;
                 let end = state.accepted_end().next;
@@ -71,58 +83,29 @@ impl Replayed {
                     }
                 }
             }
-            Record::Append { topic, time, publisher, messages, .. } => {
+            (Event::Append { time, publisher, lines, .. }, Some((state, list))) => {
                 let name = publisher.map(|publisher| publisher.name);
                 if time != self.time || name != self.publisher.as_deref() {
                     (self.time, self.publisher) = (time, name.map(str::to_owned));
                     self.stamp = entry::stamp(time, name);
                 }
-                let Admission { topics, memory, .. } = &mut self.admission;
-                let (Some(state), Some(list)) = (topics.get_mut(topic), self.lists.get_mut(topic))
-                else {
-                    return;
-                };
+                let messages = lines.split_terminator('\n');
                 let entries = messages.map(|message| entry::compose(message, &self.stamp));
                 self.entries.extend(entries);
-                let numbered = publisher.and_then(|by| Some((by.name, by.sequence?, time)));
-                state.count(&self.entries, entry::text_size(&self.entries), numbered, memory);
+                let numbered = publisher.and_then(|by| Some((by.name, by.sequence?)));
+                let more = Point::more(&self.entries, lines.len() as u64);
+                state.count(&more, numbered, time, memory);
                 state.append(list, time, self.entries.drain(..));
             }
-            Record::Position { subscriber, topic, stream, next, seen } => {
-                let present = self.admission.topics.get(topic).map(|state| state.stream);
-                // One of a list that is gone came late; one of no list waits for a topic.
-                if present == Some(stream) || stream == StreamId::NONE {
-                    let positions = self.positions.entry(subscriber.into()).or_default();
-                    positions.insert(topic.into(), (Cursor { stream, next }, seen));
-                }
+            (Event::Trim { first, digest }, Some((state, list))) => {
+                state.replay_trim(list, first, digest.map(Crc32::after), self.time, memory);
             }
-            Record::End { subscriber, topic } => {
-                if let Some(positions) = self.positions.get_mut(subscriber) {
-                    positions.remove(topic);
-                }
+            (Event::Bounds(bounds), Some((state, _))) => state.bounds = bounds,
+            (Event::Sequence { publisher, next, time }, Some((state, _))) => {
+                state.restore_sequences(publisher, next, time, memory);
             }
-            Record::Trim { topic, first, digest, .. } => {
-                let Admission { topics, memory, .. } = &mut self.admission;
-                if let (Some(state), Some(list)) =
-                    (topics.get_mut(topic), self.lists.get_mut(topic))
-                {
-                    let digest = digest.map(Crc32::after);
-                    state.replay_trim(list, first, digest, self.time, memory);
-                }
-            }
-            Record::Bounds { topic, bounds, .. } => {
-                if let Some(state) = self.admission.topics.get_mut(topic) {
-                    state.bounds = bounds;
-                }
-            }
-            Record::Sequence { topic, publisher, epoch, next, time, .. } => {
-                let Admission { topics, memory, .. } = &mut self.admission;
-                if let Some(state) = topics.get_mut(topic) {
-                    let sequence = Sequence { epoch, sequence: next };
-                    state.restore_sequences(publisher, sequence, time, memory);
-                }
-            }
-            Record::Close => {}
+            // Of what is not there, nothing is to be known.
+            (_, None) | (Event::Close, _) => {}
         }
     }
 
@@ -136,7 +119,7 @@ impl Replayed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::batch::{Batch, Publisher};
+    use crate::store::batch::{Batch, Publisher, Sequence};
     use crate::store::change::Upto;
     use crate::store::journal::{Journal, Progress, SEGMENT_SIZE, Settings, Sync};
     use crate::store::retention::{Bound, BoundsChange};

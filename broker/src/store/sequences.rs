@@ -125,6 +125,11 @@ impl Sequences {
         (self.epoch, self.next, self.time) = (epoch, next, time);
     }
 
+    /// Whether nothing is known.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.next == 0
+    }
+
     /// Notes that the publisher repeats what is known.
     pub(crate) fn repeated(&mut self, time: u64) {
         self.time = time;

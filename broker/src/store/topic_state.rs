@@ -6,7 +6,7 @@
 
 use crate::store::batch::Sequence;
 use crate::store::entry;
-use crate::store::journal::{Frame, Record};
+use crate::store::journal::Event;
 use crate::store::memory::{self, Memory};
 use crate::store::retention::{Bounds, Limits};
 use crate::store::sequences::{Before, Sequences};
@@ -57,7 +57,7 @@ pub(crate) struct TopicState {
     pub(super) base: u64,
     /// Where the list ends for readers; without a checksum.
     pub(super) end: Point,
-    /// Where it ends once all that was accepted is in it; without memory and a checksum.
+    /// Where it ends once all that was accepted is in it; without a checksum.
     pub(super) accepted_end: Point,
     /// One for each block of [`MARK_EVERY`] offsets of which the list holds or held something
     /// since `base`, oldest first.
@@ -89,36 +89,15 @@ pub(super) struct Mark {
     pub(super) newest: u64,
 }
 
-/// What it takes to undo that messages were counted.
-#[derive(Debug, Default)]
-pub(crate) struct Undo {
-    /// Whether the topic was created for them.
-    pub(crate) created: bool,
-    /// Whether the publisher was not known to the topic.
-    introduced: bool,
-    /// What was known of the publisher's messages before.
-    sequences: Option<Before>,
-    /// How many messages there are.
-    count: u64,
-    /// Bytes of their text.
-    text: u64,
-    /// Bytes taken from the account.
-    size: u64,
-    /// What was let go for them.
-    pub(crate) trim: Option<UndoTrim>,
-}
-
-/// What it takes to undo that messages were let go.
-#[derive(Debug)]
-pub(crate) struct UndoTrim {
-    start: Point,
-    /// Where the list ended, if it goes on behind that.
-    end: Option<Point>,
-}
-
 impl Point {
     /// The beginning of a list of which nothing was let go.
     const ZERO: Point = Point { offset: 0, text: 0, memory: 0, digest: Some(Crc32::after(0)) };
+
+    /// How much these entries add, which have so many bytes of text.
+    pub(super) fn more(entries: &[String], text: u64) -> Point {
+        let memory = entries.iter().map(|entry| memory::entry_size(entry)).sum();
+        Point { offset: entries.len() as u64, text, memory, digest: None }
+    }
 
     /// Goes on by one entry.
     pub(super) fn pass(&mut self, entry: &str) {
@@ -226,55 +205,63 @@ impl TopicState {
                 || is_old())
     }
 
-    /// Counts entries that are about to be appended, whether there is room for them or not, and
-    /// `text` bytes of text in them.
+    /// Counts messages that are about to be appended, whether there is room for them or not. Where
+    /// they take numbers of a publisher, it was heard of at `time`; gives what was known of it.
     pub(crate) fn count(
         &mut self,
-        entries: &[String],
-        text: u64,
-        numbered: Option<(&str, Sequence, u64)>,
+        more: &Point,
+        numbered: Option<(&str, Sequence)>,
+        time: u64,
         memory: &mut Memory,
-    ) -> Undo {
-        let count = entries.len() as u64;
-        let size = entries.iter().map(|entry| memory::entry_size(entry)).sum();
-        let mut undo = Undo { count, text, size, ..Undo::default() };
+    ) -> Option<Before> {
+        let mut size = more.memory;
         // No messages take no number: the journal has nothing to hold it by.
-        if let Some((publisher, first, time)) = numbered.filter(|_| count > 0) {
-            if !self.sequences.contains_key(publisher) {
-                undo.introduced = true;
-                undo.size += memory::publisher_size(publisher);
-                self.sequences.insert(publisher.to_owned(), Sequences::default());
-            }
-            if let Some(sequences) = self.sequences.get_mut(publisher) {
-                let size = sequences.size();
-                let offset = self.accepted_end.offset;
-                undo.sequences = Some(sequences.append(first, count, offset, time));
-                undo.size += sequences.size().saturating_sub(size);
-            }
-        }
-        self.accepted_end.offset += count;
-        self.accepted_end.text += text;
-        self.size += undo.size;
-        memory.used += undo.size;
-        undo
+        let before = numbered.filter(|_| more.offset > 0).map(|(publisher, first)| {
+            let sequences = match self.sequences.get_mut(publisher) {
+                Some(sequences) => sequences,
+                None => {
+                    size += memory::publisher_size(publisher);
+                    self.sequences.entry(publisher.to_owned()).or_default()
+                }
+            };
+            let known = sequences.size();
+            let before = sequences.append(first, more.offset, self.accepted_end.offset, time);
+            size += sequences.size().saturating_sub(known);
+            before
+        });
+        self.accepted_end.offset += more.offset;
+        self.accepted_end.text += more.text;
+        self.accepted_end.memory += more.memory;
+        self.charge(size, 0, memory);
+        before
     }
 
-    /// Takes back what was counted last.
-    pub(crate) fn undo(&mut self, publisher: Option<&str>, undo: Undo, memory: &mut Memory) {
-        self.accepted_end.offset -= undo.count;
-        self.accepted_end.text -= undo.text;
-        self.size -= undo.size;
-        memory.give_back(undo.size);
-        if let (Some(publisher), Some(before)) = (publisher, undo.sequences) {
-            if undo.introduced {
-                self.sequences.remove(publisher);
-            } else if let Some(sequences) = self.sequences.get_mut(publisher) {
-                sequences.undo(before);
-            }
+    /// Takes memory, and gives memory back.
+    fn charge(&mut self, taken: u64, given: u64, memory: &mut Memory) {
+        self.size = (self.size + taken).saturating_sub(given);
+        memory.used += taken;
+        memory.give_back(given);
+    }
+
+    /// Forgets what was accepted and is not in the list; but for the numbers of publishers.
+    pub(crate) fn reset(&mut self, memory: &mut Memory) {
+        let taken = self.end.memory - self.start.memory;
+        let given = self.accepted_end.memory - self.accepted_start.memory;
+        (self.accepted_start, self.accepted_end) = (self.start, self.end);
+        self.charge(taken, given, memory);
+    }
+
+    /// Takes back the number that a publisher took last.
+    pub(crate) fn undo_number(&mut self, publisher: &str, before: Before, memory: &mut Memory) {
+        let Some(sequences) = self.sequences.get_mut(publisher) else { return };
+        let mut given = sequences.size();
+        sequences.undo(before);
+        let mut taken = sequences.size();
+        if sequences.is_empty() {
+            self.sequences.remove(publisher);
+            (taken, given) = (0, given + memory::publisher_size(publisher));
         }
-        if let Some(trim) = undo.trim {
-            self.undo_trim(trim, memory);
-        }
+        self.charge(taken, given, memory);
     }
 
     /// Appends entries of one time that were counted to `list`, the topic's list.
@@ -300,17 +287,12 @@ impl TopicState {
 
     /// Lets go of everything before a point, which the view of the list has found or the topic's
     /// home has said. It may lie behind the end: then nothing is left, and the list goes on there.
-    pub(crate) fn trim(&mut self, point: Point, memory: &mut Memory) -> UndoTrim {
-        let mut undo = UndoTrim { start: self.accepted_start, end: None };
-        let freed = self.memory_before(&point);
-        self.size -= freed;
-        memory.give_back(freed);
+    pub(crate) fn trim(&mut self, point: Point, memory: &mut Memory) {
+        self.charge(0, self.memory_before(&point), memory);
         self.accepted_start = point;
         if point.offset > self.accepted_end.offset {
-            undo.end = Some(self.accepted_end);
             self.accepted_end = Point { digest: None, ..point };
         }
-        undo
     }
 
     /// Lets go of everything before an offset, as a journal says it, which may have more in it than
@@ -343,28 +325,14 @@ impl TopicState {
     ) {
         let known = self.sequences.insert(publisher.to_owned(), Sequences::new(next, time));
         if known.is_none() {
-            let size = memory::publisher_size(publisher);
-            self.size += size;
-            memory.used += size;
+            self.charge(memory::publisher_size(publisher), 0, memory);
         }
     }
 
-    /// Writes what was let go into a frame, if anything was.
-    pub(crate) fn write_trim(&self, topic: &str, frame: &mut Frame) {
-        if self.is_trimmed() {
-            let Point { offset: first, digest, .. } = self.accepted_start;
-            let digest = digest.map(Crc32::value);
-            frame.add(&Record::Trim { topic, stream: self.stream, first, digest });
-        }
-    }
-
-    /// Takes back what was let go last.
-    pub(crate) fn undo_trim(&mut self, undo: UndoTrim, memory: &mut Memory) {
-        let freed = self.accepted_start.memory - undo.start.memory;
-        self.size += freed;
-        memory.used += freed;
-        self.accepted_start = undo.start;
-        self.accepted_end = undo.end.unwrap_or(self.accepted_end);
+    /// Up to where messages were let go, as the journal has it.
+    pub(crate) fn trim_event(&self) -> Event<'static> {
+        let Point { offset: first, digest, .. } = self.accepted_start;
+        Event::Trim { first, digest: digest.map(Crc32::value) }
     }
 
     /// Takes what was let go out of `list`, the topic's list, for the caller to free. `now` is
@@ -460,8 +428,7 @@ impl TopicState {
             }
             is_kept
         });
-        self.size -= freed;
-        memory.give_back(freed);
+        self.charge(0, freed, memory);
     }
 
     /// Remembers the checksum before an offset where a block begins.
@@ -512,7 +479,8 @@ pub(super) mod tests {
         let (mut state, mut list) = (TopicState::new(StreamId::NONE, false, 0), Vec::new());
         for (message, time) in messages {
             let entries = [entry::compose(message, &entry::stamp(time, None))];
-            state.count(&entries, text_size(&entries[0]), None, &mut Memory::new(u64::MAX));
+            let more = Point::more(&entries, text_size(&entries[0]));
+            state.count(&more, None, 0, &mut Memory::new(u64::MAX));
             state.append(&mut list, time, entries.into_iter());
         }
         (state, list)

@@ -9,10 +9,10 @@
 //! Locks (`contents.rs`), delivery (`push/`), protocols (`door/`).
 
 use crate::refusal::Refusal;
-use crate::store::admission::{Admission, Dependents, Receipts};
+use crate::store::admission::{Admission, Receipts};
 use crate::store::append::Append;
 use crate::store::batch::Batch;
-use crate::store::change::{Change, Create, Delete, Lists, Mirrored, SetBounds, Trim, Upto};
+use crate::store::change::{Change, Lists, Mirrored, TopicChange, Upto, What};
 use crate::store::commit::{Commits, Meter};
 use crate::store::contents::Contents;
 use crate::store::entry;
@@ -25,6 +25,8 @@ use crate::store::topic_state::{MARK_EVERY, TopicState};
 use crate::store::view::{Summary, TopicView};
 use common::clock;
 use common::limits::PIECE_SIZE;
+use std::ops::Deref;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -50,6 +52,15 @@ pub(crate) struct Topics {
     commits: Option<Commits>,
 }
 
+/// What there is to see of them.
+impl Deref for Topics {
+    type Target = Contents;
+
+    fn deref(&self) -> &Contents {
+        &self.contents
+    }
+}
+
 impl Topics {
     /// Topics in memory only, with room for so much.
     pub(crate) fn new(memory: Memory) -> Topics {
@@ -64,23 +75,18 @@ impl Topics {
         Topics { contents, commits: Some(Commits::new(journal)) }
     }
 
-    /// Says what topics keep that have no bounds of their own.
-    pub(crate) fn set_limits(&self, limits: Limits) {
-        self.contents.know(|known| known.limits = limits);
-    }
-
     /// Whether publishes are taken.
     ///
     /// # Errors
     ///
     /// [`Refusal::NotReady`] where the last change could not be stored, or memory is full.
     pub(crate) fn check_ready(&self) -> Result<(), Refusal> {
-        if !self.meter().is_none_or(Meter::is_healthy) {
+        if self.meter().is_some_and(|meter| !meter.is_healthy.load(Ordering::Relaxed)) {
             return Err(Refusal::NotReady(
                 "the last publish could not be stored: make room on the disk",
             ));
         }
-        match self.contents.know(|known| known.memory.is_full()) {
+        match self.know(|known| known.memory.is_full()) {
             true => Err(Refusal::NotReady(
                 "memory for messages is full: delete a topic, let messages go, or start the broker \
                  with a larger --max-memory",
@@ -93,8 +99,13 @@ impl Topics {
     /// leaves nothing behind and does not keep the others from being appended. The entries leave
     /// the batch, the publishes stay in it.
     pub(crate) fn append(&self, batch: &mut Batch) -> Receipts {
-        let append = self.change(Append::new(std::mem::take(batch)));
+        let (mut append, stored) = self.change(Append::new(std::mem::take(batch)));
         *batch = append.batch;
+        if let Err(refusal) = stored {
+            for answer in append.answers.iter_mut().filter(|answer| answer.is_ok()) {
+                *answer = Err(refusal.clone());
+            }
+        }
         // A batch may be larger than the bounds: then some of it goes, now that it is there.
         append.beyond.iter().for_each(|topic| self.keep_bounds(topic));
         append.answers
@@ -106,7 +117,7 @@ impl Topics {
     ///
     /// [`Refusal::TopicExists`], or no room for it.
     pub(crate) fn create(&self, topic: &str) -> Result<(), Refusal> {
-        done(self.change(Create { topic: topic.to_owned(), refused: None }).refused)
+        self.change_topic(topic, What::Create)
     }
 
     /// Changes what a topic keeps.
@@ -115,7 +126,7 @@ impl Topics {
     ///
     /// [`Refusal::UnknownTopic`], also where another broker is its home.
     pub(crate) fn set_bounds(&self, topic: &str, change: &BoundsChange) -> Result<(), Refusal> {
-        done(self.change(SetBounds::new(topic, *change)).refused)?;
+        self.change_topic(topic, What::SetBounds(*change))?;
         self.keep_bounds(topic);
         Ok(())
     }
@@ -125,7 +136,7 @@ impl Topics {
     /// # Errors
     ///
     /// [`Refusal::UnknownTopic`], [`Refusal::PastEnd`], and with [`Upto::Home`] as
-    /// [`Topics::mirror`].
+    /// [`Topics::begin_mirror`].
     pub(crate) fn trim(&self, topic: &str, upto: Upto) -> Result<(), Refusal> {
         // So that the checksum is made piece by piece, and not while the lists are locked.
         let upto_offset = |view: TopicView<'_>| match upto {
@@ -135,11 +146,9 @@ impl Topics {
             Upto::Window(bytes) => view.after_memory(bytes),
             Upto::Bounds => view.start(),
         };
-        let found = self.contents.see(topic, |view, _| (view.end().stream, upto_offset(view)));
-        if let Some((stream, offset)) = found {
-            let _ = self.digest(topic, stream, offset);
-        }
-        done(self.change(Trim::new(topic, upto)).refused)
+        let found = self.see(topic, |view, _| (view.end().stream, upto_offset(view)));
+        let _ = self.digest(topic, found.0, found.1);
+        self.change_topic(topic, What::Trim(upto))
     }
 
     /// Lets go of what is beyond a topic's bounds.
@@ -152,7 +161,7 @@ impl Topics {
     /// `more` bytes: for a mirror, in the share of the memory that those may have.
     pub(crate) fn make_room(&self, more: u64, for_mirror: bool) {
         let largest = || {
-            self.contents.know(|known| {
+            self.know(|known| {
                 let Memory { used, max, .. } = known.memory;
                 let share = if for_mirror { mirror_share(max) } else { max };
                 let over = (used + more).checked_sub(share).filter(|over| *over > 0)?;
@@ -170,7 +179,7 @@ impl Topics {
 
     /// About how much text of a topic a mirror of it may hold, where so many share what is free.
     pub(crate) fn mirror_room(&self, topic: &str, among: u64) -> u64 {
-        self.contents.know(|known| {
+        self.know(|known| {
             let own = known.topics.get(topic).map_or(0, |state| state.size);
             let free = mirror_share(known.memory.max).saturating_sub(known.memory.used);
             // What lies around the text of a message is as large as a short one.
@@ -181,7 +190,7 @@ impl Topics {
     /// Notes where the home of a mirror begins, and how much text it has from there to the end of
     /// the mirror, where that is known.
     pub(crate) fn home_begins(&self, topic: &str, first: u64, text: Option<u64>) {
-        self.contents.know(|known| {
+        self.know(|known| {
             if let Some(state) = known.topics.get_mut(topic) {
                 state.home_begins(first, text);
             }
@@ -217,7 +226,10 @@ impl Topics {
             let mut from = Some(0);
             while let Some(place) = from {
                 let begun = Instant::now();
-                from = self.contents.move_entries(&topic, place, &mut before);
+                let moved = |state: &mut TopicState, list: &mut Vec<String>| {
+                    state.move_entries(list, place, &mut before)
+                };
+                from = self.tidy(&topic, moved).flatten();
                 pieces += 1;
                 if pieces % PIECES_MAX == 0 {
                     before.clear();
@@ -228,7 +240,7 @@ impl Topics {
     }
 
     fn keep_all_bounds(&self, now: u64) {
-        let beyond: Vec<String> = self.contents.know(|known| {
+        let beyond: Vec<String> = self.know(|known| {
             let is_beyond =
                 |state: &TopicState| state.is_beyond(&state.limits(&known.limits), Some(now));
             let beyond = known.topics.iter().filter(|(_, state)| is_beyond(state));
@@ -237,19 +249,13 @@ impl Topics {
         beyond.iter().for_each(|topic| self.keep_bounds(topic));
     }
 
-    /// How many messages were let go since the start.
-    pub(crate) fn trimmed(&self) -> u64 {
-        self.contents.know(|known| known.trimmed)
-    }
-
     /// Deletes a topic and all its messages.
     ///
     /// # Errors
     ///
     /// [`Refusal::NoTopic`].
     pub(crate) fn delete(&self, topic: &str) -> Result<(), Refusal> {
-        let topic = topic.to_owned();
-        done(self.change(Delete { topic, ..Delete::default() }).refused)
+        self.change_topic(topic, What::Delete)
     }
 
     /// Deletes what is here of a topic that another broker is the home of.
@@ -258,8 +264,7 @@ impl Topics {
     ///
     /// [`Refusal::NoTopic`], also where this broker is its home.
     pub(crate) fn drop_mirror(&self, topic: &str) -> Result<(), Refusal> {
-        let topic = topic.to_owned();
-        done(self.change(Delete { topic, mirror_only: true, ..Delete::default() }).refused)
+        self.change_topic(topic, What::DropMirror { shared: None })
     }
 
     /// Deletes a mirror whose home has another list now, which begins with `shared` of its
@@ -269,38 +274,37 @@ impl Topics {
     ///
     /// As [`Topics::drop_mirror`].
     pub(crate) fn replace_mirror(&self, topic: &str, shared: u64) -> Result<(), Refusal> {
-        let (topic, shared) = (topic.to_owned(), Some(shared));
-        done(self.change(Delete { topic, mirror_only: true, shared, refused: None }).refused)
+        self.change_topic(topic, What::DropMirror { shared: Some(shared) })
     }
 
     /// Begins a list of which another broker is the home, if it is not there yet.
     ///
     /// # Errors
     ///
-    /// As [`Topics::mirror`].
+    /// [`Refusal::TopicExists`] where this broker is its home, [`Refusal::OtherStream`].
     pub(crate) fn begin_mirror(&self, topic: &str, stream: StreamId) -> Result<(), Refusal> {
         if self.is_mirror(topic) && self.end(topic).stream == stream {
             return Ok(());
         }
-        done(self.mirror(Mirrored::new(topic, Cursor { stream, next: 0 }, Vec::new())).refused)
+        let (topic, from, entries) = (topic.to_owned(), Cursor { stream, next: 0 }, Vec::new());
+        self.change(Mirrored { topic, from, entries }).1
     }
 
-    /// Appends messages of a topic that another broker is the home of. What comes back says whether
-    /// it was refused, and holds the entries then:
-    /// [`Refusal::OtherStream`] where they do not follow on what is there,
+    /// Appends messages of a topic that another broker is the home of. Gives them back where they
+    /// are refused: [`Refusal::OtherStream`] where they do not follow on what is there,
     /// [`Refusal::TopicExists`] where this broker is its home, and whatever refuses a publish.
-    pub(crate) fn mirror(&self, mirrored: Mirrored) -> Mirrored {
-        let mirrored = self.change(mirrored);
-        let none = Limits::NONE;
-        if self.state_is(&mirrored.topic, |state| state.is_beyond(&state.limits(&none), None)) {
-            self.keep_bounds(&mirrored.topic);
+    pub(crate) fn mirror(&self, mirrored: Mirrored) -> (Mirrored, Result<(), Refusal>) {
+        let topic = mirrored.topic.clone();
+        let answer = self.change(mirrored);
+        if self.state_is(&topic, |state| state.is_beyond(&state.limits(&Limits::NONE), None)) {
+            self.keep_bounds(&topic);
         }
-        mirrored
+        answer
     }
 
     /// Notes what the home of a mirror says that its topic keeps: the mirror keeps no more.
     pub(crate) fn home_keeps(&self, topic: &str, limits: Limits) {
-        self.contents.know(|known| {
+        self.know(|known| {
             if let Some(state) = known.topics.get_mut(topic).filter(|state| state.mirror) {
                 state.bounds = limits.as_bounds();
             }
@@ -308,39 +312,31 @@ impl Topics {
         self.keep_bounds(topic);
     }
 
-    /// Says what goes with topics.
-    pub(crate) fn set_dependents(&self, dependents: Box<dyn Dependents>) {
-        self.contents.know(|known| known.dependents = Some(dependents));
-    }
-
-    /// Carries out a change, and gives it back with its answer.
-    pub(crate) fn change<C: Change + Default + 'static>(&self, mut change: C) -> C {
+    /// Carries out a change. Gives it back, and whether it was refused.
+    pub(crate) fn change<C: Change + Default + 'static>(
+        &self,
+        mut change: C,
+    ) -> (C, Result<(), Refusal>) {
         match &self.commits {
             Some(commits) => commits.commit(change, &self.contents),
             None => {
-                self.contents.change(&mut change);
-                change
+                let answer = self.contents.change(&mut change);
+                (change, answer)
             }
         }
+    }
+
+    fn change_topic(&self, topic: &str, what: What) -> Result<(), Refusal> {
+        self.change(TopicChange { topic: topic.to_owned(), what }).1
     }
 
     /// The topics that another broker is the home of, or those that this one is the home of, and
     /// their lists.
     pub(crate) fn names(&self, mirrors: bool) -> Vec<(String, StreamId)> {
-        self.contents.know(|known| {
+        self.know(|known| {
             let wanted = known.topics.iter().filter(|(_, state)| state.mirror == mirrors);
             wanted.map(|(topic, state)| (topic.clone(), state.stream)).collect()
         })
-    }
-
-    /// Notes topics from now on that come into being, or no longer.
-    pub(crate) fn watch(&self, is_watched: bool) {
-        self.contents.watch(is_watched);
-    }
-
-    /// The topics that came into being since the last call, and their lists.
-    pub(crate) fn take_created(&self) -> Vec<(String, StreamId)> {
-        self.contents.take_created()
     }
 
     /// Whether this broker is the home of a topic.
@@ -354,27 +350,17 @@ impl Topics {
     }
 
     fn state_is(&self, topic: &str, wanted: impl FnOnce(&TopicState) -> bool) -> bool {
-        self.contents.know(|known| known.topics.get(topic).is_some_and(wanted))
+        self.know(|known| known.topics.get(topic).is_some_and(wanted))
     }
 
     /// How many topics there are, and the memory that they take.
     pub(crate) fn account(&self) -> (usize, Memory) {
-        self.contents.know(|known| (known.topics.len(), known.memory))
+        self.know(|known| (known.topics.len(), known.memory))
     }
 
     /// What is counted of the journal, where there is one.
     pub(crate) fn meter(&self) -> Option<&Meter> {
-        self.commits.as_ref().map(Commits::meter)
-    }
-
-    /// Up to `count` topics in the order of their names, after `behind`; no name is empty. Reading
-    /// all topics in such pieces takes little memory, and nobody waits long for the lock.
-    pub(crate) fn list(&self, behind: &str, count: usize) -> Vec<(String, Summary)> {
-        let mut found = Vec::new();
-        self.contents.each(behind, count, |topic, view, limits| {
-            found.push((topic.to_owned(), view.summary(limits)));
-        });
-        found
+        self.commits.as_ref().map(|commits| &commits.meter)
     }
 
     /// One topic in short.
@@ -383,8 +369,11 @@ impl Topics {
     ///
     /// [`Refusal::UnknownTopic`].
     pub(crate) fn summary(&self, topic: &str) -> Result<Summary, Refusal> {
-        let found = self.contents.see(topic, |view, limits| view.summary(limits));
-        found.ok_or_else(|| Refusal::UnknownTopic(topic.to_owned()))
+        let summary = self.see(topic, |view, limits| view.summary(limits));
+        match summary.stream {
+            StreamId::NONE => Err(Refusal::UnknownTopic(topic.to_owned())),
+            _ => Ok(summary),
+        }
     }
 
     /// Where the list of a topic ends that has to be there.
@@ -393,8 +382,10 @@ impl Topics {
     ///
     /// [`Refusal::UnknownTopic`].
     pub(crate) fn find(&self, topic: &str) -> Result<Cursor, Refusal> {
-        let found = self.contents.see(topic, |view, _| view.end());
-        found.ok_or_else(|| Refusal::UnknownTopic(topic.to_owned()))
+        match self.end(topic) {
+            Cursor { stream: StreamId::NONE, .. } => Err(Refusal::UnknownTopic(topic.to_owned())),
+            end => Ok(end),
+        }
     }
 
     /// Where the topic's list ends; [`StreamId::NONE`] at 0 where there is no such topic.
@@ -414,62 +405,12 @@ impl Topics {
         begin: Begin,
         stream: Option<StreamId>,
     ) -> Result<Cursor, Refusal> {
-        let found = self.contents.see(topic, |view, _| view.begin(begin, stream));
-        found.unwrap_or_else(|| {
-            let nothing = TopicState::new(StreamId::NONE, false, 0);
-            TopicView::new(&nothing, &[]).begin(begin, stream)
-        })
-    }
-
-    /// The offset from which on a list has at most so many bytes of text, if it lies behind the
-    /// cursor.
-    pub(crate) fn within(&self, topic: &str, cursor: Cursor, bytes: u64) -> Cursor {
-        let next =
-            self.contents.read(topic, cursor.stream, |view| Ok(view.within(cursor.next, bytes)));
-        Cursor { next: next.unwrap_or(cursor.next), ..cursor }
-    }
-
-    /// Where what is here of a topic begins.
-    pub(crate) fn start(&self, topic: &str) -> u64 {
-        self.contents.see(topic, |view, _| view.start()).unwrap_or(0)
+        self.see(topic, |view, _| view.begin(begin, stream))
     }
 
     /// What there is of a topic; nothing of [`StreamId::NONE`] where there is no such topic.
     pub(crate) fn extent(&self, topic: &str) -> Extent {
-        let nothing = Extent { first: 0, end: Cursor { stream: StreamId::NONE, next: 0 } };
-        let found = |view: TopicView<'_>| Extent { first: view.first(), end: view.end() };
-        self.contents.see(topic, |view, _| found(view)).unwrap_or(nothing)
-    }
-
-    /// Bytes of the messages from offset `from` to `end`, each with its line break.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::OtherStream`] where the topic is not `stream`, [`Refusal::Trimmed`].
-    pub(crate) fn text_size(
-        &self,
-        topic: &str,
-        stream: StreamId,
-        from: u64,
-        end: u64,
-    ) -> Result<u64, Refusal> {
-        self.contents.read(topic, stream, |view| view.text_size(from, end))
-    }
-
-    /// Bytes of the messages before a cursor that are still there, here or at the home, as far as
-    /// that is known.
-    pub(crate) fn text_before(&self, topic: &str, cursor: Cursor) -> Option<u64> {
-        self.contents.read(topic, cursor.stream, |view| view.text_before(cursor.next)).ok()
-    }
-
-    /// The offset behind the messages from the cursor on that have at least so many bytes of text
-    /// together, or all there are.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::OtherStream`] where the cursor is another list's, [`Refusal::Trimmed`].
-    pub(crate) fn after_text(&self, topic: &str, from: Cursor, size: u64) -> Result<u64, Refusal> {
-        self.contents.read(topic, from.stream, |view| view.after_text(from.next, size))
+        self.see(topic, |view, _| Extent { first: view.first(), end: view.end() })
     }
 
     /// Copies a part of each entry to the end of `out`, each followed by a line break: from a place
@@ -489,7 +430,7 @@ impl Topics {
         out: &mut Vec<u8>,
         part: fn(&str) -> &str,
     ) -> Result<(Place, u64), Refusal> {
-        self.contents.read(topic, from.cursor.stream, |view| {
+        self.read(topic, from.cursor.stream, |view| {
             Ok((view.copy(from, end, size_max, out, part)?, view.end().next))
         })
     }
@@ -506,7 +447,7 @@ impl Topics {
         stream: StreamId,
         end: u64,
     ) -> Result<Option<u32>, Refusal> {
-        let known = self.contents.read(topic, stream, |view| {
+        let known = self.read(topic, stream, |view| {
             view.text_size(end, end)?;
             Ok(view.digest_before(end))
         })?;
@@ -524,7 +465,7 @@ impl Topics {
                 break;
             }
             digest.update(&text);
-            self.contents.know(|known| match known.topics.get_mut(topic) {
+            self.know(|known| match known.topics.get_mut(topic) {
                 Some(state) if state.stream == stream && place.inside == 0 => {
                     state.digest_found(place.cursor.next, digest);
                 }
@@ -538,11 +479,6 @@ impl Topics {
 /// How much of the memory mirrors may have: what lives here, or begins, finds room beside them.
 fn mirror_share(max: u64) -> u64 {
     max - max / 16
-}
-
-/// The answer of a change that may have been refused.
-fn done(refused: Option<Refusal>) -> Result<(), Refusal> {
-    refused.map_or(Ok(()), Err)
 }
 
 #[cfg(test)]
@@ -590,6 +526,6 @@ mod tests {
             }
         });
         assert_eq!(read + lost, ROUNDS);
-        assert_eq!(topics.trimmed(), ROUNDS - 3);
+        assert_eq!(topics.know(|known| known.trimmed), ROUNDS - 3);
     }
 }

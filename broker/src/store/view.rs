@@ -47,6 +47,11 @@ impl<'a> TopicView<'a> {
         TopicView { state, list }
     }
 
+    /// Whether another broker is the topic's home.
+    pub(crate) fn is_mirror(&self) -> bool {
+        self.state.mirror
+    }
+
     /// Where the list begins, here or at its home.
     pub(crate) fn first(&self) -> u64 {
         self.state.first()
@@ -109,10 +114,12 @@ impl<'a> TopicView<'a> {
         }
     }
 
-    /// The same, or later, so that at most so many bytes of text lie behind.
-    pub(crate) fn within(&self, from: u64, bytes: u64) -> u64 {
-        let text = self.state.end.text;
-        from.max(self.offset_where(|point| point.text, text.saturating_sub(bytes)))
+    /// The same cursor, if it is in this list, or a later one, so that at most so many bytes of text
+    /// lie behind.
+    pub(crate) fn within(&self, from: Cursor, bytes: u64) -> Cursor {
+        let text = self.state.end.text.saturating_sub(bytes);
+        let next = from.next.max(self.offset_where(|point| point.text, text));
+        if from.stream == self.state.stream { Cursor { next, ..from } } else { from }
     }
 
     /// The offset before which so many bytes of memory are given back when it is let go.

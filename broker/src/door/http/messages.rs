@@ -75,7 +75,7 @@ impl Door<'_> {
         let (topic, push) = (&query.topic, &self.broker.push);
         let read = self.range(query).and_then(|(begin, end)| {
             let extent = push.topics.extent(topic);
-            match push.topics.text_size(topic, begin.stream, begin.next, end) {
+            match push.topics.read(topic, begin.stream, |view| view.text_size(begin.next, end)) {
                 Ok(size) => Ok((begin, end, extent, Some(size))),
                 // Nobody here knows how much it is.
                 Err(Refusal::NotHere) => Ok((begin, end, extent, None)),

@@ -45,7 +45,7 @@ pub(super) fn text(broker: &Broker, grant: &Grant) -> String {
     let help = "Messages that publishes through this broker added to topics.";
     page.value("broker_messages_published_total", help, metrics.published.value());
     let help = "Messages that were let go, by bounds or by hand.";
-    page.value("broker_trimmed_messages_total", help, push.topics.trimmed());
+    page.value("broker_trimmed_messages_total", help, push.topics.know(|known| known.trimmed));
     let help = "Messages that were written to clients, pushed or asked for.";
     page.value("broker_messages_delivered_total", help, push.delivered.value());
     let help = "Requests and commands that were refused, by the status that HTTP has for it.";
@@ -76,7 +76,11 @@ pub(super) fn text(broker: &Broker, grant: &Grant) -> String {
         let size = meter.size.load(Ordering::Relaxed);
         page.value("broker_journal_size_bytes", "The size of the journal on disk.", size);
         let help = "1 if the last write to the journal succeeded, else 0.";
-        page.value("broker_journal_healthy", help, u8::from(meter.is_healthy()));
+        page.value(
+            "broker_journal_healthy",
+            help,
+            u8::from(meter.is_healthy.load(Ordering::Relaxed)),
+        );
         let help = "To write a group of changes to the journal, and sync it where that is asked.";
         page.histogram("broker_journal_commit_duration_seconds", help, &meter.time);
     }

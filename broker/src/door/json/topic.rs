@@ -106,7 +106,8 @@ impl Commands<'_, Json> {
                 _ if room.is_some() => topics.begin(topic, from.unwrap_or(Begin::Now), stream)?,
                 _ => push.begin(topic, from.unwrap_or(Begin::Now), stream)?,
             };
-            let begin = room.map_or(begin, |room| topics.within(topic, begin, room));
+            let within = |room| topics.see(topic, |view, _| view.within(begin, room));
+            let begin = room.map_or(begin, within);
             // A name that is known goes on at its own place.
             name.map_or(Ok(begin), |name| self.subscriber.lasting(name, topic, begin))
         };
@@ -121,7 +122,9 @@ impl Commands<'_, Json> {
             answer.field("end", topics.end(topic).next).field("topic", topic);
             if tells_first {
                 answer.field("first", topics.extent(topic).first);
-                answer.optional("before", topics.text_before(topic, cursor));
+                let before =
+                    topics.read(topic, cursor.stream, |view| view.text_before(cursor.next));
+                answer.optional("before", before.ok());
             }
             if tells_first || digest != DigestField::None {
                 write_digest(answer, push.digest(topic, cursor));

@@ -286,7 +286,7 @@ impl NatsHome {
         deadline: Instant,
     ) -> Result<u64, Refusal> {
         let Extent { mut first, end } = topics.extent(topic);
-        let begin = topics.start(topic);
+        let begin = topics.see(topic, |view, _| view.start());
         if end.stream != list || begin <= first {
             return Ok(if end.stream == list { first } else { 0 });
         }
@@ -297,7 +297,8 @@ impl NatsHome {
             first = first.max(since);
         }
         if let Some(keep) = limits.bytes {
-            let text = topics.text_size(topic, list, begin, end.next).unwrap_or(0);
+            let text =
+                topics.read(topic, list, |view| view.text_size(begin, end.next)).unwrap_or(0);
             let average = (text / (end.next - begin).max(1)).max(1);
             first = first.max(end.next.saturating_sub(keep / average));
         }

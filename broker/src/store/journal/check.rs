@@ -1,17 +1,16 @@
-//! `broker verify` and `broker repair`.
+//! `broker verify`: what a journal holds.
 
 use super::JOURNAL;
 use super::error::Error;
 use super::index::{Index, List};
 use super::row::Row;
 use super::storage::{Directory, Disk};
-use crate::store::stream::StreamId;
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
+use std::{fmt, io};
 
 /// What a journal holds.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(crate) struct Summary {
     /// How many files hold its frames.
     pub(crate) segments: u64,
@@ -20,23 +19,12 @@ pub(crate) struct Summary {
     /// Whole frames.
     pub(crate) frames: u64,
     /// The topics that are there, by name.
-    pub(crate) topics: BTreeMap<String, TopicSummary>,
+    pub(crate) topics: BTreeMap<String, List>,
     /// The lasting subscriptions that are there.
     pub(crate) subscriptions: u64,
     /// Bytes after the last whole frame: an append that was cut short, and that the next start
     /// will cut off.
     pub(crate) torn: u64,
-}
-
-/// What a journal holds of one topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TopicSummary {
-    /// The id of its list.
-    pub(crate) stream: StreamId,
-    /// The first offset that was not let go.
-    pub(crate) first: u64,
-    /// The offset after the last message.
-    pub(crate) next: u64,
 }
 
 /// Reads a journal as a start would, and changes nothing.
@@ -64,9 +52,52 @@ pub(super) fn verify_in(directory: &dyn Directory) -> Result<Summary, Error> {
         summary.size += end.offset;
         summary.torn += size - end.offset;
     }
-    for (topic, list) in index.topics() {
-        let &List { stream, first, next, .. } = list;
-        summary.topics.insert(topic.to_owned(), TopicSummary { stream, first, next });
-    }
+    summary.topics = index.topics().map(|(topic, list)| (topic.to_owned(), *list)).collect();
     Ok(summary)
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let messages: u64 = self.topics.values().map(|topic| topic.next - topic.first).sum();
+        write!(
+            f,
+            "good: {}, {}, {}, {}, {}, {}",
+            Count(self.segments, "segment"),
+            Count(self.size, "byte"),
+            Count(self.frames, "frame"),
+            Count(self.topics.len() as u64, "topic"),
+            Count(messages, "message"),
+            Count(self.subscriptions, "lasting subscription"),
+        )?;
+        write_topics(&self.topics, f)?;
+        if self.torn > 0 {
+            write!(
+                f,
+                "\nafter that {} of an append that was cut short and never acknowledged; the next \
+                 start cuts it off",
+                Count(self.torn, "byte")
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// So many of something.
+pub(super) struct Count(pub(super) u64, pub(super) &'static str);
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Count(count, name) = self;
+        write!(f, "{count} {name}{}", if *count == 1 { "" } else { "s" })
+    }
+}
+
+pub(super) fn write_topics(
+    topics: &BTreeMap<String, List>,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    topics.iter().try_for_each(|(topic, List { stream, first, next, .. })| {
+        let messages = next - first;
+        write!(f, "\n{messages:>12} messages from offset {first}  stream {stream}  {topic}")
+    })
 }

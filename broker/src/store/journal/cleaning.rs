@@ -19,13 +19,14 @@
 use super::error::{Error, Failure};
 use super::header::SegmentHeader;
 use super::index::{Contents, List};
-use super::record::Record;
+use super::record::{Event, Record};
 use super::row::damaged;
 use super::scan::{EndKind, Scan, Stop};
 use super::segment::Segment;
 use super::shared::Shared;
 use super::storage::File;
 use super::writer::SegmentWriter;
+use crate::store::batch::Sequence;
 use crate::store::retention::Bounds;
 use crate::store::stream::StreamId;
 use common::clock;
@@ -107,8 +108,8 @@ struct Carried {
     trim: Option<(u64, Option<u32>)>,
     /// The last bounds.
     bounds: Option<Bounds>,
-    /// Epoch, next sequence and time of publishers whose last messages were left out.
-    sequences: BTreeMap<String, (u64, u64, u64)>,
+    /// What comes next of publishers whose last messages were left out, and when that was.
+    sequences: BTreeMap<String, (Sequence, u64)>,
 }
 
 /// Which records of a list are kept.
@@ -137,22 +138,19 @@ impl<'s> Rewrite<'s> {
 
     /// Takes the next record: keeps it, leaves it out, or carries it to the end.
     fn take(&mut self, record: &Record<'_>) -> io::Result<()> {
+        let Record { topic, stream, event } = *record;
         let before = *self.numbers.start();
-        let is_kept = match *record {
-            Record::Create { topic, stream } | Record::Mirror { topic, stream } => {
-                self.is_held(topic, stream)
-            }
-            Record::Append { topic, stream, first, ref messages, time, publisher } => {
-                let next = first + messages.count_left();
+        let is_kept = match event {
+            Event::Create | Event::Mirror => self.is_held(topic, stream),
+            Event::Append { first, count, time, publisher, .. } => {
+                let next = first + count;
                 let numbered = publisher.and_then(|by| Some((by.name, by.sequence?)));
                 let carried = self.carried(topic, stream);
                 let is_left = matches!(carried.fate, Fate::Alive { first } if next > first);
                 if !is_left {
                     carried.skipped = carried.skipped.max(Some(next));
                     if let Some((name, sequence)) = numbered {
-                        let after = sequence.later(next - first);
-                        let numbers = (after.epoch, after.sequence, time);
-                        carried.sequences.insert(name.to_owned(), numbers);
+                        carried.sequences.insert(name.to_owned(), (sequence.later(count), time));
                     }
                     return Ok(());
                 }
@@ -160,39 +158,38 @@ impl<'s> Rewrite<'s> {
                     carried.sequences.remove(name);
                 }
                 if let Some(first) = carried.skipped.take() {
-                    self.add(&Record::Trim { topic, stream, first, digest: None })?;
+                    self.add(topic, stream, Event::Trim { first, digest: None })?;
                 }
                 true
             }
-            Record::Trim { topic, stream, first, digest } => {
+            Event::Trim { first, digest } => {
                 let carried = self.carried(topic, stream);
                 carried.skipped = carried.skipped.max(Some(first));
                 carried.trim = Some((first, digest));
                 false
             }
-            Record::Bounds { topic, stream, bounds } => {
+            Event::Bounds(bounds) => {
                 self.carried(topic, stream).bounds = Some(bounds);
                 false
             }
-            Record::Sequence { topic, stream, publisher, epoch, next, time } => {
-                let numbers = (epoch, next, time);
-                self.carried(topic, stream).sequences.insert(publisher.to_owned(), numbers);
+            Event::Sequence { publisher, next, time } => {
+                self.carried(topic, stream).sequences.insert(publisher.to_owned(), (next, time));
                 false
             }
-            Record::NewStream { topic, stream, new, .. } => {
+            Event::NewStream { new, .. } => {
                 // Those that were noted until now are of the old id.
                 self.write_positions()?;
                 let is_held = self.is_held(topic, stream);
                 self.carried(topic, stream).stream = new;
                 is_held
             }
-            Record::Delete { topic, stream } => {
+            Event::Delete => {
                 self.positions.retain(|(of, _), _| of != topic);
                 let is_held = self.is_held(topic, stream);
                 self.lists.remove(topic);
                 is_held || self.shared.index().has_position_before(before, "", topic)
             }
-            Record::Position { subscriber, topic, stream, next, seen } => {
+            Event::Position { subscriber, next, seen } => {
                 // Not one that came late, for a list that had another id already.
                 let is_late = self.lists.get(topic).is_some_and(|list| list.stream != stream)
                     && stream != StreamId::NONE;
@@ -203,15 +200,15 @@ impl<'s> Rewrite<'s> {
                 }
                 false
             }
-            Record::End { subscriber, topic } => {
+            Event::End { subscriber } => {
                 self.positions.remove(&(topic.to_owned(), subscriber.to_owned()));
                 let index = self.shared.index();
                 index.position(subscriber, topic).is_none()
                     && index.has_position_before(before, subscriber, topic)
             }
-            Record::Close => false,
+            Event::Close => false,
         };
-        if is_kept { self.add(record) } else { Ok(()) }
+        if is_kept { self.add(topic, stream, event) } else { Ok(()) }
     }
 
     /// Whether a list is there, or another segment holds anything of it. A mirror that begins anew
@@ -253,42 +250,44 @@ impl<'s> Rewrite<'s> {
             };
             let (has_trim, has_bounds) = (is_here(|list| list.trim), is_here(|list| list.bounds));
             if let Some((first, digest)) = trim.filter(|_| has_trim) {
-                self.add(&Record::Trim { topic, stream, first, digest })?;
+                self.add(topic, stream, Event::Trim { first, digest })?;
                 skipped = skipped.filter(|skipped| *skipped > first);
             }
             if let Some(first) = skipped {
-                self.add(&Record::Trim { topic, stream, first, digest: None })?;
+                self.add(topic, stream, Event::Trim { first, digest: None })?;
             }
             if let Some(bounds) = bounds.filter(|_| has_bounds) {
-                self.add(&Record::Bounds { topic, stream, bounds })?;
+                self.add(topic, stream, Event::Bounds(bounds))?;
             }
-            let is_alive = fate != Fate::HeldLater;
-            for (publisher, (epoch, next, time)) in sequences.iter().filter(|_| is_alive) {
-                if now.saturating_sub(*time) < SEQUENCE_TIME {
-                    let (epoch, next, time) = (*epoch, *next, *time);
-                    self.add(&Record::Sequence { topic, stream, publisher, epoch, next, time })?;
-                }
+            let is_kept =
+                |time| fate != Fate::HeldLater && now.saturating_sub(time) < SEQUENCE_TIME;
+            for (publisher, (next, time)) in
+                sequences.iter().filter(|(_, (_, time))| is_kept(*time))
+            {
+                let (next, time) = (*next, *time);
+                self.add(topic, stream, Event::Sequence { publisher, next, time })?;
             }
         }
         self.write_positions()?;
-        self.add(&Record::Close)?;
+        self.add("", StreamId::NONE, Event::Close)?;
         Ok((self.contents, self.writer.finish()?))
     }
 
     /// Writes the positions that were noted so far.
     fn write_positions(&mut self) -> io::Result<()> {
         for ((topic, subscriber), (stream, next, seen)) in std::mem::take(&mut self.positions) {
-            let (subscriber, topic) = (subscriber.as_str(), topic.as_str());
-            self.add(&Record::Position { subscriber, topic, stream, next, seen })?;
+            let subscriber = subscriber.as_str();
+            self.add(&topic, stream, Event::Position { subscriber, next, seen })?;
         }
         Ok(())
     }
 
     /// Keeps a record.
-    fn add(&mut self, record: &Record<'_>) -> io::Result<()> {
-        let size = self.writer.add(record)?;
-        let list = self.shared.index().id(record);
-        self.contents.add(record, list, size);
+    fn add(&mut self, topic: &str, stream: StreamId, event: Event<'_>) -> io::Result<()> {
+        let record = Record::new(topic, stream, event);
+        let size = self.writer.add(&record)?;
+        let list = self.shared.index().id(topic, stream);
+        self.contents.add(&record, list, size);
         Ok(())
     }
 }

@@ -6,55 +6,15 @@ use std::{error, fmt, io};
 /// Why a journal cannot be opened, checked or repaired. Nothing was cut off.
 #[derive(Debug)]
 pub(crate) enum Error {
-    /// Another process has the directory.
-    InUse {
-        /// The directory.
-        directory: PathBuf,
-    },
-    /// There is no journal, but something that belongs to one.
-    Missing {
-        /// The journal.
-        path: PathBuf,
-        /// What is there instead.
-        instead: PathBuf,
-    },
-    /// An older broker has begun a journal beside that of a newer one.
-    TwoJournals {
-        /// The older broker's.
-        path: PathBuf,
-        /// A segment of the newer one.
-        newer: PathBuf,
-    },
-    /// The file does not begin as a journal does.
-    Foreign {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The journal was written by another version of the broker.
-    Version {
-        /// The journal.
-        path: PathBuf,
-        /// The version of its format.
-        version: u32,
-    },
-    /// What was once acknowledged is no longer as it was written.
-    Damaged {
-        /// The journal.
-        path: PathBuf,
-        /// The first byte that cannot be relied on.
-        offset: u64,
-        /// What is wrong there.
-        problem: &'static str,
-    },
-    /// The file system refused.
-    Io {
-        /// What was to be done.
-        action: &'static str,
-        /// With which file or directory.
-        path: PathBuf,
-        /// What the system said.
-        cause: io::Error,
-    },
+    /// Another process has this directory.
+    InUse(PathBuf),
+    /// The files are not those of a journal, or of another version of the broker: says what to do.
+    Unusable { text: String, is_damage: bool },
+    /// What was once acknowledged is no longer as it was written: `offset` is the first byte that
+    /// cannot be relied on.
+    Damaged { path: PathBuf, offset: u64, problem: &'static str },
+    /// The file system refused to do something with a file or a directory.
+    Io { action: &'static str, path: PathBuf, cause: io::Error },
 }
 
 /// Why the journal was not changed.
@@ -70,13 +30,12 @@ pub(crate) enum Failure {
 impl Error {
     /// Whether what is on disk is not what was written there.
     pub(crate) fn is_damage(&self) -> bool {
-        match self {
-            Error::Missing { .. }
-            | Error::TwoJournals { .. }
-            | Error::Foreign { .. }
-            | Error::Damaged { .. } => true,
-            Error::InUse { .. } | Error::Version { .. } | Error::Io { .. } => false,
-        }
+        matches!(self, Error::Damaged { .. } | Error::Unusable { is_damage: true, .. })
+    }
+
+    /// There is something of a journal that is not a whole one.
+    pub(super) fn foreign(text: String) -> Error {
+        Error::Unusable { text, is_damage: true }
     }
 
     pub(super) fn io(action: &'static str, path: PathBuf, cause: io::Error) -> Error {
@@ -109,37 +68,12 @@ impl From<Failure> for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::InUse { directory } => write!(
+            Error::InUse(directory) => write!(
                 f,
                 "{} is in use by another broker; stop it or choose another directory",
                 directory.display()
             ),
-            Error::Missing { path, instead } => write!(
-                f,
-                "{} is missing but {} is there; restore the missing file, or move the other away \
-                 to start empty",
-                path.display(),
-                instead.display()
-            ),
-            Error::TwoJournals { path, newer } => write!(
-                f,
-                "{} was begun by an older broker while {} is the journal of a newer one; move one \
-                 of the two away",
-                path.display(),
-                newer.display()
-            ),
-            Error::Foreign { path } => write!(
-                f,
-                "{} is not a journal (byte 0); choose another directory, or restore the file if \
-                 it was one",
-                path.display()
-            ),
-            Error::Version { path, version } => write!(
-                f,
-                "{} has format version {version}, which this broker does not know; start the \
-                 version that wrote it",
-                path.display()
-            ),
+            Error::Unusable { text, .. } => f.write_str(text),
             Error::Damaged { path, offset, problem } => write!(
                 f,
                 "{} is damaged at byte {offset}: {problem}; restore a copy, or keep what stands \

@@ -1,21 +1,17 @@
 //! A frame: everything that one commit writes to the journal.
 
 use super::header::{FRAME_HEADER_SIZE, FrameHeader};
-use super::record::Record;
+use super::record::{Event, Format, Record, Records};
 use crate::store::batch::{Publisher, Sequence};
 use crate::store::stream::StreamId;
+use common::bytes::write_decimal;
 use common::crc32::{Crc32, crc32};
-use std::fmt::{self, Write};
+use std::io::Write;
 use std::ops::Range;
+use std::{fmt, str};
 
 /// How much memory a cleared frame keeps for the next commit, in bytes.
 const KEPT_SIZE: usize = 1 << 20;
-
-/// Room for a frame's header: text, so that the whole frame is.
-const ROOM: &str = match str::from_utf8(&[b' '; FRAME_HEADER_SIZE]) {
-    Ok(room) => room,
-    Err(_) => "",
-};
 
 /// Records that are written together: after a crash all of them are there, or none.
 ///
@@ -25,37 +21,53 @@ const ROOM: &str = match str::from_utf8(&[b' '; FRAME_HEADER_SIZE]) {
 #[derive(Debug, Default)]
 pub(crate) struct Frame {
     /// Room for the frame's header, then the payload; empty as long as there is no record.
-    text: String,
+    bytes: Vec<u8>,
+    parts: Vec<Part>,
     /// The last record, if it may take more messages.
     open: Option<Open>,
     /// Whether there is a record that is not there to free room.
     takes_room: bool,
 }
 
+/// Records that the index takes together: one, or appends to a list that follow on one another.
+#[derive(Debug)]
+struct Part {
+    start: usize,
+    appends: Option<Appends>,
+}
+
+/// Appends to a list, from one offset to another. The topic's name stands in [`Frame::bytes`].
+#[derive(Debug)]
+struct Appends {
+    topic: Range<usize>,
+    stream: StreamId,
+    first: u64,
+    next: u64,
+}
+
 /// An append without a number: what follows on it in the same list, at the same time and by the
-/// same publisher, joins it. The ranges are those of its head in [`Frame::text`].
+/// same publisher, joins it.
 #[derive(Debug)]
 struct Open {
-    /// The fields before the first offset.
-    before: Range<usize>,
-    /// The size of its messages.
-    size: Range<usize>,
-    /// The fields after the size.
-    after: Range<usize>,
-    /// The offset after its last message.
-    next: u64,
+    time: u64,
+    publisher: Option<Range<usize>>,
+    /// The size of its messages, and where that stands.
+    size: usize,
+    digits: Range<usize>,
 }
 
 impl Frame {
     /// Bytes of the payload. It must not pass [`FRAME_SIZE_MAX`](super::FRAME_SIZE_MAX).
     pub(crate) fn size(&self) -> usize {
-        self.text.len().saturating_sub(FRAME_HEADER_SIZE)
+        self.payload().len()
     }
 
     /// Forgets the records.
     pub(crate) fn clear(&mut self) {
-        self.text.clear();
-        self.text.shrink_to(KEPT_SIZE);
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT_SIZE);
+        self.parts.clear();
+        self.parts.shrink_to(KEPT_SIZE / size_of::<Part>());
         self.open = None;
         self.takes_room = false;
     }
@@ -68,13 +80,15 @@ impl Frame {
 
     /// Adds a record.
     pub(crate) fn add(&mut self, record: &Record<'_>) {
-        use Record::{Append, Bounds, Close, Delete, End, Trim};
-        if let Append { topic, stream, first, time, publisher, messages } = record {
-            return self.append(topic, *stream, *first, *time, *publisher, messages.clone());
+        use Event::{Append, Bounds, Close, Delete, End, Trim};
+        let Record { topic, stream, event } = *record;
+        if let Append { first, time, publisher, lines, .. } = event {
+            let messages = lines.split_terminator('\n');
+            return self.append(topic, stream, first, time, publisher, messages);
         }
-        self.takes_room |=
-            !matches!(record, Delete { .. } | Trim { .. } | Bounds { .. } | End { .. } | Close);
-        self.make_room();
+        self.takes_room |= !matches!(event, Delete | Trim { .. } | Bounds(_) | End { .. } | Close);
+        let start = self.begin();
+        self.parts.push(Part { start, appends: None });
         self.write(format_args!("{record}\n"));
         self.open = None;
     }
@@ -91,81 +105,139 @@ impl Frame {
         publisher: Option<Publisher<'_>>,
         messages: impl Iterator<Item = &'m str> + Clone,
     ) {
-        let bytes = messages.clone().map(|message| message.len() + 1).sum::<usize>();
+        let size = messages.clone().map(|message| message.len() + 1).sum::<usize>();
         self.takes_room = true;
-        self.make_room();
-        self.text.reserve(bytes);
-        let start = self.text.len();
-        self.write(format_args!("+\t{topic}\t{stream}\t"));
-        let before = start..self.text.len();
-        self.write(format_args!("{first}\t"));
-        let size = self.text.len();
-        self.write(format_args!("{bytes}"));
-        let size = size..self.text.len();
-        self.write(format_args!("\t{time}"));
-        let sequence = publisher.and_then(|publisher| publisher.sequence);
-        if let Some(Publisher { name, .. }) = publisher {
-            self.write(format_args!("\t{name}"));
-        }
-        if let Some(Sequence { epoch, sequence }) = sequence {
-            self.write(format_args!("\t{epoch}\t{sequence}"));
-        }
-        self.write(format_args!("\n"));
-        let mut open = Open { before, after: size.end..self.text.len(), size, next: first };
-        if let Some(last) = self.open.take().filter(|last| self.follows(&open, last)) {
-            self.text.truncate(start);
-            open = self.grow(last, bytes);
-        }
+        let list = self.list_before(topic, stream, first);
+        let open = self.open.take().filter(|open| {
+            let name = open.publisher.clone().and_then(|name| self.bytes.get(name));
+            let by = publisher.map(|by| (by.name.as_bytes(), by.sequence));
+            list.is_some() && open.time == time && by == name.map(|name| (name, None))
+        });
+        self.open = match (open, list) {
+            (Some(open), _) => Some(self.grow(open, size)),
+            (None, list) => {
+                match list {
+                    Some(list) => self.bytes.extend_from_within(list),
+                    None => self.begin_list(topic, stream, first),
+                }
+                self.write_head(first, size, time, publisher)
+            }
+        };
+        self.bytes.reserve(size);
+        let mut count = 0;
         for message in messages {
             debug_assert!(!message.contains(['\n', '\r', '\0']), "a message is one line of text");
-            self.text.push_str(message);
-            self.text.push('\n');
-            open.next += 1;
+            self.bytes.extend_from_slice(message.as_bytes());
+            self.bytes.push(b'\n');
+            count += 1;
         }
-        self.open = sequence.is_none().then_some(open);
+        if let Some(Part { appends: Some(appends), .. }) = self.parts.last_mut() {
+            appends.next += count;
+        }
     }
 
-    /// Whether the messages of a new record may join the last one.
-    fn follows(&self, new: &Open, last: &Open) -> bool {
-        let text = |range: &Range<usize>| self.text.get(range.clone());
-        last.next == new.next
-            && text(&last.before) == text(&new.before)
-            && text(&last.after) == text(&new.after)
+    /// Where the fields of a list stand, if the last record is an append to it that ends at this
+    /// offset.
+    fn list_before(&self, topic: &str, stream: StreamId, offset: u64) -> Option<Range<usize>> {
+        let last = self.parts.last()?.appends.as_ref()?;
+        let name = last.topic.clone();
+        let is_same = self.bytes.get(name.clone())? == topic.as_bytes()
+            && (last.stream, last.next) == (stream, offset);
+        // Before the name a letter and a tab, after it a tab, 16 digits and a tab.
+        is_same.then_some(name.start - 2..name.end + 18)
+    }
+
+    /// Begins an append to another list than the record before.
+    fn begin_list(&mut self, topic: &str, stream: StreamId, first: u64) {
+        let start = self.begin();
+        self.write(format_args!("+\t{topic}\t{stream}\t"));
+        let topic = start + 2..start + 2 + topic.len();
+        let appends = Some(Appends { topic, stream, first, next: first });
+        self.parts.push(Part { start, appends });
+    }
+
+    /// Writes what follows on the list in the head of an append. Gives what may join it.
+    fn write_head(
+        &mut self,
+        first: u64,
+        size: usize,
+        time: u64,
+        publisher: Option<Publisher<'_>>,
+    ) -> Option<Open> {
+        let bytes = &mut self.bytes;
+        write_decimal(bytes, first);
+        bytes.push(b'\t');
+        let start = bytes.len();
+        write_decimal(bytes, size as u64);
+        let mut open = Open { time, publisher: None, digits: start..bytes.len(), size };
+        let number = |bytes: &mut Vec<u8>, number| {
+            bytes.push(b'\t');
+            write_decimal(bytes, number);
+        };
+        number(bytes, time);
+        if let Some(Publisher { name, .. }) = publisher {
+            bytes.push(b'\t');
+            bytes.extend_from_slice(name.as_bytes());
+            open.publisher = Some(bytes.len() - name.len()..bytes.len());
+        }
+        let sequence = publisher.and_then(|publisher| publisher.sequence);
+        if let Some(Sequence { epoch, sequence }) = sequence {
+            number(bytes, epoch);
+            number(bytes, sequence);
+        }
+        bytes.push(b'\n');
+        sequence.is_none().then_some(open)
     }
 
     /// Says in the head of the last record that so many bytes more follow it.
-    fn grow(&mut self, mut last: Open, bytes: usize) -> Open {
-        let digits = (self.text.len() - last.after.end + bytes).to_string();
-        let grown = digits.len() - last.size.len();
-        self.text.replace_range(last.size.clone(), &digits);
-        last.size.end += grown;
-        last.after = last.after.start + grown..last.after.end + grown;
-        last
+    fn grow(&mut self, mut open: Open, more: usize) -> Open {
+        open.size += more;
+        let digits = open.size.to_string();
+        let grown = digits.len() - open.digits.len();
+        self.bytes.splice(open.digits.clone(), digits.into_bytes());
+        open.digits.end += grown;
+        let moved = |name: Range<usize>| name.start + grown..name.end + grown;
+        Open { publisher: open.publisher.map(moved), ..open }
+    }
+
+    /// Makes room for the frame's header. Gives where the next record begins.
+    fn begin(&mut self) -> usize {
+        self.bytes.resize(self.bytes.len().max(FRAME_HEADER_SIZE), b' ');
+        self.bytes.len()
     }
 
     fn write(&mut self, text: fmt::Arguments<'_>) {
-        self.text.write_fmt(text).expect("a String takes all that is written to it");
-    }
-
-    fn make_room(&mut self) {
-        if self.text.is_empty() {
-            self.text.push_str(ROOM);
-        }
+        self.bytes.write_fmt(text).expect("a Vec takes all that is written to it");
     }
 
     /// The text of the records.
-    pub(super) fn payload(&self) -> &str {
-        self.text.get(FRAME_HEADER_SIZE..).unwrap_or_default()
+    pub(super) fn payload(&self) -> &[u8] {
+        self.bytes.get(FRAME_HEADER_SIZE..).unwrap_or_default()
+    }
+
+    /// The records as the index takes them, and the bytes of each: appends to one list that follow
+    /// on one another are one, and only say where it stands. So no message is read again.
+    pub(super) fn records(&self) -> impl Iterator<Item = (Record<'_>, usize)> {
+        let ends = self.parts.iter().skip(1).map(|part| part.start).chain([self.bytes.len()]);
+        self.parts.iter().zip(ends).filter_map(|(Part { start, appends }, end)| {
+            let text = |range: Range<usize>| str::from_utf8(self.bytes.get(range)?).ok();
+            let Some(Appends { topic, stream, first, next }) = appends else {
+                return Records::new(text(*start..end)?, Format::Two).next();
+            };
+            let (first, count, lines) = (*first, next - first, "");
+            let event = Event::Append { first, count, time: 0, publisher: None, lines };
+            Some((Record { topic: text(topic.clone())?, stream: *stream, event }, end - start))
+        })
     }
 
     /// The frame's bytes as they stand from `offset` on in a file whose checksums begin with
     /// `seed`; `None` where the frame is empty, or too large for the length in its header.
     pub(super) fn seal(&mut self, offset: u64, seed: Crc32) -> Option<&[u8]> {
-        let payload = self.text.get(FRAME_HEADER_SIZE..)?.as_bytes();
+        let (head, payload) = self.bytes.split_first_chunk_mut::<FRAME_HEADER_SIZE>()?;
         let length = u32::try_from(payload.len()).ok()?;
         let header = FrameHeader { offset, length, checksum: crc32(payload) }.text(seed);
-        self.text.replace_range(..FRAME_HEADER_SIZE, &header);
-        Some(self.text.as_bytes())
+        head.copy_from_slice(header.as_bytes());
+        Some(&self.bytes)
     }
 }
 
@@ -176,7 +248,7 @@ mod tests {
     use crate::store::retention::{Bound, Bounds};
 
     fn payload(frame: &Frame) -> &str {
-        frame.payload()
+        str::from_utf8(frame.payload()).unwrap()
     }
 
     fn stream() -> StreamId {
@@ -188,39 +260,24 @@ mod tests {
         let mut frame = Frame::default();
         let ann = |sequence| Some(Publisher { name: "ann", sequence });
         let sequence = Some(Sequence { epoch: 3, sequence: 41 });
-        frame.add(&Record::Create { topic: "news", stream: stream() });
+        frame.add(&Record::new("news", stream(), Event::Create));
         frame.append("news", stream(), 0, 17, None, ["first", ""].into_iter());
         frame.append("news", stream(), 2, 17, ann(None), ["second"].into_iter());
         frame.append("news", stream(), 3, 17, ann(sequence), ["third"].into_iter());
-        frame.add(&Record::Position {
-            subscriber: "bob",
-            topic: "news",
-            stream: stream(),
-            next: 2,
-            seen: 19,
-        });
-        frame.add(&Record::End { subscriber: "bob", topic: "news" });
-        frame.add(&Record::Trim {
-            topic: "news",
-            stream: stream(),
-            first: 2,
-            digest: Some(0xbeef),
-        });
-        frame.add(&Record::Trim { topic: "news", stream: stream(), first: 3, digest: None });
+        let position = Event::Position { subscriber: "bob", next: 2, seen: 19 };
+        frame.add(&Record::new("news", stream(), position));
+        frame.add(&Record::new("news", StreamId::NONE, Event::End { subscriber: "bob" }));
+        frame.add(&Record::new("news", stream(), Event::Trim { first: 2, digest: Some(0xbeef) }));
+        frame.add(&Record::new("news", stream(), Event::Trim { first: 3, digest: None }));
         let bounds = Bounds { messages: Bound::At(100), bytes: Bound::None, age: Bound::Default };
-        frame.add(&Record::Bounds { topic: "news", stream: stream(), bounds });
-        let (topic, stream) = ("news", stream());
-        let (publisher, epoch, next, time) = ("ann", 3, 42, 17);
-        frame.add(&Record::Sequence { topic, stream, publisher, epoch, next, time });
-        frame.add(&Record::NewStream {
-            topic: "news",
-            stream,
-            new: "00000000000000ac".parse().unwrap(),
-            own: true,
-        });
-        frame.add(&Record::Delete { topic: "news", stream });
-        frame.add(&Record::Mirror { topic: "news", stream });
-        frame.add(&Record::Close);
+        frame.add(&Record::new("news", stream(), Event::Bounds(bounds)));
+        let (publisher, next, time) = ("ann", Sequence { epoch: 3, sequence: 42 }, 17);
+        frame.add(&Record::new("news", stream(), Event::Sequence { publisher, next, time }));
+        let new = "00000000000000ac".parse().unwrap();
+        frame.add(&Record::new("news", stream(), Event::NewStream { new, own: true }));
+        frame.add(&Record::new("news", stream(), Event::Delete));
+        frame.add(&Record::new("news", stream(), Event::Mirror));
+        frame.add(&Record::CLOSE);
         let text = "*\tnews\t00000000000000ab\n\
                     +\tnews\t00000000000000ab\t0\t7\t17\nfirst\n\n\
                     +\tnews\t00000000000000ab\t2\t7\t17\tann\nsecond\n\
@@ -242,11 +299,9 @@ mod tests {
         let read: Vec<_> = records.by_ref().collect();
         assert!(!records.is_malformed());
         assert_eq!(read.iter().map(|(_, size)| size).sum::<usize>(), text.len());
-        let (Record::Append { first, time, publisher, messages, .. }, _) = &read[3] else {
-            panic!("not an append: {:?}", read[3]);
-        };
-        assert_eq!((*first, *time, *publisher), (3, 17, ann(sequence)));
-        assert_eq!(messages.clone().collect::<Vec<_>>(), ["third"]);
+        let publisher = ann(sequence);
+        let third = Event::Append { first: 3, count: 1, time: 17, publisher, lines: "third\n" };
+        assert_eq!(read[3].0.event, third);
         let mut copy = Frame::default();
         read.iter().for_each(|(record, _)| copy.add(record));
         assert_eq!(payload(&copy), text);
@@ -276,6 +331,15 @@ mod tests {
                     +\tb\t00000000000000ab\t6\t6\t6\nseven\n\
                     +\tb\t00000000000000ab\t8\t5\t6\nnine\n";
         assert_eq!(payload(&frame), text);
+        // The index takes all together that follows on in one list.
+        let appends = frame.records().map(|(record, size)| match record.event {
+            Event::Append { first, count, .. } => (record.topic, first, count, size),
+            other => panic!("{other:?}"),
+        });
+        let (a, b) = text.split_at(text.find("+\tb").unwrap());
+        let (b, c) = b.split_at(b.rfind('+').unwrap());
+        let expected = [("a", 0, 6, a.len()), ("b", 6, 1, b.len()), ("b", 8, 1, c.len())];
+        assert_eq!(appends.collect::<Vec<_>>(), expected);
     }
 
     /// The stream and the offset take about 25 of them: what they buy is that a record of another
@@ -288,14 +352,14 @@ mod tests {
             let time = 1_700_000_000_000 + first;
             frame.append("news", stream(), first, time, None, [message.as_str()].into_iter());
         }
-        assert!(frame.text.len() <= 150 * 1000, "{} bytes", frame.text.len());
+        assert!(frame.bytes.len() <= 150 * 1000, "{} bytes", frame.bytes.len());
     }
 
     #[test]
     fn a_cleared_frame_is_empty_and_seals_nothing() {
         let mut frame = Frame::default();
         assert!(frame.seal(28, Crc32::default()).is_none());
-        frame.add(&Record::End { subscriber: "bob", topic: "news" });
+        frame.add(&Record::new("news", StreamId::NONE, Event::End { subscriber: "bob" }));
         assert_eq!(
             frame.seal(28, Crc32::default()).unwrap().len(),
             FRAME_HEADER_SIZE + frame.size()
@@ -333,7 +397,10 @@ mod tests {
         }
         // What a position had before it said when its subscriber was seen.
         let mut records = Records::new("@\tbob\ta\t00000000000000ab\t2\n", Format::Two);
-        assert!(matches!(records.next(), Some((Record::Position { next: 2, seen: 0, .. }, _))));
+        assert!(matches!(
+            records.next(),
+            Some((Record { event: Event::Position { next: 2, seen: 0, .. }, .. }, _))
+        ));
         // What format 1 did not have.
         let mut records = Records::new("#\ta\n", Format::One);
         assert_eq!(records.next(), None);

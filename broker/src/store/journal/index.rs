@@ -8,7 +8,7 @@
 //! A record that is noted follows on what was there: an append on the end of its list, everything
 //! else on a list that was created and not deleted. A record that does not is damage.
 
-use super::record::Record;
+use super::record::{Event, Record};
 use crate::store::stream::StreamId;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -51,7 +51,7 @@ pub(super) struct Index {
 
 /// A list that is there.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct List {
+pub(crate) struct List {
     /// Its present id.
     pub(super) stream: StreamId,
     /// The first offset that is left.
@@ -94,34 +94,30 @@ impl Contents {
         Contents { numbers, size, lists: HashMap::new(), subscriptions: HashSet::new(), left }
     }
 
-    /// Notes a record that this segment holds, and the list that it is about. Gives how many
-    /// messages it has.
-    pub(super) fn add(&mut self, record: &Record<'_>, list: ListId, size: usize) -> u64 {
+    /// Notes a record that this segment holds, and the list that it is about.
+    pub(super) fn add(&mut self, record: &Record<'_>, list: ListId, size: usize) {
         let size = size as u64;
         self.size += size;
-        if matches!(record, Record::Delete { .. } | Record::End { .. } | Record::Close) {
-            return 0;
+        if matches!(record.event, Event::Delete | Event::End { .. } | Event::Close) {
+            return;
         }
         let share = self.lists.entry(list).or_default();
-        match *record {
-            Record::Append { first, ref messages, .. } => {
+        match record.event {
+            Event::Append { first, count, .. } => {
                 if share.messages == 0 {
                     share.from = first;
                 }
-                let count = messages.count_left();
                 share.to = first + count;
                 share.messages += size;
-                return count;
             }
-            Record::Position { subscriber, topic, .. } => {
-                self.subscriptions.insert(hash(subscriber, topic));
+            Event::Position { subscriber, .. } => {
+                self.subscriptions.insert(hash(subscriber, record.topic));
                 // A deletion ends it even where it was to a topic that was not there yet.
-                self.subscriptions.insert(hash("", topic));
+                self.subscriptions.insert(hash("", record.topic));
             }
-            Record::Trim { .. } => {}
+            Event::Trim { .. } => {}
             _ => share.other += size,
         }
-        0
     }
 }
 
@@ -139,11 +135,7 @@ impl Index {
     }
 
     /// What the list is known by that a record is about.
-    pub(super) fn id(&self, record: &Record<'_>) -> ListId {
-        record.list().map_or(ListId(0), |(topic, stream)| self.id_of(topic, stream))
-    }
-
-    fn id_of(&self, topic: &str, stream: StreamId) -> ListId {
+    pub(super) fn id(&self, topic: &str, stream: StreamId) -> ListId {
         let id = ListId::new(topic, stream);
         self.renamed.get(&id).copied().unwrap_or(id)
     }
@@ -155,17 +147,17 @@ impl Index {
     ///
     /// What is wrong with a record that cannot follow on those before it.
     pub(super) fn note(&mut self, record: &Record<'_>, size: usize) -> Result<bool, &'static str> {
-        let id = self.id(record);
+        let Record { topic, stream, event } = *record;
+        let id = self.id(topic, stream);
         let Some(mut last) = self.segments.last_entry() else {
             return Err("no segment was begun");
         };
         let segment = *last.key();
-        let count = last.get_mut().add(record, id, size);
-        let stream = record.list().map(|(_, stream)| stream);
-        let list = self.lists.get_mut(&id).filter(|list| Some(list.stream) == stream);
+        last.get_mut().add(record, id, size);
+        let list = self.lists.get_mut(&id).filter(|list| list.stream == stream);
         let list = list.ok_or("the frame there is about a topic that is not there");
-        match *record {
-            Record::Create { topic, stream } | Record::Mirror { topic, stream } => {
+        match event {
+            Event::Create | Event::Mirror => {
                 if self.topics.contains_key(topic) {
                     return Err("the frame there creates a topic that is there");
                 }
@@ -173,14 +165,14 @@ impl Index {
                 self.topics.insert(topic.into(), id);
                 self.lists.insert(id, List { stream, first: 0, next: 0, trim, bounds });
             }
-            Record::Append { first, .. } => {
+            Event::Append { first, count, .. } => {
                 let list = list?;
                 if list.next != first {
                     return Err("the frame there does not follow on the messages before it");
                 }
                 list.next += count;
             }
-            Record::Delete { topic, .. } => {
+            Event::Delete => {
                 let is_there = list.is_ok();
                 self.cancellations += 1;
                 if is_there {
@@ -189,11 +181,11 @@ impl Index {
                 }
                 return Ok(self.positions.remove(topic).is_some() || is_there);
             }
-            Record::NewStream { topic, new, .. } => {
+            Event::NewStream { new, .. } => {
                 list?.stream = new;
                 self.renamed.insert(ListId::new(topic, new), id);
             }
-            Record::Trim { first, digest, .. } => {
+            Event::Trim { first, digest } => {
                 let list = list?;
                 if first > list.first || (first == list.first && digest.is_some()) {
                     list.first = first;
@@ -202,9 +194,9 @@ impl Index {
                 }
                 self.cancellations += 1;
             }
-            Record::Bounds { .. } => list?.bounds = segment,
-            Record::Sequence { .. } => drop(list?),
-            Record::Position { subscriber, topic, stream, .. } => {
+            Event::Bounds(_) => list?.bounds = segment,
+            Event::Sequence { .. } => drop(list?),
+            Event::Position { subscriber, .. } => {
                 // One of a list that is gone came late: it says nothing any more.
                 let is_late = list.is_err() && stream != StreamId::NONE;
                 self.cancellations += 1;
@@ -214,7 +206,7 @@ impl Index {
                 let positions = self.positions.entry(topic.into()).or_default();
                 positions.insert(subscriber.into(), segment);
             }
-            Record::End { subscriber, topic } => {
+            Event::End { subscriber } => {
                 if let Some(positions) = self.positions.get_mut(topic) {
                     positions.remove(subscriber);
                     if positions.is_empty() {
@@ -222,14 +214,14 @@ impl Index {
                     }
                 }
             }
-            Record::Close => {}
+            Event::Close => {}
         }
         Ok(true)
     }
 
     /// The list of a topic that has this stream id, or had it.
     pub(super) fn find(&self, topic: &str, stream: StreamId) -> Option<&List> {
-        self.lists.get(&self.id_of(topic, stream))
+        self.lists.get(&self.id(topic, stream))
     }
 
     /// The list of a topic.
@@ -264,7 +256,7 @@ impl Index {
 
     /// Whether a segment before this one holds anything of a list.
     pub(super) fn is_held_before(&self, number: u32, topic: &str, stream: StreamId) -> bool {
-        let list = self.id_of(topic, stream);
+        let list = self.id(topic, stream);
         self.segments.range(..number).any(|(_, contents)| contents.lists.contains_key(&list))
     }
 
@@ -277,7 +269,7 @@ impl Index {
 
     /// Whether a segment after this one holds anything of a list.
     pub(super) fn is_held_after(&self, number: u32, topic: &str, stream: StreamId) -> bool {
-        let list = self.id_of(topic, stream);
+        let list = self.id(topic, stream);
         self.segments.range(number + 1..).any(|(_, contents)| contents.lists.contains_key(&list))
     }
 

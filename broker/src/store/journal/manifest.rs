@@ -90,7 +90,7 @@ impl Manifest {
 /// A file that is not a journal, that is damaged, or of a version that is not known.
 pub(super) fn read(directory: &dyn Directory) -> Result<Content, Error> {
     let failed = |cause| directory.failed("read", JOURNAL)(cause);
-    if !directory.has(JOURNAL).map_err(failed)? {
+    if !directory.has(JOURNAL)? {
         return Ok(Content::Nothing);
     }
     let file = directory.open(JOURNAL).map_err(directory.failed("open", JOURNAL))?;
@@ -104,7 +104,11 @@ pub(super) fn read(directory: &dyn Directory) -> Result<Content, Error> {
     let first = first_line(VERSION);
     let header = bytes.get(..first.len()).unwrap_or(&bytes);
     let Some(rest) = header.strip_prefix(MAGIC.as_bytes()) else {
-        return Err(Error::Foreign { path });
+        return Err(Error::foreign(format!(
+            "{} is not a journal (byte 0); choose another directory, or restore the file if it was \
+             one",
+            path.display()
+        )));
     };
     let version = rest.get(..4).and_then(|digits| str::from_utf8(digits).ok()?.parse().ok());
     let version = version.filter(|version| header == first_line(*version).as_bytes());
@@ -116,7 +120,14 @@ pub(super) fn read(directory: &dyn Directory) -> Result<Content, Error> {
             let problem = "the checksum of the file is wrong";
             Err(Error::Damaged { path, offset: 0, problem })
         }
-        (Some(version), _) => Err(Error::Version { path, version }),
+        (Some(version), _) => {
+            let text = format!(
+                "{} has format version {version}, which this broker does not know; start the \
+                 version that wrote it",
+                path.display()
+            );
+            Err(Error::Unusable { text, is_damage: false })
+        }
     }
 }
 
@@ -159,7 +170,7 @@ mod tests {
                 let mut bytes = bytes.clone();
                 bytes[bit / 8] ^= 1 << (bit % 8);
                 let error = read(&SimulatedDisk::with(JOURNAL, &bytes)).unwrap_err();
-                assert!(matches!(error, Error::Damaged { .. } | Error::Foreign { .. }), "{bit}");
+                assert!(error.is_damage(), "{bit}");
             }
         }
     }
@@ -168,11 +179,11 @@ mod tests {
     fn the_first_line_says_what_the_file_is() {
         let read = |bytes: &[u8]| read(&SimulatedDisk::with(JOURNAL, bytes));
         assert_eq!(read(first_line(1).as_bytes()).unwrap(), Content::Format1);
-        let newer = read(first_line(3).as_bytes());
-        assert!(matches!(newer, Err(Error::Version { version: 3, .. })));
+        let newer = read(first_line(3).as_bytes()).unwrap_err();
+        assert!(newer.to_string().contains("has format version 3,") && !newer.is_damage());
         let wrong = read(b"topic journal 0001 00000000\n");
         assert!(matches!(wrong, Err(Error::Damaged { .. })));
-        assert!(matches!(read(b"#!/bin/sh\n"), Err(Error::Foreign { .. })));
+        assert!(read(b"#!/bin/sh\n").unwrap_err().to_string().contains("is not a journal"));
     }
 
     #[test]

@@ -11,8 +11,7 @@
 //!   `writer`: how they are written; `shared`: what the thread that cleans shares with whoever
 //!   appends; `reserve`: room for that on a full disk
 //! - `recovery`: what a start does before anything is served
-//! - `check`, `repair`, `promote`: the verbs of `broker` with these names, or `verify`; `report`:
-//!   what they print
+//! - `check`, `repair`, `promote`: the verbs of `broker` with these names, or `verify`
 //! - `storage`: the file system behind a small trait
 //!
 //! # Guarantee
@@ -43,7 +42,6 @@ mod promote;
 mod record;
 mod recovery;
 mod repair;
-mod report;
 mod reserve;
 mod row;
 mod scan;
@@ -54,18 +52,18 @@ mod storage;
 pub(crate) mod tests;
 mod writer;
 
-pub(crate) use check::{Summary, TopicSummary, verify};
+pub(crate) use check::verify;
 pub(crate) use error::{Error, Failure};
 pub(crate) use frame::Frame;
 pub(crate) use header::FRAME_SIZE_MAX;
 pub(crate) use promote::promote;
-pub(crate) use record::Record;
+pub(crate) use record::{Event, Record};
 pub(crate) use recovery::Notice;
-pub(crate) use repair::{Damage, Repaired, repair};
+pub(crate) use repair::{Damage, repair};
 
 use crate::store::stream::StreamId;
 use index::Index;
-use record::{Format, Records};
+use record::Format;
 use reserve::Reserve;
 use row::Row;
 use segment::Segment;
@@ -223,8 +221,8 @@ impl Journal {
         let mut frame = Frame::default();
         let mut count = 0;
         for (topic, list) in self.shared.index().topics() {
-            let (stream, new, own) = (list.stream, StreamId::random(), false);
-            let record = Record::NewStream { topic, stream, new, own };
+            let event = Event::NewStream { new: StreamId::random(), own: false };
+            let record = Record::new(topic, list.stream, event);
             frame.add(&record);
             replay(record);
             count += 1;
@@ -339,10 +337,9 @@ impl Journal {
 
     /// Notes the records of a frame that was written.
     fn note(&mut self, frame: &Frame) -> Result<(), Failure> {
-        let text = frame.payload();
         let mut index = self.shared.index();
         let before = index.cancellations();
-        for (record, size) in Records::new(text, Format::Two) {
+        for (record, size) in frame.records() {
             if let Err(problem) = index.note(&record, size) {
                 debug_assert!(false, "{problem}: {record:?}");
                 self.is_closed = true;
@@ -366,7 +363,7 @@ impl Journal {
         };
         // Only now: a segment that is closed is followed by another.
         let mut frame = Frame::default();
-        frame.add(&Record::Close);
+        frame.add(&Record::CLOSE);
         if let Err(error) = self.write(&mut frame, Sync::Always) {
             self.next = Some(next);
             return Err(error);

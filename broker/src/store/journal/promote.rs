@@ -5,20 +5,22 @@
 //! All of them do, or none: they stand in one frame. Each goes on under a new stream id, since the
 //! other broker may come back, and two lists must not have the same.
 
-use super::check::{TopicSummary, verify_in};
+use super::check::{Count, verify_in, write_topics};
 use super::error::Error;
 use super::frame::Frame;
-use super::record::Record;
+use super::index::List;
+use super::record::{Event, Record};
 use super::storage::{Directory, Disk};
 use super::{Journal, Progress, SEGMENT_SIZE, Settings, Sync};
 use crate::store::stream::StreamId;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
 /// The topics that were promoted.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Promoted(pub(super) BTreeMap<String, TopicSummary>);
+#[derive(Debug)]
+pub(crate) struct Promoted(pub(super) BTreeMap<String, List>);
 
 /// Promotes the mirrors in a directory that no broker uses.
 ///
@@ -35,10 +37,10 @@ pub(super) fn promote_in(directory: Arc<dyn Directory>) -> Result<Promoted, Erro
     let settings = Settings { sync: Sync::Always, segment_size: SEGMENT_SIZE };
     let mut mirrors = BTreeSet::new();
     let (mut journal, _) =
-        Journal::open_in(directory, settings, &Progress::default(), |record| match record {
-            Record::Mirror { topic, .. } => drop(mirrors.insert(topic.to_owned())),
-            Record::Delete { topic, .. } | Record::NewStream { topic, own: true, .. } => {
-                mirrors.remove(topic);
+        Journal::open_in(directory, settings, &Progress::default(), |record| match record.event {
+            Event::Mirror => drop(mirrors.insert(record.topic.to_owned())),
+            Event::Delete | Event::NewStream { own: true, .. } => {
+                mirrors.remove(record.topic);
             }
             _ => {}
         })?;
@@ -46,9 +48,25 @@ pub(super) fn promote_in(directory: Arc<dyn Directory>) -> Result<Promoted, Erro
     for topic in mirrors {
         let Some(list) = journal.shared.index().list(&topic).copied() else { continue };
         let new = StreamId::random();
-        frame.add(&Record::NewStream { topic: &topic, stream: list.stream, new, own: true });
-        promoted.insert(topic, TopicSummary { stream: new, first: list.first, next: list.next });
+        frame.add(&Record::new(&topic, list.stream, Event::NewStream { new, own: true }));
+        promoted.insert(topic, List { stream: new, ..list });
     }
     journal.append(&mut frame)?;
     Ok(Promoted(promoted))
+}
+
+impl fmt::Display for Promoted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Promoted(topics) = self;
+        if topics.is_empty() {
+            return f.write_str("no topic is a copy of another broker's: nothing was changed");
+        }
+        write!(
+            f,
+            "{} of another broker belong to this directory now, under new stream ids; start a \
+             broker with it, without --upstream",
+            Count(topics.len() as u64, "topic")
+        )?;
+        write_topics(topics, f)
+    }
 }

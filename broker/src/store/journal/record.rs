@@ -33,160 +33,66 @@
 use crate::store::batch::{Publisher, Sequence};
 use crate::store::retention::Bounds;
 use crate::store::stream::StreamId;
+use common::bytes;
 use std::fmt;
 use std::str::FromStr;
 
-/// One record, in the order in which things happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Record<'a> {
-    /// A topic was created; its list is empty.
-    Create {
-        /// The topic.
-        topic: &'a str,
-        /// The id of its list.
-        stream: StreamId,
-    },
+/// What happened to the list of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Record<'a> {
+    /// No name where it is about no topic.
+    pub(crate) topic: &'a str,
+    /// The id of the topic's list; [`StreamId::NONE`] where it is about none.
+    pub(crate) stream: StreamId,
+    pub(crate) event: Event<'a>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Event<'a> {
+    /// The topic was created; its list is empty.
+    Create,
     /// A copy of a topic was begun that another broker is the home of; its list is empty.
-    Mirror {
-        /// The topic.
-        topic: &'a str,
-        /// The id that its home gave the list.
-        stream: StreamId,
-    },
-    /// Messages were appended to a topic.
+    Mirror,
+    /// Messages were appended: `count` of them, the first at offset `first`, at a time in Unix
+    /// milliseconds. A publisher's number is that of the first message.
     Append {
-        /// The topic.
-        topic: &'a str,
-        /// The id of its list.
-        stream: StreamId,
-        /// The offset of the first message.
         first: u64,
-        /// When, in Unix milliseconds.
+        count: u64,
         time: u64,
-        /// By whom, and the number of the first message, where that was said.
         publisher: Option<Publisher<'a>>,
-        /// The messages, in order.
-        messages: Messages<'a>,
+        /// The messages, each with the line break that ends it.
+        lines: &'a str,
     },
-    /// A topic was deleted with all its messages, and the lasting subscriptions to it ended.
-    Delete {
-        /// The topic.
-        topic: &'a str,
-        /// The id of the list that it had.
-        stream: StreamId,
-    },
-    /// A list goes on under another id: it may not be what was read of it under the old one.
-    NewStream {
-        /// The topic.
-        topic: &'a str,
-        /// The id that it had.
-        stream: StreamId,
-        /// The id that it has from now on.
-        new: StreamId,
-        /// Whether it was a copy of another broker's, and is this one's own from now on.
-        own: bool,
-    },
-    /// What stood before an offset was let go. Where that is past the end, the list goes on there.
-    Trim {
-        /// The topic.
-        topic: &'a str,
-        /// The id of its list.
-        stream: StreamId,
-        /// The first offset that is left; one that is not above the present one changes nothing.
-        first: u64,
-        /// The digest there; `None` where a later record has that of its own offset.
-        digest: Option<u32>,
-    },
-    /// A topic has bounds of its own.
-    Bounds {
-        /// The topic.
-        topic: &'a str,
-        /// The id of its list.
-        stream: StreamId,
-        /// What they are now.
-        bounds: Bounds,
-    },
-    /// What a publisher has published whose messages were let go.
-    Sequence {
-        /// The topic.
-        topic: &'a str,
-        /// The id of its list.
-        stream: StreamId,
-        /// The publisher.
-        publisher: &'a str,
-        /// Its epoch.
-        epoch: u64,
-        /// The sequence that is appended next.
-        next: u64,
-        /// When it last published, in Unix milliseconds.
-        time: u64,
-    },
-    /// A lasting subscription began, or went on.
-    Position {
-        /// Whose it is.
-        subscriber: &'a str,
-        /// What it is to.
-        topic: &'a str,
-        /// The list that `next` belongs to.
-        stream: StreamId,
-        /// The first offset that was not acknowledged.
-        next: u64,
-        /// When the subscriber was last connected, in Unix milliseconds; 0 where that is not known.
-        seen: u64,
-    },
+    /// The topic was deleted with all its messages, and the lasting subscriptions to it ended.
+    Delete,
+    /// The list goes on under this id: it may not be what was read of it under the old one. Where
+    /// it is this broker's own from now on, it was a copy of another broker's.
+    NewStream { new: StreamId, own: bool },
+    /// What stood before `first` was let go; where that is past the end, the list goes on there,
+    /// and where it is not above the present one, nothing changes. The digest there; `None` where
+    /// a later record has that of its own offset.
+    Trim { first: u64, digest: Option<u32> },
+    /// The topic has these bounds of its own now.
+    Bounds(Bounds),
+    /// What comes next of a publisher whose messages were let go, and when it last published.
+    Sequence { publisher: &'a str, next: Sequence, time: u64 },
+    /// A lasting subscription began, or went on: `next` is the first offset that was not
+    /// acknowledged. The subscriber was last connected at `seen`; 0 where that is not known.
+    Position { subscriber: &'a str, next: u64, seen: u64 },
     /// A lasting subscription ended.
-    End {
-        /// Whose it was.
-        subscriber: &'a str,
-        /// What it was to.
-        topic: &'a str,
-    },
+    End { subscriber: &'a str },
     /// The segment is closed.
     Close,
 }
 
 impl<'a> Record<'a> {
-    /// The topic, and the id of the list, that it is about.
-    pub(super) fn list(&self) -> Option<(&'a str, StreamId)> {
-        match *self {
-            Record::Create { topic, stream }
-            | Record::Mirror { topic, stream }
-            | Record::Append { topic, stream, .. }
-            | Record::Delete { topic, stream }
-            | Record::NewStream { topic, stream, .. }
-            | Record::Trim { topic, stream, .. }
-            | Record::Bounds { topic, stream, .. }
-            | Record::Sequence { topic, stream, .. }
-            | Record::Position { topic, stream, .. } => Some((topic, stream)),
-            Record::End { .. } | Record::Close => None,
-        }
-    }
-}
+    /// The last record of a segment.
+    pub(super) const CLOSE: Record<'static> = Record::new("", StreamId::NONE, Event::Close);
 
-/// Messages of one record, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Messages<'a> {
-    /// What was not taken yet: each message with the line break that ends it.
-    pub(super) lines: &'a str,
-}
-
-impl Messages<'_> {
-    /// How many are left. In pieces whose count fits a byte, which the compiler makes four times
-    /// as fast as a plain sum.
-    pub(super) fn count_left(&self) -> u64 {
-        let pieces = self.lines.as_bytes().chunks(255);
-        let count = |piece: &[u8]| piece.iter().map(|byte| u8::from(*byte == b'\n')).sum::<u8>();
-        pieces.map(|piece| u64::from(count(piece))).sum()
-    }
-}
-
-impl<'a> Iterator for Messages<'a> {
-    type Item = &'a str;
-
-    fn next(&mut self) -> Option<&'a str> {
-        let (message, rest) = self.lines.split_once('\n')?;
-        self.lines = rest;
-        Some(message)
+    /// What happened to the list of a topic.
+    pub(crate) const fn new(topic: &'a str, stream: StreamId, event: Event<'a>) -> Record<'a> {
+        Record { topic, stream, event }
     }
 }
 
@@ -234,16 +140,17 @@ impl<'a> Iterator for Records<'a> {
 /// of an append are still to be filled in.
 fn parse<'a>(head: &'a str, body: &'a str, format: Format) -> Option<(Record<'a>, &'a str)> {
     let mut fields = head.split('\t');
-    let kind = fields.next()?;
     let it = &mut fields;
     let mut rest = body;
-    let record = match kind {
+    let kind = it.next()?;
+    let is_old = format == Format::One;
+    let subscriber = if matches!(kind, "@" | "!") { it.next()? } else { "" };
+    let topic = if kind == "." { "" } else { it.next()? };
+    let has_stream = !matches!((kind, is_old), ("." | "!", _) | ("+", true));
+    let stream = if has_stream { field(it)? } else { StreamId::NONE };
+    let event = match kind {
         "+" => {
-            let topic = it.next()?;
-            let (stream, first) = match format {
-                Format::One => (StreamId::NONE, 0),
-                Format::Two => (field(it)?, field(it)?),
-            };
+            let first = if is_old { 0 } else { field(it)? };
             let (size, time) = (field(it)?, field(it)?);
             let publisher = match it.next() {
                 Some(name) => Some(Publisher { name, sequence: sequence(it)? }),
@@ -254,47 +161,42 @@ fn parse<'a>(head: &'a str, body: &'a str, format: Format) -> Option<(Record<'a>
             if !(lines.is_empty() || lines.ends_with('\n')) {
                 return None;
             }
-            let messages = Messages { lines };
-            Record::Append { topic, stream, first, time, publisher, messages }
+            let count = bytes::count(lines.as_bytes(), |byte| byte == b'\n') as u64;
+            Event::Append { first, count, time, publisher, lines }
         }
-        "*" => Record::Create { topic: it.next()?, stream: field(it)? },
-        "=" => Record::Mirror { topic: it.next()?, stream: field(it)? },
-        "-" => Record::Delete { topic: it.next()?, stream: field(it)? },
+        "*" => Event::Create,
+        "=" => Event::Mirror,
+        "-" => Event::Delete,
         "@" => {
-            let (subscriber, topic) = (it.next()?, it.next()?);
-            let (stream, next) = (field(it)?, field(it)?);
+            let next = field(it)?;
             let seen = it.next().map_or(Some(0), |seen| seen.parse().ok())?;
-            Record::Position { subscriber, topic, stream, next, seen }
+            Event::Position { subscriber, next, seen }
         }
-        "!" => Record::End { subscriber: it.next()?, topic: it.next()? },
-        "." => Record::Close,
-        _ if format == Format::One => return None,
+        "!" => Event::End { subscriber },
+        "." => Event::Close,
+        _ if is_old => return None,
         "~" => {
-            let (topic, stream, new) = (it.next()?, field(it)?, field(it)?);
+            let new = field(it)?;
             let own = it.next().map_or(Some(false), |word| (word == "own").then_some(true))?;
-            Record::NewStream { topic, stream, new, own }
+            Event::NewStream { new, own }
         }
         "<" => {
-            let (topic, stream, first) = (it.next()?, field(it)?, field(it)?);
+            let first = field(it)?;
             let digest = match it.next()? {
                 "-" => None,
                 digits => Some(u32::from_str_radix(digits, 16).ok()?),
             };
-            Record::Trim { topic, stream, first, digest }
+            Event::Trim { first, digest }
         }
-        ":" => {
-            let (topic, stream) = (it.next()?, field(it)?);
-            let bounds = Bounds { messages: field(it)?, bytes: field(it)?, age: field(it)? };
-            Record::Bounds { topic, stream, bounds }
-        }
+        ":" => Event::Bounds(Bounds { messages: field(it)?, bytes: field(it)?, age: field(it)? }),
         "#" => {
-            let (topic, stream, publisher) = (it.next()?, field(it)?, it.next()?);
-            let (epoch, next, time) = (field(it)?, field(it)?, field(it)?);
-            Record::Sequence { topic, stream, publisher, epoch, next, time }
+            let publisher = it.next()?;
+            let next = Sequence { epoch: field(it)?, sequence: field(it)? };
+            Event::Sequence { publisher, next, time: field(it)? }
         }
         _ => return None,
     };
-    fields.next().is_none().then_some((record, rest))
+    fields.next().is_none().then_some((Record::new(topic, stream, event), rest))
 }
 
 fn field<'a, T: FromStr>(fields: &mut impl Iterator<Item = &'a str>) -> Option<T> {
@@ -310,31 +212,28 @@ fn sequence<'a>(fields: &mut impl Iterator<Item = &'a str>) -> Option<Option<Seq
 /// The first line of a record, but for an append, whose size has to be known first.
 impl fmt::Display for Record<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Record::Create { topic, stream } => write!(f, "*\t{topic}\t{stream}"),
-            Record::Mirror { topic, stream } => write!(f, "=\t{topic}\t{stream}"),
-            Record::Append { topic, stream, .. } => write!(f, "+\t{topic}\t{stream}\t"),
-            Record::Delete { topic, stream } => write!(f, "-\t{topic}\t{stream}"),
-            Record::NewStream { topic, stream, new, own } => {
+        let Record { topic, stream, event } = self;
+        match event {
+            Event::Create => write!(f, "*\t{topic}\t{stream}"),
+            Event::Mirror => write!(f, "=\t{topic}\t{stream}"),
+            Event::Append { .. } => write!(f, "+\t{topic}\t{stream}\t"),
+            Event::Delete => write!(f, "-\t{topic}\t{stream}"),
+            Event::NewStream { new, own } => {
                 write!(f, "~\t{topic}\t{stream}\t{new}{}", if *own { "\town" } else { "" })
             }
-            Record::Trim { topic, stream, first, digest: Some(digest) } => {
+            Event::Trim { first, digest: Some(digest) } => {
                 write!(f, "<\t{topic}\t{stream}\t{first}\t{digest:08x}")
             }
-            Record::Trim { topic, stream, first, digest: None } => {
-                write!(f, "<\t{topic}\t{stream}\t{first}\t-")
+            Event::Trim { first, digest: None } => write!(f, "<\t{topic}\t{stream}\t{first}\t-"),
+            Event::Bounds(bounds) => write!(f, ":\t{topic}\t{stream}\t{bounds}"),
+            Event::Sequence { publisher, next: Sequence { epoch, sequence }, time } => {
+                write!(f, "#\t{topic}\t{stream}\t{publisher}\t{epoch}\t{sequence}\t{time}")
             }
-            Record::Bounds { topic, stream, bounds } => {
-                write!(f, ":\t{topic}\t{stream}\t{bounds}")
-            }
-            Record::Sequence { topic, stream, publisher, epoch, next, time } => {
-                write!(f, "#\t{topic}\t{stream}\t{publisher}\t{epoch}\t{next}\t{time}")
-            }
-            Record::Position { subscriber, topic, stream, next, seen } => {
+            Event::Position { subscriber, next, seen } => {
                 write!(f, "@\t{subscriber}\t{topic}\t{stream}\t{next}\t{seen}")
             }
-            Record::End { subscriber, topic } => write!(f, "!\t{subscriber}\t{topic}"),
-            Record::Close => f.write_str("."),
+            Event::End { subscriber } => write!(f, "!\t{subscriber}\t{topic}"),
+            Event::Close => f.write_str("."),
         }
     }
 }

@@ -90,7 +90,7 @@ pub(super) fn settle(
 pub(super) fn close(directory: &dyn Directory, segment: &Segment, size: u64) -> Result<(), Error> {
     let Segment { name, file, seed, .. } = segment;
     let mut frame = Frame::default();
-    frame.add(&Record::Close);
+    frame.add(&Record::CLOSE);
     if let Some(bytes) = frame.seal(size, *seed) {
         file.write_all_at(bytes, size).map_err(directory.failed("write", name))?;
     }
@@ -108,7 +108,7 @@ pub(super) fn keep(
     let first = format!("{what}-{}-{}", segment.numbers.start(), range.start);
     let mut name = first.clone();
     let mut number = 2;
-    while directory.has(&name).map_err(directory.failed("look for", &name))? {
+    while directory.has(&name)? {
         name = format!("{first}.{number}");
         number += 1;
     }

@@ -11,11 +11,12 @@
 //! stream id. That is in the new segment itself, so nobody is ever served without it.
 
 use super::JOURNAL;
+use super::check::Count;
 use super::error::Error;
 use super::header::{JournalId, SegmentHeader};
 use super::index::{Index, List};
 use super::manifest::{self, Content, Manifest};
-use super::record::Record;
+use super::record::{Event, Record};
 use super::recovery::{self, Torn};
 use super::row::{self, Row};
 use super::scan::{EndKind, Scan, Stop};
@@ -24,8 +25,8 @@ use super::storage::{Directory, Disk, File};
 use super::writer::SegmentWriter;
 use crate::store::stream::StreamId;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
 /// What a repair finds, and does.
 #[derive(Debug, PartialEq, Eq)]
@@ -159,7 +160,7 @@ fn find_manifest(directory: &dyn Directory, numbers: &[u32]) -> Result<(Manifest
         // It is not to be written over.
         Ok(Content::Format1) => return Err(row::two_journals(directory, numbers)),
         Ok(_) => directory.failed("open", JOURNAL)(io::ErrorKind::NotFound.into()),
-        Err(error @ (Error::Damaged { .. } | Error::Foreign { .. })) => error,
+        Err(error) if error.is_damage() => error,
         Err(error) => return Err(error),
     };
     for number in numbers {
@@ -262,28 +263,26 @@ impl Salvage<'_> {
 
     /// Takes a record, as far as it can follow on what was read.
     fn take(&mut self, mut record: Record<'_>) -> io::Result<()> {
-        let appends = matches!(record, Record::Append { .. });
-        if let Record::Append { topic, stream, .. }
-        | Record::Create { topic, stream }
-        | Record::Mirror { topic, stream } = record
-        {
+        let Record { topic, stream, event } = record;
+        let appends = matches!(event, Event::Append { .. });
+        if appends || matches!(event, Event::Create | Event::Mirror) {
             let known = self.index.list(topic).map(|list| list.stream);
             if let Some(known) = known.filter(|known| *known != stream) {
                 // Its deletion is lost.
-                self.put(&Record::Delete { topic, stream: known })?;
+                self.put(&Record::new(topic, known, Event::Delete))?;
             }
             if appends && known != Some(stream) {
                 // Its creation is lost.
-                self.put(&Record::Create { topic, stream })?;
+                self.put(&Record::new(topic, stream, Event::Create))?;
                 self.changed.insert(topic.to_owned());
             }
         }
-        if let Record::Append { topic, first, .. } = &mut record {
+        if let Event::Append { first, .. } = &mut record.event {
             let next = self.index.list(topic).map_or(0, |list| list.next);
             if *first == next {
-                self.suspects.remove(*topic);
+                self.suspects.remove(topic);
             } else {
-                self.changed.insert((*topic).to_owned());
+                self.changed.insert(topic.to_owned());
                 *first = next;
             }
         }
@@ -291,7 +290,7 @@ impl Salvage<'_> {
     }
 
     fn put(&mut self, record: &Record<'_>) -> io::Result<()> {
-        if *record != Record::Close && self.index.note(record, 0).is_ok() && self.writes {
+        if record.event != Event::Close && self.index.note(record, 0).is_ok() && self.writes {
             self.writer.add(record)?;
         }
         Ok(())
@@ -304,9 +303,57 @@ impl Salvage<'_> {
         let topics: BTreeMap<String, List> =
             topics.map(|(topic, list)| (topic.to_owned(), *list)).collect();
         for (topic, List { stream, first, next, .. }) in topics {
-            let new = StreamId::random();
-            self.put(&Record::NewStream { topic: &topic, stream, new, own: false })?;
+            let event = Event::NewStream { new: StreamId::random(), own: false };
+            self.put(&Record::new(&topic, stream, event))?;
             self.damage.topics.insert(topic, next - first);
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Repaired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Repaired::Nothing => f.write_str("the journal is good: nothing was changed"),
+            Repaired::Manifest => {
+                f.write_str("the file journal was written again; nothing is lost")
+            }
+            Repaired::Torn(torn) => {
+                f.write_str("an append that was never acknowledged was cut short")?;
+                torn.iter().try_for_each(|torn| write!(f, ": {torn}"))
+            }
+            Repaired::Damage(Damage { kept, .. }) if kept.is_empty() => {
+                f.write_str("nothing was changed")
+            }
+            Repaired::Damage(Damage { kept, .. }) => {
+                f.write_str("repaired; the damaged files are kept in")?;
+                kept.iter().try_for_each(|kept| write!(f, " {}", kept.display()))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Damage { path, offset, problem, frames_kept, gaps, bytes_lost, topics, .. } = self;
+        write!(
+            f,
+            "{} is damaged at byte {offset}: {problem}\nkept: {}; lost: {} in {}",
+            path.display(),
+            Count(*frames_kept, "frame"),
+            Count(*bytes_lost, "byte"),
+            Count(*gaps, "place"),
+        )?;
+        if topics.is_empty() {
+            return f.write_str("\nno topic is touched");
+        }
+        write!(
+            f,
+            "\n{} may have lost messages and goes on under a new stream id:",
+            Count(topics.len() as u64, "topic")
+        )?;
+        for (topic, messages) in topics {
+            write!(f, "\n{messages:>12} messages left  {topic}")?;
         }
         Ok(())
     }

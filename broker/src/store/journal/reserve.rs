@@ -30,7 +30,7 @@ pub(super) struct Reserve {
 impl Reserve {
     /// The reserve that is there.
     pub(super) fn open(directory: &dyn Directory) -> Result<Reserve, Error> {
-        if !directory.has(RESERVE).map_err(directory.failed("look for", RESERVE))? {
+        if !directory.has(RESERVE)? {
             return Ok(Reserve::default());
         }
         let file = directory.open(RESERVE).map_err(directory.failed("open", RESERVE))?;

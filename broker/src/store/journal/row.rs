@@ -10,7 +10,7 @@ use super::error::Error;
 use super::header::JournalId;
 use super::index::Index;
 use super::manifest::{self, Content, Manifest};
-use super::record::Record;
+use super::record::{Event, Record};
 use super::recovery::{self, Torn};
 use super::scan::{End, EndKind, Scan, Stop};
 use super::segment::Segment;
@@ -66,7 +66,12 @@ impl Row {
                 let segment = numbers.first().map(|number| Segment::name(*number));
                 let beside = || row.left_over.into_iter().find(is_format_1);
                 let Some(instead) = segment.or_else(beside) else { return Ok(None) };
-                return Err(Error::Missing { path, instead: directory.path(&instead) });
+                return Err(Error::foreign(format!(
+                    "{} is missing but {} is there; restore the missing file, or move the other \
+                     away to start empty",
+                    path.display(),
+                    directory.path(&instead).display()
+                )));
             }
         }
         Ok(Some(row))
@@ -112,7 +117,7 @@ impl Row {
         }
         for name in self.left_over.drain(..) {
             // What was made in its place may have replaced it.
-            if directory.has(&name).map_err(directory.failed("look for", &name))? {
+            if directory.has(&name)? {
                 directory.remove(&name).map_err(directory.failed("remove", &name))?;
             }
         }
@@ -203,7 +208,7 @@ impl Row {
                         return Err(Stop::Damaged(problem));
                     }
                     progress(size as u64);
-                    is_closed = record == Record::Close;
+                    is_closed = record.event == Event::Close;
                     if index.note(&record, size).map_err(Stop::Damaged)? && !is_closed {
                         each(record);
                     }
@@ -261,7 +266,12 @@ impl Row {
 /// An older broker has begun a journal beside these segments.
 pub(super) fn two_journals(directory: &dyn Directory, numbers: &[u32]) -> Error {
     let newer = Segment::name(numbers.first().copied().unwrap_or(1));
-    Error::TwoJournals { path: directory.path(JOURNAL), newer: directory.path(&newer) }
+    Error::foreign(format!(
+        "{} was begun by an older broker while {} is the journal of a newer one; move one of the \
+         two away",
+        directory.path(JOURNAL).display(),
+        directory.path(&newer).display()
+    ))
 }
 
 fn missing(directory: &dyn Directory, number: u32) -> Error {

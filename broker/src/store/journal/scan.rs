@@ -20,7 +20,7 @@
 //! disks lose sectors, not bytes.
 
 use super::header::{FRAME_HEADER_SIZE, FRAME_SIZE_MAX, FrameHeader};
-use super::record::{Format, Record, Records};
+use super::record::{Event, Format, Record, Records};
 use super::segment::Segment;
 use super::storage::File;
 use crate::store::stream::StreamId;
@@ -123,7 +123,7 @@ impl<'s> Scan<'s> {
                 if format == Format::One {
                     complete(&mut record, ends);
                 }
-                end.is_closed = record == Record::Close;
+                end.is_closed = record.event == Event::Close;
                 each(record, size)
             });
             match done {
@@ -239,14 +239,14 @@ fn records(
 
 /// Fills in what an append of format 1 leaves out.
 fn complete(record: &mut Record<'_>, ends: &mut HashMap<String, (StreamId, u64)>) {
-    match record {
-        Record::Create { topic, stream } | Record::Mirror { topic, stream } => {
-            ends.insert((*topic).to_owned(), (*stream, 0));
+    match &mut record.event {
+        Event::Create | Event::Mirror => {
+            ends.insert(record.topic.to_owned(), (record.stream, 0));
         }
-        Record::Append { topic, stream, first, messages, .. } => {
-            if let Some((known, next)) = ends.get_mut(*topic) {
-                (*stream, *first) = (*known, *next);
-                *next += messages.count_left();
+        Event::Append { first, count, .. } => {
+            if let Some((known, next)) = ends.get_mut(record.topic) {
+                (record.stream, *first) = (*known, *next);
+                *next += *count;
             }
         }
         _ => {}

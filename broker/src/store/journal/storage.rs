@@ -28,9 +28,6 @@ pub(super) trait Directory: Send + Sync {
     /// The run of the machine: it changes when the machine starts. `None` where nothing says so.
     fn boot_id(&self) -> Option<String>;
 
-    /// Whether anything has this name.
-    fn has(&self, name: &str) -> io::Result<bool>;
-
     /// Opens a file for reading and writing; [`io::ErrorKind::InvalidInput`] where the name is
     /// that of something else: a directory, a link, a pipe, a device.
     fn open(&self, name: &str) -> io::Result<Box<dyn File>>;
@@ -49,6 +46,12 @@ pub(super) trait Directory: Send + Sync {
 }
 
 impl dyn Directory + '_ {
+    /// Whether anything has this name.
+    pub(super) fn has(&self, name: &str) -> Result<bool, Error> {
+        let names = self.names().map_err(self.failed("list the directory of", name))?;
+        Ok(names.iter().any(|it| it == name))
+    }
+
     /// Writes a file in the place of the one that has the name, durably. A crash, or a failure
     /// before the new one is there, leaves the old one.
     pub(super) fn replace(
@@ -69,7 +72,7 @@ impl dyn Directory + '_ {
         write: impl FnOnce(&dyn File) -> io::Result<()>,
     ) -> Result<Box<dyn File>, Error> {
         let beside = format!("{name}{TEMPORARY}");
-        if self.has(&beside).map_err(self.failed("look for", &beside))? {
+        if self.has(&beside)? {
             self.remove(&beside).map_err(self.failed("remove", &beside))?;
         }
         let file = self.create(&beside).map_err(self.failed("create", &beside))?;
@@ -151,7 +154,7 @@ impl Disk {
             Ok(()) => {
                 Ok(Disk { directory: directory.to_owned(), _lock: Some(lock), reads_only: false })
             }
-            Err(TryLockError::WouldBlock) => Err(Error::InUse { directory: directory.to_owned() }),
+            Err(TryLockError::WouldBlock) => Err(Error::InUse(directory.to_owned())),
             Err(TryLockError::Error(cause)) => Err(Error::io("lock", path, cause)),
         }
     }
@@ -164,7 +167,7 @@ impl Disk {
         let is_file = fs::symlink_metadata(&path).is_ok_and(|lock| lock.is_file());
         let lock = if is_file { fs::File::open(&path).ok() } else { None };
         if let Some(Err(TryLockError::WouldBlock)) = lock.as_ref().map(fs::File::try_lock_shared) {
-            return Err(Error::InUse { directory: directory.to_owned() });
+            return Err(Error::InUse(directory.to_owned()));
         }
         Ok(Disk { directory: directory.to_owned(), _lock: lock, reads_only: true })
     }
@@ -235,14 +238,6 @@ impl Directory for Disk {
         let id = id.trim();
         let is_plain = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic());
         is_plain.then(|| id.to_owned())
-    }
-
-    fn has(&self, name: &str) -> io::Result<bool> {
-        match fs::symlink_metadata(self.path(name)) {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn File>> {

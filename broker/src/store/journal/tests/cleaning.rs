@@ -1,7 +1,7 @@
 //! Cleaning: what is alive stays the same, whatever happens in between.
 
 use super::super::segment::Segment;
-use super::super::{Journal, Settings, Sync};
+use super::super::{Event, Journal, Settings, Sync};
 use super::disk::{Fault, SimulatedDisk};
 use super::{Opened, open_with, stream};
 use crate::store::batch::{Publisher, Sequence};
@@ -28,55 +28,51 @@ struct List {
     messages: BTreeMap<u64, String>,
     bounds: String,
     /// The last numbers of each publisher.
-    sequences: BTreeMap<String, (u64, u64)>,
+    sequences: BTreeMap<String, Sequence>,
 }
 
 impl State {
     fn apply(&mut self, record: &Record<'_>) {
-        match record.clone() {
-            Record::Create { topic, stream } | Record::Mirror { topic, stream } => {
+        let Record { topic, stream, event } = *record;
+        let list = self.topics.get_mut(topic);
+        match event {
+            Event::Create | Event::Mirror => {
                 let list = List { stream: stream.to_string(), ..List::default() };
                 assert!(self.topics.insert(topic.to_owned(), list).is_none());
             }
-            Record::Append { topic, first, publisher, messages, .. } => {
-                let list = self.topics.get_mut(topic).unwrap();
-                let count = messages.clone().count() as u64;
-                list.messages.extend((first..).zip(messages.map(str::to_owned)));
+            Event::Append { first, count, publisher, lines, .. } => {
+                let list = list.unwrap();
+                let messages = lines.split_terminator('\n').map(str::to_owned);
+                list.messages.extend((first..).zip(messages));
                 list.messages.retain(|offset, _| *offset >= list.first);
                 if let Some(Publisher { name, sequence: Some(sequence) }) = publisher {
-                    let next = sequence.later(count).sequence;
-                    list.sequences.insert(name.to_owned(), (sequence.epoch, next));
+                    list.sequences.insert(name.to_owned(), sequence.later(count));
                 }
             }
-            Record::Delete { topic, .. } => {
+            Event::Delete => {
                 self.topics.remove(topic);
                 self.positions.retain(|(of, _), _| of != topic);
             }
-            Record::NewStream { topic, new, .. } => {
-                self.topics.get_mut(topic).unwrap().stream = new.to_string();
-            }
-            Record::Trim { topic, first, digest, .. } => {
-                let list = self.topics.get_mut(topic).unwrap();
+            Event::NewStream { new, .. } => list.unwrap().stream = new.to_string(),
+            Event::Trim { first, digest } => {
+                let list = list.unwrap();
                 if first > list.first || (first == list.first && digest.is_some()) {
                     (list.first, list.digest) = (first, digest);
                 }
                 list.messages.retain(|offset, _| *offset >= list.first);
             }
-            Record::Bounds { topic, bounds, .. } => {
-                self.topics.get_mut(topic).unwrap().bounds = bounds.to_string();
+            Event::Bounds(bounds) => list.unwrap().bounds = bounds.to_string(),
+            Event::Sequence { publisher, next, .. } => {
+                list.unwrap().sequences.insert(publisher.to_owned(), next);
             }
-            Record::Sequence { topic, publisher, epoch, next, .. } => {
-                let list = self.topics.get_mut(topic).unwrap();
-                list.sequences.insert(publisher.to_owned(), (epoch, next));
-            }
-            Record::Position { subscriber, topic, stream, next, .. } => {
+            Event::Position { subscriber, next, .. } => {
                 let key = (topic.to_owned(), subscriber.to_owned());
                 self.positions.insert(key, format!("{next}@{stream}"));
             }
-            Record::End { subscriber, topic } => {
+            Event::End { subscriber } => {
                 self.positions.remove(&(topic.to_owned(), subscriber.to_owned()));
             }
-            Record::Close => {}
+            Event::Close => {}
         }
     }
 }
@@ -149,7 +145,7 @@ impl History {
                     self.streams += 1;
                 }
                 let id = again.unwrap_or(self.streams);
-                frame.add(&Record::Mirror { topic: &name, stream: stream(id) });
+                frame.add(&Record::new(&name, stream(id), Event::Mirror));
                 self.topics.push((name, id, 0, 0));
             }
             return;
@@ -158,47 +154,44 @@ impl History {
         let (name, id, first, next) = self.topics[place].clone();
         match what {
             0..15 if count > 1 => {
-                frame.add(&Record::Delete { topic: &name, stream: stream(id) });
+                frame.add(&Record::new(&name, stream(id), Event::Delete));
                 self.topics.remove(place);
                 self.sequences.retain(|(of, _), _| *of != id);
                 self.deleted.insert(name, id);
             }
             15..30 if next > first => {
                 let first = first + 1 + self.below(next - first);
-                frame.add(&Record::Trim {
-                    topic: &name,
-                    stream: stream(id),
-                    first,
-                    digest: Some(u32::from(id) + 7),
-                });
+                frame.add(&Record::new(
+                    &name,
+                    stream(id),
+                    Event::Trim { first, digest: Some(u32::from(id) + 7) },
+                ));
                 self.topics[place].2 = first;
             }
             30..36 => {
                 let bounds = Bounds { messages: Bound::At(what), ..Bounds::default() };
-                frame.add(&Record::Bounds { topic: &name, stream: stream(id), bounds });
+                frame.add(&Record::new(&name, stream(id), Event::Bounds(bounds)));
             }
             36..48 => {
                 let subscriber = format!("reader {}", self.below(3));
-                frame.add(&Record::Position {
-                    subscriber: &subscriber,
-                    topic: &name,
-                    stream: stream(id),
-                    next: self.below(next + 1),
-                    seen: 17,
-                });
+                frame.add(&Record::new(
+                    &name,
+                    stream(id),
+                    Event::Position {
+                        subscriber: &subscriber,
+                        next: self.below(next + 1),
+                        seen: 17,
+                    },
+                ));
             }
             48..52 => {
                 let subscriber = &format!("reader {}", self.below(3));
-                frame.add(&Record::End { subscriber, topic: &name });
+                frame.add(&Record::new(&name, stream(0), Event::End { subscriber }));
             }
             52..55 if self.streams < 250 => {
                 self.streams += 1;
-                frame.add(&Record::NewStream {
-                    topic: &name,
-                    stream: stream(id),
-                    new: stream(self.streams),
-                    own: false,
-                });
+                let new = Event::NewStream { new: stream(self.streams), own: false };
+                frame.add(&Record::new(&name, stream(id), new));
                 self.topics[place].1 = self.streams;
             }
             55..80 => {
@@ -236,10 +229,7 @@ fn whatever_happened_a_cleaned_journal_says_the_same() {
         for step in 0..300 {
             history.next(&mut frame);
             journal.append(&mut frame).unwrap();
-            let text = frame.payload();
-            for (record, _) in super::Records::new(text, super::Format::Two) {
-                expected.apply(&record);
-            }
+            super::records(&frame).for_each(|record| expected.apply(&record));
             if history.below(12) == 0 {
                 cleaned += clean_all(&journal);
             }
@@ -270,10 +260,7 @@ fn row_to_clean() -> (SimulatedDisk, State) {
     for _ in 0..60 {
         history.next(&mut frame);
         journal.append(&mut frame).unwrap();
-        let text = frame.payload();
-        for (record, _) in super::Records::new(text, super::Format::Two) {
-            state.apply(&record);
-        }
+        super::records(&frame).for_each(|record| state.apply(&record));
     }
     drop(journal);
     (disk, state)
@@ -331,9 +318,9 @@ fn e12_a_cleaning_that_fails_at_any_call_leaves_a_journal_that_goes_on_or_ends_t
             };
             if is_known {
                 let mut frame = Frame::default();
-                frame.add(&Record::Create { topic: "after", stream: stream(255) });
+                frame.add(&Record::new("after", stream(255), Event::Create));
                 journal.append(&mut frame).unwrap();
-                let record = Record::Create { topic: "after", stream: stream(255) };
+                let record = Record::new("after", stream(255), Event::Create);
                 expected.apply(&record);
                 clean_all(&journal);
             }
@@ -379,18 +366,16 @@ fn topics_that_come_and_go_leave_a_journal_that_stays_small() {
     let mut frame = Frame::default();
     for round in 0..200_u8 {
         frame.clear();
-        frame.add(&Record::Create { topic: "coming and going", stream: stream(round + 1) });
+        frame.add(&Record::new("coming and going", stream(round + 1), Event::Create));
         frame.append("coming and going", stream(round + 1), 0, 5, None, ["gone"].into_iter());
-        frame.add(&Record::Position {
-            subscriber: "ann",
-            topic: "coming and going",
-            stream: stream(round + 1),
-            next: 1,
-            seen: 17,
-        });
+        frame.add(&Record::new(
+            "coming and going",
+            stream(round + 1),
+            Event::Position { subscriber: "ann", next: 1, seen: 17 },
+        ));
         journal.append(&mut frame).unwrap();
         frame.clear();
-        frame.add(&Record::Delete { topic: "coming and going", stream: stream(round + 1) });
+        frame.add(&Record::new("coming and going", stream(round + 1), Event::Delete));
         journal.append(&mut frame).unwrap();
         clean_all(&journal);
     }
@@ -404,22 +389,18 @@ fn a_topic_that_lets_go_leaves_a_journal_that_stays_small() {
     let disk = SimulatedDisk::default();
     let (mut expected, mut journal) = start(&disk);
     let mut frame = Frame::default();
-    frame.add(&Record::Create { topic: "t", stream: stream(1) });
+    frame.add(&Record::new("t", stream(1), Event::Create));
     for first in 0..500 {
         frame.append("t", stream(1), first, 5, None, ["a message"].into_iter());
         if first >= 10 {
-            frame.add(&Record::Trim {
-                topic: "t",
-                stream: stream(1),
-                first: first - 9,
-                digest: Some(3),
-            });
+            frame.add(&Record::new(
+                "t",
+                stream(1),
+                Event::Trim { first: first - 9, digest: Some(3) },
+            ));
         }
         journal.append(&mut frame).unwrap();
-        let text = frame.payload();
-        for (record, _) in super::Records::new(text, super::Format::Two) {
-            expected.apply(&record);
-        }
+        super::records(&frame).for_each(|record| expected.apply(&record));
         frame.clear();
         clean_all(&journal);
     }

@@ -15,7 +15,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum Call {
     Names,
-    Has,
     Open,
     Create,
     Rename,
@@ -295,12 +294,6 @@ impl Directory for SimulatedDisk {
 
     fn boot_id(&self) -> Option<String> {
         Some(format!("start-{}", self.state().starts))
-    }
-
-    fn has(&self, name: &str) -> io::Result<bool> {
-        let mut state = self.state();
-        state.call(Call::Has)?;
-        Ok(state.names.contains_key(name))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn File>> {

@@ -15,7 +15,7 @@ fn run(disk: &SimulatedDisk, journal: &mut Journal) -> (Vec<String>, Vec<Failure
         let mut frame = single(next, message);
         match journal.append(&mut frame) {
             Ok(()) => {
-                acknowledged.extend(seen_in(&mut frame));
+                acknowledged.extend(seen_in(&frame));
                 next += 1;
             }
             Err(error @ Failure::Unknown(_)) => {
@@ -82,7 +82,7 @@ fn e04_a_cut_back_that_fails_ends_the_journal_and_the_next_start_cuts() {
         };
         assert_eq!(*action, "cut back");
         for after in disk.after_power_cuts().into_iter().chain([disk.after_kill()]) {
-            assert_eq!(open(&after).unwrap().seen, seen_in(&mut news()));
+            assert_eq!(open(&after).unwrap().seen, seen_in(&news()));
             assert_eq!(contents(&after).len(), 1);
         }
     }
@@ -192,6 +192,6 @@ fn with_sync_os_an_append_leaves_the_sync_to_the_system() {
     disk.plan(None, usize::MAX, Fault::Kill);
     journal.append(&mut single(0, "one")).unwrap();
     assert_eq!(disk.calls(), [Call::Write]);
-    let seen = [seen_in(&mut news()), seen_in(&mut single(0, "one"))].concat();
+    let seen = [seen_in(&news()), seen_in(&single(0, "one"))].concat();
     assert_eq!(contents(&disk.after_kill()), seen);
 }

@@ -1,6 +1,6 @@
 //! A full disk: removals can still be written, and then there is room again.
 
-use super::super::{Failure, Journal, Record, Settings, Sync};
+use super::super::{Event, Failure, Journal, Record, Settings, Sync};
 use super::disk::SimulatedDisk;
 use super::{Opened, open_with, stream};
 use crate::store::journal::Frame;
@@ -13,8 +13,8 @@ fn full(settings: Settings) -> (SimulatedDisk, Journal, u64) {
     let disk = SimulatedDisk::default();
     let mut journal = open_with(&disk, settings).unwrap().journal;
     let mut frame = Frame::default();
-    frame.add(&Record::Create { topic: "goes", stream: stream(1) });
-    frame.add(&Record::Create { topic: "stays", stream: stream(2) });
+    frame.add(&Record::new("goes", stream(1), Event::Create));
+    frame.add(&Record::new("stays", stream(2), Event::Create));
     journal.append(&mut frame).unwrap();
     disk.limit(Some(CAPACITY));
     let text = "x".repeat(300);
@@ -46,13 +46,12 @@ fn on_a_full_disk_a_deletion_and_a_trim_are_written_and_make_room() {
             assert!(next > 20, "{next} messages on a disk of {CAPACITY} bytes");
             let mut frame = Frame::default();
             match deletes {
-                true => frame.add(&Record::Delete { topic: "goes", stream: stream(1) }),
-                false => frame.add(&Record::Trim {
-                    topic: "goes",
-                    stream: stream(1),
-                    first: next,
-                    digest: Some(7),
-                }),
+                true => frame.add(&Record::new("goes", stream(1), Event::Delete)),
+                false => frame.add(&Record::new(
+                    "goes",
+                    stream(1),
+                    Event::Trim { first: next, digest: Some(7) },
+                )),
             }
             assert!(journal.shared.is_full());
             journal.append(&mut frame).unwrap();

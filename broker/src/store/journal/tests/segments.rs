@@ -1,7 +1,7 @@
 //! The row of segments: a missing, doubled, foreign or shortened one is found and named.
 
 use super::super::segment::Segment;
-use super::super::{Error, Failure, Notice, Record, Settings, Sync};
+use super::super::{Error, Event, Failure, Notice, Record, Settings, Sync};
 use super::disk::{Fault, SimulatedDisk};
 use super::{Opened, news, open_with, seen_in, single};
 use std::io::ErrorKind;
@@ -13,12 +13,12 @@ const SMALL: Settings = Settings { sync: Sync::Always, segment_size: 300 };
 fn row() -> (SimulatedDisk, Vec<String>) {
     let disk = SimulatedDisk::default();
     let mut journal = open_with(&disk, SMALL).unwrap().journal;
-    let mut seen = seen_in(&mut news());
+    let mut seen = seen_in(&news());
     journal.append(&mut news()).unwrap();
     for first in 0..12 {
         let mut frame = single(first, &format!("message {first}"));
         journal.append(&mut frame).unwrap();
-        seen.extend(seen_in(&mut frame));
+        seen.extend(seen_in(&frame));
     }
     assert!(segments(&disk).len() > 4, "{:?}", disk.names());
     (disk, seen)
@@ -48,7 +48,7 @@ fn a_journal_of_many_segments_comes_back_in_order() {
         assert!(notices.is_empty(), "{notices:?}");
         let mut frame = single(first, "more");
         journal.append(&mut frame).unwrap();
-        expected.extend(seen_in(&mut frame));
+        expected.extend(seen_in(&frame));
     }
 }
 
@@ -127,7 +127,7 @@ fn run_until(disk: &SimulatedDisk, number: usize, fault: Fault) -> (Vec<String>,
     let mut first = 12;
     for _ in 0..6 {
         let mut frame = single(first, "more");
-        let seen = seen_in(&mut frame);
+        let seen = seen_in(&frame);
         match journal.append(&mut frame) {
             Ok(()) => {
                 acknowledged.extend(seen);
@@ -160,7 +160,7 @@ fn k09_c04_e12_a_rotation_that_is_killed_or_fails_at_any_call_loses_nothing() {
             let mut frame = single(opened.seen.len() as u64 - 1, "after");
             let mut journal = opened.journal;
             journal.append(&mut frame).unwrap();
-            let seen = [opened.seen, seen_in(&mut frame)].concat();
+            let seen = [opened.seen, seen_in(&frame)].concat();
             assert_eq!(open_with(&after, SMALL).unwrap().seen, seen, "{what}");
         }
     }
@@ -225,14 +225,13 @@ fn a_record_that_cannot_follow_on_what_was_there_is_damage() {
         |frame| super::publish(frame, "news", 1, 1, "after a gap"),
         |frame| super::publish(frame, "news", 2, 0, "of another list"),
         |frame| super::publish(frame, "olds", 1, 0, "of another topic"),
-        |frame| frame.add(&Record::Create { topic: "news", stream: super::stream(3) }),
+        |frame| frame.add(&Record::new("news", super::stream(3), Event::Create)),
         |frame| {
-            frame.add(&Record::Trim {
-                topic: "olds",
-                stream: super::stream(3),
-                first: 1,
-                digest: None,
-            })
+            frame.add(&Record::new(
+                "olds",
+                super::stream(3),
+                Event::Trim { first: 1, digest: None },
+            ))
         },
     ];
     for (number, make) in wrong.into_iter().enumerate() {
