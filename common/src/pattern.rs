@@ -78,48 +78,50 @@ impl Pattern {
         &self.text
     }
 
-    /// Whether it chooses this name. The time is at most the product of both lengths.
+    /// Whether it chooses this name. What follows a star is looked for as near to it as it can be,
+    /// and further on only if that fails: the time grows with the name's length, and is at most
+    /// about the product of both lengths.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
-        // The parts at which some reading of the name so far may go on.
-        let mut reached = vec![false; self.parts.len() + 1];
-        let mut next = reached.clone();
-        set(&mut reached, 0);
-        self.skip_stars(&mut reached);
-        for byte in name.bytes() {
-            next.fill(false);
-            for ((index, part), _) in
-                self.parts.iter().enumerate().zip(&reached).filter(|(_, reached)| **reached)
-            {
-                match part {
-                    Part::Byte(expected) if *expected == byte => set(&mut next, index + 1),
-                    Part::All => set(&mut next, index),
-                    Part::Level if byte != b'/' => set(&mut next, index),
-                    Part::Byte(_) | Part::Level => {}
+        let name = name.as_bytes();
+        let (mut part, mut at) = (0, 0);
+        // The part behind the last star of each kind, and where it was tried last.
+        let (mut all, mut level) = (None, None);
+        loop {
+            match (self.parts.get(part), name.get(at)) {
+                (None, None) => return true,
+                (Some(Part::All), _) => {
+                    part += 1;
+                    (all, level) = (Some((part, at)), None);
+                    continue;
                 }
+                (Some(Part::Level), _) => {
+                    part += 1;
+                    level = Some((part, at));
+                    continue;
+                }
+                (Some(Part::Byte(expected)), Some(byte)) if expected == byte => {
+                    (part, at) = (part + 1, at + 1);
+                    continue;
+                }
+                _ => {}
             }
-            if !next.contains(&true) {
+            let rest = |from: usize| name.get(from..).unwrap_or_default();
+            if let Some((behind, tried)) = level
+                && rest(tried).first().is_some_and(|byte| *byte != b'/')
+            {
+                (part, at) = (behind, tried + 1);
+                level = Some((part, at));
+            } else if let Some((behind, tried)) = all {
+                // From anywhere in the same level, a `*` would fail at the same slash.
+                let is_passed = |byte: &u8| level.is_none() || *byte == b'/';
+                let Some(skip) = rest(tried).iter().position(is_passed) else { return false };
+                (part, at) = (behind, tried + skip + 1);
+                (all, level) = (Some((part, at)), None);
+            } else {
                 return false;
             }
-            self.skip_stars(&mut next);
-            std::mem::swap(&mut reached, &mut next);
         }
-        reached.last() == Some(&true)
-    }
-
-    /// Stars may stand for nothing.
-    fn skip_stars(&self, reached: &mut [bool]) {
-        for (index, part) in self.parts.iter().enumerate() {
-            if reached.get(index) == Some(&true) && !matches!(part, Part::Byte(_)) {
-                set(reached, index + 1);
-            }
-        }
-    }
-}
-
-fn set(flags: &mut [bool], index: usize) {
-    if let Some(flag) = flags.get_mut(index) {
-        *flag = true;
     }
 }
 
@@ -174,11 +176,57 @@ mod tests {
         }
     }
 
+    /// What the grammar says, word for word.
+    fn matches(parts: &[Part], name: &[u8]) -> bool {
+        match (parts, name) {
+            ([], _) => name.is_empty(),
+            ([Part::Byte(expected), rest @ ..], [byte, behind @ ..]) => {
+                expected == byte && matches(rest, behind)
+            }
+            ([Part::Byte(_), ..], []) => false,
+            ([star, rest @ ..], _) => {
+                matches(rest, name)
+                    || matches!(name, [byte, behind @ ..]
+                        if (*star == Part::All || *byte != b'/') && matches(parts, behind))
+            }
+        }
+    }
+
+    #[test]
+    fn every_short_name_is_judged_as_the_grammar_says() {
+        let mut random = 1_u32;
+        let mut next = |count: usize| {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (random >> 16) as usize % count
+        };
+        let mut text = |alphabet: &[&str], length: usize| -> String {
+            (0..=next(length)).map(|_| alphabet[next(alphabet.len())]).collect()
+        };
+        let mut matched = 0;
+        for _ in 0..100_000 {
+            let pattern = Pattern::new(&text(&["a", "b", "/", "*", "**"], 9)).unwrap();
+            let name = text(&["a", "b", "/"], 12);
+            let expected = matches(&pattern.parts, name.as_bytes());
+            assert_eq!(pattern.matches(&name), expected, "{pattern} {name}");
+            matched += u32::from(expected);
+        }
+        assert!(matched > 5000, "{matched}");
+    }
+
     #[test]
     fn many_stars_take_no_longer_than_the_product_of_both_lengths() {
-        let pattern = Pattern::new(&("*a".repeat(120) + "b")).unwrap();
-        for _ in 0..100 {
-            assert!(!pattern.matches(&"a".repeat(255)));
+        let levels = "a/".repeat(127);
+        for (pattern, name) in [
+            ("*a".repeat(120) + "b", "a".repeat(255)),
+            ("**".to_owned() + &"*a".repeat(120) + "b", "a".repeat(255)),
+            ("**".to_owned() + &"*/a".repeat(60) + "*b", levels.clone()),
+            ("**".to_owned() + &"a/*".repeat(60) + "b", levels.clone()),
+            ("**a".repeat(80) + "b", levels),
+        ] {
+            let pattern = Pattern::new(&pattern).unwrap();
+            for _ in 0..100 {
+                assert!(!pattern.matches(&name));
+            }
         }
     }
 }

@@ -95,8 +95,8 @@ impl Browser {
         self.post("/url", &format!(r#"{{"url":{}}}"#, quoted(address)));
     }
 
-    /// Goes back in the history of the window, as a person does. A script that does so is cut off by
-    /// what it does, and the driver runs it again: then the window is two visits too far back.
+    /// Goes back in the history of the window, as a person does. A script that does so is cut off
+    /// by what it does, and the driver runs it again: then the window is too far back.
     pub fn back(&mut self) {
         self.post("/back", "{}");
     }

@@ -4,7 +4,7 @@ use crate::access::{Grant, Right};
 use crate::broker::Broker;
 use crate::push::format::Format;
 use crate::push::patterns::{Interest, chooses};
-use crate::push::subscriber::Place;
+use crate::push::subscriber::Beginning;
 use crate::refusal::Refusal;
 use crate::store::stream::{Begin, Cursor, Extent, StreamId};
 use common::pattern::Pattern;
@@ -24,7 +24,7 @@ pub(super) fn interest(
 
 /// The topics that are chosen now, and where to begin in each. An offset that a topic does not have
 /// is taken as the nearest one: the client is told which.
-pub(super) fn places(broker: &Broker, interests: &[Interest], begin: Begin) -> Vec<Place> {
+pub(super) fn places(broker: &Broker, interests: &[Interest], begin: Begin) -> Vec<Beginning> {
     let topics = &broker.push.topics;
     // What came into being while a name was away is read from its beginning; where the name has
     // been before, it goes on there.
@@ -37,7 +37,7 @@ pub(super) fn places(broker: &Broker, interests: &[Interest], begin: Begin) -> V
             }
             begin => broker.push.begin(&topic, begin, None).ok()?,
         };
-        Some(Place { topic, cursor, is_asked: false })
+        Some(Beginning::chosen(&topic, cursor))
     };
     let places =
         broker.push.chosen(|topic| chooses(interests, topic)).into_iter().filter_map(place);

@@ -10,6 +10,7 @@ use crate::access::Right;
 use crate::activity::Activity;
 use crate::broker::Broker;
 use crate::push::format::Format;
+use crate::push::subscriber::Beginning;
 use crate::refusal::Refusal;
 use crate::store::admission::Receipt;
 use crate::store::batch::Publisher;
@@ -143,9 +144,10 @@ impl Commands<'_, Text> {
         let permitted = self.grant().and_then(|grant| grant.check(Right::Read, topic));
         let prepared = permitted.and_then(|()| self.broker.prepare_for(&self.subscriber, topic));
         let end = self.broker.push.topics.end(topic);
-        let done = prepared.and_then(|()| self.subscriber.lasting(id, topic, end)).map(|begin| {
+        let mut places = vec![Beginning::asked(topic, end)];
+        let done = prepared.and_then(|()| self.subscriber.lasting(id, &mut places)).map(|()| {
             let answers = &mut self.answers;
-            self.subscriber.subscribe([(topic, begin)], Format::Text, Some(id), answers);
+            self.subscriber.subscribe(Vec::new(), places, Format::Text, Some(id), answers);
         });
         if done.is_err() {
             self.broker.log.note("subscribed", topic, &done);

@@ -3,9 +3,9 @@
 //! The messages are written to a file before the mirror is deleted, once for each topic. So a home
 //! that comes back empty again and again cannot fill the disk, and no saved file is overwritten.
 
-use crate::store::entry;
 use crate::store::stream::{Cursor, Place};
 use crate::store::topics::Topics;
+use crate::store::view::Extract;
 use common::crc32::crc32;
 use common::limits::PIECE_SIZE;
 use std::fs::{self, File};
@@ -55,7 +55,7 @@ fn write(
     let (mut place, mut text) = (Place::before(begin), Vec::new());
     while place.cursor.next < end {
         text.clear();
-        match topics.copy(topic, place, end, PIECE_SIZE, &mut text, entry::message) {
+        match topics.copy(topic, place, Extract::messages(end, PIECE_SIZE), &mut text) {
             Ok((behind, _)) if behind != place => place = behind,
             // It is being deleted.
             _ => break,

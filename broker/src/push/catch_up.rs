@@ -8,7 +8,6 @@
 use crate::push::Push;
 use crate::push::pass::DeliveryPass;
 use crate::push::session::{Progress, Session};
-use crate::store::stream::Cursor;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -107,8 +106,10 @@ impl CatchUp {
         }
     }
 
+    /// Serves a session until it is up to date, however long its client takes, or its turn is over.
     fn bring_up_to_date(&self, session: &Arc<Session>, push: &Arc<Push>) {
-        let mut pass = push.pass(Some(TURN));
+        let mut pass = DeliveryPass::new(push, Some(TURN));
+        let mut stalled = None;
         loop {
             match session.write(&mut pass) {
                 Progress::UpToDate => break,
@@ -116,51 +117,33 @@ impl CatchUp {
                     self.take(Arc::clone(session), push);
                     break;
                 }
-                Progress::Full => return self.wait_for(session, pass, push),
+                Progress::Full if stalled.is_none() => {
+                    session.set_patient(true);
+                    let mut state = self.lock();
+                    let number = state.next;
+                    state.next += 1;
+                    state.stalled.insert(number, Arc::clone(session));
+                    stalled = Some(number);
+                    self.ensure_progress(&mut state, push);
+                    pass.deadline = None;
+                }
+                Progress::Full => {}
                 Progress::NotHere(topic, cursor) => {
-                    self.fetch(&topic, cursor, &mut pass, push);
-                    pass.deadline = Some(Instant::now() + TURN);
+                    // Another thread takes the place of this one meanwhile.
+                    let mut state = self.lock();
+                    state.fetching += 1;
+                    self.ensure_progress(&mut state, push);
+                    drop(state);
+                    pass.fetch(&topic, cursor);
+                    self.lock().fetching -= 1;
+                    pass.deadline = pass.deadline.map(|_| Instant::now() + TURN);
                 }
             }
         }
         pass.note_given_up();
-    }
-
-    /// Fetches what a session needs next; another thread takes the place of this one meanwhile.
-    fn fetch(
-        &self,
-        topic: &Arc<str>,
-        cursor: Cursor,
-        pass: &mut DeliveryPass<'_>,
-        push: &Arc<Push>,
-    ) {
-        let mut state = self.lock();
-        state.fetching += 1;
-        self.ensure_progress(&mut state, push);
-        drop(state);
-        pass.fetch(topic, cursor);
-        self.lock().fetching -= 1;
-    }
-
-    /// Serves one session until it is up to date, however long its client takes.
-    fn wait_for(&self, session: &Arc<Session>, mut pass: DeliveryPass<'_>, push: &Arc<Push>) {
-        let mut state = self.lock();
-        let number = state.next;
-        state.next += 1;
-        state.stalled.insert(number, Arc::clone(session));
-        self.ensure_progress(&mut state, push);
-        drop(state);
-        session.set_patient(true);
-        pass.deadline = None;
-        loop {
-            match session.write(&mut pass) {
-                Progress::UpToDate => break,
-                Progress::NotHere(topic, cursor) => pass.fetch(&topic, cursor),
-                Progress::Late | Progress::Full => {}
-            }
+        if let Some(number) = stalled {
+            self.lock().stalled.remove(&number);
         }
-        pass.note_given_up();
-        self.lock().stalled.remove(&number);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -28,6 +28,6 @@ pub(super) fn subscribe(push: &Push) -> (Arc<Session>, TcpStream) {
     let begin = Cursor { next: 0, ..push.topics.end("t") };
     let subscription = Subscription::new("t".into(), begin, Format::Channel, None);
     session.subscribe([subscription], |_| Vec::new());
-    session.begin([FIRST].into_iter());
+    session.with(|it| it.note(FIRST, u64::MAX));
     (session, client)
 }

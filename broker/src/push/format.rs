@@ -3,7 +3,7 @@
 use crate::store::entry::{self, Entry};
 use crate::store::stream::{Cursor, Place, StreamId};
 use common::http::chunked;
-use common::json::Json;
+use common::json::{Charset, Json, Object};
 use common::limits::EVENT_ID_SIZE_MAX;
 use common::{bytes, clock, json};
 use std::io::Write;
@@ -25,10 +25,8 @@ pub(crate) enum Format {
     Topic,
     /// `DELIVER topic message publisher YYYY-MM-DD HH:MM:SS`
     Text,
-    /// An event of `text/event-stream`.
-    Event,
-    /// The same over HTTP/1.1, where each piece that is written is a chunk.
-    ChunkedEvent,
+    /// An event of `text/event-stream`; over HTTP/1.1, each piece that is written is a chunk.
+    Event { chunked: bool },
     /// `{"topic":…,"offset":…,"message":…,"time":…,"publisher":…}`, a line of an answer.
     Line,
     /// A message as an element of an array.
@@ -57,9 +55,6 @@ impl OtherCursors {
 }
 
 impl Format {
-    /// How many there are.
-    pub(crate) const COUNT: usize = 9;
-
     /// Writes the entries of `text`, each followed by a line break, up to about `size_max` bytes.
     /// The first may begin inside its message, at `from`; the last may be cut inside its own. Gives
     /// the place after the written part.
@@ -98,24 +93,32 @@ impl Format {
         place
     }
 
+    /// How texts are written, where they are not written as they are.
+    fn charset(self) -> Option<Charset> {
+        match self {
+            Format::Channel | Format::Topic | Format::Element | Format::Entry => {
+                Some(Charset::Ascii)
+            }
+            Format::Event { .. } | Format::Line => Some(Charset::Utf8),
+            Format::Text | Format::Plain => None,
+        }
+    }
+
     /// What stands before each message of a topic, or before its offset.
     fn head(self, topic: &str) -> Vec<u8> {
-        let (before, charset, after) = match self {
-            Format::Channel => {
-                ("{\"type\":\"MESSAGE\",\"channel\":", json::Charset::Ascii, ",\"message\":\"")
-            }
-            Format::Topic => {
-                ("{\"event\":\"message\",\"topic\":", json::Charset::Ascii, ",\"offset\":")
-            }
-            Format::Event | Format::ChunkedEvent => {
-                ("data: {\"topic\":", json::Charset::Utf8, ",\"offset\":")
-            }
-            Format::Line => ("{\"topic\":", json::Charset::Utf8, ",\"offset\":"),
-            Format::Text => return ["DELIVER ", topic, " "].concat().into_bytes(),
+        let (before, after) = match self {
+            Format::Channel => ("{\"type\":\"MESSAGE\",\"channel\":", ",\"message\":\""),
+            Format::Topic => ("{\"event\":\"message\",\"topic\":", ",\"offset\":"),
+            Format::Event { .. } => ("data: {\"topic\":", ",\"offset\":"),
+            Format::Line => ("{\"topic\":", ",\"offset\":"),
+            Format::Text => ("DELIVER ", " "),
             Format::Element | Format::Entry | Format::Plain => return Vec::new(),
         };
         let mut head = before.as_bytes().to_vec();
-        topic.write(&mut head, charset);
+        match self.charset() {
+            Some(charset) => topic.write(&mut head, charset),
+            None => head.extend_from_slice(topic.as_bytes()),
+        }
         head.extend_from_slice(after.as_bytes());
         head
     }
@@ -123,33 +126,24 @@ impl Format {
     /// Writes what comes before a message.
     fn begin(self, head: &[u8], offset: u64, out: &mut Vec<u8>) {
         match self {
-            Format::Plain => {}
             Format::Element | Format::Entry if out.ends_with(b"[") => out.push(b'"'),
             Format::Element | Format::Entry => out.extend_from_slice(b",\""),
-            Format::Channel | Format::Text => out.extend_from_slice(head),
-            Format::Topic | Format::Event | Format::ChunkedEvent | Format::Line => {
-                out.extend_from_slice(head);
-                bytes::write_decimal(out, offset);
-                out.extend_from_slice(b",\"message\":\"");
-            }
+            _ => out.extend_from_slice(head),
+        }
+        if let Format::Topic | Format::Event { .. } | Format::Line = self {
+            bytes::write_decimal(out, offset);
+            out.extend_from_slice(b",\"message\":\"");
         }
     }
 
     /// Writes a part of a message, or as much of it as brings `out` to about this size. Gives how
     /// much of the message that was.
     fn encode_part(self, part: &str, size_end: usize, out: &mut Vec<u8>) -> usize {
-        let charset = match self {
-            Format::Channel | Format::Topic | Format::Element | Format::Entry => {
-                Some(json::Charset::Ascii)
-            }
-            Format::Event | Format::ChunkedEvent | Format::Line => Some(json::Charset::Utf8),
-            Format::Text | Format::Plain => None,
-        };
         let mut written = 0;
         while written < part.len() && (written == 0 || out.len() < size_end) {
             let end = entry::boundary(part, written + SLICE_SIZE);
             let slice = part.get(written..end).unwrap_or_default();
-            match charset {
+            match self.charset() {
                 Some(charset) => json::write_part(out, slice, charset),
                 None => out.extend_from_slice(slice.as_bytes()),
             }
@@ -176,7 +170,7 @@ impl Format {
                 let _ = write!(out, "\\n{}", entry.time);
                 if let Some(publisher) = entry.publisher {
                     out.push(b' ');
-                    json::write_part(out, publisher, json::Charset::Ascii);
+                    json::write_part(out, publisher, Charset::Ascii);
                 }
                 out.push(b'"');
             }
@@ -190,61 +184,32 @@ impl Format {
                     out.extend_from_slice(part.as_bytes());
                 }
             }
-            Format::Topic => {
-                write_stamp(out, json::Charset::Ascii, entry);
-                if cursor.next == 0 {
+            Format::Topic | Format::Line | Format::Event { .. } => {
+                // The rest of an object that says all about a message.
+                out.extend_from_slice(b"\",\"time\":");
+                out.extend_from_slice(entry.time.as_bytes());
+                out.extend_from_slice(b",\"publisher\":");
+                entry.publisher.write(out, self.charset().unwrap_or(Charset::Utf8));
+                if self == Format::Topic && cursor.next == 0 {
                     let _ = write!(out, ",\"stream\":\"{}\"", cursor.stream);
                 }
                 out.extend_from_slice(b"}\n");
-            }
-            Format::Line => {
-                write_stamp(out, json::Charset::Utf8, entry);
-                out.extend_from_slice(b"}\n");
-            }
-            Format::Event | Format::ChunkedEvent => {
-                write_stamp(out, json::Charset::Utf8, entry);
-                let next = Cursor { next: cursor.next + 1, ..cursor };
-                out.extend_from_slice(b"}\n");
-                write_id(out, next, others);
+                if self.is_event() {
+                    write_id(out, Cursor { next: cursor.next + 1, ..cursor }, others);
+                }
             }
         }
     }
 
     /// Whether each message carries a cursor of its subscriber.
     pub(crate) fn is_event(self) -> bool {
-        matches!(self, Format::Event | Format::ChunkedEvent)
+        matches!(self, Format::Event { .. })
     }
 
     /// Makes bytes of this format what is written to the socket.
     pub(crate) fn frame(self, piece: &mut Vec<u8>) {
-        if self == Format::ChunkedEvent {
+        if self == (Format::Event { chunked: true }) {
             chunked::frame(piece);
-        }
-    }
-
-    /// Writes that the topic was deleted; only programs that keep a copy want to know at once.
-    pub(crate) fn encode_deleted(self, topic: &str, out: &mut Vec<u8>) {
-        if self == Format::Topic {
-            out.extend_from_slice(b"{\"event\":\"deleted\",\"topic\":");
-            json::write_string_ascii(out, topic);
-            out.extend_from_slice(b"}\n");
-        }
-    }
-
-    /// Writes that a lasting subscription is not this connection's any more.
-    pub(crate) fn encode_ended(self, topic: &str, name: &str, out: &mut Vec<u8>) {
-        match self {
-            Format::Topic => {
-                let mut event = json::Object::ascii(out);
-                event.field("event", "unsubscribed").field("topic", topic);
-                event.field("subscriber", name).end_line();
-            }
-            Format::Text => {
-                // Writing to a vector cannot fail.
-                let _ = writeln!(out, "ERROR {name} is not subscribed to {topic} here any more");
-            }
-            // These have no names, or are told nothing.
-            _ => {}
         }
     }
 
@@ -274,46 +239,47 @@ impl Format {
         event
     }
 
-    /// Writes that the subscriber goes on at `cursor`, and why it is not the next message. Channels
-    /// promise nothing and are told nothing.
-    pub(crate) fn encode_jump(
+    /// Writes what a subscriber has to know of a topic beside its messages. Channels promise
+    /// nothing and are told nothing.
+    pub(crate) fn encode_note(
         self,
-        jump: Jump,
+        note: Note<'_>,
         topic: &str,
-        cursor: Cursor,
         others: &OtherCursors,
         out: &mut Vec<u8>,
     ) {
-        // Writing to a vector cannot fail.
-        let Cursor { stream, next } = cursor;
-        let event = match jump {
-            Jump::Subscribed => "subscribed",
-            Jump::Reset => "reset",
-            Jump::Trimmed => "trimmed",
+        let (event, cursor, name) = match note {
+            Note::Subscribed(cursor) => ("subscribed", Some(cursor), None),
+            Note::Reset(cursor) => ("reset", Some(cursor), None),
+            Note::Trimmed(cursor) => ("trimmed", Some(cursor), None),
+            Note::Deleted => ("deleted", None, None),
+            Note::Ended(name) => ("unsubscribed", None, Some(name)),
         };
-        match self {
-            Format::Channel | Format::Line | Format::Element | Format::Entry | Format::Plain => {}
-            Format::Text => {
-                if jump == Jump::Trimmed {
-                    let _ =
-                        writeln!(out, "ERROR messages of {topic} before offset {next} are gone");
-                }
+        let rest = |object: &mut Object<'_>| {
+            object.field("topic", topic).optional("next", cursor.map(|it| it.next));
+            object.optional("stream", cursor.map(|it| it.stream)).optional("subscriber", name);
+            object.end_line();
+        };
+        // Writing to a vector cannot fail.
+        match (self, note) {
+            (Format::Topic, _) => rest(Object::ascii(out).field("event", event)),
+            (Format::Text, Note::Trimmed(Cursor { next, .. })) => {
+                let _ = writeln!(out, "ERROR messages of {topic} before offset {next} are gone");
             }
-            Format::Topic => {
-                let _ = write!(out, "{{\"event\":\"{event}\",\"topic\":");
-                json::write_string_ascii(out, topic);
-                let _ = writeln!(out, ",\"next\":{next},\"stream\":\"{stream}\"}}");
+            (Format::Text, Note::Ended(name)) => {
+                let _ = writeln!(out, "ERROR {name} is not subscribed to {topic} here any more");
             }
-            Format::Event | Format::ChunkedEvent => {
-                let _ = write!(out, "event: {event}\ndata: {{\"topic\":");
-                json::write_string(out, topic);
-                let _ = writeln!(out, ",\"next\":{next},\"stream\":\"{stream}\"}}");
-                match jump {
+            (Format::Event { .. }, Note::Subscribed(_) | Note::Reset(_) | Note::Trimmed(_)) => {
+                let _ = write!(out, "event: {event}\ndata: ");
+                rest(&mut Object::new(out));
+                match note {
+                    Note::Reset(cursor) | Note::Trimmed(cursor) => write_id(out, cursor, others),
                     // A stream without this cursor goes on at the beginning as well.
-                    Jump::Subscribed => out.push(b'\n'),
-                    Jump::Reset | Jump::Trimmed => write_id(out, cursor, others),
+                    _ => out.push(b'\n'),
                 }
             }
+            // These are told nothing.
+            _ => {}
         }
     }
 }
@@ -327,23 +293,19 @@ fn write_id(out: &mut Vec<u8>, own: Cursor, others: &OtherCursors) {
     };
 }
 
-/// Why a subscriber goes on elsewhere than behind the last message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Jump {
-    /// A pattern chose the topic.
-    Subscribed,
-    /// The topic is another list now.
-    Reset,
-    /// What it needed next was let go.
-    Trimmed,
-}
-
-/// The rest of an object that says all about a message, from the end of the message on.
-fn write_stamp(out: &mut Vec<u8>, charset: json::Charset, entry: Entry<'_>) {
-    out.extend_from_slice(b"\",\"time\":");
-    out.extend_from_slice(entry.time.as_bytes());
-    out.extend_from_slice(b",\"publisher\":");
-    entry.publisher.write(out, charset);
+/// What a subscriber is told of a topic.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Note<'n> {
+    /// A pattern chose it; its messages come from here on.
+    Subscribed(Cursor),
+    /// It is another list now, from here on.
+    Reset(Cursor),
+    /// What it needed next was let go; it goes on here.
+    Trimmed(Cursor),
+    /// It was deleted.
+    Deleted,
+    /// A lasting subscription to it, of this name, is not this connection's any more.
+    Ended(&'n str),
 }
 
 #[cfg(test)]
@@ -375,7 +337,7 @@ mod tests {
             Format::Channel,
             Format::Topic,
             Format::Text,
-            Format::Event,
+            Format::Event { chunked: false },
             Format::Line,
             Format::Element,
         ] {
@@ -432,7 +394,7 @@ mod tests {
             "DELIVER t\u{e9} h\u{e9}\" ann 1970-01-01 00:00:00\n\
              DELIVER t\u{e9}  - 1970-01-02 00:00:00\n"
         );
-        assert!(encoded(Format::Event).starts_with(
+        assert!(encoded(Format::Event { chunked: false }).starts_with(
             "data: {\"topic\":\"t\u{e9}\",\"offset\":7,\"message\":\"h\u{e9}\\\"\",\"time\":0,\
              \"publisher\":\"ann\"}\nid: 8@0000000000000000,1@a,2@b\n\n"
         ));

@@ -8,9 +8,9 @@ use crate::push::session::Session;
 use crate::refusal::Refusal;
 use common::limits::{CONNECTION_SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_MAX};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, Thread};
 use std::time::Instant;
 
 /// All listeners of the broker.
@@ -32,24 +32,22 @@ pub(crate) enum Listener {
     Waiter(Arc<Waiter>),
 }
 
-/// Wakes one waiting thread.
-pub(crate) struct Waiter {
-    thread: Thread,
-    woken: AtomicBool,
-}
+/// Wakes one waiting thread, or makes its next wait short.
+pub(crate) struct Waiter(SyncSender<()>);
 
 /// A thread that is registered with a topic; leaving is dropping it.
 pub(crate) struct Waiting<'a> {
     listeners: &'a Listeners,
     topic: Arc<str>,
     waiter: Arc<Waiter>,
+    woken: Receiver<()>,
 }
 
 impl Listeners {
     /// A topic's name as all who listen to it share it: with a name of its own, each subscription
     /// would be one more place in memory for a publisher to see.
     pub(crate) fn name(&self, topic: &str) -> Arc<str> {
-        let topics = lock(&self.topics);
+        let topics = self.lock();
         topics.get_key_value(topic).map_or_else(|| topic.into(), |(topic, _)| Arc::clone(topic))
     }
 
@@ -73,7 +71,7 @@ impl Listeners {
 
     /// Adds a listener to a topic.
     pub(crate) fn add(&self, topic: &Arc<str>, listener: Listener) {
-        let mut topics = lock(&self.topics);
+        let mut topics = self.lock();
         Arc::make_mut(topics.entry(Arc::clone(topic)).or_default()).push(listener);
         self.count.fetch_add(1, Ordering::SeqCst);
     }
@@ -93,13 +91,15 @@ impl Listeners {
 
     /// Removes a session from a topic, where it is for a subscription with this index.
     pub(super) fn end(&self, topic: &str, session: u64, index: usize) {
-        let is = |session_: &Session, index_| session_.number == session && index_ == index;
-        self.remove(topic, |it| matches!(it, Listener::Session(it, at) if is(it, *at)));
+        self.remove(topic, |listener| match listener {
+            Listener::Session(it, at) => (it.number, *at) == (session, index),
+            Listener::Waiter(_) => false,
+        });
     }
 
     /// Removes a listener from a topic.
     fn remove(&self, topic: &str, is: impl Fn(&Listener) -> bool) {
-        let mut topics = lock(&self.topics);
+        let mut topics = self.lock();
         let Some(listeners) = topics.get_mut(topic) else { return };
         let listeners = Arc::make_mut(listeners);
         if let Some(index) = listeners.iter().position(is) {
@@ -114,10 +114,10 @@ impl Listeners {
 
     /// Registers the calling thread with a topic. Whoever waits looks at the topic afterwards.
     pub(crate) fn join(&self, topic: &str) -> Waiting<'_> {
-        let waiter = Arc::new(Waiter { thread: thread::current(), woken: AtomicBool::default() });
-        let topic = self.name(topic);
+        let (wake, woken) = mpsc::sync_channel(1);
+        let (topic, waiter) = (self.name(topic), Arc::new(Waiter(wake)));
         self.add(&topic, Listener::Waiter(Arc::clone(&waiter)));
-        Waiting { listeners: self, topic, waiter }
+        Waiting { listeners: self, topic, waiter, woken }
     }
 
     /// The listeners of a topic.
@@ -125,7 +125,7 @@ impl Listeners {
         if self.is_empty() {
             return None;
         }
-        lock(&self.topics).get(topic).cloned()
+        self.lock().get(topic).cloned()
     }
 
     /// Whether nobody listens to anything.
@@ -147,6 +147,11 @@ impl Listeners {
         })
     }
 
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Vec<Listener>>>> {
+        // Lists are whole after any panic.
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How many connections a topic's messages are pushed to.
     pub(crate) fn sessions(&self, topic: &str) -> usize {
         let of = self.of(topic).unwrap_or_default();
@@ -155,10 +160,10 @@ impl Listeners {
 }
 
 impl Waiter {
-    /// Wakes the thread that waits, or makes its next wait short.
+    /// Wakes the thread that waits.
     pub(super) fn wake(&self) {
-        self.woken.store(true, Ordering::SeqCst);
-        self.thread.unpark();
+        // Where there is no room, it was woken before.
+        let _ = self.0.try_send(());
     }
 }
 
@@ -166,14 +171,7 @@ impl Waiting<'_> {
     /// Sleeps until the topic was published to since the last call, or until the deadline.
     /// Returns whether it was. Called by the thread that joined.
     pub(crate) fn wait(&self, deadline: Instant) -> bool {
-        while !self.waiter.woken.swap(false, Ordering::SeqCst) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            thread::park_timeout(left);
-        }
-        true
+        self.woken.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok()
     }
 }
 
@@ -184,17 +182,13 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Lists are whole after any panic, so poison means nothing here.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::push::fixture::{push_of, subscribe};
     use crate::store::memory::Memory;
     use crate::store::topics::Topics;
+    use std::thread;
     use std::time::Duration;
 
     fn wake(listeners: &Listeners, topic: &str) {
@@ -286,7 +280,7 @@ mod tests {
     fn whoever_leaves_leaves_nothing_behind() {
         let listeners = Listeners::default();
         drop((listeners.join("a"), listeners.join("a")));
-        assert!(lock(&listeners.topics).is_empty());
+        assert!(listeners.lock().is_empty());
         assert_eq!(listeners.count.load(Ordering::SeqCst), 0);
     }
 }

@@ -1,20 +1,18 @@
 //! A delivery pass: one thread writes to many sessions, for a limited time. It shares the encoded
 //! bytes among subscribers at the same position.
 
-use crate::metrics::Counter;
-use crate::push::format::{Format, Jump, OtherCursors};
-use crate::push::lasting::LastingSubscriptions;
-use crate::push::listeners::Listeners;
-use crate::push::pieces::{self, Pieces};
+use crate::push::Push;
+use crate::push::format::{Format, Note, OtherCursors};
+use crate::push::pieces;
 use crate::push::subscriptions::Subscription;
 use crate::refusal::Refusal;
 use crate::store::stream::{Cursor, Extent, Place, StreamId};
-use crate::store::topics::Topics;
+use crate::store::view::Extract;
 use common::limits::ENCODED_SIZE;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How much is kept of what was encoded, in bytes.
 const KEPT_SIZE_MAX: usize = 16 * ENCODED_SIZE;
@@ -38,25 +36,19 @@ impl Announcements {
 
 /// One thread's work on any number of sessions.
 pub(super) struct DeliveryPass<'a> {
-    topics: &'a Topics,
-    pieces: &'a Pieces,
+    pub(super) push: &'a Push,
     /// The last piece that was fetched, and its list.
-    pub(super) held: Option<(StreamId, Arc<pieces::Piece>)>,
+    held: Option<(StreamId, Arc<pieces::Piece>)>,
     /// What was not to be had here, and is to be fetched.
     pub(super) missing: Option<(Arc<str>, Cursor)>,
     /// Topics of which it could not be fetched.
     given_up: Vec<Arc<str>>,
-    announcements: &'a Announcements,
-    listeners: &'a Listeners,
-    pub(super) lasting: &'a LastingSubscriptions,
-    /// Messages that were written to sessions.
-    pub(super) delivered: &'a Counter,
     /// When to leave the rest to others.
     pub(super) deadline: Option<Instant>,
     /// Whether there are several sessions, for which pieces are kept.
     is_shared: bool,
     /// The last piece of each topic in each format, and where it begins.
-    kept: [HashMap<Arc<str>, (Place, Piece)>; Format::COUNT],
+    kept: HashMap<Arc<str>, Vec<(Format, Place, Piece)>>,
     /// Bytes of these pieces.
     kept_size: usize,
     /// Entries before they are encoded.
@@ -87,37 +79,19 @@ pub(super) enum Unread {
 }
 
 impl<'a> DeliveryPass<'a> {
-    /// A pass that goes on until `deadline`, or for ever.
-    pub(super) fn new(
-        topics: &'a Topics,
-        pieces: &'a Pieces,
-        announcements: &'a Announcements,
-        listeners: &'a Listeners,
-        lasting: &'a LastingSubscriptions,
-        delivered: &'a Counter,
-        deadline: Option<Instant>,
-    ) -> DeliveryPass<'a> {
+    /// A pass that takes at most so long.
+    pub(super) fn new(push: &'a Push, time: Option<Duration>) -> DeliveryPass<'a> {
         DeliveryPass {
-            topics,
-            pieces,
+            push,
             held: None,
             missing: None,
             given_up: Vec::new(),
-            announcements,
-            listeners,
-            lasting,
-            delivered,
-            deadline,
+            deadline: time.map(|time| Instant::now() + time),
             is_shared: false,
-            kept: Default::default(),
+            kept: HashMap::new(),
             kept_size: 0,
             text: Vec::new(),
         }
-    }
-
-    /// Has a session no longer told of topics that are gone.
-    pub(super) fn end(&self, session: u64, ended: &[(Arc<str>, usize)]) {
-        ended.iter().for_each(|(topic, index)| self.listeners.end(topic, session, *index));
     }
 
     /// The same for several sessions, which may get the same bytes.
@@ -127,7 +101,7 @@ impl<'a> DeliveryPass<'a> {
 
     /// Fetches what is missing; may take as long as the topic's home does.
     pub(super) fn fetch(&mut self, topic: &Arc<str>, cursor: Cursor) {
-        match self.pieces.fetch(topic, cursor) {
+        match self.push.pieces.fetch(topic, cursor) {
             Ok(piece) => self.held = Some((cursor.stream, piece)),
             // It is known here, too, now.
             Err(Refusal::Trimmed { first, .. }) if first > cursor.next => {}
@@ -143,7 +117,7 @@ impl<'a> DeliveryPass<'a> {
     /// Notes what could not be fetched: it is time to try again when the home is asked next.
     /// Called when the subscriptions that miss it are no longer ready.
     pub(super) fn note_given_up(&mut self) {
-        self.given_up.drain(..).for_each(|topic| self.pieces.note_failed(topic));
+        self.given_up.drain(..).for_each(|topic| self.push.pieces.note_failed(topic));
     }
 
     /// Whether the time is up.
@@ -170,20 +144,21 @@ impl<'a> DeliveryPass<'a> {
         let format = subscription.format;
         let is_untold = subscription.is_untold;
         let mut shared = self.is_shared && others.are_none() && !subscription.lost && !is_untold;
+        let fits = |(of, from, _): &&(Format, Place, Piece)| {
+            *of == format && fits(*from, subscription.place)
+        };
         if shared
-            && let Some((from, piece)) =
-                self.kept.get(format as usize).and_then(|kept| kept.get(topic))
-            && fits(*from, subscription.place)
+            && let Some((.., piece)) = self.kept.get(topic).and_then(|it| it.iter().find(fits))
         {
             return Ok(Some(piece.clone()));
         }
         // First this, then the list: it may hold more than was announced, and never less.
-        let announced = self.announcements.last();
+        let announced = self.push.announcements.last();
         let mut bytes = Vec::new();
         self.text.clear();
         let before = subscription.place.cursor;
         if is_untold {
-            format.encode_jump(Jump::Subscribed, topic, before, others, &mut bytes);
+            format.encode_note(Note::Subscribed(before), topic, others, &mut bytes);
         }
         let mut from = subscription.place;
         // Of one that has ended, the rest of the message that it is in.
@@ -193,19 +168,20 @@ impl<'a> DeliveryPass<'a> {
             if from.inside > 0 {
                 return Err(Unread::BrokenOff);
             }
-            let Extent { first, end: Cursor { stream, .. } } = self.topics.extent(topic);
+            let Extent { first, end: Cursor { stream, .. } } = self.push.topics.extent(topic);
             if from.cursor.stream != StreamId::NONE {
                 subscription.lost = true;
                 // What this one is told, the next at the same place is not.
                 shared = false;
                 if stream == StreamId::NONE {
-                    format.encode_deleted(topic, &mut bytes);
+                    format.encode_note(Note::Deleted, topic, others, &mut bytes);
                 }
             }
             let mut begin = Cursor { stream, next: first };
             if let Some(name) = subscription.name.as_deref().filter(|_| stream != StreamId::NONE) {
                 // Once that is known, there is an announcement.
-                let Some(next) = self.lasting.next_in(name, topic, begin) else { return Ok(None) };
+                let lasting = &self.push.lasting;
+                let Some(next) = lasting.next_in(name, topic, begin) else { return Ok(None) };
                 begin.next = next;
             }
             from = Place::before(begin);
@@ -224,10 +200,10 @@ impl<'a> DeliveryPass<'a> {
         let Place { cursor, .. } = from;
         if subscription.lost && cursor.stream != StreamId::NONE {
             subscription.lost = false;
-            format.encode_jump(Jump::Reset, topic, cursor, others, &mut bytes);
+            format.encode_note(Note::Reset(cursor), topic, others, &mut bytes);
         } else if cursor.next > before.next {
             shared = false;
-            format.encode_jump(Jump::Trimmed, topic, cursor, others, &mut bytes);
+            format.encode_note(Note::Trimmed(cursor), topic, others, &mut bytes);
         }
         subscription.is_untold = false;
         // Characters were copied whole.
@@ -258,17 +234,17 @@ impl<'a> DeliveryPass<'a> {
     /// the list ends.
     fn copy(&mut self, topic: &str, from: &mut Place, last: u64) -> Result<u64, Refusal> {
         loop {
-            let (size, text) = (ENCODED_SIZE, &mut self.text);
-            match self.topics.copy(topic, *from, last, size, text, |entry| entry) {
+            let extract = Extract::entries(last, ENCODED_SIZE);
+            match self.push.topics.copy(topic, *from, extract, &mut self.text) {
                 Err(Refusal::Trimmed { first, .. }) if from.inside == 0 => from.cursor.next = first,
                 Err(Refusal::NotHere) => {
                     let held = self.held.as_ref().filter(|(stream, piece)| {
                         *stream == from.cursor.stream && piece.has(from.cursor.next)
                     });
                     let held = held.map(|(_, piece)| Arc::clone(piece));
-                    let piece = held.or_else(|| self.pieces.find(from.cursor));
+                    let piece = held.or_else(|| self.push.pieces.find(from.cursor));
                     let piece = piece.ok_or(Refusal::NotHere)?;
-                    piece.copy(*from, last, size, text, |entry| entry);
+                    piece.copy(*from, extract, &mut self.text);
                     // There is more in any case, here or there.
                     return Ok(u64::MAX);
                 }
@@ -281,14 +257,14 @@ impl<'a> DeliveryPass<'a> {
     fn keep(&mut self, format: Format, topic: &Arc<str>, from: Place, piece: Piece) {
         self.kept_size += piece.bytes.len();
         if self.kept_size > KEPT_SIZE_MAX {
-            self.kept.iter_mut().for_each(HashMap::clear);
+            self.kept.clear();
             self.kept_size = piece.bytes.len();
         }
-        if let Some(kept) = self.kept.get_mut(format as usize)
-            && let Some((_, before)) = kept.insert(Arc::clone(topic), (from, piece))
-        {
-            self.kept_size -= before.bytes.len();
+        let kept = self.kept.entry(Arc::clone(topic)).or_default();
+        if let Some(before) = kept.iter().position(|(of, ..)| *of == format) {
+            self.kept_size -= kept.swap_remove(before).2.bytes.len();
         }
+        kept.push((format, from, piece));
     }
 }
 
@@ -308,9 +284,9 @@ mod tests {
     use crate::store::batch::Batch;
     use crate::store::change::Upto;
     use crate::store::memory::Memory;
+    use crate::store::topics::Topics;
     use std::io::Read;
     use std::net::TcpStream;
-    use std::time::Duration;
 
     fn push() -> Push {
         push_of(Topics::new(Memory::new(u64::MAX)), 1)
@@ -340,7 +316,7 @@ mod tests {
         push.topics.create("t").unwrap();
         let (first, second) = (subscribe(&push), subscribe(&push));
         publish(&push, "one");
-        let mut pass = push.pass(None).shared();
+        let mut pass = DeliveryPass::new(&push, None).shared();
         let announced = || push.announcements.begin();
         assert!(first.0.notify(FIRST, announced()));
         assert_eq!(first.0.write(&mut pass), Progress::UpToDate);
@@ -364,12 +340,12 @@ mod tests {
             let waiting = Cursor { next: 0, stream: StreamId::NONE };
             let subscription = Subscription::new(topic.into(), waiting, Format::Text, None);
             let added = session.subscribe([subscription], |_| Vec::new());
-            session.begin(added.iter().map(|(index, _)| *index));
+            added.iter().for_each(|(index, _)| session.with(|it| it.note(*index, u64::MAX)));
             publish_to(&push, topic, "one");
         }
         publish(&push, "one");
         assert!(session.notify(FIRST, push.announcements.begin()));
-        let mut no_time = push.pass(Some(Duration::ZERO));
+        let mut no_time = DeliveryPass::new(&push, Some(Duration::ZERO));
         assert_eq!(session.write(&mut no_time), Progress::Late, "after the first piece");
         let text = sent(&session, client);
         for part in ["\"channel\":\"t\",\"message\":\"one\"}\n", "DELIVER u one", "DELIVER v one"] {
@@ -384,7 +360,7 @@ mod tests {
         let waiting = Cursor { next: 0, stream: StreamId::NONE };
         publish(&push, "one");
         let begin = Cursor { next: 0, ..push.topics.end("t") };
-        let mut pass = push.pass(None).shared();
+        let mut pass = DeliveryPass::new(&push, None).shared();
         let mut read = |cursor| {
             let mut subscription = Subscription::new("t".into(), cursor, Format::Topic, None);
             pass.read(&mut subscription, &OtherCursors::default()).unwrap().unwrap().bytes
@@ -405,12 +381,12 @@ mod tests {
         push.topics.trim("t", Upto::Offset(2)).unwrap();
         for (format, told) in [
             (Format::Topic, "\"event\":\"trimmed\",\"topic\":\"t\",\"next\":2,"),
-            (Format::Event, "event: trimmed\n"),
+            (Format::Event { chunked: false }, "event: trimmed\n"),
             (Format::Text, "ERROR messages of t before offset 2 are gone\n"),
             (Format::Channel, ""),
         ] {
             for cursor in [begin, start] {
-                let mut pass = push.pass(None).shared();
+                let mut pass = DeliveryPass::new(&push, None).shared();
                 let mut subscription = Subscription::new("t".into(), cursor, format, None);
                 let piece =
                     pass.read(&mut subscription, &OtherCursors::default()).unwrap().unwrap();
@@ -432,8 +408,8 @@ mod tests {
         push.topics.delete("t").unwrap();
         publish(&push, "new");
         let new = Cursor { next: 0, ..push.topics.end("t") };
-        for format in [Format::Topic, Format::Event] {
-            let mut pass = push.pass(None).shared();
+        for format in [Format::Topic, Format::Event { chunked: false }] {
+            let mut pass = DeliveryPass::new(&push, None).shared();
             let mut read = |cursor| {
                 let mut subscription = Subscription::new("t".into(), cursor, format, None);
                 let piece =

@@ -18,7 +18,7 @@ use crate::refusal::Refusal;
 use crate::store::stream::StreamId;
 use common::limits::{ALL_PATTERNS_MAX, PATTERNS_MAX};
 use common::pattern::Pattern;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -60,15 +60,9 @@ impl Created {
     }
 }
 
-/// Who follows what by pattern. Lock order: this, then all others; never held across I/O.
+/// Which session follows what by pattern. Lock order: this, then all others; never held across I/O.
 #[derive(Default)]
-pub(super) struct Followers(HashMap<u64, Follower>);
-
-/// A session and its patterns.
-struct Follower {
-    session: Arc<Session>,
-    interests: Vec<Interest>,
-}
+pub(super) struct Followers(Vec<(Arc<Session>, Interest)>);
 
 /// What a session follows by one pattern.
 #[derive(Clone)]
@@ -82,6 +76,11 @@ pub(crate) struct Interest {
 }
 
 impl Interest {
+    /// Whether its topics go on with lasting subscriptions of this name.
+    pub(super) fn has_name(&self, name: &str) -> bool {
+        self.name.as_deref() == Some(name)
+    }
+
     /// Whether a topic is one of those.
     pub(crate) fn chooses(&self, topic: &str) -> bool {
         self.pattern.matches(topic) && self.grant.allows(Right::Read, topic)
@@ -110,9 +109,7 @@ impl Patterns {
 
     /// The patterns that somebody follows, each once.
     pub(crate) fn standing(&self) -> HashSet<Pattern> {
-        let followers = self.lock();
-        let interests = followers.0.values().flat_map(|it| &it.interests);
-        interests.map(|interest| interest.pattern.clone()).collect()
+        self.lock().0.iter().map(|(_, interest)| interest.pattern.clone()).collect()
     }
 }
 
@@ -130,50 +127,33 @@ impl Followers {
         if own + more > PATTERNS_MAX {
             return Err(Refusal::TooManyPatterns { who: "a connection", max: PATTERNS_MAX });
         }
-        let all = self.0.values().map(|follower| follower.interests.len()).sum::<usize>();
-        match all + more {
+        match self.0.len() + more {
             ..=ALL_PATTERNS_MAX => Ok(()),
             _ => Err(Refusal::TooManyPatterns { who: "all together", max: ALL_PATTERNS_MAX }),
         }
     }
 
     /// What a session follows by pattern.
-    pub(super) fn of(&self, session: &Session) -> &[Interest] {
-        self.0.get(&session.number).map_or(&[], |it| &it.interests)
+    pub(super) fn of(&self, session: &Session) -> impl Iterator<Item = &Interest> {
+        let own = self.0.iter().filter(|(it, _)| it.number == session.number);
+        own.map(|(_, interest)| interest)
     }
 
     /// Adds what a session follows.
     pub(super) fn add(&mut self, session: &Arc<Session>, interest: Interest) {
-        let new = || Follower { session: Arc::clone(session), interests: Vec::new() };
-        self.0.entry(session.number).or_insert_with(new).interests.push(interest);
+        self.0.push((Arc::clone(session), interest));
     }
 
-    /// Removes what a session follows and is not to be kept. Gives how many patterns that were.
-    pub(super) fn retain(&mut self, session: u64, keep: impl FnMut(&Interest) -> bool) -> usize {
-        let Some(follower) = self.0.get_mut(&session) else { return 0 };
-        let before = follower.interests.len();
-        follower.interests.retain(keep);
-        let after = follower.interests.len();
-        if after == 0 {
-            self.0.remove(&session);
-        }
-        before - after
+    /// Removes what is not to be kept, by the number of the session and what it follows. Gives how
+    /// many patterns that were.
+    pub(super) fn retain(&mut self, keep: impl Fn(u64, &Interest) -> bool) -> usize {
+        let before = self.0.len();
+        self.0.retain(|(session, interest)| keep(session.number, interest));
+        before - self.0.len()
     }
 
-    /// Takes a name from all other sessions: what they follow under it.
-    pub(super) fn take_name(&mut self, session: u64, name: &str) {
-        self.0.retain(|number, follower| {
-            let is_kept = |it: &Interest| *number == session || it.name.as_deref() != Some(name);
-            follower.interests.retain(is_kept);
-            !follower.interests.is_empty()
-        });
-    }
-
-    /// The sessions that follow a topic by pattern, each once.
-    pub(super) fn choosing(&self, topic: &str) -> Vec<(&Arc<Session>, &Interest)> {
-        let chosen = |it: &'_ Follower| it.interests.iter().position(|it| it.chooses(topic));
-        let find = |it| Some((it, chosen(it)?));
-        let found = self.0.values().filter_map(find);
-        found.filter_map(|(it, at)| Some((&it.session, it.interests.get(at)?))).collect()
+    /// The sessions that follow a topic by pattern; those twice that follow it by two.
+    pub(super) fn choosing(&self, topic: &str) -> impl Iterator<Item = &(Arc<Session>, Interest)> {
+        self.0.iter().filter(move |(_, interest)| interest.chooses(topic))
     }
 }

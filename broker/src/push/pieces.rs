@@ -17,7 +17,7 @@ use crate::push::Push;
 use crate::refusal::Refusal;
 use crate::store::memory;
 use crate::store::stream::{Begin, Cursor, Place, StreamId};
-use crate::store::view;
+use crate::store::view::{self, Extract};
 use common::limits::PIECE_SIZE;
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -83,18 +83,8 @@ impl Piece {
     }
 
     /// Copies entries from a place on: as [`Push::copy`].
-    pub(super) fn copy(
-        &self,
-        from: Place,
-        end: u64,
-        size_max: usize,
-        out: &mut Vec<u8>,
-        part: fn(&str) -> &str,
-    ) -> Place {
-        let entries = self.from(from.cursor.next).unwrap_or_default();
-        let count = usize::try_from(end.saturating_sub(from.cursor.next)).unwrap_or(usize::MAX);
-        let entries = entries.get(..count).unwrap_or(entries);
-        view::copy(entries, from, size_max, out, part)
+    pub(super) fn copy(&self, from: Place, extract: Extract, out: &mut Vec<u8>) -> Place {
+        view::copy(self.from(from.cursor.next).unwrap_or_default(), from, extract, out)
     }
 
     /// Whether the message at an offset is in it.
@@ -194,16 +184,16 @@ impl Pieces {
         }
         state.fetching.push(cursor);
         drop(state);
-        let _fetching = Fetching(self, cursor);
         let (stream, begin) = (cursor.stream, Begin::Offset(cursor.next));
         let wanted = Wanted { topic, stream, begin, size_max: self.piece_size() };
-        let read = self.source()?.read(wanted)?;
+        let read = self.source().and_then(|source| source.read(wanted));
+        let mut state = self.lock();
+        state.fetching.retain(|fetching| *fetching != cursor);
+        self.changed.notify_all();
         // An answer that does not help would be asked for again and again.
-        if !read.has(cursor.next) {
-            return Err(Refusal::OtherStream);
-        }
-        let piece = Arc::new(read);
-        self.lock().keep(cursor.stream, &piece, self.size_max);
+        let helps = |read: &Piece| read.has(cursor.next);
+        let piece = Arc::new(Some(read?).filter(helps).ok_or(Refusal::OtherStream)?);
+        state.keep(cursor.stream, &piece, self.size_max);
         Ok(piece)
     }
 
@@ -247,14 +237,11 @@ impl Push {
         begin: Begin,
         stream: Option<StreamId>,
     ) -> Result<Cursor, Refusal> {
-        let cursor = match self.topics.begin(topic, begin, stream) {
-            Err(Refusal::NotHere) => {
-                let stream = self.topics.end(topic).stream;
-                let wanted = Wanted { topic, stream, begin, size_max: 1 };
-                Cursor { stream, next: self.pieces.source()?.read(wanted)?.first }
-            }
-            begun => begun?,
-        };
+        let cursor = here_or(self.topics.begin(topic, begin, stream), || {
+            let stream = self.topics.end(topic).stream;
+            let wanted = Wanted { topic, stream, begin, size_max: 1 };
+            Ok(Cursor { stream, next: self.pieces.source()?.read(wanted)?.first })
+        })?;
         let Cursor { stream, next } = cursor;
         let here = self.topics.read(topic, stream, |view| view.text_size(next, next));
         if let Err(Refusal::NotHere) = here {
@@ -297,16 +284,14 @@ impl Push {
     ///
     /// As [`Push::begin`].
     pub(crate) fn after_text(&self, topic: &str, from: Cursor, size: u64) -> Result<u64, Refusal> {
-        match self.topics.read(topic, from.stream, |view| view.after_text(from.next, size)) {
-            Err(Refusal::NotHere) => {
-                let piece = self.pieces.fetch(topic, from)?;
-                Ok(piece.first + piece.entries.len() as u64)
-            }
-            after => after,
-        }
+        let here = self.topics.read(topic, from.stream, |view| view.after_text(from.next, size));
+        here_or(here, || {
+            let piece = self.pieces.fetch(topic, from)?;
+            Ok(piece.first + piece.entries.len() as u64)
+        })
     }
 
-    /// Copies the `part` of entries, as [`Topics::copy`].
+    /// Copies parts of entries, as [`Topics::copy`].
     ///
     /// # Errors
     ///
@@ -315,17 +300,12 @@ impl Push {
         &self,
         topic: &str,
         from: Place,
-        end: u64,
-        size_max: usize,
+        extract: Extract,
         out: &mut Vec<u8>,
-        part: fn(&str) -> &str,
     ) -> Result<Place, Refusal> {
-        match self.topics.copy(topic, from, end, size_max, out, part) {
-            Err(Refusal::NotHere) => {
-                Ok(self.pieces.fetch(topic, from.cursor)?.copy(from, end, size_max, out, part))
-            }
-            copied => copied.map(|(place, _)| place),
-        }
+        here_or(self.topics.copy(topic, from, extract, out).map(|(place, _)| place), || {
+            Ok(self.pieces.fetch(topic, from.cursor)?.copy(from, extract, out))
+        })
     }
 
     /// The digest of the messages before a cursor, where anybody knows it.
@@ -334,24 +314,22 @@ impl Push {
     ///
     /// As [`Push::begin`].
     pub(crate) fn digest(&self, topic: &str, at: Cursor) -> Result<Option<u32>, Refusal> {
-        match self.topics.digest(topic, at.stream, at.next) {
-            Err(Refusal::NotHere) => {
-                let begin = Begin::Offset(at.next);
-                let wanted = Wanted { topic, stream: at.stream, begin, size_max: 0 };
-                Ok(self.pieces.source()?.read(wanted)?.digest)
-            }
-            digest => digest,
-        }
+        here_or(self.topics.digest(topic, at.stream, at.next), || {
+            let begin = Begin::Offset(at.next);
+            let wanted = Wanted { topic, stream: at.stream, begin, size_max: 0 };
+            Ok(self.pieces.source()?.read(wanted)?.digest)
+        })
     }
 }
 
-/// A piece that is being fetched, or could not be.
-struct Fetching<'a>(&'a Pieces, Cursor);
-
-impl Drop for Fetching<'_> {
-    fn drop(&mut self) {
-        self.0.lock().fetching.retain(|cursor| *cursor != self.1);
-        self.0.changed.notify_all();
+/// What is found here; from the home where a mirror does not hold it.
+fn here_or<T>(
+    here: Result<T, Refusal>,
+    there: impl FnOnce() -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    match here {
+        Err(Refusal::NotHere) => there(),
+        here => here,
     }
 }
 
@@ -426,7 +404,7 @@ mod tests {
         let cursor = Cursor { stream, next };
         let piece = pieces.fetch("t", cursor)?;
         let mut out = Vec::new();
-        piece.copy(Place::before(cursor), next + 1, 100, &mut out, entry::message);
+        piece.copy(Place::before(cursor), Extract::messages(next + 1, 100), &mut out);
         Ok(String::from_utf8(out).unwrap())
     }
 

@@ -4,6 +4,7 @@ use crate::push::Push;
 use crate::push::format::{Format, OtherCursors};
 use crate::refusal::Refusal;
 use crate::store::stream::{Cursor, Place};
+use crate::store::view::Extract;
 use common::limits::ENCODED_SIZE;
 
 /// What is left of a range.
@@ -49,7 +50,7 @@ impl<'a> Range<'a> {
         text.clear();
         // Where they are sent, nobody knows how soon: half as much, for all that is on its way.
         let size = ENCODED_SIZE / 2;
-        push.copy(topic, *place, *end, size, text, |entry| entry)?;
+        push.copy(topic, *place, Extract::entries(*end, size), text)?;
         // Characters were copied whole.
         let text = std::str::from_utf8(text).unwrap_or_default();
         *place = format.encode(topic, text, *place, &OtherCursors::default(), size, out);

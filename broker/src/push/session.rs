@@ -14,14 +14,14 @@ use crate::activity::{Activity, Role};
 use crate::push::format::Format;
 use crate::push::pass::{DeliveryPass, Unread};
 use crate::push::subscriptions::{Subscription, Subscriptions};
-use crate::store::stream::{Cursor, StreamId};
+use crate::store::stream::Cursor;
 use common::limits::ENCODED_SIZE;
 use std::io::{ErrorKind, Write};
 use std::mem;
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a publisher's thread waits for a full socket. The kernel rounds it up to a few
 /// milliseconds; what matters is that the session is then somebody else's to serve.
@@ -51,11 +51,10 @@ pub(crate) struct Session {
     state: Mutex<State>,
     /// Told when the writer stops, when the outbox was emptied, and when the session is closed.
     changed: Condvar,
-    /// Told when the session is closed: an event stream's thread sleeps through all else.
-    ended: Condvar,
 }
 
-/// Lock order: this, then those of `lasting.rs` or `store/topics.rs`. Never held across I/O.
+/// Lock order: this, then those of `listeners.rs`, `lasting/` or `store/topics.rs`. Never held
+/// across I/O.
 #[derive(Default)]
 struct State {
     /// Whether some thread is the writer. Only it takes from `unsent` and `outbox`.
@@ -72,8 +71,6 @@ struct State {
     /// between them.
     is_answering: bool,
     subscriptions: Subscriptions,
-    /// Subscriptions that ended with their topics, and that listeners are still told for.
-    ended: Vec<(Arc<str>, usize)>,
 }
 
 /// Bytes on their way to one socket.
@@ -125,7 +122,6 @@ impl Session {
             patient: AtomicBool::new(false),
             state: Mutex::default(),
             changed: Condvar::new(),
-            ended: Condvar::new(),
         })
     }
 
@@ -171,26 +167,15 @@ impl Session {
         added
     }
 
-    /// How many subscriptions there are.
-    pub(crate) fn count(&self) -> usize {
-        self.lock().subscriptions.len()
-    }
-
-    /// Notes that these subscriptions may have messages already.
-    pub(crate) fn begin(&self, indexes: impl Iterator<Item = usize>) {
-        let mut state = self.lock();
-        indexes.for_each(|index| state.subscriptions.note(index, u64::MAX));
-    }
-
-    /// Where a subscription stands.
-    pub(crate) fn cursor(&self, topic: &str) -> Option<Cursor> {
-        self.lock().subscriptions.find(topic).map(|(_, subscription)| subscription.place.cursor)
+    /// Looks at the subscriptions, or notes something of them. Nothing may be locked meanwhile.
+    pub(super) fn with<T>(&self, look: impl FnOnce(&mut Subscriptions) -> T) -> T {
+        look(&mut self.lock().subscriptions)
     }
 
     /// Ends a subscription: what is written from now on holds none of its messages. With a name,
     /// only the subscription that goes on with that name. Gives its index and format, if there was
     /// one.
-    pub(crate) fn unsubscribe(&self, topic: &str, name: Option<&str>) -> Option<(usize, Format)> {
+    pub(super) fn unsubscribe(&self, topic: &str, name: Option<&str>) -> Option<(usize, Format)> {
         let mut state = self.lock();
         let (index, found) = state.subscriptions.find(topic)?;
         if name.is_some() && found.name.as_deref() != name {
@@ -202,30 +187,6 @@ impl Session {
             self.activity.set_role(Role::Session);
         }
         Some((index, format))
-    }
-
-    /// Notes whether the client asks for a topic itself. Gives what was noted.
-    pub(super) fn set_asked(&self, topic: &str, is_asked: bool) -> bool {
-        let mut state = self.lock();
-        let index = state.subscriptions.find(topic).map(|(index, _)| index);
-        let found = index.and_then(|index| state.subscriptions.get_mut(index));
-        found.is_some_and(|it| mem::replace(&mut it.is_asked, is_asked))
-    }
-
-    /// Notes that the list is gone that a subscription to this topic reads: it has another's index
-    /// if it was ended meanwhile.
-    pub(super) fn lose(&self, index: usize, topic: &str) {
-        let mut state = self.lock();
-        let found = state.subscriptions.get_mut(index).filter(|it| &*it.topic == topic);
-        if let Some(it) = found.filter(|it| it.place.cursor.stream != StreamId::NONE) {
-            it.place.cursor = Cursor { stream: StreamId::NONE, next: 0 };
-            it.lost = true;
-        }
-    }
-
-    /// The topics of those subscriptions.
-    pub(crate) fn topics(&self, which: impl Fn(&Subscription) -> bool) -> Vec<Arc<str>> {
-        self.lock().subscriptions.topics(which)
     }
 
     /// Leaves a note for the client, behind what is being written. Waits for nobody. True when the
@@ -241,7 +202,7 @@ impl Session {
     ///
     /// A publisher may be late, and the index another subscription's by now: that one then looks
     /// for messages in vain.
-    pub(crate) fn notify(&self, index: usize, announced: u64) -> bool {
+    pub(super) fn notify(&self, index: usize, announced: u64) -> bool {
         let mut state = self.lock();
         state.subscriptions.note(index, announced);
         state.begin_writing()
@@ -252,27 +213,14 @@ impl Session {
     pub(super) fn write(&self, pass: &mut DeliveryPass<'_>) -> Progress {
         loop {
             let mut state = self.lock();
-            let next = state.next(pass);
-            let ended = mem::take(&mut state.ended);
-            if !ended.is_empty() {
-                drop(state);
-                pass.end(self.number, &ended);
-                if next.is_none() {
-                    // Something may have been noted meanwhile for the writer.
-                    continue;
-                }
-                state = self.lock();
-            }
+            let next = state.next(self.number, pass);
             let missing = pass.missing.take();
             let Some(mut unsent) = next else {
                 if let Some((topic, cursor)) = missing.filter(|_| !state.closed) {
                     return Progress::NotHere(topic, cursor);
                 }
-                if state.closed {
-                    drop(state);
-                    self.close();
-                    state = self.lock();
-                } else if self.is_patient() {
+                let is_closed = state.closed;
+                if !is_closed && self.patient.load(Ordering::Relaxed) {
                     // Before the role is given up: the next writer may be a publisher.
                     drop(state);
                     self.set_patient(false);
@@ -280,6 +228,9 @@ impl Session {
                 }
                 state.writing = false;
                 self.tell(state);
+                if is_closed {
+                    self.close();
+                }
                 return Progress::UpToDate;
             };
             // There is room in the outbox again.
@@ -289,11 +240,11 @@ impl Session {
                 return Progress::Full;
             }
             if unsent.count > 0 {
-                pass.delivered.add(unsent.count);
+                pass.push.delivered.add(unsent.count);
                 self.activity.delivered();
             }
             for (name, topic, cursor) in unsent.receipts {
-                pass.lasting.sent(&name, &topic, cursor, self.number);
+                pass.push.lasting.sent(&name, &topic, cursor, self.number);
             }
             if pass.is_late() {
                 return Progress::Late;
@@ -335,16 +286,11 @@ impl Session {
         }
     }
 
-    fn is_patient(&self) -> bool {
-        self.patient.load(Ordering::Relaxed)
-    }
-
     /// Ends the session: nothing is written any more, and its own thread sees the end of input.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
         self.tell(state);
-        self.ended.notify_all();
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 
@@ -352,20 +298,21 @@ impl Session {
         self.lock().closed
     }
 
-    /// Waits until everything is written, the session is closed, or the deadline passes.
-    pub(crate) fn wait_until_written(&self, deadline: Instant) {
-        let time = deadline.saturating_duration_since(Instant::now());
-        let mut state = self.lock();
-        state.waiting += 1;
-        let busy = |state: &mut State| state.writing && !state.closed;
-        let waited = self.changed.wait_timeout_while(state, time, busy);
-        waited.unwrap_or_else(PoisonError::into_inner).0.waiting -= 1;
+    /// Waits until everything is written, the session is closed, or the time is over.
+    pub(super) fn wait_until_written(&self, time: Duration) {
+        self.wait_while(time, |state| state.writing && !state.closed);
     }
 
     /// Sleeps for `time`, or until the session is closed.
     pub(crate) fn sleep(&self, time: Duration) {
-        let state = self.lock();
-        drop(self.ended.wait_timeout_while(state, time, |state| !state.closed));
+        self.wait_while(time, |state| !state.closed);
+    }
+
+    fn wait_while(&self, time: Duration, is_awaited: fn(&mut State) -> bool) {
+        let mut state = self.lock();
+        state.waiting += 1;
+        let waited = self.changed.wait_timeout_while(state, time, is_awaited);
+        waited.unwrap_or_else(PoisonError::into_inner).0.waiting -= 1;
     }
 
     /// Gives the lock back, and tells those who wait that something changed.
@@ -398,7 +345,7 @@ impl State {
     }
 
     /// What to write next, if anything: of messages, those of as many topics as fill a piece.
-    fn next(&mut self, pass: &mut DeliveryPass<'_>) -> Option<Unsent> {
+    fn next(&mut self, session: u64, pass: &mut DeliveryPass<'_>) -> Option<Unsent> {
         if self.closed {
             return None;
         }
@@ -416,7 +363,9 @@ impl State {
             && let Some((index, announced)) = self.subscriptions.take_ready()
         {
             match self.gather(index, announced, pass, &mut gathered) {
-                Ok(()) => {}
+                // Its topic is gone.
+                Ok(Some(topic)) => pass.push.listeners.end(&topic, session, index),
+                Ok(None) => {}
                 Err(Unread::BrokenOff) => {
                     self.closed = true;
                     return None;
@@ -446,16 +395,16 @@ impl State {
     }
 
     /// Takes the next messages of a subscription, if there are any: those of this announcement
-    /// and what came since. It goes on behind them.
+    /// and what came since. It goes on behind them; where it ends with its topic, gives that.
     fn gather(
         &mut self,
         index: usize,
         announced: u64,
         pass: &mut DeliveryPass<'_>,
         gathered: &mut Unsent,
-    ) -> Result<(), Unread> {
+    ) -> Result<Option<Arc<str>>, Unread> {
         let others = self.subscriptions.other_cursors(Some(index));
-        let Some(subscription) = self.subscriptions.get_mut(index) else { return Ok(()) };
+        let Some(subscription) = self.subscriptions.get_mut(index) else { return Ok(None) };
         if others.are_too_long && subscription.name.is_some() {
             // Whoever comes back with the last id acknowledges it, and ids are short again.
             return Err(Unread::BrokenOff);
@@ -484,8 +433,7 @@ impl State {
         }
         if is_gone {
             self.subscriptions.remove(index);
-            self.ended.push((topic, index));
         }
-        Ok(())
+        Ok(is_gone.then_some(topic))
     }
 }

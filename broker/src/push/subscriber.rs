@@ -5,9 +5,10 @@ use crate::activity::Activity;
 use crate::push::Push;
 use crate::push::format::Format;
 use crate::push::lasting::Key;
+use crate::push::pass::DeliveryPass;
 use crate::push::patterns::{self, Interest};
 use crate::push::session::{HELD_SIZE_MAX, Progress, Session};
-use crate::push::subscriptions::{Subscription, Subscriptions};
+use crate::push::subscriptions::Subscriptions;
 use crate::refusal::Refusal;
 use crate::store::entry;
 use crate::store::stream::Cursor;
@@ -18,7 +19,7 @@ use std::mem;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a connection's own thread writes messages, once it has answered. A subscriber that is
 /// far behind is left to the few threads that catch up: a publisher would wait for the processor
@@ -32,11 +33,23 @@ pub(crate) struct Subscriber {
 }
 
 /// Where to begin in a topic.
-pub(crate) struct Place {
-    pub(crate) topic: String,
+pub(crate) struct Beginning {
+    pub(crate) topic: Arc<str>,
     pub(crate) cursor: Cursor,
     /// Whether the client asked for the topic itself; else a pattern chose it.
     pub(crate) is_asked: bool,
+}
+
+impl Beginning {
+    /// In a topic that the client asked for.
+    pub(crate) fn asked(topic: &str, cursor: Cursor) -> Beginning {
+        Beginning { topic: topic.into(), cursor, is_asked: true }
+    }
+
+    /// In one that a pattern chose.
+    pub(crate) fn chosen(topic: &str, cursor: Cursor) -> Beginning {
+        Beginning { is_asked: false, ..Beginning::asked(topic, cursor) }
+    }
 }
 
 impl Subscriber {
@@ -63,7 +76,7 @@ impl Subscriber {
 
     fn send(&self, answers: &mut Vec<u8>, is_whole: bool) -> bool {
         if self.session.answer(answers, is_whole) {
-            let mut pass = self.push.pass(Some(OWN_TIME));
+            let mut pass = DeliveryPass::new(&self.push, Some(OWN_TIME));
             if self.session.write(&mut pass) != Progress::UpToDate {
                 self.push.catch_up.take(Arc::clone(&self.session), &self.push);
             }
@@ -73,7 +86,7 @@ impl Subscriber {
 
     /// Where the subscription to a topic stands, if there is one.
     pub(crate) fn cursor(&self, topic: &str) -> Option<Cursor> {
-        self.session.cursor(topic)
+        self.session.with(|it| it.find(topic).map(|(_, it)| it.place.cursor))
     }
 
     /// Whether there is room for so many subscriptions more.
@@ -82,26 +95,7 @@ impl Subscriber {
     ///
     /// [`Refusal::TooManySubscriptions`].
     pub(crate) fn check_room(&self, count: usize) -> Result<(), Refusal> {
-        self.push.listeners.check_room(self.session.count(), count)
-    }
-
-    /// Subscribes to topics that can be read here, and sends `answers` before their messages. What
-    /// is subscribed to already stays where it is.
-    pub(crate) fn subscribe<'t>(
-        &self,
-        topics: impl IntoIterator<Item = (&'t str, Cursor)>,
-        format: Format,
-        name: Option<&str>,
-        answers: &mut Vec<u8>,
-    ) {
-        let name: Option<Arc<str>> = name.map(Arc::from);
-        let subscription = |(topic, cursor): (&str, Cursor)| {
-            Subscription::new(self.push.listeners.name(topic), cursor, format, name.clone())
-        };
-        for (_, topic) in self.begin(topics.into_iter().map(subscription), |_| mem::take(answers)) {
-            self.push.log.note("subscribed", &topic, &Ok(()));
-        }
-        self.check_name(name.as_deref());
+        self.push.listeners.check_room(self.session.with(|it| it.len()), count)
     }
 
     /// Another connection may have taken the name meanwhile, and not found what it has here.
@@ -109,23 +103,12 @@ impl Subscriber {
         if let Some(name) = name
             && self.push.lasting.holder(name).is_some_and(|it| it != self.session.number)
         {
-            let is_other = |it: &Interest| it.name.as_deref() != Some(name);
-            self.push.patterns.lock().retain(self.session.number, is_other);
-            for topic in self.session.topics(|it| it.name.as_deref() == Some(name)) {
+            let own = self.session.number;
+            self.push.patterns.lock().retain(|session, it| session != own || !it.has_name(name));
+            for topic in self.session.with(|it| it.topics(|it| it.name.as_deref() == Some(name))) {
                 self.push.take_away(name, &topic, self.session.number, true);
             }
         }
-    }
-
-    fn begin(
-        &self,
-        subscriptions: impl Iterator<Item = Subscription>,
-        confirm: impl FnOnce(&mut Subscriptions) -> Vec<u8>,
-    ) -> Vec<(usize, Arc<str>)> {
-        let added = self.push.subscribe(&self.session, subscriptions, confirm);
-        // First listen, then look: what is published between the two is found either way.
-        self.session.begin(added.iter().map(|(index, _)| *index));
-        added
     }
 
     /// Whether there is room for so many patterns more.
@@ -135,50 +118,58 @@ impl Subscriber {
     /// [`Refusal::TooManyPatterns`].
     pub(crate) fn check_patterns(&self, count: usize) -> Result<(), Refusal> {
         let followers = self.push.patterns.lock();
-        followers.check_room(followers.of(&self.session).len(), count)
+        followers.check_room(followers.of(&self.session).count(), count)
     }
 
-    /// Follows topics by pattern, and beside them those that were asked for: from their places on
-    /// those that were looked at, from their first message those that came into being since. For an
-    /// event stream it is called once: each event names a cursor in all topics.
-    pub(crate) fn follow(
+    /// Subscribes to topics that can be read here, and sends `answers` before their messages: from
+    /// their places on those that were looked at; by pattern, from their first message, those that
+    /// came into being since. What is subscribed to already stays where it is. For an event stream
+    /// it is called once: each event names a cursor in all topics.
+    pub(crate) fn subscribe(
         &self,
         interests: Vec<Interest>,
-        mut places: Vec<Place>,
+        mut places: Vec<Beginning>,
         format: Format,
         name: Option<&str>,
         answers: &mut Vec<u8>,
     ) {
         let name: Option<Arc<str>> = name.map(Arc::from);
-        let Push { listeners, log, .. } = &*self.push;
-        let asked = places.iter().filter(|place| place.is_asked).map(|place| place.topic.clone());
-        let by_pattern = interests.iter().map(|interest| interest.pattern.to_string());
-        asked.chain(by_pattern).for_each(|name| log.note("subscribed", &name, &Ok(())));
+        let Push { created, log, .. } = &*self.push;
+        for place in places.iter().filter(|it| it.is_asked && self.cursor(&it.topic).is_none()) {
+            log.note("subscribed", &place.topic, &Ok(()));
+        }
         let mut followers = self.push.patterns.lock();
         if let Some(name) = &name {
-            followers.take_name(self.session.number, name);
+            let own = self.session.number;
+            // All other sessions lose what they follow under this name.
+            followers.retain(|session, it| session == own || !it.has_name(name));
         }
-        if followers.is_empty() && !interests.is_empty() {
-            self.push.created.watch(true);
-        }
-        let looked_at: HashSet<String> = places.iter().map(|place| place.topic.clone()).collect();
-        for (topic, stream) in self.push.chosen(|topic| patterns::chooses(&interests, topic)) {
-            if !looked_at.contains(&topic) {
-                let cursor = Cursor { stream, next: 0 };
-                places.push(Place { topic, cursor, is_asked: false });
+        if !interests.is_empty() {
+            created.watch(true);
+            let looked_at: HashSet<_> =
+                places.iter().map(|place| Arc::clone(&place.topic)).collect();
+            for (topic, stream) in self.push.chosen(|topic| patterns::chooses(&interests, topic)) {
+                if !looked_at.contains(&*topic) {
+                    places.push(Beginning::chosen(&topic, Cursor { stream, next: 0 }));
+                }
             }
         }
-        let subscription = |Place { topic, cursor, is_asked }: Place| {
-            let topic = listeners.name(&topic);
-            let subscription = Subscription::new(topic, cursor, format, name.clone());
-            if is_asked { subscription } else { subscription.by_pattern() }
+        let confirm = |subscriptions: &mut Subscriptions| {
+            let mut confirmed = mem::take(answers);
+            if format.is_event() {
+                confirmed.append(&mut subscriptions.start(format));
+            }
+            confirmed
         };
-        let confirm = |subscriptions: &mut Subscriptions| match format.is_event() {
-            true => subscriptions.start(format),
-            false => mem::take(answers),
-        };
-        self.begin(places.into_iter().map(subscription), confirm);
-        interests.into_iter().for_each(|interest| followers.add(&self.session, interest));
+        let subscription = |place: &Beginning| self.push.subscription(place, format, name.clone());
+        let subscriptions = places.iter().map(subscription);
+        let added = self.push.subscribe(&self.session, subscriptions, confirm);
+        // First listen, then look: what is published between the two is found either way.
+        self.session.with(|it| added.iter().for_each(|(index, _)| it.note(*index, u64::MAX)));
+        for interest in interests {
+            log.note("subscribed", &interest.pattern.to_string(), &Ok(()));
+            followers.add(&self.session, interest);
+        }
         drop(followers);
         self.check_name(name.as_deref());
     }
@@ -186,10 +177,11 @@ impl Subscriber {
     /// Follows a pattern no longer. Returns whether it was followed.
     pub(crate) fn leave(&self, pattern: &Pattern) -> bool {
         let mut followers = self.push.patterns.lock();
-        let removed = followers.retain(self.session.number, |it| it.pattern != *pattern);
-        let left = followers.of(&self.session);
+        let own = self.session.number;
+        let removed = followers.retain(|session, it| session != own || it.pattern != *pattern);
+        let left: Vec<_> = followers.of(&self.session).collect();
         let is_left = |topic: &str| left.iter().any(|interest| interest.chooses(topic));
-        for topic in self.session.topics(|it| !it.is_asked && !is_left(&it.topic)) {
+        for topic in self.session.with(|it| it.topics(|it| !it.is_asked && !is_left(&it.topic))) {
             self.push.listeners.unsubscribe(&topic, &self.session, None);
         }
         self.push.created.watch(!followers.is_empty());
@@ -199,21 +191,16 @@ impl Subscriber {
         removed > 0
     }
 
-    /// Where a name's lasting subscription to a topic goes on; the first time at `begin`. All of
-    /// the name's subscriptions are this connection's from now on: whichever had them before has
-    /// them no more, and acknowledges nothing behind the cursor that is given.
+    /// Where a name's lasting subscriptions go on; the first time at these places. All of the
+    /// name's subscriptions are this connection's from now on: whichever had them before has them
+    /// no more, and acknowledges nothing behind the cursors that are given.
     ///
     /// # Errors
     ///
     /// A name that cannot be one, or one too many; [`Refusal::NotStored`].
-    pub(crate) fn lasting(
-        &self,
-        name: &str,
-        topic: &str,
-        begin: Cursor,
-    ) -> Result<Cursor, Refusal> {
+    pub(crate) fn lasting(&self, name: &str, places: &mut [Beginning]) -> Result<(), Refusal> {
         entry::check_peer("subscriber", name)?;
-        self.push.lasting(name, topic, begin, self.session.number)
+        self.push.lasting(name, places, self.session.number)
     }
 
     /// Checks whether a client may have a name: not one with topics that it may not read, which
@@ -252,10 +239,11 @@ impl Subscriber {
     /// it goes on with that. Returns whether there was one.
     pub(crate) fn unsubscribe(&self, topic: &str) -> bool {
         let followers = self.push.patterns.lock();
-        match followers.of(&self.session).iter().any(|interest| interest.chooses(topic)) {
-            true => self.session.set_asked(topic, false),
-            false => self.end(topic),
+        if followers.of(&self.session).any(|interest| interest.chooses(topic)) {
+            return self.session.with(|it| it.set_asked(topic, false));
         }
+        drop(followers);
+        self.end(topic)
     }
 
     fn end(&self, topic: &str) -> bool {
@@ -267,11 +255,11 @@ impl Subscriber {
     }
 
     fn end_all(&self) {
-        let patterns = self.push.patterns.lock().of(&self.session).to_vec();
-        for interest in patterns {
-            self.leave(&interest.pattern);
-        }
-        for topic in self.session.topics(|_| true) {
+        let mut followers = self.push.patterns.lock();
+        followers.retain(|session, _| session != self.session.number);
+        self.push.created.watch(!followers.is_empty());
+        drop(followers);
+        for topic in self.session.with(|it| it.topics(|_| true)) {
             self.end(&topic);
         }
     }
@@ -281,7 +269,7 @@ impl Subscriber {
     pub(crate) fn finish(&self, answers: &mut Vec<u8>) {
         self.end_all();
         self.answer(answers);
-        self.session.wait_until_written(Instant::now() + ANSWER_TIMEOUT + allowance(HELD_SIZE_MAX));
+        self.session.wait_until_written(ANSWER_TIMEOUT + allowance(HELD_SIZE_MAX));
     }
 
     /// The connection's session.

@@ -8,10 +8,11 @@
 //! Locks and sockets (`session.rs`), and reading for a subscription (`pass.rs`).
 
 use crate::push::format::{Format, OtherCursors};
-use crate::store::stream::{Cursor, Place};
+use crate::store::stream::{Cursor, Place, StreamId};
 use common::limits::{EVENT_ID_SIZE_MAX, EVENT_PLACE_SIZE_MAX};
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write;
+use std::mem;
 use std::sync::Arc;
 
 /// One topic of a session.
@@ -151,6 +152,22 @@ impl Subscriptions {
         all.filter(|it| !it.has_ended && which(it)).map(|it| Arc::clone(&it.topic)).collect()
     }
 
+    /// Notes that the list is gone that a subscription to this topic reads: it has another's index
+    /// if it was ended meanwhile.
+    pub(super) fn lose(&mut self, index: usize, topic: &str) {
+        let found = self.get_mut(index).filter(|it| &*it.topic == topic);
+        if let Some(it) = found.filter(|it| it.place.cursor.stream != StreamId::NONE) {
+            it.place.cursor = Cursor { stream: StreamId::NONE, next: 0 };
+            it.lost = true;
+        }
+    }
+
+    /// Notes whether the client asks for a topic itself. Gives what was noted.
+    pub(super) fn set_asked(&mut self, topic: &str, is_asked: bool) -> bool {
+        let found = self.topics.get(topic).copied().and_then(|index| self.get_mut(index));
+        found.is_some_and(|it| mem::replace(&mut it.is_asked, is_asked))
+    }
+
     /// Notes that a subscription may have the messages of this announcement.
     pub(super) fn note(&mut self, index: usize, announced: u64) {
         let Some(subscription) = self.get_mut(index) else { return };
@@ -176,7 +193,7 @@ impl Subscriptions {
             let index = self.ready.pop_front()?;
             if let Some(subscription) = self.get_mut(index).filter(|it| it.ready) {
                 subscription.ready = false;
-                return Some((index, std::mem::take(&mut subscription.announced)));
+                return Some((index, mem::take(&mut subscription.announced)));
             }
         }
     }
@@ -228,7 +245,8 @@ impl Subscriptions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::stream::StreamId;
+
+    const EVENT: Format = Format::Event { chunked: false };
 
     fn add(subscriptions: &mut Subscriptions, topic: &str, format: Format) -> usize {
         let cursor = Cursor { next: subscriptions.slots.len() as u64, stream: StreamId::NONE };
@@ -300,7 +318,7 @@ mod tests {
     #[test]
     fn an_event_names_the_cursors_in_all_topics_while_they_fit() {
         let mut subscriptions = Subscriptions::default();
-        let [a, b, c] = ["a", "b", "c"].map(|topic| add(&mut subscriptions, topic, Format::Event));
+        let [a, b, c] = ["a", "b", "c"].map(|topic| add(&mut subscriptions, topic, EVENT));
         let others = |subscriptions: &Subscriptions, index| {
             let others = subscriptions.other_cursors(index);
             (others.text.replace("@0000000000000000", ""), others.are_too_long)
@@ -311,7 +329,7 @@ mod tests {
         assert_eq!(others(&subscriptions, Some(c)), (",1".to_owned(), false));
         let mut count = 0;
         let own = loop {
-            let own = add(&mut subscriptions, &count.to_string(), Format::Event);
+            let own = add(&mut subscriptions, &count.to_string(), EVENT);
             let (text, is_too_long) = others(&subscriptions, Some(own));
             assert_eq!(text.is_empty(), is_too_long);
             if is_too_long {

@@ -15,14 +15,13 @@ use crate::store::batch::Batch;
 use crate::store::change::{Change, Lists, Mirrored, TopicChange, Upto, What};
 use crate::store::commit::{Commits, Meter};
 use crate::store::contents::Contents;
-use crate::store::entry;
 use crate::store::journal::Journal;
 use crate::store::memory::{self, Memory};
 use crate::store::replay::Replayed;
 use crate::store::retention::{BoundsChange, Limits};
 use crate::store::stream::{Begin, Cursor, Extent, Place, StreamId};
 use crate::store::topic_state::{MARK_EVERY, TopicState};
-use crate::store::view::{Summary, TopicView};
+use crate::store::view::{Extract, Summary, TopicView};
 use common::clock;
 use common::limits::PIECE_SIZE;
 use std::ops::Deref;
@@ -413,9 +412,9 @@ impl Topics {
         self.see(topic, |view, _| Extent { first: view.first(), end: view.end() })
     }
 
-    /// Copies a part of each entry to the end of `out`, each followed by a line break: from a place
-    /// to the offset `end`, or about `size_max` bytes of them. A message that is larger is cut.
-    /// Gives the place behind what was copied, and where the list ends.
+    /// Copies parts of entries to the end of `out`, each followed by a line break, from a place on.
+    /// A message that is larger than all that may be copied is cut. Gives the place behind what was
+    /// copied, and where the list ends.
     ///
     /// # Errors
     ///
@@ -425,13 +424,11 @@ impl Topics {
         &self,
         topic: &str,
         from: Place,
-        end: u64,
-        size_max: usize,
+        extract: Extract,
         out: &mut Vec<u8>,
-        part: fn(&str) -> &str,
     ) -> Result<(Place, u64), Refusal> {
         self.read(topic, from.cursor.stream, |view| {
-            Ok((view.copy(from, end, size_max, out, part)?, view.end().next))
+            Ok((view.copy(from, extract, out)?, view.end().next))
         })
     }
 
@@ -460,7 +457,8 @@ impl Topics {
             let mark = end.min((place.cursor.next / MARK_EVERY + 1) * MARK_EVERY);
             text.clear();
             let before = place;
-            (place, _) = self.copy(topic, place, mark, PIECE_SIZE, &mut text, entry::message)?;
+            let extract = Extract::messages(mark, PIECE_SIZE);
+            (place, _) = self.copy(topic, place, extract, &mut text)?;
             if place == before {
                 break;
             }
@@ -508,7 +506,8 @@ mod tests {
             while cursor.next < ROUNDS {
                 text.clear();
                 let from = Place::before(cursor);
-                match topics.copy("t", from, u64::MAX, PIECE_SIZE, &mut text, entry::message) {
+                let extract = Extract::messages(u64::MAX, PIECE_SIZE);
+                match topics.copy("t", from, extract, &mut text) {
                     Ok((Place { cursor: Cursor { next, .. }, .. }, _)) => {
                         let told: String =
                             (cursor.next..next).map(|it| format!("{it}\n")).collect();

@@ -34,6 +34,26 @@ impl Summary {
     };
 }
 
+/// What is copied of entries: a part of each, to the offset `end`, or about `size_max` bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct Extract {
+    end: u64,
+    size_max: usize,
+    part: fn(&str) -> &str,
+}
+
+impl Extract {
+    /// Whole entries.
+    pub(crate) fn entries(end: u64, size_max: usize) -> Extract {
+        Extract { end, size_max, part: |entry| entry }
+    }
+
+    /// Their messages.
+    pub(crate) fn messages(end: u64, size_max: usize) -> Extract {
+        Extract { end, size_max, part: entry::message }
+    }
+}
+
 /// A topic as readers see it.
 #[derive(Clone, Copy)]
 pub(crate) struct TopicView<'a> {
@@ -146,9 +166,9 @@ impl<'a> TopicView<'a> {
         Ok(self.state.text_at_home() + self.text_size(self.start(), end.max(self.start()))?)
     }
 
-    /// Copies the `part` of each entry from a place to the offset `end`, and a line break after it,
-    /// as long as no more than `size_max` bytes come together. A message that is larger than that
-    /// alone is cut. Gives the place behind what was copied.
+    /// Copies parts of entries from a place on, each with a line break after it, as long as no more
+    /// bytes come together than there may be. A message that is larger than that alone is cut.
+    /// Gives the place behind what was copied.
     ///
     /// # Errors
     ///
@@ -156,13 +176,11 @@ impl<'a> TopicView<'a> {
     pub(crate) fn copy(
         &self,
         from: Place,
-        end: u64,
-        size_max: usize,
+        extract: Extract,
         out: &mut Vec<u8>,
-        part: fn(&str) -> &str,
     ) -> Result<Place, Refusal> {
         self.check(from.cursor.next)?;
-        Ok(copy(self.entries(from.cursor.next, end), from, size_max, out, part))
+        Ok(copy(self.entries(from.cursor.next, extract.end), from, extract, out))
     }
 
     /// The offset behind the first messages from `from` on that have at least so many bytes of
@@ -302,17 +320,12 @@ impl<'a> TopicView<'a> {
     }
 }
 
-/// Copies the `part` of each entry, the first of which is the one at a place: as
-/// [`TopicView::copy`].
-pub(crate) fn copy(
-    entries: &[String],
-    from: Place,
-    size_max: usize,
-    out: &mut Vec<u8>,
-    part: fn(&str) -> &str,
-) -> Place {
+/// Copies parts of entries, the first of which is the one at a place: as [`TopicView::copy`].
+pub(crate) fn copy(entries: &[String], from: Place, extract: Extract, out: &mut Vec<u8>) -> Place {
+    let Extract { end, size_max, part } = extract;
     let (mut place, mut room) = (from, size_max);
-    for entry in entries {
+    let count = usize::try_from(end.saturating_sub(from.cursor.next)).unwrap_or(usize::MAX);
+    for entry in entries.iter().take(count) {
         let text = part(entry).get(place.inside..).unwrap_or_default();
         if text.len() >= room && room < size_max {
             break;
@@ -381,11 +394,11 @@ mod tests {
             let view = TopicView::new(&state, &list);
             let mut text = Vec::new();
             let at = |next| Place::before(Cursor { next, ..view.end() });
-            let refused = view.copy(at(first - 1), first, 10, &mut text, entry::message);
+            let refused = view.copy(at(first - 1), Extract::messages(first, 10), &mut text);
             assert!(
                 matches!(refused, Err(Refusal::Trimmed { first: at, next: 5000 }) if at == first)
             );
-            let next = view.copy(at(first), first + 1, 10, &mut text, entry::message).unwrap();
+            let next = view.copy(at(first), Extract::messages(first + 1, 10), &mut text).unwrap();
             assert_eq!(next, at(first + 1));
             assert_eq!(String::from_utf8(text).unwrap(), format!("{first}\n"));
             let all: String =
@@ -407,7 +420,7 @@ mod tests {
                 let mut all = Vec::new();
                 while place.cursor.next < 6 {
                     let (before, size) = (place, all.len());
-                    place = view.copy(place, 6, size_max, &mut all, part).unwrap();
+                    place = view.copy(place, Extract { end: 6, size_max, part }, &mut all).unwrap();
                     assert_ne!(place, before);
                     // A character is not cut, and a stamp goes with the end of its message.
                     assert!(all.len() - size <= size_max + 3 + end.len());

@@ -2,8 +2,9 @@
 //! product but its reader of JSON. Each file begins with what it tests.
 //!
 //! - Publishing and reading: `four_nodes`, `publish`, `messages`, `ndjson`, `push`, `events` (with
-//!   `event_stream`), `channels`, `lasting`, `subscribers`, `qos`, `retention`, `archive`, `lines`,
-//!   `client`, `examples`, `libraries`
+//!   `event_stream`), `patterns` and `pattern_streams` (with `pattern_follower`), `channels`,
+//!   `lasting`, `subscribers`, `qos`, `retention`, `archive`, `lines`, `client`, `examples`,
+//!   `libraries`
 //! - HTTP and JSON at their edges: `http_cases`, `json_documents`, `bodies`, `limits`, `strangers`
 //! - Many, slow and hostile clients: `load`, `stalled`, `leaving`, `hostile`, `shortage`,
 //!   `memory_returned`
@@ -59,6 +60,8 @@ mod ndjson;
 mod page;
 mod page_messages;
 mod page_topics;
+mod pattern_follower;
+mod pattern_streams;
 mod patterns;
 mod peers;
 mod programs;

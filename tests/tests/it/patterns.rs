@@ -2,6 +2,8 @@
 
 use crate::brokers::succeed;
 use crate::event_stream::Events;
+use crate::pattern_follower::Follower;
+use crate::pattern_streams::topic_messages;
 use crate::peers::peer_of;
 use common::json::{self, Value};
 use std::collections::HashMap;
@@ -11,91 +13,6 @@ use std::time::Instant;
 use tests::raw::Raw;
 use tests::wait::{DEADLINE, wait_until};
 use tests::{Folder, System};
-
-/// What a client holds that follows topics by pattern in a JSON session.
-struct Follower {
-    session: Raw,
-    /// The next offset of each topic that was announced, and its list.
-    topics: HashMap<String, (u64, String)>,
-    messages: Vec<(String, u64, String)>,
-}
-
-impl Follower {
-    /// Subscribes; gives the number of topics that match.
-    #[track_caller]
-    fn begin(system: &System, fields: &str) -> (Follower, u64) {
-        let mut follower = Follower::new(system);
-        let count = follower.subscribe(fields);
-        (follower, count)
-    }
-
-    fn new(system: &System) -> Follower {
-        let session = Raw::connect(&system.address());
-        Follower { session, topics: HashMap::new(), messages: Vec::new() }
-    }
-
-    #[track_caller]
-    fn subscribe(&mut self, fields: &str) -> u64 {
-        self.session.send(format!("{{\"command\":\"subscribe\",{fields}}}\n"));
-        let answer = self.answer();
-        let answer = json::parse(answer.as_bytes()).unwrap();
-        answer.get("topics").and_then(Value::as_u64).unwrap_or_else(|| panic!("{answer:?}"))
-    }
-
-    /// The next answer to a command; what is pushed before it is taken.
-    #[track_caller]
-    fn answer(&mut self) -> String {
-        loop {
-            let line = self.session.line();
-            if line.starts_with("{\"status\"") {
-                return line;
-            }
-            self.take(&line);
-        }
-    }
-
-    /// Takes what was pushed, and checks that nothing is lost, doubled or out of order.
-    #[track_caller]
-    fn take(&mut self, line: &str) -> String {
-        let object = json::parse(line.as_bytes()).unwrap();
-        let text = |name| object.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let number = |name| object.get(name).and_then(Value::as_u64);
-        let (event, topic) = (text("event"), text("topic"));
-        match event.as_str() {
-            "subscribed" => {
-                let begun = (number("next").unwrap(), text("stream"));
-                assert!(self.topics.insert(topic, begun).is_none(), "announced twice: {line}");
-            }
-            "deleted" => assert!(self.topics.remove(&topic).is_some(), "{line}"),
-            "message" => {
-                let next = &mut self.topics.get_mut(&topic).unwrap_or_else(|| panic!("{line}")).0;
-                assert_eq!(number("offset"), Some(*next), "{line}");
-                *next += 1;
-                self.messages.push((topic, *next - 1, text("message")));
-            }
-            _ => panic!("{line}"),
-        }
-        event
-    }
-
-    #[track_caller]
-    fn next(&mut self) -> String {
-        let line = self.session.line();
-        self.take(&line)
-    }
-
-    #[track_caller]
-    fn wait_for(&mut self, messages: usize) {
-        while self.messages.len() < messages {
-            self.next();
-        }
-    }
-
-    fn last(&self) -> (&str, u64, &str) {
-        let (topic, offset, message) = self.messages.last().unwrap();
-        (topic, *offset, message)
-    }
-}
 
 #[test]
 fn a_pattern_follows_the_topics_that_match_and_those_that_come() {
@@ -301,124 +218,6 @@ fn topics_that_come_while_a_pattern_subscribes_are_read_once_and_whole() {
     });
 }
 
-fn topic_messages(events: &mut Events, count: usize) -> HashMap<String, Vec<String>> {
-    let mut found: HashMap<String, Vec<String>> = HashMap::new();
-    for _ in 0..count {
-        let event = loop {
-            let event = events.next();
-            match event.kind.as_str() {
-                "" => break event,
-                "subscribed" => {}
-                _ => panic!("{event:?}"),
-            }
-        };
-        found.entry(event.topic()).or_default().push(event.message());
-    }
-    found
-}
-
-#[test]
-fn an_event_stream_by_pattern_goes_on_behind_its_last_id_after_a_kill() {
-    let mut system = System::reserve_with(&["--data", "data"]);
-    system.start_broker();
-    system.publish("a/1", "before");
-    let query = "pattern=a/*&topic=extra";
-    let mut events = Events::open(&system, query);
-    system.publish("a/1", "one");
-    system.publish("a/2", "two");
-    system.publish("extra", "three");
-    assert_eq!(topic_messages(&mut events, 3).len(), 3);
-    // While nobody listens: more of what was read, a topic that is new, and one made again.
-    system.publish("a/1", "four");
-    system.publish("a/3", "five");
-    system.publish_batch("a/2", ["six", "seven"].iter());
-    system.kill_broker();
-    system.start_broker();
-    system.publish("a/3", "eight");
-    let mut events = events.reopen(&system, "topic=extra&pattern=a/*");
-    let found = topic_messages(&mut events, 5);
-    assert_eq!(found["a/1"], ["four"]);
-    assert_eq!(found["a/2"], ["six", "seven"]);
-    assert_eq!(found["a/3"], ["five", "eight"]);
-    assert_eq!(system.request("DELETE", "/topics/a%2F1", "").status, 204);
-    system.publish("a/1", "nine");
-    let mut events = events.reopen(&system, query);
-    assert_eq!(topic_messages(&mut events, 1)["a/1"], ["nine"]);
-    system.publish("extra", "ten");
-    assert_eq!(topic_messages(&mut events, 1)["extra"], ["ten"]);
-}
-
-/// A browser keeps no id that is empty.
-#[test]
-fn a_stream_by_pattern_that_saw_no_topic_yet_misses_none() {
-    let system = System::start();
-    let events = Events::open(&system, "pattern=a/**");
-    system.publish("a/b", "x");
-    let reopened = events.reopen(&system, "pattern=a/**");
-    let mut reopened = reopened;
-    assert_eq!(topic_messages(&mut reopened, 1)["a/b"], ["x"]);
-}
-
-#[test]
-fn ids_of_more_topics_than_fit_are_left_out_and_that_is_said_once() {
-    const ID_SIZE_MAX: usize = 6 << 10;
-    let system = System::start();
-    let mut events = Events::open(&system, "pattern=**");
-    let mut last = String::new();
-    let mut count = 0;
-    let without_ids = loop {
-        assert!(events.last_id.len() <= ID_SIZE_MAX, "{}", events.last_id.len());
-        last.clone_from(&events.last_id);
-        system.publish(&format!("t{count}"), "x");
-        count += 1;
-        let event = loop {
-            let event = events.next();
-            if event.kind != "subscribed" {
-                break event;
-            }
-        };
-        if event.kind == "unresumable" {
-            assert!(event.text("message").contains("subscriber=NAME"), "{event:?}");
-            break loop {
-                let event = events.next();
-                if event.kind != "subscribed" {
-                    break event;
-                }
-            };
-        }
-        assert!(count < 1000);
-    };
-    assert!(last.len() > ID_SIZE_MAX - 64, "{} bytes", last.len());
-    assert_eq!((without_ids.message().as_str(), events.last_id.as_str()), ("x", ""));
-    // The last id of all still does, one topic more or not.
-    let mut resumed =
-        Events::open_with(&system, "pattern=**", &format!("Last-Event-ID: {last}\r\n"));
-    let found = topic_messages_or_notice(&mut resumed);
-    assert_eq!(found, format!("t{}", count - 1));
-    system.publish("t0", "y");
-    assert_eq!(loop_to_message(&mut events), "y");
-    assert_eq!(events.last_id, "", "said once, and no id since");
-}
-
-fn topic_messages_or_notice(events: &mut Events) -> String {
-    loop {
-        let event = events.next();
-        if event.kind.is_empty() {
-            return event.topic();
-        }
-    }
-}
-
-fn loop_to_message(events: &mut Events) -> String {
-    loop {
-        let event = events.next();
-        assert_ne!(event.kind, "unresumable");
-        if event.kind.is_empty() {
-            return event.message();
-        }
-    }
-}
-
 #[test]
 fn lists_show_what_a_pattern_chooses() {
     let system = System::start();
@@ -569,31 +368,6 @@ fn a_name_goes_on_in_all_topics_of_its_pattern_across_a_kill() {
     let mut found = follower.messages.clone();
     found.sort();
     assert_eq!(found, [("a/1".into(), 2, "four".into()), ("a/3".into(), 0, "three".into())]);
-}
-
-#[test]
-fn a_stream_with_a_name_resumes_more_topics_than_an_id_holds() {
-    const TOPICS: usize = 700;
-    let system = System::start();
-    let query = "pattern=**&subscriber=ann";
-    let mut events = Events::open(&system, query);
-    for topic in 0..TOPICS {
-        system.publish(&format!("t{topic}"), "x");
-    }
-    let mut seen: HashMap<String, usize> = HashMap::new();
-    let mut streams = 1;
-    while seen.len() < TOPICS {
-        match events.try_next() {
-            Some(event) if event.kind.is_empty() => *seen.entry(event.topic()).or_default() += 1,
-            Some(event) => assert_eq!(event.kind, "subscribed"),
-            None => {
-                streams += 1;
-                events = events.reopen(&system, query);
-            }
-        }
-    }
-    assert!((3..10).contains(&streams), "{streams} streams");
-    assert!(seen.values().all(|count| *count == 1), "none came twice");
 }
 
 /// The program, on the client library, over a restart of the broker.

@@ -10,12 +10,11 @@ use crate::door::chosen;
 use crate::door::fields::{Fields, Query, as_pattern};
 use crate::push::format::Format;
 use crate::push::patterns::Interest;
-use crate::push::subscriber::{Place, Subscriber};
+use crate::push::subscriber::{Beginning, Subscriber};
 use crate::refusal::Refusal;
 use crate::store::entry;
 use crate::store::stream::{Begin, Cursor, Extent, StreamId};
 use common::http::parse::Request;
-use common::json::Object;
 use common::limits::{EVENT_TOPICS_MAX, INPUT_END_GRACE, PATTERNS_MAX};
 use common::pattern::Pattern;
 use common::trouble::Trouble;
@@ -81,7 +80,7 @@ impl EventsQuery {
 impl Door<'_> {
     /// Answers `GET /events`; does not return before the stream ends, if one is begun.
     pub(super) fn events(&mut self, query: &EventsQuery, manner: Manner<'_>) -> Result<(), End> {
-        let format = if manner.chunked { Format::ChunkedEvent } else { Format::Event };
+        let format = Format::Event { chunked: manner.chunked };
         let interests = self.interests(query, format).map_err(|refusal| (refusal, None));
         let found = interests.and_then(|interests| {
             let places = self.places(query, &interests)?;
@@ -107,33 +106,28 @@ impl Door<'_> {
             fields: &[("X-Accel-Buffering", "no")],
             ..Head::default()
         };
-        let keep_alive = manner.keep_alive && manner.head_only;
-        self.answers.head(head, Manner { keep_alive, ..manner });
         if manner.head_only {
+            self.answers.head(head, manner);
             return Ok(());
         }
+        let manner = Manner { keep_alive: false, ..manner };
         self.send()?;
         let stream = Arc::clone(self.connection.stream());
         self.broker.access.end_with(&self.grant, &stream);
         let activity = Arc::clone(&self.activity);
         let subscriber = Subscriber::new(stream, activity, &self.broker.push);
-        if let Some(name) = &query.name {
-            let mut take_up = |place| take_up(self.broker, query, &subscriber, name, place);
-            if let Err(refusal) = places.iter_mut().try_for_each(&mut take_up) {
-                // The head has been sent.
-                let mut event = b"event: refused\ndata: ".to_vec();
-                let mut object = Object::new(&mut event);
-                object.field("status", refusal.status()).field("message", refusal.to_string());
-                object.end_line();
-                event.push(b'\n');
-                format.frame(&mut event);
-                subscriber.answer(&mut event);
-                return Err(End);
-            }
+        // Before the head: a browser comes back for ever to a stream that began and ended.
+        if let Some(name) = &query.name
+            && let Err(refusal) = take_up(self.broker, query, &subscriber, name, &mut places)
+        {
+            self.decline(&refusal, None, manner);
+            subscriber.finish(&mut self.answers.bytes);
+            return Err(End);
         }
-        let mut first = Vec::new();
-        subscriber.follow(interests, places, format, query.name.as_deref(), &mut first);
-        let mut alive = subscriber.answer(&mut first);
+        self.answers.head(head, manner);
+        let (name, answers) = (query.name.as_deref(), &mut self.answers.bytes);
+        subscriber.subscribe(interests, places, format, name, answers);
+        let mut alive = subscriber.answer(&mut self.answers.bytes);
         let mut heartbeat = Instant::now() + HEARTBEAT_TIME;
         while alive {
             // Whatever the client sends is read and means nothing.
@@ -183,7 +177,7 @@ impl Door<'_> {
         &self,
         query: &EventsQuery,
         interests: &[Interest],
-    ) -> Result<Vec<Place>, (Refusal, Option<Extent>)> {
+    ) -> Result<Vec<Beginning>, (Refusal, Option<Extent>)> {
         let topics = &self.broker.push.topics;
         let prepared = query.topics.iter().try_for_each(|topic| self.broker.prepare(topic));
         prepared.map_err(|refusal| (refusal, None))?;
@@ -209,7 +203,7 @@ impl Door<'_> {
                     begin.map_err(|refusal| (refusal, Some(topics.extent(topic))))?
                 }
             };
-            Ok(Place { topic: topic.clone(), cursor, is_asked: true })
+            Ok(Beginning::asked(topic, cursor))
         };
         let chosen = chosen.into_iter().map(|mut place| {
             if let Some(cursor) = resume(self.broker, query, &place.topic) {
@@ -234,19 +228,20 @@ fn resume(broker: &Broker, query: &EventsQuery, topic: &str) -> Option<Cursor> {
     Some(if is_ahead { Cursor { stream: StreamId::random(), ..cursor } } else { cursor })
 }
 
-/// Has a name go on with a topic, behind what its last stream acknowledged by the id that it comes
+/// Has a name go on with topics, behind what its last stream acknowledged by the id that it comes
 /// back with.
 fn take_up(
     broker: &Broker,
     query: &EventsQuery,
     subscriber: &Subscriber,
     name: &str,
-    place: &mut Place,
+    places: &mut [Beginning],
 ) -> Result<(), Refusal> {
-    let begun = subscriber.lasting(name, &place.topic, place.cursor)?;
-    if let Some(cursor) = query.last.iter().find(|cursor| cursor.stream == begun.stream) {
-        broker.push.lasting.acknowledge(name, &place.topic, *cursor);
+    subscriber.lasting(name, places)?;
+    for Beginning { topic, cursor, .. } in places {
+        let acknowledged = query.last.iter().find(|last| last.stream == cursor.stream);
+        let known = acknowledged.map(|last| broker.push.lasting.acknowledge(name, topic, *last));
+        *cursor = known.flatten().unwrap_or(*cursor);
     }
-    place.cursor = subscriber.lasting(name, &place.topic, begun)?;
     Ok(())
 }

@@ -9,8 +9,8 @@ use crate::door::fields::{Fields, Query, digest};
 use crate::push::format::Format;
 use crate::push::range::Range;
 use crate::refusal::Refusal;
-use crate::store::entry;
 use crate::store::stream::{Begin, Cursor, Extent, Place, StreamId};
+use crate::store::view::Extract;
 use common::http::parse::Request;
 use common::limits::{INPUT_END_GRACE, LOOK_INTERVAL, PIECE_SIZE, WAIT_SECONDS_MAX};
 use std::time::{Duration, Instant};
@@ -106,8 +106,8 @@ impl Door<'_> {
             let mut place = Place::before(begin);
             self.body(head, manner, |out| {
                 if place.cursor.next < end {
-                    let copied = push.copy(topic, place, end, PIECE_SIZE, out, entry::message);
-                    place = copied.map_err(|_| End)?;
+                    let extract = Extract::messages(end, PIECE_SIZE);
+                    place = push.copy(topic, place, extract, out).map_err(|_| End)?;
                 }
                 Ok(place.cursor.next < end)
             })?;

@@ -7,6 +7,7 @@ use super::Json;
 use crate::door::commands::Commands;
 use crate::door::fields::Fields;
 use crate::push::format::Format;
+use crate::push::subscriber::Beginning;
 use crate::refusal::Refusal;
 use common::json::{Object, Value};
 
@@ -43,8 +44,8 @@ impl Commands<'_, Json> {
         let push = &self.broker.push;
         let count = push.listeners.sessions(channel) + usize::from(is_new);
         confirm(&mut self.answers, "SUBSCRIBE", channel, count);
-        let begin = [(channel, push.topics.end(channel))];
-        self.subscriber.subscribe(begin, Format::Channel, None, &mut self.answers);
+        let begin = vec![Beginning::asked(channel, push.topics.end(channel))];
+        self.subscriber.subscribe(Vec::new(), begin, Format::Channel, None, &mut self.answers);
         Ok(())
     }
 }

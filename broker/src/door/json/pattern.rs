@@ -31,16 +31,14 @@ impl Commands<'_, Json> {
         let mut places = chosen::places(self.broker, &interests, begin);
         self.subscriber.check_room(places.len())?;
         if let Some(name) = name {
-            for place in &mut places {
-                place.cursor = self.subscriber.lasting(name, &place.topic, place.cursor)?;
-            }
+            self.subscriber.lasting(name, &mut places)?;
         }
         let pattern = arguments.text("pattern")?;
         let message = format!("Subscribed to pattern '{}'", pattern.unwrap_or_default());
         success(&mut self.answers, &message, |answer| {
             answer.field("topics", places.len()).optional("pattern", pattern);
         });
-        self.subscriber.follow(interests, places, Format::Topic, name, &mut self.answers);
+        self.subscriber.subscribe(interests, places, Format::Topic, name, &mut self.answers);
         Ok(())
     }
 

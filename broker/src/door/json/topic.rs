@@ -9,6 +9,7 @@ use crate::door::{ANSWERS_SIZE, bounds};
 use crate::home::TopicChange;
 use crate::push::format::Format;
 use crate::push::range::Range;
+use crate::push::subscriber::Beginning;
 use crate::refusal::Refusal;
 use crate::store::admission::Receipt;
 use crate::store::retention::BoundsChange;
@@ -109,7 +110,10 @@ impl Commands<'_, Json> {
             let within = |room| topics.see(topic, |view, _| view.within(begin, room));
             let begin = room.map_or(begin, within);
             // A name that is known goes on at its own place.
-            name.map_or(Ok(begin), |name| self.subscriber.lasting(name, topic, begin))
+            let mut places = [Beginning::asked(topic, begin)];
+            name.map_or(Ok(()), |name| self.subscriber.lasting(name, &mut places))?;
+            let [Beginning { cursor, .. }] = places;
+            Ok(cursor)
         };
         let cursor = match (known, name) {
             (Some(known), None) => known,
@@ -130,8 +134,8 @@ impl Commands<'_, Json> {
                 write_digest(answer, push.digest(topic, cursor));
             }
         });
-        let answers = &mut self.answers;
-        self.subscriber.subscribe([(topic, cursor)], Format::Topic, name, answers);
+        let places = vec![Beginning::asked(topic, cursor)];
+        self.subscriber.subscribe(Vec::new(), places, Format::Topic, name, &mut self.answers);
         Ok(())
     }
 
@@ -247,7 +251,7 @@ impl Commands<'_, Json> {
             return Err(Refusal::PastEnd { from: offset, next: end.next });
         }
         let place = Cursor { next: offset + 1, ..end };
-        if !self.broker.push.lasting.acknowledge(name, topic, place) {
+        if self.broker.push.lasting.acknowledge(name, topic, place).is_none() {
             return Err(Refusal::NotSubscribed(topic.to_owned()));
         }
         success(&mut self.answers, "Acknowledged", |_| {});

@@ -12,19 +12,22 @@
 //! # Not here
 //!
 //! When something is acknowledged: JSON subscribers say so, text subscribers by having been
-//! written to (`session.rs`). When it is kept (`mod.rs`).
+//! written to (`session.rs`). How beginnings, ends and acknowledgements get to disk (`keep.rs`).
+//! What becomes of them when their topic is deleted or replaced (`replaced.rs`).
+
+mod keep;
+mod replaced;
 
 use crate::access::{Grant, Right};
 use crate::refusal::Refusal;
-use crate::store::admission::{Admission, Dependents};
-use crate::store::change::{Change, Garbage, Lists, record_size};
-use crate::store::journal::{Event, Frame, Record};
+use crate::store::admission::Admission;
 use crate::store::memory;
 use crate::store::replay::Positions;
 use crate::store::stream::{Cursor, StreamId};
 use common::clock;
 use common::limits::{CONNECTION_SUBSCRIBERS_MAX, SUBSCRIBERS_MAX};
 use std::collections::{HashMap, HashSet};
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How old the time may be that is on disk of when a subscriber was last seen, in milliseconds.
@@ -43,8 +46,6 @@ struct State {
     names: HashMap<Arc<str>, Name>,
     /// What belongs to each session that has, or had, a name.
     held: HashMap<u64, Held>,
-    /// What moved since that was last to be kept on disk.
-    moved: Vec<Key>,
     /// How many positions all names have.
     count: usize,
 }
@@ -78,7 +79,7 @@ struct Position {
     kept: bool,
     /// Whether it ends as soon as that is on disk.
     ending: bool,
-    /// Whether it is among those that moved.
+    /// Whether it moved since that was last to be kept on disk.
     moved: bool,
     /// Whether it waits for another list in the place of the one that it was in: it goes on at
     /// this offset or, where that ends before, at its end.
@@ -224,55 +225,20 @@ impl LastingSubscriptions {
         unseen.flat_map(|(name, it)| it.keys(name)).collect()
     }
 
-    /// The largest offset at which anybody stands in a topic.
-    pub(crate) fn last_in(&self, topic: &str) -> Option<u64> {
-        let state = self.lock();
-        state.names.values().filter_map(|it| Some(it.positions.get(topic)?.cursor.next)).max()
-    }
-
-    /// Has those that wait for a list in the place of another go on in it; it ends at `end`.
-    pub(crate) fn settle(&self, topic: &str, end: Cursor) {
-        let mut state = self.lock();
-        let State { names, moved, .. } = &mut *state;
-        for (name, it) in names {
-            let Some(position) = it.positions.get_mut(topic).filter(|it| it.suspended) else {
-                continue;
-            };
-            let next = position.cursor.next.min(end.next);
-            (position.cursor, position.suspended) = (Cursor { next, ..end }, false);
-            if !std::mem::replace(&mut position.moved, true) {
-                moved.push(Key { name: Arc::clone(name), topic: topic.into() });
-            }
-        }
-    }
-
-    /// Where a subscriber goes on in a list that it has read nothing of, and that begins at
-    /// `begin`. Nothing while that is not known.
-    pub(super) fn next_in(&self, name: &str, topic: &str, begin: Cursor) -> Option<u64> {
-        match self.lock().position(name, topic) {
-            Some(Position { suspended: true, .. }) => None,
-            Some(it) if it.cursor.stream == begin.stream => Some(it.cursor.next.max(begin.next)),
-            _ => Some(begin.next),
-        }
-    }
-
-    /// What is to be kept: positions that moved since the last call, and one of each name of which
-    /// disk does not know that it was seen lately.
-    pub(super) fn take_moved(&self) -> Vec<Key> {
-        let mut state = self.lock();
-        let now = clock::unix_milliseconds();
-        let mut moved = std::mem::take(&mut state.moved);
+    /// What is to be kept: positions that moved, and one of each name of which disk does not know
+    /// that it was seen lately.
+    pub(super) fn moved(&self) -> Vec<Key> {
+        let (state, now) = (self.lock(), clock::unix_milliseconds());
+        let mut moved = Vec::new();
         for (name, it) in &state.names {
-            if it.seen(now) >= it.seen_kept + SEEN_INTERVAL {
-                moved.extend(it.keys(name).next());
+            let mut is_due = it.seen(now) >= it.seen_kept + SEEN_INTERVAL;
+            for (topic, position) in &it.positions {
+                if position.moved || mem::take(&mut is_due) {
+                    moved.push(Key { name: Arc::clone(name), topic: Arc::clone(topic) });
+                }
             }
         }
         moved
-    }
-
-    /// Notes once more that these moved: they could not be kept.
-    pub(super) fn put_back(&self, keys: &[Key]) {
-        self.lock().moved.extend_from_slice(keys);
     }
 
     /// The number of the session that has the name.
@@ -294,35 +260,28 @@ impl LastingSubscriptions {
 
     /// Where all of them stand; how far behind is for the caller to find out.
     pub(super) fn standings(&self) -> Vec<Standing> {
-        let state = self.lock();
-        let now = clock::unix_milliseconds();
-        let of = |(name, it): (&Arc<str>, &Name)| {
-            let (is_connected, seen, name) = (it.holder.is_some(), it.seen(now), Arc::clone(name));
-            let standing = move |(topic, position): (&Arc<str>, &Position)| {
-                let key = Key { name: Arc::clone(&name), topic: Arc::clone(topic) };
+        let (state, now) = (self.lock(), clock::unix_milliseconds());
+        let mut standings = Vec::new();
+        for (name, it) in &state.names {
+            let (is_connected, seen) = (it.holder.is_some(), it.seen(now));
+            standings.extend(it.keys(name).zip(it.positions.values()).map(|(key, position)| {
                 Standing { key, cursor: position.cursor, is_connected, seen, lag: 0 }
-            };
-            it.positions.iter().map(standing).collect::<Vec<_>>()
-        };
-        state.names.iter().flat_map(of).collect()
+            }));
+        }
+        standings
     }
 
     /// Notes that everything before `cursor` is acknowledged. A position never goes back within
-    /// its list. Returns whether there is such a subscription.
-    pub(crate) fn acknowledge(&self, name: &str, topic: &str, cursor: Cursor) -> bool {
+    /// its list. Gives where it stands then, if there is such a subscription.
+    pub(crate) fn acknowledge(&self, name: &str, topic: &str, cursor: Cursor) -> Option<Cursor> {
         let mut state = self.lock();
-        let Some(known) = state.position(name, topic).filter(|it| !it.ending) else {
-            return false;
-        };
+        let known = state.position(name, topic).filter(|it| !it.ending)?;
         // Of the list that is gone.
         let is_late = known.suspended;
         if !is_late && (known.cursor.stream != cursor.stream || known.cursor.next < cursor.next) {
-            known.cursor = cursor;
-            if !std::mem::replace(&mut known.moved, true) {
-                state.moved.push(Key { name: name.into(), topic: topic.into() });
-            }
+            (known.cursor, known.moved) = (cursor, true);
         }
-        true
+        Some(known.cursor)
     }
 
     /// The same for what a session was sent, which may have lost the name since.
@@ -358,7 +317,11 @@ impl State {
 
     /// Accepts what is true of a subscription: where it stands and when its subscriber was seen;
     /// nothing where it ends or has ended.
-    fn accept(&mut self, key: &Key, admission: &mut Admission) -> Result<Accepted, Refusal> {
+    fn accept(
+        &mut self,
+        key: &Key,
+        admission: &mut Admission,
+    ) -> Result<Option<(Cursor, u64)>, Refusal> {
         let Admission { topics, memory, .. } = admission;
         let Some(it) = self.names.get_mut(&key.name) else { return Ok(None) };
         let Some(position) = it.positions.get_mut(&key.topic).filter(|it| !it.ending) else {
@@ -418,128 +381,18 @@ impl Name {
     }
 }
 
-impl Dependents for Arc<LastingSubscriptions> {
-    /// Those that were in the journal by then.
-    fn end(&self, topic: &str) -> u64 {
-        let mut state = self.lock();
-        let is_ended = |it: &Name| it.positions.get(topic).is_some_and(|it| it.counted);
-        let names = state.names.iter().filter(|(_, it)| is_ended(it));
-        let names: Vec<_> = names.map(|(name, _)| Arc::clone(name)).collect();
-        names.iter().map(|name| state.remove(name, topic)).sum()
-    }
-
-    fn write_suspended(&self, topic: &str, shared: u64, frame: &mut Frame) {
-        let state = self.lock();
-        let now = clock::unix_milliseconds();
-        for (subscriber, it) in &state.names {
-            let Some(position) = it.positions.get(topic).filter(|it| it.counted) else { continue };
-            let (stream, next) = (StreamId::NONE, position.cursor.next.min(shared));
-            let seen = it.seen(now);
-            let event = Event::Position { subscriber, next, seen };
-            frame.add(&Record::new(topic, stream, event));
-        }
-    }
-
-    fn suspend(&self, topic: &str, shared: u64) {
-        let mut state = self.lock();
-        for it in state.names.values_mut().filter_map(|it| it.positions.get_mut(topic)) {
-            if it.cursor.stream != StreamId::NONE {
-                let next = it.cursor.next.min(shared);
-                (it.cursor, it.suspended) = (Cursor { stream: StreamId::NONE, next }, true);
-            }
-        }
-    }
-}
-
 /// Memory that a position takes.
 fn size(name: &str, topic: &str) -> u64 {
     memory::subscription_size(name, topic)
 }
 
-/// A position that the journal takes, and when its subscriber was last seen.
-type Accepted = Option<(Cursor, u64)>;
-
-/// What is true of these subscriptions is to be kept.
-#[derive(Default)]
-pub(super) struct Keep {
-    lasting: Arc<LastingSubscriptions>,
-    keys: Vec<Key>,
-    /// Whether they begin, and are none if that cannot be kept.
-    begins: bool,
-    /// Of each of them, whether the journal has a position of it now, or its end.
-    written: Vec<bool>,
-    pub(super) refused: Option<Refusal>,
-}
-
-impl Keep {
-    pub(super) fn new(lasting: &Arc<LastingSubscriptions>, keys: Vec<Key>, begins: bool) -> Keep {
-        let (written, refused) = Default::default();
-        Keep { lasting: Arc::clone(lasting), keys, begins, written, refused }
-    }
-}
-
-impl Change for Keep {
-    fn size(&self) -> usize {
-        let keys = self.keys.iter();
-        keys.map(|key| record_size(key.name.len() + key.topic.len())).sum()
-    }
-
-    fn accept(
-        &mut self,
-        admission: &mut Admission,
-        _: &Lists,
-        mut frame: Option<&mut Frame>,
-    ) -> Result<(), Refusal> {
-        let mut state = self.lasting.lock();
-        for key in &self.keys {
-            let accepted = state.accept(key, admission).unwrap_or_else(|refusal| {
-                self.refused = Some(refusal);
-                None
-            });
-            self.written.push(accepted.is_some());
-            let subscriber = &*key.name;
-            let (stream, event) = match accepted {
-                Some((Cursor { stream, next }, seen)) => {
-                    (stream, Event::Position { subscriber, next, seen })
-                }
-                None => (StreamId::NONE, Event::End { subscriber }),
-            };
-            if let Some(frame) = &mut frame {
-                frame.add(&Record::new(&key.topic, stream, event));
-            }
-        }
-        Ok(())
-    }
-
-    fn apply(&mut self, admission: &mut Admission, _: &mut Lists) -> Garbage {
-        let mut state = self.lasting.lock();
-        for (Key { name, topic }, has_position) in self.keys.iter().zip(&self.written) {
-            let Some(position) = state.position(name, topic) else { continue };
-            if *has_position {
-                position.kept = true;
-            } else if position.ending {
-                admission.memory.give_back(state.remove(name, topic));
-            }
-        }
-        Garbage::default()
-    }
-
-    /// What was to begin is forgotten, and what was to end goes on.
-    fn undo(&mut self, admission: &mut Admission, _: &Lists) {
-        let mut state = self.lasting.lock();
-        for Key { name, topic } in &self.keys {
-            let Some(position) = state.position(name, topic) else { continue };
-            position.ending = false;
-            if self.begins && !position.kept {
-                admission.memory.give_back(state.remove(name, topic));
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::keep::Keep;
     use super::*;
+    use crate::store::admission::Dependents;
+    use crate::store::change::{Change, Lists};
+    use crate::store::journal::Frame;
     use crate::store::memory::Memory;
 
     fn at(next: u64) -> Cursor {
@@ -581,13 +434,14 @@ mod tests {
         let lasting = LastingSubscriptions::default();
         assert_eq!(subscribe(&lasting, "ann", "a", at(5)), (at(5), false));
         assert_eq!(subscribe(&lasting, "ann", "a", at(9)), (at(5), false));
-        assert!(lasting.acknowledge("ann", "a", at(7)));
-        assert!(lasting.acknowledge("ann", "a", at(6)));
+        assert_eq!(lasting.acknowledge("ann", "a", at(7)), Some(at(7)));
+        assert_eq!(lasting.acknowledge("ann", "a", at(6)), Some(at(7)));
         assert_eq!(subscribe(&lasting, "ann", "a", at(9)), (at(7), false));
-        assert!(!lasting.acknowledge("ann", "b", at(7)));
-        assert!(!lasting.acknowledge("bob", "a", at(7)));
+        assert_eq!(lasting.acknowledge("ann", "b", at(7)), None);
+        assert_eq!(lasting.acknowledge("bob", "a", at(7)), None);
         let other = Cursor { stream: StreamId::random(), next: 1 };
-        assert!(lasting.acknowledge("ann", "a", other), "another list has its own start");
+        let known = lasting.acknowledge("ann", "a", other);
+        assert_eq!(known, Some(other), "another list has its own start");
         assert_eq!(subscribe(&lasting, "ann", "a", at(9)), (other, false));
     }
 
@@ -595,22 +449,21 @@ mod tests {
     fn positions_that_moved_are_kept_once() {
         let lasting = Arc::new(LastingSubscriptions::default());
         let mut admission = Admission::new(Memory::new(u64::MAX));
-        let mut keep = |keys| {
-            change(Keep::new(&lasting, keys, false), &mut admission, true);
+        let mut keep = |keys, is_stored| {
+            change(Keep::new(&lasting, keys, false), &mut admission, is_stored);
         };
         subscribe(&lasting, "ann", "a", at(5));
-        keep(key("ann", "a"));
-        assert!(lasting.take_moved().is_empty());
+        keep(key("ann", "a"), true);
+        assert!(lasting.moved().is_empty());
         lasting.acknowledge("ann", "a", at(6));
         lasting.acknowledge("ann", "a", at(7));
-        let moved = lasting.take_moved();
-        assert_eq!(moved, key("ann", "a"));
-        assert!(lasting.take_moved().is_empty());
-        lasting.put_back(&moved);
-        assert_eq!(lasting.take_moved(), moved);
-        keep(moved.clone());
+        assert_eq!(lasting.moved(), key("ann", "a"));
+        keep(key("ann", "a"), false);
+        assert_eq!(lasting.moved(), key("ann", "a"), "it could not be kept");
+        keep(key("ann", "a"), true);
+        assert!(lasting.moved().is_empty());
         lasting.acknowledge("ann", "a", at(8));
-        assert_eq!(lasting.take_moved(), moved);
+        assert_eq!(lasting.moved(), key("ann", "a"));
     }
 
     /// All orders in which an acknowledgement, an end and a beginning may come to the journal.
@@ -718,7 +571,7 @@ mod tests {
             lasting.settle("a", of(new, 8));
             let next = |name| lasting.next_in(name, "a", of(new, 0));
             assert_eq!([next("ann"), next("bob")], [Some(5), Some(8)]);
-            assert!(lasting.take_moved().len() >= 2);
+            assert!(lasting.moved().len() >= 2);
             lasting.acknowledge("bob", "a", of(new, 9));
             lasting.settle("a", of(new, 3));
             assert_eq!(next("bob"), Some(9));
@@ -766,11 +619,11 @@ mod tests {
         let mut admission = Admission::new(Memory::new(u64::MAX));
         subscribe(&lasting, "ann", "a", at(0));
         change(Keep::new(&lasting, key("ann", "a"), true), &mut admission, true);
-        assert!(lasting.take_moved().is_empty());
+        assert!(lasting.moved().is_empty());
         lasting.lock().names.get_mut("ann").unwrap().seen_kept -= SEEN_INTERVAL;
-        let moved = lasting.take_moved();
+        let moved = lasting.moved();
         assert_eq!(moved, key("ann", "a"));
         change(Keep::new(&lasting, moved, false), &mut admission, true);
-        assert!(lasting.take_moved().is_empty());
+        assert!(lasting.moved().is_empty());
     }
 }
