@@ -31,7 +31,7 @@ pub(super) const PAGE: &str = concat!(
 /// page took it for markup. A test compares the digests with the file.
 const POLICY: &str = "default-src 'none'; \
     script-src 'sha256-UV/xjWMoIGd9GQsf67Rgc0ieZyawphy35i6XX4s4eDk='; \
-    style-src 'sha256-dCxpEvCfJ8RrssfkapCDsVm+ZmbcJ54ruvfEqB192go='; \
+    style-src 'sha256-bUmYT5ui1QEnw/c0vku1SmxI/IsqVqOEjvkt/5HcMJA='; \
     img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
