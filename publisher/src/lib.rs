@@ -28,11 +28,9 @@ pub use config::{Config, Form, PROGRAM};
 pub use error::Error;
 
 use common::client::Broker;
-use common::location::Location;
 use sender::Sender;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
-use std::time::Duration;
 
 /// Publishes what the command line asks for.
 ///
@@ -41,7 +39,7 @@ use std::time::Duration;
 /// The first message that could not be published, and why.
 pub fn run(config: Config) -> Result<(), Error> {
     let Config { location, form, wait } = config;
-    let broker = broker(location, wait);
+    let broker = Broker::from(location).on_notice(|notice| say(notice)).patience(wait);
     match form {
         Form::Messages(messages) => {
             let mut sender = Sender::new(broker);
@@ -55,15 +53,6 @@ pub fn run(config: Config) -> Result<(), Error> {
         Form::Repeat { topics, messages, period } => {
             repeat::repeat(broker, &topics, &messages, period)
         }
-    }
-}
-
-/// The broker, with its notices for the user.
-fn broker(location: Location, wait: Option<Duration>) -> Broker {
-    let broker = Broker::from(location).on_notice(|notice| say(notice));
-    match wait {
-        Some(wait) => broker.patience(wait),
-        None => broker,
     }
 }
 

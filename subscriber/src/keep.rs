@@ -15,7 +15,7 @@ use crate::comparison::Comparison;
 use crate::error::Error;
 use crate::lines::WholeLines;
 use crate::received::{Beginning, Received};
-use crate::request::{self, Cursor, PATIENCE, Position};
+use crate::request::{self, Cursor, PATIENCE};
 use common::bytes;
 use common::client::{self, Broker, Refusal, Start, Subscriber, Trouble};
 use common::http::client::Client;
@@ -100,11 +100,9 @@ impl Keeper {
         // The digest proves that the file is the beginning of the list. On a connection that has
         // given part of the list already, the stream alone says that it is still the same.
         let is_proved = self.stream.is_some() && self.client.is_connected();
-        let position = Position {
-            from: self.received.next(),
-            stream: self.stream.as_deref().or(self.received.stream()),
-            digest: self.received.digest().filter(|_| !is_proved),
-        };
+        let stream = self.stream.as_deref().or(self.received.stream());
+        let digest = self.received.digest().filter(|_| !is_proved);
+        let position = request::position(self.received.next(), stream, digest);
         let asked = Instant::now();
         match request::ask(&mut self.client, &self.topic, Some(&position))? {
             Ok(Some(cursor)) => {

@@ -3,7 +3,6 @@
 use common::client::{Refusal, Trouble};
 use common::http::client::Client;
 use common::http::percent;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 /// How long the broker is asked to wait for the next message, in seconds. Short enough that what
@@ -12,18 +11,6 @@ const WAIT_SECONDS: u64 = 30;
 
 /// How long the next bytes of an answer may take, beyond what the broker was asked to wait.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Where to continue in a list. Only brokers whose answers carry a [`Cursor`] know it. They wait if
-/// there are no messages yet.
-#[derive(Debug)]
-pub(crate) struct Position<'a> {
-    /// The first offset to give.
-    pub(crate) from: u64,
-    /// The list that it belongs to.
-    pub(crate) stream: Option<&'a str>,
-    /// The digest of the messages before it.
-    pub(crate) digest: Option<u32>,
-}
 
 /// The place after the messages of an answer.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,15 +27,17 @@ pub(crate) struct Cursor {
 /// places; or the refusal.
 pub(crate) type Answer = Result<Option<Cursor>, Refusal>;
 
-/// Asks for a topic's messages from a position on, or for all of them, and reads the answer's
-/// head. The messages themselves are in [`Client::body`].
+/// Asks for a topic's messages, and reads the answer's head. The messages themselves are in
+/// [`Client::body`]. With a [`position`], from there on; without, all of them.
 pub(crate) fn ask(
     client: &mut Client,
     topic: &str,
-    position: Option<&Position<'_>>,
+    position: Option<&str>,
 ) -> Result<Answer, Trouble> {
+    let mut target = format!("/messages?topic={}", percent::encode(topic));
+    target.push_str(position.unwrap_or_default());
     let wait = Duration::from_secs(if position.is_some() { WAIT_SECONDS } else { 0 });
-    let head = client.request("GET", &target(topic, position), b"", wait + PATIENCE)?;
+    let head = client.request("GET", &target, b"", wait + PATIENCE)?;
     let offset = |name| head.field(name).and_then(|offset| offset.parse().ok());
     let first = offset("Stream-First-Offset");
     if !(200..300).contains(&head.status) {
@@ -60,15 +49,14 @@ pub(crate) fn ask(
     Ok(Ok(offset("Stream-Next-Offset").map(|next| Cursor { next, stream, first })))
 }
 
-fn target(topic: &str, position: Option<&Position<'_>>) -> String {
-    let mut target = format!("/messages?topic={}", percent::encode(topic));
-    let Some(Position { from, stream, digest }) = position else { return target };
+/// Where to continue in a list: the first offset to give, the list that it belongs to, and the
+/// digest of the messages before it. Only brokers whose answers carry a [`Cursor`] know it. They
+/// wait if there are no messages yet.
+pub(crate) fn position(from: u64, stream: Option<&str>, digest: Option<u32>) -> String {
     let stream = stream.map(|stream| format!("&stream={}", percent::encode(stream)));
     let digest = digest.map(|digest| format!("&digest={digest:08x}"));
     let (stream, digest) = (stream.unwrap_or_default(), digest.unwrap_or_default());
-    // Writing to a string does not fail.
-    let _ = write!(target, "&from={from}{stream}{digest}&wait={WAIT_SECONDS}");
-    target
+    format!("&from={from}{stream}{digest}&wait={WAIT_SECONDS}")
 }
 
 #[cfg(test)]
@@ -76,17 +64,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bare_request_names_the_topic_and_nothing_else() {
-        assert_eq!(target("alpha", None), "/messages?topic=alpha");
-        assert_eq!(target("a b&c=d/é+%", None), "/messages?topic=a%20b%26c%3Dd%2F%C3%A9%2B%25");
-    }
-
-    #[test]
-    fn the_full_request_names_a_position_in_a_list() {
-        let position = Position { from: 7, stream: Some("0123456789abcdef"), digest: Some(0xBEEF) };
+    fn a_request_may_continue_at_a_position_in_a_list() {
+        assert_eq!(position(0, None, None), "&from=0&wait=30");
         assert_eq!(
-            target("t", Some(&position)),
-            "/messages?topic=t&from=7&stream=0123456789abcdef&digest=0000beef&wait=30"
+            position(7, Some("0123456789abcdef"), Some(0xBEEF)),
+            "&from=7&stream=0123456789abcdef&digest=0000beef&wait=30"
         );
     }
 }

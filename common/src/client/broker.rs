@@ -48,8 +48,8 @@ impl Broker {
 
     /// Gives up when attempts have failed for this long. Without this, never.
     #[must_use]
-    pub fn patience(mut self, patience: Duration) -> Broker {
-        self.patience = Some(patience);
+    pub fn patience(mut self, patience: impl Into<Option<Duration>>) -> Broker {
+        self.patience = patience.into();
         self
     }
 

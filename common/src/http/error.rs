@@ -26,7 +26,6 @@ const fn limit(status: u16, what: &'static str, limit: usize) -> Error {
     Error::Limit(status, what, limit as u64, "bytes")
 }
 
-/// Heads.
 impl Error {
     pub(super) const LINE_END: Error = bad("a line does not end with CR LF");
     pub(super) const TOO_MANY_EMPTY_LINES: Error =
@@ -69,11 +68,8 @@ impl Error {
     pub(super) const BODY_NOT_ALLOWED: Error = bad("a request with this method cannot have a body");
     pub(super) const EXPECTATION: Error =
         Error::Syntax(417, "the only expectation supported is 100-continue");
-}
 
-/// Chunked bodies.
-impl Error {
-    /// It is not 1 to 16 digits, followed by an extension or CR LF.
+    /// The size of a chunk is not 1 to 16 digits, followed by an extension or CR LF.
     pub(super) const SIZE: Error = bad("a chunk's size is not a hexadecimal number");
     pub(super) const EXTENSION: Error = bad("a chunk's extension is not valid");
     pub(super) const EXTENSIONS_TOO_LARGE: Error =
@@ -86,9 +82,7 @@ impl Error {
     pub(super) const fn too_large(limit: u64) -> Error {
         Error::Limit(413, "the body is larger than", limit, "bytes")
     }
-}
 
-impl Error {
     /// The status of the answer to a request that is refused for this reason.
     #[must_use]
     pub fn status(&self) -> u16 {

@@ -175,3 +175,15 @@ fn a_full_disk_is_waited_for_and_the_file_goes_on_where_it_was() {
     assert_eq!(fs::read_to_string(folder.file()).unwrap(), "a\nb\n");
     assert!(thread.join().unwrap()[3].contains("from=1"));
 }
+
+#[test]
+fn the_topic_is_encoded_in_a_request() {
+    let folder = Folder::new();
+    let (broker, thread) = broker(vec![bare("")]);
+    let received = Received::open(&folder.file()).unwrap();
+    let mut keeper = Keeper::new(broker, "a b&c=d/é+%".to_owned(), received);
+    keeper.round().unwrap();
+    keeper.client.hang_up();
+    let asked = thread.join().unwrap();
+    assert_eq!(asked, ["GET /messages?topic=a%20b%26c%3Dd%2F%C3%A9%2B%25"]);
+}
