@@ -101,12 +101,14 @@ impl Drop for Proxy {
 
 /// Serves one connection until either side ends it, or its fate does.
 fn pass(client: &TcpStream, port: u16, fate: Fate, is_parted: &AtomicBool) {
+    // Others hold the socket too, so it has to be shut down to be closed.
+    let close = || drop(client.shutdown(Shutdown::Both));
     let left = match fate {
-        Fate::Refuse => return,
+        Fate::Refuse => return close(),
         Fate::Pass => usize::MAX,
         Fate::Cut { answered } => answered,
     };
-    let Ok(broker) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { return };
+    let Ok(broker) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { return close() };
     thread::scope(|scope| {
         scope.spawn(|| {
             copy(client, &broker, usize::MAX);
@@ -120,7 +122,7 @@ fn pass(client: &TcpStream, port: u16, fate: Fate, is_parted: &AtomicBool) {
             let _ = io::copy(&mut &broker, &mut io::sink());
         }
         // Wakes the other direction, which reads from the client.
-        let _ = client.shutdown(Shutdown::Both);
+        close();
         let _ = broker.shutdown(Shutdown::Both);
     });
 }
