@@ -357,8 +357,8 @@ impl Others {
     }
 
     /// Looks for topics that come into being elsewhere and that somebody here follows by pattern,
-    /// and has the home let go what is beyond their bounds, for ever. Topics are followed from their
-    /// first message, whenever they are found.
+    /// and has the home let go what is beyond their bounds, for ever. Topics are followed from
+    /// their first message, whenever they are found.
     fn look_out(&self, push: &Push) -> ! {
         loop {
             thread::sleep(LOOK_OUT_TIME);

@@ -134,8 +134,8 @@ impl<'a> TopicView<'a> {
         }
     }
 
-    /// The same cursor, if it is in this list, or a later one, so that at most so many bytes of text
-    /// lie behind.
+    /// The same cursor, if it is in this list, or a later one, so that at most so many bytes of
+    /// text lie behind.
     pub(crate) fn within(&self, from: Cursor, bytes: u64) -> Cursor {
         let text = self.state.end.text.saturating_sub(bytes);
         let next = from.next.max(self.offset_where(|point| point.text, text));

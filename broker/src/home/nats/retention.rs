@@ -12,8 +12,8 @@
 //!
 //! # Not here
 //!
-//! When a topic is beyond its bounds: each mirror finds that out as any list does (`store`). Where a
-//! broker was killed before it had removed what was let go, some of it may stay in the stream,
+//! When a topic is beyond its bounds: each mirror finds that out as any list does (`store`). Where
+//! a broker was killed before it had removed what was let go, some of it may stay in the stream,
 //! hidden, until its publisher is heard of again.
 
 use super::NatsHome;
