@@ -61,23 +61,15 @@ pub fn run(task: Task) -> Result<(), Error> {
     match task {
         Task::Serve(config) => {
             allocator::restart_with_settings();
-            start::serve(*config)
+            return start::serve(*config);
         }
-        Task::Verify(directory) => {
-            let summary = journal::verify(&directory)?;
-            flags::print(summary);
-            Ok(())
-        }
+        Task::Verify(directory) => flags::print(journal::verify(&directory)?),
         Task::Repair { directory, dry_run } => {
             let tell = |damage: &journal::Damage| flags::print(damage);
-            let repaired = journal::repair(&directory, dry_run, tell)?;
-            flags::print(repaired);
-            Ok(())
+            flags::print(journal::repair(&directory, dry_run, tell)?);
         }
-        Task::Promote(directory) => {
-            flags::print(journal::promote(&directory)?);
-            Ok(())
-        }
-        Task::Ask(call) => call.make().map_err(Error::Ask),
+        Task::Promote(directory) => flags::print(journal::promote(&directory)?),
+        Task::Ask(call) => call.make().map_err(Error::Ask)?,
     }
+    Ok(())
 }

@@ -81,25 +81,19 @@ impl Log {
 
     /// Notes that somebody did something to a topic or a peer.
     pub(crate) fn note(&self, action: &str, subject: &str, outcome: &Result<(), Refusal>) {
-        self.line(action, subject, |line| write_outcome(line, outcome.as_ref().err()));
+        self.line(action, subject, "", outcome.as_ref().err());
     }
 
     /// Notes that a request was refused before anybody looked at what it asks for. Its query is
     /// left out: it may hold a token.
     pub(crate) fn denied(&self, method: &str, path: &str, refusal: &Refusal) {
-        if self.is_on() {
-            let subject = [method, " ", path].concat();
-            self.line("asked", &subject, |line| write_outcome(line, Some(refusal)));
-        }
+        self.line("asked", &[method, " ", path].concat(), "", Some(refusal));
     }
 
     /// Notes that messages were read.
     pub(crate) fn read(&self, topic: &str, offset: u64, count: u64) {
         if self.reads {
-            self.line("read", topic, |line| {
-                let _ = write!(line, " messages={count} offset={offset}");
-                write_outcome(line, None);
-            });
+            self.line("read", topic, &format!(" messages={count} offset={offset}"), None);
         }
     }
 
@@ -111,11 +105,7 @@ impl Log {
         peer: &str,
         outcome: &Result<(), Refusal>,
     ) {
-        self.line(action, topic, |line| {
-            line.extend_from_slice(b" at=");
-            json::write_string_ascii(line, peer);
-            write_outcome(line, outcome.as_ref().err());
-        });
+        self.line(action, topic, &quoted(" at=", peer), outcome.as_ref().err());
     }
 
     /// Notes what became of the publishes of a batch, in one line for those of a topic that follow
@@ -134,52 +124,49 @@ impl Log {
             one.topic == other.topic && taken.is_ok() && also.is_ok()
         }) {
             let Some((publish, first)) = group.first() else { continue };
-            let home = home(&publish.topic);
+            let home = home(&publish.topic).map(|home| quoted(" to=", &home));
             let action = if home.is_some() { "forwarded" } else { "published" };
-            self.line(action, &publish.topic, |line| {
-                if let Some(home) = home {
-                    line.extend_from_slice(b" to=");
-                    json::write_string_ascii(line, &home);
-                }
-                match first {
-                    Ok(Receipt { offset, .. }) => {
-                        let taken = group.iter().filter_map(|(_, answer)| answer.as_ref().ok());
-                        let count: u64 = taken.map(|receipt| receipt.appended).sum();
-                        let _ = write!(line, " messages={count}");
-                        if let Some(offset) = offset {
-                            let _ = write!(line, " offset={offset}");
-                        }
-                        write_outcome(line, None);
-                    }
-                    Err(refusal) => {
-                        let _ = write!(line, " messages={}", publish.count);
-                        write_outcome(line, Some(refusal));
-                    }
-                }
-            });
+            let taken = group.iter().filter_map(|(_, answer)| answer.as_ref().ok());
+            let count = match first {
+                Ok(_) => taken.map(|receipt| receipt.appended).sum(),
+                Err(_) => publish.count as u64,
+            };
+            let offset = first.as_ref().ok().and_then(|receipt| receipt.offset);
+            let offset = offset.map(|offset| format!(" offset={offset}")).unwrap_or_default();
+            let fields = format!("{} messages={count}{offset}", home.unwrap_or_default());
+            self.line(action, &publish.topic, &fields, first.as_ref().err());
         }
     }
 
-    fn line(&self, action: &str, subject: &str, more: impl FnOnce(&mut Vec<u8>)) {
+    fn line(&self, action: &str, subject: &str, fields: &str, refusal: Option<&Refusal>) {
         let Some(lines) = &self.lines else { return };
         let mut line = Vec::with_capacity(128);
         let left_out = self.left_out.swap(0, Ordering::Relaxed);
+        // Writing to a vector cannot fail.
         if left_out > 0 {
             begin(&mut line);
-            // Writing to a vector cannot fail.
             let _ =
                 writeln!(line, "left out {left_out} lines: the log could not be written so fast");
         }
         begin(&mut line);
-        line.extend_from_slice(action.as_bytes());
-        line.push(b' ');
-        json::write_string_ascii(&mut line, subject);
-        more(&mut line);
-        line.push(b'\n');
+        let _ = write!(line, "{action}{}{fields}", quoted(" ", subject));
+        let _ = match refusal {
+            None => writeln!(line, " ok"),
+            Some(it) => {
+                writeln!(line, " refused={}{}", it.status(), quoted(" ", &it.to_string()))
+            }
+        };
         if lines.try_send(line).is_err() {
             self.left_out.fetch_add(left_out + 1, Ordering::Relaxed);
         }
     }
+}
+
+/// Text from outside, as a JSON string in ASCII.
+fn quoted(before: &str, text: &str) -> String {
+    let mut out = before.as_bytes().to_vec();
+    json::write_string_ascii(&mut out, text);
+    String::from_utf8(out).unwrap_or_default()
 }
 
 /// Writes when, and for whom.
@@ -190,16 +177,6 @@ fn begin(line: &mut Vec<u8>) {
         let client = if client.is_empty() { "-" } else { client };
         let _ = write!(line, "{date}.{:03}Z {client} ", now % 1000);
     });
-}
-
-fn write_outcome(line: &mut Vec<u8>, refusal: Option<&Refusal>) {
-    match refusal {
-        None => line.extend_from_slice(b" ok"),
-        Some(refusal) => {
-            let _ = write!(line, " refused={} ", refusal.status());
-            json::write_string_ascii(line, &refusal.to_string());
-        }
-    }
 }
 
 /// Where lines go.

@@ -152,48 +152,42 @@ impl Call {
 
     /// Asks the broker, and prints its answer.
     pub(crate) fn make(&self) -> Result<(), client::Error> {
-        let target = format!("/topics/{}", percent::encode(&self.name));
+        let name = percent::encode(&self.name);
+        let topic = format!("/topics/{name}");
         match self.verb {
-            Verb::Topics if self.name.is_empty() => self.show("GET", "/topics", "", &TOPIC),
-            Verb::Topics => {
-                let pattern = percent::encode(&self.name);
-                self.show("GET", &format!("/topics?pattern={pattern}"), "", &TOPIC)
-            }
+            Verb::Topics if name.is_empty() => self.show("GET", "/topics", "", &TOPIC),
+            Verb::Topics => self.show("GET", &format!("/topics?pattern={name}"), "", &TOPIC),
             Verb::Create => {
-                let status = self.request("PUT", &target, &self.bounds, |_| Ok(()))?;
+                let status = self.request("PUT", &topic, &self.bounds, |_| Ok(()))?;
                 flags::print(if status == 201 { "created" } else { "was there already" });
                 Ok(())
             }
             Verb::Keep => {
                 // Bounds alone would create the topic, where its name was mistyped.
-                self.request("GET", &target, "", |_| Ok(()))?;
-                self.show("PUT", &target, &self.bounds, &TOPIC)
+                self.request("GET", &topic, "", |_| Ok(()))?;
+                self.show("PUT", &topic, &self.bounds, &TOPIC)
             }
             Verb::Trim => {
-                let target = format!("{target}/messages?before={}", self.before);
-                self.show("DELETE", &target, "", &TOPIC)
+                let messages = format!("{topic}/messages?before={}", self.before);
+                self.show("DELETE", &messages, "", &TOPIC)
             }
-            Verb::Delete => {
-                self.request("DELETE", &target, "", |_| Ok(()))?;
-                flags::print("deleted");
-                Ok(())
-            }
+            Verb::Delete => self.demand("DELETE", &topic, "deleted"),
             Verb::Subscribers => self.show("GET", "/subscribers", "", &SUBSCRIPTION),
             Verb::Forget => {
                 let topic = self.topic.as_ref();
                 let query = topic.map(|topic| format!("?topic={}", percent::encode(topic)));
-                let name = percent::encode(&self.name);
-                let target = format!("/subscribers/{name}{}", query.unwrap_or_default());
-                self.request("DELETE", &target, "", |_| Ok(()))?;
-                flags::print("ended");
-                Ok(())
+                let query = query.unwrap_or_default();
+                self.demand("DELETE", &format!("/subscribers/{name}{query}"), "ended")
             }
-            Verb::Health => {
-                self.request("GET", "/readyz", "", |_| Ok(()))?;
-                flags::print("ok");
-                Ok(())
-            }
+            Verb::Health => self.demand("GET", "/readyz", "ok"),
         }
+    }
+
+    /// Asks for something, and says in a word that it was done.
+    fn demand(&self, method: &str, target: &str, done: &str) -> Result<(), client::Error> {
+        self.request(method, target, "", |_| Ok(()))?;
+        flags::print(done);
+        Ok(())
     }
 
     /// Asks for a list, or for one item, and shows it.

@@ -252,6 +252,7 @@ impl Mirrors {
             return self.fail(topic, refusal);
         }
         self.push.lasting.settle(topic, end);
+        topics.home_begins(topic, first, None);
         let own = topics.end(topic);
         if begin.offset > own.next && !self.following.lock().wants(topic) {
             // What lies between is not sent: it is more than there is room for, or was let go.
@@ -277,10 +278,11 @@ impl Mirrors {
     /// Lets go what the home has let go.
     pub(super) fn let_go(&self, topic: &str, first: u64) {
         let topics = &self.push.topics;
+        // Before the journal is told.
+        topics.home_begins(topic, first, None);
         if first > topics.see(topic, |view, _| view.start()) {
             self.go_on(topic, Cursor { next: first, ..topics.end(topic) }, None);
         }
-        topics.home_begins(topic, first, None);
         self.push.announce(topic);
     }
 

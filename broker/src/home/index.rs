@@ -10,14 +10,18 @@
 //! A present peer speaks for itself: commands of others in its name are refused. It proves itself
 //! with the key that it was given. The home of a topic does not change while it is present.
 
+mod peer;
+
+pub(crate) use peer::Address;
+
 use crate::refusal::Refusal;
 use crate::store::stream::StreamId;
 use common::limits::{
     ADDRESS_PEERS_MAX, LASTING_PEERS_MAX, LASTING_PEERS_TOPICS_MAX, PEERS_MAX, TOPICS_MAX,
 };
 use common::random::random;
+use peer::{Peer, Standing};
 use std::collections::{BTreeMap, HashSet};
-use std::fmt;
 use std::net::IpAddr;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,30 +30,9 @@ use std::time::{Duration, Instant};
 /// How long after its restart an index waits for peers to come back and name their topics.
 const SETTLE_TIME: Duration = Duration::from_secs(3);
 
-/// How long a peer may take to name its topics. Until it has, one that is not known may be its.
-const TELL_TIME: Duration = Duration::from_secs(10);
-
 /// How long a peer may be away before it makes way, with its topics, where there are as many peers
 /// as there may be.
 const AWAY_TIME: Duration = Duration::from_secs(24 * 3600);
-
-/// Where a peer is reached.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Address {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-}
-
-impl fmt::Display for Address {
-    /// `HOST:PORT`, an IPv6 address in brackets.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Address { host, port } = self;
-        match host.contains(':') && !host.starts_with('[') {
-            true => write!(f, "[{host}]:{port}"),
-            false => write!(f, "{host}:{port}"),
-        }
-    }
-}
 
 /// The index of a broker; empty where nobody uses it.
 pub(crate) struct Index {
@@ -73,25 +56,6 @@ struct Listing {
     stream: Option<StreamId>,
     /// Whether the home has named the topic since it registered last.
     is_named: bool,
-}
-
-/// What is known of a peer.
-struct Peer {
-    registered: Instant,
-    standing: Standing,
-    /// Whether it has said how many peers there were before.
-    has_counted: bool,
-    /// Whether it has named all topics that live there.
-    has_told: bool,
-}
-
-enum Standing {
-    /// Registered until it is unregistered, by a client of this address.
-    Lasting(IpAddr),
-    /// Registered for as long as its connection lasts. This is its key, new each time.
-    Present(String),
-    /// Its connection has ended at this time.
-    Away(Instant),
 }
 
 /// A registration that ends with a connection; ending it is dropping it.
@@ -118,9 +82,6 @@ impl Index {
         let mut state = self.lock();
         if state.peers.get(&address).is_some_and(Peer::is_present) {
             return Ok(());
-        }
-        if !state.peers.contains_key(&address) {
-            state.check_lasting(client)?;
         }
         state.register(address, Standing::Lasting(client), false)
     }
@@ -316,25 +277,30 @@ impl Index {
 }
 
 impl State {
-    /// Checks whether there is room for a peer that no connection stands behind.
-    fn check_lasting(&mut self, client: IpAddr) -> Result<(), Refusal> {
-        let count = |state: &State, wanted: fn(IpAddr, IpAddr) -> bool| {
-            let is_wanted = |peer: &&Peer| match peer.standing {
-                Standing::Lasting(by) => wanted(by, client),
-                _ => false,
+    /// Checks whether there is room for another peer.
+    fn check_room(&mut self, standing: &Standing) -> Result<(), Refusal> {
+        let count = |state: &State, client: Option<IpAddr>, lasting: bool| {
+            let is_counted = |peer: &&Peer| match peer.standing {
+                Standing::Lasting(by) => client.is_none_or(|client| client == by),
+                _ => !lasting,
             };
-            state.peers.values().filter(is_wanted).count()
+            state.peers.values().filter(is_counted).count()
         };
-        if count(self, |by, client| by == client) >= ADDRESS_PEERS_MAX {
-            let whose = format!("by clients of {client} that do not stay");
-            return Err(Refusal::TooManyPeers { whose, peers_max: ADDRESS_PEERS_MAX });
+        let mut limits = vec![("in all".to_owned(), PEERS_MAX, None, false)];
+        if let Standing::Lasting(client) = *standing {
+            let all = "by clients that do not stay".to_owned();
+            let own = format!("by clients of {client} that do not stay");
+            limits.push((all, LASTING_PEERS_MAX, None, true));
+            limits.push((own, ADDRESS_PEERS_MAX, Some(client), true));
         }
-        if count(self, |_, _| true) >= LASTING_PEERS_MAX {
-            self.forget_idle();
-        }
-        if count(self, |_, _| true) >= LASTING_PEERS_MAX {
-            let whose = "by clients that do not stay".to_owned();
-            return Err(Refusal::TooManyPeers { whose, peers_max: LASTING_PEERS_MAX });
+        for (whose, peers_max, client, lasting) in limits.into_iter().rev() {
+            // Nobody's peers make way for those of an address that has many.
+            if client.is_none() && count(self, client, lasting) >= peers_max {
+                self.forget_idle();
+            }
+            if count(self, client, lasting) >= peers_max {
+                return Err(Refusal::TooManyPeers { whose, peers_max });
+            }
         }
         Ok(())
     }
@@ -349,12 +315,8 @@ impl State {
         standing: Standing,
         has_counted: bool,
     ) -> Result<(), Refusal> {
-        let is_new = !self.peers.contains_key(&address);
-        if is_new && self.peers.len() >= PEERS_MAX {
-            self.forget_idle();
-        }
-        if is_new && self.peers.len() >= PEERS_MAX {
-            return Err(Refusal::TooManyPeers { whose: "in all".to_owned(), peers_max: PEERS_MAX });
+        if !self.peers.contains_key(&address) {
+            self.check_room(&standing)?;
         }
         for listing in self.topics.values_mut().filter(|listing| listing.home == address) {
             listing.is_named = false;
@@ -396,26 +358,6 @@ impl State {
         });
         let State { peers, topics, .. } = self;
         topics.retain(|_, listing| peers.contains_key(&listing.home));
-    }
-}
-
-impl Peer {
-    fn is_present(&self) -> bool {
-        matches!(self.standing, Standing::Present(_))
-    }
-
-    /// Whether this is the key of its registration.
-    fn has(&self, key: &str) -> bool {
-        matches!(&self.standing, Standing::Present(own) if own == key)
-    }
-
-    fn is_here(&self) -> bool {
-        !matches!(self.standing, Standing::Away(_))
-    }
-
-    /// Whether it is naming its topics right now.
-    fn is_telling(&self) -> bool {
-        self.is_present() && !self.has_told && self.registered.elapsed() < TELL_TIME
     }
 }
 

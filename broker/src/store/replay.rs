@@ -97,8 +97,9 @@ impl Replayed {
                 state.count(&more, numbered, time, memory);
                 state.append(list, time, self.entries.drain(..));
             }
-            (Event::Trim { first, digest }, Some((state, list))) => {
+            (Event::Trim { first, digest, gone }, Some((state, list))) => {
                 state.replay_trim(list, first, digest.map(Crc32::after), self.time, memory);
+                state.home_begins(if gone { first } else { 0 }, None);
             }
             (Event::Bounds(bounds), Some((state, _))) => state.bounds = bounds,
             (Event::Sequence { publisher, next, time }, Some((state, _))) => {

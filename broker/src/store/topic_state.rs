@@ -47,7 +47,7 @@ pub(crate) struct TopicState {
     /// Where what is here begins for readers. A mirror is the newest part of its home's list.
     pub(super) start: Point,
     /// Where a mirror's home begins, as far as is known, and how much text lies between that and
-    /// `start`. Not in the journal: the home says it again.
+    /// `start`. The journal has it where the mirror begins there.
     pub(super) home_first: u64,
     pub(super) home_text: u64,
     /// Where it begins once all that was accepted is applied.
@@ -332,7 +332,8 @@ impl TopicState {
     /// Up to where messages were let go, as the journal has it.
     pub(crate) fn trim_event(&self) -> Event<'static> {
         let Point { offset: first, digest, .. } = self.accepted_start;
-        Event::Trim { first, digest: digest.map(Crc32::value) }
+        let gone = self.mirror && self.home_first >= first;
+        Event::Trim { first, digest: digest.map(Crc32::value), gone }
     }
 
     /// Takes what was let go out of `list`, the topic's list, for the caller to free. `now` is

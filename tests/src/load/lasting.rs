@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 const ACKNOWLEDGE_EVERY: u64 = 7;
 
 /// It ends its subscription after one message in so many, and begins another.
-const END_EVERY: u64 = 150;
+const END_EVERY: u64 = 40;
 
 /// What is known of the subscription.
 #[derive(Debug, Clone, Copy, Default)]

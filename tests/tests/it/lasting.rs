@@ -13,10 +13,13 @@ fn ask(raw: &mut Raw, command: &str) -> String {
 
 /// Acknowledges much, ends the subscription, begins it again far in front, and is killed: it goes
 /// on there, however late the acknowledgement is kept. `LASTING_ROUNDS` says how often, if that is
-/// to be more than a few times.
+/// to be more than a few times, and `LASTING_UNDER` under what: strace makes syncs slow.
 #[test]
 fn an_acknowledgement_that_is_kept_late_makes_no_later_subscription_skip() {
-    let mut system = System::start_with(&["--data", "data"]);
+    let under = std::env::var("LASTING_UNDER").unwrap_or_default();
+    let under: Vec<_> = under.split_whitespace().collect();
+    let mut system = System::reserve_with(&["--data", "data"]).under(&under);
+    system.start_broker();
     system.publish_batch("t", (0..80).map(|number| number.to_string()));
     let rounds = std::env::var("LASTING_ROUNDS").map_or(12, |rounds| rounds.parse().unwrap());
     for round in 0..rounds {

@@ -15,7 +15,7 @@ fn trim(topic: &str, before: u64) -> String {
 
 #[test]
 fn a_mirror_begins_where_its_home_begins_and_lets_go_what_that_lets_go() {
-    let hub = System::start();
+    let mut hub = System::start();
     hub.publish_batch("t", (0..10).map(|number| number.to_string()));
     succeed(&hub, &trim("t", 4));
     let mut leaf = System::reserve_with(&["--upstream", &hub.address(), "--data", "data"]);
@@ -45,6 +45,14 @@ fn a_mirror_begins_where_its_home_begins_and_lets_go_what_that_lets_go() {
     }
     wait_for_success(&below, &publish("t", "12"));
     assert_eq!(leaf.messages("t"), ["11", "12"]);
+    // Without its home it knows that nothing is missing here.
+    hub.kill_broker();
+    leaf.restart_broker();
+    wait_until(DEADLINE, "the mirror alone", || {
+        let answer = leaf.get("/messages?topic=t");
+        answer.status == 200 && answer.text() == "11\n12\n"
+    });
+    assert_eq!(leaf.get("/messages?topic=t&from=4").status, 410);
 }
 
 #[test]

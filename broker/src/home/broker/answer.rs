@@ -36,21 +36,6 @@ pub(super) fn is_token_missing(answer: &Value<'_>) -> bool {
     refusal(answer).is_some_and(|refusal| refusal.status() == 401)
 }
 
-/// Asks for one thing. `take` sees the answer where that is a success.
-pub(super) fn one(
-    mut take: impl FnMut(&Value<'_>),
-    ask: impl FnOnce(&mut dyn FnMut(&Value<'_>)) -> Result<(), Refusal>,
-) -> Result<(), Refusal> {
-    let mut refused = None;
-    ask(&mut |answer| {
-        refused = refusal(answer);
-        if refused.is_none() {
-            take(answer);
-        }
-    })?;
-    refused.map_or(Ok(()), Err)
-}
-
 /// What the home says of a publish that it took.
 pub(super) fn receipt(answer: &Value<'_>) -> Receipt {
     let count = |key| number(answer, key).unwrap_or(0);

@@ -129,13 +129,13 @@ impl BrokerConnection {
         commands: &[u8],
         count: usize,
         deadline: Instant,
-        mut take: impl FnMut(&Value<'_>),
+        mut take: impl FnMut(Result<&Value<'_>, Refusal>),
     ) -> Result<(), Refusal> {
         let mut lacks_token = false;
         let answered = self.answers(commands, count, deadline, |answer| {
             match answer::is_token_missing(answer) {
                 true => lacks_token = true,
-                false => take(answer),
+                false => take(answer::refusal(answer).map_or(Ok(answer), Err)),
             }
         });
         let target = &self.target;
@@ -155,9 +155,11 @@ impl BrokerConnection {
         &mut self,
         command: &[u8],
         deadline: Instant,
-        take: impl FnMut(&Value<'_>),
+        mut take: impl FnMut(&Value<'_>),
     ) -> Result<(), Refusal> {
-        answer::one(take, |take| self.exchange(command, 1, deadline, take))
+        let mut done = Ok(());
+        self.exchange(command, 1, deadline, |answer| done = answer.map(&mut take))?;
+        done
     }
 
     /// Waits for bytes, and hands on every object that is whole.

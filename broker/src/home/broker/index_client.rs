@@ -2,7 +2,7 @@
 
 use super::super::HOME_TIMEOUT;
 use super::super::index::Address;
-use super::answer::{self, number, text};
+use super::answer::{number, text};
 use super::command;
 use super::connection::{BrokerConnection, Target};
 use super::pool::ConnectionPool;
@@ -62,15 +62,15 @@ impl IndexClient {
     /// [`Refusal::UnknownTopic`], [`Refusal::Away`], [`Refusal::Unreachable`].
     pub(crate) fn home_of(&self, topic: &str, deadline: Instant) -> Result<Address, Refusal> {
         let mut found = Err(Refusal::UnknownTopic(topic.to_owned()));
-        self.pool.ask(&self.about("query_topic", topic), 1, deadline, |answer| {
-            let port = number(answer, "port").and_then(|port| u16::try_from(port).ok());
-            let is_away = || answer::refusal(answer).is_some_and(|it| it.status() == 503);
-            self.count(answer);
-            if let (Some(host), Some(port)) = (text(answer, "host"), port) {
-                found = Ok(Address { host: host.to_owned(), port });
-            } else if is_away() {
+        self.pool.ask(&self.about("query_topic", topic), 1, deadline, |answer| match answer {
+            Ok(answer) => {
+                self.count(answer);
+                found = address(answer).ok_or_else(|| Refusal::UnknownTopic(topic.to_owned()));
+            }
+            Err(refusal) if refusal.status() == 503 => {
                 found = Err(Refusal::Away(topic.to_owned()));
             }
+            Err(_) => {}
         })?;
         found
     }
@@ -89,10 +89,8 @@ impl IndexClient {
         let asked = self.pool.command(&command::query(pattern), deadline, |answer| {
             let topics = answer.get("topics").and_then(Value::as_array).unwrap_or_default();
             homes.extend(topics.iter().filter_map(|it| {
-                let port = number(it, "port").and_then(|port| u16::try_from(port).ok())?;
-                let (topic, host) = (text(it, "topic")?, text(it, "host")?);
-                entry::check_topic(topic).ok()?;
-                Some((topic.to_owned(), Address { host: host.to_owned(), port }))
+                let topic = text(it, "topic").filter(|it| entry::check_topic(it).is_ok())?;
+                Some((topic.to_owned(), address(it)?))
             }));
         });
         asked.map(|()| homes)
@@ -184,6 +182,12 @@ impl IndexClient {
     }
 }
 
+/// The address that an answer names.
+fn address(answer: &Value<'_>) -> Option<Address> {
+    let port = u16::try_from(number(answer, "port")?).ok()?;
+    Some(Address { host: text(answer, "host")?.to_owned(), port })
+}
+
 impl Registration<'_> {
     /// Names all topics that live here. `refused` is called for those that the index refuses.
     ///
@@ -212,11 +216,10 @@ impl Registration<'_> {
                 &commands,
                 count,
                 Instant::now() + HOME_TIMEOUT,
-                |answer| {
-                    client.count(answer);
-                    if let (Some((topic, _)), Some(it)) = (told.next(), answer::refusal(answer)) {
-                        refused(topic, &it);
-                    }
+                |answer| match (told.next(), answer) {
+                    (_, Ok(answer)) => client.count(answer),
+                    (Some((topic, _)), Err(refusal)) => refused(topic, &refusal),
+                    _ => {}
                 },
             )?;
             if later.is_empty() {

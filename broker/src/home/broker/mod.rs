@@ -83,7 +83,7 @@ impl RemoteHome for BrokerHome {
         let asked = match count {
             0 => Ok(()),
             _ => self.pool.ask(&commands, count, deadline, |answer| {
-                told.push(answer::refusal(answer).map_or_else(|| Ok(answer::receipt(answer)), Err));
+                told.push(answer.map(answer::receipt));
             }),
         };
         let mut told = told.into_iter();

@@ -1,6 +1,5 @@
 //! Connections for commands to another broker.
 
-use super::answer;
 use super::connection::{BrokerConnection, Target};
 use crate::refusal::Refusal;
 use common::json::Value;
@@ -54,7 +53,7 @@ impl ConnectionPool {
         commands: &[u8],
         count: usize,
         deadline: Instant,
-        take: impl FnMut(&Value<'_>),
+        take: impl FnMut(Result<&Value<'_>, Refusal>),
     ) -> Result<(), Refusal> {
         // Ends after the connection was kept or closed.
         let _permit = self.permit(deadline)?;
@@ -78,9 +77,11 @@ impl ConnectionPool {
         &self,
         command: &[u8],
         deadline: Instant,
-        take: impl FnMut(&Value<'_>),
+        mut take: impl FnMut(&Value<'_>),
     ) -> Result<(), Refusal> {
-        answer::one(take, |take| self.ask(command, 1, deadline, take))
+        let mut done = Ok(());
+        self.ask(command, 1, deadline, |answer| done = answer.map(&mut take))?;
+        done
     }
 
     /// Waits until another command may be under way.

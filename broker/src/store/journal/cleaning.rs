@@ -105,7 +105,7 @@ struct Carried {
     /// Up to where its messages were left out, since that was last written.
     skipped: Option<u64>,
     /// The last trim.
-    trim: Option<(u64, Option<u32>)>,
+    trim: Option<(u64, Option<u32>, bool)>,
     /// The last bounds.
     bounds: Option<Bounds>,
     /// What comes next of publishers whose last messages were left out, and when that was.
@@ -158,14 +158,14 @@ impl<'s> Rewrite<'s> {
                     carried.sequences.remove(name);
                 }
                 if let Some(first) = carried.skipped.take() {
-                    self.add(topic, stream, Event::Trim { first, digest: None })?;
+                    self.add(topic, stream, Event::Trim { first, digest: None, gone: false })?;
                 }
                 true
             }
-            Event::Trim { first, digest } => {
+            Event::Trim { first, digest, gone } => {
                 let carried = self.carried(topic, stream);
                 carried.skipped = carried.skipped.max(Some(first));
-                carried.trim = Some((first, digest));
+                carried.trim = Some((first, digest, gone));
                 false
             }
             Event::Bounds(bounds) => {
@@ -249,12 +249,12 @@ impl<'s> Rewrite<'s> {
                 list.as_ref().is_some_and(|list| self.numbers.contains(&last(list)))
             };
             let (has_trim, has_bounds) = (is_here(|list| list.trim), is_here(|list| list.bounds));
-            if let Some((first, digest)) = trim.filter(|_| has_trim) {
-                self.add(topic, stream, Event::Trim { first, digest })?;
+            if let Some((first, digest, gone)) = trim.filter(|_| has_trim) {
+                self.add(topic, stream, Event::Trim { first, digest, gone })?;
                 skipped = skipped.filter(|skipped| *skipped > first);
             }
             if let Some(first) = skipped {
-                self.add(topic, stream, Event::Trim { first, digest: None })?;
+                self.add(topic, stream, Event::Trim { first, digest: None, gone: false })?;
             }
             if let Some(bounds) = bounds.filter(|_| has_bounds) {
                 self.add(topic, stream, Event::Bounds(bounds))?;

@@ -267,8 +267,9 @@ mod tests {
         let position = Event::Position { subscriber: "bob", next: 2, seen: 19 };
         frame.add(&Record::new("news", stream(), position));
         frame.add(&Record::new("news", StreamId::NONE, Event::End { subscriber: "bob" }));
-        frame.add(&Record::new("news", stream(), Event::Trim { first: 2, digest: Some(0xbeef) }));
-        frame.add(&Record::new("news", stream(), Event::Trim { first: 3, digest: None }));
+        for (first, digest, gone) in [(2, Some(0xbeef), true), (3, None, false)] {
+            frame.add(&Record::new("news", stream(), Event::Trim { first, digest, gone }));
+        }
         let bounds = Bounds { messages: Bound::At(100), bytes: Bound::None, age: Bound::Default };
         frame.add(&Record::new("news", stream(), Event::Bounds(bounds)));
         let (publisher, next, time) = ("ann", Sequence { epoch: 3, sequence: 42 }, 17);
@@ -284,7 +285,7 @@ mod tests {
                     +\tnews\t00000000000000ab\t3\t6\t17\tann\t3\t41\nthird\n\
                     @\tbob\tnews\t00000000000000ab\t2\t19\n\
                     !\tbob\tnews\n\
-                    <\tnews\t00000000000000ab\t2\t0000beef\n\
+                    <\tnews\t00000000000000ab\t2\t0000beef\tgone\n\
                     <\tnews\t00000000000000ab\t3\t-\n\
                     :\tnews\t00000000000000ab\t100\tnone\t-\n\
                     #\tnews\t00000000000000ab\tann\t3\t42\t17\n\

@@ -185,7 +185,7 @@ impl Index {
                 list?.stream = new;
                 self.renamed.insert(ListId::new(topic, new), id);
             }
-            Event::Trim { first, digest } => {
+            Event::Trim { first, digest, .. } => {
                 let list = list?;
                 if first > list.first || (first == list.first && digest.is_some()) {
                     list.first = first;

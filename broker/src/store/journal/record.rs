@@ -11,8 +11,9 @@
 //! -  topic  stream                        the topic was deleted, and subscriptions to it ended
 //! ~  topic  stream  new [own]             the list goes on under another id; `own`: no longer as a
 //!                                         copy of another broker's
-//! <  topic  stream  first  digest         what stood before `first` was let go; `-` where the
-//!                                         digest there stands in a later record
+//! <  topic  stream  first  digest [gone]  what stood before `first` was let go; `-` where the
+//!                                         digest there stands in a later record; `gone`: of a
+//!                                         copy, at its home, too
 //! :  topic  stream  count  bytes  milliseconds
 //!                                         the topic's own bounds: each `-`, `none` or a number
 //! #  topic  stream  publisher  epoch  next  time
@@ -72,7 +73,8 @@ pub(crate) enum Event<'a> {
     /// What stood before `first` was let go; where that is past the end, the list goes on there,
     /// and where it is not above the present one, nothing changes. The digest there; `None` where
     /// a later record has that of its own offset.
-    Trim { first: u64, digest: Option<u32> },
+    /// Of a copy, `gone` says that its home has let go of that as well.
+    Trim { first: u64, digest: Option<u32>, gone: bool },
     /// The topic has these bounds of its own now.
     Bounds(Bounds),
     /// What comes next of a publisher whose messages were let go, and when it last published.
@@ -177,8 +179,7 @@ fn parse<'a>(head: &'a str, body: &'a str, format: Format) -> Option<(Record<'a>
         _ if is_old => return None,
         "~" => {
             let new = field(it)?;
-            let own = it.next().map_or(Some(false), |word| (word == "own").then_some(true))?;
-            Event::NewStream { new, own }
+            Event::NewStream { new, own: word(it, "own")? }
         }
         "<" => {
             let first = field(it)?;
@@ -186,7 +187,7 @@ fn parse<'a>(head: &'a str, body: &'a str, format: Format) -> Option<(Record<'a>
                 "-" => None,
                 digits => Some(u32::from_str_radix(digits, 16).ok()?),
             };
-            Event::Trim { first, digest }
+            Event::Trim { first, digest, gone: word(it, "gone")? }
         }
         ":" => Event::Bounds(Bounds { messages: field(it)?, bytes: field(it)?, age: field(it)? }),
         "#" => {
@@ -201,6 +202,11 @@ fn parse<'a>(head: &'a str, body: &'a str, format: Format) -> Option<(Record<'a>
 
 fn field<'a, T: FromStr>(fields: &mut impl Iterator<Item = &'a str>) -> Option<T> {
     fields.next()?.parse().ok()
+}
+
+/// Whether there is one more field, which has to be this word; `None` where it is another.
+fn word<'a>(fields: &mut impl Iterator<Item = &'a str>, word: &str) -> Option<bool> {
+    fields.next().map_or(Some(false), |field| (field == word).then_some(true))
 }
 
 /// The number of a publish, if there are more fields; `None` where they are not a number.
@@ -221,10 +227,11 @@ impl fmt::Display for Record<'_> {
             Event::NewStream { new, own } => {
                 write!(f, "~\t{topic}\t{stream}\t{new}{}", if *own { "\town" } else { "" })
             }
-            Event::Trim { first, digest: Some(digest) } => {
-                write!(f, "<\t{topic}\t{stream}\t{first}\t{digest:08x}")
+            Event::Trim { first, digest, gone } => {
+                let digest = digest.map_or("-".to_owned(), |digest| format!("{digest:08x}"));
+                let gone = if *gone { "\tgone" } else { "" };
+                write!(f, "<\t{topic}\t{stream}\t{first}\t{digest}{gone}")
             }
-            Event::Trim { first, digest: None } => write!(f, "<\t{topic}\t{stream}\t{first}\t-"),
             Event::Bounds(bounds) => write!(f, ":\t{topic}\t{stream}\t{bounds}"),
             Event::Sequence { publisher, next: Sequence { epoch, sequence }, time } => {
                 write!(f, "#\t{topic}\t{stream}\t{publisher}\t{epoch}\t{sequence}\t{time}")

@@ -54,7 +54,7 @@ impl State {
                 self.positions.retain(|(of, _), _| of != topic);
             }
             Event::NewStream { new, .. } => list.unwrap().stream = new.to_string(),
-            Event::Trim { first, digest } => {
+            Event::Trim { first, digest, .. } => {
                 let list = list.unwrap();
                 if first > list.first || (first == list.first && digest.is_some()) {
                     (list.first, list.digest) = (first, digest);
@@ -164,7 +164,7 @@ impl History {
                 frame.add(&Record::new(
                     &name,
                     stream(id),
-                    Event::Trim { first, digest: Some(u32::from(id) + 7) },
+                    Event::Trim { first, digest: Some(u32::from(id) + 7), gone: false },
                 ));
                 self.topics[place].2 = first;
             }
@@ -396,7 +396,7 @@ fn a_topic_that_lets_go_leaves_a_journal_that_stays_small() {
             frame.add(&Record::new(
                 "t",
                 stream(1),
-                Event::Trim { first: first - 9, digest: Some(3) },
+                Event::Trim { first: first - 9, digest: Some(3), gone: false },
             ));
         }
         journal.append(&mut frame).unwrap();

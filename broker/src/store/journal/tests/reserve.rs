@@ -50,7 +50,7 @@ fn on_a_full_disk_a_deletion_and_a_trim_are_written_and_make_room() {
                 false => frame.add(&Record::new(
                     "goes",
                     stream(1),
-                    Event::Trim { first: next, digest: Some(7) },
+                    Event::Trim { first: next, digest: Some(7), gone: false },
                 )),
             }
             assert!(journal.shared.is_full());

@@ -230,7 +230,7 @@ fn a_record_that_cannot_follow_on_what_was_there_is_damage() {
             frame.add(&Record::new(
                 "olds",
                 super::stream(3),
-                Event::Trim { first: 1, digest: None },
+                Event::Trim { first: 1, digest: None, gone: false },
             ))
         },
     ];
