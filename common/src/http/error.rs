@@ -1,8 +1,8 @@
 //! The reasons to refuse a head or a chunked body, each with its status.
 
 use crate::limits::{
-    CHUNK_EXTENSIONS_SIZE_MAX, EMPTY_LINES_MAX, HEADER_LINE_SIZE_MAX, HEADERS_MAX,
-    HEADERS_SIZE_MAX, METHOD_SIZE_MAX, REQUEST_LINE_SIZE_MAX, TRAILERS_SIZE_MAX,
+    CHUNK_EXTENSIONS_SIZE_MAX, EMPTY_LINES_MAX, HEADERS_MAX, HEADERS_SIZE_MAX, METHOD_SIZE_MAX,
+    REQUEST_LINE_SIZE_MAX, TRAILERS_SIZE_MAX,
 };
 use std::{error, fmt};
 
@@ -48,8 +48,6 @@ impl Error {
     /// Also a folded line.
     pub(super) const FIELD_NAME: Error = bad("a header line is not a name, a colon and a value");
     pub(super) const FIELD_VALUE: Error = bad("a header's value has a byte that is not allowed");
-    pub(super) const FIELD_TOO_LONG: Error =
-        limit(431, "a header line is longer than", HEADER_LINE_SIZE_MAX);
     pub(super) const FIELDS_TOO_LARGE: Error =
         limit(431, "the header lines are more than", HEADERS_SIZE_MAX);
     pub(super) const TOO_MANY_FIELDS: Error =

@@ -5,7 +5,7 @@
 
 use super::error::Error;
 use super::scan::{Scanner, Stop, TEXT, TOKEN};
-use crate::limits::{HEADER_LINE_SIZE_MAX, HEADERS_MAX, HEADERS_SIZE_MAX};
+use crate::limits::{HEADERS_MAX, HEADERS_SIZE_MAX};
 use std::str;
 
 /// The header fields of a message, in the order in which they came.
@@ -82,17 +82,13 @@ fn read_line<'a>(
     scanner: &mut Scanner<'a>,
     size_left: usize,
 ) -> Result<(&'a [u8], &'a [u8]), Stop> {
-    let (limit, too_long) = if size_left < HEADER_LINE_SIZE_MAX {
-        (size_left, Error::FIELDS_TOO_LARGE)
-    } else {
-        (HEADER_LINE_SIZE_MAX, Error::FIELD_TOO_LONG)
-    };
-    let name = scanner.take(TOKEN, limit.saturating_sub(1), too_long)?;
+    let too_large = Error::FIELDS_TOO_LARGE;
+    let name = scanner.take(TOKEN, size_left.saturating_sub(1), too_large)?;
     if name.is_empty() {
         return Err(Stop::Refused(Error::FIELD_NAME));
     }
     scanner.expect(b':', Error::FIELD_NAME)?;
-    let value = scanner.take(TEXT, limit.saturating_sub(name.len() + 1), too_long)?;
+    let value = scanner.take(TEXT, size_left.saturating_sub(name.len() + 1), too_large)?;
     if !matches!(scanner.peek()?, b'\r' | b'\n') {
         return Err(Stop::Refused(Error::FIELD_VALUE));
     }

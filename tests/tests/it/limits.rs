@@ -30,10 +30,10 @@ fn every_limit_on_a_request_is_named_where_it_is_passed() {
     let system = System::start();
     let line = |size: usize| "a".repeat(size);
     for (request, status, words) in [
-        (format!("GET /{} HTTP/1.1\r\n", line(9000)), 414, &["request line", "8192"][..]),
+        (format!("GET /{} HTTP/1.1\r\n", line(17_000)), 414, &["request line", "16384"][..]),
         (format!("{} / HTTP/1.1\r\n", line(33)), 501, &["method", "32"]),
         ("\r\n".repeat(9) + "GET", 400, &["empty lines", "8"]),
-        (format!("GET / HTTP/1.1\r\nX: {}\r\n", line(9000)), 431, &["header line", "8192"]),
+        (format!("GET / HTTP/1.1\r\nX: {}\r\n", line(33_000)), 431, &["header lines", "32768"]),
         (
             format!("GET / HTTP/1.1\r\n{}", format!("X: {}\r\n", line(8000)).repeat(5)),
             431,

@@ -58,10 +58,11 @@ pub(super) fn cases() -> Vec<Case> {
     cases.extend([
         close("A13", target("/messages?topic=t#fragment"), 400),
         close("A13", target("#"), 400),
-        // "GET " and " HTTP/1.1" are part of the line's 8192.
-        close("A14", target_of_size(8180), 414),
+        // "GET " and " HTTP/1.1" are part of the line's 16384.
+        close("A14", target_of_size(16_372), 414),
         close("A14", format!("GET /{}", "a".repeat(100_000)), 414),
         keep("A15", target_of_size(8000), 200),
+        keep("A15", target_of_size(16_371), 200),
         close("A16", line(format!("{} / HTTP/1.1", "A".repeat(33))), 501),
         close("A16", line(format!("{} / HTTP/1.1", "A".repeat(32))), 501),
         close("A17", line("BREW /messages?topic=t HTTP/1.1"), 501),
