@@ -28,6 +28,9 @@ const FAILURE_TIME: Duration = Duration::from_secs(1);
 /// Of ten parts of the time, cleaning rests in so many, unless it cannot keep up.
 const REST: u32 = 9;
 
+/// How long cleaning rests at most before it looks whether it is needed.
+const REST_STEP: Duration = Duration::from_millis(500);
+
 /// The longest that one append waits for cleaning that cannot keep up.
 const WAIT_TIME: Duration = Duration::from_millis(200);
 
@@ -202,6 +205,12 @@ impl Shared {
         }
     }
 
+    /// Whether the directory is larger than it should be.
+    fn is_large(&self, index: &Index) -> bool {
+        let (size, alive) = index.sizes();
+        size > alive * 2 + self.settings.segment_size * 2
+    }
+
     /// Looks for something to clean, and cleans it. Says whether there was something.
     pub(super) fn clean_next(&self) -> Result<bool, Failure> {
         let segment_size = self.settings.segment_size;
@@ -210,10 +219,9 @@ impl Shared {
         let dead_min = if self.is_full() { 1 } else { segment_size / 16 };
         let candidate = index.candidate(dead_min, segment_size / 2);
         let is_last_dead = index.is_last_dead(dead_min);
-        let (size, alive) = index.sizes();
+        let is_large = self.is_large(&index);
         drop(index);
         self.is_last_dead.store(is_last_dead, Ordering::Relaxed);
-        let is_large = size > alive * 2 + segment_size * 2;
         self.is_behind.store(is_large && candidate.is_some(), Ordering::Relaxed);
         let Some(numbers) = candidate else { return Ok(false) };
         match cleaning::clean(self, numbers.clone()) {
@@ -254,8 +262,11 @@ fn attend(shared: &Weak<Shared>) {
                 Err(Failure::Unknown(error)) => end(&error),
             }
             shared.changed.notify_all();
-            if !shared.is_behind.load(Ordering::Relaxed) {
-                thread::sleep(begun.elapsed() * REST);
+            // It rests for less where so much is appended meanwhile that it is needed.
+            let rest = begun.elapsed() * REST;
+            let begun = Instant::now();
+            while begun.elapsed() < rest && !shared.is_large(&shared.index()) {
+                thread::sleep(rest.min(REST_STEP));
             }
         }
         let count = shared.unsynced.load(Ordering::Relaxed);
