@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 
 /// What becomes of one connection.
@@ -30,7 +30,7 @@ pub struct Proxy {
     clients: Arc<Mutex<Vec<Connection>>>,
 }
 
-type Connection = (TcpStream, Arc<AtomicBool>);
+type Connection = (Weak<TcpStream>, Arc<AtomicBool>);
 
 impl Proxy {
     /// Passes connections on to `port` of this machine; `fate` is asked for each, in order from 0.
@@ -58,8 +58,11 @@ impl Proxy {
                 }
                 let fate = fate(connections.fetch_add(1, Ordering::Relaxed));
                 let is_parted = Arc::<AtomicBool>::default();
-                let known = client.try_clone().map(|client| (client, Arc::clone(&is_parted)));
-                clients.lock().expect("no thread panics").extend(known);
+                let client = Arc::new(client);
+                let mut clients = clients.lock().expect("no thread panics");
+                clients.retain(|(client, _)| client.strong_count() > 0);
+                clients.push((Arc::downgrade(&client), Arc::clone(&is_parted)));
+                drop(clients);
                 thread::spawn(move || pass(&client, port, fate, &is_parted));
             }
         });
@@ -80,7 +83,7 @@ impl Proxy {
     pub fn part(&self) {
         for (client, is_parted) in self.clients.lock().expect("no thread panics").drain(..) {
             is_parted.store(true, Ordering::SeqCst);
-            let _ = client.shutdown(Shutdown::Both);
+            let _ = client.upgrade().map(|client| client.shutdown(Shutdown::Both));
         }
     }
 
@@ -101,14 +104,12 @@ impl Drop for Proxy {
 
 /// Serves one connection until either side ends it, or its fate does.
 fn pass(client: &TcpStream, port: u16, fate: Fate, is_parted: &AtomicBool) {
-    // Others hold the socket too, so it has to be shut down to be closed.
-    let close = || drop(client.shutdown(Shutdown::Both));
     let left = match fate {
-        Fate::Refuse => return close(),
+        Fate::Refuse => return,
         Fate::Pass => usize::MAX,
         Fate::Cut { answered } => answered,
     };
-    let Ok(broker) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { return close() };
+    let Ok(broker) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { return };
     thread::scope(|scope| {
         scope.spawn(|| {
             copy(client, &broker, usize::MAX);
@@ -122,7 +123,7 @@ fn pass(client: &TcpStream, port: u16, fate: Fate, is_parted: &AtomicBool) {
             let _ = io::copy(&mut &broker, &mut io::sink());
         }
         // Wakes the other direction, which reads from the client.
-        close();
+        let _ = client.shutdown(Shutdown::Both);
         let _ = broker.shutdown(Shutdown::Both);
     });
 }
