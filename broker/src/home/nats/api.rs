@@ -18,9 +18,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Before a question is asked again.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Replicas that were heard of within this time vouch for their leader: one that was cut off
-/// answers reads for ten seconds, and another is elected after four.
-const VOUCH_TIME: u64 = 2_000_000_000;
+/// Replicas that were heard of within this time vouch for their leader, which hears of them every
+/// second. One that was cut off answers reads for ten seconds, and another is elected after four;
+/// when it is back, the next word of a replica tells it.
+const VOUCH_TIME: Duration = Duration::from_millis(1500);
 
 /// Why the cluster does not do what it was asked.
 #[derive(Debug, Clone)]
@@ -73,6 +74,8 @@ pub(super) struct Info {
     pub(super) bytes: u64,
     /// About how many of them a message takes.
     pub(super) message_size: u64,
+    /// Whether no other server has it.
+    is_alone: bool,
     /// Whether most of its servers have been heard of by its leader lately.
     pub(super) is_vouched: bool,
 }
@@ -149,14 +152,18 @@ impl Info {
         let replicas = replicas.and_then(Value::as_array).unwrap_or_default();
         let is_heard = |replica: &&Value<'_>| {
             replica.get("current").and_then(Value::as_bool) == Some(true)
-                && replica.get("active").and_then(Value::as_u64).is_some_and(|it| it < VOUCH_TIME)
+                && replica
+                    .get("active")
+                    .and_then(Value::as_u64)
+                    .is_some_and(|it| Duration::from_nanos(it) < VOUCH_TIME)
         };
         let heard = 1 + replicas.iter().filter(is_heard).count();
         let is_vouched = heard * 2 > replicas.len() + 1;
         let first = number("first_seq").saturating_sub(1);
         let bytes = number("bytes");
         let message_size = bytes / number("messages").max(1);
-        Some(Info { first, next: number("last_seq"), bytes, message_size, is_vouched })
+        let is_alone = replicas.is_empty();
+        Some(Info { first, next: number("last_seq"), bytes, message_size, is_alone, is_vouched })
     }
 }
 
@@ -226,9 +233,14 @@ impl NatsHome {
         }
     }
 
-    /// Whether the leader of a stream is no leader that was cut off: what it says of the past may
-    /// be answered to a client.
+    /// Whether the leader of a stream is no leader that was cut off: what it has said of the past may
+    /// be answered to a client. Most replicas have to be heard of by it after that.
     pub(super) fn vouch(&self, list: StreamId, deadline: Instant) -> Result<(), Refusal> {
+        let is_alone = self.info(list, deadline)?.is_some_and(|info| info.is_alone);
+        if is_alone {
+            return Ok(());
+        }
+        thread::sleep(VOUCH_TIME.min(deadline.saturating_duration_since(Instant::now())));
         if self.info(list, deadline)?.is_some_and(|info| info.is_vouched) {
             return Ok(());
         }

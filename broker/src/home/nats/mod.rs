@@ -44,6 +44,7 @@ use common::pattern::Pattern;
 use connection::{Servers, Writer};
 use follow::Command;
 use names::Names;
+use publish::Batches;
 use requests::Requests;
 use retention::{Kept, Removal};
 use std::collections::HashMap;
@@ -77,6 +78,7 @@ pub(crate) struct NatsHome {
     records: Mutex<HashMap<StreamId, Kept>>,
     removals: Mutex<Vec<Removal>>,
     listed: Mutex<Listed>,
+    batches: Batches,
     follower: Mutex<FollowerState>,
 }
 

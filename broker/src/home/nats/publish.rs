@@ -21,6 +21,7 @@ use crate::store::stream::StreamId;
 use common::json::{self, Value};
 use common::random::random;
 use std::fmt::Write as _;
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,42 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Before a publish is tried again that was not stored.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// How many batches a broker has open: servers take 50 of a stream, of all brokers, and may leave
+/// one more without an answer.
+const BATCHES_MAX: usize = 16;
+
+/// The batches that are open.
+#[derive(Default)]
+pub(super) struct Batches {
+    open: Mutex<usize>,
+    ended: Condvar,
+}
+
+/// One of them.
+struct OpenBatch<'a>(&'a Batches);
+
+impl Batches {
+    /// Waits until there is room for one more; nothing where the deadline passes before.
+    fn open(&self, deadline: Instant) -> Option<OpenBatch<'_>> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.ended.wait_timeout_while(open, left, |open| *open >= BATCHES_MAX);
+        let (mut open, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        if timeout.timed_out() {
+            return None;
+        }
+        *open += 1;
+        Some(OpenBatch(self))
+    }
+}
+
+impl Drop for OpenBatch<'_> {
+    fn drop(&mut self) {
+        *self.0.open.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.0.ended.notify_one();
+    }
+}
 
 /// Publishes of one publisher to one topic that follow one another: in effect, one publish.
 struct Group<'a> {
@@ -275,6 +312,10 @@ impl NatsHome {
             Some((publisher, ..)) => self.names.numbered(stream, publisher),
             None => self.names.unnumbered(stream),
         };
+        let open = (entries.len() > 1).then(|| self.batches.open(deadline));
+        if matches!(open, Some(None)) {
+            return Sent::Refused(unanswered("too many batches are open"));
+        }
         self.deliver(deadline, |reply, out| {
             let batch = (entries.len() > 1).then(|| format!("{:016x}", random()));
             let mut headers = String::new();

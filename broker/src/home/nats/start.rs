@@ -73,6 +73,7 @@ impl NatsHome {
             records: Default::default(),
             removals: Default::default(),
             listed: Default::default(),
+            batches: Default::default(),
             follower: Default::default(),
         };
         if info.is_some() {
