@@ -564,6 +564,12 @@ mod tests {
         assert!(
             change(Keep::new(&lasting, key("bob", "a"), false), &mut admission, true).written[0]
         );
+        // The home may have another list once more before this one is there.
+        let bob = [("bob".into(), [("a".into(), (at(10), 1))].into())];
+        let twice = Arc::new(LastingSubscriptions::restored(bob.into()));
+        twice.suspend("a", 3);
+        twice.settle("a", of(new, 8));
+        assert_eq!(twice.next_in("bob", "a", of(new, 0)), Some(3));
         // The process may end meanwhile.
         let positions = [("ann", 5), ("bob", 10)]
             .map(|(name, next)| (name.into(), [("a".into(), (at(next), 1))].into()));

@@ -76,7 +76,8 @@ impl Dependents for Arc<LastingSubscriptions> {
     fn suspend(&self, topic: &str, shared: u64) {
         let mut state = self.lock();
         for it in state.names.values_mut().filter_map(|it| it.positions.get_mut(topic)) {
-            if it.cursor.stream != StreamId::NONE {
+            // One that waits already waits for a list that took the place of another, too.
+            if it.suspended || it.cursor.stream != StreamId::NONE {
                 let next = it.cursor.next.min(shared);
                 (it.cursor, it.suspended) = (Cursor { stream: StreamId::NONE, next }, true);
             }
