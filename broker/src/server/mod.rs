@@ -115,7 +115,7 @@ pub(crate) struct TurnedAway(VecDeque<Arc<TcpStream>>);
 impl TurnedAway {
     /// Answers a client, without ever waiting for it: its socket does not block.
     pub(crate) fn add(&mut self, stream: Arc<TcpStream>, answer: &[u8]) {
-        // Whatever fails here fails for a client that is not served anyway.
+        // Errors do not matter: the client is not served anyway.
         let _ = (&*stream).write(answer);
         let _ = stream.shutdown(Shutdown::Write);
         let _ = (&*stream).read(&mut [0; 4096]);

@@ -130,7 +130,7 @@ impl Door<'_> {
         let mut alive = subscriber.answer(&mut self.answers.bytes);
         let mut heartbeat = Instant::now() + HEARTBEAT_TIME;
         while alive {
-            // Whatever the client sends is read and means nothing.
+            // What the client sends is read and ignored.
             self.connection.consume(self.connection.buffered().len());
             match self.connection.fill(Some(heartbeat)) {
                 Ok(0) => {

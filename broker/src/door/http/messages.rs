@@ -77,9 +77,9 @@ impl Door<'_> {
             let extent = push.topics.extent(topic);
             match push.topics.read(topic, begin.stream, |view| view.text_size(begin.next, end)) {
                 Ok(size) => Ok((begin, end, extent, Some(size))),
-                // Nobody here knows how much it is.
+                // Only the home knows the size.
                 Err(Refusal::NotHere) => Ok((begin, end, extent, None)),
-                // Deleted since: nothing is sent yet, but what the head would say is wrong now.
+                // The topic was deleted meanwhile, so the head would be wrong.
                 Err(refusal) => Err(refusal),
             }
         });
@@ -170,7 +170,7 @@ impl Door<'_> {
             }
             match connection.has_ended() {
                 Ok(ended) => has_ended = ended,
-                // It reads no answer, whatever that is.
+                // The client has gone and reads no answer.
                 Err(_) => return Ok(now),
             }
             if has_ended {

@@ -108,7 +108,7 @@ enum Next<'a> {
     Partial,
     /// A whole head, and not the whole body.
     Body(Unfinished<'a>),
-    /// Something after which the connection has to be closed.
+    /// A refusal after which the connection is closed.
     Close(Refusal, Manner<'a>),
 }
 
@@ -493,7 +493,7 @@ fn take<'a>(
             room.and_then(|()| topics::read_lines(topic, *is_whole, body, batch, size_max))
         }
         _ if body.is_empty() => Ok(()),
-        // Nothing may be taken and dropped as if it had been stored.
+        // A body that is not used is refused: the client must not believe that it was stored.
         Route::Create(_, change) => topics::read_bounds(body).map(|bounds| *change = bounds),
         _ => Err(Refusal::UnusedBody),
     };

@@ -153,7 +153,7 @@ pub(super) fn of(request: &Request<'_>) -> Result<Route, Refusal> {
     })
 }
 
-/// Checks that a body is not encoded in a way that nobody here reads.
+/// Refuses a body that is encoded or is a form with parts.
 fn check_type(request: &Request<'_>) -> Result<(), Refusal> {
     let mut codings = request.fields.members("Content-Encoding");
     if codings.any(|coding| !coding.eq_ignore_ascii_case(b"identity")) {

@@ -7,7 +7,7 @@ use crate::access::Right;
 use crate::push::{Key, Standing};
 use crate::refusal::Refusal;
 
-/// Whether this is what is wanted, if anything is.
+/// Whether a name is the wanted one; without a wanted one, each is.
 fn is(wanted: &Option<String>, name: &str) -> bool {
     wanted.as_ref().is_none_or(|wanted| wanted == name)
 }
