@@ -48,7 +48,7 @@ pub(crate) fn run(end: Instant) -> Rounds {
     let mut file: Subscriber = hub.subscribe(TOPIC);
     let mut readers =
         [Reader::new(&hub), Reader::named(&hub), Reader::new(&leaf), Reader::named(&leaf)];
-    readers[3].is_exact = true;
+    readers[3].is_at_leaf = true;
     let mut rounds = Rounds::default();
     let mut has_copy = false;
     while Instant::now() < end {
@@ -56,7 +56,6 @@ pub(crate) fn run(end: Instant) -> Rounds {
             reader.come_to_the_end(&hub, &mut rounds);
         }
         file.expect(&hub.messages(TOPIC));
-        let before = hub.messages(TOPIC);
         for reader in &mut readers {
             reader.acknowledge();
         }
@@ -67,8 +66,13 @@ pub(crate) fn run(end: Instant) -> Rounds {
         hub.kill_broker();
         if !has_copy {
             replace(&copy, &data);
+            readers.iter_mut().for_each(|reader| reader.place_copied = reader.place_max);
         } else if random().is_multiple_of(2) {
             replace(&data, &copy);
+            // The copy says where its names stand, which may be later than in what a repair left.
+            for reader in readers.iter_mut().filter(|reader| !reader.is_at_leaf) {
+                reader.place_max = reader.place_copied;
+            }
             rounds.copies += 1;
         } else {
             damage(&data);
@@ -78,10 +82,6 @@ pub(crate) fn run(end: Instant) -> Rounds {
         // The copy is of a time after the last that was put back.
         has_copy = !has_copy || random().is_multiple_of(2);
         hub.start_broker();
-        let shared = before.iter().zip(&hub.messages(TOPIC)).take_while(|(a, b)| a == b).count();
-        for reader in readers.iter_mut().filter(|reader| reader.is_exact) {
-            reader.place_max = reader.place_max.min(shared as u64);
-        }
         publish(&hub, &mut published);
         if is_killed {
             leaf.start_broker();
@@ -138,12 +138,14 @@ fn repair(data: &Path) {
 struct Reader {
     address: String,
     name: Option<&'static str>,
-    /// Whether its broker knows how far the lists agree, and not only where they end.
-    is_exact: bool,
+    /// Whether its broker is the leaf, whose directory is never put back.
+    is_at_leaf: bool,
     /// Of one with a name: where it stood, as far as it was told, and the last offset that it may
     /// go on at.
     place: u64,
     place_max: u64,
+    /// `place_max` when the hub's directory was copied.
+    place_copied: u64,
     /// Where the first of its messages stands.
     first: u64,
     messages: Vec<String>,
@@ -153,8 +155,8 @@ struct Reader {
 impl Reader {
     fn new(broker: &System) -> Reader {
         let (address, name, messages, link) = (broker.address(), None, Vec::new(), None);
-        let (is_exact, place, place_max, first) = Default::default();
-        Reader { address, name, is_exact, place, place_max, first, messages, link }
+        let (is_at_leaf, place, place_max, place_copied, first) = Default::default();
+        Reader { address, name, is_at_leaf, place, place_max, place_copied, first, messages, link }
     }
 
     /// One with a lasting subscription.
