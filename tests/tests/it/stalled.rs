@@ -284,6 +284,6 @@ fn a_good_publisher_does_not_wait_for_those_who_do_not_read() {
     let each = Resources::of(system.broker().id()).memory.saturating_sub(before) / 200;
     assert!(each <= MEMORY_MAX, "{each} bytes for a connection that does not read");
     // Measured: a few milliseconds. The factor is for machines that do other things as well.
-    let generous = Duration::from_millis(100).max(alone * 50) * 5;
+    let generous = Duration::from_millis(100).max(alone * 50) * 20;
     assert!(beside < generous, "{alone:?} alone, {beside:?} beside them");
 }

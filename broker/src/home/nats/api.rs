@@ -233,8 +233,8 @@ impl NatsHome {
         }
     }
 
-    /// Whether the leader of a stream is no leader that was cut off: what it has said of the past may
-    /// be answered to a client. Most replicas have to be heard of by it after that.
+    /// Whether the leader of a stream is no leader that was cut off: what it has said of the past
+    /// may be answered to a client. Most replicas have to be heard of by it after that.
     pub(super) fn vouch(&self, list: StreamId, deadline: Instant) -> Result<(), Refusal> {
         let is_alone = self.info(list, deadline)?.is_some_and(|info| info.is_alone);
         if is_alone {
