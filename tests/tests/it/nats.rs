@@ -586,8 +586,9 @@ fn a_leader_that_is_cut_off_refuses_nothing_falsely_and_stores_nothing_twice() {
         assert!(publish(broker, 1, 4, &lines(5)[4..]).text().contains("\"duplicate\":true"));
     }
     servers.part(leader, true);
-    // It cannot store this one, which may land late.
-    assert_eq!(publish(&there, 1, 5, &["m5".to_owned()]).status, 503);
+    // This one may have come before the cut, or land late.
+    let answer = publish(&there, 1, 5, &["m5".to_owned()]);
+    assert!([200, 503].contains(&answer.status), "{answer:?}");
     for sequence in 5..10 {
         wait_until(DEADLINE, "another leader", || {
             let answer = publish(&elsewhere, 1, sequence, &[format!("m{sequence}")]);
@@ -669,9 +670,10 @@ fn more_batches_at_once_than_the_servers_take_are_all_stored() {
             });
         }
     });
+    // Who was told to try again may have been stored all the same, even later, but never in part.
+    let lists = || [0, 1].map(|index: usize| brokers[index].messages("t"));
+    wait_until(DEADLINE, "one list", || lists()[0] == lists()[1]);
     let stored = brokers[0].messages("t");
-    assert_eq!(stored, brokers[1].messages("t"));
-    // Who was told to try again may have been stored all the same, but never in part.
     let whole = stored[1..].chunks(300).all(|batch| batch == lines(300));
     assert!(whole && stored.len() > 60 * 300, "{}", stored.len());
 }
