@@ -65,7 +65,7 @@ pub(crate) fn record_size(names: usize) -> usize {
 
 /// A change of one topic that appends nothing to it.
 #[derive(Debug, Default)]
-pub(crate) struct TopicChange {
+pub(crate) struct ListChange {
     pub(crate) topic: String,
     pub(crate) what: What,
 }
@@ -128,14 +128,14 @@ impl Upto {
     }
 }
 
-impl TopicChange {
+impl ListChange {
     /// How many messages a mirror has in common with the list that comes in its place.
     fn shared(&self) -> Option<u64> {
         if let What::DropMirror { shared } = self.what { shared } else { None }
     }
 }
 
-impl Change for TopicChange {
+impl Change for ListChange {
     fn size(&self) -> usize {
         record_size(self.topic.len())
     }
@@ -328,7 +328,7 @@ mod tests {
         let entries = stamps.map(|stamp| entry::compose("", &stamp)).collect();
         let changes: [Box<dyn Change>; 3] = [
             Box::new(Append::new(batch)),
-            Box::new(TopicChange { topic: long.clone(), what: What::Create }),
+            Box::new(ListChange { topic: long.clone(), what: What::Create }),
             Box::new(Mirrored { topic: long.clone(), from, entries }),
         ];
         for (index, mut change) in changes.into_iter().enumerate() {

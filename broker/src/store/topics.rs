@@ -12,7 +12,7 @@ use crate::refusal::Refusal;
 use crate::store::admission::{Admission, Receipts};
 use crate::store::append::Append;
 use crate::store::batch::Batch;
-use crate::store::change::{Change, Lists, Mirrored, TopicChange, Upto, What};
+use crate::store::change::{Change, ListChange, Lists, Mirrored, Upto, What};
 use crate::store::commit::{Commits, Meter};
 use crate::store::contents::Contents;
 use crate::store::journal::Journal;
@@ -326,7 +326,7 @@ impl Topics {
     }
 
     fn change_topic(&self, topic: &str, what: What) -> Result<(), Refusal> {
-        self.change(TopicChange { topic: topic.to_owned(), what }).1
+        self.change(ListChange { topic: topic.to_owned(), what }).1
     }
 
     /// The topics that another broker is the home of, or those that this one is the home of, and
