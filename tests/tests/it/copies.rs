@@ -49,6 +49,17 @@ impl Restorable {
     }
 }
 
+/// A hub whose directory can be put back, and a leaf that keeps its mirrors on disk.
+fn hub_and_leaf() -> (Restorable, System) {
+    let mut hub = System::reserve_with(&["--data", "data"]);
+    hub.start_broker();
+    let hub = Restorable::of(hub);
+    let address = hub.system.address();
+    let mut leaf = System::reserve_with(&["--upstream", &address, "--data", "data"]);
+    leaf.start_broker();
+    (hub, leaf)
+}
+
 fn digest(system: &System, topic: &str) -> String {
     let text = system.get(&format!("/topics/{topic}")).text().to_owned();
     text.split("\"digest\":\"").nth(1).unwrap_or(&text)[..8].to_owned()
@@ -56,12 +67,7 @@ fn digest(system: &System, topic: &str) -> String {
 
 #[test]
 fn a_leaf_has_the_list_of_a_hub_whose_older_copy_was_put_back() {
-    let mut hub = System::reserve_with(&["--data", "data"]);
-    hub.start_broker();
-    let mut hub = Restorable::of(hub);
-    let address = hub.system.address();
-    let mut leaf = System::reserve_with(&["--upstream", &address, "--data", "data"]);
-    leaf.start_broker();
+    let (mut hub, mut leaf) = hub_and_leaf();
     for round in 0..ROUNDS {
         let topic = format!("t{round}");
         hub.system.publish(&topic, "one");
@@ -150,12 +156,7 @@ fn go_on(broker: &System, topic: &str, name: &str) -> (Raw, u64) {
 /// long again: it goes on with the first message that it has not seen, and not behind it.
 #[test]
 fn a_lasting_subscription_at_a_leaf_misses_nothing_of_a_hub_whose_older_copy_was_put_back() {
-    let mut hub = System::reserve_with(&["--data", "data"]);
-    hub.start_broker();
-    let mut hub = Restorable::of(hub);
-    let address = hub.system.address();
-    let mut leaf = System::reserve_with(&["--upstream", &address, "--data", "data"]);
-    leaf.start_broker();
+    let (mut hub, mut leaf) = hub_and_leaf();
     for round in 0..ROUNDS / 2 {
         let topic = &format!("t{round}");
         hub.system.publish_batch(topic, (0..10).map(|number| format!("old {number}")));

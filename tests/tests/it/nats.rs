@@ -13,6 +13,17 @@ fn broker_of(servers: &NatsServers) -> System {
     System::start_with(&["--nats", &servers.addresses()])
 }
 
+/// A broker that is the user `ann` of these servers, and its address.
+fn broker_of_ann(servers: &NatsServers) -> (Process, String) {
+    let mut command = program::command("broker");
+    command.args(["--port", "0", "--nats", &servers.addresses()]);
+    command.env("NATS_USER", "ann").env("NATS_PASSWORD", "secret");
+    let mut broker = Process::start("broker", command, &Folder::temporary("broker"));
+    let line = broker.first_line();
+    let address = line.split_once("http://").unwrap().1.split(' ').next().unwrap();
+    (broker, address.to_owned())
+}
+
 /// Publishes numbered messages through a broker.
 fn publish(broker: &System, epoch: u64, sequence: u64, messages: &[String]) -> Answer {
     let messages: Vec<String> = messages.iter().map(|message| format!("\"{message}\"")).collect();
@@ -471,13 +482,8 @@ fn a_full_cluster_is_told_as_one_and_a_deletion_makes_room() {
     let settings = "accounts { A { jetstream: { max_file: 1M, max_streams: 2 }, \
                     users: [ { user: ann, password: secret } ] } }";
     let Some(servers) = NatsServers::start_with(1, settings, "") else { return };
-    let mut command = program::command("broker");
-    command.args(["--port", "0", "--nats", &servers.addresses()]);
-    command.env("NATS_USER", "ann").env("NATS_PASSWORD", "secret");
-    let mut broker = Process::start("broker", command, &Folder::temporary("broker"));
-    let line = broker.first_line();
-    let address = line.split_once("http://").unwrap().1.split(' ').next().unwrap();
-    let mut client = Raw::connect(address);
+    let (_broker, address) = broker_of_ann(&servers);
+    let mut client = Raw::connect(&address);
     let mut publish = |topic: &str, size: usize| {
         client.request("POST", "/publish", publish_body(topic, &"x".repeat(size)));
         client.answer()
@@ -485,7 +491,7 @@ fn a_full_cluster_is_told_as_one_and_a_deletion_makes_room() {
     while publish("t", 100_000).status == 200 {}
     let full = publish("t", 100_000);
     assert!(full.status == 507 && full.text().contains("10002"), "{full:?}");
-    let mut other = Raw::connect(address);
+    let mut other = Raw::connect(&address);
     other.request("DELETE", "/topics/t", "");
     assert_eq!(other.answer().status, 204);
     assert_eq!(publish("t", 100).status, 200);
@@ -639,13 +645,8 @@ fn a_permission_that_is_missing_is_named() {
         "{ user: ann, password: secret, permissions: { publish: { deny: [\"ps.m.>\"] } } }";
     let settings = format!("authorization {{ users: [ {denied} ] }}");
     let Some(servers) = NatsServers::start_with(1, &settings, "") else { return };
-    let mut command = program::command("broker");
-    command.args(["--port", "0", "--nats", &servers.addresses()]);
-    command.env("NATS_USER", "ann").env("NATS_PASSWORD", "secret");
-    let mut broker = Process::start("broker", command, &Folder::temporary("broker"));
-    let line = broker.first_line();
-    let address = line.split_once("http://").unwrap().1.split(' ').next().unwrap();
-    let mut client = Raw::connect(address);
+    let (_broker, address) = broker_of_ann(&servers);
+    let mut client = Raw::connect(&address);
     client.request("POST", "/publish", publish_body("t", "one"));
     let answer = client.answer();
     assert_eq!(answer.status, 503, "{answer:?}");
