@@ -33,8 +33,6 @@ pub(crate) enum Format {
     Element,
     /// The same of a whole entry: a message, a line break, its time and its publisher.
     Entry,
-    /// A message and a line break.
-    Plain,
 }
 
 /// The rest of an event's id: the cursors in all topics of the stream but the event's own.
@@ -100,7 +98,7 @@ impl Format {
                 Some(Charset::Ascii)
             }
             Format::Event { .. } | Format::Line => Some(Charset::Utf8),
-            Format::Text | Format::Plain => None,
+            Format::Text => None,
         }
     }
 
@@ -112,7 +110,7 @@ impl Format {
             Format::Event { .. } => ("data: {\"topic\":", ",\"offset\":"),
             Format::Line => ("{\"topic\":", ",\"offset\":"),
             Format::Text => ("DELIVER ", " "),
-            Format::Element | Format::Entry | Format::Plain => return Vec::new(),
+            Format::Element | Format::Entry => return Vec::new(),
         };
         let mut head = before.as_bytes().to_vec();
         match self.charset() {
@@ -164,7 +162,6 @@ impl Format {
     ) {
         // Writing to a vector cannot fail.
         match self {
-            Format::Plain => out.push(b'\n'),
             Format::Element => out.push(b'"'),
             Format::Entry => {
                 let _ = write!(out, "\\n{}", entry.time);

@@ -5,7 +5,7 @@ use crate::push::format::{Format, OtherCursors};
 use crate::refusal::Refusal;
 use crate::store::stream::{Cursor, Place};
 use crate::store::view::Extract;
-use common::limits::ENCODED_SIZE;
+use common::limits::{ENCODED_SIZE, PIECE_SIZE};
 
 /// What is left of a range.
 pub(crate) struct Range<'a> {
@@ -13,18 +13,18 @@ pub(crate) struct Range<'a> {
     topic: &'a str,
     place: Place,
     end: u64,
-    format: Format,
+    format: Option<Format>,
     text: Vec<u8>,
 }
 
 impl<'a> Range<'a> {
-    /// The messages from `begin` to the offset `end`.
+    /// The messages from `begin` to the offset `end`; without a format each as it is, on a line.
     pub(crate) fn new(
         push: &'a Push,
         topic: &'a str,
         begin: Cursor,
         end: u64,
-        format: Format,
+        format: Option<Format>,
     ) -> Range<'a> {
         let place = Place::before(begin);
         Range { push, topic, place, end, format, text: Vec::new() }
@@ -40,13 +40,20 @@ impl<'a> Range<'a> {
         self.place
     }
 
-    /// Writes the next piece.
+    /// Writes the next piece, if there is one.
     ///
     /// # Errors
     ///
     /// As [`Push::copy`]: what was to come is not there any more.
     pub(crate) fn read(&mut self, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        if self.is_read() {
+            return Ok(());
+        }
         let Range { push, topic, place, end, format, text } = self;
+        let Some(format) = format else {
+            *place = push.copy(topic, *place, Extract::messages(*end, PIECE_SIZE), out)?;
+            return Ok(());
+        };
         text.clear();
         // Where they are sent, nobody knows how soon: half as much, for all that is on its way.
         let size = ENCODED_SIZE / 2;

@@ -100,6 +100,11 @@ impl Answers {
         }
     }
 
+    /// That it is done.
+    pub(super) fn done(&mut self, manner: Manner<'_>) {
+        self.head(Head { status: 204, ..Head::default() }, manner);
+    }
+
     /// What a path takes. A page of an allowed origin is told what it may send there.
     pub(super) fn options(&mut self, allow: &str, manner: Manner<'_>) {
         let headers = "Authorization, Cache-Control, Content-Type, Last-Event-ID";

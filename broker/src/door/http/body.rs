@@ -1,12 +1,19 @@
-//! Reads a body that comes in more than one piece.
+//! Reads the body of a request, and what it says.
 
 use super::answer::Manner;
-use super::{Door, End, Next, take};
-use crate::door::http::route::Route;
+use super::route::{Action, Route};
+use super::{Door, End, Taken, closing, topics};
+use crate::access::Grant;
+use crate::broker::Broker;
+use crate::door::publish;
 use crate::refusal::Refusal;
+use crate::server::input_budget::{DocumentSize, Share, lines_size};
+use crate::store::batch::Batch;
+use crate::store::retention::BoundsChange;
 use common::deadline::ProgressDeadline;
 use common::http::chunked::Decoder;
 use common::http::parse::Body;
+use common::json;
 use common::limits::BODY_SIZE_MAX;
 
 /// A request whose body has not wholly arrived.
@@ -20,19 +27,69 @@ pub(super) struct Unfinished<'a> {
     pub(super) manner: Manner<'a>,
 }
 
+/// The size of a body, as far as it says it before it comes.
+pub(super) fn promised(body: Body) -> Result<Option<usize>, Refusal> {
+    match body {
+        Body::None | Body::UntilClose => Ok(Some(0)),
+        Body::Chunked => Ok(None),
+        Body::Sized(size) => match usize::try_from(size) {
+            Ok(size) if size <= BODY_SIZE_MAX => Ok(Some(size)),
+            _ => Err(Refusal::BodySize { size_max: BODY_SIZE_MAX }),
+        },
+    }
+}
+
+impl Route {
+    /// Takes a whole request: gives what answers it, or nothing for a publish, which is in the
+    /// batch then. What a large body becomes on the way is on the same account as the body.
+    pub(super) fn take(
+        self,
+        body: &[u8],
+        batch: &mut Batch,
+        broker: &Broker,
+        share: &mut Share<'_>,
+        grant: &Grant,
+    ) -> Result<Option<Action>, Refusal> {
+        let size_max = broker.message_size_max;
+        match self {
+            Route::Publish => {
+                share.grow(DocumentSize::default().of(body))?;
+                let object = json::parse(body).map_err(Refusal::Json)?;
+                publish::add(&object, "topic", batch, size_max, grant).map(|()| None)
+            }
+            Route::Lines { topic, is_whole } => {
+                let size =
+                    if is_whole { DocumentSize::default().of(body) } else { lines_size(body) };
+                share.grow(size)?;
+                topics::read_lines(&topic, is_whole, body, batch, size_max).map(|()| None)
+            }
+            Route::Create(topic) => {
+                let change = match body {
+                    [] => BoundsChange::default(),
+                    _ => topics::read_bounds(body)?,
+                };
+                Ok(Some(Box::new(move |door, manner| door.create(&topic, &change, manner))))
+            }
+            Route::Act(action) if body.is_empty() => Ok(Some(action)),
+            // A body that is not used is refused: the client must not believe that it was stored.
+            Route::Act(_) => Err(Refusal::UnusedBody),
+        }
+    }
+}
+
 impl<'a> Door<'a> {
     /// Reads the rest of a body, and takes the request then.
-    pub(super) fn gather(&mut self, unfinished: Unfinished<'a>) -> Result<Next<'a>, End> {
+    pub(super) fn gather(&mut self, unfinished: Unfinished<'a>) -> Result<Taken<'a>, End> {
         self.flush()?;
         let Unfinished { route, head_size, body, expects_continue, manner } = unfinished;
         self.connection.consume(head_size);
         let mut share = self.broker.input_budget.share();
-        let promised = match body {
-            Body::Sized(size) => Some(usize::try_from(size).unwrap_or(usize::MAX)),
-            _ => None,
+        let promised = match promised(body) {
+            Ok(promised) => promised,
+            Err(refusal) => return Ok(closing(refusal, manner)),
         };
         if let Err(refusal) = share.grow(promised.unwrap_or_default()) {
-            return Ok(Next::Close(refusal, manner));
+            return Ok(closing(refusal, manner));
         }
         let timeout = self.broker.timeouts.body;
         let mut deadline = ProgressDeadline::new(timeout);
@@ -54,21 +111,24 @@ impl<'a> Door<'a> {
                 }
                 None => match decoder.decode(input, &mut gathered) {
                     Ok(decoded) => (decoded.consumed, decoded.finished),
-                    Err(error) => return Ok(Next::Close(Refusal::Http(error), manner)),
+                    Err(error) => return Ok(closing(Refusal::Http(error), manner)),
                 },
             };
             self.connection.consume(consumed);
             if let Err(refusal) = share.grow(gathered.len()) {
-                return Ok(Next::Close(refusal, manner));
+                return Ok(closing(refusal, manner));
             }
             if is_whole {
                 let Door { batch, broker, grant, .. } = self;
-                return Ok(take(route, &gathered, manner, batch, broker, &mut share, grant));
+                return Ok((route.take(&gathered, batch, broker, &mut share, grant), manner));
             }
-            let seconds = timeout.as_secs();
-            let refusal = Refusal::NoProgress { what: "body of the request", seconds };
-            let size = self.fill(deadline.at(), &refusal, manner)?;
-            deadline.progressed(size);
+            match self.fill(deadline.at())? {
+                Some(size) => deadline.progressed(size),
+                None => {
+                    let (what, seconds) = ("body of the request", timeout.as_secs());
+                    return Ok(closing(Refusal::NoProgress { what, seconds }, manner));
+                }
+            }
         }
     }
 }

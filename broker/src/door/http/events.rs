@@ -4,7 +4,7 @@
 //! after the last event, in all topics.
 
 use super::answer::{EVENTS, Head};
-use super::{Door, End, Manner};
+use super::{Door, Manner, Stop};
 use crate::broker::Broker;
 use crate::door::chosen;
 use crate::door::fields::{Fields, Query, as_pattern};
@@ -13,7 +13,7 @@ use crate::push::patterns::Interest;
 use crate::push::subscriber::{Beginning, Subscriber};
 use crate::refusal::Refusal;
 use crate::store::entry;
-use crate::store::stream::{Begin, Cursor, Extent, StreamId};
+use crate::store::stream::{Begin, Cursor, StreamId};
 use common::http::parse::Request;
 use common::limits::{EVENT_TOPICS_MAX, INPUT_END_GRACE, PATTERNS_MAX};
 use common::pattern::Pattern;
@@ -79,26 +79,16 @@ impl EventsQuery {
 
 impl Door<'_> {
     /// Answers `GET /events`; does not return before the stream ends, if one is begun.
-    pub(super) fn events(&mut self, query: &EventsQuery, manner: Manner<'_>) -> Result<(), End> {
+    pub(super) fn events(&mut self, query: &EventsQuery, manner: Manner<'_>) -> Result<(), Stop> {
         let format = Format::Event { chunked: manner.chunked };
-        let interests = self.interests(query, format).map_err(|refusal| (refusal, None));
-        let found = interests.and_then(|interests| {
-            let places = self.places(query, &interests)?;
-            let push = &self.broker.push;
-            let room = push.listeners.check_room(0, places.len());
-            let room = room.and_then(|()| push.patterns.check_room(interests.len()));
-            room.map(|()| (interests, places)).map_err(|refusal| (refusal, None))
-        });
-        let (interests, mut places) = match found {
-            Ok(found) => found,
-            Err((refusal, extent)) => {
+        let found = self.begin(query, format).inspect_err(|stop| {
+            if let Stop::Refused(refusal, _) = stop {
                 for topic in &query.topics {
                     self.broker.log.note("subscribed", topic, &Err(refusal.clone()));
                 }
-                self.decline(&refusal, extent, manner);
-                return Ok(());
             }
-        };
+        });
+        let (interests, mut places) = found?;
         let head = Head {
             status: 200,
             body: Some((EVENTS, None)),
@@ -122,7 +112,7 @@ impl Door<'_> {
         {
             self.decline(&refusal, None, manner);
             subscriber.finish(&mut self.answers.bytes);
-            return Err(End);
+            return Err(Stop::End);
         }
         self.answers.head(head, manner);
         let (name, answers) = (query.name.as_deref(), &mut self.answers.bytes);
@@ -149,71 +139,56 @@ impl Door<'_> {
             alive = subscriber.answer(&mut comment);
             heartbeat = Instant::now() + HEARTBEAT_TIME;
         }
-        Err(End)
+        Err(Stop::End)
     }
 
-    /// What the stream follows by pattern.
-    fn interests(&self, query: &EventsQuery, format: Format) -> Result<Vec<Interest>, Refusal> {
-        let interest = |pattern: &Pattern| {
-            chosen::interest(
-                self.broker,
-                pattern.clone(),
-                &self.grant,
-                format,
-                query.name.as_deref(),
-            )
-        };
-        let mut names = query.name.iter();
-        names.try_for_each(|name| self.broker.push.lasting.check(name, &self.grant))?;
-        query.patterns.iter().map(interest).collect()
-    }
-
-    /// Where the stream begins in each topic that it asks for, or that is there and chosen.
-    ///
-    /// # Errors
-    ///
-    /// Why not, and where the topic begins and ends that it is about.
-    fn places(
+    /// What the stream follows by pattern, and where it begins in each topic that it asks for, or
+    /// that is there and chosen.
+    fn begin(
         &self,
         query: &EventsQuery,
-        interests: &[Interest],
-    ) -> Result<Vec<Beginning>, (Refusal, Option<Extent>)> {
-        let topics = &self.broker.push.topics;
-        let prepared = query.topics.iter().try_for_each(|topic| self.broker.prepare(topic));
-        prepared.map_err(|refusal| (refusal, None))?;
+        format: Format,
+    ) -> Result<(Vec<Interest>, Vec<Beginning>), Stop> {
+        let (broker, name) = (self.broker, query.name.as_deref());
+        let push = &broker.push;
+        name.map_or(Ok(()), |name| push.lasting.check(name, &self.grant))?;
+        let interest = |pattern: &Pattern| {
+            chosen::interest(broker, pattern.clone(), &self.grant, format, name)
+        };
+        let interests = query.patterns.iter().map(interest).collect::<Result<Vec<_>, _>>()?;
+        query.topics.iter().try_for_each(|topic| broker.prepare(topic))?;
         let from = query.from.unwrap_or(Begin::Now);
-        let chosen = chosen::places(self.broker, interests, from);
-        let present: HashSet<StreamId> = query
-            .topics
-            .iter()
-            .map(|topic| topics.end(topic).stream)
-            .chain(chosen.iter().map(|place| place.cursor.stream))
-            .collect();
+        let mut chosen = chosen::places(broker, &interests, from);
+        let asked = query.topics.iter().map(|topic| push.topics.end(topic).stream);
+        let present: HashSet<StreamId> =
+            asked.chain(chosen.iter().map(|place| place.cursor.stream)).collect();
         let is_gone = |cursor: &Cursor| cursor.next > 0 && !present.contains(&cursor.stream);
         let is_lost = query.last.iter().any(is_gone);
         let asked = |topic: &String| {
-            let cursor = match resume(self.broker, query, topic) {
+            let cursor = match resume(broker, query, topic) {
                 Some(cursor) => cursor,
                 // What was read before is a list that is gone, most likely of this topic.
                 None if is_lost => Cursor { stream: StreamId::random(), next: 0 },
                 // It came into being since.
-                None if !query.last.is_empty() => Cursor { next: 0, ..topics.end(topic) },
-                None => {
-                    let begin = self.broker.push.begin(topic, from, None);
-                    begin.map_err(|refusal| (refusal, Some(topics.extent(topic))))?
-                }
+                None if !query.last.is_empty() => Cursor { next: 0, ..push.topics.end(topic) },
+                None => push
+                    .begin(topic, from, None)
+                    .map_err(|refusal| Stop::Refused(refusal, Some(push.topics.extent(topic))))?,
             };
             Ok(Beginning::asked(topic, cursor))
         };
-        let chosen = chosen.into_iter().map(|mut place| {
-            if let Some(cursor) = resume(self.broker, query, &place.topic) {
-                place.cursor = cursor;
-            } else if !query.last.is_empty() {
-                place.cursor.next = 0;
+        let mut places = query.topics.iter().map(asked).collect::<Result<Vec<_>, Stop>>()?;
+        for Beginning { topic, cursor, .. } in &mut chosen {
+            match resume(broker, query, topic) {
+                Some(place) => *cursor = place,
+                None if !query.last.is_empty() => cursor.next = 0,
+                None => {}
             }
-            Ok(place)
-        });
-        query.topics.iter().map(asked).chain(chosen).collect()
+        }
+        places.append(&mut chosen);
+        push.listeners.check_room(0, places.len())?;
+        push.patterns.check_room(interests.len())?;
+        Ok((interests, places))
     }
 }
 

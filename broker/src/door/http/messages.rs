@@ -4,15 +4,14 @@
 //! list is copied and sent piece by piece; publishers are not held up.
 
 use super::answer::{Head, LINES, TEXT};
-use super::{Door, End, Manner};
+use super::{Door, End, Manner, Stop};
 use crate::door::fields::{Fields, Query, digest};
 use crate::push::format::Format;
 use crate::push::range::Range;
 use crate::refusal::Refusal;
-use crate::store::stream::{Begin, Cursor, Extent, Place, StreamId};
-use crate::store::view::Extract;
+use crate::store::stream::{Begin, Cursor, Extent, StreamId};
 use common::http::parse::Request;
-use common::limits::{INPUT_END_GRACE, LOOK_INTERVAL, PIECE_SIZE, WAIT_SECONDS_MAX};
+use common::limits::{INPUT_END_GRACE, LOOK_INTERVAL, WAIT_SECONDS_MAX};
 use std::time::{Duration, Instant};
 
 /// The query of `GET /messages`.
@@ -66,7 +65,7 @@ impl Door<'_> {
         &mut self,
         query: &MessagesQuery,
         manner: Manner<'_>,
-    ) -> Result<(), End> {
+    ) -> Result<(), Stop> {
         if query.wait.is_some() {
             self.broker.access.end_with(&self.grant, self.connection.stream());
             // What was answered before must not wait with this one.
@@ -89,37 +88,21 @@ impl Door<'_> {
             Err(Refusal::Trimmed { .. }) if query.from.is_none() => {
                 return self.messages(query, manner);
             }
-            Err(refusal) => {
-                self.decline(&refusal, Some(push.topics.extent(topic)), manner);
-                return Ok(());
-            }
+            Err(refusal) => return Err(Stop::Refused(refusal, Some(push.topics.extent(topic)))),
         };
-        let (kind, format, size) = match size {
-            _ if query.is_json => (LINES, Format::Line, None),
-            size => (TEXT, Format::Plain, size),
+        let (body, format) = match query.is_json {
+            true => ((LINES, None), Some(Format::Line)),
+            false => ((TEXT, size), None),
         };
         let extent = Some(Extent { end: Cursor { next: end, ..begin }, ..extent });
-        let head = Head { status: 200, body: Some((kind, size)), extent, ..Head::default() };
-        // What is deleted or let go under way cannot be told after a head: the connection ends
-        // short.
-        if size.is_some() {
-            let mut place = Place::before(begin);
-            self.body(head, manner, |out| {
-                if place.cursor.next < end {
-                    let extract = Extract::messages(end, PIECE_SIZE);
-                    place = push.copy(topic, place, extract, out).map_err(|_| End)?;
-                }
-                Ok(place.cursor.next < end)
-            })?;
-        } else {
-            let mut range = Range::new(push, topic, begin, end, format);
-            self.body(head, manner, |out| {
-                if !range.is_read() {
-                    range.read(out).map_err(|_| End)?;
-                }
-                Ok(!range.is_read())
-            })?;
-        }
+        let head = Head { status: 200, body: Some(body), extent, ..Head::default() };
+        let mut range = Range::new(push, topic, begin, end, format);
+        self.body(head, manner, |out| {
+            // What is deleted or let go under way cannot be told after a head: the connection ends
+            // short.
+            range.read(out).map_err(|_| End)?;
+            Ok(!range.is_read())
+        })?;
         if !manner.head_only {
             push.delivered.add(end - begin.next);
             self.broker.log.read(topic, begin.next, end - begin.next);

@@ -3,6 +3,7 @@
 //! Names and units follow its conventions. Labels hold names that clients chose only where there is
 //! a bound to it: clients cannot add any number of series.
 
+use super::{Door, Manner, Stop};
 use crate::access::{Grant, Right};
 use crate::broker::Broker;
 use crate::metrics::{BOUNDS, Connections, Histogram, STATUS_MIN};
@@ -12,14 +13,23 @@ use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// The type of the body that [`text`] gives.
-pub(super) const TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// The type of that format.
+const TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// How many lasting subscriptions have a series of their own.
 const LAGS_MAX: usize = 1000;
 
+impl Door<'_> {
+    /// Answers with all there is to know of the broker.
+    pub(super) fn metrics(&mut self, manner: Manner<'_>) -> Result<(), Stop> {
+        let text = text(self.broker, &self.grant);
+        self.answers.content(200, TYPE, text.as_bytes(), manner);
+        Ok(())
+    }
+}
+
 /// All there is to know of a broker, as text, for a client that may read some topics.
-pub(super) fn text(broker: &Broker, grant: &Grant) -> String {
+fn text(broker: &Broker, grant: &Grant) -> String {
     let Broker { metrics, push, .. } = broker;
     let mut page = Page::default();
     page.family("broker_build_info", "gauge", "The version of this broker.");

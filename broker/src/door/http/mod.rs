@@ -17,22 +17,20 @@ mod topics;
 
 use self::answer::{Answers, Head, JSON, Manner, TEXT};
 use self::body::Unfinished;
-use self::route::Route;
+use self::route::Action;
 use super::authentication::Guesses;
-use super::publish::{self, BATCH_MAX};
+use super::publish::BATCH_MAX;
 use super::{ANSWERS_SIZE, linger};
 use crate::access::{Client, Grant};
 use crate::activity::Activity;
 use crate::broker::Broker;
-use crate::home::TopicChange;
 use crate::refusal::Refusal;
-use crate::server::input_budget::{DocumentSize, Share, lines_size};
 use crate::store::batch::Batch;
 use crate::store::stream::Extent;
 use common::connection::Connection;
 use common::deadline::ProgressDeadline;
-use common::http::parse::{self, Body, Progress, Request};
-use common::json::{self, Array, Charset};
+use common::http::parse::{self, Progress, Request};
+use common::json::{Array, Charset};
 use common::limits::LOOK_INTERVAL;
 use common::trouble::Trouble;
 use std::mem;
@@ -98,64 +96,59 @@ const ALIVE: &[u8] = b"ok\n";
 /// The connection is over: the client is gone, or too slow, or was told all there is to say.
 struct End;
 
+/// Why a request is not answered as it asks.
+enum Stop {
+    End,
+    /// It is refused; where the topic begins and ends that it is about.
+    Refused(Refusal, Option<Extent>),
+}
+
+impl From<End> for Stop {
+    fn from(End: End) -> Stop {
+        Stop::End
+    }
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Stop {
+        Stop::Refused(refusal, None)
+    }
+}
+
+/// A request that has wholly come, and how it is to be answered: what does so, nothing for a
+/// publish, which is in the batch, or why it is refused.
+type Taken<'a> = (Result<Option<Action>, Refusal>, Manner<'a>);
+
+/// A request that is refused, after which the connection is closed.
+fn closing(refusal: Refusal, manner: Manner<'_>) -> Taken<'_> {
+    (Err(refusal), Manner { keep_alive: false, ..manner })
+}
+
 /// What the front of the buffer holds.
 enum Next<'a> {
-    /// A request that is not a publish, or one that is refused.
-    Request(Route, Manner<'a>),
-    /// A publish, which is in the batch now.
-    Publish(Manner<'a>),
     /// The beginning of a head.
     Partial,
     /// A whole head, and not the whole body.
     Body(Unfinished<'a>),
-    /// A refusal after which the connection is closed.
-    Close(Refusal, Manner<'a>),
+    Request(Taken<'a>),
 }
 
 impl<'a> Door<'a> {
     fn run(&mut self, begun: Instant) -> Result<(), End> {
         let mut head_begun = begun;
         loop {
-            let next = match self.next() {
+            let (request, manner) = match self.next() {
+                Next::Partial => match self.await_head(&mut head_begun)? {
+                    Some(refusal) => closing(refusal, Manner::PLAIN),
+                    None => continue,
+                },
                 Next::Body(unfinished) => self.gather(unfinished)?,
-                next => next,
+                Next::Request(taken) => taken,
             };
-            let manner = match next {
-                Next::Publish(manner) => {
-                    // What only the last of a batch can be is answered at once.
-                    if manner != Manner::PLAIN || self.batch.publishes.len() >= BATCH_MAX {
-                        self.append(manner)?;
-                    }
-                    manner
-                }
-                Next::Request(route, manner) => {
-                    self.append(Manner::PLAIN)?;
-                    if let Route::Refuse(refusal) = &route
-                        && refusal.is_guess()
-                    {
-                        self.send()?;
-                        self.guesses.count();
-                        if self.guesses.are_used_up() {
-                            return self.refuse(refusal, manner);
-                        }
-                    }
-                    self.act(&route, manner)?;
-                    manner
-                }
-                Next::Partial | Next::Body(_) => {
-                    self.await_head(&mut head_begun)?;
-                    continue;
-                }
-                Next::Close(refusal, manner) => {
-                    if refusal.is_guess() {
-                        self.guesses.count();
-                    }
-                    return self.refuse(&refusal, manner);
-                }
-            };
-            if !manner.keep_alive {
+            if !self.answer(request, manner)? {
                 self.flush()?;
-                return self.finish();
+                linger(&mut self.connection);
+                return Ok(());
             }
             if self.answers.bytes.len() >= ANSWERS_SIZE {
                 self.send()?;
@@ -174,146 +167,103 @@ impl<'a> Door<'a> {
             Err(error) => {
                 // No answer to `HEAD` has a body, whatever is wrong with the rest of the head.
                 let head_only = input.trim_ascii_start().starts_with(b"HEAD ");
-                return Next::Close(Refusal::Http(error), Manner { head_only, ..Manner::PLAIN });
+                let manner = Manner { head_only, ..Manner::PLAIN };
+                return Next::Request(closing(Refusal::Http(error), manner));
             }
         };
         let mut manner = Manner::of(&request);
-        let deny = |refusal: &Refusal| broker.log.denied(request.method, request.path, refusal);
-        if let Err(refusal) = head::check_address(&request, &broker.access) {
-            deny(&refusal);
-            return Next::Close(refusal, manner);
-        }
-        let origin = broker.access.check_origin(request.fields.get("Origin"), request.authority);
-        let admitted = origin.and_then(|origin| {
-            manner.origin = origin;
-            head::check_token(&request, &broker.access, &mut self.client)
-        });
-        let admitted = admitted.inspect_err(deny);
-        let after_head = input.get(head_size..).unwrap_or_default();
-        let body = match request.body {
-            Body::None | Body::UntilClose => Some(&[][..]),
-            Body::Sized(size) => match route::body_size(size) {
-                Ok(size) => after_head.get(..size),
-                Err(refusal) => return Next::Close(admitted.err().unwrap_or(refusal), manner),
-            },
-            Body::Chunked => None,
-        };
-        let route = admitted.and_then(|grant| {
-            let route = route::of(&request).and_then(|route| route.permit(&grant))?;
+        let promised = body::promised(request.body);
+        let is_here = head::check_address(&request, &broker.access);
+        // What cannot be for this broker is not looked at any further.
+        let is_over = is_here.is_err();
+        let route = is_here.and_then(|()| {
+            let Request { authority, ref fields, .. } = request;
+            manner.origin = broker.access.check_origin(fields.get("Origin"), authority)?;
+            let grant = head::check_token(&request, &broker.access, &mut self.client)?;
+            promised.clone()?;
+            let route = route::of(&request, &grant)?;
             self.grant = grant;
             Ok(route)
         });
-        if let Err(refusal @ Refusal::Forbidden { .. }) = &route {
-            deny(refusal);
+        if let Err(refusal) = &route
+            && matches!(refusal.status(), 401 | 403 | 421 | 429 | 501)
+        {
+            broker.log.denied(request.method, request.path, refusal);
         }
-        match (body, route) {
-            (Some(body), Ok(route)) => {
+        let end = promised.ok().flatten().map(|size| head_size + size);
+        match (end.and_then(|end| input.get(head_size..end)).filter(|_| !is_over), route) {
+            (Some(body), route) => {
                 self.used += head_size + body.len();
                 let mut share = broker.input_budget.share();
-                take(route, body, manner, &mut self.batch, broker, &mut share, &self.grant)
-            }
-            (Some(body), Err(refusal)) => {
-                self.used += head_size + body.len();
-                Next::Request(Route::Refuse(refusal), manner)
+                let take = |route: route::Route| {
+                    route.take(body, &mut self.batch, broker, &mut share, &self.grant)
+                };
+                Next::Request((route.and_then(take), manner))
             }
             (None, Ok(route)) => {
                 let Request { body, expects_continue, .. } = request;
                 Next::Body(Unfinished { route, head_size, body, expects_continue, manner })
             }
             // What is refused is refused before its body is awaited.
-            (None, Err(refusal)) => Next::Close(refusal, manner),
+            (None, Err(refusal)) => Next::Request(closing(refusal, manner)),
         }
     }
 
-    /// Sends what is ready and waits for more of a head.
-    fn await_head(&mut self, head_begun: &mut Instant) -> Result<(), End> {
+    /// Sends what is ready and waits for more of a head. Gives why it is waited for no longer.
+    fn await_head(&mut self, head_begun: &mut Instant) -> Result<Option<Refusal>, End> {
         self.flush()?;
         let timeouts = self.broker.timeouts;
-        if !self.connection.buffered().is_empty() {
-            let deadline = *head_begun + timeouts.head;
-            let refusal = Refusal::HeadTimeout { seconds: timeouts.head.as_secs() };
-            return self.fill(deadline, &refusal, Manner::PLAIN).map(drop);
-        }
-        match self.connection.fill(Some(Instant::now() + timeouts.idle)) {
-            Ok(size) if size > 0 => {
-                *head_begun = Instant::now();
-                Ok(())
-            }
+        if self.connection.buffered().is_empty() {
             // An idle connection is closed without a word.
-            _ => Err(End),
+            self.fill(Instant::now() + timeouts.idle)?.ok_or(End)?;
+            *head_begun = Instant::now();
+            return Ok(None);
         }
+        let seconds = timeouts.head.as_secs();
+        let came = self.fill(*head_begun + timeouts.head)?;
+        Ok(if came.is_none() { Some(Refusal::HeadTimeout { seconds }) } else { None })
     }
 
-    /// Reads more of something, and refuses it where nothing comes until the deadline. Gives how
-    /// many bytes came.
-    fn fill(
-        &mut self,
-        deadline: Instant,
-        refusal: &Refusal,
-        manner: Manner<'_>,
-    ) -> Result<usize, End> {
+    /// Reads more of something. Gives how many bytes came, if any did before the deadline.
+    fn fill(&mut self, deadline: Instant) -> Result<Option<usize>, End> {
         match self.connection.fill(Some(deadline)) {
-            Ok(size) if size > 0 => Ok(size),
-            Err(Trouble::TimedOut) => {
-                self.refuse(refusal, manner)?;
-                Err(End)
-            }
+            Ok(size) if size > 0 => Ok(Some(size)),
+            Err(Trouble::TimedOut) => Ok(None),
             _ => Err(End),
         }
     }
 
-    /// Does what a request asks, and writes its answer.
-    fn act(&mut self, route: &Route, manner: Manner<'_>) -> Result<(), End> {
-        match route {
-            Route::Messages(query) => self.messages(query, manner)?,
-            Route::Events(query) => self.events(query, manner)?,
-            Route::List(pattern) => self.list_topics(pattern.as_ref(), manner)?,
-            Route::Subscribers { subscriber, topic } => {
-                self.subscribers(subscriber, topic, manner)?;
+    /// Does what a request asks, and writes its answer. Gives whether the connection goes on.
+    fn answer(
+        &mut self,
+        request: Result<Option<Action>, Refusal>,
+        mut manner: Manner<'_>,
+    ) -> Result<bool, End> {
+        if let Ok(None) = request {
+            // What only the last of a batch can be is answered at once.
+            if manner != Manner::PLAIN || self.batch.publishes.len() >= BATCH_MAX {
+                self.append(manner)?;
             }
-            Route::Page => self.answers.whole(page::HEAD, page::PAGE.as_bytes(), manner),
-            Route::Metrics => {
-                let text = metrics::text(self.broker, &self.grant);
-                self.answers.content(200, metrics::TYPE, text.as_bytes(), manner);
-            }
-            Route::Alive => self.answers.content(200, TEXT, ALIVE, manner),
-            Route::Options { allow, .. } => self.answers.options(allow, manner),
-            _ => match (self.attempt(route, manner), route) {
-                (Err(refusal), _) => self.decline(&refusal, None, manner),
-                (Ok(()), Route::Delete(topic)) => {
-                    // Those who follow the topic are told after whoever deleted it.
-                    let sent = self.send();
-                    self.broker.push.announce(topic);
-                    sent?;
+            return Ok(manner.keep_alive);
+        }
+        self.append(Manner::PLAIN)?;
+        let done = match request {
+            Ok(action) => action.map_or(Ok(()), |action| action(self, manner)),
+            Err(refusal) => Err(refusal.into()),
+        };
+        match done {
+            Ok(()) => {}
+            Err(Stop::End) => return Err(End),
+            Err(Stop::Refused(refusal, extent)) => {
+                if refusal.is_guess() {
+                    self.send()?;
+                    self.guesses.count();
+                    manner.keep_alive &= !self.guesses.are_used_up();
                 }
-                (Ok(()), _) => {}
-            },
-        }
-        Ok(())
-    }
-
-    /// Does what may be refused, and writes its answer.
-    fn attempt(&mut self, route: &Route, manner: Manner<'_>) -> Result<(), Refusal> {
-        match route {
-            Route::Refuse(refusal) => return Err(refusal.clone()),
-            Route::Show(topic) => return self.show(topic, manner),
-            Route::Create(topic, change) => return self.create(topic, change, manner),
-            Route::Trim(topic, upto) => {
-                self.broker.change(topic, &TopicChange::Trim(*upto))?;
-                return self.show(topic, manner);
+                self.decline(&refusal, extent, manner);
             }
-            Route::Delete(topic) => self.delete(topic)?,
-            Route::Forget { subscriber, topic } => self.forget(subscriber, topic)?,
-            Route::Ready => {
-                self.broker.homes.check_ready()?;
-                self.answers.content(200, TEXT, ALIVE, manner);
-                return Ok(());
-            }
-            // Publishes are in the batch, and the rest cannot be refused.
-            _ => return Ok(()),
         }
-        self.answers.head(Head { status: 204, ..Head::default() }, manner);
-        Ok(())
+        Ok(manner.keep_alive)
     }
 
     /// Appends what is in the batch, sends its answers, and then tells those who wait. `last` is
@@ -428,7 +378,7 @@ impl<'a> Door<'a> {
         mut items: impl Iterator<Item = T>,
         manner: Manner<'_>,
         write: impl Fn(&mut Array<'_>, T),
-    ) -> Result<(), End> {
+    ) -> Result<(), Stop> {
         let head = Head { status: 200, body: Some((JSON, None)), ..Head::default() };
         let mut is_first = true;
         self.body(head, manner, |piece| {
@@ -446,6 +396,7 @@ impl<'a> Door<'a> {
             }
             Ok(true)
         })
+        .map_err(Stop::from)
     }
 
     /// Answers with a refusal of anything but a publish that was tried, which is counted where it
@@ -453,53 +404,5 @@ impl<'a> Door<'a> {
     fn decline(&mut self, refusal: &Refusal, extent: Option<Extent>, manner: Manner<'_>) {
         self.broker.metrics.refused(refusal.status());
         self.answers.problem(refusal, extent, manner);
-    }
-
-    /// Answers with a refusal and ends the connection.
-    fn refuse(&mut self, refusal: &Refusal, manner: Manner<'_>) -> Result<(), End> {
-        self.append(Manner::PLAIN)?;
-        self.decline(refusal, None, Manner { keep_alive: false, ..manner });
-        self.send()?;
-        self.finish()
-    }
-
-    /// Ends the connection in stages (RFC 9112 §9.6).
-    fn finish(&mut self) -> Result<(), End> {
-        linger(&mut self.connection);
-        Ok(())
-    }
-}
-
-/// Takes a whole request: a publish goes into the batch. What a large body becomes on the way is on
-/// the same account as the body.
-fn take<'a>(
-    mut route: Route,
-    body: &[u8],
-    manner: Manner<'a>,
-    batch: &mut Batch,
-    broker: &Broker,
-    share: &mut Share<'_>,
-    grant: &Grant,
-) -> Next<'a> {
-    let size_max = broker.message_size_max;
-    let taken = match &mut route {
-        Route::Publish => share.grow(DocumentSize::default().of(body)).and_then(|()| {
-            let object = json::parse(body).map_err(Refusal::Json)?;
-            publish::add(&object, "topic", batch, size_max, grant)
-        }),
-        Route::Lines { topic, is_whole } => {
-            let size = if *is_whole { DocumentSize::default().of(body) } else { lines_size(body) };
-            let room = share.grow(size);
-            room.and_then(|()| topics::read_lines(topic, *is_whole, body, batch, size_max))
-        }
-        _ if body.is_empty() => Ok(()),
-        // A body that is not used is refused: the client must not believe that it was stored.
-        Route::Create(_, change) => topics::read_bounds(body).map(|bounds| *change = bounds),
-        _ => Err(Refusal::UnusedBody),
-    };
-    match taken {
-        Ok(()) if matches!(route, Route::Publish | Route::Lines { .. }) => Next::Publish(manner),
-        Ok(()) => Next::Request(route, manner),
-        Err(refusal) => Next::Request(Route::Refuse(refusal), manner),
     }
 }

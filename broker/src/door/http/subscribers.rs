@@ -2,14 +2,14 @@
 //!
 //! Each client sees those to topics that it may read, and may end those that it may change.
 
-use super::{Door, End, Manner};
+use super::{Door, Manner, Stop};
 use crate::access::Right;
-use crate::push::{Key, Standing};
+use crate::push::Standing;
 use crate::refusal::Refusal;
 
 /// Whether a name is the wanted one; without a wanted one, each is.
-fn is(wanted: &Option<String>, name: &str) -> bool {
-    wanted.as_ref().is_none_or(|wanted| wanted == name)
+fn is(wanted: Option<&str>, name: &str) -> bool {
+    wanted.is_none_or(|wanted| wanted == name)
 }
 
 impl Door<'_> {
@@ -17,20 +17,16 @@ impl Door<'_> {
     /// written is on the account of what is on its way.
     pub(super) fn subscribers(
         &mut self,
-        subscriber: &Option<String>,
-        topic: &Option<String>,
+        subscriber: Option<&str>,
+        topic: Option<&str>,
         manner: Manner<'_>,
-    ) -> Result<(), End> {
-        let is_wanted = |key: &Key| {
-            let is_named = is(subscriber, &key.name) && is(topic, &key.topic);
-            is_named && self.grant.allows(Right::Read, &key.topic)
-        };
-        let standings = self.broker.push.standings(is_wanted);
+    ) -> Result<(), Stop> {
+        let standings = self.broker.push.standings(|key| {
+            let is_wanted = is(subscriber, &key.name) && is(topic, &key.topic);
+            is_wanted && self.grant.allows(Right::Read, &key.topic)
+        });
         let mut share = self.broker.input_budget.share();
-        if let Err(refusal) = share.grow(size_of_val(&*standings)) {
-            self.decline(&refusal, None, manner);
-            return Ok(());
-        }
+        share.grow(size_of_val(&*standings))?;
         self.list(standings.into_iter(), manner, |list, standing| {
             let Standing { key, cursor, is_connected, seen, lag } = standing;
             list.object(|object| {
@@ -43,13 +39,19 @@ impl Door<'_> {
     }
 
     /// Ends lasting subscriptions of a subscriber.
-    pub(super) fn forget(&self, subscriber: &str, topic: &Option<String>) -> Result<(), Refusal> {
+    pub(super) fn forget(
+        &mut self,
+        subscriber: &str,
+        topic: Option<&str>,
+        manner: Manner<'_>,
+    ) -> Result<(), Stop> {
         let push = &self.broker.push;
         let mut keys = push.lasting.of(subscriber);
         keys.retain(|key| is(topic, &key.topic) && self.grant.allows(Right::Admin, &key.topic));
-        match push.end_lasting(&keys, None, None)? {
-            0 => Err(Refusal::NoSubscriber(subscriber.to_owned())),
-            _ => Ok(()),
+        if push.end_lasting(&keys, None, None)? == 0 {
+            return Err(Refusal::NoSubscriber(subscriber.to_owned()).into());
         }
+        self.answers.done(manner);
+        Ok(())
     }
 }

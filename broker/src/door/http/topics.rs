@@ -1,11 +1,13 @@
 //! `/topics` and `/topics/T`: topics as resources.
 
 use super::answer::JSON;
-use super::{Door, End, Manner};
+use super::{Door, Manner, Stop};
+use crate::door::fields::{Fields, Query};
 use crate::door::{BYTE_ORDER_MARK, bounds, summary};
 use crate::home::TopicChange;
 use crate::refusal::Refusal;
 use crate::store::batch::Batch;
+use crate::store::change::Upto;
 use crate::store::retention::BoundsChange;
 use crate::store::view::Summary;
 use common::json::{self, Object, Value};
@@ -19,19 +21,19 @@ impl Door<'_> {
         &mut self,
         pattern: Option<&Pattern>,
         manner: Manner<'_>,
-    ) -> Result<(), End> {
+    ) -> Result<(), Stop> {
         let topics = summary::topics(self.broker, pattern, &self.grant.clone());
         self.list(topics, manner, |list, (topic, summary)| {
             list.object(|object| summary::write(object, &topic, &summary, None));
         })
     }
 
-    pub(super) fn show(&mut self, topic: &str, manner: Manner<'_>) -> Result<(), Refusal> {
+    pub(super) fn show(&mut self, topic: &str, manner: Manner<'_>) -> Result<(), Stop> {
         self.broker.prepare(topic)?;
-        let summary = self.broker.push.topics.summary(topic)?;
-        let digest = self.broker.push.topics.digest(topic, summary.stream, summary.next)?;
-        self.topic(200, topic, &summary, digest, manner);
-        Ok(())
+        let topics = &self.broker.push.topics;
+        let summary = topics.summary(topic)?;
+        let digest = topics.digest(topic, summary.stream, summary.next)?;
+        self.topic(200, topic, &summary, digest, manner)
     }
 
     pub(super) fn create(
@@ -39,11 +41,11 @@ impl Door<'_> {
         topic: &str,
         change: &BoundsChange,
         manner: Manner<'_>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Stop> {
         let status = match self.broker.change(topic, &TopicChange::Create) {
             Ok(()) => 201,
             Err(Refusal::TopicExists) => 200,
-            Err(refusal) => return Err(refusal),
+            Err(refusal) => return Err(refusal.into()),
         };
         if *change != BoundsChange::default() {
             self.broker.change(topic, &TopicChange::SetBounds(*change))?;
@@ -51,15 +53,24 @@ impl Door<'_> {
         self.broker.prepare(topic)?;
         // A topic without messages has no mirror yet.
         let summary = self.broker.push.topics.summary(topic).unwrap_or(Summary::EMPTY);
-        self.topic(status, topic, &summary, None, manner);
-        Ok(())
+        self.topic(status, topic, &summary, None, manner)
     }
 
-    pub(super) fn delete(&self, topic: &str) -> Result<(), Refusal> {
-        self.broker.change(topic, &TopicChange::Delete).map_err(|refusal| match refusal {
-            Refusal::NoTopic => Refusal::UnknownTopic(topic.to_owned()),
-            other => other,
-        })
+    pub(super) fn delete(&mut self, topic: &str, manner: Manner<'_>) -> Result<(), Stop> {
+        match self.broker.change(topic, &TopicChange::Delete) {
+            Err(Refusal::NoTopic) => return Err(Refusal::UnknownTopic(topic.to_owned()).into()),
+            deleted => deleted?,
+        }
+        self.answers.done(manner);
+        // Those who follow the topic are told after whoever deleted it.
+        let sent = self.send();
+        self.broker.push.announce(topic);
+        Ok(sent?)
+    }
+
+    pub(super) fn trim(&mut self, topic: &str, upto: Upto, manner: Manner<'_>) -> Result<(), Stop> {
+        self.broker.change(topic, &TopicChange::Trim(upto))?;
+        self.show(topic, manner)
     }
 
     fn topic(
@@ -69,12 +80,22 @@ impl Door<'_> {
         summary: &Summary,
         digest: Option<u32>,
         manner: Manner<'_>,
-    ) {
+    ) -> Result<(), Stop> {
         let mut body = Vec::new();
         let mut object = Object::new(&mut body);
         summary::write(&mut object, topic, summary, digest);
         object.end_line();
         self.answers.content(status, JSON, &body, manner);
+        Ok(())
+    }
+}
+
+/// Whether the whole body of a `POST` is one message.
+pub(super) fn is_whole(query: &Query<'_>) -> Result<bool, Refusal> {
+    match query.text("whole")? {
+        None | Some("0") => Ok(false),
+        Some("1") => Ok(true),
+        Some(_) => Err(Refusal::field("whole", "is neither 0 nor 1")),
     }
 }
 

@@ -180,7 +180,7 @@ impl Commands<'_, Json> {
         success_begin(&mut self.answers, &format!("Pulled from topic '{topic}'"))
             .optional("from", size.map(|_| begin.next))
             .raw(key, b"[");
-        let mut range = Range::new(push, topic, begin, last, format);
+        let mut range = Range::new(push, topic, begin, last, Some(format));
         while !range.is_read() {
             if range.read(&mut self.answers).is_err() {
                 // What was to come was let go, or the topic deleted: `next` says how far this is.
