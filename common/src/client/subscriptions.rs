@@ -18,7 +18,7 @@ use crate::pattern::Pattern;
 use crate::retry::Failure;
 use crate::stream::{Cursor, StreamId};
 use crate::trouble::Trouble;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 #[cfg(test)]
@@ -50,6 +50,8 @@ pub enum Start {
 pub(super) struct Subscriptions {
     topics: HashMap<Arc<str>, Subscription>,
     patterns: Vec<Followed>,
+    /// Topics that patterns choose, and that the user has left.
+    left: HashSet<Arc<str>>,
     /// The commands on the present connection that are not answered yet.
     asked: VecDeque<Asked>,
     /// Commands to send.
@@ -128,6 +130,7 @@ impl Subscriptions {
 
     /// Adds a topic, and subscribes to it. False if it is there already: it continues unchanged.
     pub(super) fn add(&mut self, topic: &str, start: Start) -> bool {
+        self.left.remove(topic);
         if let Some(known) = self.topics.get_mut(topic) {
             known.is_chosen = false;
             return false;
@@ -160,6 +163,7 @@ impl Subscriptions {
     /// Adds a pattern, unless it is there, and asks for the topics that it chooses.
     pub(super) fn follow(&mut self, pattern: Pattern, start: Start) {
         if self.patterns.iter().all(|followed| followed.pattern != pattern) {
+            self.left.retain(|topic| !pattern.matches(topic));
             self.patterns.push(Followed { pattern, start, has_begun: false });
             self.ask_for_pattern(self.patterns.len() - 1);
         }
@@ -168,12 +172,19 @@ impl Subscriptions {
     /// Removes a topic; or a pattern, and the topics that nothing else chooses.
     pub(super) fn remove(&mut self, target: Target<'_>) {
         match target {
-            Target::Topic(topic) => drop(self.topics.remove(topic)),
+            Target::Topic(topic) => {
+                if let Some((topic, _)) = self.topics.remove_entry(topic)
+                    && self.patterns.iter().any(|it| it.pattern.matches(&topic))
+                {
+                    self.left.insert(topic);
+                }
+            }
             Target::Pattern(pattern) => {
                 self.patterns.retain(|it| it.pattern.as_str() != pattern);
                 let patterns = &self.patterns;
                 let is_wanted = |name: &str| patterns.iter().any(|it| it.pattern.matches(name));
                 self.topics.retain(|name, it| !it.is_chosen || is_wanted(name));
+                self.left.retain(|name| is_wanted(name));
             }
         }
     }
@@ -333,6 +344,12 @@ impl Subscriptions {
         }
         let followed = self.patterns.iter().find(|it| it.pattern.matches(topic))?;
         let name = followed.start.name().map(str::to_owned);
+        if self.left.contains(topic) {
+            let mut command = command(&mut self.commands, "unsubscribe", "topic", topic);
+            command.optional("subscriber", name).end_line();
+            self.asked.push_back(Asked::Other);
+            return None;
+        }
         let topic = self.insert(topic, name, Start::Offset(place.next), Some(place));
         let subscription = self.topics.get_mut(&topic)?;
         subscription.is_chosen = true;

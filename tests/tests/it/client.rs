@@ -1,6 +1,6 @@
 //! The client library, across restarts of the broker and networks that lose things.
 
-use common::client::{Broker, Error, Event, Message, Publisher, Session, Start, Subscriber};
+use common::client::{Broker, Error, Event, Message, Publisher, Start, Subscriber};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -88,6 +88,33 @@ fn a_pattern_ends_with_the_topics_that_nothing_else_chooses() {
     subscriber.unsubscribe_pattern("**/x").unwrap();
     subscriber.unsubscribe("a/2").unwrap();
     assert!(subscriber.next().is_none(), "nothing is subscribed to any more");
+}
+
+#[test]
+fn a_topic_that_was_left_does_not_come_back_with_a_pattern() {
+    let mut system = System::reserve_with(&["--data", "data"]);
+    system.start_broker();
+    for topic in ["a/left", "a/other", "a/again"] {
+        system.publish(topic, "before");
+    }
+    let mut subscriber = Subscriber::new(broker(&system));
+    subscriber.subscribe_pattern("a/*", Start::Now).unwrap();
+    subscriber.subscribe("a/left", Start::Now).unwrap();
+    subscriber.unsubscribe("a/left").unwrap();
+    subscriber.unsubscribe("a/again").unwrap();
+    subscriber.subscribe("a/again", Start::Now).unwrap();
+    for round in ["over the same connection", "over another", "and over another"] {
+        for topic in ["a/left", "a/other", "a/left", "a/again"] {
+            system.publish(topic, round);
+        }
+        let read = [(); 2].map(|()| message(&mut subscriber));
+        let read = read.map(|message| (message.topic.to_string(), message.text));
+        let expected = ["a/other", "a/again"].map(|topic| (topic.to_owned(), round.to_owned()));
+        assert_eq!(read, expected);
+        system.restart_broker();
+    }
+    subscriber.subscribe_pattern("*/left", Start::Offset(0)).unwrap();
+    assert_eq!(text(&mut subscriber), "before");
 }
 
 #[test]
@@ -290,8 +317,7 @@ fn a_topic_that_is_made_anew_under_a_subscriber_is_read_from_its_start() {
     system.publish("t", "old");
     let mut subscriber = subscriber(broker(&system), Start::Offset(0));
     assert_eq!(text(&mut subscriber), "old");
-    let mut session = Session::new(broker(&system));
-    assert!(session.delete_topic("t").unwrap());
+    assert_eq!(system.request("DELETE", "/topics/t", "").status, 204);
     system.publish("t", "new");
     assert_reset(&mut subscriber);
     let new = message(&mut subscriber);
@@ -347,25 +373,6 @@ fn a_name_that_the_broker_has_forgotten_misses_nothing_of_the_new_list() {
     // Of a list that is gone, nothing needs to be acknowledged.
     subscriber.acknowledge(&before).unwrap();
     subscriber.acknowledge(&after).unwrap();
-}
-
-#[test]
-fn topics_are_made_pulled_and_deleted() {
-    let system = System::start();
-    let mut session = Session::new(broker(&system));
-    assert!(session.create_topic("t").unwrap());
-    assert!(!session.create_topic("t").unwrap());
-    let publisher_of = |start: usize| (start..start + 5).map(numbered);
-    system.publish_batch("t", publisher_of(0));
-    let piece = session.pull("t", 1, 2).unwrap();
-    assert_eq!(piece.messages, [numbered(1), numbered(2)]);
-    let rest = session.pull("t", piece.next.next, u64::MAX).unwrap();
-    assert_eq!((rest.messages.len(), rest.next.next), (2, 5));
-    let past_end = session.pull("t", 6, 1);
-    assert!(matches!(past_end, Err(Error::Refused { code: 416, .. })), "{past_end:?}");
-    assert!(session.delete_topic("t").unwrap());
-    assert!(!session.delete_topic("t").unwrap());
-    assert!(matches!(session.pull("t", 0, 1), Err(Error::Refused { code: 404, .. })));
 }
 
 #[test]
