@@ -13,7 +13,6 @@ use common::clock;
 use common::flags::{self, Arguments, Error};
 use common::http::percent;
 use common::json::{self, Object, Value};
-use common::location::{self, Location};
 use std::env;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
@@ -29,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const PATIENCE_FOR_HEALTH: Duration = Duration::from_secs(5);
 
 /// The flags that go with verbs alone.
-const FLAGS: [&str; 4] = [location::FLAG, "before", "topic", "json"];
+const FLAGS: [&str; 4] = [Broker::FLAG, "before", "topic", "json"];
 
 /// The flags that bound what a topic keeps, and the fields of the broker's JSON.
 const BOUNDS: [(&str, &str); 3] =
@@ -73,7 +72,7 @@ const SUBSCRIPTION: [(&str, &str); 6] = [
 /// A verb, and the broker that it is said to.
 #[derive(Debug, Clone)]
 pub struct Call {
-    location: Location,
+    broker: Broker,
     json: bool,
     verb: Verb,
     /// The topic, the subscriber or the pattern; empty where the verb is about none.
@@ -127,19 +126,19 @@ impl Call {
             }
             _ => {}
         }
-        let goes = |name: &str| name == location::FLAG || flags.contains(&name);
+        let goes = |name: &str| name == Broker::FLAG || flags.contains(&name);
         if let Some(flag) = arguments.names().find(|name| !goes(name)) {
             return wrong(format!("--{flag} does not work with {word}"));
         }
-        let mut location = Location::from(arguments)?;
+        let mut broker = Broker::from_arguments(arguments)?;
         // In the container of a broker, its own port is meant.
         let peer = ["PEER_BROKER_HOST", "PEER_BROKER_PORT"].iter().find_map(env::var_os);
-        if let (false, None, Ok(port)) = (arguments.has(location::FLAG), peer, env::var("PORT")) {
-            location.address = format!("127.0.0.1:{}", port.trim());
+        if let (false, None, Ok(port)) = (arguments.has(Broker::FLAG), peer, env::var("PORT")) {
+            broker = broker.moved_to(format!("127.0.0.1:{}", port.trim()));
         }
         let (json, before) = (arguments.has("json"), before.unwrap_or_default());
         let topic = arguments.value("topic").map(str::to_owned);
-        Ok(Call { location, json, verb, name, bounds, before, topic })
+        Ok(Call { broker, json, verb, name, bounds, before, topic })
     }
 
     /// Refuses a broker that is to serve where a flag is for verbs.
@@ -223,8 +222,7 @@ impl Call {
         body: &str,
         sink: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<u16, client::Error> {
-        let broker = Broker::from(self.location.clone());
-        let mut client = broker.http();
+        let mut client = self.broker.http();
         let failed = |trouble| self.failed(trouble);
         let patience = if self.verb == Verb::Health { PATIENCE_FOR_HEALTH } else { PATIENCE };
         let head = client.request(method, target, body.as_bytes(), patience).map_err(failed)?;
@@ -234,11 +232,11 @@ impl Call {
         }
         let refusal = Refusal::of_http(head.status, &client.short_body(patience));
         let topic = if self.verb == Verb::Forget { "" } else { &self.name };
-        Err(broker.refused(topic, refusal))
+        Err(self.broker.refused(topic, refusal))
     }
 
     fn failed(&self, trouble: Trouble) -> client::Error {
-        client::Error::GaveUp { address: self.location.address.clone(), trouble }
+        client::Error::GaveUp { address: self.broker.address().to_owned(), trouble }
     }
 }
 

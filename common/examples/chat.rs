@@ -8,7 +8,6 @@
 
 use common::client::{Broker, Error, Event, Publisher, Start, Subscriber};
 use common::flags::{Arguments, one_line};
-use common::location::Location;
 use common::terminal::escaped;
 use std::borrow::Cow;
 use std::io::{self, BufRead, IsTerminal};
@@ -22,8 +21,8 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let topic = arguments.next().unwrap_or_else(|| "chat".to_owned());
-    let broker = match Location::from(&Arguments::default()) {
-        Ok(location) => Broker::from(location).on_notice(|notice| eprintln!("chat: {notice}")),
+    let broker = match Broker::from_arguments(&Arguments::default()) {
+        Ok(broker) => broker.on_notice(|notice| eprintln!("chat: {notice}")),
         Err(error) => return fail(&error),
     };
     match chat(&broker, &name, &topic) {

@@ -19,7 +19,6 @@
 //! - [`pattern`]: patterns that choose topics by name
 //! - [`random`]: random numbers
 //! - [`retry`]: repeating what failed, with growing pauses
-//! - [`location`]: where the broker is, as flags and environment say
 //! - [`client`]: the client library: publishing to a broker, and reading from it
 
 #![forbid(unsafe_code)]
@@ -35,7 +34,6 @@ pub mod flags;
 pub mod http;
 pub mod json;
 pub mod limits;
-pub mod location;
 pub mod pattern;
 pub mod random;
 pub mod retry;

@@ -1,7 +1,7 @@
 //! The command line of the publisher.
 
+use common::client::Broker;
 use common::flags::{Arguments, Error, Program, is_word};
-use common::location::Location;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub const PROGRAM: Program = Program { name: "publisher", help: include_str!("he
 #[derive(Debug)]
 pub struct Config {
     /// The broker.
-    pub location: Location,
+    pub broker: Broker,
     /// Where the messages come from.
     pub form: Form,
     /// How long attempts may fail; `None` for as long as it takes.
@@ -69,7 +69,7 @@ impl Config {
             None if is_bare => None,
             given => Some(given.unwrap_or(WAIT)),
         };
-        Ok(Config { location: Location::from(arguments)?, form, wait })
+        Ok(Config { broker: Broker::from_arguments(arguments)?, form, wait })
     }
 }
 

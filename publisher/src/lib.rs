@@ -27,7 +27,6 @@ mod sender;
 pub use config::{Config, Form, PROGRAM};
 pub use error::Error;
 
-use common::client::Broker;
 use sender::Sender;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
@@ -38,8 +37,8 @@ use std::io::{self, IsTerminal, Write};
 ///
 /// The first message that could not be published, and why.
 pub fn run(config: Config) -> Result<(), Error> {
-    let Config { location, form, wait } = config;
-    let broker = Broker::from(location).on_notice(|notice| say(notice)).patience(wait);
+    let Config { broker, form, wait } = config;
+    let broker = broker.on_notice(|notice| say(notice)).patience(wait);
     match form {
         Form::Messages(messages) => {
             let mut sender = Sender::new(broker);

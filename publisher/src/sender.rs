@@ -8,11 +8,11 @@
 //! success.
 
 use crate::error::Error;
-use common::client::{Broker, Failure, Refusal, Trouble};
+use common::client::{Broker, Failure, Outage, Refusal, Trouble};
 use common::http::client::Client;
 use common::json::Object;
 use common::random::random;
-use common::retry::{Outage, repeat};
+use common::retry::repeat;
 use std::collections::HashMap;
 
 #[cfg(test)]
@@ -21,7 +21,6 @@ mod tests;
 /// The way to one broker.
 #[derive(Debug)]
 pub(crate) struct Sender {
-    broker: Broker,
     client: Client,
     outage: Outage,
     /// The name that messages are numbered under: no other run has it.
@@ -39,8 +38,7 @@ impl Sender {
     pub(crate) fn new(broker: Broker) -> Sender {
         Sender {
             client: broker.http(),
-            outage: broker.outage(),
-            broker,
+            outage: Outage::new(broker),
             name: format!("publisher-{:016x}", random()),
             epoch: 0,
             sequences: HashMap::new(),
@@ -55,7 +53,7 @@ impl Sender {
     ///
     /// When the broker refuses it, or did not take it in the time that was given.
     pub(crate) fn publish(&mut self, topic: &str, message: &str) -> Result<(), Error> {
-        let failed = |sender: &mut Sender, trouble| sender.broker.wait(&mut sender.outage, trouble);
+        let failed = |sender: &mut Sender, trouble| sender.outage.failed(trouble);
         let result = repeat(self, failed, |sender| {
             while let Err(refusal) = sender.attempt(topic, message)? {
                 sender.refused(topic, refusal)?;
@@ -63,7 +61,7 @@ impl Sender {
             Ok(())
         });
         result.map_err(|cause| Error::Client { cause, line: None, published: self.published })?;
-        self.broker.succeeded(&mut self.outage);
+        self.outage.succeeded();
         *self.sequences.entry(topic.to_owned()).or_default() += 1;
         self.published += 1;
         Ok(())
@@ -107,7 +105,7 @@ impl Sender {
             Refusal { code: 409, expected: Some(expected), .. }
                 if expected < self.sequence(topic) && !self.is_bare =>
             {
-                self.broker.forgotten(topic);
+                self.outage.broker().forgotten(topic);
                 self.epoch += 1;
                 self.sequences.clear();
                 Ok(())
@@ -119,7 +117,7 @@ impl Sender {
                 self.is_bare = true;
                 Ok(())
             }
-            refusal => Err(self.broker.refused(topic, refusal).into()),
+            refusal => Err(self.outage.broker().refused(topic, refusal).into()),
         }
     }
 }

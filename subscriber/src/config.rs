@@ -1,9 +1,8 @@
 //! The command line of the subscriber.
 
 use crate::print::Print;
-use common::client::Start;
+use common::client::{Broker, Start};
 use common::flags::{Arguments, Error, Program, is_word};
-use common::location::Location;
 use common::pattern::Pattern;
 use std::path::PathBuf;
 
@@ -14,7 +13,7 @@ pub const PROGRAM: Program = Program { name: "subscriber", help: include_str!("h
 #[derive(Debug)]
 pub struct Config {
     /// The broker.
-    pub location: Location,
+    pub broker: Broker,
     /// What to do with the messages.
     pub form: Form,
 }
@@ -58,7 +57,7 @@ impl Config {
                 return Err(Error::combination(format!("{hint}={topic}")));
             }
         };
-        Ok(Config { location: Location::from(arguments)?, form })
+        Ok(Config { broker: Broker::from_arguments(arguments)?, form })
     }
 }
 

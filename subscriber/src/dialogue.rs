@@ -7,12 +7,12 @@
 use crate::PROGRAM;
 use crate::desired_topics::DesiredTopics;
 use crate::error::Error;
-use common::client::{Broker, Trouble};
+use common::client::{Broker, Outage, Trouble};
 use common::connect::{CONNECT_TIMEOUT, connect};
 use common::connection::Connection;
 use common::http::client::CLOSED;
 use common::limits::{BODY_SIZE_MAX, TEXT_LINE_OVERHEAD};
-use common::retry::{self, Outage};
+use common::retry;
 use common::terminal::{above_prompt, escaped, show};
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::Arc;
@@ -56,9 +56,7 @@ pub(crate) fn converse(broker: Broker, id: &str) -> Result<(), Error> {
     let broker = broker.on_notice(move |notice| tell(prompt, notice));
     let mut dialogue = Dialogue::new(broker, topics, io::stdout(), io::stdout().is_terminal());
     dialogue.prompt = prompt;
-    let failed = |dialogue: &mut Dialogue<_>, trouble| {
-        Ok(dialogue.broker.wait(&mut dialogue.outage, trouble)?)
-    };
+    let failed = |dialogue: &mut Dialogue<_>, trouble| Ok(dialogue.outage.failed(trouble)?);
     match retry::repeat(&mut dialogue, failed, Dialogue::run) {
         // A reader that has closed standard output has seen enough.
         Err(error) if error.is_closed_pipe() => Ok(()),
@@ -118,7 +116,6 @@ const HELP: &str =
 
 /// The deliveries of the topics that a person types.
 struct Dialogue<W> {
-    broker: Broker,
     outage: Outage,
     topics: Arc<DesiredTopics>,
     output: W,
@@ -132,8 +129,8 @@ struct Dialogue<W> {
 
 impl<W: Write> Dialogue<W> {
     fn new(broker: Broker, topics: Arc<DesiredTopics>, output: W, is_terminal: bool) -> Self {
-        let outage = broker.outage();
-        Dialogue { broker, outage, topics, output, is_terminal, prompt: "", complaint: None }
+        let outage = Outage::new(broker);
+        Dialogue { outage, topics, output, is_terminal, prompt: "", complaint: None }
     }
 
     /// One connection, unless there is nothing more to ask for.
@@ -147,16 +144,16 @@ impl<W: Write> Dialogue<W> {
         received?;
         Err(match &self.complaint {
             // The broker closes after a complaint if nothing can follow.
-            Some(reason) => refused(&self.broker, reason),
+            Some(reason) => self.refused(reason),
             None => Trouble::Invalid(CLOSED).into(),
         })
     }
 
     /// Prints what is delivered over a new connection until the broker closes it.
     fn receive(&mut self) -> Result<(), Failure> {
-        let address = self.broker.address();
-        let mut connection = connect(address, CONNECT_TIMEOUT)?;
-        let token = match self.broker.shown_token() {
+        let broker = self.outage.broker();
+        let mut connection = connect(broker.address(), CONNECT_TIMEOUT)?;
+        let token = match broker.shown_token() {
             Some(token) => format!("AUTH {token}\n"),
             None => String::new(),
         };
@@ -170,11 +167,11 @@ impl<W: Write> Dialogue<W> {
                 Ok(_) => {
                     let end = connection.buffered().iter().rposition(|&byte| byte == b'\n');
                     if self.take(connection.take(end.map_or(0, |end| end + 1)))? {
-                        self.broker.succeeded(&mut self.outage);
+                        self.outage.succeeded();
                     }
                     if self.complaint.as_deref().is_some_and(is_about_token) {
                         // Nothing will be delivered, also after another attempt.
-                        return Err(refused(&self.broker, self.broker.token_advice()));
+                        return Err(self.refused(self.outage.broker().token_advice()));
                     }
                     if connection.buffered().len() > LINE_SIZE_MAX {
                         return Ok(());
@@ -225,6 +222,11 @@ impl<W: Write> Dialogue<W> {
         Ok(true)
     }
 
+    fn refused(&self, reason: &str) -> Failure {
+        let text = format!("the broker at {} refused: {reason}", self.outage.broker().address());
+        Failure::Final(Error::Failed(text, None))
+    }
+
     /// Tells the user about a complaint of the broker.
     fn complain(&mut self) {
         if let Some(reason) = self.complaint.take() {
@@ -236,11 +238,6 @@ impl<W: Write> Dialogue<W> {
 /// Whether the broker asks for a token, or for another one.
 fn is_about_token(complaint: &str) -> bool {
     complaint.contains(" AUTH ")
-}
-
-fn refused(broker: &Broker, reason: &str) -> Failure {
-    let text = format!("the broker at {} refused: {reason}", broker.address());
-    Failure::Final(Error::Failed(text, None))
 }
 
 fn send(connection: &mut Connection, bytes: &[u8]) -> Result<(), Trouble> {

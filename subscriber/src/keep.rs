@@ -17,9 +17,9 @@ use crate::lines::WholeLines;
 use crate::received::{Beginning, Received};
 use crate::request::{self, Cursor, PATIENCE};
 use common::bytes;
-use common::client::{self, Broker, Refusal, Start, Subscriber, Trouble};
+use common::client::{self, Broker, Outage, Refusal, Start, Subscriber, Trouble};
 use common::http::client::Client;
-use common::retry::{self, Outage};
+use common::retry;
 use std::io::{self, ErrorKind, IsTerminal};
 use std::mem;
 use std::path::Path;
@@ -42,7 +42,7 @@ pub(crate) fn keep(broker: Broker, topic: String, path: &Path) -> Result<(), Err
     retry::repeat(&mut keeper, Keeper::failed, |keeper| {
         loop {
             let pause = keeper.round()?;
-            keeper.broker.succeeded(&mut keeper.outage);
+            keeper.outage.succeeded();
             thread::sleep(pause);
         }
     })
@@ -54,7 +54,6 @@ type Failure = retry::Failure<Trouble, Error>;
 /// A file on its way to equal a topic.
 #[derive(Debug)]
 struct Keeper {
-    broker: Broker,
     outage: Outage,
     client: Client,
     topic: String,
@@ -71,9 +70,8 @@ struct Keeper {
 impl Keeper {
     fn new(broker: Broker, topic: String, received: Received) -> Keeper {
         Keeper {
-            outage: broker.outage(),
             client: broker.http(),
-            broker,
+            outage: Outage::new(broker),
             topic,
             received,
             knows_offsets: false,
@@ -131,7 +129,7 @@ impl Keeper {
                 self.set_aside("it is not what the topic holds now")?;
                 Ok(Duration::ZERO)
             }
-            Err(refusal) => Err(Trouble::from(self.broker.explained(refusal)).into()),
+            Err(refusal) => Err(Trouble::from(self.outage.broker().explained(refusal)).into()),
         }
     }
 
@@ -149,7 +147,7 @@ impl Keeper {
                 Ok(Duration::ZERO)
             }
             Ok(None) => self.append_new_part(),
-            Err(refusal) => Err(Trouble::from(self.broker.explained(refusal)).into()),
+            Err(refusal) => Err(Trouble::from(self.outage.broker().explained(refusal)).into()),
         }
     }
 
@@ -238,7 +236,7 @@ impl Keeper {
             first - 1
         ))?;
         // The answers of HTTP do not say the digest. Without it the file is known by its list.
-        let mut subscriber = Subscriber::new(self.broker.clone());
+        let mut subscriber = Subscriber::new(self.outage.broker().clone());
         let result = subscriber.subscribe(&self.topic, Start::Offset(first));
         let digest = subscriber.digest(&self.topic);
         let stream = subscriber.cursor(&self.topic).map(|cursor| cursor.stream.to_string());
@@ -257,10 +255,10 @@ impl Keeper {
 
     fn failed(&mut self, trouble: Trouble) -> Result<(), Error> {
         let Trouble::Sink(cause) = trouble else {
-            return Ok(self.broker.wait(&mut self.outage, trouble)?);
+            return Ok(self.outage.failed(trouble)?);
         };
         let path = self.received.path();
-        match self.outage.wait(|| PROGRAM.say(disk_full(path, &cause))) {
+        match self.outage.wait(|_| PROGRAM.say(disk_full(path, &cause))) {
             true => Ok(()),
             false => Err(Error::write(Some(path), cause)),
         }

@@ -33,7 +33,6 @@ pub use config::{Config, Form, PROGRAM};
 pub use error::Error;
 pub use print::Print;
 
-use common::client::Broker;
 use std::path::Path;
 
 /// The file that names the topic, in the working directory.
@@ -48,8 +47,8 @@ const RECEIVED_FILE: &str = "received.txt";
 ///
 /// A failure that another attempt cannot change.
 pub fn run(config: Config) -> Result<(), Error> {
-    let Config { location, form } = config;
-    let broker = Broker::from(location).on_notice(|notice| PROGRAM.say(notice));
+    let Config { broker, form } = config;
+    let broker = broker.on_notice(|notice| PROGRAM.say(notice));
     match form {
         Form::Keep => {
             let topic = topic_file::read(Path::new(TOPIC_FILE))?;

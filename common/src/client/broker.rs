@@ -3,9 +3,6 @@
 use super::answer::Refusal;
 use super::error::Error;
 use crate::http::client::Client;
-use crate::location::Location;
-use crate::retry::Outage;
-use crate::trouble::Trouble;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,10 +23,10 @@ pub struct Broker {
     pub(super) address: String,
     pub(super) token: Option<String>,
     pub(super) patience: Option<Duration>,
-    listener: Option<Arc<Listener>>,
+    pub(super) listener: Option<Arc<Listener>>,
 }
 
-type Listener = dyn Fn(&str) + Send + Sync;
+pub(super) type Listener = dyn Fn(&str) + Send + Sync;
 
 impl Broker {
     /// The broker at `HOST:PORT`; the host may be a name. Without further settings, no token is
@@ -62,6 +59,12 @@ impl Broker {
         self
     }
 
+    /// The same settings for a broker at another address.
+    #[must_use]
+    pub fn moved_to(self, address: String) -> Broker {
+        Broker { address, ..self }
+    }
+
     /// `HOST:PORT`, as given to [`at`](Broker::at).
     #[must_use]
     pub fn address(&self) -> &str {
@@ -80,45 +83,12 @@ impl Broker {
         Client::new(&self.address, self.token.as_deref())
     }
 
-    /// An attempt succeeded. Tells the user, if the user was told of failures.
-    pub fn succeeded(&self, outage: &mut Outage) {
-        if outage.end() {
-            self.notify(format_args!("the broker at {} is there again", self.address));
-        }
-    }
-
-    /// An outage with this broker's patience.
-    #[must_use]
-    pub fn outage(&self) -> Outage {
-        Outage::new(self.patience)
-    }
-
     /// Tells the user that the broker has lost messages of this topic.
     pub fn forgotten(&self, topic: &str) {
         let address = &self.address;
         self.notify(format_args!(
             "the broker at {address} has lost messages of {topic:?}; going on"
         ));
-    }
-
-    /// An attempt failed: sleeps before the next one, and tells the user now and then.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::GaveUp`] when the patience is over.
-    pub fn wait(&self, outage: &mut Outage, trouble: Trouble) -> Result<(), Error> {
-        let address = &self.address;
-        let tell = || {
-            self.notify(format_args!(
-                "cannot use the broker at {address} ({trouble}); trying again"
-            ));
-        };
-        // Another attempt cannot help here.
-        let is_hopeless = matches!(trouble, Trouble::Address | Trouble::NoSessions);
-        if !is_hopeless && outage.wait(tell) {
-            return Ok(());
-        }
-        Err(Error::GaveUp { address: address.clone(), trouble })
     }
 
     /// A refusal with advice for the user: the broker's words about tokens are for programs.
@@ -147,16 +117,10 @@ impl Broker {
         Error::Refused { address, topic, code, reason }
     }
 
-    fn notify(&self, line: fmt::Arguments<'_>) {
+    pub(super) fn notify(&self, line: fmt::Arguments<'_>) {
         if let Some(listener) = &self.listener {
             listener(&line.to_string());
         }
-    }
-}
-
-impl From<Location> for Broker {
-    fn from(Location { address, token }: Location) -> Broker {
-        Broker { token, ..Broker::at(address) }
     }
 }
 

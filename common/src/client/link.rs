@@ -7,12 +7,13 @@
 use super::answer::{self, Refusal};
 use super::broker::Broker;
 use super::error::{Error, Failure};
+use super::outage::{ATTEMPT_MIN, Outage};
 use crate::connect::{CONNECT_TIMEOUT, connect};
 use crate::connection::Connection;
 use crate::http::client::CLOSED;
 use crate::json::{self, Object, Value};
 use crate::limits::{ANSWER_SIZE_MAX, ANSWER_TIMEOUT, allowance};
-use crate::retry::{ATTEMPT_MIN, Outage, repeat};
+use crate::retry::repeat;
 use crate::trouble::Trouble;
 use std::io::BufRead;
 use std::time::{Duration, Instant};
@@ -20,7 +21,6 @@ use std::time::{Duration, Instant};
 /// The way to one broker.
 #[derive(Debug)]
 pub(super) struct Link {
-    broker: Broker,
     connection: Option<Connection>,
     /// How many bytes of an unfinished line were searched for its end.
     looked: usize,
@@ -31,12 +31,12 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn new(broker: Broker) -> Link {
-        let (outage, answer_timeout) = (broker.outage(), ANSWER_TIMEOUT);
-        Link { broker, connection: None, looked: 0, outage, answer_timeout }
+        let (outage, answer_timeout) = (Outage::new(broker), ANSWER_TIMEOUT);
+        Link { connection: None, looked: 0, outage, answer_timeout }
     }
 
     pub(super) fn broker(&self) -> &Broker {
-        &self.broker
+        self.outage.broker()
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -53,15 +53,15 @@ impl Link {
             deadline.saturating_duration_since(Instant::now()).max(ATTEMPT_MIN)
         });
         let timeout = CONNECT_TIMEOUT.min(self.attempt()).min(left);
-        self.connection = Some(connect(&self.broker.address, timeout)?);
+        self.connection = Some(connect(&self.broker().address, timeout)?);
         self.looked = 0;
-        if let Some(token) = &self.broker.token {
+        if let Some(token) = &self.broker().token {
             let mut command = Vec::new();
             Object::new(&mut command).field("command", "auth").field("token", token).end_line();
             self.send(&command)?;
             let patience = self.attempt().min(left);
             if let Err(refusal) = self.judgement(|_| Some(()), patience)? {
-                return Err(self.broker.refused("", refusal).into());
+                return Err(self.broker().refused("", refusal).into());
             }
         }
         Ok(true)
@@ -161,7 +161,7 @@ impl Link {
 
     /// An attempt succeeded: the next failure begins a new outage.
     pub(super) fn succeeded(&mut self) {
-        self.broker.succeeded(&mut self.outage);
+        self.outage.succeeded();
     }
 
     /// Ends the connection. Answers that have not arrived are lost.
@@ -176,7 +176,7 @@ impl Link {
     /// [`Error::GaveUp`] when the patience is over.
     pub(super) fn failed(&mut self, trouble: Trouble) -> Result<(), Error> {
         self.hang_up();
-        self.broker.wait(&mut self.outage, trouble)
+        self.outage.failed(trouble)
     }
 }
 
@@ -199,7 +199,7 @@ fn line_size(bytes: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{READ, broker};
-    use super::super::{Publisher, Session, Start, Subscriber};
+    use super::super::{Publisher, Start, Subscriber};
     use super::*;
 
     #[test]
@@ -215,10 +215,6 @@ mod tests {
         let mut publisher = Publisher::new(at());
         publisher.link.answer_timeout = timeout;
         assert_eq!(publisher.publish("t", "a").unwrap().offset, Some(0));
-
-        let mut session = Session::new(at());
-        session.link.answer_timeout = timeout;
-        assert!(session.create_topic("t").unwrap());
 
         let mut subscriber = Subscriber::new(at());
         subscriber.link.answer_timeout = timeout;

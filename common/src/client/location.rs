@@ -1,18 +1,16 @@
 //! The broker's address and token: from a flag, from the environment, or the default.
 
+use super::broker::Broker;
 use crate::flags::{Arguments, Error};
 use crate::http::parse;
 use crate::units::whole_number;
+use std::env;
 use std::fs::File;
 use std::io::Read;
 use std::net::Ipv6Addr;
-use std::{env, fmt};
 
 /// The port of a broker where nothing else is said.
 const PORT: u16 = 9000;
-
-/// The flag that says where the broker is.
-pub const FLAG: &str = "broker";
 
 /// The flag that says where the token is.
 const TOKEN_FLAG: &str = "token-file";
@@ -20,28 +18,22 @@ const TOKEN_FLAG: &str = "token-file";
 /// How much of a file with a token is read.
 const TOKEN_FILE_MAX: u64 = 64 << 10;
 
-/// A broker that was named.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Location {
-    /// `HOST:PORT`.
-    pub address: String,
-    /// Printable ASCII.
-    pub token: Option<String>,
-}
+impl Broker {
+    /// The flag that says where the broker is.
+    pub const FLAG: &str = "broker";
 
-impl Location {
     /// The broker that `--broker`, `--token-file`, `PEER_BROKER_HOST`, `PEER_BROKER_PORT` and
     /// `BROKER_TOKEN` name.
     ///
     /// # Errors
     ///
     /// An address or a token that cannot be one.
-    pub fn from(arguments: &Arguments) -> Result<Location, Error> {
+    pub fn from_arguments(arguments: &Arguments) -> Result<Broker, Error> {
         // An empty variable counts as none: that is how many tools unset one.
         let variable = |name| env::var(name).ok().filter(|value| !value.trim().is_empty());
-        let address = match arguments.value(FLAG) {
+        let address = match arguments.value(Broker::FLAG) {
             Some(address) => {
-                let wrong = || Error::value(FLAG, address, "write it as HOST:PORT");
+                let wrong = || Error::value(Broker::FLAG, address, "write it as HOST:PORT");
                 address_of_flag(address).ok_or_else(wrong)?
             }
             None => {
@@ -55,14 +47,7 @@ impl Location {
             None => variable("BROKER_TOKEN"),
         };
         let token = token.map(|token| check_token(token.trim())).transpose()?;
-        Ok(Location { address, token })
-    }
-}
-
-impl fmt::Debug for Location {
-    /// Does not show the token.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Location").field("address", &self.address).finish_non_exhaustive()
+        Ok(Broker { token, ..Broker::at(address) })
     }
 }
 

@@ -3,7 +3,6 @@
 //! - [`Broker`]: which broker, and how patiently
 //! - [`Publisher`]: messages to a broker, each exactly once and in order
 //! - [`Subscriber`]: messages from a broker, as they come
-//! - [`Session`]: pieces of a topic; topics created and deleted
 //! - [`Broker::http`]: one request over HTTP after another, for brokers that know no more
 //!
 //! Each of these but the first has a connection of its own, which it makes when it is needed and
@@ -50,9 +49,10 @@ mod event;
 #[cfg(test)]
 mod fixture;
 mod link;
+mod location;
+mod outage;
 mod publisher;
 mod queue;
-mod session;
 mod subscriber;
 mod subscriptions;
 
@@ -61,7 +61,7 @@ pub use answer::Refusal;
 pub use broker::Broker;
 pub use error::{Error, Failure};
 pub use event::{Event, Message};
+pub use outage::Outage;
 pub use publisher::{Publisher, Receipt};
-pub use session::{Piece, Session};
 pub use subscriber::Subscriber;
 pub use subscriptions::Start;

@@ -5,9 +5,9 @@ use super::broker::Broker;
 use super::error::Error;
 use super::event::{Event, Message};
 use super::link::Link;
-use super::session::Session;
 use super::subscriptions::{Start, Subscriptions, Target};
 use crate::crc32::Crc32;
+use crate::json::Object;
 use crate::pattern::Pattern;
 use crate::retry::{self, Failure};
 use crate::stream::{Cursor, StreamId};
@@ -72,7 +72,7 @@ pub struct Subscriber {
     waiting: VecDeque<Event>,
     /// For acknowledgements. It has its own connection, so that their answers do not wait behind
     /// messages.
-    session: Session,
+    acknowledging: Link,
     /// How long the broker may be silent before it is asked for a sign.
     silence_max: Duration,
     /// When the broker last sent something, or was asked for something.
@@ -88,7 +88,7 @@ impl Subscriber {
             link: Link::new(broker.clone()),
             subscriptions: Subscriptions::default(),
             waiting: VecDeque::new(),
-            session: Session::new(broker),
+            acknowledging: Link::new(broker),
             silence_max: SILENCE_MAX,
             heard: Instant::now(),
             is_over: false,
@@ -207,12 +207,19 @@ impl Subscriber {
     /// [`Error::Refused`] if the topic is not subscribed to with [`Start::Name`]; [`Error`].
     pub fn acknowledge(&mut self, message: &Message) -> Result<(), Error> {
         let Message { topic, stream, offset, .. } = message;
-        match self.subscriptions.name(Target::Topic(topic)).flatten() {
-            Some(name) => self.session.acknowledge(name, topic, *offset, *stream),
-            None => {
-                let refusal = Refusal::new(400, "it is not subscribed to under a name");
-                Err(self.link.broker().refused(topic, refusal))
-            }
+        let refused = |link: &Link, refusal| Err(link.broker().refused(topic, refusal));
+        let Some(name) = self.subscriptions.name(Target::Topic(topic)).flatten() else {
+            let refusal = Refusal::new(400, "it is not subscribed to under a name");
+            return refused(&self.link, refusal);
+        };
+        let mut command = Vec::new();
+        let mut object = Object::new(&mut command);
+        object.field("command", "ack").field("topic", &**topic).field("subscriber", name);
+        object.field("offset", *offset).field("stream", *stream).end_line();
+        match self.acknowledging.ask(&command, |_| Some(()))? {
+            // A list that is gone needs no acknowledgement.
+            Ok(()) | Err(Refusal { code: 404 | 410 | 416, .. }) => Ok(()),
+            Err(refusal) => refused(&self.acknowledging, refusal),
         }
     }
 
