@@ -15,12 +15,14 @@ use crate::store::retention::Limits;
 use crate::store::stream::{Cursor, StreamId};
 use crate::store::topic_state::{Point, TopicState, text_size};
 use common::limits::TOPICS_MAX;
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// What is known beside the messages, and how much memory all of it takes.
 pub(crate) struct Admission {
-    /// By name, so that they can be listed piece by piece.
-    pub(crate) topics: BTreeMap<String, TopicState>,
+    pub(crate) topics: HashMap<String, TopicState>,
+    /// The names of `topics`, in order, so that they can be listed piece by piece. Every publish
+    /// looks its topic up, and among 1,000 ordered names that takes twice as long.
+    pub(crate) names: BTreeSet<String>,
     pub(crate) memory: Memory,
     /// What topics keep that have no bounds of their own.
     pub(crate) limits: Limits,
@@ -80,9 +82,9 @@ impl Receipt {
 impl Admission {
     /// Nothing yet.
     pub(crate) fn new(memory: Memory) -> Admission {
-        let (topics, limits, trimmed, durable, dependents) = Default::default();
+        let (topics, names, limits, trimmed, durable, dependents) = Default::default();
         let on_create = Box::new(|_: &str, _| ());
-        Admission { topics, memory, limits, trimmed, durable, on_create, dependents }
+        Admission { topics, names, memory, limits, trimmed, durable, on_create, dependents }
     }
 
     /// Takes a new topic into the account, whether there is room for it or not.
@@ -90,6 +92,7 @@ impl Admission {
         let state = TopicState::new(stream, mirror, memory::topic_size(topic));
         self.memory.used += state.size;
         self.topics.insert(topic.to_owned(), state);
+        self.names.insert(topic.to_owned());
     }
 
     /// Takes a new topic into the account.
@@ -125,6 +128,7 @@ impl Admission {
     /// Takes a topic out of the account, and gives what was known of it.
     pub(crate) fn remove(&mut self, topic: &str) -> Option<TopicState> {
         let state = self.topics.remove(topic)?;
+        self.names.remove(topic);
         self.memory.give_back(state.size);
         Some(state)
     }

@@ -93,9 +93,8 @@ impl Contents {
         let admission = lock(&self.admission);
         let lists = lock(&self.lists);
         let names = (Bound::Excluded(behind), Bound::Unbounded);
-        let topics = admission.topics.range::<str, _>(names);
-        let topics = topics.filter_map(|(topic, state)| {
-            let view = TopicView::new(state, lists.get(topic)?);
+        let topics = admission.names.range::<str, _>(names).filter_map(|topic| {
+            let view = TopicView::new(admission.topics.get(topic)?, lists.get(topic)?);
             Some((topic.clone(), view.summary(&admission.limits)))
         });
         topics.take(count).collect()

@@ -8,8 +8,8 @@ use std::fs;
 /// the room to grow (see [`reserve`]).
 const SLOT_SIZE: u64 = (size_of::<String>() + size_of::<String>() / 8) as u64;
 
-/// Bytes that a topic costs beside its entries: its name twice, its state, its entries in two
-/// maps.
+/// Bytes that a topic costs beside its entries: its name three times, its state, its entries in two
+/// maps and a set.
 const TOPIC_SIZE: u64 = 512;
 
 /// Bytes that a numbered publisher costs in a topic.
@@ -78,7 +78,7 @@ pub(crate) fn entry_size(entry: &str) -> u64 {
 
 /// Bytes that a topic costs while it is empty.
 pub(crate) fn topic_size(name: &str) -> u64 {
-    2 * allocation_size(name.len()) + TOPIC_SIZE
+    3 * allocation_size(name.len()) + TOPIC_SIZE
 }
 
 /// Bytes that a numbered publisher costs in a topic, beside its runs.
