@@ -11,7 +11,7 @@
 
 use crate::metrics::Histogram;
 use crate::refusal::Refusal;
-use crate::store::change::Change;
+use crate::store::change::{Change, Garbage};
 use crate::store::contents::Contents;
 use crate::store::journal::{Failure, Frame, Journal};
 use std::io::{self, Write};
@@ -69,6 +69,8 @@ struct State<C: ?Sized> {
     /// Whoever waits for this change leads.
     writer: Option<Box<JournalWriter>>,
     answer: Result<(), Refusal>,
+    /// For the thread that waits to free, not for the one that leads.
+    garbage: Garbage,
     change: C,
 }
 
@@ -86,7 +88,8 @@ impl Commits {
     where
         C: Change + Default + 'static,
     {
-        let state = Mutex::new(State { done: false, writer: None, answer: Ok(()), change });
+        let (answer, garbage) = (Ok(()), Garbage::default());
+        let state = Mutex::new(State { done: false, writer: None, answer, garbage, change });
         let waiting = Arc::new(Waiting { changed: Condvar::new(), state });
         let mut queue = lock(&self.queue);
         queue.waiting.push(waiting.clone());
@@ -100,7 +103,11 @@ impl Commits {
         }
         let mut state = waiting.lock();
         let answer = std::mem::replace(&mut state.answer, Ok(()));
-        (std::mem::take(&mut state.change), answer)
+        let (change, garbage) =
+            (std::mem::take(&mut state.change), std::mem::take(&mut state.garbage));
+        drop(state);
+        drop(garbage);
+        (change, answer)
     }
 
     /// Commits all changes that wait, the caller's own among them.
@@ -168,7 +175,9 @@ impl JournalWriter {
                 if self.frame.size() > 0 {
                     meter.is_healthy.store(true, Ordering::Relaxed);
                 }
-                accepted.for_each(|mut state| contents.apply(&mut state.change));
+                for mut state in accepted {
+                    state.garbage = contents.apply(&mut state.change);
+                }
             }
             Err(error @ Failure::Unknown(_)) => {
                 // Whether it is on disk cannot be known: the next start finds out. Nobody is

@@ -4,7 +4,7 @@
 
 use crate::refusal::Refusal;
 use crate::store::admission::Admission;
-use crate::store::change::{Change, Lists};
+use crate::store::change::{Change, Garbage, Lists};
 use crate::store::journal::Frame;
 use crate::store::retention::Limits;
 use crate::store::stream::StreamId;
@@ -43,12 +43,9 @@ impl Contents {
     }
 
     /// Makes visible what was accepted.
-    pub(crate) fn apply(&self, change: &mut dyn Change) {
+    pub(crate) fn apply(&self, change: &mut dyn Change) -> Garbage {
         let mut admission = lock(&self.admission);
-        let mut lists = lock(&self.lists);
-        let garbage = change.apply(&mut admission, &mut lists);
-        drop((admission, lists));
-        drop(garbage);
+        change.apply(&mut admission, &mut lock(&self.lists))
     }
 
     /// Takes back what was accepted, of several changes the last first.
@@ -61,14 +58,11 @@ impl Contents {
     /// # Errors
     ///
     /// The refusal.
-    pub(crate) fn change(&self, change: &mut dyn Change) -> Result<(), Refusal> {
+    pub(crate) fn change(&self, change: &mut dyn Change) -> Result<Garbage, Refusal> {
         let mut admission = lock(&self.admission);
         let mut lists = lock(&self.lists);
         change.accept(&mut admission, &lists, None)?;
-        let garbage = change.apply(&mut admission, &mut lists);
-        drop((admission, lists));
-        drop(garbage);
-        Ok(())
+        Ok(change.apply(&mut admission, &mut lists))
     }
 
     /// Changes a topic in a way that no reader sees.

@@ -25,6 +25,9 @@ const SEQUENCES_TIME: u64 = 24 * 60 * 60 * 1000;
 /// How many messages are let go, at least, before the numbers of publishers are gone through.
 const SEQUENCES_EVERY: u64 = 1024;
 
+/// How many entries are taken out of a list at once: while that is done nobody can read or publish.
+const RELEASED_MAX: usize = 4096;
+
 /// The C library maps what is so large, in bytes, on its own: it pins nothing, and need not move.
 const MAPPED_SIZE: usize = 128 << 10;
 
@@ -52,9 +55,11 @@ pub(crate) struct TopicState {
     pub(super) home_text: u64,
     /// Where it begins once all that was accepted is applied.
     pub(super) accepted_start: Point,
-    /// The first entry of the list itself. Those before `start` are empty, and go when they are
-    /// many.
+    /// The first entry of the list itself.
     pub(super) base: u64,
+    /// The first entry that is not empty. Those from here to `start` are emptied little by little;
+    /// the empty ones go when they are many.
+    filled: u64,
     /// Where the list ends for readers; without a checksum.
     pub(super) end: Point,
     /// Where it ends once all that was accepted is in it; without a checksum.
@@ -126,6 +131,7 @@ impl TopicState {
             home_text: 0,
             accepted_start: Point::ZERO,
             base: 0,
+            filled: 0,
             end,
             accepted_end: end,
             marks: Vec::new(),
@@ -309,6 +315,9 @@ impl TopicState {
             let known = TopicView::new(self, list).point(first.min(self.end.offset), false);
             self.trim(Point { offset: first, digest, ..known }, memory);
             self.apply_trim(list, now, memory);
+            while self.has_dead() {
+                self.release(list);
+            }
         } else if first == self.start.offset && digest.is_some() {
             self.start.digest = digest;
             self.accepted_start.digest = digest;
@@ -336,45 +345,58 @@ impl TopicState {
         Event::Trim { first, digest: digest.map(Crc32::value), gone }
     }
 
-    /// Takes what was let go out of `list`, the topic's list, for the caller to free. `now` is
-    /// the time, in Unix milliseconds.
-    ///
-    /// The entries go at once. Their slots go when they are an eighth of the list: to move the
-    /// others forward then costs each message the move of eight slots, however long the list is.
+    /// Hides from readers what was let go. Takes some of it out of `list`, the topic's list, for the
+    /// caller to free; [`Self::release`] takes the rest. `now` is the time, in Unix milliseconds.
     pub(crate) fn apply_trim(
         &mut self,
         list: &mut Vec<String>,
         now: u64,
         memory: &mut Memory,
     ) -> Vec<String> {
-        let before = self.index(self.start.offset);
         self.home_text += self.accepted_start.text - self.start.text;
         self.start = self.accepted_start;
         if self.start.offset > self.end.offset {
             self.end = Point { digest: None, ..self.start };
         }
+        self.forget_sequences(now, memory);
+        self.release(list)
+    }
+
+    /// Whether entries that were let go are still in the list.
+    pub(crate) fn has_dead(&self) -> bool {
+        self.filled < self.start.offset
+    }
+
+    /// Takes some of the entries that were let go out of `list`, the topic's list, for the caller
+    /// to free: as many as take no time that anybody notices.
+    ///
+    /// Their slots go when they are an eighth of the list: to move the others forward then costs
+    /// each message the move of eight slots, however long the list is.
+    pub(crate) fn release(&mut self, list: &mut Vec<String>) -> Vec<String> {
         let dead = self.index(self.start.offset).min(list.len());
         let live = list.len() - dead;
-        let gone = if dead >= live {
+        let gone = if dead >= live && live <= RELEASED_MAX {
             let kept = list.split_off(dead);
             std::mem::replace(list, kept)
         } else {
-            let slots = list.get_mut(before..dead).unwrap_or_default();
+            let filled = self.index(self.filled);
+            let end = dead.min(filled + RELEASED_MAX);
+            self.filled = self.base + end as u64;
+            let slots = list.get_mut(filled..end).unwrap_or_default();
             let gone = slots.iter_mut().map(std::mem::take).collect();
-            if dead >= live / 8 {
-                list.drain(..dead);
+            if end < dead || dead < live / 8 {
+                return gone;
             }
+            list.drain(..dead);
             gone
         };
-        if list.len() == live {
-            self.base = self.start.offset;
-            let blocks = self.marks.iter().take_while(|mark| mark.block() < self.block()).count();
-            self.marks.drain(..blocks);
-            if list.capacity() > 2 * live.max(1024) {
-                list.shrink_to(live + live / 8);
-            }
+        self.base = self.start.offset;
+        self.filled = self.base;
+        let blocks = self.marks.iter().take_while(|mark| mark.block() < self.block()).count();
+        self.marks.drain(..blocks);
+        if list.capacity() > 2 * live.max(1024) {
+            list.shrink_to(live + live / 8);
         }
-        self.forget_sequences(now, memory);
         gone
     }
 

@@ -138,16 +138,22 @@ impl Topics {
     /// [`Topics::begin_mirror`].
     pub(crate) fn trim(&self, topic: &str, upto: Upto) -> Result<(), Refusal> {
         // So that the checksum is made piece by piece, and not while the lists are locked.
-        let upto_offset = |view: TopicView<'_>| match upto {
+        let now = Some(clock::unix_milliseconds());
+        let upto_offset = |view: TopicView<'_>, limits: &Limits| match upto {
             Upto::Offset(offset) => offset,
             Upto::Time(time) => view.after_older(time),
             Upto::Home { first, .. } => first.next,
             Upto::Window(bytes) => view.after_memory(bytes),
-            Upto::Bounds => view.start(),
+            Upto::Bounds => view.beyond(&view.limits(limits), (0, 0), now).max(view.start()),
         };
-        let found = self.see(topic, |view, _| (view.end().stream, upto_offset(view)));
+        let found = self.see(topic, |view, limits| (view.end().stream, upto_offset(view, limits)));
         let _ = self.digest(topic, found.0, found.1);
-        self.change_topic(topic, What::Trim(upto))
+        let done = self.change_topic(topic, What::Trim(upto));
+        let release = |state: &mut TopicState, list: &mut Vec<String>| {
+            state.has_dead().then(|| state.release(list))
+        };
+        while self.tidy(topic, release).flatten().is_some() {}
+        done
     }
 
     /// Lets go of what is beyond a topic's bounds.
@@ -320,7 +326,7 @@ impl Topics {
             Some(commits) => commits.commit(change, &self.contents),
             None => {
                 let answer = self.contents.change(&mut change);
-                (change, answer)
+                (change, answer.map(drop))
             }
         }
     }

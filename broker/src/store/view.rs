@@ -97,8 +97,13 @@ impl<'a> TopicView<'a> {
             next: end.offset,
             bytes: end.text - start.text + self.state.text_at_home(),
             last: last.map(|entry| Entry::of(entry).milliseconds()),
-            limits: self.state.limits(defaults),
+            limits: self.limits(defaults),
         }
+    }
+
+    /// What it keeps on a broker with these bounds.
+    pub(crate) fn limits(&self, defaults: &Limits) -> Limits {
+        self.state.limits(defaults)
     }
 
     /// Where a reader begins who asks for `begin` and means `stream`, where it says so. That may
@@ -361,7 +366,11 @@ mod tests {
         let point = TopicView::new(state, list).point(offset, true);
         let mut memory = Memory::new(u64::MAX);
         state.trim(point, &mut memory);
-        state.apply_trim(list, 0, &mut memory).len()
+        let mut gone = state.apply_trim(list, 0, &mut memory).len();
+        while state.has_dead() {
+            gone += state.release(list).len();
+        }
+        gone
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! One segment of which most is dead, or several small neighbours, become one that says the same
 //! about everything that is alive, in the same place of the row. It is written beside the old one,
-//! synced, and renamed over it. So a crash leaves the old segment or the new one.
+//! synced, and renamed over it. So a crash leaves the old segment or the new one. A segment of
+//! which nothing is left is not read for that.
 //!
 //! # What is kept
 //!
@@ -34,30 +35,49 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 /// How long the numbers of a publisher without a remaining message are kept, in milliseconds.
 const SEQUENCE_TIME: u64 = 24 * 60 * 60 * 1000;
+
+/// After so many bytes of records cleaning rests.
+const PIECE_SIZE: usize = 1 << 20;
 
 /// Cleans the segments with these numbers, which are closed.
 pub(super) fn clean(shared: &Shared, numbers: RangeInclusive<u32>) -> Result<(), Failure> {
     let Shared { directory, id, .. } = shared;
     let directory = &**directory;
-    let names: Vec<String> =
-        shared.index().numbers(&numbers).into_iter().map(Segment::name).collect();
+    let index = shared.index();
+    let names: Vec<String> = index.numbers(&numbers).into_iter().map(Segment::name).collect();
+    let passed = index.passed(&numbers);
+    drop(index);
     let open = |name: &String| Segment::open(directory, name, *id);
     let segments: Result<Vec<Segment>, Error> = names.iter().map(open).collect();
     let segments = segments.map_err(Failure::NotDone)?;
     let header = SegmentHeader { journal: *id, numbers };
     let name = Segment::name(*header.numbers.start());
-    let mut before = 0;
-    let mut written = None;
+    let (mut before, mut written) = (0, None);
     let mut damage = None;
     let result = directory.write_beside(&name, |file| {
         let mut rewrite = Rewrite::begin(shared, &header, file)?;
+        for (topic, stream, next) in passed.iter().flatten() {
+            rewrite.carried(topic, *stream).skipped = Some(*next);
+        }
+        let (mut begun, mut read) = (Instant::now(), 0);
         for segment in &segments {
             let mut scan = Scan::new(segment)?;
             before += scan.size();
-            let end = scan.read(|record, _| rewrite.take(&record).map_err(Stop::Failed))?;
+            if passed.is_some() {
+                continue;
+            }
+            let end = scan.read(|record, size| {
+                read += size;
+                if read >= PIECE_SIZE {
+                    shared.rest(begun);
+                    (begun, read) = (Instant::now(), 0);
+                }
+                rewrite.take(&record).map_err(Stop::Failed)
+            })?;
             let problem = match end.kind {
                 EndKind::Whole => continue,
                 EndKind::Torn => "the segment was closed, and something else stands there",

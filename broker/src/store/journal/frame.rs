@@ -43,6 +43,8 @@ struct Appends {
     stream: StreamId,
     first: u64,
     next: u64,
+    /// One of the numbers that publishers gave them, if they did.
+    sequence: Option<Sequence>,
 }
 
 /// An append without a number: what follows on it in the same list, at the same time and by the
@@ -133,6 +135,7 @@ impl Frame {
         }
         if let Some(Part { appends: Some(appends), .. }) = self.parts.last_mut() {
             appends.next += count;
+            appends.sequence = publisher.and_then(|by| by.sequence).or(appends.sequence);
         }
     }
 
@@ -152,7 +155,7 @@ impl Frame {
         let start = self.begin();
         self.write(format_args!("+\t{topic}\t{stream}\t"));
         let topic = start + 2..start + 2 + topic.len();
-        let appends = Some(Appends { topic, stream, first, next: first });
+        let appends = Some(Appends { topic, stream, first, next: first, sequence: None });
         self.parts.push(Part { start, appends });
     }
 
@@ -216,16 +219,18 @@ impl Frame {
     }
 
     /// The records as the index takes them, and the bytes of each: appends to one list that follow
-    /// on one another are one, and only say where it stands. So no message is read again.
+    /// on one another are one, and only say where it stands, and whether it has numbers. So no
+    /// message is read again.
     pub(super) fn records(&self) -> impl Iterator<Item = (Record<'_>, usize)> {
         let ends = self.parts.iter().skip(1).map(|part| part.start).chain([self.bytes.len()]);
         self.parts.iter().zip(ends).filter_map(|(Part { start, appends }, end)| {
             let text = |range: Range<usize>| str::from_utf8(self.bytes.get(range)?).ok();
-            let Some(Appends { topic, stream, first, next }) = appends else {
+            let Some(Appends { topic, stream, first, next, sequence }) = appends else {
                 return Records::new(text(*start..end)?, Format::Two).next();
             };
             let (first, count, lines) = (*first, next - first, "");
-            let event = Event::Append { first, count, time: 0, publisher: None, lines };
+            let publisher = sequence.map(|_| Publisher { name: "", sequence: *sequence });
+            let event = Event::Append { first, count, time: 0, publisher, lines };
             Some((Record { topic: text(topic.clone())?, stream: *stream, event }, end - start))
         })
     }

@@ -40,9 +40,8 @@ pub(super) struct Index {
     lists: HashMap<ListId, List>,
     /// What lists were called first that have another stream id now: they are known by that.
     renamed: HashMap<ListId, ListId>,
-    /// The segment that holds the last position of each lasting subscription, by topic and
-    /// subscriber.
-    positions: HashMap<Arc<str>, HashMap<Box<str>, u32>>,
+    /// Where the last position of each lasting subscription stands, by topic and subscriber.
+    positions: HashMap<Arc<str>, HashMap<Box<str>, Held>>,
     /// What the segments hold, by their first number.
     segments: BTreeMap<u32, Contents>,
     /// How many records cancelled others.
@@ -62,6 +61,13 @@ pub(crate) struct List {
     pub(super) bounds: u32,
 }
 
+/// The last record of its kind: the segment that it was written to, and its bytes.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    segment: u32,
+    size: u32,
+}
+
 /// What a segment holds.
 #[derive(Debug)]
 pub(super) struct Contents {
@@ -72,6 +78,10 @@ pub(super) struct Contents {
     lists: HashMap<ListId, Share>,
     /// Hashes of the lasting subscriptions whose positions it holds.
     subscriptions: HashSet<u64>,
+    /// Bytes of those that are the last of their subscriptions.
+    positions: u64,
+    /// Hashes of the lists and the lasting subscriptions that it ends.
+    ends: HashSet<u64>,
     /// Bytes that count as alive beside lists: what the last cleaning had to leave of records that
     /// are dead, or cancelled soon.
     left: u64,
@@ -80,42 +90,51 @@ pub(super) struct Contents {
 /// What a segment holds of one list.
 #[derive(Debug, Default)]
 struct Share {
-    /// The offsets of its messages, and the bytes of the records that hold them.
+    /// The offsets of its messages, and the bytes of the records that hold them. It ends where
+    /// the next segment goes on.
     from: u64,
     to: u64,
     messages: u64,
+    /// Whether publishers gave them numbers.
+    is_numbered: bool,
     /// Bytes of records that count as long as the list does.
     other: u64,
 }
 
 impl Contents {
     pub(super) fn new(numbers: RangeInclusive<u32>) -> Contents {
-        let (size, left) = (0, 0);
-        Contents { numbers, size, lists: HashMap::new(), subscriptions: HashSet::new(), left }
+        let (size, lists, subscriptions, positions, ends, left) = Default::default();
+        Contents { numbers, size, lists, subscriptions, positions, ends, left }
     }
 
     /// Notes a record that this segment holds, and the list that it is about.
     pub(super) fn add(&mut self, record: &Record<'_>, list: ListId, size: usize) {
         let size = size as u64;
         self.size += size;
-        if matches!(record.event, Event::Delete | Event::End { .. } | Event::Close) {
-            return;
-        }
-        let share = self.lists.entry(list).or_default();
+        let share = match record.event {
+            Event::Close => return,
+            Event::End { subscriber } => {
+                self.ends.insert(hash(subscriber, record.topic));
+                return;
+            }
+            Event::Delete => return self.ends.extend([list.0, hash("", record.topic)]),
+            _ => self.lists.entry(list).or_default(),
+        };
         match record.event {
-            Event::Append { first, count, .. } => {
+            Event::Append { first, count, publisher, .. } => {
                 if share.messages == 0 {
                     share.from = first;
                 }
                 share.to = first + count;
                 share.messages += size;
+                share.is_numbered |= publisher.is_some_and(|by| by.sequence.is_some());
             }
             Event::Position { subscriber, .. } => {
                 self.subscriptions.insert(hash(subscriber, record.topic));
                 // A deletion ends it even where it was to a topic that was not there yet.
                 self.subscriptions.insert(hash("", record.topic));
             }
-            Event::Trim { .. } => {}
+            Event::Trim { first, .. } => share.to = share.to.max(first),
             _ => share.other += size,
         }
     }
@@ -125,6 +144,13 @@ fn hash(subscriber: &str, topic: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     (subscriber, topic).hash(&mut hasher);
     hasher.finish()
+}
+
+/// Notes that a record says nothing any more.
+fn superseded(segments: &mut BTreeMap<u32, Contents>, held: Held) {
+    if let Some((_, contents)) = segments.range_mut(..=held.segment).next_back() {
+        contents.positions = contents.positions.saturating_sub(held.size.into());
+    }
 }
 
 impl Index {
@@ -179,7 +205,10 @@ impl Index {
                     self.topics.remove(topic);
                     self.lists.remove(&id);
                 }
-                return Ok(self.positions.remove(topic).is_some() || is_there);
+                let ended = self.positions.remove(topic);
+                let held = ended.iter().flat_map(HashMap::values);
+                held.for_each(|held| superseded(&mut self.segments, *held));
+                return Ok(ended.is_some() || is_there);
             }
             Event::NewStream { new, .. } => {
                 list?.stream = new;
@@ -203,12 +232,16 @@ impl Index {
                 if is_late {
                     return Ok(false);
                 }
+                last.get_mut().positions += size as u64;
+                let held = Held { segment, size: u32::try_from(size).unwrap_or(u32::MAX) };
                 let positions = self.positions.entry(topic.into()).or_default();
-                positions.insert(subscriber.into(), segment);
+                let before = positions.insert(subscriber.into(), held);
+                before.into_iter().for_each(|held| superseded(&mut self.segments, held));
             }
             Event::End { subscriber } => {
                 if let Some(positions) = self.positions.get_mut(topic) {
-                    positions.remove(subscriber);
+                    let ended = positions.remove(subscriber);
+                    ended.into_iter().for_each(|held| superseded(&mut self.segments, held));
                     if positions.is_empty() {
                         self.positions.remove(topic);
                     }
@@ -251,7 +284,7 @@ impl Index {
 
     /// Where the last position of a lasting subscription stands that is there.
     pub(super) fn position(&self, subscriber: &str, topic: &str) -> Option<u32> {
-        self.positions.get(topic)?.get(subscriber).copied()
+        Some(self.positions.get(topic)?.get(subscriber)?.segment)
     }
 
     /// Whether a segment before this one holds anything of a list.
@@ -280,8 +313,11 @@ impl Index {
 
     /// Puts what a cleaned segment holds in the place of what was there.
     pub(super) fn replace(&mut self, mut contents: Contents) {
-        contents.left = contents.size.saturating_sub(self.alive(&contents));
         let numbers = contents.numbers.clone();
+        let positions = self.positions.values().flat_map(HashMap::values);
+        let here = positions.filter(|held| numbers.contains(&held.segment));
+        contents.positions = here.map(|held| u64::from(held.size)).sum();
+        contents.left = contents.size.saturating_sub(self.alive(&contents));
         self.segments.retain(|number, _| !numbers.contains(number));
         self.segments.insert(*numbers.start(), contents);
     }
@@ -302,7 +338,49 @@ impl Index {
                 u128::from(share.messages) * u128::from(left.min(count)) / u128::from(count.max(1));
             share.other + u64::try_from(messages).unwrap_or(share.messages)
         });
-        shares.sum::<u64>() + contents.left
+        shares.sum::<u64>() + contents.positions + contents.left
+    }
+
+    /// The lists of segments that are there, and where they go on behind them, if that is all that
+    /// has to be said again of what the segments hold. So they need not be read.
+    pub(super) fn passed(
+        &self,
+        numbers: &RangeInclusive<u32>,
+    ) -> Option<Vec<(Arc<str>, StreamId, u64)>> {
+        let (first, last) = (*numbers.start(), *numbers.end());
+        let before = || self.segments.range(..first).map(|(_, contents)| contents);
+        let mut passed = HashMap::new();
+        for contents in self.segments.range(numbers.clone()).map(|(_, contents)| contents) {
+            let ends_nothing = contents.ends.iter().all(|hash| {
+                before().all(|it| {
+                    !it.lists.contains_key(&ListId(*hash)) && !it.subscriptions.contains(hash)
+                })
+            });
+            let is_passed = |(id, share): (&ListId, &Share)| match self.lists.get(id) {
+                Some(list) => {
+                    passed.insert(*id, share.to);
+                    share.other == 0
+                        && !share.is_numbered
+                        && share.to <= list.first
+                        && !numbers.contains(&list.trim)
+                }
+                None => {
+                    let holds = |it: &Contents| it.lists.contains_key(id);
+                    !self.segments.range(last + 1..).any(|(_, it)| holds(it))
+                        && (share.other == 0 || !before().any(holds))
+                }
+            };
+            if !(contents.positions == 0 && ends_nothing && contents.lists.iter().all(is_passed)) {
+                return None;
+            }
+        }
+        let known = self.topics.iter().filter_map(|(topic, id)| {
+            let (list, next) = (self.lists.get(id)?, *passed.get(id)?);
+            // What it was called there is not known where it has another stream id now.
+            let is_same = ListId::new(topic, list.stream) == *id;
+            Some(is_same.then(|| (topic.clone(), list.stream, next)))
+        });
+        known.collect()
     }
 
     /// Whether most of a segment is dead, and that is at least so many bytes.
@@ -311,18 +389,28 @@ impl Index {
         dead >= dead_min && dead * 2 > contents.size
     }
 
-    /// The same of the last segment.
-    pub(super) fn is_last_dead(&self, dead_min: u64) -> bool {
-        self.segments.values().next_back().is_some_and(|contents| self.is_dead(contents, dead_min))
+    /// The same of the last segment; or, unless `copies` is set, whether nothing is left of it.
+    pub(super) fn is_last_dead(&self, copies: bool, dead_min: u64) -> bool {
+        let last = self.segments.values().next_back();
+        last.filter(|contents| self.is_dead(contents, dead_min))
+            .is_some_and(|contents| copies || self.passed(&contents.numbers).is_some())
     }
 
-    /// The segments that are worth cleaning next: one of which most is dead, at least `dead_min`
-    /// bytes, or small neighbours which together stay below `joined_max`. The last segment is
-    /// still being written.
-    pub(super) fn candidate(&self, dead_min: u64, joined_max: u64) -> Option<RangeInclusive<u32>> {
+    /// The segments that are worth cleaning next: one of which nothing is left; where `copies` is
+    /// set, one of which most is dead, at least `dead_min` bytes; or small neighbours which
+    /// together stay below `joined_max`. The last segment is still being written.
+    pub(super) fn candidate(
+        &self,
+        copies: bool,
+        dead_min: u64,
+        joined_max: u64,
+    ) -> Option<RangeInclusive<u32>> {
         let (last, _) = self.segments.last_key_value()?;
         let closed = || self.segments.range(..*last).map(|(_, contents)| contents);
-        if let Some(contents) = closed().find(|contents| self.is_dead(contents, dead_min)) {
+        let dead = || closed().filter(|contents| self.is_dead(contents, dead_min));
+        let passed = dead().find(|contents| self.passed(&contents.numbers).is_some());
+        let most = || dead().max_by_key(|contents| contents.size - self.alive(contents));
+        if let Some(contents) = passed.or_else(|| most().filter(|_| copies)) {
             return Some(contents.numbers.clone());
         }
         let mut run: Vec<&Contents> = Vec::new();

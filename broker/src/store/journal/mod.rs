@@ -254,7 +254,7 @@ impl Journal {
         if frame.size() == 0 {
             return Ok(());
         }
-        self.shared.wait_for_cleaning();
+        self.shared.wait_for_cleaning(frame.size());
         if self.size >= self.shared.settings.segment_size || self.shared.is_last_dead() {
             self.rotate_if_possible()?;
         }
@@ -273,7 +273,7 @@ impl Journal {
         }
         written?;
         self.note(frame)?;
-        if !takes_room && self.shared.is_full() && self.shared.index().is_last_dead(1) {
+        if !takes_room && self.shared.is_full() && self.shared.index().is_last_dead(true, 1) {
             // What it frees is in this segment, which is cleaned once it is closed.
             self.rotate_if_possible()?;
         }

@@ -25,14 +25,18 @@ const IDLE_TIME: Duration = Duration::from_secs(5);
 /// How long cleaning waits after a failure, such as a full disk.
 const FAILURE_TIME: Duration = Duration::from_secs(1);
 
+/// How long nothing is cancelled before segments are cleaned of which a part is alive. While more
+/// is cancelled, waiting saves work: soon nothing may be left of them.
+const CALM_TIME: Duration = Duration::from_secs(1);
+
 /// Of ten parts of the time, cleaning rests in so many, unless it cannot keep up.
 const REST: u32 = 9;
 
-/// How long cleaning rests at most before it looks whether it is needed.
-const REST_STEP: Duration = Duration::from_millis(500);
-
 /// The longest that one append waits for cleaning that cannot keep up.
 const WAIT_TIME: Duration = Duration::from_millis(200);
+
+/// How much is appended meanwhile, in bytes for each millisecond.
+const WAIT_RATE: u64 = 10_000;
 
 /// Shared by the journal and the thread that cleans it.
 ///
@@ -195,30 +199,46 @@ impl Shared {
         })
     }
 
-    /// Waits a moment where cleaning cannot keep up with what is appended.
-    pub(super) fn wait_for_cleaning(&self) {
+    /// Before so many bytes are appended, waits a moment where cleaning cannot keep up with that.
+    pub(super) fn wait_for_cleaning(&self, size: usize) {
         if self.is_behind.load(Ordering::Relaxed) {
-            let wait = self.changed.wait_timeout_while(self.index(), WAIT_TIME, |_| {
-                self.is_behind.load(Ordering::Relaxed)
-            });
-            drop(wait);
+            let time = Duration::from_millis(1 + size as u64 / WAIT_RATE).min(WAIT_TIME);
+            let is_behind = |_: &mut Index| self.is_behind.load(Ordering::Relaxed);
+            drop(self.changed.wait_timeout_while(self.index(), time, is_behind));
         }
     }
 
-    /// Whether the directory is larger than it should be.
-    fn is_large(&self, index: &Index) -> bool {
+    /// By how many bytes the journal is larger than twice what is alive.
+    fn excess(&self, index: &Index) -> u64 {
         let (size, alive) = index.sizes();
-        size > alive * 2 + self.settings.segment_size * 2
+        size.saturating_sub(2 * alive)
     }
 
-    /// Looks for something to clean, and cleans it. Says whether there was something.
-    pub(super) fn clean_next(&self) -> Result<bool, Failure> {
+    /// Whether the directory soon is larger than it should be, by two segments: one for the
+    /// reserve, and for what is being written beside an old segment.
+    fn is_large(&self, index: &Index) -> bool {
+        self.excess(index) > self.settings.segment_size
+    }
+
+    /// Rests after a piece of cleaning, for as long as it can keep up.
+    pub(super) fn rest(&self, begun: Instant) {
+        let is_large = self.is_large(&self.index());
+        self.is_behind.store(is_large, Ordering::Relaxed);
+        if !is_large {
+            thread::sleep(begun.elapsed() * REST);
+        }
+    }
+
+    /// Looks for something to clean, and cleans it. Says whether there was something. Where
+    /// `is_calm` is not set, only what has to be done now.
+    pub(super) fn clean_next(&self, is_calm: bool) -> Result<bool, Failure> {
         let segment_size = self.settings.segment_size;
         let index = self.index();
         // On a full disk every byte helps.
         let dead_min = if self.is_full() { 1 } else { segment_size / 16 };
-        let candidate = index.candidate(dead_min, segment_size / 2);
-        let is_last_dead = index.is_last_dead(dead_min);
+        let copies = is_calm || self.is_full() || self.excess(&index) > segment_size / 2;
+        let candidate = index.candidate(copies, dead_min, segment_size / 2);
+        let is_last_dead = index.is_last_dead(copies, dead_min);
         let is_large = self.is_large(&index);
         drop(index);
         self.is_last_dead.store(is_last_dead, Ordering::Relaxed);
@@ -243,17 +263,20 @@ pub(super) fn spawn(shared: &Arc<Shared>) -> io::Result<()> {
 
 /// Cleans what there is to clean, again and again.
 fn attend(shared: &Weak<Shared>) {
-    let mut seen = 0;
+    let (mut seen, mut changed) = (0, (0, Instant::now()));
     let mut unsynced = (0, Instant::now());
     loop {
         thread::sleep(LOOK_TIME);
         let Some(shared) = shared.upgrade() else { return };
-        let begun = Instant::now();
         let changes = shared.index().cancellations();
+        if changes != changed.0 {
+            changed = (changes, Instant::now());
+        }
+        let is_calm = changed.1.elapsed() >= CALM_TIME;
         if changes != seen {
-            match shared.clean_next() {
-                Ok(true) => {}
-                Ok(false) => seen = changes,
+            match shared.clean_next(is_calm) {
+                Ok(false) if is_calm => seen = changes,
+                Ok(_) => {}
                 Err(Failure::NotDone(error)) => {
                     say("the journal was not cleaned", &error);
                     shared.is_behind.store(false, Ordering::Relaxed);
@@ -262,12 +285,6 @@ fn attend(shared: &Weak<Shared>) {
                 Err(Failure::Unknown(error)) => end(&error),
             }
             shared.changed.notify_all();
-            // It rests for less where so much is appended meanwhile that it is needed.
-            let rest = begun.elapsed() * REST;
-            let begun = Instant::now();
-            while begun.elapsed() < rest && !shared.is_large(&shared.index()) {
-                thread::sleep(rest.min(REST_STEP));
-            }
         }
         let count = shared.unsynced.load(Ordering::Relaxed);
         if count != unsynced.0 {

@@ -38,6 +38,8 @@ impl<'f> SegmentWriter<'f> {
         let size = self.frame.size() - before;
         if self.frame.size() >= FRAME_SIZE {
             self.write()?;
+            // Little by little: one sync of all of it would hold up those of publishers.
+            self.file.map_or(Ok(()), File::sync)?;
         }
         Ok(size)
     }

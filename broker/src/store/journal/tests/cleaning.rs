@@ -89,7 +89,7 @@ fn start(disk: &SimulatedDisk) -> (State, Journal) {
 /// Cleans until nothing is left to clean; gives how often.
 fn clean_all(journal: &Journal) -> usize {
     let mut count = 0;
-    while journal.shared.clean_next().unwrap() {
+    while journal.shared.clean_next(true).unwrap() {
         count += 1;
         assert!(count < 1000, "cleaning has no end");
     }
@@ -280,7 +280,7 @@ fn k09_c04_a_cleaning_that_is_killed_at_any_call_leaves_the_old_or_the_new() {
         let disk = whole.after_kill();
         let (_, journal) = start(&disk);
         disk.plan(None, killed_at, Fault::Kill);
-        while matches!(journal.shared.clean_next(), Ok(true)) {}
+        while matches!(journal.shared.clean_next(true), Ok(true)) {}
         for after in disk.after_power_cuts().into_iter().chain([disk.after_kill()]) {
             let (found, journal) = start(&after);
             assert_eq!(found, expected, "killed at call {killed_at}");
@@ -309,7 +309,7 @@ fn e12_a_cleaning_that_fails_at_any_call_leaves_a_journal_that_goes_on_or_ends_t
             disk.plan(None, failed_at, Fault::Error(kind));
             let mut expected = expected.clone();
             let is_known = loop {
-                match journal.shared.clean_next() {
+                match journal.shared.clean_next(true) {
                     Ok(true) => {}
                     Ok(false) => break true,
                     Err(Failure::NotDone(_)) => break true,
@@ -344,7 +344,7 @@ fn k08_a_start_on_what_a_killed_cleaning_left_can_be_killed_at_any_call() {
         let left = whole.after_kill();
         let (_, journal) = start(&left);
         left.plan(None, killed_at, Fault::Kill);
-        while matches!(journal.shared.clean_next(), Ok(true)) {}
+        while matches!(journal.shared.clean_next(true), Ok(true)) {}
         let probe = left.after_kill();
         probe.plan(None, usize::MAX, Fault::Kill);
         start(&probe);
@@ -411,4 +411,40 @@ fn a_topic_that_lets_go_leaves_a_journal_that_stays_small() {
     let (found, _) = start(&disk);
     assert_eq!(found, expected);
     assert_eq!(found.topics["t"].messages.len(), 10);
+}
+
+#[test]
+fn a_segment_of_which_nothing_is_left_goes_unread_and_one_of_which_a_part_is_left_waits_for_calm() {
+    let disk = SimulatedDisk::default();
+    let (mut expected, mut journal) = start(&disk);
+    let mut frame = Frame::default();
+    frame.add(&Record::new("t", stream(1), Event::Create));
+    let mut append = |frame: &mut Frame| {
+        journal.append(frame).unwrap();
+        super::records(frame).for_each(|record| expected.apply(&record));
+        frame.clear();
+    };
+    append(&mut frame);
+    for first in 0..100 {
+        frame.append("t", stream(1), first, 5, None, ["a message of no interest"].into_iter());
+        append(&mut frame);
+    }
+    let before = segments(&disk).len();
+    // A trim without a digest at this place leaves a part of the last segment that is closed.
+    frame.add(&Record::new("t", stream(1), Event::Trim { first: 70, digest: None, gone: false }));
+    append(&mut frame);
+    // The second segment holds nothing but messages: nobody reads what is damaged there.
+    let name = &segments(&disk)[1];
+    let mut bytes = disk.read(name).unwrap();
+    bytes[400] ^= 1;
+    disk.put(name, &bytes);
+    let index = journal.shared.index();
+    assert!(index.passed(&(2..=2)).is_some() && index.passed(&(1..=1)).is_none());
+    let left = index.candidate(false, 1, 0).unwrap();
+    drop(index);
+    assert_eq!(left, 2..=2);
+    clean_all(&journal);
+    assert!(segments(&disk).len() < before);
+    drop(journal);
+    assert_eq!(start(&disk).0, expected);
 }

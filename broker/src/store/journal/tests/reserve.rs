@@ -55,7 +55,7 @@ fn on_a_full_disk_a_deletion_and_a_trim_are_written_and_make_room() {
             }
             assert!(journal.shared.is_full());
             journal.append(&mut frame).unwrap();
-            while journal.shared.clean_next().unwrap() {}
+            while journal.shared.clean_next(true).unwrap() {}
             for more in 0..20 {
                 publish(&mut journal, next + more).unwrap();
             }
