@@ -5,7 +5,8 @@
 //! so.
 
 use crate::error::Error;
-use std::io::{self, ErrorKind, Write};
+use crate::notify;
+use std::io::{self, ErrorKind};
 use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -30,7 +31,9 @@ pub(crate) fn bind(host: &str, port: u16) -> Result<TcpListener, Error> {
         match patiently(&address, is_taken, || TcpListener::bind((host, port))) {
             Err(error) if error.kind() == ErrorKind::AddrNotAvailable => {
                 if !said {
-                    warn(&format_args!("this machine has no address {host} yet: waiting for it"));
+                    notify::warn(format_args!(
+                        "this machine has no address {host} yet: waiting for it"
+                    ));
                     said = true;
                 }
                 thread::sleep(ADDRESS_PAUSE);
@@ -64,14 +67,11 @@ pub(crate) fn patiently<T, E>(
         }
         if !said && begun.elapsed() >= QUIET_TIME {
             let seconds = HANDOVER_TIME.as_secs();
-            warn(&format_args!("another process has {what}: waiting up to {seconds} s for it"));
+            notify::warn(format_args!(
+                "another process has {what}: waiting up to {seconds} s for it"
+            ));
             said = true;
         }
         thread::sleep(HANDOVER_PAUSE);
     }
-}
-
-/// Tells the operator something in a line. Nobody has to read it.
-pub(crate) fn warn(line: &dyn std::fmt::Display) {
-    let _ = writeln!(io::stderr(), "broker: {line}");
 }

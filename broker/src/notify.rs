@@ -1,15 +1,23 @@
-//! Tells the service manager how far the start is: the protocol of systemd's `Type=notify`.
+//! Tells the operator what goes wrong, and the service manager how far the start is.
 //!
-//! Each report is one datagram to the socket that `NOTIFY_SOCKET` names. Errors are ignored: the
-//! broker must not fail because of its supervisor.
+//! The latter is the protocol of systemd's `Type=notify`: each report is one datagram to the socket
+//! that `NOTIFY_SOCKET` names. Errors are ignored: the broker must not fail because of whoever looks
+//! after it.
 
 use std::env;
 use std::ffi::OsStr;
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 /// How much time the start is given from each word on, in microseconds. Words come about once a
 /// second, so only a start that stands still runs out of it.
 const MORE_TIME: u32 = 60_000_000;
+
+/// Tells the operator something in a line on standard error. Nobody has to read it.
+pub(crate) fn warn(line: impl Display) {
+    let _ = writeln!(io::stderr(), "broker: {line}");
+}
 
 /// The broker is starting, and has come so far.
 pub(crate) fn starting(status: &str) {

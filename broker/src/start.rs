@@ -140,7 +140,7 @@ fn homes(
         (Role::Peer { index, advertise }, ..) => {
             let (host, port) =
                 advertise.unwrap_or_else(|| (listens_at.ip().to_string(), listens_at.port()));
-            Homes::peers(index, Address { host, port }, own)
+            Homes::peers(index, Address { host, port }, &own)
         }
         (_, _, Some((topic, _))) if is_alone => {
             return Err(Error::Unfit(format!(
@@ -209,9 +209,7 @@ fn restore(
         )));
     }
     let (journal, notices) = opened?;
-    for notice in notices {
-        listen::warn(&notice);
-    }
+    notices.into_iter().for_each(notify::warn);
     let kept = format!(
         "on disk in {} ({}): {} messages found",
         directory.display(),

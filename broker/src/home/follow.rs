@@ -7,10 +7,11 @@
 //! here have asked for, and were looked at then.
 
 use super::HOME_TIMEOUT;
-use super::following::{Phase, RETRY_TIME_MAX};
+use super::following::{Link, Phase, RETRY_TIME_MAX};
 use super::mirrors::Mirrors;
-use super::remote::{Event, MirrorEnd, Place};
+use super::remote::{Event, MirrorEnd, News, Place};
 use super::set_aside::set_aside;
+use crate::notify;
 use crate::push::Push;
 use crate::push::pieces::{Piece, Wanted};
 use crate::refusal::Refusal;
@@ -22,7 +23,6 @@ use crate::store::stream::{Begin, Cursor, StreamId};
 use common::crc32::Crc32;
 use common::flags;
 use common::retry::Pauses;
-use std::io::{self, Write};
 use std::mem;
 use std::time::{Duration, Instant};
 use std::{process, thread};
@@ -43,12 +43,38 @@ const COMPARED_AT_ONCE: usize = 1000;
 /// How long a topic is followed that does not exist and that nobody asks for.
 const UNUSED_TIME: Duration = Duration::from_secs(60);
 
+/// Messages that are appended together.
+const RUN_COUNT_MAX: usize = 1000;
+const RUN_SIZE_MAX: u64 = 1 << 20;
+
 /// What the thread knows of the present connection.
 struct Connection {
+    run: Run,
     tidied: Instant,
     compared: Instant,
     /// Whether the user was told that the home sends what is no message.
     is_distrusted: bool,
+}
+
+/// Messages that follow one another, and are not yet appended.
+#[derive(Default)]
+struct Run {
+    topic: String,
+    stream: Option<StreamId>,
+    first: u64,
+    entries: Vec<String>,
+    /// Memory that they take.
+    size: u64,
+}
+
+impl Run {
+    /// Whether the message of this offset belongs to it.
+    fn goes_on(&self, topic: &str, offset: u64) -> bool {
+        self.topic == topic
+            && self.first + self.entries.len() as u64 == offset
+            && self.entries.len() < RUN_COUNT_MAX
+            && self.size < RUN_SIZE_MAX
+    }
 }
 
 impl Mirrors {
@@ -59,12 +85,13 @@ impl Mirrors {
         let (mut told, mut was_there) = (false, false);
         loop {
             let now = Instant::now();
-            let mut connection = Connection { tidied: now, compared: now, is_distrusted: false };
+            let (run, is_distrusted) = Default::default();
+            let mut connection = Connection { run, tidied: now, compared: now, is_distrusted };
             let lost = self.home.listen(&mut |event| {
                 if matches!(event, Event::Connected) {
                     was_there = true;
                     if mem::take(&mut told) {
-                        let _ = writeln!(io::stderr(), "broker: {} is back", self.home.address());
+                        notify::warn(format_args!("{} is back", self.home.address()));
                     }
                 }
                 self.handle(event, &mut connection);
@@ -75,13 +102,13 @@ impl Mirrors {
             let is_ring = matches!(lost, Refusal::Ring);
             if !mem::replace(&mut told, true) {
                 let more = if is_ring { "" } else { "; trying again until it is back" };
-                let _ = writeln!(io::stderr(), "broker: {lost}{more}");
+                notify::warn(format_args!("{lost}{more}"));
             }
             // The broker that came last gives way; one that has clients stays, and refuses.
             if is_ring && self.locations.is_none() && !was_there {
                 process::exit(1);
             }
-            if self.lose(lost) {
+            if self.lose(self.for_clients(lost)) {
                 return;
             }
             thread::sleep(pauses.next());
@@ -90,49 +117,59 @@ impl Mirrors {
 
     /// Notes that there is no connection. True where nothing is left to follow.
     fn lose(&self, lost: Refusal) -> bool {
-        let topics = self.following.connected(Some(self.for_clients(lost)));
+        let topics = self.following.set_link(Link::Lost(lost.clone()));
         // Publishers may be waiting for the mirror.
         topics.iter().for_each(|topic| self.push.announce(topic));
         let mut state = self.following.lock();
-        state.is_over = state.topics.is_empty() && self.locations.is_some();
-        state.is_over
+        let is_over = state.topics.is_empty() && self.locations.is_some();
+        if is_over {
+            state.link = Link::Over(lost);
+        }
+        is_over
     }
 
     fn handle(&self, event: Event<'_>, connection: &mut Connection) {
-        match event {
-            Event::Connected => self.follow(self.following.connected(None)),
-            Event::Pause => self.look_after(connection),
-            Event::Messages { topic, stream, first, entries } => {
-                if self.following.lock().wants(topic) {
-                    self.append(topic, stream, first, entries);
-                }
+        if let Event::Topic(topic, News::Message { offset, stream, entry }) = event {
+            if !connection.run.goes_on(topic, offset) {
+                self.append(mem::take(&mut connection.run));
+                let topic = topic.to_owned();
+                connection.run = Run { topic, stream, first: offset, ..Run::default() };
             }
-            Event::Nonsense { topic, refusal } => {
+            connection.run.size += memory::entry_size(&entry);
+            connection.run.entries.push(entry);
+            return;
+        }
+        self.append(mem::take(&mut connection.run));
+        match event {
+            Event::Connected => self.follow(self.following.set_link(Link::Open)),
+            Event::Pause => self.look_after(connection),
+            Event::Topic(topic, News::Nonsense(refusal)) => {
                 if self.following.lock().wants(topic) {
                     self.distrust(topic, &refusal, connection);
                 }
             }
-            Event::Confirmed { topic, .. }
-            | Event::Keeps { topic, .. }
-            | Event::Trimmed { topic, .. }
-            | Event::Deleted { topic }
-            | Event::Reset { topic, .. }
-            | Event::Refused { topic, .. }
-                if !self.following.lock().topics.contains_key(topic) => {}
-            Event::Confirmed { topic, first, begin, end } => {
-                self.confirmed(topic, first, begin, end);
+            Event::Topic(topic, news) => {
+                if self.following.lock().topics.contains_key(topic) {
+                    self.heard(topic, news);
+                }
             }
-            Event::Keeps { topic, limits } => self.keep(topic, limits),
-            Event::Trimmed { topic, next } => self.let_go(topic, next),
-            Event::Deleted { topic } => {
+        }
+    }
+
+    /// Something is heard of a topic that is followed.
+    fn heard(&self, topic: &str, news: News) {
+        match news {
+            News::Confirmed { first, begin, end } => self.confirmed(topic, first, begin, end),
+            News::Keeps(limits) => self.keep(topic, limits),
+            News::Trimmed(next) => self.let_go(topic, next),
+            News::Deleted => {
                 if self.locations.is_some() {
                     // What comes of it from there from now on is a copy of another home's.
                     self.leave(topic);
                 }
-                self.drop_list(topic, None);
-                self.moved(topic);
+                self.deleted(topic);
             }
-            Event::Reset { topic, stream } => {
+            News::Reset(stream) => {
                 if self.replace(topic)
                     && let Some(stream) = stream
                 {
@@ -143,7 +180,8 @@ impl Mirrors {
                     }
                 }
             }
-            Event::Refused { topic, refusal } => self.refused(topic, refusal),
+            News::Refused(refusal) => self.refused(topic, refusal),
+            News::Message { .. } | News::Nonsense(_) => {}
         }
     }
 
@@ -313,8 +351,7 @@ impl Mirrors {
             404 => {
                 if self.following.forget(topic) {
                     set_aside(self.data.as_deref(), topic, &self.push.topics);
-                    self.moved(topic);
-                    self.drop_list(topic, None);
+                    self.deleted(topic);
                 }
             }
             _ => {
@@ -323,35 +360,36 @@ impl Mirrors {
         }
     }
 
-    /// Appends messages to a mirror, and delivers them.
-    fn append(&self, topic: &str, stream: Option<StreamId>, first: u64, entries: Vec<String>) {
-        let stream = stream.unwrap_or_else(|| self.push.topics.end(topic).stream);
-        let from = Cursor { stream, next: first };
+    /// Appends messages to a mirror that is followed, and delivers them.
+    fn append(&self, Run { topic, stream, first, entries, size }: Run) {
+        if entries.is_empty() || !self.following.lock().wants(&topic) {
+            return;
+        }
         let topics = &self.push.topics;
-        let size: u64 = entries.iter().map(|entry| memory::entry_size(entry)).sum();
+        let stream = stream.unwrap_or_else(|| topics.end(&topic).stream);
+        let from = Cursor { stream, next: first };
         topics.make_room(size, true);
-        let mirrored = Mirrored { topic: topic.to_owned(), from, entries };
-        let (mirrored, mut stored) = topics.mirror(mirrored);
+        let (mirrored, mut stored) = topics.mirror(Mirrored { topic, from, entries });
+        let Mirrored { topic, entries, .. } = &mirrored;
         if matches!(stored, Err(Refusal::Full { .. })) && topics.begin_mirror(topic, stream).is_ok()
         {
             // There is no room for any of it: the mirror goes on behind it, with nothing in it.
             let digest = topics.digest(topic, stream, first).ok().flatten();
             let digest = digest.map(|digest| {
                 let mut digest = Crc32::after(digest);
-                for entry in &mirrored.entries {
+                for entry in entries {
                     digest.update(entry::message(entry).as_bytes());
                     digest.update(b"\n");
                 }
                 digest.value()
             });
-            let first = Cursor { next: first + mirrored.entries.len() as u64, ..from };
+            let first = Cursor { next: first + entries.len() as u64, ..from };
             stored = topics.trim(topic, Upto::Home { first, digest });
         }
         match stored {
             Ok(()) => {
-                let end = topics.end(topic);
                 self.push.announce(topic);
-                self.following.reached(topic, end);
+                self.following.reached(topic, topics.end(topic));
             }
             Err(refusal) => self.fail(topic, refusal),
         }
@@ -362,7 +400,7 @@ impl Mirrors {
         let address = self.home.address();
         let text = format!("the broker {address} sends what is no message: {refusal}");
         if !mem::replace(&mut connection.is_distrusted, true) {
-            let _ = writeln!(io::stderr(), "broker: the mirror of {topic:?} stops: {text}");
+            notify::warn(format_args!("the mirror of {topic:?} stops: {text}"));
         }
         self.stop(topic, Refusal::Home { status: 502, text }, true);
     }
@@ -380,7 +418,7 @@ impl Mirrors {
             _ => {
                 let line = flags::one_line(&refusal);
                 if matches!(self.stop(topic, refusal, false), Some(Phase::Live)) {
-                    let _ = writeln!(io::stderr(), "broker: the mirror of {topic:?} stops: {line}");
+                    notify::warn(format_args!("the mirror of {topic:?} stops: {line}"));
                 }
             }
         }
@@ -395,33 +433,39 @@ impl Mirrors {
         before
     }
 
-    /// The list of a topic is gone: it was deleted, or its home has another, of which the first
-    /// `shared` messages are the same. Those who read it go on with that.
-    fn drop_list(&self, topic: &str, shared: Option<u64>) {
-        let topics = &self.push.topics;
-        let dropped = match shared {
-            None => topics.drop_mirror(topic),
-            Some(shared) => topics.replace_mirror(topic, shared),
-        };
-        match dropped {
-            Err(refusal @ Refusal::NotStored { .. }) => self.fail(topic, refusal),
-            Ok(()) if shared.is_some() => self.push.replaced(topic),
-            _ => {}
+    /// A topic was deleted: its mirror goes. Among peers it may be created elsewhere.
+    fn deleted(&self, topic: &str) {
+        self.dropped(topic, self.push.topics.drop_mirror(topic));
+        if let Some(locations) = &self.locations {
+            locations.moved(topic);
         }
-        self.push.announce(topic);
     }
 
-    /// The home has another list of a topic: the mirror of the one that it had goes. False where
-    /// that is not possible now, and will be tried again.
+    /// The home has another list of a topic: the mirror of the one that it had goes, and those who
+    /// read it go on with that. False where that is not possible now, and will be tried again.
     fn replace(&self, topic: &str) -> bool {
         match self.shared(topic) {
-            Ok(shared) => self.drop_list(topic, Some(shared)),
+            Ok(shared) => {
+                let replaced = self.push.topics.replace_mirror(topic, shared);
+                if replaced.is_ok() {
+                    self.push.replaced(topic);
+                }
+                self.dropped(topic, replaced);
+                true
+            }
             Err(refusal) => {
                 self.stop(topic, refusal, false);
-                return false;
+                false
             }
         }
-        true
+    }
+
+    /// The mirror of a topic is gone, where that could be stored.
+    fn dropped(&self, topic: &str, dropped: Result<(), Refusal>) {
+        if let Err(refusal @ Refusal::NotStored { .. }) = dropped {
+            self.fail(topic, refusal);
+        }
+        self.push.announce(topic);
     }
 
     /// How many of a mirror's first messages the home's list has, too, as far as a lasting
@@ -452,12 +496,5 @@ impl Mirrors {
             if fits { low = middle } else { high = middle - 1 }
         }
         Ok(low)
-    }
-
-    /// Among peers a topic may be created elsewhere: its home is to be asked for.
-    fn moved(&self, topic: &str) {
-        if let Some(locations) = &self.locations {
-            locations.moved(topic);
-        }
     }
 }

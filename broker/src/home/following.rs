@@ -28,11 +28,21 @@ pub(super) struct Following {
 #[derive(Default)]
 pub(super) struct State {
     pub(super) topics: HashMap<String, Followed>,
-    pub(super) is_connected: bool,
-    /// Why there is no connection; nothing while the first one is being made.
-    pub(super) lost: Option<Refusal>,
-    /// The thread that follows has ended: there was nothing to follow.
-    pub(super) is_over: bool,
+    pub(super) link: Link,
+}
+
+/// Whether the home can be asked.
+#[derive(Default)]
+pub(super) enum Link {
+    /// The first connection is being made.
+    #[default]
+    Opening,
+    /// There is a connection.
+    Open,
+    /// There is none, and why.
+    Lost(Refusal),
+    /// The same, and the thread that follows has ended: there was nothing to follow.
+    Over(Refusal),
 }
 
 /// A topic that is followed.
@@ -110,10 +120,9 @@ impl Following {
 
     /// Notes that there is a connection, or why there is none: all topics are to be asked for.
     /// Gives them.
-    pub(super) fn connected(&self, lost: Option<Refusal>) -> Vec<String> {
+    pub(super) fn set_link(&self, link: Link) -> Vec<String> {
         let mut state = self.lock();
-        state.is_connected = lost.is_none();
-        state.lost = lost;
+        state.link = link;
         state.topics.values_mut().for_each(|followed| followed.phase = Phase::asked());
         let topics = state.topics.keys().cloned().collect();
         drop(state);

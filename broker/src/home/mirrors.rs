@@ -5,7 +5,7 @@
 //!
 //! How mirrors are kept up to date (`follow.rs`).
 
-use super::following::{Followed, Following, Phase, State};
+use super::following::{Followed, Following, Link, Phase, State};
 use super::locations::Locations;
 use super::remote::RemoteHome;
 use super::{Identity, TopicChange};
@@ -173,17 +173,17 @@ impl Mirrors {
             followed.used = Instant::now();
             return Ok(());
         }
-        if state.is_over {
-            return Err(state.lost.clone().unwrap_or_else(|| self.behind()));
+        if let Link::Over(lost) = &state.link {
+            return Err(lost.clone());
         }
         if state.topics.len() >= TOPICS_MAX {
             return Err(Refusal::TooManyTopics { topics_max: TOPICS_MAX });
         }
         let followed = Followed::new(self.push.topics.is_mirror(topic));
         state.topics.insert(topic.to_owned(), followed);
-        let is_connected = state.is_connected;
+        let is_open = matches!(state.link, Link::Open);
         drop(state);
-        if is_connected {
+        if is_open {
             self.follow([topic.to_owned()]);
         }
         Ok(())
@@ -201,10 +201,10 @@ impl Mirrors {
             let Some(followed) = state.topics.get(topic) else {
                 return Some(Err(Refusal::UnknownTopic(topic.to_owned())));
             };
-            match (state.is_connected, &state.lost, &followed.phase) {
-                (false, Some(lost), _) => Some(Err(lost.clone())),
-                (true, _, Phase::Stopped { refusal, .. }) => Some(Err(refusal.clone())),
-                (true, _, Phase::Live) => Some(Ok(())),
+            match (&state.link, &followed.phase) {
+                (Link::Lost(refusal) | Link::Over(refusal), _)
+                | (Link::Open, Phase::Stopped { refusal, .. }) => Some(Err(refusal.clone())),
+                (Link::Open, Phase::Live) => Some(Ok(())),
                 _ => None,
             }
         })
@@ -216,9 +216,10 @@ impl Mirrors {
     ///
     /// Why there is none.
     pub(super) fn reach(&self, deadline: Instant) -> Result<(), Refusal> {
-        self.wait_until(deadline, |state| match &state.lost {
-            _ if state.is_connected => Some(Ok(())),
-            lost => lost.clone().map(Err),
+        self.wait_until(deadline, |state| match &state.link {
+            Link::Opening => None,
+            Link::Open => Some(Ok(())),
+            Link::Lost(lost) | Link::Over(lost) => Some(Err(lost.clone())),
         })
     }
 
@@ -266,18 +267,17 @@ impl Mirrors {
     /// Whether what happens to a topic at the home is heard of here.
     pub(super) fn follows(&self, topic: &str) -> bool {
         let state = self.following.lock();
-        state.is_connected && state.wants(topic)
+        matches!(state.link, Link::Open) && state.wants(topic)
     }
 
     /// Whether there is a connection, or may be one in a moment.
     pub(super) fn is_in_reach(&self) -> bool {
-        let state = self.following.lock();
-        state.is_connected || (state.lost.is_none() && !state.is_over)
+        matches!(self.following.lock().link, Link::Open | Link::Opening)
     }
 
     /// Whether the home is followed no longer, and never will be.
     pub(super) fn is_over(&self) -> bool {
-        self.following.lock().is_over
+        matches!(self.following.lock().link, Link::Over(_))
     }
 
     /// Follows a topic no longer.

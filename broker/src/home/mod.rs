@@ -76,6 +76,7 @@ const HOME_TIMEOUT: Duration = Duration::from_secs(4);
 const LOOK_OUT_TIME: Duration = Duration::from_secs(1);
 
 /// How a broker finds the homes of topics, and works with them.
+#[derive(Clone)]
 pub(crate) struct Homes {
     push: Arc<Push>,
     others: Others,
@@ -86,7 +87,7 @@ pub(crate) struct Homes {
 enum Others {
     /// There are none: this broker is the home of all topics.
     None,
-    /// Another broker is.
+    /// Another broker is, or a cluster.
     Hub(Arc<Mirrors>),
     /// An index tells.
     Peers(Arc<Peers>),
@@ -160,18 +161,36 @@ impl Homes {
 
     /// Topics live at peers; the index at `HOST:PORT` tells at which. This one is reached at
     /// `address`.
-    pub(crate) fn peers(index: String, address: Address, own: Identity) -> io::Result<Homes> {
-        let peers = Arc::new(Peers::new(index, address, own));
+    pub(crate) fn peers(index: String, address: Address, own: &Identity) -> io::Result<Homes> {
+        let peers = Arc::new(Peers::new(index, address, own.clone()));
         let registered = Arc::clone(&peers);
         thread::Builder::new().spawn(move || registered.run())?;
-        Homes::elsewhere(Others::Peers(Arc::clone(&peers)), &peers.own)
+        Homes::elsewhere(Others::Peers(peers), own)
     }
 
     fn elsewhere(others: Others, own: &Identity) -> io::Result<Homes> {
-        let (looked_at, push) = (others.clone(), Arc::clone(&own.push));
-        thread::Builder::new().spawn(move || looked_at.look_out(&push))?;
-        own.push.pieces.set_source(Box::new(others.clone()));
-        Ok(Homes { push: Arc::clone(&own.push), others })
+        let homes = Homes { push: Arc::clone(&own.push), others };
+        let looked_at = homes.clone();
+        thread::Builder::new().spawn(move || looked_at.look_out())?;
+        own.push.pieces.set_source(Box::new(homes.clone()));
+        Ok(homes)
+    }
+
+    /// The home of all topics, if that is elsewhere.
+    fn home_of_all(&self) -> Option<&Mirrors> {
+        match &self.others {
+            Others::Hub(mirrors) => Some(mirrors),
+            Others::None | Others::Peers(_) => None,
+        }
+    }
+
+    /// The mirrors of the home of a topic, where that is not this broker.
+    fn mirrors(&self, topic: &str, deadline: Instant) -> Result<Option<Arc<Mirrors>>, Refusal> {
+        match &self.others {
+            Others::None => Ok(None),
+            Others::Hub(mirrors) => Ok(Some(Arc::clone(mirrors))),
+            Others::Peers(peers) => peers.home(topic, deadline),
+        }
     }
 
     /// Appends a batch at the homes of its topics.
@@ -211,7 +230,7 @@ impl Homes {
     /// No such topic, or neither mirror nor home.
     pub(crate) fn prepare(&self, topic: &str) -> Result<(), Refusal> {
         let deadline = deadline();
-        match self.others.mirrors(topic, deadline) {
+        match self.mirrors(topic, deadline) {
             Ok(None) => Ok(()),
             Ok(Some(mirrors)) => mirrors.serve(topic, deadline),
             // Nobody knows where its home is now.
@@ -231,7 +250,7 @@ impl Homes {
     /// As [`Homes::prepare`]; also where nobody can be asked which topics there are.
     pub(crate) fn prepare_all(&self, pattern: &Pattern) -> Result<(), Refusal> {
         let deadline = deadline();
-        let topics = self.others.ask_for_all(pattern, deadline)?;
+        let topics = self.ask_for_all(pattern, deadline)?;
         topics.iter().try_for_each(|(topic, mirrors)| mirrors.serve(topic, deadline))
     }
 
@@ -241,23 +260,18 @@ impl Homes {
     ///
     /// Nobody can be asked.
     pub(crate) fn names(&self, pattern: &Pattern) -> Result<Vec<String>, Refusal> {
-        match &self.others {
-            Others::Hub(mirrors) => mirrors.home.names(pattern, deadline()),
-            Others::None | Others::Peers(_) => {
-                let topics = self.push.chosen(|topic| pattern.matches(topic));
-                Ok(topics.into_iter().map(|(topic, _)| topic).collect())
-            }
-        }
+        let Some(hub) = self.home_of_all() else {
+            let topics = self.push.chosen(|topic| pattern.matches(topic));
+            return Ok(topics.into_iter().map(|(topic, _)| topic).collect());
+        };
+        hub.home.names(pattern, deadline())
     }
 
     /// Up to `count` topics in the order of their names, after `behind`: all of the home where that
     /// tells it, else those that are here.
     pub(crate) fn list(&self, behind: &str, count: usize) -> Vec<(String, Summary)> {
         let topics = &self.push.topics;
-        let listed = match &self.others {
-            Others::Hub(mirrors) => mirrors.home.list(deadline()),
-            Others::None | Others::Peers(_) => None,
-        };
+        let listed = self.home_of_all().and_then(|hub| hub.home.list(deadline()));
         let Some(Ok(listed)) = listed else { return topics.list(behind, count) };
         let behind = (Bound::Excluded(behind), Bound::Unbounded);
         let shown = listed.range::<str, _>(behind).take(count).map(|(topic, summary)| {
@@ -274,21 +288,13 @@ impl Homes {
     /// As [`Topics::check_ready`]; also where the home of all topics is out of reach.
     pub(crate) fn check_ready(&self) -> Result<(), Refusal> {
         self.push.topics.check_ready()?;
-        match &self.others {
-            Others::Hub(mirrors) => mirrors.reach(Instant::now()),
-            Others::None | Others::Peers(_) => Ok(()),
-        }
+        self.home_of_all().map_or(Ok(()), |hub| hub.reach(Instant::now()))
     }
 
     /// Where all topics are at home elsewhere: whether that is in reach, and how many servers store
     /// each message there, where that is known.
     pub(crate) fn reached(&self) -> Option<(bool, Option<u64>)> {
-        match &self.others {
-            Others::Hub(mirrors) => {
-                Some((mirrors.reach(Instant::now()).is_ok(), mirrors.home.replicas()))
-            }
-            Others::None | Others::Peers(_) => None,
-        }
+        self.home_of_all().map(|hub| (hub.reach(Instant::now()).is_ok(), hub.home.replicas()))
     }
 
     /// The broker that a publish goes to, where that is not this one.
@@ -307,34 +313,7 @@ impl Homes {
     ///
     /// [`Refusal::Ring`].
     pub(crate) fn check_path(&self, seen: &[String], time: Duration) -> Result<(), Refusal> {
-        match &self.others {
-            Others::Hub(mirrors) => mirrors.home.check_path(seen, time),
-            Others::None | Others::Peers(_) => Ok(()),
-        }
-    }
-}
-
-impl Source for Others {
-    fn reach(&self, topic: &str) -> Result<(), Refusal> {
-        let deadline = deadline();
-        self.mirrors(topic, deadline)?.map_or(Ok(()), |mirrors| mirrors.reach(deadline))
-    }
-
-    fn read(&self, wanted: Wanted<'_>) -> Result<Piece, Refusal> {
-        let deadline = deadline();
-        let mirrors = self.mirrors(wanted.topic, deadline)?.ok_or(Refusal::NotHere)?;
-        mirrors.read(wanted, deadline)
-    }
-}
-
-impl Others {
-    /// The mirrors of the home of a topic, where that is not this broker.
-    fn mirrors(&self, topic: &str, deadline: Instant) -> Result<Option<Arc<Mirrors>>, Refusal> {
-        match self {
-            Others::None => Ok(None),
-            Others::Hub(mirrors) => Ok(Some(Arc::clone(mirrors))),
-            Others::Peers(peers) => peers.home(topic, deadline),
-        }
+        self.home_of_all().map_or(Ok(()), |hub| hub.home.check_path(seen, time))
     }
 
     /// Follows all topics that match and whose home is elsewhere.
@@ -343,11 +322,10 @@ impl Others {
         pattern: &Pattern,
         deadline: Instant,
     ) -> Result<Vec<(String, Arc<Mirrors>)>, Refusal> {
-        let topics = match self {
+        let topics = match &self.others {
             Others::None => Vec::new(),
             Others::Hub(mirrors) => {
-                let names = mirrors.home.names(pattern, deadline);
-                let names = names.map_err(|refusal| mirrors.for_clients(refusal))?;
+                let names = mirrors.home.names(pattern, deadline)?;
                 names.into_iter().map(|name| (name, Arc::clone(mirrors))).collect()
             }
             Others::Peers(peers) => peers.matching(pattern, deadline)?,
@@ -359,17 +337,30 @@ impl Others {
     /// Looks for topics that come into being elsewhere and that somebody here follows by pattern,
     /// and has the home let go what is beyond their bounds, for ever. Topics are followed from
     /// their first message, whenever they are found.
-    fn look_out(&self, push: &Push) -> ! {
+    fn look_out(&self) -> ! {
         loop {
             thread::sleep(LOOK_OUT_TIME);
-            if let Others::Hub(mirrors) = self {
-                mirrors.home.keep_bounds(&push.topics);
+            if let Some(hub) = self.home_of_all() {
+                hub.home.keep_bounds(&self.push.topics);
             }
-            for pattern in push.patterns.standing() {
+            for pattern in self.push.patterns.standing() {
                 // Whoever cannot be asked now is asked again.
                 let _ = self.ask_for_all(&pattern, deadline());
             }
         }
+    }
+}
+
+impl Source for Homes {
+    fn reach(&self, topic: &str) -> Result<(), Refusal> {
+        let deadline = deadline();
+        self.mirrors(topic, deadline)?.map_or(Ok(()), |mirrors| mirrors.reach(deadline))
+    }
+
+    fn read(&self, wanted: Wanted<'_>) -> Result<Piece, Refusal> {
+        let deadline = deadline();
+        let mirrors = self.mirrors(wanted.topic, deadline)?.ok_or(Refusal::NotHere)?;
+        mirrors.read(wanted, deadline)
     }
 }
 

@@ -11,6 +11,7 @@ use super::index::Address;
 use super::locations::Locations;
 use super::mirrors::Mirrors;
 use super::{HOME_TIMEOUT, Identity, TopicChange};
+use crate::notify;
 use crate::push::Push;
 use crate::refusal::Refusal;
 use crate::store::admission::Receipts;
@@ -21,7 +22,6 @@ use common::pattern::Pattern;
 use common::retry::Pauses;
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
-use std::io::{self, Write};
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -30,7 +30,7 @@ use std::time::Instant;
 /// A broker among peers.
 pub(crate) struct Peers {
     index: IndexClient,
-    pub(super) own: Identity,
+    own: Identity,
     push: Arc<Push>,
     locations: Arc<Locations>,
     state: Mutex<State>,
@@ -69,17 +69,15 @@ impl Peers {
             let Err(lost) = self.stay_registered(|| {
                 pauses.reset();
                 if mem::take(&mut told) {
-                    let _ = writeln!(io::stderr(), "broker: the index is back");
+                    notify::warn("the index is back");
                 }
             });
             self.lock().is_registered = false;
             if !mem::replace(&mut told, true) {
                 let line = flags::one_line(&lost);
-                let _ = writeln!(
-                    io::stderr(),
-                    "broker: no index: {line}; topics whose home is known are served until it \
-                     is back"
-                );
+                notify::warn(format_args!(
+                    "no index: {line}; topics whose home is known are served until it is back"
+                ));
             }
             thread::sleep(pauses.next());
         }
@@ -93,11 +91,10 @@ impl Peers {
         let mut contested = HashSet::new();
         registration.tell(&topics, |topic, refusal| {
             contested.insert(topic.to_owned());
-            let _ = writeln!(
-                io::stderr(),
-                "broker: topic {topic:?} is here, but the index says: {refusal}; it is refused \
-                 here until it is deleted there, or here"
-            );
+            notify::warn(format_args!(
+                "topic {topic:?} is here, but the index says: {refusal}; it is refused here until \
+                 it is deleted there, or here"
+            ));
         })?;
         // Deleted while the index was being told of them.
         for (topic, _) in topics.iter().filter(|(topic, _)| !self.push.topics.is_own(topic)) {
@@ -125,13 +122,11 @@ impl Peers {
             }
             let waits =
                 self.push.topics.is_mirror(&topic) || self.push.listeners.of(&topic).is_some();
-            let found = match self.home(&topic, deadline) {
-                Ok(Some(mirrors)) => mirrors.ask_for(&topic).is_ok(),
-                Ok(None) => true,
-                Err(_) => false,
-            };
-            if found || !waits {
-                self.locations.settled(&topic);
+            match self.home(&topic, deadline) {
+                Ok(Some(mirrors)) if mirrors.ask_for(&topic).is_ok() => {}
+                Ok(Some(_)) if waits => self.locations.moved(&topic),
+                Err(_) if waits => {}
+                _ => self.locations.forget(&topic),
             }
         }
     }

@@ -130,27 +130,32 @@ pub(super) struct Place {
 pub(super) enum Event<'a> {
     /// There is a connection. Nothing is followed on it yet.
     Connected,
-    /// The topic is sent from `begin` on; its list goes from `first` to `end`.
-    Confirmed { topic: &'a str, first: u64, begin: Place, end: Cursor },
-    /// The topic keeps so much, and its mirrors see to that.
-    Keeps { topic: &'a str, limits: Limits },
-    /// What comes next stands at `next`: what was missing before was let go.
-    Trimmed { topic: &'a str, next: u64 },
-    /// Entries of a topic, the first of which stands at offset `first`. The stream id is given at
-    /// offset 0 only.
-    Messages { topic: &'a str, stream: Option<StreamId>, first: u64, entries: Vec<String> },
-    /// The topic's list was replaced by another.
-    Reset { topic: &'a str, stream: Option<StreamId> },
-    /// The topic was deleted.
-    Deleted { topic: &'a str },
-    /// The topic is not sent: there is none (404), its list does not begin with what the mirror
-    /// holds (410, 412, 416), what the mirror needs was let go ([`Refusal::Trimmed`]), or what else
-    /// the home says.
-    Refused { topic: &'a str, refusal: Refusal },
-    /// The home sends what no broker stores.
-    Nonsense { topic: &'a str, refusal: Refusal },
+    /// Something about a topic.
+    Topic(&'a str, News),
     /// All that has arrived was handed on. Comes every two seconds at least.
     Pause,
+}
+
+/// What comes of a topic.
+pub(super) enum News {
+    /// It is sent from `begin` on; its list goes from `first` to `end`.
+    Confirmed { first: u64, begin: Place, end: Cursor },
+    /// It keeps so much, and its mirrors see to that.
+    Keeps(Limits),
+    /// What comes next stands at this offset: what was missing before was let go.
+    Trimmed(u64),
+    /// The entry at an offset. The stream id is given at offset 0 at least.
+    Message { offset: u64, stream: Option<StreamId>, entry: String },
+    /// Its list was replaced by another.
+    Reset(Option<StreamId>),
+    /// It was deleted.
+    Deleted,
+    /// It is not sent: there is none (404), its list does not begin with what the mirror holds
+    /// (410, 412, 416), what the mirror needs was let go ([`Refusal::Trimmed`]), or what else the
+    /// home says.
+    Refused(Refusal),
+    /// The home sends what no broker stores.
+    Nonsense(Refusal),
 }
 
 /// An entry, if these make one that a home may have stored, whatever its `--max-message`.

@@ -3,6 +3,7 @@
 //! The messages are written to a file before the mirror is deleted, once for each topic. So a home
 //! that comes back empty again and again cannot fill the disk, and no saved file is overwritten.
 
+use crate::notify;
 use crate::store::stream::{Cursor, Place};
 use crate::store::topics::Topics;
 use crate::store::view::Extract;
@@ -23,21 +24,19 @@ pub(super) fn set_aside(data: Option<&Path>, topic: &str, topics: &Topics) {
     if end.next == first || !topics.is_mirror(topic) {
         return;
     }
-    let _ = match write(data, topic, topics, Cursor { next: first, ..end }, end.next) {
-        Ok(path) => writeln!(
-            io::stderr(),
-            "broker: the home of {topic:?} does not have what its mirror holds, {} messages: they \
-             were set aside in {}",
+    match write(data, topic, topics, Cursor { next: first, ..end }, end.next) {
+        Ok(path) => notify::warn(format_args!(
+            "the home of {topic:?} does not have what its mirror holds, {} messages: they were \
+             set aside in {}",
             end.next - first,
             path.display()
-        ),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => writeln!(
-            io::stderr(),
-            "broker: the mirror of {topic:?} could not be set aside in {}: {error}",
+        )),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        Err(error) => notify::warn(format_args!(
+            "the mirror of {topic:?} could not be set aside in {}: {error}",
             data.display()
-        ),
-    };
+        )),
+    }
 }
 
 fn write(

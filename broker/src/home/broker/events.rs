@@ -4,7 +4,7 @@
 //! a machine that is gone does not say so.
 
 use super::super::HOME_TIMEOUT;
-use super::super::remote::{self, Event, Place};
+use super::super::remote::{self, Event, News, Place};
 use super::answer::{self, number, text};
 use super::{BrokerHome, command};
 use crate::push::subscriber::Subscriber;
@@ -43,14 +43,22 @@ impl BrokerHome {
         handle(Event::Connected);
         let (mut heard, mut said, mut looked) = (Instant::now(), Instant::now(), Instant::now());
         loop {
-            let mut events = Events { handle: &mut *handle, run: None, is_ring: false };
-            match connection.receive(Instant::now() + TICK, |object| events.take(object)) {
+            let mut is_ring = false;
+            let take = |object: &Value<'_>| match text(object, "topic") {
+                Some(topic) => {
+                    if let Some(news) = news(object) {
+                        handle(Event::Topic(topic, news));
+                    }
+                }
+                // The answer to the question about the path.
+                None => is_ring |= matches!(answer::refusal(object), Some(Refusal::Ring)),
+            };
+            match connection.receive(Instant::now() + TICK, take) {
                 Ok(()) => heard = Instant::now(),
                 Err(Trouble::TimedOut) => {}
                 Err(error) => return Err(target.unreachable(&error)),
             }
-            events.flush();
-            if events.is_ring {
+            if is_ring {
                 return Err(Refusal::Ring);
             }
             handle(Event::Pause);
@@ -69,91 +77,31 @@ impl BrokerHome {
     }
 }
 
-/// Turns objects into events.
-struct Events<'a> {
-    handle: &'a mut dyn FnMut(Event<'_>),
-    /// Messages of one topic that follow one another.
-    run: Option<Run>,
-    /// Whether the home said that the path leads back here.
-    is_ring: bool,
-}
-
-struct Run {
-    topic: String,
-    stream: Option<StreamId>,
-    first: u64,
-    entries: Vec<String>,
-}
-
-impl Events<'_> {
-    /// Handles one object.
-    fn take(&mut self, object: &Value<'_>) {
-        let Some(topic) = text(object, "topic") else {
-            self.is_ring |= matches!(answer::refusal(object), Some(Refusal::Ring));
-            return;
-        };
-        let stream = answer::stream(object);
-        match (text(object, "event"), text(object, "status")) {
-            (Some("message"), _) => self.message(topic, stream, object),
-            (Some("deleted"), _) => self.hand_on(Event::Deleted { topic }),
-            (Some("trimmed"), _) => {
-                if let Some(next) = number(object, "next") {
-                    self.hand_on(Event::Trimmed { topic, next });
-                }
+/// What an object says of its topic, if that is of any concern.
+fn news(object: &Value<'_>) -> Option<News> {
+    let stream = answer::stream(object);
+    Some(match (text(object, "event"), text(object, "status")) {
+        (Some("message"), _) => {
+            let (offset, message) = (number(object, "offset")?, text(object, "message")?);
+            let time = number(object, "time").unwrap_or(0);
+            match remote::entry(message, time, text(object, "publisher")) {
+                Ok(entry) => News::Message { offset, stream, entry },
+                Err(refusal) => News::Nonsense(refusal),
             }
-            (Some("reset"), _) => self.hand_on(Event::Reset { topic, stream }),
-            (None, Some("success")) => {
-                if let Some(next) = number(object, "end") {
-                    let end = Cursor { stream: stream.unwrap_or(StreamId::NONE), next };
-                    let first = number(object, "first").unwrap_or(0);
-                    let begin = Place {
-                        offset: number(object, "next").unwrap_or(0),
-                        digest: answer::digest(object),
-                        text: number(object, "before"),
-                    };
-                    self.hand_on(Event::Confirmed { topic, first, begin, end });
-                }
-            }
-            (None, Some("error")) => {
-                if let Some(refusal) = answer::refusal(object) {
-                    self.hand_on(Event::Refused { topic, refusal });
-                }
-            }
-            _ => {}
         }
-    }
-
-    fn message(&mut self, topic: &str, stream: Option<StreamId>, object: &Value<'_>) {
-        let (Some(offset), Some(message)) = (number(object, "offset"), text(object, "message"))
-        else {
-            return;
-        };
-        let publisher = text(object, "publisher");
-        let time = number(object, "time").unwrap_or(0);
-        let entry = match remote::entry(message, time, publisher) {
-            Ok(entry) => entry,
-            Err(refusal) => return self.hand_on(Event::Nonsense { topic, refusal }),
-        };
-        if let Some(run) = &mut self.run
-            && run.topic == topic
-            && run.first + run.entries.len() as u64 == offset
-        {
-            return run.entries.push(entry);
-        }
-        self.flush();
-        let entries = vec![entry];
-        self.run = Some(Run { topic: topic.to_owned(), stream, first: offset, entries });
-    }
-
-    fn hand_on(&mut self, event: Event<'_>) {
-        self.flush();
-        (self.handle)(event);
-    }
-
-    /// Hands on the messages that have come together.
-    fn flush(&mut self) {
-        if let Some(Run { topic, stream, first, entries }) = self.run.take() {
-            (self.handle)(Event::Messages { topic: &topic, stream, first, entries });
-        }
-    }
+        (Some("deleted"), _) => News::Deleted,
+        (Some("trimmed"), _) => News::Trimmed(number(object, "next")?),
+        (Some("reset"), _) => News::Reset(stream),
+        (None, Some("success")) => News::Confirmed {
+            first: number(object, "first").unwrap_or(0),
+            begin: Place {
+                offset: number(object, "next").unwrap_or(0),
+                digest: answer::digest(object),
+                text: number(object, "before"),
+            },
+            end: Cursor { stream: stream.unwrap_or(StreamId::NONE), next: number(object, "end")? },
+        },
+        (None, Some("error")) => News::Refused(answer::refusal(object)?),
+        _ => return None,
+    })
 }

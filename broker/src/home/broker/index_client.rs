@@ -200,33 +200,28 @@ impl Registration<'_> {
         mut refused: impl FnMut(&str, &Refusal),
     ) -> Result<(), Refusal> {
         let client = self.client;
-        let mut rest = topics;
-        loop {
-            let (told, later) = rest.split_at(rest.len().min(TOLD_AT_ONCE));
+        for topics in topics.chunks(TOLD_AT_ONCE) {
             let add =
                 |(topic, stream): &(String, StreamId)| client.add_command(topic, Some(*stream));
-            let mut commands: Vec<u8> = told.iter().flat_map(add).collect();
-            if later.is_empty() {
-                // Together with the last ones: until then the index does not know what is missing.
-                commands.append(&mut client.command("told_topics", |object| object));
-            }
-            let count = told.len() + usize::from(later.is_empty());
-            let mut told = told.iter();
-            self.connection.exchange(
-                &commands,
-                count,
-                Instant::now() + HOME_TIMEOUT,
-                |answer| match (told.next(), answer) {
+            let commands: Vec<u8> = topics.iter().flat_map(add).collect();
+            let (deadline, mut topics) = (Instant::now() + HOME_TIMEOUT, topics.iter());
+            let count = topics.len();
+            self.connection.exchange(&commands, count, deadline, |answer| {
+                match (topics.next(), answer) {
                     (_, Ok(answer)) => client.count(answer),
                     (Some((topic, _)), Err(refusal)) => refused(topic, &refusal),
-                    _ => {}
-                },
-            )?;
-            if later.is_empty() {
-                return Ok(());
-            }
-            rest = later;
+                    (None, Err(_)) => {}
+                }
+            })?;
         }
+        self.told()
+    }
+
+    /// Says that all topics that live here were named. Until then the index does not know what is
+    /// missing.
+    fn told(&mut self) -> Result<(), Refusal> {
+        let client = self.client;
+        self.say(&client.command("told_topics", |object| object), |answer| client.count(answer))
     }
 
     /// Says that a topic is no longer here.
@@ -246,13 +241,10 @@ impl Registration<'_> {
     ///
     /// The registration has ended, or is not the one that counts.
     pub(crate) fn keep(&mut self) -> Result<(), Refusal> {
-        let client = self.client;
         match self.connection.receive(Instant::now() + HEARTBEAT, |_| {}) {
             Ok(()) => Ok(()),
-            Err(Trouble::TimedOut) => {
-                self.say(&client.command("told_topics", |object| object), |it| client.count(it))
-            }
-            Err(error) => Err(client.unreachable(&error)),
+            Err(Trouble::TimedOut) => self.told(),
+            Err(error) => Err(self.client.unreachable(&error)),
         }
     }
 

@@ -1,12 +1,11 @@
-//! The messages of a topic that is followed: put in order, and handed on in runs.
+//! The messages of a topic that is followed: put in order.
 
 use super::Follower;
 use crate::home::nats::connection::ANSWERS;
 use crate::home::nats::names;
 use crate::home::nats::wire::Message;
-use crate::home::remote::{self, Event};
+use crate::home::remote::{self, News};
 use crate::refusal::Refusal;
-use crate::store::stream::StreamId;
 use common::clock;
 use common::http::percent;
 use std::sync::Arc;
@@ -14,19 +13,6 @@ use std::time::Instant;
 
 /// How many messages are kept that came while those before them are being read.
 const AHEAD_MAX: usize = 2000;
-
-/// Messages that are handed on together.
-const RUN_COUNT_MAX: usize = 1000;
-const RUN_SIZE_MAX: usize = 1 << 20;
-
-/// Messages that follow one another, and are not yet handed on.
-pub(super) struct Run {
-    topic: Arc<str>,
-    list: StreamId,
-    first: u64,
-    entries: Vec<String>,
-    size: usize,
-}
 
 impl Follower<'_> {
     /// One message of a topic, by whichever way.
@@ -61,7 +47,8 @@ impl Follower<'_> {
             if topic.ahead.front().is_some_and(|(ahead, _)| *ahead == topic.next) {
                 entry = topic.ahead.pop_front().map(|(_, entry)| entry);
             }
-            self.hand_on(name, list, offset, next);
+            let stream = Some(list);
+            self.hand_on(name, News::Message { offset, stream, entry: next });
         }
     }
 
@@ -81,30 +68,6 @@ impl Follower<'_> {
             topic.ahead.push_back((offset, entry));
             topic.wants_messages = true;
         });
-    }
-
-    fn hand_on(&mut self, name: &Arc<str>, list: StreamId, offset: u64, entry: String) {
-        let size = entry.len();
-        if let Some(run) = &mut self.run
-            && run.topic == *name
-            && run.first + run.entries.len() as u64 == offset
-            && run.entries.len() < RUN_COUNT_MAX
-            && run.size < RUN_SIZE_MAX
-        {
-            run.size += size;
-            return run.entries.push(entry);
-        }
-        self.flush();
-        let (topic, entries) = (Arc::clone(name), vec![entry]);
-        self.run = Some(Run { topic, list, first: offset, entries, size });
-    }
-
-    /// Hands on the messages that have come together.
-    pub(super) fn flush(&mut self) {
-        if let Some(Run { topic, list, first, entries, .. }) = self.run.take() {
-            let stream = Some(list);
-            (self.handle)(Event::Messages { topic: &topic, stream, first, entries });
-        }
     }
 }
 

@@ -19,12 +19,11 @@ use super::connection::{ANSWERS, Link, Writer};
 use super::retention::Kept;
 use super::streams::{foreign, streams};
 use super::wire::{self, Message};
-use crate::home::remote::{Event, MirrorEnd, Place};
+use crate::home::remote::{Event, MirrorEnd, News, Place};
 use crate::refusal::Refusal;
 use crate::store::retention::Limits;
 use crate::store::stream::{Cursor, StreamId};
 use common::json;
-use messages::Run;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -73,8 +72,6 @@ struct Follower<'a> {
     questions: HashMap<u64, Arc<str>>,
     /// The number of the last subscription or question.
     last: u64,
-    /// Messages that are not yet handed on.
-    run: Option<Run>,
     /// What is to be written.
     out: Vec<u8>,
 }
@@ -144,7 +141,6 @@ impl NatsHome {
             subscriptions: HashMap::new(),
             questions: HashMap::new(),
             last: RECORDS,
-            run: None,
             out: Vec::new(),
         };
         (follower.handle)(Event::Connected);
@@ -180,7 +176,6 @@ impl Follower<'_> {
                 // What has arrived together is handed on together.
                 deadline = Instant::now();
             }
-            self.flush();
             (self.handle)(Event::Pause);
             let commands = std::mem::take(&mut self.home.follower().commands);
             commands.into_iter().for_each(|command| self.obey(command));
@@ -403,11 +398,10 @@ impl Follower<'_> {
         topic.go_to(kept.first);
         let told = std::mem::replace(&mut topic.told, kept);
         if kept.first > told.first {
-            self.flush();
-            (self.handle)(Event::Trimmed { topic: name, next: kept.first });
+            self.hand_on(name, News::Trimmed(kept.first));
         }
         if kept.limits != told.limits {
-            (self.handle)(Event::Keeps { topic: name, limits: kept.limits });
+            self.hand_on(name, News::Keeps(kept.limits));
         }
     }
 
@@ -441,15 +435,14 @@ impl Follower<'_> {
             }
         } else {
             self.end_subscription(name);
-            let event = match found {
+            let news = match found {
                 None => {
                     self.home.streams().remove(&**name);
-                    Event::Deleted { topic: name }
+                    News::Deleted
                 }
-                Some(list) => Event::Reset { topic: name, stream: Some(list) },
+                Some(list) => News::Reset(Some(list)),
             };
-            self.flush();
-            (self.handle)(event);
+            self.hand_on(name, news);
         }
         let Some(topic) = self.topics.get_mut(name) else { return };
         match found {
@@ -512,29 +505,30 @@ impl Follower<'_> {
         let begin = topic.next;
         self.confirm(name, first, begin, end);
         if limits != Limits::NONE {
-            (self.handle)(Event::Keeps { topic: name, limits });
+            self.hand_on(name, News::Keeps(limits));
         }
         self.want(name, |topic| topic.wants_messages |= topic.next < info.next);
     }
 
+    fn hand_on(&mut self, name: &str, news: News) {
+        (self.handle)(Event::Topic(name, news));
+    }
+
     fn confirm(&mut self, name: &Arc<str>, first: u64, begin: u64, end: Cursor) {
-        self.flush();
         let begin = Place { offset: begin, digest: None, text: None };
-        (self.handle)(Event::Confirmed { topic: name, first, begin, end });
+        self.hand_on(name, News::Confirmed { first, begin, end });
     }
 
     /// Follows a topic no longer, until it is asked for again.
     fn refuse(&mut self, name: &Arc<str>, refusal: Refusal) {
         self.drop_topic(name);
-        self.flush();
-        (self.handle)(Event::Refused { topic: name, refusal });
+        self.hand_on(name, News::Refused(refusal));
     }
 
     /// The same where the stream holds what no broker stores.
     fn distrust(&mut self, name: &Arc<str>, refusal: Refusal) {
         self.drop_topic(name);
-        self.flush();
-        (self.handle)(Event::Nonsense { topic: name, refusal });
+        self.hand_on(name, News::Nonsense(refusal));
     }
 
     fn drop_topic(&mut self, name: &str) {
