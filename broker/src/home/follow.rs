@@ -469,27 +469,32 @@ impl Mirrors {
     }
 
     /// How many of a mirror's first messages the home's list has, too, as far as a lasting
-    /// subscription has come. Digests that nobody knows are taken to fit.
+    /// subscription has come. What nobody can compare is taken to differ: it is read once more.
     ///
     /// # Errors
     ///
     /// The home cannot be asked.
     fn shared(&self, topic: &str) -> Result<u64, Refusal> {
         let deadline = Instant::now() + HOME_TIMEOUT;
-        let end = self.push.topics.end(topic);
+        let topics = &self.push.topics;
+        let (start, end) = topics.see(topic, |view, _| (view.start(), view.end()));
         let last = self.push.lasting.last_in(topic).unwrap_or(0);
         // It has as many as `low`, and no more than `high`.
         let (mut low, mut high) = (0, last.min(end.next));
         while low < high {
             let middle = low + (high - low).div_ceil(2);
-            let (stream, begin) = (StreamId::NONE, Begin::Offset(middle));
+            // The digest before the mirror's start is not known here: lists that agree there agree
+            // before it, too.
+            let at = middle.max(start);
+            let (stream, begin) = (StreamId::NONE, Begin::Offset(at));
             let wanted = Wanted { topic, stream, begin, size_max: 0 };
             let fits = match self.home.read(wanted, deadline) {
-                Ok(Piece { digest: Some(digest), .. }) => {
-                    let own = self.push.topics.digest(topic, end.stream, middle);
-                    own.ok().flatten().is_none_or(|own| own == digest)
+                Ok(Piece { digest, .. }) => {
+                    let own = topics.digest(topic, end.stream, at).ok().flatten();
+                    own.is_some() && own == digest
                 }
-                Ok(_) | Err(Refusal::Trimmed { .. }) => true,
+                // The home has let go what is missing.
+                Err(Refusal::Trimmed { .. }) => true,
                 Err(Refusal::OtherStream | Refusal::PastEnd { .. }) => false,
                 Err(refusal) => return Err(refusal),
             };

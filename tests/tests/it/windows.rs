@@ -285,3 +285,34 @@ fn mirrors_of_a_peer_make_way_for_what_lives_there() {
     assert_eq!(small.messages("own"), own);
     check_every_way(&small, &home, &messages);
 }
+
+/// Where two lists begin to differ cannot be found before the window: nobody has both there.
+#[test]
+fn a_lasting_subscription_skips_nothing_of_a_list_that_differs_before_the_window() {
+    let mut hub = System::reserve_with(&[]);
+    hub.start_broker();
+    fill(&hub, "t", COUNT);
+    let mut leaf = small_leaf(&hub, &["--data", "data"]);
+    wait_for_mirror(&leaf, &hub, "t");
+    let subscribe = "{\"command\":\"subscribe\",\"topic\":\"t\",\"subscriber\":\"ann\"}";
+    let acknowledge = format!(
+        "{{\"command\":\"ack\",\"topic\":\"t\",\"subscriber\":\"ann\",\"offset\":{}}}",
+        COUNT - 11
+    );
+    succeed(&leaf, subscribe);
+    succeed(&leaf, &acknowledge);
+    let mut go_on_in = |same: usize, others: usize| {
+        leaf.kill_broker();
+        hub.kill_broker();
+        hub.start_broker();
+        fill(&hub, "t", same);
+        hub.publish_batch("t", (0..others).map(|other| format!("other {other}")));
+        leaf.start_broker();
+        wait_for_mirror(&leaf, &hub, "t");
+        number(&succeed(&leaf, subscribe), "next")
+    };
+    // The subscription began at the end: that was kept at once, what is acknowledged is later.
+    let place = COUNT as u64 - 100;
+    assert_eq!(go_on_in(COUNT - 100, 200), place, "the lists differ in the window");
+    assert_eq!(go_on_in(0, COUNT / 2), 0, "they differ before it, and this one is shorter");
+}
