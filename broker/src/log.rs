@@ -16,6 +16,7 @@
 //! are dropped, and the next line says how many. Without `--log` there is no queue and no thread.
 //! If the file is moved away, a new one is begun.
 
+use crate::notify;
 use crate::refusal::Refusal;
 use crate::store::admission::Receipt;
 use crate::store::batch::Batch;
@@ -239,7 +240,7 @@ fn write(waiting: &Receiver<Vec<u8>>, mut output: Output) {
         if let Some(error) = &failed
             && !is_failing
         {
-            let _ = writeln!(io::stderr(), "broker: the log cannot be written: {error}");
+            notify::warn(format_args!("the log cannot be written: {error}"));
         }
         is_failing = failed.is_some();
     }

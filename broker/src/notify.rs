@@ -1,8 +1,8 @@
 //! Tells the operator what goes wrong, and the service manager how far the start is.
 //!
 //! The latter is the protocol of systemd's `Type=notify`: each report is one datagram to the socket
-//! that `NOTIFY_SOCKET` names. Errors are ignored: the broker must not fail because of whoever looks
-//! after it.
+//! that `NOTIFY_SOCKET` names. Errors are ignored: the broker must not fail because of those who
+//! look after it.
 
 use std::env;
 use std::ffi::OsStr;

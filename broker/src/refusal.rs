@@ -21,7 +21,7 @@ macro_rules! refusals {
 
         impl Refusal {
             /// The HTTP status, and the text.
-            #[allow(unused_variables, reason = "not every text says all that is known")]
+            #[expect(unused_variables, reason = "not every text says all that is known")]
             fn answer(&self) -> (u16, String) {
                 match self {
                     $(Refusal::$name $(($($part),*))? $({$($field),*})? => {

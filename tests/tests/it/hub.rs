@@ -247,9 +247,10 @@ fn messages_of_any_size_pass_through_a_leaf() {
     let lines = "x\n".repeat(3 << 20);
     let refused = leaf.request("POST", "/topics/t", lines);
     assert_eq!(refused.status, 413, "{refused:?}");
-    // The hub of a busy machine may take longer than a leaf waits: a number makes it safe to repeat.
+    // A busy hub may take longer than a leaf waits: a number makes it safe to repeat.
     let many = format!(
-        "{{\"topic\":\"t\",\"publisher\":\"p\",\"epoch\":0,\"sequence\":0,\"messages\":[{}\"x\"]}}",
+        "{{\"topic\":\"t\",\"publisher\":\"p\",\"epoch\":0,\"sequence\":0,\
+         \"messages\":[{}\"x\"]}}",
         "\"x\",".repeat((1 << 18) - 1)
     );
     let is_stored = || leaf.request("POST", "/publish", many.clone()).status == 200;
