@@ -54,14 +54,14 @@ impl Role {
         let text = |(host, port): (String, u16)| format!("{host}:{port}");
         let nats = nats(arguments)?;
         match (address("upstream")?, address("index")?, address("advertise")?, nats) {
-            (_, None, Some(_), _) => Err(Error::combination("--advertise needs --index")),
+            (_, None, Some(_), _) => Err(Error::new("--advertise needs --index")),
             (Some(upstream), None, None, None) => Ok(Role::Leaf(text(upstream))),
             (None, Some(index), advertise, None) => {
                 Ok(Role::Peer { index: text(index), advertise })
             }
             (None, None, None, Some(nats)) => Ok(Role::Nats(nats)),
             (None, None, None, None) => Ok(Role::Alone),
-            _ => Err(Error::combination("--upstream, --index and --nats exclude one another")),
+            _ => Err(Error::new("--upstream, --index and --nats exclude one another")),
         }
     }
 }
@@ -71,7 +71,7 @@ fn nats(arguments: &Arguments) -> Result<Option<NatsSettings>, Error> {
     let Some(list) = arguments.value("nats") else {
         let others = ["nats-replicas", "nats-prefix", "nats-synced"];
         return match others.iter().find(|flag| arguments.has(flag)) {
-            Some(flag) => Err(Error::combination(format!("--{flag} needs --nats"))),
+            Some(flag) => Err(Error::new(format!("--{flag} needs --nats"))),
             None => Ok(None),
         };
     };
@@ -135,7 +135,7 @@ impl Task {
             }
             [verb, directory] if verb == "promote" => Ok(Task::Promote(directory.into())),
             [verb] if ["verify", "repair", "promote"].contains(&verb.as_str()) => {
-                Err(Error::combination(format!("{verb} needs the directory of a journal")))
+                Err(Error::new(format!("{verb} needs the directory of a journal")))
             }
             _ => Call::from(arguments).map(Task::Ask),
         }
@@ -214,7 +214,7 @@ impl Config {
             (None, Some(port)) => port
                 .trim()
                 .parse()
-                .map_err(|_| Error::combination(format!("PORT is {port:?}, not a port")))?,
+                .map_err(|_| Error::new(format!("PORT is {port:?}, not a port")))?,
             (None, None) => PORT,
         };
         let host = match (arguments.value("host"), deployed) {
@@ -238,7 +238,7 @@ impl Config {
         };
         let data = arguments.value("data").map(PathBuf::from);
         if data.is_none() && arguments.has("sync") {
-            return Err(Error::combination("--sync needs --data"));
+            return Err(Error::new("--sync needs --data"));
         }
         let segment_size = arguments.size("segment")?.unwrap_or(SEGMENT_SIZE);
         if segment_size < SEGMENT_SIZE_MIN {
@@ -307,7 +307,7 @@ fn token(arguments: &Arguments) -> Result<Option<TokenSource>, Error> {
 fn environment_token() -> Result<Option<Token>, Error> {
     let Some(text) = env::var_os("BROKER_TOKEN") else { return Ok(None) };
     let token = Token::new(&text.to_string_lossy());
-    let wrong = |why: &str| Error::combination(format!("BROKER_TOKEN cannot be used: {why}"));
+    let wrong = |why: &str| Error::new(format!("BROKER_TOKEN cannot be used: {why}"));
     token.map(Some).map_err(wrong)
 }
 
@@ -321,7 +321,7 @@ fn above_0(arguments: &Arguments, flag: &'static str) -> Result<Option<Duration>
 
 impl Timeouts {
     fn from(arguments: &Arguments) -> Result<Timeouts, Error> {
-        let seconds = |flag, default| Ok(above_0(arguments, flag)?.unwrap_or(default));
+        let seconds = |flag, default| Ok::<_, Error>(above_0(arguments, flag)?.unwrap_or(default));
         Ok(Timeouts {
             head: seconds("head-timeout", HEAD_TIMEOUT)?,
             body: seconds("body-timeout", BODY_TIMEOUT)?,

@@ -166,7 +166,7 @@ impl Log {
 /// Text from outside, as a JSON string in ASCII.
 fn quoted(before: &str, text: &str) -> String {
     let mut out = before.as_bytes().to_vec();
-    json::write_string_ascii(&mut out, text);
+    json::write_string(&mut out, text, json::Charset::Ascii);
     String::from_utf8(out).unwrap_or_default()
 }
 

@@ -102,10 +102,10 @@ impl Call {
     pub(crate) fn from(arguments: &Arguments) -> Result<Call, Error> {
         let (word, rest) = match arguments.ordinary() {
             [word, rest @ ..] => (word.as_str(), rest),
-            [] => return Err(Error::combination("there is no verb")),
+            [] => return Err(Error::new("there is no verb")),
         };
         let unexpected = |argument: &str| Err(Error::unexpected(argument));
-        let wrong = |reason: String| Err(Error::combination(reason));
+        let wrong = |reason: String| Err(Error::new(reason));
         let Some((_, verb, what, flags)) = VERBS.into_iter().find(|verb| verb.0 == word) else {
             return unexpected(word);
         };
@@ -144,7 +144,7 @@ impl Call {
     /// Refuses a broker that is to serve where a flag is for verbs.
     pub(crate) fn check_absent(arguments: &Arguments) -> Result<(), Error> {
         match arguments.names().find(|name| FLAGS.contains(name)) {
-            Some(flag) => Err(Error::combination(format!("--{flag} needs a verb, such as topics"))),
+            Some(flag) => Err(Error::new(format!("--{flag} needs a verb, such as topics"))),
             None => Ok(()),
         }
     }

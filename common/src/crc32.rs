@@ -35,16 +35,9 @@ impl Crc32 {
         let (blocks, rest) = bytes.as_chunks::<16>();
         let mut crc = self.0;
         for block in blocks {
-            let [a, b, c, d, e @ ..] = *block;
-            let [a, b, c, d] = (crc ^ u32::from_le_bytes([a, b, c, d])).to_le_bytes();
-            crc = TABLES[15][a as usize] ^ TABLES[14][b as usize];
-            crc ^= TABLES[13][c as usize] ^ TABLES[12][d as usize];
-            crc ^= TABLES[11][e[0] as usize] ^ TABLES[10][e[1] as usize];
-            crc ^= TABLES[9][e[2] as usize] ^ TABLES[8][e[3] as usize];
-            crc ^= TABLES[7][e[4] as usize] ^ TABLES[6][e[5] as usize];
-            crc ^= TABLES[5][e[6] as usize] ^ TABLES[4][e[7] as usize];
-            crc ^= TABLES[3][e[8] as usize] ^ TABLES[2][e[9] as usize];
-            crc ^= TABLES[1][e[10] as usize] ^ TABLES[0][e[11] as usize];
+            let mixed = (u128::from_le_bytes(*block) ^ u128::from(crc)).to_le_bytes();
+            let effects = TABLES.iter().rev().zip(mixed);
+            crc = effects.fold(0, |crc, (table, byte)| crc ^ table[byte as usize]);
         }
         for &byte in rest {
             crc = (crc >> 8) ^ TABLES[0][(crc.to_le_bytes()[0] ^ byte) as usize];

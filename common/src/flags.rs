@@ -19,6 +19,7 @@ use crate::units;
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 use std::{env, error};
@@ -64,9 +65,12 @@ pub struct Arguments {
     ordinary: Vec<String>,
 }
 
-/// Why a command line is wrong, in words for whoever wrote it.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Error(String);
+/// Why a command line is wrong, or why a program fails: words for the user, and the system's error.
+#[derive(Debug)]
+pub struct Error {
+    text: String,
+    cause: Option<io::Error>,
+}
 
 impl Program {
     /// Runs the program on the arguments of this process and gives its exit status: 0 when it is
@@ -119,7 +123,7 @@ impl Program {
         let mut result = Arguments::default();
         let text = |argument: OsString| {
             let text = argument.into_string();
-            text.map_err(|argument| Error(format!("argument {argument:?} is not UTF-8")))
+            text.map_err(|argument| Error::new(format!("argument {argument:?} is not UTF-8")))
         };
         let mut arguments = arguments.into_iter().map(text);
         let mut flags_ended = false;
@@ -139,11 +143,11 @@ impl Program {
                 _ => {
                     let Flag { name, value, repeats } = self.flag(dashed)?;
                     if !repeats && result.has(name) {
-                        return Err(Error(format!("flag --{name} was given twice")));
+                        return Err(Error::new(format!("flag --{name} was given twice")));
                     }
                     let value = match (value, given) {
                         (None, Some(_)) => {
-                            return Err(Error(format!("flag --{name} takes no value")));
+                            return Err(Error::new(format!("flag --{name} takes no value")));
                         }
                         (None, None) => String::new(),
                         (Some(_), Some(given)) => given.to_owned(),
@@ -151,7 +155,7 @@ impl Program {
                             let next = arguments.next().transpose()?;
                             let is_value = |next: &String| !next.starts_with("--");
                             next.filter(is_value).ok_or_else(|| {
-                                Error(format!("flag --{name} needs a value: --{name}={value}"))
+                                Error::new(format!("flag --{name} needs a value: --{name}={value}"))
                             })?
                         }
                     };
@@ -173,7 +177,7 @@ impl Program {
             let names = self.flags().map(|flag| flag.name);
             let near = nearest(dashed.trim_start_matches('-'), names);
             let near = near.map(|near| format!(" (did you mean --{near}?)")).unwrap_or_default();
-            Error(format!("unknown flag {dashed}{near}"))
+            Error::new(format!("unknown flag {dashed}{near}"))
         })
     }
 
@@ -273,31 +277,52 @@ impl Arguments {
 }
 
 impl Error {
+    /// In these words.
+    pub fn new(text: impl Into<String>) -> Error {
+        Error { text: text.into(), cause: None }
+    }
+
     /// A value that cannot be used, and why.
     pub fn value(flag: &'static str, value: &str, reason: impl fmt::Display) -> Error {
-        Error(format!("flag --{flag} cannot be {value:?}: {reason}"))
+        Error::new(format!("flag --{flag} cannot be {value:?}: {reason}"))
     }
 
     /// An argument that belongs to no flag, where none is taken.
     #[must_use]
     pub fn unexpected(argument: &str) -> Error {
-        Error(format!("unexpected argument {argument:?}"))
+        Error::new(format!("unexpected argument {argument:?}"))
     }
 
-    /// Each flag is right by itself, but not together with the others or with the environment:
-    /// what is missing, too much or wrong.
-    pub fn combination(reason: impl Into<String>) -> Error {
-        Error(reason.into())
+    /// What is wrong with a file.
+    #[must_use]
+    pub fn of(path: &Path, what: &str) -> Error {
+        Error::new(format!("{} {what}", path.display()))
+    }
+
+    /// The same, and the system's error.
+    #[must_use]
+    pub fn because(self, cause: io::Error) -> Error {
+        Error { cause: Some(cause), ..self }
+    }
+
+    /// Whether the reader of standard output has closed it, because it has seen enough.
+    #[must_use]
+    pub fn is_closed_pipe(&self) -> bool {
+        self.cause.as_ref().is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
-impl error::Error for Error {}
+impl error::Error for Error {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        self.cause.as_ref().map(|cause| cause as _)
+    }
+}
 
 /// Whether this id is one word, as lines of text need it.
 #[must_use]

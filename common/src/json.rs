@@ -27,7 +27,6 @@
 //! and conversion to structs.
 
 mod boundary;
-mod object;
 mod parse;
 mod scan;
 #[cfg(test)]
@@ -36,7 +35,6 @@ mod value;
 mod write;
 
 pub use boundary::Boundary;
-pub use object::{Array, Charset, Json, Object};
 pub use parse::{Error, parse, parse_prefix, string_prefix};
 pub use value::Value;
-pub use write::{write_part, write_string, write_string_ascii};
+pub use write::{Array, Charset, Json, Object, write_part, write_string};

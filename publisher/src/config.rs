@@ -78,13 +78,13 @@ impl Form {
         let topics: Vec<String> = arguments.values("topic").map(str::to_owned).collect();
         let file = arguments.value("file").filter(|file| *file != "-").map(PathBuf::from);
         if arguments.has("file") && topics.is_empty() {
-            return Err(Error::combination("--file needs --topic=<topic>"));
+            return Err(Error::new("--file needs --topic=<topic>"));
         }
         if arguments.has("file") && arguments.has("every") {
-            return Err(Error::combination("--every does not work with --file"));
+            return Err(Error::new("--every does not work with --file"));
         }
         if file.is_none() && arguments.has("file") && !arguments.ordinary().is_empty() {
-            return Err(Error::combination("standard input cannot be resumed: leave out the id"));
+            return Err(Error::new("standard input cannot be resumed: leave out the id"));
         }
         let given = arguments.ordinary();
         if let Some(period) = arguments.time("every")? {
@@ -92,7 +92,7 @@ impl Form {
                 return Err(Error::value("every", "0", "it must be longer than 0"));
             }
             if topics.is_empty() {
-                return Err(Error::combination("--every needs --topic=<topic>"));
+                return Err(Error::new("--every needs --topic=<topic>"));
             }
             return Ok(Form::Repeat { topics, messages: given.to_vec(), period });
         }
@@ -102,11 +102,11 @@ impl Form {
                 Ok(Form::Messages(FIVE.map(owned).to_vec()))
             }
             ([], _, [id]) if is_word(id) => Ok(Form::Dialogue { id: id.clone() }),
-            ([], _, [id]) if id.is_empty() => Err(Error::combination("the id must not be empty")),
+            ([], _, [id]) if id.is_empty() => Err(Error::new("the id must not be empty")),
             ([], _, [_]) => {
-                Err(Error::combination("an id is one word, and a message needs --topic=<topic>"))
+                Err(Error::new("an id is one word, and a message needs --topic=<topic>"))
             }
-            ([], _, [topic, messages @ ..]) => Err(Error::combination(format!(
+            ([], _, [topic, messages @ ..]) => Err(Error::new(format!(
                 "messages need a topic: publisher --topic={topic:?} {:?}",
                 messages.join(" ")
             ))),
@@ -115,14 +115,14 @@ impl Form {
                 Ok(Form::Lines { topic, file: Some(file), id })
             }
             ([_], Some(_), _) => {
-                Err(Error::combination("with --file there may be one id, and no messages"))
+                Err(Error::new("with --file there may be one id, and no messages"))
             }
             ([topic], None, []) => Ok(Form::Lines { topic: topic.clone(), file: None, id: None }),
             ([topic], None, messages) => {
                 let with_topic = |message: &String| (topic.clone(), message.clone());
                 Ok(Form::Messages(messages.iter().map(with_topic).collect()))
             }
-            _ => Err(Error::combination("several topics need --every=<period>")),
+            _ => Err(Error::new("several topics need --every=<period>")),
         }
     }
 }

@@ -3,10 +3,11 @@
 //! A person types the lines, or they come through a pipe. Lines that arrive together are sent
 //! together. A refused line is reported, and the next ones continue.
 
-use crate::error::Error;
 use crate::feed::{Feed, Source};
+use crate::file;
 use crate::line_reader::LineReader;
 use common::client::{Broker, Publisher};
+use common::flags::Error;
 use common::limits::BODY_SIZE_MAX;
 use common::terminal::show;
 use std::io::{self, IsTerminal};
@@ -31,7 +32,7 @@ pub(crate) fn converse(broker: Broker, id: &str) -> Result<(), Error> {
         if is_typed {
             show("> ");
         }
-        let Some(line) = lines.next().map_err(Error::input)? else {
+        let Some(line) = lines.next().map_err(file::unread_input)? else {
             if is_typed {
                 show("\n");
             }

@@ -4,9 +4,9 @@
 //! file, because a file can be corrected. Elsewhere it is reported and skipped, because later lines
 //! may never come again.
 
-use crate::error::Error;
-use crate::say;
+use crate::{error, say};
 use common::client::{self, Publisher};
+use common::flags::Error;
 use std::collections::VecDeque;
 
 /// Where messages come from.
@@ -32,11 +32,14 @@ pub(crate) struct Feed {
     refused: u64,
     /// Lines that were not published; the user was told of each.
     left_out: u64,
+    /// The number that a broker expects which has lost messages.
+    pub(crate) forgotten: Option<u64>,
 }
 
 impl Feed {
     pub(crate) fn new(publisher: Publisher, source: Source) -> Feed {
-        Feed { publisher, source, runs: VecDeque::new(), settled: 0, refused: 0, left_out: 0 }
+        let (runs, forgotten) = (VecDeque::new(), None);
+        Feed { publisher, source, runs, settled: 0, refused: 0, left_out: 0, forgotten }
     }
 
     /// Sends a message.
@@ -81,8 +84,8 @@ impl Feed {
         self.flush()?;
         match self.left_out {
             0 => Ok(()),
-            1 => Err(Error::Failed("1 line was not published".to_owned(), None)),
-            count => Err(Error::Failed(format!("{count} lines were not published"), None)),
+            1 => Err(Error::new("1 line was not published")),
+            count => Err(Error::new(format!("{count} lines were not published"))),
         }
     }
 
@@ -92,7 +95,7 @@ impl Feed {
             Source::File => {
                 self.flush()?;
                 let published = self.publisher.acknowledged();
-                return Err(Error::line(number, reason, published));
+                return Err(error::of_line(number, reason, published));
             }
             Source::Input => say(format_args!("line {number} {reason}: it is left out")),
             Source::Dialogue => say(reason),
@@ -113,7 +116,7 @@ impl Feed {
             }
             // Without the right token there is no use in the next one.
             (Source::Dialogue, client::Error::Refused { code, .. }) if *code != 401 => say(cause),
-            _ => return Err(self.failed(cause)),
+            _ => return Err(self.failed(&cause)),
         }
         self.refused += 1;
         self.left_out += 1;
@@ -136,9 +139,12 @@ impl Feed {
     }
 
     /// The error for the user. When a message is refused, all before it are acknowledged.
-    pub(crate) fn failed(&mut self, cause: client::Error) -> Error {
+    pub(crate) fn failed(&mut self, cause: &client::Error) -> Error {
         let line = Some(self.line_of_next()).filter(|line| *line > 0);
-        Error::Client { cause, line, published: self.publisher.acknowledged() }
+        if let client::Error::Forgotten { expected, .. } = cause {
+            self.forgotten = Some(*expected);
+        }
+        error::of_client(cause, line, self.publisher.acknowledged())
     }
 }
 

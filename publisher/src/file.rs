@@ -1,10 +1,11 @@
 //! A file that is published in several runs, and the proof of what earlier runs have published.
 
-use crate::error::Error;
+use crate::error;
 use crate::line_reader::LineReader;
 use crate::lines::message;
 use common::client::{Broker, Event, Publisher, Start, Subscriber};
 use common::crc32::Crc32;
+use common::flags::Error;
 use common::limits::BODY_SIZE_MAX;
 use std::fs::{File, Metadata};
 use std::io::{self, Seek};
@@ -27,11 +28,10 @@ impl Resumable {
     /// Opens a file.
     pub(crate) fn open(path: &Path) -> Result<Resumable, Error> {
         let file = open(path)?;
-        let metadata = file.metadata().map_err(|cause| Error::file(path, cause))?;
+        let metadata = file.metadata().map_err(|cause| unread(path, cause))?;
         if !metadata.is_file() {
-            let path = path.display();
-            let text = "is not a regular file: leave out the id to publish it once";
-            return Err(Error::Failed(format!("{path} {text}"), None));
+            let what = "is not a regular file: leave out the id to publish it once";
+            return Err(Error::of(path, what));
         }
         Ok(Resumable { path: path.to_owned(), file, metadata })
     }
@@ -44,7 +44,7 @@ impl Resumable {
     /// The file from its start.
     pub(crate) fn rewound(&self) -> Result<&File, Error> {
         let mut file = &self.file;
-        file.rewind().map_err(|cause| Error::file(&self.path, cause))?;
+        file.rewind().map_err(|cause| unread(&self.path, cause))?;
         Ok(file)
     }
 
@@ -62,14 +62,13 @@ impl Resumable {
         count: u64,
     ) -> Result<(), Error> {
         let refused = || {
-            let path = self.path.display();
-            let text = format!(
-                "{path} does not begin with the {count} lines that this id published before: \
+            let what = format!(
+                "does not begin with the {count} lines that this id published before: \
                  publish it under another id (from its first line)"
             );
-            Error::Failed(text, None)
+            Error::of(&self.path, &what)
         };
-        let fail = |cause| Error::Client { cause, line: None, published: 0 };
+        let fail = |cause| error::of_client(&cause, None, 0);
         let (first, expected) = self.beginning(count)?.ok_or_else(refused)?;
         let from = publisher.first_offset(topic, &first).map_err(fail)?.ok_or_else(refused)?;
         let mut subscriber = Subscriber::new(broker.clone());
@@ -93,7 +92,7 @@ impl Resumable {
     /// The first line, and the checksum of the first `count` lines; `None` if there are fewer, or
     /// if one cannot be a message.
     fn beginning(&self, count: u64) -> Result<Option<(String, Crc32)>, Error> {
-        let fail = |cause| Error::file(&self.path, cause);
+        let fail = |cause| unread(&self.path, cause);
         let mut lines = LineReader::new(self.rewound()?, BODY_SIZE_MAX);
         let mut crc = Crc32::default();
         let mut first = None;
@@ -112,15 +111,14 @@ impl Resumable {
 
     /// Makes sure that the file is unchanged since it was opened, or has grown.
     pub(crate) fn check_unchanged(&self) -> Result<(), Error> {
-        let now = self.file.metadata().map_err(|cause| Error::file(&self.path, cause))?;
+        let now = self.file.metadata().map_err(|cause| unread(&self.path, cause))?;
         let is_same = now.len() == self.metadata.len()
             && now.modified().ok() == self.metadata.modified().ok();
         let has_grown = now.len() > self.metadata.len();
         if is_same || has_grown {
             return Ok(());
         }
-        let text = "was changed while it was published: publish a copy of it";
-        Err(Error::Failed(format!("{} {text}", self.path.display()), None))
+        Err(Error::of(&self.path, "was changed while it was published: publish a copy of it"))
     }
 }
 
@@ -129,9 +127,17 @@ fn add(crc: &mut Crc32, message: &str) {
     crc.update(b"\n");
 }
 
+pub(crate) fn unread(path: &Path, cause: io::Error) -> Error {
+    Error::of(path, "cannot be read").because(cause)
+}
+
+pub(crate) fn unread_input(cause: io::Error) -> Error {
+    Error::new("standard input cannot be read").because(cause)
+}
+
 /// Opens a file to be read.
 pub(crate) fn open(path: &Path) -> Result<File, Error> {
-    File::open(path).map_err(|cause| Error::file(path, cause))
+    File::open(path).map_err(|cause| unread(path, cause))
 }
 
 /// How many bytes a regular file still has to be read.

@@ -9,7 +9,7 @@
 //! - `lines`: every line of a file or of standard input; `file`: one that is published in several
 //!   runs; `line_reader`: lines in large pieces; `progress`: how far it is
 //! - `repeat`: the same messages again and again
-//! - `error`: why the publisher gives up
+//! - `error`: what the user hears of messages that were not published
 
 #![forbid(unsafe_code)]
 
@@ -24,8 +24,8 @@ mod progress;
 mod repeat;
 mod sender;
 
+pub use common::flags::Error;
 pub use config::{Config, Form, PROGRAM};
-pub use error::Error;
 
 use sender::Sender;
 use std::fmt;

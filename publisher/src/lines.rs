@@ -6,14 +6,14 @@
 //! A line that cannot be a message ends the program for a file, because a file can be corrected. On
 //! standard input it is reported and skipped, because later lines may never come again.
 
-use crate::error::Error;
 use crate::feed::{Feed, Source};
 use crate::file::{self, Resumable};
 use crate::line_reader::LineReader;
 use crate::progress::Progress;
 use crate::say;
 use common::bytes::is_one_line;
-use common::client::{self, Broker, Publisher};
+use common::client::{Broker, Publisher};
+use common::flags::Error;
 use common::limits::BODY_SIZE_MAX;
 use std::io::{self, Read};
 use std::path::Path;
@@ -29,13 +29,13 @@ pub(crate) fn publish(broker: Broker, topic: &str, path: Option<&Path>) -> Resul
         Some(path) => {
             let file = file::open(path)?;
             let mut feed = Feed::new(publisher, Source::File);
-            let fail = |cause| Error::file(path, cause);
+            let fail = |cause| file::unread(path, cause);
             publish_lines(&mut feed, topic, &file, file::bytes_left(&file), 0, fail)
         }
         None => {
             let mut feed = Feed::new(publisher, Source::Input);
             let (input, size) = (io::stdin().lock(), file::bytes_on_standard_input());
-            publish_lines(&mut feed, topic, input, size, 0, Error::input)
+            publish_lines(&mut feed, topic, input, size, 0, file::unread_input)
         }
     }
 }
@@ -48,22 +48,22 @@ pub(crate) fn resume(broker: Broker, topic: &str, path: &Path, id: &str) -> Resu
     let publisher = Publisher::resuming(broker.clone(), &format!("{id}.file"));
     let mut feed = Feed::new(publisher, Source::File);
     loop {
-        let there = feed.publisher.next_sequence(topic).map_err(|cause| feed.failed(cause))?;
+        let there = feed.publisher.next_sequence(topic).map_err(|cause| feed.failed(&cause))?;
         if there > 0 {
             file.check_published(&broker, &mut feed.publisher, topic, there)?;
             Progress::note(format_args!("{there} lines were published before"));
         }
         let (input, size) = (file.rewound()?, Some(file.size()));
-        let fail = |cause| Error::file(path, cause);
+        let fail = |cause| file::unread(path, cause);
         match publish_lines(&mut feed, topic, input, size, there, fail) {
-            Err(Error::Client { cause: client::Error::Forgotten { expected, .. }, .. }) => {
-                say(format_args!(
+            Ok(()) => return file.check_unchanged(),
+            Err(error) => match feed.forgotten.take() {
+                Some(expected) => say(format_args!(
                     "the broker has lost messages; going on with line {}",
                     expected + 1
-                ));
-            }
-            Err(error) => return Err(error),
-            Ok(()) => return file.check_unchanged(),
+                )),
+                None => return Err(error),
+            },
         }
     }
 }

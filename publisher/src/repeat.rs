@@ -1,7 +1,8 @@
 //! `publisher --every 1s`: publishes the same messages again and again.
 
-use crate::error::Error;
-use common::client::{Broker, Publisher};
+use crate::error;
+use common::client::{self, Broker, Publisher};
+use common::flags::Error;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ pub(crate) fn repeat(
             publish(&mut publisher, topics, messages)
         };
         let published = publisher.acknowledged();
-        result.map_err(|cause| Error::Client { cause, line: None, published })?;
+        result.map_err(|cause| error::of_client(&cause, None, published))?;
         due = next(due, period, Instant::now());
         thread::sleep(due.saturating_duration_since(Instant::now()));
     }
@@ -33,7 +34,7 @@ fn publish(
     publisher: &mut Publisher,
     topics: &[String],
     messages: &[String],
-) -> Result<(), common::client::Error> {
+) -> Result<(), client::Error> {
     for topic in topics {
         for message in messages {
             publisher.send(topic, message)?;

@@ -7,8 +7,9 @@
 //! sequence, the request is sent without it: topic and message only. Any 2xx with any body is a
 //! success.
 
-use crate::error::Error;
+use crate::error;
 use common::client::{Broker, Failure, Outage, Refusal, Trouble};
+use common::flags::Error;
 use common::http::client::Client;
 use common::json::Object;
 use common::random::random;
@@ -60,7 +61,7 @@ impl Sender {
             }
             Ok(())
         });
-        result.map_err(|cause| Error::Client { cause, line: None, published: self.published })?;
+        result.map_err(|cause| error::of_client(&cause, None, self.published))?;
         self.outage.succeeded();
         *self.sequences.entry(topic.to_owned()).or_default() += 1;
         self.published += 1;

@@ -42,7 +42,7 @@ impl Config {
         let print_flag = PRINT_FLAGS.iter().find(|flag| arguments.has(flag));
         let prints = arguments.has("topic") || arguments.has("pattern");
         if let (false, Some(flag)) = (prints, print_flag) {
-            return Err(Error::combination(format!("--{flag} needs --topic=<topic>")));
+            return Err(Error::new(format!("--{flag} needs --topic=<topic>")));
         }
         let form = match arguments.ordinary() {
             [] if prints => Form::Print(print(arguments)?),
@@ -51,10 +51,10 @@ impl Config {
             }
             [] => Form::Keep,
             [id] if is_word(id) => Form::Dialogue { id: id.clone() },
-            [_] => return Err(Error::combination("an id is one word, not empty")),
+            [_] => return Err(Error::new("an id is one word, not empty")),
             [topic, ..] => {
                 let hint = "give only the id; to print messages, name each topic with --topic";
-                return Err(Error::combination(format!("{hint}={topic}")));
+                return Err(Error::new(format!("{hint}={topic}")));
             }
         };
         Ok(Config { broker: Broker::from_arguments(arguments)?, form })
@@ -71,21 +71,21 @@ fn print(arguments: &Arguments) -> Result<Print, Error> {
         (Some(offset), None, None) => Start::Offset(offset),
         (None, Some(count), None) => Start::Last(count),
         (None, None, Some(time)) => Start::Since(time.to_owned()),
-        _ => return Err(Error::combination("give only one of --from, --last and --since")),
+        _ => return Err(Error::new("give only one of --from, --last and --since")),
     };
     if arguments.has("time") && arguments.has("json") {
-        return Err(Error::combination("--json includes the time: leave out --time"));
+        return Err(Error::new("--json includes the time: leave out --time"));
     }
     let mut topics: Vec<String> = Vec::new();
     for topic in arguments.values("topic") {
         if topics.iter().any(|known| known == topic) {
-            return Err(Error::combination(format!("topic {topic:?} was given twice")));
+            return Err(Error::new(format!("topic {topic:?} was given twice")));
         }
         topics.push(topic.to_owned());
     }
     let patterns: Vec<String> = arguments.values("pattern").map(str::to_owned).collect();
     if let Some(wrong) = patterns.iter().find(|text| Pattern::new(text).is_none()) {
-        return Err(Error::combination(format!("{wrong:?} is no pattern: 1 to 255 bytes")));
+        return Err(Error::new(format!("{wrong:?} is no pattern: 1 to 255 bytes")));
     }
     Ok(Print {
         topics,

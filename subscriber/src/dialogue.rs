@@ -6,10 +6,11 @@
 
 use crate::PROGRAM;
 use crate::desired_topics::DesiredTopics;
-use crate::error::Error;
+use crate::error;
 use common::client::{Broker, Outage, Trouble};
 use common::connect::{CONNECT_TIMEOUT, connect};
 use common::connection::Connection;
+use common::flags::Error;
 use common::http::client::CLOSED;
 use common::limits::{BODY_SIZE_MAX, TEXT_LINE_OVERHEAD};
 use common::retry;
@@ -218,13 +219,13 @@ impl<W: Write> Dialogue<W> {
             return Ok(false);
         }
         let written = self.output.write_all(&text).and_then(|()| self.output.flush());
-        written.map_err(|cause| Failure::Final(Error::write(None, cause)))?;
+        written.map_err(|cause| Failure::Final(error::unwritable(None, cause)))?;
         Ok(true)
     }
 
     fn refused(&self, reason: &str) -> Failure {
         let text = format!("the broker at {} refused: {reason}", self.outage.broker().address());
-        Failure::Final(Error::Failed(text, None))
+        Failure::Final(Error::new(text))
     }
 
     /// Tells the user about a complaint of the broker.

@@ -12,12 +12,13 @@
 
 use crate::PROGRAM;
 use crate::comparison::Comparison;
-use crate::error::Error;
+use crate::error;
 use crate::lines::WholeLines;
 use crate::received::{Beginning, Received};
 use crate::request::{self, Cursor, PATIENCE};
 use common::bytes;
 use common::client::{self, Broker, Outage, Refusal, Start, Subscriber, Trouble};
+use common::flags::Error;
 use common::http::client::Client;
 use common::retry;
 use std::io::{self, ErrorKind, IsTerminal};
@@ -221,7 +222,7 @@ impl Keeper {
             Trouble::Sink(cause)
                 if !matches!(cause.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
             {
-                Failure::Final(Error::write(Some(self.received.path()), cause))
+                Failure::Final(error::unwritable(Some(self.received.path()), cause))
             }
             trouble => trouble.into(),
         }
@@ -260,7 +261,7 @@ impl Keeper {
         let path = self.received.path();
         match self.outage.wait(|_| PROGRAM.say(disk_full(path, &cause))) {
             true => Ok(()),
-            false => Err(Error::write(Some(path), cause)),
+            false => Err(error::unwritable(Some(path), cause)),
         }
     }
 
@@ -280,10 +281,4 @@ impl Keeper {
 /// What the user hears of a full disk.
 fn disk_full(path: &Path, cause: &io::Error) -> String {
     format!("the disk is full: {} cannot be written ({cause}); trying again", path.display())
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Failure {
-        Failure::Final(error)
-    }
 }

@@ -11,7 +11,7 @@
 //! - `print`: messages to standard output, as they come
 //! - `dialogue`: topics that a person types, and their deliveries; `desired_topics`: the list of
 //!   these topics
-//! - `error`: why the subscriber ends
+//! - `error`: what is wrong with a file, in words for the user
 
 #![forbid(unsafe_code)]
 
@@ -29,8 +29,8 @@ mod received;
 mod request;
 mod topic_file;
 
+pub use common::flags::Error;
 pub use config::{Config, Form, PROGRAM};
-pub use error::Error;
 pub use print::Print;
 
 use std::path::Path;

@@ -8,13 +8,13 @@
 //! says so and continues with the next one.
 
 use crate::PROGRAM;
-use crate::error::Error;
+use crate::error;
 use crate::lines::WholeLines;
 use crate::request::{self, PATIENCE};
 use common::bytes;
 use common::client::{Broker, Event, Message, Start, Subscriber, Trouble};
 use common::clock::plain_date;
-use common::flags::nearest;
+use common::flags::{Error, nearest};
 use common::http::percent;
 use common::json::{self, Charset, Object};
 use common::stream::{Cursor, StreamId};
@@ -57,7 +57,7 @@ impl Print {
     /// A reader that has closed standard output has seen enough: that is a success.
     pub(crate) fn run(self, broker: &Broker) -> Result<(), Error> {
         let mut output: Box<dyn Write> = match &self.output {
-            Some(path) => Box::new(File::create(path).map_err(|it| Error::file(path, it))?),
+            Some(path) => Box::new(File::create(path).map_err(|it| error::unusable(path, it))?),
             None => Box::new(io::stdout()),
         };
         match self.print(broker, &mut output) {
@@ -83,7 +83,7 @@ impl Print {
             let event = if left > 0 { subscriber.next_buffered()? } else { None };
             if event.is_none() || lines.len() >= BUFFER_SIZE {
                 let written = output.write_all(&lines).and_then(|()| output.flush());
-                written.map_err(|cause| Error::write(self.output.as_deref(), cause))?;
+                written.map_err(|cause| error::unwritable(self.output.as_deref(), cause))?;
                 lines.clear();
             }
             let event = match event {
@@ -149,7 +149,7 @@ impl Print {
             };
             match client.body(PATIENCE, |piece| lines.take(piece, &mut print)) {
                 Err(Trouble::Sink(cause)) => {
-                    return Err(Error::write(self.output.as_deref(), cause));
+                    return Err(error::unwritable(self.output.as_deref(), cause));
                 }
                 Ok(()) if *left > 0 && *left < before => {}
                 _ => return Ok(place),

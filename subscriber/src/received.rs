@@ -10,9 +10,10 @@
 //! written before the first line: the offset of the first line, the stream id, and the digest
 //! there.
 
-use crate::error::Error;
+use crate::error;
 use common::bytes;
 use common::crc32::Crc32;
+use common::flags::Error;
 use common::limits::PIECE_SIZE;
 use std::ffi::OsString;
 use std::fmt;
@@ -82,10 +83,10 @@ impl Contents {
 impl Received {
     /// Opens the file, or makes an empty one. A last line that is not whole is cut off.
     pub(crate) fn open(path: &Path) -> Result<Received, Error> {
-        let fail = |cause| Error::file(path, cause);
+        let fail = |cause| error::unusable(path, cause);
         // A pipe would be waited for, and a device has no end.
         if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-            return Err(Error::not_a_file(path));
+            return Err(error::not_a_file(path));
         }
         let file =
             OpenOptions::new().read(true).append(true).create(true).open(path).map_err(fail)?;
@@ -93,9 +94,9 @@ impl Received {
         // from the file, and on file systems that have none, one subscriber is taken on trust.
         if cfg!(unix) && matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
             let path = path.display();
-            let text =
-                format!("another subscriber keeps {path}: run this one in a folder of its own");
-            return Err(Error::Failed(text, None));
+            return Err(Error::new(format!(
+                "another subscriber keeps {path}: run this one in a folder of its own"
+            )));
         }
         let from = with(path, ".from");
         let beginning = match fs::read_to_string(&from) {
@@ -103,7 +104,7 @@ impl Received {
                 Error::of(&from, "cannot be understood: move it and the file that it is about away")
             })?,
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => Beginning::default(),
-            Err(cause) => return Err(Error::file(&from, cause)),
+            Err(cause) => return Err(error::unusable(&from, cause)),
         };
         let crc = beginning.digest.map_or_else(Crc32::default, Crc32::after);
         let contents = recover(&file, crc).map_err(fail)?;
@@ -172,13 +173,13 @@ impl Received {
             // A copy first: whenever the process is killed, each file has its beginning beside it.
             if from.exists() {
                 let copy = with(&name, ".from");
-                fs::copy(&from, &copy).map_err(|cause| Error::file(&copy, cause))?;
+                fs::copy(&from, &copy).map_err(|cause| error::unusable(&copy, cause))?;
             }
             rename(&self.path, &name)?;
             old = Some(name);
         }
         if from.exists() {
-            fs::remove_file(&from).map_err(|cause| Error::file(&from, cause))?;
+            fs::remove_file(&from).map_err(|cause| error::unusable(&from, cause))?;
         }
         self.reopen()?;
         Ok(old)
@@ -187,7 +188,7 @@ impl Received {
     /// Lets the file, which has to be empty, begin here.
     pub(crate) fn begin_at(&mut self, beginning: &Beginning) -> Result<(), Error> {
         let (from, new) = (with(&self.path, ".from"), with(&self.path, ".from.new"));
-        let fail = |cause| Error::write(Some(&from), cause);
+        let fail = |cause| error::unwritable(Some(&from), cause);
         fs::write(&new, format!("{beginning}\n")).map_err(fail)?;
         rename(&new, &from)?;
         self.reopen()
@@ -224,10 +225,10 @@ fn free_name(path: &Path) -> Result<PathBuf, Error> {
         match OpenOptions::new().write(true).create_new(true).open(&name) {
             Ok(_) => return Ok(name),
             Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(cause) => return Err(Error::file(&name, cause)),
+            Err(cause) => return Err(error::unusable(&name, cause)),
         }
     }
-    Err(Error::not_a_file(path))
+    Err(error::not_a_file(path))
 }
 
 /// The path with something added to its name.
@@ -238,7 +239,7 @@ fn with(path: &Path, ending: &str) -> PathBuf {
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), Error> {
-    fs::rename(from, to).map_err(|cause| Error::file(to, cause))
+    fs::rename(from, to).map_err(|cause| error::unusable(to, cause))
 }
 
 /// Reads a file, and cuts off what follows its last whole line. `crc` is the digest at its

@@ -1,6 +1,7 @@
 //! Reads the topic's name from a file of one line, as people and editors write it.
 
-use crate::error::Error;
+use crate::error;
+use common::flags::Error;
 use common::limits::TOPIC_NAME_SIZE_MAX;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -13,20 +14,19 @@ const FILE_SIZE_MAX: u64 = 64 << 10;
 pub(crate) fn read(path: &Path) -> Result<String, Error> {
     // A pipe would be waited for, and a device has no end.
     if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-        return Err(Error::not_a_file(path));
+        return Err(error::not_a_file(path));
     }
     let mut bytes = Vec::new();
     let read = |file: File| file.take(FILE_SIZE_MAX).read_to_end(&mut bytes);
     File::open(path).and_then(read).map_err(|cause| match cause.kind() {
         io::ErrorKind::NotFound => {
             let path = path.display();
-            let text = format!(
+            Error::new(format!(
                 "there is no {path} here: write the topic's name into it (echo alpha > {path}), \
                  or name one with --topic"
-            );
-            Error::Failed(text, None)
+            ))
         }
-        _ => Error::file(path, cause),
+        _ => error::unusable(path, cause),
     })?;
     parse(&bytes).map_err(|reason| Error::of(path, reason))
 }

@@ -217,7 +217,7 @@ impl Answer {
 /// Text as JSON has it.
 fn quoted(text: &str) -> String {
     let mut out = Vec::new();
-    json::write_string(&mut out, text);
+    json::write_string(&mut out, text, json::Charset::Utf8);
     String::from_utf8(out).expect("it was text before")
 }
 

@@ -302,13 +302,13 @@ impl System {
     #[track_caller]
     pub fn publish_batch(&self, topic: &str, messages: impl Iterator<Item = impl AsRef<str>>) {
         let mut body = b"{\"topic\":".to_vec();
-        json::write_string(&mut body, topic);
+        json::write_string(&mut body, topic, json::Charset::Utf8);
         body.extend_from_slice(b",\"messages\":[");
         for (number, message) in messages.enumerate() {
             if number > 0 {
                 body.push(b',');
             }
-            json::write_string(&mut body, message.as_ref());
+            json::write_string(&mut body, message.as_ref(), json::Charset::Utf8);
         }
         body.extend_from_slice(b"]}");
         let answer = self.request("POST", "/publish", body);
@@ -382,9 +382,9 @@ impl Subscriber {
 #[must_use]
 pub fn publish_body(topic: &str, message: &str) -> Vec<u8> {
     let mut body = b"{\"topic\":".to_vec();
-    json::write_string(&mut body, topic);
+    json::write_string(&mut body, topic, json::Charset::Utf8);
     body.extend_from_slice(b",\"message\":");
-    json::write_string(&mut body, message);
+    json::write_string(&mut body, message, json::Charset::Utf8);
     body.push(b'}');
     body
 }

@@ -1,6 +1,7 @@
 //! The errors of a call.
 
 use super::answer::{Refusal, display_refusal};
+use crate::flags::{self, one_line};
 use crate::retry;
 use crate::trouble::Trouble;
 use std::{error, fmt};
@@ -45,6 +46,18 @@ pub type Failure = retry::Failure<Trouble, Error>;
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         Failure::Final(error)
+    }
+}
+
+impl From<Error> for flags::Error {
+    fn from(error: Error) -> flags::Error {
+        flags::Error::new(one_line(&error))
+    }
+}
+
+impl From<flags::Error> for retry::Failure<Trouble, flags::Error> {
+    fn from(error: flags::Error) -> Self {
+        retry::Failure::Final(error)
     }
 }
 

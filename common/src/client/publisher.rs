@@ -5,7 +5,7 @@ use super::broker::Broker;
 use super::error::{Error, Failure};
 use super::link::{INVALID, Link};
 use super::queue::{BATCH_SIZE, Queue};
-use crate::json::{self, Object, Value};
+use crate::json::{Object, Value};
 use crate::limits::{BODY_SIZE_MAX, TOPIC_NAME_SIZE_MAX};
 use crate::retry::repeat;
 use crate::stream::StreamId;
@@ -13,10 +13,6 @@ use crate::{clock, random};
 
 #[cfg(test)]
 mod tests;
-
-/// The most that a command holds beside its messages, in bytes: two names of 255 bytes, of which
-/// each may take six, and the other fields.
-const COMMAND_OVERHEAD: usize = 4 << 10;
 
 /// Publishes messages, each exactly once and in order, also when connections break.
 ///
@@ -152,8 +148,9 @@ impl Publisher {
             return Err(self.link.broker().refused(topic, refusal));
         }
         self.check_topic(topic)?;
-        self.check_size(topic, messages.iter().map(AsRef::as_ref))?;
-        self.queue.push_together(topic, messages.iter().map(AsRef::as_ref));
+        if !self.queue.push_batch(topic, messages, false) {
+            return Err(self.too_large(topic));
+        }
         self.repeat(|publisher| {
             loop {
                 if let Some(receipt) = publisher.step()? {
@@ -174,10 +171,9 @@ impl Publisher {
     /// [`Error`].
     pub fn send(&mut self, topic: &str, message: &str) -> Result<(), Error> {
         self.check_topic(topic)?;
-        if message.len() > BATCH_SIZE {
-            self.check_size(topic, [message].into_iter())?;
+        if !self.queue.push(topic, message) {
+            return Err(self.too_large(topic));
         }
-        self.queue.push(topic, message);
         if self.queue.unsent_size() < BATCH_SIZE {
             return Ok(());
         }
@@ -350,24 +346,9 @@ impl Publisher {
         Err(self.link.broker().refused("", Refusal::new(400, reason)))
     }
 
-    /// Refuses messages that do not fit into one command.
-    fn check_size<'m>(
-        &self,
-        topic: &str,
-        messages: impl Iterator<Item = &'m str>,
-    ) -> Result<(), Error> {
-        let mut size = COMMAND_OVERHEAD;
-        let mut encoded = Vec::new();
-        for message in messages {
-            encoded.clear();
-            json::write_string(&mut encoded, message);
-            size += encoded.len() + 1;
-            if size > BODY_SIZE_MAX {
-                let reason = format!("more than a command of {BODY_SIZE_MAX} bytes can hold");
-                return Err(self.link.broker().refused(topic, Refusal::new(413, reason)));
-            }
-        }
-        Ok(())
+    fn too_large(&self, topic: &str) -> Error {
+        let reason = format!("more than a command of {BODY_SIZE_MAX} bytes can hold");
+        self.link.broker().refused(topic, Refusal::new(413, reason))
     }
 }
 

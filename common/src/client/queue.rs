@@ -8,6 +8,7 @@
 //! The messages of a topic have consecutive sequences, in the order in which they were added.
 
 use crate::json::{self, Array, Charset, Object, Value};
+use crate::limits::BODY_SIZE_MAX;
 use crate::stream::StreamId;
 use std::collections::{HashMap, VecDeque};
 use std::mem;
@@ -26,6 +27,10 @@ const WINDOW_SIZE: usize = 4 << 20;
 /// How many batches may be on their way without an answer. Their answers fit into the buffers
 /// between the broker and us, so the two never wait for each other.
 const WINDOW_BATCHES: usize = 1024;
+
+/// The most that a batch can be: a command holds two names of 255 bytes beside it, of which each
+/// may take six, and other fields.
+const BATCH_SIZE_MAX: usize = BODY_SIZE_MAX - 4_000;
 
 /// How every batch begins.
 const HEAD: &[u8] = b"{\"messages\":[";
@@ -91,8 +96,9 @@ impl Queue {
         Queue { epoch, ..Queue::default() }
     }
 
-    /// Adds a message. It joins the last batch where that was not sent yet.
-    pub(super) fn push(&mut self, topic: &str, message: &str) {
+    /// Adds a message. It joins the last batch where that was not sent yet. False if it does not
+    /// fit into a command.
+    pub(super) fn push(&mut self, topic: &str, message: &str) -> bool {
         let last_is_unsent = self.sent < self.batches.len();
         if let Some(last) = self.batches.back_mut()
             && let Some(known) = self.topics.get_mut(last.topic)
@@ -105,35 +111,34 @@ impl Queue {
             last.add(message);
             self.size += last.bytes.len() - size;
             known.next += 1;
-        } else {
-            self.begin_batch(topic, [message].into_iter(), true);
+            return true;
         }
+        self.push_batch(topic, &[message], true)
     }
 
-    /// Adds messages that are appended together or not at all.
-    pub(super) fn push_together<'m>(
+    /// Adds messages as a batch of their own; if it is not open, they are appended together or not
+    /// at all. False if they do not fit into a command.
+    pub(super) fn push_batch(
         &mut self,
         topic: &str,
-        messages: impl Iterator<Item = &'m str>,
-    ) {
-        self.begin_batch(topic, messages, false);
-    }
-
-    fn begin_batch<'m>(
-        &mut self,
-        topic: &str,
-        messages: impl Iterator<Item = &'m str>,
+        messages: &[impl AsRef<str>],
         is_open: bool,
-    ) {
+    ) -> bool {
         let topic = self.place(topic);
         let mut batch = Batch::new(topic, is_open);
-        messages.for_each(|message| batch.add(message));
+        for message in messages {
+            batch.add(message.as_ref());
+            if batch.bytes.len() > BATCH_SIZE_MAX {
+                return false;
+            }
+        }
         if let Some(known) = self.topics.get_mut(topic) {
             batch.sequence = known.next;
             known.next += batch.count;
         }
         self.size += batch.bytes.len();
         self.batches.push_back(batch);
+        true
     }
 
     /// The topic's place in `topics`.

@@ -135,29 +135,11 @@ impl Subscriptions {
             known.is_chosen = false;
             return false;
         }
-        let cursor = match start {
-            Start::Cursor(cursor) => Some(cursor),
-            _ => None,
-        };
-        let topic = self.insert(topic, start.name().map(str::to_owned), start, cursor);
+        let subscription = Subscription::new(topic, start);
+        let topic = Arc::clone(&subscription.topic);
+        self.topics.insert(Arc::clone(&topic), subscription);
         self.ask_for(topic);
         true
-    }
-
-    fn insert(
-        &mut self,
-        topic: &str,
-        name: Option<String>,
-        start: Start,
-        cursor: Option<Cursor>,
-    ) -> Arc<str> {
-        let topic: Arc<str> = topic.into();
-        let (known, has_begun) = (Arc::clone(&topic), cursor.is_some());
-        let (digest, is_chosen) = (None, false);
-        let subscription =
-            Subscription { topic: known, name, start, cursor, digest, has_begun, is_chosen };
-        self.topics.insert(Arc::clone(&topic), subscription);
-        topic
     }
 
     /// Adds a pattern, unless it is there, and asks for the topics that it chooses.
@@ -350,10 +332,10 @@ impl Subscriptions {
             self.asked.push_back(Asked::Other);
             return None;
         }
-        let topic = self.insert(topic, name, Start::Offset(place.next), Some(place));
-        let subscription = self.topics.get_mut(&topic)?;
-        subscription.is_chosen = true;
-        subscription.begin_at(place);
+        let mut chosen = Subscription::new(topic, Start::Cursor(place));
+        (chosen.name, chosen.is_chosen) = (name, true);
+        chosen.begin_at(place);
+        self.topics.insert(Arc::clone(&chosen.topic), chosen);
         None
     }
 
@@ -426,6 +408,22 @@ impl Start {
 }
 
 impl Subscription {
+    fn new(topic: &str, start: Start) -> Subscription {
+        let cursor = match start {
+            Start::Cursor(cursor) => Some(cursor),
+            _ => None,
+        };
+        Subscription {
+            topic: topic.into(),
+            name: start.name().map(str::to_owned),
+            start,
+            cursor,
+            digest: None,
+            is_chosen: false,
+            has_begun: cursor.is_some(),
+        }
+    }
+
     /// Moves past a message. Gives its place, or `None` if it was read before.
     fn pass(&mut self, pushed: &Pushed<'_>) -> Result<Option<Cursor>, Trouble> {
         let Some(cursor) = &mut self.cursor else { return Err(INVALID) };
@@ -475,25 +473,19 @@ impl Subscription {
         }
         match self.cursor {
             // Its list begins with the messages that were read. It has a new id since a repair.
-            Some(own) if is_proved && own.next == place.next => {
-                self.cursor = Some(place);
-                None
-            }
+            Some(own) if is_proved && own.next == place.next => self.cursor = Some(place),
+            // Messages without an acknowledgement come again. Those that another process has
+            // acknowledged under the same name do not come.
             Some(own) if own.stream == place.stream => {
-                // Messages without an acknowledgement come again. Those that another process has
-                // acknowledged under the same name do not come.
                 self.cursor = Some(Cursor { next: own.next.max(place.next), ..own });
-                None
             }
             Some(own) if own.stream != StreamId::NONE => {
                 self.begin_at(place);
-                Some(self.reset())
+                return Some(self.reset());
             }
-            _ => {
-                self.cursor = Some(place);
-                None
-            }
+            _ => self.cursor = Some(place),
         }
+        None
     }
 
     fn reset(&self) -> Event {

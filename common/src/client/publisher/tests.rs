@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::client::fixture::{READ, broker, nobody};
+use crate::json;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

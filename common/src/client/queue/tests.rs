@@ -20,7 +20,7 @@ fn commands(queue: &mut Queue) -> Vec<String> {
 
 fn filled(messages: &[(&str, &str)]) -> Queue {
     let mut queue = Queue::new(0);
-    messages.iter().for_each(|(topic, message)| queue.push(topic, message));
+    messages.iter().for_each(|(topic, message)| assert!(queue.push(topic, message)));
     queue
 }
 
@@ -38,7 +38,7 @@ fn nothing_joins_what_was_sent_or_what_belongs_together() {
     let mut queue = filled(&[("a", "1")]);
     assert_eq!(commands(&mut queue), [r#"a 0 0 ["1"]"#]);
     queue.push("a", "2");
-    queue.push_together("a", ["3", "4"].into_iter());
+    assert!(queue.push_batch("a", &["3", "4"], false));
     queue.push("a", "5");
     let expected = [r#"a 0 1 ["2"]"#, r#"a 0 2 ["3","4"]"#, r#"a 0 4 ["5"]"#];
     assert_eq!(commands(&mut queue), expected);
@@ -77,14 +77,14 @@ fn no_more_is_on_its_way_than_the_window_holds() {
     };
     let mut queue = Queue::new(0);
     let message = "x".repeat(BATCH_SIZE);
-    (0..100).for_each(|_| queue.push("a", &message));
+    (0..100).for_each(|_| assert!(queue.push("a", &message)));
     assert_eq!(send_all(&mut queue), WINDOW_SIZE / BATCH_SIZE);
     queue.remove_front();
     assert_eq!(send_all(&mut queue), WINDOW_SIZE / BATCH_SIZE);
 
     let mut queue = Queue::new(0);
     let topics = ["a", "b"].iter().cycle().take(2 * WINDOW_BATCHES);
-    topics.for_each(|topic| queue.push(topic, "x"));
+    topics.for_each(|topic| assert!(queue.push(topic, "x")));
     assert_eq!(send_all(&mut queue), WINDOW_BATCHES);
 }
 

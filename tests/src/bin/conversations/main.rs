@@ -68,11 +68,11 @@ impl Config {
     fn from(arguments: &Arguments) -> Result<Config, Error> {
         let [before, after] = arguments.ordinary() else {
             let usage = "give two brokers: conversations BEFORE AFTER";
-            return Err(Error::combination(usage));
+            return Err(Error::new(usage));
         };
         // Brokers run in folders of their own.
         let absolute = |path: &String| {
-            path::absolute(path).map_err(|error| Error::combination(format!("{path}: {error}")))
+            path::absolute(path).map_err(|error| Error::new(format!("{path}: {error}")))
         };
         Ok(Config {
             brokers: [absolute(before)?, absolute(after)?],
