@@ -155,8 +155,10 @@ refusals! {
     Origin =>
         403, "web pages of this origin may not use this broker unless it is started with \
               --allow-origin";
-    /// The token is missing, or a wrong one was given; this is how to send it.
+    /// The token is missing, or over HTTP perhaps wrong; this is how to send it.
     Token { how: &'static str, is_guess: bool } => 401, "this broker asks for a token: {how}";
+    /// A session sent a wrong token.
+    WrongToken { how: &'static str } => 401, "this token is wrong: {how}";
     /// So many wrong tokens came from the client's address that no more are looked at for now.
     TooManyGuesses =>
         429, "too many wrong tokens came from this address: try again in a second";

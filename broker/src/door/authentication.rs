@@ -73,7 +73,7 @@ impl Authentication {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Token`], [`Refusal::TooManyGuesses`].
+    /// [`Refusal::Token`], [`Refusal::WrongToken`], [`Refusal::TooManyGuesses`].
     pub(super) fn check(
         &mut self,
         access: &Access,
@@ -85,7 +85,8 @@ impl Authentication {
                 self.grant = Some(grant);
                 return Ok(());
             }
-            Ok(None) => Refusal::Token { how, is_guess: token.is_some() },
+            Ok(None) if token.is_some() => Refusal::WrongToken { how },
+            Ok(None) => Refusal::Token { how, is_guess: false },
             Err(refusal) => refusal,
         };
         self.guesses.count();

@@ -106,14 +106,8 @@ fn number(name: &'static str, value: Option<&Value<'_>>) -> Result<Option<u64>, 
 
 /// Writes what became of a publish, behind its topic and offset: the rest of the object.
 pub(super) fn write_rest_of_receipt(object: &mut Object<'_>, receipt: &Receipt) {
-    write_fields_of_receipt(object, receipt);
-    object.end_line();
-}
-
-/// Writes what a receipt says beside the topic and the offset.
-pub(super) fn write_fields_of_receipt(object: &mut Object<'_>, receipt: &Receipt) {
     let Receipt { stream, appended, duplicate, durable, replicas, .. } = *receipt;
     object.field("appended", appended).field("stream", stream).field("durable", durable);
-    object.optional("replicas", replicas);
-    object.optional("duplicate", duplicate.then_some(true));
+    object.optional("replicas", replicas).optional("duplicate", duplicate.then_some(true));
+    object.end_line();
 }

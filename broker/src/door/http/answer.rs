@@ -66,9 +66,11 @@ pub(super) struct Head<'h> {
 }
 
 /// Answers that were not sent yet.
-pub(super) struct Answers {
+pub(super) struct Answers<'a> {
     /// Where a body goes whose head was written.
     pub(super) bytes: Vec<u8>,
+    /// How the request is to be answered that is answered now.
+    pub(super) manner: Manner<'a>,
     /// Whether answers depend on the origin that asks.
     vary: bool,
     /// The second that `date` was written for; it is the same for thousands of answers.
@@ -77,36 +79,37 @@ pub(super) struct Answers {
     body: Vec<u8>,
 }
 
-impl Answers {
+impl Answers<'_> {
     /// No answers yet. `vary` is whether they depend on the origin that asks.
-    pub(super) fn new(vary: bool) -> Answers {
-        Answers { bytes: Vec::new(), vary, second: 0, date: String::new(), body: Vec::new() }
+    pub(super) fn new(vary: bool) -> Self {
+        let (bytes, date, body) = Default::default();
+        Answers { bytes, manner: Manner::PLAIN, vary, second: 0, date, body }
     }
 
     /// An answer whose body is all there.
-    pub(super) fn content(&mut self, status: u16, kind: &str, body: &[u8], manner: Manner<'_>) {
+    pub(super) fn content(&mut self, status: u16, kind: &str, body: &[u8]) {
         let head = Head { status, body: Some((kind, None)), ..Head::default() };
-        self.whole(head, body, manner);
+        self.whole(head, body);
     }
 
     /// The same with a head that says more.
-    pub(super) fn whole(&mut self, mut head: Head<'_>, body: &[u8], manner: Manner<'_>) {
+    pub(super) fn whole(&mut self, mut head: Head<'_>, body: &[u8]) {
         if let Some((_, size)) = &mut head.body {
             *size = Some(body.len() as u64);
         }
-        self.head(head, manner);
-        if !manner.head_only {
+        self.head(head);
+        if !self.manner.head_only {
             self.bytes.extend_from_slice(body);
         }
     }
 
     /// That it is done.
-    pub(super) fn done(&mut self, manner: Manner<'_>) {
-        self.head(Head { status: 204, ..Head::default() }, manner);
+    pub(super) fn done(&mut self) {
+        self.head(Head { status: 204, ..Head::default() });
     }
 
     /// What a path takes. A page of an allowed origin is told what it may send there.
-    pub(super) fn options(&mut self, allow: &str, manner: Manner<'_>) {
+    pub(super) fn options(&mut self, allow: &str) {
         let headers = "Authorization, Cache-Control, Content-Type, Last-Event-ID";
         let fields = [
             ("Allow", allow),
@@ -114,13 +117,13 @@ impl Answers {
             ("Access-Control-Allow-Headers", headers),
             ("Access-Control-Max-Age", PREFLIGHT_SECONDS),
         ];
-        let fields = if manner.origin.is_some() { &fields[..] } else { &fields[..1] };
-        self.head(Head { status: 204, fields, ..Head::default() }, manner);
+        let fields = if self.manner.origin.is_some() { &fields[..] } else { &fields[..1] };
+        self.head(Head { status: 204, fields, ..Head::default() });
     }
 
     /// A part of a body whose head was written; an empty one ends it.
-    pub(super) fn part(&mut self, part: &[u8], manner: Manner<'_>) {
-        if !manner.chunked {
+    pub(super) fn part(&mut self, part: &[u8]) {
+        if !self.manner.chunked {
             return self.bytes.extend_from_slice(part);
         }
         // Writing to a vector cannot fail.
@@ -130,32 +133,22 @@ impl Answers {
     }
 
     /// What became of a publish.
-    pub(super) fn publish(
-        &mut self,
-        topic: &str,
-        outcome: &Result<Receipt, Refusal>,
-        manner: Manner<'_>,
-    ) {
+    pub(super) fn publish(&mut self, topic: &str, outcome: &Result<Receipt, Refusal>) {
         let receipt = match outcome {
             Ok(receipt) => receipt,
-            Err(refusal) => return self.problem(refusal, None, manner),
+            Err(refusal) => return self.problem(refusal, None),
         };
         let mut body = std::mem::take(&mut self.body);
         let mut object = Object::new(&mut body);
         object.field("topic", topic).optional("offset", receipt.offset);
         write_rest_of_receipt(&mut object, receipt);
-        self.content(200, JSON, &body, manner);
+        self.content(200, JSON, &body);
         body.clear();
         self.body = body;
     }
 
     /// A refusal, as RFC 9457 has it, and where the topic begins and ends that it is about.
-    pub(super) fn problem(
-        &mut self,
-        refusal: &Refusal,
-        extent: Option<Extent>,
-        manner: Manner<'_>,
-    ) {
+    pub(super) fn problem(&mut self, refusal: &Refusal, extent: Option<Extent>) {
         let status = refusal.status();
         let mut body = Vec::new();
         let mut problem = Object::new(&mut body);
@@ -170,12 +163,12 @@ impl Answers {
             _ => None,
         };
         let head = Head { status, body: Some((PROBLEM, None)), extent, fields: field.as_slice() };
-        self.whole(head, &body, manner);
+        self.whole(head, &body);
     }
 
     /// The head of an answer. A body of which nobody knows the size comes in chunks, where the
     /// client knows them, and else ends with the connection.
-    pub(super) fn head(&mut self, head: Head<'_>, manner: Manner<'_>) {
+    pub(super) fn head(&mut self, head: Head<'_>) {
         let Head { status, body, extent, fields } = head;
         let now = clock::unix_milliseconds();
         if self.date.is_empty() || now / 1000 != self.second {
@@ -191,7 +184,7 @@ impl Answers {
             put(out, &["Content-Type: ", kind, "\r\n"]);
             match size {
                 Some(size) => put_number(out, "Content-Length", size),
-                None if manner.chunked => put(out, &["Transfer-Encoding: chunked\r\n"]),
+                None if self.manner.chunked => put(out, &["Transfer-Encoding: chunked\r\n"]),
                 None => {}
             }
             if kind != HTML {
@@ -210,11 +203,11 @@ impl Answers {
         if self.vary {
             put(out, &["Vary: Origin\r\n"]);
         }
-        if let Some(origin) = manner.origin {
+        if let Some(origin) = self.manner.origin {
             put(out, &["Access-Control-Allow-Origin: ", origin, "\r\n"]);
             put(out, &["Access-Control-Expose-Headers: ", EXPOSED, "\r\n"]);
         }
-        if !manner.keep_alive {
+        if !self.manner.keep_alive {
             put(out, &["Connection: close\r\n"]);
         }
         put(out, &["\r\n"]);

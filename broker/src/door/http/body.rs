@@ -2,7 +2,7 @@
 
 use super::answer::Manner;
 use super::route::{Action, Route};
-use super::{Door, End, Taken, closing, topics};
+use super::{Door, End, Stop, Taken, closing, topics};
 use crate::access::Grant;
 use crate::broker::Broker;
 use crate::door::publish;
@@ -68,7 +68,7 @@ impl Route {
                     [] => BoundsChange::default(),
                     _ => topics::read_bounds(body)?,
                 };
-                Ok(Some(Box::new(move |door, manner| door.create(&topic, &change, manner))))
+                Ok(Some(Box::new(move |door| door.create(&topic, &change))))
             }
             Route::Act(action) if body.is_empty() => Ok(Some(action)),
             // A body that is not used is refused: the client must not believe that it was stored.
@@ -83,14 +83,26 @@ impl<'a> Door<'a> {
         self.flush()?;
         let Unfinished { route, head_size, body, expects_continue, manner } = unfinished;
         self.connection.consume(head_size);
-        let mut share = self.broker.input_budget.share();
-        let promised = match promised(body) {
-            Ok(promised) => promised,
-            Err(refusal) => return Ok(closing(refusal, manner)),
-        };
-        if let Err(refusal) = share.grow(promised.unwrap_or_default()) {
-            return Ok(closing(refusal, manner));
+        let broker: &'a Broker = self.broker;
+        let mut share = broker.input_budget.share();
+        match self.rest(body, expects_continue, &mut share) {
+            Ok(body) => {
+                Ok((route.take(&body, &mut self.batch, broker, &mut share, &self.grant), manner))
+            }
+            Err(Stop::Refused(refusal, _)) => Ok(closing(refusal, manner)),
+            Err(Stop::End) => Err(End),
         }
+    }
+
+    /// Reads the rest of a body.
+    fn rest(
+        &mut self,
+        body: Body,
+        expects_continue: bool,
+        share: &mut Share<'_>,
+    ) -> Result<Vec<u8>, Stop> {
+        let promised = promised(body)?;
+        share.grow(promised.unwrap_or_default())?;
         let timeout = self.broker.timeouts.body;
         let mut deadline = ProgressDeadline::new(timeout);
         if expects_continue && self.connection.buffered().is_empty() {
@@ -109,26 +121,19 @@ impl<'a> Door<'a> {
                     gathered.extend_from_slice(part);
                     (part.len(), part.len() == missing)
                 }
-                None => match decoder.decode(input, &mut gathered) {
-                    Ok(decoded) => (decoded.consumed, decoded.finished),
-                    Err(error) => return Ok(closing(Refusal::Http(error), manner)),
-                },
+                None => {
+                    let decoded = decoder.decode(input, &mut gathered).map_err(Refusal::Http)?;
+                    (decoded.consumed, decoded.finished)
+                }
             };
             self.connection.consume(consumed);
-            if let Err(refusal) = share.grow(gathered.len()) {
-                return Ok(closing(refusal, manner));
-            }
+            share.grow(gathered.len())?;
             if is_whole {
-                let Door { batch, broker, grant, .. } = self;
-                return Ok((route.take(&gathered, batch, broker, &mut share, grant), manner));
+                return Ok(gathered);
             }
-            match self.fill(deadline.at())? {
-                Some(size) => deadline.progressed(size),
-                None => {
-                    let (what, seconds) = ("body of the request", timeout.as_secs());
-                    return Ok(closing(Refusal::NoProgress { what, seconds }, manner));
-                }
-            }
+            let (what, seconds) = ("body of the request", timeout.as_secs());
+            let size = self.fill(deadline.at())?.ok_or(Refusal::NoProgress { what, seconds })?;
+            deadline.progressed(size);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! after the last event, in all topics.
 
 use super::answer::{EVENTS, Head};
-use super::{Door, Manner, Stop};
+use super::{Door, Stop};
 use crate::broker::Broker;
 use crate::door::chosen;
 use crate::door::fields::{Fields, Query, as_pattern};
@@ -79,8 +79,8 @@ impl EventsQuery {
 
 impl Door<'_> {
     /// Answers `GET /events`; does not return before the stream ends, if one is begun.
-    pub(super) fn events(&mut self, query: &EventsQuery, manner: Manner<'_>) -> Result<(), Stop> {
-        let format = Format::Event { chunked: manner.chunked };
+    pub(super) fn events(&mut self, query: &EventsQuery) -> Result<(), Stop> {
+        let format = Format::Event { chunked: self.answers.manner.chunked };
         let found = self.begin(query, format).inspect_err(|stop| {
             if let Stop::Refused(refusal, _) = stop {
                 for topic in &query.topics {
@@ -96,11 +96,11 @@ impl Door<'_> {
             fields: &[("X-Accel-Buffering", "no")],
             ..Head::default()
         };
-        if manner.head_only {
-            self.answers.head(head, manner);
+        if self.answers.manner.head_only {
+            self.answers.head(head);
             return Ok(());
         }
-        let manner = Manner { keep_alive: false, ..manner };
+        self.answers.manner.keep_alive = false;
         self.send()?;
         let stream = Arc::clone(self.connection.stream());
         self.broker.access.end_with(&self.grant, &stream);
@@ -110,11 +110,11 @@ impl Door<'_> {
         if let Some(name) = &query.name
             && let Err(refusal) = take_up(self.broker, query, &subscriber, name, &mut places)
         {
-            self.decline(&refusal, None, manner);
+            self.decline(&refusal, None);
             subscriber.finish(&mut self.answers.bytes);
             return Err(Stop::End);
         }
-        self.answers.head(head, manner);
+        self.answers.head(head);
         let (name, answers) = (query.name.as_deref(), &mut self.answers.bytes);
         subscriber.subscribe(interests, places, format, name, answers);
         let mut alive = subscriber.answer(&mut self.answers.bytes);

@@ -4,7 +4,7 @@
 //! list is copied and sent piece by piece; publishers are not held up.
 
 use super::answer::{Head, LINES, TEXT};
-use super::{Door, End, Manner, Stop};
+use super::{Door, End, Stop};
 use crate::door::fields::{Fields, Query, digest};
 use crate::push::format::Format;
 use crate::push::range::Range;
@@ -61,11 +61,7 @@ impl MessagesQuery {
 
 impl Door<'_> {
     /// Answers `GET /messages`.
-    pub(super) fn messages(
-        &mut self,
-        query: &MessagesQuery,
-        manner: Manner<'_>,
-    ) -> Result<(), Stop> {
+    pub(super) fn messages(&mut self, query: &MessagesQuery) -> Result<(), Stop> {
         if query.wait.is_some() {
             self.broker.access.end_with(&self.grant, self.connection.stream());
             // What was answered before must not wait with this one.
@@ -86,7 +82,7 @@ impl Door<'_> {
             Ok(read) => read,
             // What it was about to begin with was let go since.
             Err(Refusal::Trimmed { .. }) if query.from.is_none() => {
-                return self.messages(query, manner);
+                return self.messages(query);
             }
             Err(refusal) => return Err(Stop::Refused(refusal, Some(push.topics.extent(topic)))),
         };
@@ -97,13 +93,13 @@ impl Door<'_> {
         let extent = Some(Extent { end: Cursor { next: end, ..begin }, ..extent });
         let head = Head { status: 200, body: Some(body), extent, ..Head::default() };
         let mut range = Range::new(push, topic, begin, end, format);
-        self.body(head, manner, |out| {
+        self.body(head, |out| {
             // What is deleted or let go under way cannot be told after a head: the connection ends
             // short.
             range.read(out).map_err(|_| End)?;
             Ok(!range.is_read())
         })?;
-        if !manner.head_only {
+        if !self.answers.manner.head_only {
             push.delivered.add(end - begin.next);
             self.broker.log.read(topic, begin.next, end - begin.next);
         }

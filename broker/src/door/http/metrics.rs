@@ -3,7 +3,7 @@
 //! Names and units follow its conventions. Labels hold names that clients chose only where there is
 //! a bound to it: clients cannot add any number of series.
 
-use super::{Door, Manner, Stop};
+use super::{Door, Stop};
 use crate::access::{Grant, Right};
 use crate::broker::Broker;
 use crate::metrics::{BOUNDS, Connections, Histogram, STATUS_MIN};
@@ -21,9 +21,9 @@ const LAGS_MAX: usize = 1000;
 
 impl Door<'_> {
     /// Answers with all there is to know of the broker.
-    pub(super) fn metrics(&mut self, manner: Manner<'_>) -> Result<(), Stop> {
+    pub(super) fn metrics(&mut self) -> Result<(), Stop> {
         let text = text(self.broker, &self.grant);
-        self.answers.content(200, TYPE, text.as_bytes(), manner);
+        self.answers.content(200, TYPE, text.as_bytes());
         Ok(())
     }
 }

@@ -64,10 +64,10 @@ pub(crate) fn serve(
 /// An answer to a client that is not served: a refusal, or that the process is alive.
 pub(crate) fn lone_answer(refusal: Option<&Refusal>, head_only: bool) -> Vec<u8> {
     let mut answers = Answers::new(false);
-    let manner = Manner { head_only, keep_alive: false, ..Manner::PLAIN };
+    answers.manner = Manner { head_only, keep_alive: false, ..Manner::PLAIN };
     match refusal {
-        Some(refusal) => answers.problem(refusal, None, manner),
-        None => answers.content(200, TEXT, ALIVE, manner),
+        Some(refusal) => answers.problem(refusal, None),
+        None => answers.content(200, TEXT, ALIVE),
     }
     answers.bytes
 }
@@ -83,7 +83,7 @@ struct Door<'a> {
     /// plain manner.
     batch: Batch,
     /// What was not yet sent; the answers of the batch come after it.
-    answers: Answers,
+    answers: Answers<'a>,
     client: Client,
     guesses: Guesses,
     /// What the client may do, by the token of the last request.
@@ -237,7 +237,7 @@ impl<'a> Door<'a> {
     fn answer(
         &mut self,
         request: Result<Option<Action>, Refusal>,
-        mut manner: Manner<'_>,
+        manner: Manner<'a>,
     ) -> Result<bool, End> {
         if let Ok(None) = request {
             // What only the last of a batch can be is answered at once.
@@ -247,8 +247,9 @@ impl<'a> Door<'a> {
             return Ok(manner.keep_alive);
         }
         self.append(Manner::PLAIN)?;
+        self.answers.manner = manner;
         let done = match request {
-            Ok(action) => action.map_or(Ok(()), |action| action(self, manner)),
+            Ok(action) => action.map_or(Ok(()), |action| action(self)),
             Err(refusal) => Err(refusal.into()),
         };
         match done {
@@ -258,17 +259,17 @@ impl<'a> Door<'a> {
                 if refusal.is_guess() {
                     self.send()?;
                     self.guesses.count();
-                    manner.keep_alive &= !self.guesses.are_used_up();
+                    self.answers.manner.keep_alive &= !self.guesses.are_used_up();
                 }
-                self.decline(&refusal, extent, manner);
+                self.decline(&refusal, extent);
             }
         }
-        Ok(manner.keep_alive)
+        Ok(self.answers.manner.keep_alive)
     }
 
     /// Appends what is in the batch, sends its answers, and then tells those who wait. `last` is
     /// how the last publish is answered.
-    fn append(&mut self, last: Manner<'_>) -> Result<(), End> {
+    fn append(&mut self, last: Manner<'a>) -> Result<(), End> {
         if self.batch.is_empty() {
             return Ok(());
         }
@@ -277,8 +278,8 @@ impl<'a> Door<'a> {
         let mut sent = Ok(());
         for (index, (publish, outcome)) in batch.publishes.iter().zip(&outcomes).enumerate() {
             let is_last = index + 1 == outcomes.len();
-            let manner = if is_last { last } else { Manner::PLAIN };
-            self.answers.publish(&publish.topic, outcome, manner);
+            self.answers.manner = if is_last { last } else { Manner::PLAIN };
+            self.answers.publish(&publish.topic, outcome);
             if self.answers.bytes.len() >= ANSWERS_SIZE {
                 sent = sent.and_then(|()| self.send());
             }
@@ -342,12 +343,12 @@ impl<'a> Door<'a> {
     fn body(
         &mut self,
         head: Head<'_>,
-        manner: Manner<'_>,
         mut write: impl FnMut(&mut Vec<u8>) -> Result<bool, End>,
     ) -> Result<(), End> {
+        let head_only = self.answers.manner.head_only;
         if let Some((_, Some(_))) = head.body {
-            self.answers.head(head, manner);
-            while !manner.head_only && write(&mut self.answers.bytes)? {
+            self.answers.head(head);
+            while !head_only && write(&mut self.answers.bytes)? {
                 self.send()?;
             }
             return Ok(());
@@ -355,18 +356,18 @@ impl<'a> Door<'a> {
         let mut piece = Vec::new();
         let mut has_more = write(&mut piece)?;
         if !has_more {
-            self.answers.whole(head, &piece, manner);
+            self.answers.whole(head, &piece);
             return Ok(());
         }
-        self.answers.head(head, manner);
-        while has_more && !manner.head_only {
-            self.answers.part(&piece, manner);
+        self.answers.head(head);
+        while has_more && !head_only {
+            self.answers.part(&piece);
             self.send()?;
             piece.clear();
             has_more = write(&mut piece)?;
             if !has_more {
-                self.answers.part(&piece, manner);
-                self.answers.part(&[], manner);
+                self.answers.part(&piece);
+                self.answers.part(&[]);
             }
         }
         Ok(())
@@ -376,12 +377,11 @@ impl<'a> Door<'a> {
     fn list<T>(
         &mut self,
         mut items: impl Iterator<Item = T>,
-        manner: Manner<'_>,
         write: impl Fn(&mut Array<'_>, T),
     ) -> Result<(), Stop> {
         let head = Head { status: 200, body: Some((JSON, None)), ..Head::default() };
         let mut is_first = true;
-        self.body(head, manner, |piece| {
+        self.body(head, |piece| {
             let list = match mem::take(&mut is_first) {
                 true => Array::begin(piece, Charset::Utf8),
                 false => Array::resume(piece, Charset::Utf8),
@@ -401,8 +401,8 @@ impl<'a> Door<'a> {
 
     /// Answers with a refusal of anything but a publish that was tried, which is counted where it
     /// is tried; and says where the topic begins and ends that it is about.
-    fn decline(&mut self, refusal: &Refusal, extent: Option<Extent>, manner: Manner<'_>) {
+    fn decline(&mut self, refusal: &Refusal, extent: Option<Extent>) {
         self.broker.metrics.refused(refusal.status());
-        self.answers.problem(refusal, extent, manner);
+        self.answers.problem(refusal, extent);
     }
 }

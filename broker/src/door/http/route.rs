@@ -3,7 +3,7 @@
 use super::answer::TEXT;
 use super::events::EventsQuery;
 use super::messages::MessagesQuery;
-use super::{ALIVE, Door, Manner, Stop, page, topics};
+use super::{ALIVE, Door, Stop, page, topics};
 use crate::access::{Grant, Right};
 use crate::door::fields::{Fields, Query, decoded};
 use crate::refusal::Refusal;
@@ -23,9 +23,9 @@ pub(super) enum Route {
 }
 
 /// Answers a request.
-pub(super) type Action = Box<dyn FnOnce(&mut Door<'_>, Manner<'_>) -> Result<(), Stop>>;
+pub(super) type Action = Box<dyn FnOnce(&mut Door<'_>) -> Result<(), Stop>>;
 
-fn act(action: impl FnOnce(&mut Door<'_>, Manner<'_>) -> Result<(), Stop> + 'static) -> Route {
+fn act(action: impl FnOnce(&mut Door<'_>) -> Result<(), Stop> + 'static) -> Route {
     Route::Act(Box::new(action))
 }
 
@@ -56,8 +56,8 @@ pub(super) fn of(request: &Request<'_>, grant: &Grant) -> Result<Route, Refusal>
             _ => true,
         };
         let allow = allow.split(", ").filter(may_use).collect::<Vec<_>>().join(", ");
-        return Ok(act(move |door, manner| {
-            door.answers.options(&allow, manner);
+        return Ok(act(move |door| {
+            door.answers.options(&allow);
             Ok(())
         }));
     }
@@ -74,48 +74,46 @@ pub(super) fn of(request: &Request<'_>, grant: &Grant) -> Result<Route, Refusal>
     if let Some(subscriber) = subscriber {
         let (subscriber, topic) = (decoded("subscriber", subscriber)?, of_query("topic")?);
         grant.check_any(Right::Admin)?;
-        return Ok(act(move |door, manner| door.forget(&subscriber, topic.as_deref(), manner)));
+        return Ok(act(move |door| door.forget(&subscriber, topic.as_deref())));
     }
     Ok(match path {
         "/publish" => Route::Publish,
         "/messages" => {
             let query = MessagesQuery::of(request)?;
             grant.check(Right::Read, &query.topic)?;
-            act(move |door, manner| door.messages(&query, manner))
+            act(move |door| door.messages(&query))
         }
         "/events" => {
             let query = EventsQuery::of(request)?;
             grant.check_any(Right::Read)?;
             query.topics.iter().try_for_each(|topic| grant.check(Right::Read, topic))?;
-            act(move |door, manner| door.events(&query, manner))
+            act(move |door| door.events(&query))
         }
         "/topics" => {
             let pattern = Query::of(query)?.pattern()?;
             grant.check_any(Right::Read)?;
-            act(move |door, manner| door.list_topics(pattern.as_ref(), manner))
+            act(move |door| door.list_topics(pattern.as_ref()))
         }
         "/subscribers" => {
             let (subscriber, topic) = (of_query("subscriber")?, of_query("topic")?);
             grant.check_any(Right::Read)?;
-            act(move |door, manner| {
-                door.subscribers(subscriber.as_deref(), topic.as_deref(), manner)
-            })
+            act(move |door| door.subscribers(subscriber.as_deref(), topic.as_deref()))
         }
         "/metrics" => {
             grant.check_any(Right::Read)?;
-            act(|door, manner| door.metrics(manner))
+            act(|door| door.metrics())
         }
-        "/" => act(|door, manner| {
-            door.answers.whole(page::HEAD, page::PAGE.as_bytes(), manner);
+        "/" => act(|door| {
+            door.answers.whole(page::HEAD, page::PAGE.as_bytes());
             Ok(())
         }),
         _ => {
             let is_ready = path == "/readyz";
-            act(move |door, manner| {
+            act(move |door| {
                 if is_ready {
                     door.broker.homes.check_ready()?;
                 }
-                door.answers.content(200, TEXT, ALIVE, manner);
+                door.answers.content(200, TEXT, ALIVE);
                 Ok(())
             })
         }
@@ -157,8 +155,8 @@ fn of_topic(method: &str, encoded: &str, query: &str, grant: &Grant) -> Result<R
     Ok(match (method, upto) {
         ("POST", _) => Route::Lines { topic, is_whole },
         ("PUT", _) => Route::Create(topic),
-        (_, Some(upto)) => act(move |door, manner| door.trim(&topic, upto, manner)),
-        ("DELETE", None) => act(move |door, manner| door.delete(&topic, manner)),
-        _ => act(move |door, manner| door.show(&topic, manner)),
+        (_, Some(upto)) => act(move |door| door.trim(&topic, upto)),
+        ("DELETE", None) => act(move |door| door.delete(&topic)),
+        _ => act(move |door| door.show(&topic)),
     })
 }

@@ -2,7 +2,7 @@
 //!
 //! Each client sees those to topics that it may read, and may end those that it may change.
 
-use super::{Door, Manner, Stop};
+use super::{Door, Stop};
 use crate::access::Right;
 use crate::push::Standing;
 use crate::refusal::Refusal;
@@ -19,7 +19,6 @@ impl Door<'_> {
         &mut self,
         subscriber: Option<&str>,
         topic: Option<&str>,
-        manner: Manner<'_>,
     ) -> Result<(), Stop> {
         let standings = self.broker.push.standings(|key| {
             let is_wanted = is(subscriber, &key.name) && is(topic, &key.topic);
@@ -27,7 +26,7 @@ impl Door<'_> {
         });
         let mut share = self.broker.input_budget.share();
         share.grow(size_of_val(&*standings))?;
-        self.list(standings.into_iter(), manner, |list, standing| {
+        self.list(standings.into_iter(), |list, standing| {
             let Standing { key, cursor, is_connected, seen, lag } = standing;
             list.object(|object| {
                 object.field("subscriber", &*key.name).field("topic", &*key.topic);
@@ -39,19 +38,14 @@ impl Door<'_> {
     }
 
     /// Ends lasting subscriptions of a subscriber.
-    pub(super) fn forget(
-        &mut self,
-        subscriber: &str,
-        topic: Option<&str>,
-        manner: Manner<'_>,
-    ) -> Result<(), Stop> {
+    pub(super) fn forget(&mut self, subscriber: &str, topic: Option<&str>) -> Result<(), Stop> {
         let push = &self.broker.push;
         let mut keys = push.lasting.of(subscriber);
         keys.retain(|key| is(topic, &key.topic) && self.grant.allows(Right::Admin, &key.topic));
         if push.end_lasting(&keys, None, None)? == 0 {
             return Err(Refusal::NoSubscriber(subscriber.to_owned()).into());
         }
-        self.answers.done(manner);
+        self.answers.done();
         Ok(())
     }
 }

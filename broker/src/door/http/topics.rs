@@ -1,7 +1,7 @@
 //! `/topics` and `/topics/T`: topics as resources.
 
 use super::answer::JSON;
-use super::{Door, Manner, Stop};
+use super::{Door, Stop};
 use crate::door::fields::{Fields, Query};
 use crate::door::{BYTE_ORDER_MARK, bounds, summary};
 use crate::home::TopicChange;
@@ -17,31 +17,22 @@ use std::str;
 
 impl Door<'_> {
     /// Answers with all topics that the client may read, or those of them that match.
-    pub(super) fn list_topics(
-        &mut self,
-        pattern: Option<&Pattern>,
-        manner: Manner<'_>,
-    ) -> Result<(), Stop> {
+    pub(super) fn list_topics(&mut self, pattern: Option<&Pattern>) -> Result<(), Stop> {
         let topics = summary::topics(self.broker, pattern, &self.grant.clone());
-        self.list(topics, manner, |list, (topic, summary)| {
+        self.list(topics, |list, (topic, summary)| {
             list.object(|object| summary::write(object, &topic, &summary, None));
         })
     }
 
-    pub(super) fn show(&mut self, topic: &str, manner: Manner<'_>) -> Result<(), Stop> {
+    pub(super) fn show(&mut self, topic: &str) -> Result<(), Stop> {
         self.broker.prepare(topic)?;
         let topics = &self.broker.push.topics;
         let summary = topics.summary(topic)?;
         let digest = topics.digest(topic, summary.stream, summary.next)?;
-        self.topic(200, topic, &summary, digest, manner)
+        self.topic(200, topic, &summary, digest)
     }
 
-    pub(super) fn create(
-        &mut self,
-        topic: &str,
-        change: &BoundsChange,
-        manner: Manner<'_>,
-    ) -> Result<(), Stop> {
+    pub(super) fn create(&mut self, topic: &str, change: &BoundsChange) -> Result<(), Stop> {
         let status = match self.broker.change(topic, &TopicChange::Create) {
             Ok(()) => 201,
             Err(Refusal::TopicExists) => 200,
@@ -53,24 +44,24 @@ impl Door<'_> {
         self.broker.prepare(topic)?;
         // A topic without messages has no mirror yet.
         let summary = self.broker.push.topics.summary(topic).unwrap_or(Summary::EMPTY);
-        self.topic(status, topic, &summary, None, manner)
+        self.topic(status, topic, &summary, None)
     }
 
-    pub(super) fn delete(&mut self, topic: &str, manner: Manner<'_>) -> Result<(), Stop> {
+    pub(super) fn delete(&mut self, topic: &str) -> Result<(), Stop> {
         match self.broker.change(topic, &TopicChange::Delete) {
             Err(Refusal::NoTopic) => return Err(Refusal::UnknownTopic(topic.to_owned()).into()),
             deleted => deleted?,
         }
-        self.answers.done(manner);
+        self.answers.done();
         // Those who follow the topic are told after whoever deleted it.
         let sent = self.send();
         self.broker.push.announce(topic);
         Ok(sent?)
     }
 
-    pub(super) fn trim(&mut self, topic: &str, upto: Upto, manner: Manner<'_>) -> Result<(), Stop> {
+    pub(super) fn trim(&mut self, topic: &str, upto: Upto) -> Result<(), Stop> {
         self.broker.change(topic, &TopicChange::Trim(upto))?;
-        self.show(topic, manner)
+        self.show(topic)
     }
 
     fn topic(
@@ -79,13 +70,12 @@ impl Door<'_> {
         topic: &str,
         summary: &Summary,
         digest: Option<u32>,
-        manner: Manner<'_>,
     ) -> Result<(), Stop> {
         let mut body = Vec::new();
         let mut object = Object::new(&mut body);
         summary::write(&mut object, topic, summary, digest);
         object.end_line();
-        self.answers.content(status, JSON, &body, manner);
+        self.answers.content(status, JSON, &body);
         Ok(())
     }
 }

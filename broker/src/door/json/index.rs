@@ -10,7 +10,6 @@ use crate::refusal::Refusal;
 use crate::store::entry;
 use common::json::{Object, Value};
 use common::limits::PEERS_MAX;
-use common::pattern::Pattern;
 use std::time::Duration;
 
 /// How long a path may take to be followed, and by how much less from one broker to the next.
@@ -21,71 +20,58 @@ const PATH_STEP: Duration = Duration::from_millis(500);
 const PRESENCES_MAX: usize = 16;
 
 impl Commands<'_, Json> {
-    /// Handles a command about peers.
-    pub(super) fn index_command(
-        &mut self,
-        command: &str,
-        arguments: &Value<'_>,
-    ) -> Result<(), Refusal> {
-        match command {
-            "register_peer" => return self.register(arguments),
-            "query_topic" => return self.query(arguments),
-            "query_topics" => {
-                let missing = || Refusal::field("pattern", "is missing");
-                self.query_all(&arguments.pattern()?.ok_or_else(missing)?);
-                return Ok(());
-            }
-            "list_peers" => {
-                self.list_peers();
-                return Ok(());
-            }
-            "unregister_peer" | "told_topics" | "add_topic" | "delete_topic" => {}
-            _ => return Err(Refusal::UnknownCommand),
+    pub(super) fn unregister(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+        let (address, key) = self.peer(arguments)?;
+        let done = self.broker.index.unregister(&address, key);
+        self.broker.log.note("unregistered", &address.to_string(), &done);
+        done?;
+        self.protocol.presences.remove(&address);
+        self.confirm(&format!("Peer {address} unregistered"), arguments)
+    }
+
+    pub(super) fn told(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+        let (address, key) = self.peer(arguments)?;
+        self.broker.index.told(&address, key)?;
+        self.confirm("Topics known", arguments)
+    }
+
+    pub(super) fn add_to_index(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+        let topic = arguments.topic("topic")?;
+        let (address, key) = self.peer(arguments)?;
+        let peer = address.to_string();
+        let done = self.broker.index.add(topic, address, arguments.stream()?, key);
+        if !matches!(done, Ok(false)) {
+            self.broker.log.note_at("added", topic, &peer, &done.clone().map(drop));
         }
-        let (log, index) = (&self.broker.log, &self.broker.index);
-        let topic = match command {
-            "add_topic" | "delete_topic" => arguments.topic("topic")?,
-            _ => "",
-        };
+        done?;
+        self.confirm(&format!("Topic '{topic}' added"), arguments)
+    }
+
+    pub(super) fn remove_from_index(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+        let topic = arguments.topic("topic")?;
+        let (address, key) = self.peer(arguments)?;
+        let done = self.broker.index.remove(topic, &address, key);
+        self.broker.log.note_at("removed", topic, &address.to_string(), &done);
+        done?;
+        self.confirm(&format!("Topic '{topic}' deleted"), arguments)
+    }
+
+    /// Says that it is done; to a peer also how many there are, which it says when it comes back.
+    fn confirm(&mut self, text: &str, arguments: &Value<'_>) -> Result<(), Refusal> {
+        let peers = arguments.get("key").map(|_| self.broker.index.count() as u64);
+        success(&mut self.answers, text, |answer| answer.optional("peers", peers))
+    }
+
+    /// The peer that a command is about, and what shows that it speaks for itself: that this
+    /// connection registered it, or its key.
+    fn peer<'v>(&'v self, arguments: &'v Value<'_>) -> Result<(Address, Option<&'v str>), Refusal> {
         let address = address(arguments)?;
-        let (peer, key) = (address.to_string(), self.key(&address, arguments)?);
-        let text = match command {
-            "unregister_peer" => {
-                let done = index.unregister(&address, key);
-                log.note("unregistered", &peer, &done);
-                done?;
-                self.protocol.presences.remove(&address);
-                format!("Peer {peer} unregistered")
-            }
-            "told_topics" => {
-                index.told(&address, key)?;
-                "Topics known".to_owned()
-            }
-            "add_topic" => {
-                let done = index.add(topic, address, arguments.stream()?, key);
-                if !matches!(done, Ok(false)) {
-                    log.note_at("added", topic, &peer, &done.clone().map(drop));
-                }
-                done?;
-                format!("Topic '{topic}' added")
-            }
-            _ => {
-                let done = index.remove(topic, &address, key);
-                log.note_at("removed", topic, &peer, &done);
-                done?;
-                format!("Topic '{topic}' deleted")
-            }
-        };
-        let peers = arguments.get("key").map(|_| index.count() as u64);
-        success(&mut self.answers, &text, |answer| {
-            // For a peer, which says it when it comes back.
-            answer.optional("peers", peers);
-        });
-        Ok(())
+        let own = self.protocol.presences.get(&address).map(|presence| presence.key.as_str());
+        Ok((address, own.or(arguments.text("key")?)))
     }
 
     /// Registers a peer, with `"present":true` for as long as this connection lasts.
-    fn register(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+    pub(super) fn register(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
         let address = address(arguments)?;
         let is_present = value(arguments, "present")?.and_then(Value::as_bool) == Some(true);
         let done = match is_present {
@@ -95,9 +81,8 @@ impl Commands<'_, Json> {
         self.broker.log.note("registered", &address.to_string(), &done.clone().map(drop));
         let key = done?;
         success(&mut self.answers, &format!("Peer {address} registered"), |answer| {
-            answer.optional("key", key);
-        });
-        Ok(())
+            answer.optional("key", key)
+        })
     }
 
     fn register_present(
@@ -112,7 +97,7 @@ impl Commands<'_, Json> {
             let text = format!("a connection registers {PRESENCES_MAX} peers at most");
             return Err(Refusal::Home { status: 507, text });
         }
-        let key = self.key(address, arguments)?;
+        let (_, key) = self.peer(arguments)?;
         let peers = arguments.number("peers")?.and_then(|peers| usize::try_from(peers).ok());
         let peers = peers.unwrap_or(0).min(PEERS_MAX);
         let names = arguments.number("topics")? != Some(0);
@@ -122,17 +107,7 @@ impl Commands<'_, Json> {
         Ok(key)
     }
 
-    /// What shows that a peer speaks for itself: that this connection registered it, or its key.
-    fn key<'v>(
-        &'v self,
-        address: &Address,
-        arguments: &'v Value<'_>,
-    ) -> Result<Option<&'v str>, Refusal> {
-        let own = self.protocol.presences.get(address).map(|presence| presence.key.as_str());
-        Ok(own.or(arguments.text("key")?))
-    }
-
-    fn query(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+    pub(super) fn query(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
         let topic = arguments.topic("topic")?;
         let asks = value(arguments, "host")?.map(|_| address(arguments)).transpose()?;
         let key = arguments.text("key")?;
@@ -140,30 +115,36 @@ impl Commands<'_, Json> {
         let home = index.home(topic, asks.as_ref().map(|address| (address, key)))?;
         let peers = key.map(|_| index.count() as u64);
         success(&mut self.answers, &format!("Topic '{topic}' found"), |answer| {
-            write_address(answer, &home);
-            answer.optional("peers", peers);
-        });
-        Ok(())
+            write_address(answer, &home).optional("peers", peers)
+        })
     }
 
     /// The homes of all topics that match.
-    fn query_all(&mut self, pattern: &Pattern) {
+    pub(super) fn query_all(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+        let missing = || Refusal::field("pattern", "is missing");
+        let pattern = arguments.pattern()?.ok_or_else(missing)?;
         let index = &self.broker.index;
         let list =
             |behind: Option<&String>, count| index.list(behind.map_or("", String::as_str), count);
         let topics = pages(list, |(topic, _)| topic.clone());
         let topics = topics.filter(|(topic, _)| pattern.matches(topic));
         self.answer_with_list("Topics found", "topics", topics, |list, (topic, home)| {
-            list.object(|answer| write_address(answer.field("topic", topic), &home));
+            list.object(|answer| {
+                write_address(answer.field("topic", topic), &home);
+            });
         });
+        Ok(())
     }
 
-    fn list_peers(&mut self) {
+    pub(super) fn list_peers(&mut self, _: &Value<'_>) -> Result<(), Refusal> {
         let index = &self.broker.index;
         let peers = pages(|behind, count| index.peers(behind, count), Address::clone);
         self.answer_with_list(&format!("Peers: {}", index.here()), "peers", peers, |list, peer| {
-            list.object(|answer| write_address(answer, &peer));
+            list.object(|answer| {
+                write_address(answer, &peer);
+            });
         });
+        Ok(())
     }
 
     /// Says whether one of the brokers in `seen` is this one, or its upstream, and so on.
@@ -187,8 +168,7 @@ impl Commands<'_, Json> {
         if asks {
             self.broker.homes.check_path(&seen, time)?;
         }
-        success(&mut self.answers, "No ring", |_| {});
-        Ok(())
+        success(&mut self.answers, "No ring", |answer| answer)
     }
 }
 
@@ -202,6 +182,6 @@ fn address(arguments: &Value<'_>) -> Result<Address, Refusal> {
     }
 }
 
-fn write_address(answer: &mut Object<'_>, address: &Address) {
-    answer.field("host", &address.host).field("port", address.port);
+fn write_address<'a, 'o>(answer: &'a mut Object<'o>, address: &Address) -> &'a mut Object<'o> {
+    answer.field("host", &address.host).field("port", address.port)
 }

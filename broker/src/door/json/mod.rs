@@ -52,6 +52,48 @@ const PRESENCE_TIMEOUT: Duration = Duration::from_secs(15);
 /// seconds; a connection that it keeps for later is made again when it is needed.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Carries out a command.
+type Action = fn(&mut Commands<'_, Json>, &Value<'_>) -> Result<(), Refusal>;
+
+/// What a client needs to be allowed to for a command.
+#[derive(Clone, Copy)]
+enum Need {
+    /// It is looked at where it is done: a refusal says which topic it is, and a name may be
+    /// another connection's.
+    Own,
+    /// A right to the topic that is named; without one to any topic if it is read, else to all.
+    Topic(Right),
+    /// To administer the broker as a whole, whatever topic is named.
+    All,
+}
+
+/// The commands of the dialect `topic`, beside `auth` and `publish`.
+const TOPIC_COMMANDS: [(&str, Need, Action); 17] = [
+    ("subscribe", Need::Own, |it, with| it.subscribe(with)),
+    ("unsubscribe", Need::Own, |it, with| it.unsubscribe(with)),
+    ("pull", Need::Topic(Right::Read), |it, with| it.pull(with)),
+    ("ack", Need::Topic(Right::Read), |it, with| it.acknowledge(with)),
+    ("list_topics", Need::Topic(Right::Read), |it, with| it.list_topics(with)),
+    ("create_topic", Need::Topic(Right::Admin), |it, with| it.create(with)),
+    ("delete_topic", Need::Topic(Right::Admin), |it, with| it.delete(with)),
+    ("trim_topic", Need::Topic(Right::Admin), |it, with| it.trim(with)),
+    ("set_bounds", Need::Topic(Right::Admin), |it, with| it.set_bounds(with)),
+    ("add_topic", Need::Topic(Right::Admin), |it, with| it.add_to_index(with)),
+    ("query_topic", Need::Topic(Right::Admin), |it, with| it.query(with)),
+    ("query_topics", Need::All, |it, with| it.query_all(with)),
+    ("told_topics", Need::All, |it, with| it.told(with)),
+    ("register_peer", Need::All, |it, with| it.register(with)),
+    ("unregister_peer", Need::All, |it, with| it.unregister(with)),
+    ("list_peers", Need::All, |it, with| it.list_peers(with)),
+    ("path", Need::All, |it, with| it.path(with)),
+];
+
+/// Those of the dialect `channel`.
+const CHANNEL_COMMANDS: [(&str, Need, Action); 2] = [
+    ("subscribe", Need::Own, |it, with| it.subscribe_to_channel(with)),
+    ("unsubscribe", Need::Own, |it, with| it.leave_channel(with)),
+];
+
 /// How a command is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dialect {
@@ -65,6 +107,13 @@ impl Dialect {
         match self {
             Dialect::Channel => "channel",
             Dialect::Topic => "topic",
+        }
+    }
+
+    fn commands(self) -> &'static [(&'static str, Need, Action)] {
+        match self {
+            Dialect::Channel => &CHANNEL_COMMANDS,
+            Dialect::Topic => &TOPIC_COMMANDS,
         }
     }
 
@@ -210,26 +259,6 @@ impl Commands<'_, Json> {
         }
     }
 
-    /// Checks whether the client may give a command. What is not named here is about the broker as
-    /// a whole, whatever topic it names.
-    fn check_right(&self, command: &str, arguments: &Value<'_>) -> Result<(), Refusal> {
-        let dialect = self.protocol.dialect;
-        let right = match command {
-            // Looked at where it is done: a refusal says which topic it is, and a name may be
-            // another connection's.
-            "subscribe" | "unsubscribe" if dialect == Dialect::Topic => return Ok(()),
-            "subscribe" | "unsubscribe" | "pull" | "ack" | "list_topics" => Right::Read,
-            "create_topic" | "delete_topic" | "trim_topic" | "set_bounds" | "add_topic"
-            | "query_topic" => Right::Admin,
-            _ => return self.grant()?.check_all(Right::Admin),
-        };
-        match arguments.text(dialect.key())? {
-            Some(topic) => self.grant()?.check(right, topic),
-            None if right == Right::Read => self.grant()?.check_any(right),
-            None => self.grant()?.check_all(right),
-        }
-    }
-
     fn carry_out(&mut self, command: &str, arguments: &Value<'_>) -> Result<(), Refusal> {
         let dialect = self.protocol.dialect;
         if self.authentication.is_done() && command.eq_ignore_ascii_case("publish") {
@@ -248,10 +277,30 @@ impl Commands<'_, Json> {
             dialect.write_authenticated(&mut self.answers);
             return Ok(());
         }
-        self.check_right(&command, arguments)?;
-        match dialect {
-            Dialect::Channel => self.channel_command(&command, arguments),
-            Dialect::Topic => self.topic_command(&command, arguments),
+        let known = dialect.commands().iter().find(|(name, ..)| *name == command);
+        let Some((_, need, action)) = known else {
+            self.grant()?.check_all(Right::Admin)?;
+            return Err(Refusal::UnknownCommand);
+        };
+        self.check(*need, arguments)?;
+        if dialect == Dialect::Topic {
+            // Whatever the command, it has no place beside a topic.
+            arguments.pattern()?;
+        }
+        action(self, arguments)
+    }
+
+    /// Checks whether the client may give a command that needs this.
+    fn check(&self, need: Need, arguments: &Value<'_>) -> Result<(), Refusal> {
+        let right = match need {
+            Need::Own => return Ok(()),
+            Need::All => return self.grant()?.check_all(Right::Admin),
+            Need::Topic(right) => right,
+        };
+        match arguments.text("topic")? {
+            Some(topic) => self.grant()?.check(right, topic),
+            None if right == Right::Read => self.grant()?.check_any(right),
+            None => self.grant()?.check_all(right),
         }
     }
 }

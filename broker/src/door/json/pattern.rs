@@ -36,8 +36,8 @@ impl Commands<'_, Json> {
         let pattern = arguments.text("pattern")?;
         let message = format!("Subscribed to pattern '{}'", pattern.unwrap_or_default());
         success(&mut self.answers, &message, |answer| {
-            answer.field("topics", places.len()).optional("pattern", pattern);
-        });
+            answer.field("topics", places.len()).optional("pattern", pattern)
+        })?;
         self.subscriber.subscribe(interests, places, Format::Topic, name, &mut self.answers);
         Ok(())
     }
@@ -61,19 +61,17 @@ impl Commands<'_, Json> {
         if !is_left && !has_ended {
             return Err(Refusal::NotFollowed(pattern.to_string()));
         }
-        success(&mut self.answers, &format!("Unsubscribed from pattern '{pattern}'"), |_| {});
-        Ok(())
+        success(&mut self.answers, &format!("Unsubscribed from pattern '{pattern}'"), |answer| {
+            answer
+        })
     }
 
     /// The topics that the client may read, or those of them that match. Another broker wants to
     /// know the names of all of them, also of those that are at the home of this one.
-    pub(super) fn list_topics(
-        &mut self,
-        pattern: Option<&Pattern>,
-        arguments: &Value<'_>,
-    ) -> Result<(), Refusal> {
+    pub(super) fn list_topics(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
         let (text, grant) = ("Topics listed", self.grant()?.clone());
-        if let (Some(pattern), Some(Value::Bool(true))) = (pattern, value(arguments, "names")?) {
+        let pattern = arguments.pattern()?;
+        if let (Some(pattern), Some(Value::Bool(true))) = (&pattern, value(arguments, "names")?) {
             let names = self.broker.homes.names(pattern)?;
             let names = names.iter().filter(|name| grant.allows(Right::Read, name));
             self.answer_with_list(text, "topics", names, |list, name| {
@@ -81,7 +79,7 @@ impl Commands<'_, Json> {
             });
             return Ok(());
         }
-        let topics = summary::topics(self.broker, pattern, &grant);
+        let topics = summary::topics(self.broker, pattern.as_ref(), &grant);
         self.answer_with_list(text, "topics", topics, |list, (topic, it)| {
             list.object(|object| summary::write(object, &topic, &it, None));
         });

@@ -4,7 +4,7 @@ use super::{Dialect, Json};
 use crate::access::Right;
 use crate::door::commands::Commands;
 use crate::door::fields::{Fields, digest, value};
-use crate::door::publish::{write_fields_of_receipt, write_rest_of_receipt};
+use crate::door::publish::write_rest_of_receipt;
 use crate::door::{ANSWERS_SIZE, bounds};
 use crate::home::TopicChange;
 use crate::push::format::Format;
@@ -20,71 +20,53 @@ use common::limits::PULL_SIZE;
 use std::sync::Arc;
 
 impl Commands<'_, Json> {
-    /// Handles a command of this dialect that is not a publish.
-    pub(super) fn topic_command(
-        &mut self,
-        command: &str,
-        arguments: &Value<'_>,
-    ) -> Result<(), Refusal> {
-        match (command, arguments.pattern()?) {
-            ("subscribe", Some(pattern)) => return self.subscribe_by_pattern(pattern, arguments),
-            ("unsubscribe", Some(pattern)) => {
-                return self.unsubscribe_by_pattern(&pattern, arguments);
-            }
-            ("list_topics", pattern) => return self.list_topics(pattern.as_ref(), arguments),
-            _ => {}
+    pub(super) fn subscribe(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+        if let Some(pattern) = arguments.pattern()? {
+            return self.subscribe_by_pattern(pattern, arguments);
         }
-        match command {
-            "subscribe" => {
-                // Looked at where it is subscribed to, so that the refusal says which one it is.
-                let topic = arguments.required("topic")?;
-                if let Err(refusal) = self.subscribe(topic, arguments) {
-                    self.broker.metrics.refused(refusal.status());
-                    self.broker.log.note("subscribed", topic, &Err(refusal.clone()));
-                    // Whoever subscribes to many topics at once has to know which one this is.
-                    Dialect::Topic.refuse(&mut self.answers, &refusal, Some(topic));
-                }
-                Ok(())
-            }
-            "unsubscribe" => self.unsubscribe(arguments),
-            "pull" => self.pull(arguments),
-            "ack" => self.acknowledge(arguments),
-            "create_topic" => {
-                let topic = arguments.topic("topic")?;
-                let change = bounds::change(arguments)?;
-                self.broker.change(topic, &TopicChange::Create)?;
-                if change != BoundsChange::default() {
-                    self.broker.change(topic, &TopicChange::SetBounds(change))?;
-                }
-                let stream = self.broker.push.topics.end(topic).stream;
-                success(&mut self.answers, &format!("Topic '{topic}' created"), |answer| {
-                    answer.field("stream", stream);
-                });
-                Ok(())
-            }
-            "trim_topic" => self.trim(arguments),
-            "set_bounds" => {
-                let topic = arguments.topic("topic")?;
-                self.broker.change(topic, &TopicChange::SetBounds(bounds::change(arguments)?))?;
-                success(&mut self.answers, &format!("Topic '{topic}' changed"), |_| {});
-                Ok(())
-            }
-            // With a host it is about a peer: the index's business.
-            "delete_topic" if arguments.get("host").is_none() => {
-                let topic = arguments.topic("topic")?;
-                self.broker.change(topic, &TopicChange::Delete)?;
-                success(&mut self.answers, &format!("Topic '{topic}' deleted"), |_| {});
-                // Those who follow the topic are told after whoever deleted it.
-                self.send();
-                self.broker.push.announce(topic);
-                Ok(())
-            }
-            "path" => self.path(arguments),
-            _ => self.index_command(command, arguments),
+        let topic = arguments.required("topic")?;
+        if let Err(refusal) = self.subscribe_to(topic, arguments) {
+            self.broker.metrics.refused(refusal.status());
+            self.broker.log.note("subscribed", topic, &Err(refusal.clone()));
+            // Whoever subscribes to many topics at once has to know which one this is.
+            Dialect::Topic.refuse(&mut self.answers, &refusal, Some(topic));
         }
+        Ok(())
     }
 
-    fn subscribe(&mut self, topic: &str, arguments: &Value<'_>) -> Result<(), Refusal> {
+    pub(super) fn create(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+        let topic = arguments.topic("topic")?;
+        let change = bounds::change(arguments)?;
+        self.broker.change(topic, &TopicChange::Create)?;
+        if change != BoundsChange::default() {
+            self.broker.change(topic, &TopicChange::SetBounds(change))?;
+        }
+        let stream = self.broker.push.topics.end(topic).stream;
+        success(&mut self.answers, &format!("Topic '{topic}' created"), |answer| {
+            answer.field("stream", stream)
+        })
+    }
+
+    pub(super) fn set_bounds(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+        let topic = arguments.topic("topic")?;
+        self.broker.change(topic, &TopicChange::SetBounds(bounds::change(arguments)?))?;
+        success(&mut self.answers, &format!("Topic '{topic}' changed"), |answer| answer)
+    }
+
+    pub(super) fn delete(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+        if arguments.get("host").is_some() {
+            return self.remove_from_index(arguments);
+        }
+        let topic = arguments.topic("topic")?;
+        self.broker.change(topic, &TopicChange::Delete)?;
+        success(&mut self.answers, &format!("Topic '{topic}' deleted"), |answer| answer)?;
+        // Those who follow the topic are told after whoever deleted it.
+        self.send();
+        self.broker.push.announce(topic);
+        Ok(())
+    }
+
+    fn subscribe_to(&mut self, topic: &str, arguments: &Value<'_>) -> Result<(), Refusal> {
         self.grant()?.check(Right::Read, topic)?;
         let from = arguments.begin()?;
         let stream = arguments.stream()?;
@@ -133,13 +115,17 @@ impl Commands<'_, Json> {
             if tells_first || digest != DigestField::None {
                 write_digest(answer, push.digest(topic, cursor));
             }
-        });
+            answer
+        })?;
         let places = vec![Beginning::asked(topic, cursor)];
         self.subscriber.subscribe(Vec::new(), places, Format::Topic, name, &mut self.answers);
         Ok(())
     }
 
-    fn unsubscribe(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+    pub(super) fn unsubscribe(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+        if let Some(pattern) = arguments.pattern()? {
+            return self.unsubscribe_by_pattern(&pattern, arguments);
+        }
         let topic = arguments.topic("topic")?;
         let lasting = match arguments.text("subscriber")? {
             Some(name) => self.end_lasting(name, topic)?,
@@ -149,11 +135,10 @@ impl Commands<'_, Json> {
         if !here && !lasting {
             return Err(Refusal::NotSubscribed(topic.to_owned()));
         }
-        success(&mut self.answers, &format!("Unsubscribed from topic '{topic}'"), |_| {});
-        Ok(())
+        success(&mut self.answers, &format!("Unsubscribed from topic '{topic}'"), |answer| answer)
     }
 
-    fn pull(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+    pub(super) fn pull(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
         let topic = arguments.topic("topic")?;
         self.broker.prepare(topic)?;
         let end = self.broker.push.topics.find(topic)?;
@@ -228,17 +213,16 @@ impl Commands<'_, Json> {
         Object::resume(&mut self.answers, Charset::Ascii).end_line();
     }
 
-    fn trim(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+    pub(super) fn trim(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
         let topic = arguments.topic("topic")?;
         self.broker.change(topic, &TopicChange::Trim(arguments.upto()?))?;
         let Extent { first, end } = self.broker.push.topics.extent(topic);
         success(&mut self.answers, &format!("Topic '{topic}' trimmed"), |answer| {
-            answer.field("first", first).field("next", end.next);
-        });
-        Ok(())
+            answer.field("first", first).field("next", end.next)
+        })
     }
 
-    fn acknowledge(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+    pub(super) fn acknowledge(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
         let topic = arguments.topic("topic")?;
         let name = arguments.required("subscriber")?;
         let offset =
@@ -254,8 +238,7 @@ impl Commands<'_, Json> {
         if self.broker.push.lasting.acknowledge(name, topic, place).is_none() {
             return Err(Refusal::NotSubscribed(topic.to_owned()));
         }
-        success(&mut self.answers, "Acknowledged", |_| {});
-        Ok(())
+        success(&mut self.answers, "Acknowledged", |answer| answer)
     }
 }
 
@@ -298,9 +281,8 @@ impl Confirmations {
     /// Writes one.
     pub(super) fn write(&mut self, out: &mut Vec<u8>, topic: &Arc<str>, receipt: &Receipt) {
         let Some(offset) = receipt.offset else {
-            return success(out, &published(topic), |answer| {
-                write_fields_of_receipt(answer, receipt);
-            });
+            let mut answer = success_begin(out, &published(topic));
+            return write_rest_of_receipt(&mut answer, receipt);
         };
         let like_last = self.last.as_ref().is_some_and(|(last_topic, last)| {
             last_topic == topic && Receipt { offset: last.offset, ..*receipt } == *last
@@ -327,11 +309,14 @@ fn published(topic: &str) -> String {
     format!("Message published on topic '{topic}'")
 }
 
-/// Writes that a command was carried out, and what else `more` has to say.
-pub(super) fn success(out: &mut Vec<u8>, text: &str, more: impl FnOnce(&mut Object<'_>)) {
-    let mut answer = success_begin(out, text);
-    more(&mut answer);
-    answer.end_line();
+/// Answers that a command was carried out, and what else `more` has to say.
+pub(super) fn success(
+    out: &mut Vec<u8>,
+    text: &str,
+    more: impl for<'a, 'o> FnOnce(&'a mut Object<'o>) -> &'a mut Object<'o>,
+) -> Result<(), Refusal> {
+    more(&mut success_begin(out, text)).end_line();
+    Ok(())
 }
 
 fn success_begin<'o>(out: &'o mut Vec<u8>, text: &str) -> Object<'o> {
