@@ -24,11 +24,19 @@ pub(super) fn interest(
 
 /// The topics that are chosen now, and where to begin in each. An offset that a topic does not have
 /// is taken as the nearest one: the client is told which.
-pub(super) fn places(broker: &Broker, interests: &[Interest], begin: Begin) -> Vec<Beginning> {
+///
+/// # Errors
+///
+/// Nobody can tell whether a name has been here before.
+pub(super) fn places(
+    broker: &Broker,
+    interests: &[Interest],
+    begin: Begin,
+) -> Result<Vec<Beginning>, Refusal> {
     let topics = &broker.push.topics;
     // What came into being while a name was away is read from its beginning; where the name has
     // been before, it goes on there.
-    let begin = if is_known(broker, interests) { Begin::First } else { begin };
+    let begin = if is_known(broker, interests)? { Begin::First } else { begin };
     let place = |(topic, _): (String, StreamId)| {
         let cursor = match begin {
             Begin::Offset(offset) => {
@@ -42,14 +50,17 @@ pub(super) fn places(broker: &Broker, interests: &[Interest], begin: Begin) -> V
     let places =
         broker.push.chosen(|topic| chooses(interests, topic)).into_iter().filter_map(place);
     // One that was deleted meanwhile is chosen again when it comes into being.
-    places.filter(|place| place.cursor.stream != StreamId::NONE).collect()
+    Ok(places.filter(|place| place.cursor.stream != StreamId::NONE).collect())
 }
 
 /// Whether a name that is given has been subscribed to any of those topics before.
-fn is_known(broker: &Broker, interests: &[Interest]) -> bool {
-    let is_known = |interest: &Interest| {
-        let name = interest.name.as_deref().unwrap_or_default();
-        broker.push.lasting.of(name).iter().any(|key| interest.chooses(&key.topic))
-    };
-    interests.iter().any(is_known)
+fn is_known(broker: &Broker, interests: &[Interest]) -> Result<bool, Refusal> {
+    for interest in interests {
+        let keys =
+            interest.name.as_ref().map_or(Ok(Vec::new()), |it| broker.push.lasting_of(it))?;
+        if keys.iter().any(|key| interest.chooses(&key.topic)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

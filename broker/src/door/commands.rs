@@ -227,7 +227,7 @@ impl<'a, P: Protocol> Commands<'a, P> {
     /// [`Refusal::Forbidden`] where the name is not this connection's, and only administrators may
     /// end it; [`Refusal::NotStored`].
     pub(super) fn end_lasting(&self, name: &str, topic: &str) -> Result<bool, Refusal> {
-        let is_of_another = self.subscriber.is_of_another(name, topic);
+        let is_of_another = self.subscriber.is_of_another(name, topic)?;
         let right = if is_of_another { Right::Admin } else { Right::Read };
         self.grant()?.check(right, topic)?;
         self.subscriber.end_lasting(name, topic)

@@ -141,7 +141,11 @@ impl Mirrors {
         }
         self.append(mem::take(&mut connection.run));
         match event {
-            Event::Connected => self.follow(self.following.set_link(Link::Open)),
+            Event::Connected => {
+                self.push.lasting.confirm_names();
+                self.follow(self.following.set_link(Link::Open));
+            }
+            Event::Taken(name, fence) => self.push.lose_name(name, fence),
             Event::Pause => self.look_after(connection),
             Event::Topic(topic, News::Nonsense(refusal)) => {
                 if self.following.lock().wants(topic) {

@@ -28,7 +28,7 @@ const STANDSTILL: Duration = Duration::from_millis(500);
 
 /// A home, and the mirrors of its topics.
 pub(crate) struct Mirrors {
-    pub(super) home: Box<dyn RemoteHome>,
+    pub(super) home: Arc<dyn RemoteHome>,
     pub(super) following: Following,
     /// Where mirrors are kept, if anywhere.
     pub(super) data: Option<PathBuf>,
@@ -45,7 +45,7 @@ impl Mirrors {
     ///
     /// Where the system has no thread for it.
     pub(super) fn new(
-        home: Box<dyn RemoteHome>,
+        home: Arc<dyn RemoteHome>,
         locations: Option<Arc<Locations>>,
         own: &Identity,
     ) -> io::Result<Arc<Mirrors>> {

@@ -47,8 +47,8 @@ pub(crate) use index::Index;
 pub(crate) use nats::NatsHome;
 pub use nats::Settings as NatsSettings;
 
-use crate::push::Push;
 use crate::push::pieces::{Piece, Source, Wanted};
+use crate::push::{Push, SharedPositions};
 use crate::refusal::Refusal;
 use crate::store::admission::Receipts;
 use crate::store::batch::Batch;
@@ -140,16 +140,18 @@ impl Homes {
     ///
     /// Where the system has no thread for it. The same holds for the other two.
     pub(crate) fn hub(address: String, own: &Identity) -> io::Result<Homes> {
-        Homes::at(Box::new(BrokerHome::new(address, own, Arc::new(true.into()))), own)
+        Homes::at(Arc::new(BrokerHome::new(address, own, Arc::new(true.into()))), own)
     }
 
     /// All topics live in a cluster of NATS, in the same way.
     pub(crate) fn nats(home: NatsHome, own: &Identity) -> io::Result<Homes> {
-        Homes::at(Box::new(home), own)
+        let home = Arc::new(home);
+        own.push.lasting.share(Arc::clone(&home) as Arc<dyn SharedPositions>);
+        Homes::at(home, own)
     }
 
     /// All topics live at one home.
-    fn at(home: Box<dyn RemoteHome>, own: &Identity) -> io::Result<Homes> {
+    fn at(home: Arc<dyn RemoteHome>, own: &Identity) -> io::Result<Homes> {
         let mirrors = Mirrors::new(home, None, own)?;
         // What was mirrored before is followed again, whoever asks for it.
         for (topic, _) in own.push.topics.names(true) {

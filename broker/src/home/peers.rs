@@ -218,7 +218,7 @@ impl Peers {
                 let shows_token = Arc::clone(&self.index.asks_for_token);
                 let home = BrokerHome::new(address.to_string(), &self.own, shows_token);
                 let locations = Some(Arc::clone(&self.locations));
-                let mirrors = Mirrors::new(Box::new(home), locations, &self.own);
+                let mirrors = Mirrors::new(Arc::new(home), locations, &self.own);
                 let mirrors = mirrors.map_err(|error| self.index.unreachable(&error))?;
                 state.homes.insert(address, Arc::clone(&mirrors));
                 mirrors

@@ -132,6 +132,8 @@ pub(super) enum Event<'a> {
     Connected,
     /// Something about a topic.
     Topic(&'a str, News),
+    /// A lasting subscriber's name was taken through another broker, with this fence.
+    Taken(&'a str, u64),
     /// All that has arrived was handed on. Comes every two seconds at least.
     Pause,
 }

@@ -30,7 +30,7 @@ mod session;
 pub(crate) mod subscriber;
 mod subscriptions;
 
-pub(crate) use lasting::{LastingSubscriptions, Standing};
+pub(crate) use lasting::{Key, LastingSubscriptions, SharedPositions, Standing};
 
 use crate::log::Log;
 use crate::metrics::Counter;

@@ -212,15 +212,18 @@ impl Subscriber {
     pub(crate) fn check_lasting(&self, name: &str, grant: &Grant) -> Result<(), Refusal> {
         match self.push.lasting.holder(name) == Some(self.session.number) {
             true => Ok(()),
-            false => self.push.lasting.check(name, grant),
+            false => self.push.check_name(name, grant),
         }
     }
 
     /// Whether a name that is not this connection's has a lasting subscription.
-    pub(crate) fn is_of_another(&self, name: &str, topic: &str) -> bool {
-        let lasting = &self.push.lasting;
-        lasting.holder(name) != Some(self.session.number)
-            && lasting.of(name).iter().any(|key| &*key.topic == topic)
+    ///
+    /// # Errors
+    ///
+    /// As [`Push::lasting_of`].
+    pub(crate) fn is_of_another(&self, name: &str, topic: &str) -> Result<bool, Refusal> {
+        Ok(self.push.lasting.holder(name) != Some(self.session.number)
+            && self.push.lasting_of(name)?.iter().any(|key| &*key.topic == topic))
     }
 
     /// Ends a name's lasting subscription, whichever connection has it. Returns whether there was
@@ -282,6 +285,10 @@ impl Drop for Subscriber {
     fn drop(&mut self) {
         self.session.close();
         self.end_all();
-        self.push.lasting.release(self.session.number);
+        let moved = self.push.lasting.release(self.session.number);
+        if self.push.lasting.is_shared() {
+            // Others may go on with them at once. What could not be kept is tried again.
+            let _ = self.push.keep(&moved, false);
+        }
     }
 }

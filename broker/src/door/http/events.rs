@@ -151,14 +151,14 @@ impl Door<'_> {
     ) -> Result<(Vec<Interest>, Vec<Beginning>), Stop> {
         let (broker, name) = (self.broker, query.name.as_deref());
         let push = &broker.push;
-        name.map_or(Ok(()), |name| push.lasting.check(name, &self.grant))?;
+        name.map_or(Ok(()), |name| push.check_name(name, &self.grant))?;
         let interest = |pattern: &Pattern| {
             chosen::interest(broker, pattern.clone(), &self.grant, format, name)
         };
         let interests = query.patterns.iter().map(interest).collect::<Result<Vec<_>, _>>()?;
         query.topics.iter().try_for_each(|topic| broker.prepare(topic))?;
         let from = query.from.unwrap_or(Begin::Now);
-        let mut chosen = chosen::places(broker, &interests, from);
+        let mut chosen = chosen::places(broker, &interests, from)?;
         let asked = query.topics.iter().map(|topic| push.topics.end(topic).stream);
         let present: HashSet<StreamId> =
             asked.chain(chosen.iter().map(|place| place.cursor.stream)).collect();

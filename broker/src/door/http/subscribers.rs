@@ -20,10 +20,10 @@ impl Door<'_> {
         subscriber: Option<&str>,
         topic: Option<&str>,
     ) -> Result<(), Stop> {
-        let standings = self.broker.push.standings(|key| {
+        let standings = self.broker.push.all_standings(|key| {
             let is_wanted = is(subscriber, &key.name) && is(topic, &key.topic);
             is_wanted && self.grant.allows(Right::Read, &key.topic)
-        });
+        })?;
         let mut share = self.broker.input_budget.share();
         share.grow(size_of_val(&*standings))?;
         self.list(standings.into_iter(), |list, standing| {
@@ -40,7 +40,7 @@ impl Door<'_> {
     /// Ends lasting subscriptions of a subscriber.
     pub(super) fn forget(&mut self, subscriber: &str, topic: Option<&str>) -> Result<(), Stop> {
         let push = &self.broker.push;
-        let mut keys = push.lasting.of(subscriber);
+        let mut keys = push.lasting_of(subscriber)?;
         keys.retain(|key| is(topic, &key.topic) && self.grant.allows(Right::Admin, &key.topic));
         if push.end_lasting(&keys, None, None)? == 0 {
             return Err(Refusal::NoSubscriber(subscriber.to_owned()).into());

@@ -28,7 +28,7 @@ impl Commands<'_, Json> {
         name.map_or(Ok(()), |name| self.subscriber.check_lasting(name, &grant))?;
         let interest = chosen::interest(self.broker, pattern, &grant, Format::Topic, name)?;
         let interests = vec![interest];
-        let mut places = chosen::places(self.broker, &interests, begin);
+        let mut places = chosen::places(self.broker, &interests, begin)?;
         self.subscriber.check_room(places.len())?;
         if let Some(name) = name {
             self.subscriber.lasting(name, &mut places)?;
@@ -52,7 +52,7 @@ impl Commands<'_, Json> {
         let mut has_ended = false;
         if let Some(name) = arguments.text("subscriber")? {
             let grant = self.grant()?;
-            for key in self.broker.push.lasting.of(name) {
+            for key in self.broker.push.lasting_of(name)? {
                 if pattern.matches(&key.topic) && grant.allows(Right::Read, &key.topic) {
                     has_ended |= self.subscriber.end_lasting(name, &key.topic)?;
                 }

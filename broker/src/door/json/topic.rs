@@ -235,7 +235,7 @@ impl Commands<'_, Json> {
             return Err(Refusal::PastEnd { from: offset, next: end.next });
         }
         let place = Cursor { next: offset + 1, ..end };
-        if self.broker.push.lasting.acknowledge(name, topic, place).is_none() {
+        if self.broker.push.acknowledge(name, topic, place)?.is_none() {
             return Err(Refusal::NotSubscribed(topic.to_owned()));
         }
         success(&mut self.answers, "Acknowledged", |answer| answer)

@@ -59,8 +59,11 @@ pub(super) struct Last {
 /// A message as the leader of a stream has it.
 pub(super) struct Stored {
     pub(super) at: u64,
+    pub(super) subject: String,
     headers: String,
     pub(super) payload: Vec<u8>,
+    /// When it was stored, in Unix milliseconds.
+    pub(super) time: u64,
 }
 
 /// What a stream says of itself.
@@ -125,6 +128,19 @@ impl ApiError {
 /// What clients are told while nobody knows what has become of a request.
 pub(super) fn unanswered(reason: &str) -> Refusal {
     Refusal::Home { status: 503, text: format!("NATS does not answer: {reason}; try again") }
+}
+
+/// Waits before something is tried again.
+///
+/// # Errors
+///
+/// There is no time left: why it was not done.
+pub(super) fn pause(time: Duration, deadline: Instant, why: &str) -> Result<(), Refusal> {
+    if Instant::now() + time >= deadline {
+        return Err(unanswered(why));
+    }
+    thread::sleep(time);
+    Ok(())
 }
 
 /// An object of the API.
@@ -201,10 +217,24 @@ impl NatsHome {
                     }
                 }
             };
-            if Instant::now() + PAUSE >= deadline {
-                return Err(unanswered(&why));
-            }
-            thread::sleep(PAUSE);
+            pause(PAUSE, deadline, &why)?;
+        }
+    }
+
+    /// Removes the messages of a subject that stand before a sequence.
+    pub(super) fn purge(
+        &self,
+        stream: &str,
+        subject: &str,
+        before: u64,
+        deadline: Instant,
+    ) -> Result<(), Refusal> {
+        let body = object(|object| {
+            object.field("filter", subject).field("seq", before);
+        });
+        match self.ask(&format!("STREAM.PURGE.{stream}"), &body, deadline, |_| Some(()))? {
+            Err(error) if error.reason() != Reason::NoStream => Err(error.refusal()),
+            _ => Ok(()),
         }
     }
 
@@ -314,9 +344,11 @@ impl Stored {
     pub(super) fn of(answer: &Value<'_>) -> Option<Stored> {
         let message = answer.get("message")?;
         let bytes = |key| base64(message.get(key).and_then(Value::as_str).unwrap_or_default());
-        let headers = String::from_utf8(bytes("hdrs")?).ok()?;
+        let text = |key| message.get(key).and_then(Value::as_str).unwrap_or_default();
+        let (headers, payload) = (String::from_utf8(bytes("hdrs")?).ok()?, bytes("data")?);
         let at = message.get("seq").and_then(Value::as_u64)?;
-        Some(Stored { at, headers, payload: bytes("data")? })
+        let time = clock::moment(text("time"), 0).unwrap_or(0);
+        Some(Stored { at, subject: text("subject").to_owned(), headers, payload, time })
     }
 }
 

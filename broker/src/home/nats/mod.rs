@@ -14,18 +14,22 @@
 //!   answers
 //! - `names`, `api`: names of streams and subjects, and requests to JetStream
 //! - `streams`, `retention`: the streams of topics, and what they keep
-//! - `publish`, `follow`, `read`: publishing, following, and reading what no mirror holds
+//! - `storing`, `publish`: publishing
+//! - `follow`, `read`: following, and reading what no mirror holds
+//! - `places`: where lasting subscriptions stand
 //! - `start`: whether the cluster can be used
 
 mod api;
 mod connection;
 mod follow;
 mod names;
+mod places;
 mod publish;
 mod read;
 mod requests;
 mod retention;
 mod start;
+mod storing;
 mod streams;
 mod wire;
 
@@ -44,12 +48,12 @@ use common::pattern::Pattern;
 use connection::{Servers, Writer};
 use follow::Command;
 use names::Names;
-use publish::Batches;
 use requests::Requests;
 use retention::{Kept, Removal};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use storing::Batches;
 use streams::Listed;
 
 /// How many publishers and topics are remembered; past it all are forgotten, and asked for again.
@@ -57,6 +61,8 @@ const KEPT_MAX: usize = 10_000;
 
 /// A cluster that is the home of topics.
 pub(crate) struct NatsHome {
+    /// Tells this broker from all others.
+    id: String,
     /// As the user has named the servers.
     address: String,
     servers: Arc<Servers>,
@@ -181,8 +187,11 @@ impl RemoteHome for NatsHome {
             }
             TopicChange::Delete => {
                 let list = self.find(topic, deadline)?.ok_or(Refusal::NoTopic)?;
+                // Another list of the topic may have places as soon as this one is gone.
+                let places_end = self.places_end(deadline)?;
                 // Where it is gone already, this call may have been repeated.
                 self.delete_stream(list, deadline)?;
+                self.remove_places(topic, places_end, deadline)?;
                 self.streams().remove(topic);
                 self.tell([Command::Look(topic.to_owned())]);
                 list

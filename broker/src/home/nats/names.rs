@@ -51,8 +51,7 @@ impl Names {
 
     /// The subject of a publisher's numbered messages; of all publishers' where it is `*`.
     pub(super) fn numbered(&self, list: StreamId, publisher: &str) -> String {
-        let publisher = if publisher == "*" { publisher.to_owned() } else { escape(publisher) };
-        format!("{}.m.{list}.n.{publisher}", self.prefix)
+        format!("{}.m.{list}.n.{}", self.prefix, escape_or_all(publisher))
     }
 
     /// Where the servers send the messages of a list once more.
@@ -79,18 +78,55 @@ impl Names {
     pub(super) fn record_again(&self, list: impl Display) -> String {
         format!("{}.l.{list}", self.prefix)
     }
+
+    /// The stream of the places of lasting subscriptions.
+    pub(super) fn places(&self) -> String {
+        format!("{}-places", self.prefix)
+    }
+
+    /// The subject of the place of a name in a topic; of all where one of them is `*`.
+    pub(super) fn place(&self, name: &str, topic: &str) -> String {
+        format!("{}.p.{}.{}", self.prefix, escape_or_all(name), escape_or_all(topic))
+    }
+
+    /// The subject of a name's hold.
+    pub(super) fn hold(&self, name: &str) -> String {
+        format!("{}.p.{}.{HOLD}", self.prefix, escape_or_all(name))
+    }
+
+    /// Where the servers send holds once more.
+    pub(super) fn hold_again(&self) -> String {
+        format!("{}.q.{{{{wildcard(1)}}}}", self.prefix)
+    }
+
+    /// What all of those match.
+    pub(super) fn holds_again(&self) -> String {
+        format!("{}.q.*", self.prefix)
+    }
 }
+
+/// Stands in the place of a topic, and is none.
+pub(super) const HOLD: &str = "=";
 
 /// The publisher whose numbered messages have this subject.
 pub(super) fn publisher(subject: &str) -> Option<String> {
     let (before, last) = subject.rsplit_once('.')?;
-    let name = before.ends_with(".n").then(|| percent::decode(last, false))?;
-    name.ok().map(String::from)
+    if before.ends_with(".n") { unescape(last) } else { None }
 }
 
 /// A text as one part of a subject: what is not a letter, a digit, `_` or `-` is escaped.
 pub(super) fn escape(text: &str) -> String {
     percent::encode(text).replace('.', "%2E").replace('~', "%7E")
+}
+
+/// The same; `*` stands for all texts.
+fn escape_or_all(text: &str) -> String {
+    if text == "*" { text.to_owned() } else { escape(text) }
+}
+
+/// The text that was escaped.
+pub(super) fn unescape(text: &str) -> Option<String> {
+    percent::decode(text, false).ok().map(String::from)
 }
 
 #[cfg(test)]

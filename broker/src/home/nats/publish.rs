@@ -8,9 +8,10 @@
 //! Publishes that arrive together are stored together, in one round trip: up to
 //! [`BATCH_COUNT_MAX`] messages, all of them or none.
 
-use super::api::{ApiError, Last, Reason, unanswered};
+use super::NatsHome;
+use super::api::{Last, pause};
 use super::names::escape;
-use super::{NatsHome, wire};
+use super::storing::{BATCH_COUNT_MAX, Sent, expecting};
 use crate::home::remote::Forwarded;
 use crate::refusal::Refusal;
 use crate::store::admission::Receipt;
@@ -18,57 +19,11 @@ use crate::store::batch::{Publish, Sequence};
 use crate::store::entry::Entry;
 use crate::store::sequences::{Sequences, Verdict};
 use crate::store::stream::StreamId;
-use common::json::{self, Value};
-use common::random::random;
 use std::fmt::Write as _;
-use std::sync::{Condvar, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
-
-/// The most messages that the servers store together.
-const BATCH_COUNT_MAX: usize = 1000;
-
-/// How long a publish may be without an answer: then nobody knows whether it was stored.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Before a publish is tried again that was not stored.
 const PAUSE: Duration = Duration::from_millis(20);
-
-/// How many batches a broker has open: servers take 50 of a stream, of all brokers, and may leave
-/// one more without an answer.
-const BATCHES_MAX: usize = 16;
-
-/// The batches that are open.
-#[derive(Default)]
-pub(super) struct Batches {
-    open: Mutex<usize>,
-    ended: Condvar,
-}
-
-/// One of them.
-struct OpenBatch<'a>(&'a Batches);
-
-impl Batches {
-    /// Waits until there is room for one more; nothing where the deadline passes before.
-    fn open(&self, deadline: Instant) -> Option<OpenBatch<'_>> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.ended.wait_timeout_while(open, left, |open| *open >= BATCHES_MAX);
-        let (mut open, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-        if timeout.timed_out() {
-            return None;
-        }
-        *open += 1;
-        Some(OpenBatch(self))
-    }
-}
-
-impl Drop for OpenBatch<'_> {
-    fn drop(&mut self) {
-        *self.0.open.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        self.0.ended.notify_one();
-    }
-}
 
 /// Publishes of one publisher to one topic that follow one another: in effect, one publish.
 struct Group<'a> {
@@ -88,17 +43,6 @@ struct Placed {
     runs: Vec<(usize, usize, u64)>,
     /// The publisher's last message, where the group is numbered.
     last: Last,
-}
-
-/// What has become of messages that were sent.
-pub(super) enum Sent {
-    /// The last of them stands at this sequence.
-    Stored(u64),
-    /// They were not stored, and may be sent again.
-    NotNow(String),
-    /// They were not stored: nobody holds their subject.
-    NoStream,
-    Refused(Refusal),
 }
 
 impl<'a> Group<'a> {
@@ -181,10 +125,7 @@ impl NatsHome {
                         // It was not up to date, or the stream is gone.
                         None => {
                             self.look(group.topic, stream, deadline)?;
-                            if Instant::now() + PAUSE >= deadline {
-                                return Err(unanswered("the topic is being deleted"));
-                            }
-                            thread::sleep(PAUSE);
+                            pause(PAUSE, deadline, "the topic is being deleted")?;
                             continue;
                         }
                     }
@@ -218,10 +159,7 @@ impl NatsHome {
                 Sent::NotNow(why) => why,
             };
             self.forget(group, stream);
-            if Instant::now() + PAUSE >= deadline {
-                return Err(unanswered(&why));
-            }
-            thread::sleep(PAUSE);
+            pause(PAUSE, deadline, &why)?;
         }
     }
 
@@ -240,10 +178,7 @@ impl NatsHome {
                 return Ok((stream, is_created));
             }
             // Somebody else is about to create it.
-            if Instant::now() + PAUSE >= deadline {
-                return Err(unanswered("the topic is being created or deleted"));
-            }
-            thread::sleep(PAUSE);
+            pause(PAUSE, deadline, "the topic is being created or deleted")?;
         }
     }
 
@@ -308,79 +243,25 @@ impl NatsHome {
         entries: &[&str],
         deadline: Instant,
     ) -> Sent {
-        let subject = match numbered {
-            Some((publisher, ..)) => self.names.numbered(stream, publisher),
-            None => self.names.unnumbered(stream),
-        };
-        let open = (entries.len() > 1).then(|| self.batches.open(deadline));
-        if matches!(open, Some(None)) {
-            return Sent::Refused(unanswered("too many batches are open"));
-        }
-        self.deliver(deadline, |reply, out| {
-            let batch = (entries.len() > 1).then(|| format!("{:016x}", random()));
-            let mut headers = String::new();
-            for (index, entry) in entries.iter().enumerate() {
-                let Entry { message, publisher, .. } = Entry::of(entry);
-                headers.clear();
-                // A string takes all that is written to it.
-                let _ = match (numbered, publisher) {
-                    (Some((_, first, _)), _) => {
-                        let Sequence { epoch, sequence } = first.later(index as u64);
-                        write!(headers, "N: {epoch} {sequence}\r\n")
-                    }
-                    (None, Some(name)) => write!(headers, "P: {}\r\n", escape(name)),
-                    (None, None) => Ok(()),
-                };
-                if let (Some((.., at)), 0) = (numbered, index) {
-                    let _ = write!(headers, "Nats-Expected-Last-Subject-Sequence: {at}\r\n");
-                }
-                let is_last = index + 1 == entries.len();
-                if let Some(batch) = &batch {
-                    let place = index + 1;
-                    let _ = write!(headers, "Nats-Batch-Id: {batch}\r\n");
-                    let _ = write!(headers, "Nats-Batch-Sequence: {place}\r\n");
-                    headers.push_str(if is_last { "Nats-Batch-Commit: 1\r\n" } else { "" });
-                }
-                let reply = is_last.then_some(reply);
-                wire::publish(out, &subject, reply, &headers, message.as_bytes());
+        let (subject, first) = match numbered {
+            Some((publisher, _, at)) => {
+                (self.names.numbered(stream, publisher), expecting(at, None))
             }
-        })
-    }
-
-    /// Writes messages, and waits for the word of the cluster.
-    pub(super) fn deliver(
-        &self,
-        deadline: Instant,
-        write: impl FnOnce(&str, &mut Vec<u8>),
-    ) -> Sent {
-        let live = match self.requests.live(deadline) {
-            Ok(live) => live,
-            Err(unusable) => return Sent::Refused(unanswered(&unusable.reason)),
+            None => (self.names.unnumbered(stream), String::new()),
         };
-        let until = deadline.min(Instant::now() + ANSWER_TIMEOUT);
-        let answer = match live.request(until, write) {
-            Ok(answer) => answer,
-            Err(lost) => return Sent::Refused(unanswered(&lost.0)),
-        };
-        if answer.status() == Some(503) {
-            return Sent::NoStream;
-        }
-        let Ok(answer) = json::parse(&answer.payload) else {
-            return Sent::Refused(unanswered("its answer makes no sense"));
-        };
-        match (ApiError::of(&answer), answer.get("seq").and_then(Value::as_u64)) {
-            (None, Some(at)) => Sent::Stored(at),
-            (Some(error), _) => match error.reason() {
-                Reason::NoStream => Sent::NoStream,
-                Reason::Passing => Sent::NotNow(error.refusal().to_string()),
-                Reason::NotHere => {
-                    live.retire();
-                    Sent::NotNow(error.refusal().to_string())
+        self.store(entries, &first, deadline, |index, entry, headers| {
+            let Entry { message, publisher, .. } = Entry::of(entry);
+            // A string takes all that is written to it.
+            let _ = match (numbered, publisher) {
+                (Some((_, first, _)), _) => {
+                    let Sequence { epoch, sequence } = first.later(index as u64);
+                    write!(headers, "N: {epoch} {sequence}\r\n")
                 }
-                _ => Sent::Refused(error.refusal()),
-            },
-            (None, None) => Sent::Refused(unanswered("its answer makes no sense")),
-        }
+                (None, Some(name)) => write!(headers, "P: {}\r\n", escape(name)),
+                (None, None) => Ok(()),
+            };
+            (&subject, message.as_bytes())
+        })
     }
 
     /// The answer to one publish of a group, whose first message is the group's `from`.

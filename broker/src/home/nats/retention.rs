@@ -17,9 +17,9 @@
 //! hidden, until its publisher is heard of again.
 
 use super::NatsHome;
-use super::api::{Reason, Stored, about, object, unanswered};
-use super::publish::Sent;
-use super::wire::{self, Message};
+use super::api::{Reason, Stored, about, object, pause, unanswered};
+use super::storing::{Sent, expecting};
+use super::wire::Message;
 use crate::refusal::Refusal;
 use crate::store::change::Upto;
 use crate::store::retention::Limits;
@@ -28,7 +28,6 @@ use crate::store::topics::Topics;
 use common::clock;
 use common::json::{self, Value};
 use std::collections::HashMap;
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// Before a record is read again that somebody else has changed.
@@ -124,7 +123,7 @@ impl NatsHome {
 
     /// Hands on the messages of a subject from a sequence on, as long as `take` wants more. Says
     /// whether a server answered.
-    fn collect_all(
+    pub(super) fn collect_all(
         &self,
         stream: &str,
         subject: &str,
@@ -168,11 +167,11 @@ impl NatsHome {
             if after == before {
                 return Ok((before, after));
             }
-            let expected = format!("Nats-Expected-Last-Subject-Sequence: {}\r\n", before.at);
-            let subject = self.names.record(list);
-            let why = match self.deliver(deadline, |reply, out| {
-                wire::publish(out, &subject, Some(reply), &expected, &after.write());
-            }) {
+            let (subject, text) = (self.names.record(list), after.write());
+            let expected = expecting(before.at, None);
+            let why = match self
+                .store(&[&subject], &expected, deadline, |_, subject, _| (subject, &text))
+            {
                 Sent::Stored(at) => {
                     let after = Kept { at, ..after };
                     self.note(list, after);
@@ -181,35 +180,39 @@ impl NatsHome {
                 Sent::Refused(refusal) => return Err(refusal),
                 Sent::NotNow(why) => why,
                 Sent::NoStream => {
-                    self.create_records(deadline)?;
+                    let (records, all) = (self.names.records(), self.names.record('*'));
+                    let again = self.names.record_again("{{wildcard(1)}}");
+                    self.create_table(&records, &all, [&all, &again], deadline)?;
                     "no server leads the stream of what topics keep".to_owned()
                 }
             };
-            if Instant::now() + PAUSE >= deadline {
-                return Err(unanswered(&why));
-            }
-            thread::sleep(PAUSE);
+            pause(PAUSE, deadline, &why)?;
         }
     }
 
-    /// Creates the stream of the records, unless it is there.
-    fn create_records(&self, deadline: Instant) -> Result<(), Refusal> {
-        let names = &self.names;
+    /// Creates a stream of small records, the last of each subject, unless it is there. What it
+    /// stores of `from` is sent once more as `to`.
+    pub(super) fn create_table(
+        &self,
+        stream: &str,
+        subjects: &str,
+        [from, to]: [&str; 2],
+        deadline: Instant,
+    ) -> Result<(), Refusal> {
         let settings = object(|object| {
-            object.field("name", names.records());
-            object.array("subjects", |subjects| {
-                subjects.element(names.record('*'));
+            object.field("name", stream);
+            object.array("subjects", |all| {
+                all.element(subjects);
             });
             object.field("storage", "file").field("max_msgs_per_subject", 1_u64);
             object.field("num_replicas", self.replicas).field("allow_direct", true);
+            object.field("allow_atomic", true);
             let republish = self::object(|object| {
-                object.field("src", names.record('*'));
-                object.field("dest", names.record_again("{{wildcard(1)}}"));
+                object.field("src", from).field("dest", to);
             });
             object.raw("republish", &republish);
         });
-        let create = format!("STREAM.CREATE.{}", names.records());
-        match self.ask(&create, &settings, deadline, |_| Some(()))? {
+        match self.ask(&format!("STREAM.CREATE.{stream}"), &settings, deadline, |_| Some(()))? {
             Err(error) if error.reason() != Reason::NameInUse => Err(error.refusal()),
             _ => Ok(()),
         }
@@ -317,13 +320,7 @@ impl NatsHome {
             at <= first
         })?;
         for (subject, before) in &last {
-            let body = object(|object| {
-                object.field("filter", &**subject).field("seq", *before);
-            });
-            match self.ask(&format!("STREAM.PURGE.{stream}"), &body, deadline, |_| Some(()))? {
-                Err(error) if error.reason() != Reason::NoStream => return Err(error.refusal()),
-                _ => {}
-            }
+            self.purge(&stream, subject, *before, deadline)?;
         }
         if is_read { Ok(()) } else { Err(unanswered("no server has the stream")) }
     }

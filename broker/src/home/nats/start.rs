@@ -9,6 +9,7 @@ use super::streams::streams;
 use super::{NatsHome, wire};
 use crate::store::retention::Limits;
 use common::json;
+use common::random::random;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -60,6 +61,7 @@ impl NatsHome {
         }
         let payload_max = info.as_ref().map_or(PAYLOAD_SIZE_MAX, |info| info.payload_max);
         let home = NatsHome {
+            id: format!("{:016x}", random()),
             address,
             requests: Requests::new(Arc::clone(&servers)),
             servers,
@@ -107,8 +109,9 @@ impl NatsHome {
         }
         let everything = about("subject", &self.names.everything());
         let foreign = self.ask("STREAM.NAMES", &everything, deadline + PATIENCE, |answer| {
-            let records = self.names.records();
-            let is_own = |name: &str| self.names.list(name).is_some() || name == records;
+            let tables = [self.names.records(), self.names.places()];
+            let is_own =
+                |name: &str| self.names.list(name).is_some() || tables.iter().any(|it| it == name);
             Some(streams(answer).find(|name| !is_own(name)).map(str::to_owned))
         });
         match foreign {

@@ -25,6 +25,9 @@ const KEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// For how long at most nobody is forgotten after a start.
 const FORGET_PAUSE: Duration = Duration::from_secs(60 * 60);
 
+/// How often those are forgotten that several brokers share.
+const SHARED_FORGET_INTERVAL: Duration = Duration::from_secs(60);
+
 /// How many subscriptions go into one change: a journal's frame has a limit.
 const KEYS_MAX: usize = 10_000;
 
@@ -35,8 +38,8 @@ pub(super) struct Keep {
     keys: Vec<Key>,
     /// Whether they begin, and are none if that cannot be kept.
     begins: bool,
-    /// Of each of them, whether the journal has a position of it now, or its end.
-    pub(super) written: Vec<bool>,
+    /// Of each of them, the position that the journal has now; nothing where it has the end.
+    pub(super) written: Vec<Option<Cursor>>,
     pub(super) refused: Option<Refusal>,
 }
 
@@ -68,7 +71,7 @@ impl Change for Keep {
                 }
                 None
             });
-            self.written.push(accepted.is_some());
+            self.written.push(accepted.map(|(cursor, _)| cursor));
             let subscriber = &*key.name;
             let (stream, event) = match accepted {
                 Some((Cursor { stream, next }, seen)) => {
@@ -84,11 +87,13 @@ impl Change for Keep {
     }
 
     fn apply(&mut self, admission: &mut Admission, _: &mut Lists) -> Garbage {
+        let is_shared = self.lasting.is_shared();
         let mut state = self.lasting.lock();
-        for (Key { name, topic }, has_position) in self.keys.iter().zip(&self.written) {
+        for (Key { name, topic }, cursor) in self.keys.iter().zip(&self.written) {
             let Some(position) = state.position(name, topic) else { continue };
-            if *has_position {
-                position.kept = true;
+            if cursor.is_some() {
+                // What others share is kept when they find it.
+                position.kept |= !is_shared;
             } else if position.ending {
                 admission.memory.give_back(state.remove(name, topic));
             }
@@ -119,6 +124,7 @@ impl Push {
         places: &mut [Beginning],
         session: u64,
     ) -> Result<(), Refusal> {
+        self.take(name)?;
         let mut begun = Vec::new();
         let mut take_up = |place| self.take_up(name, place, session, &mut begun);
         let done = places.iter_mut().try_for_each(&mut take_up);
@@ -142,6 +148,7 @@ impl Push {
             // It may have been suspended when the process before this one ended.
             self.lasting.settle_of(name, &place.topic, self.topics.end(&place.topic));
         }
+        self.check_list(name, place)?;
         let Begun { cursor, is_kept, before } =
             self.lasting.subscribe(name, &place.topic, place.cursor, session)?;
         place.cursor = cursor;
@@ -193,9 +200,7 @@ impl Push {
         let mut count = 0;
         for keys in keys.chunks(KEYS_MAX) {
             let ending = self.lasting.begin_end(keys, unseen_since);
-            if ending.is_empty() {
-                continue;
-            }
+            count += self.end_shared(keys, &ending)?;
             let holders: Vec<_> = ending.iter().map(|key| self.lasting.holder(&key.name)).collect();
             self.keep(&ending, false)?;
             for (Key { name, topic }, holder) in ending.iter().zip(holders) {
@@ -203,12 +208,11 @@ impl Push {
                     self.take_away(name, topic, holder, by != Some(holder));
                 }
             }
-            count += ending.len();
         }
         Ok(count)
     }
 
-    /// Where all lasting subscriptions stand that are wanted, by name and topic.
+    /// Where those stand that this broker knows and that are wanted, by name and topic.
     pub(crate) fn standings(&self, is_wanted: impl Fn(&Key) -> bool) -> Vec<Standing> {
         let mut standings = self.lasting.standings();
         standings.retain(|standing| is_wanted(&standing.key));
@@ -227,17 +231,23 @@ impl Push {
     /// `forget_after`.
     pub(crate) fn keep_acknowledged(self: &Arc<Push>, forget_after: Option<Duration>) -> ! {
         let begun = Instant::now();
+        // Whoever shares them is asked now and then only.
+        let (mut looked, pause) =
+            (begun, self.lasting.is_shared().then_some(SHARED_FORGET_INTERVAL));
         loop {
             thread::sleep(KEEP_INTERVAL);
             // A full disk is told to publishers; this is tried again with the next.
             let _ = self.keep(&self.lasting.moved(), false);
+            self.forget_idle();
             // Subscribers that were connected to the process before this one have to come back.
             if let Some(time) = forget_after
                 && begun.elapsed() >= time.min(FORGET_PAUSE)
+                && pause.is_none_or(|pause| looked.elapsed() >= pause)
             {
+                looked = Instant::now();
                 let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
                 let since = clock::unix_milliseconds().saturating_sub(time);
-                let unseen = self.lasting.unseen_since(since);
+                let unseen = self.unseen_since(since);
                 // Where the disk is full, publishers are told, and this is tried again.
                 let _ = self.end_lasting(&unseen, Some(since), None);
             }
@@ -245,13 +255,22 @@ impl Push {
     }
 
     /// Keeps what is true of subscriptions. Where a part cannot be kept, the rest still is.
-    pub(in crate::push) fn keep(&self, keys: &[Key], begins: bool) -> Result<(), Refusal> {
+    pub(in crate::push) fn keep(
+        self: &Arc<Push>,
+        keys: &[Key],
+        begins: bool,
+    ) -> Result<(), Refusal> {
         let keep = |keys: &[Key]| {
-            let keep = Keep::new(&self.lasting, keys.to_vec(), begins);
-            let (keep, stored) = self.topics.change(keep);
-            stored.and(keep.refused.map_or(Ok(()), Err))
+            let (keep, stored) = self.keep_here(keys, begins);
+            stored.and_then(|()| self.keep_shared(&keep.keys, &keep.written, begins))?;
+            keep.refused.map_or(Ok(()), Err)
         };
         keys.chunks(KEYS_MAX).map(keep).fold(Ok(()), Result::and)
+    }
+
+    /// The same, where nobody else finds it.
+    pub(super) fn keep_here(&self, keys: &[Key], begins: bool) -> (Keep, Result<(), Refusal>) {
+        self.topics.change(Keep::new(&self.lasting, keys.to_vec(), begins))
     }
 }
 

@@ -13,12 +13,15 @@
 //!
 //! When something is acknowledged: JSON subscribers say so, text subscribers by having been
 //! written to (`session.rs`). How beginnings, ends and acknowledgements get to disk (`keep.rs`).
-//! What becomes of them when their topic is deleted or replaced (`replaced.rs`).
+//! What becomes of them when their topic is deleted or replaced (`replaced.rs`). That several
+//! brokers share them (`shared.rs`).
 
 mod keep;
 mod replaced;
+mod shared;
 
-use crate::access::{Grant, Right};
+pub(crate) use shared::SharedPositions;
+
 use crate::refusal::Refusal;
 use crate::store::admission::Admission;
 use crate::store::memory;
@@ -28,7 +31,8 @@ use common::clock;
 use common::limits::{CONNECTION_SUBSCRIBERS_MAX, SUBSCRIBERS_MAX};
 use std::collections::{HashMap, HashSet};
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 /// How old the time may be that is on disk of when a subscriber was last seen, in milliseconds.
 const SEEN_INTERVAL: u64 = 60 * 60 * 1000;
@@ -38,9 +42,12 @@ const SEEN_INTERVAL: u64 = 60 * 60 * 1000;
 pub(crate) struct LastingSubscriptions {
     /// Held to look something up or to note it; innermost of all locks.
     state: Mutex<State>,
+    /// Where they are kept, if other brokers share them.
+    shared: OnceLock<Arc<dyn SharedPositions>>,
 }
 
-/// Invariant: a name is there while it has a position, and is held where its holder says so.
+/// Invariant: a name is there while it has a position, or was taken from other brokers a moment
+/// ago; it is held where its holder says so.
 #[derive(Default)]
 struct State {
     names: HashMap<Arc<str>, Name>,
@@ -67,6 +74,10 @@ struct Name {
     seen: u64,
     /// The same as disk has it.
     seen_kept: u64,
+    /// The number of its last taking, where other brokers share it.
+    fence: Option<u64>,
+    /// Since when no connection here has it, where that is known.
+    idle_since: Option<Instant>,
     positions: HashMap<Arc<str>, Position>,
 }
 
@@ -94,7 +105,7 @@ impl Position {
 }
 
 /// Which subscription.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
     pub(crate) name: Arc<str>,
     pub(crate) topic: Arc<str>,
@@ -135,9 +146,10 @@ impl LastingSubscriptions {
                 Position { counted: true, kept: true, suspended, ..Position::begin(cursor) }
             };
             let positions = positions.into_iter().map(|(topic, it)| (topic, kept(it.0))).collect();
-            state.names.insert(name, Name { holder: None, seen, seen_kept: seen, positions });
+            let known = Name { seen, seen_kept: seen, positions, ..Name::default() };
+            state.names.insert(name, known);
         }
-        LastingSubscriptions { state: Mutex::new(state) }
+        LastingSubscriptions { state: Mutex::new(state), shared: OnceLock::new() }
     }
 
     /// Memory that they take.
@@ -194,14 +206,18 @@ impl LastingSubscriptions {
         Ok(Begun { cursor, is_kept, before: state.hold(name, session) })
     }
 
-    /// Takes the names back from a session that ends.
-    pub(super) fn release(&self, session: u64) {
+    /// Takes the names back from a session that ends. Gives their subscriptions that moved.
+    pub(super) fn release(&self, session: u64) -> Vec<Key> {
         let mut state = self.lock();
+        let mut moved = Vec::new();
         for name in state.held.remove(&session).unwrap_or_default().names {
             if let Some(it) = state.names.get_mut(&name) {
                 (it.holder, it.seen) = (None, clock::unix_milliseconds());
+                it.idle_since = Some(Instant::now());
+                moved.extend(it.keys_of(&name, |position| position.moved));
             }
         }
+        moved
     }
 
     /// Notes of those that are there that they end. With a time, only of those whose subscriber is
@@ -251,11 +267,6 @@ impl LastingSubscriptions {
         let state = self.lock();
         let found = state.names.get_key_value(name);
         found.into_iter().flat_map(|(name, it)| it.keys(name)).collect()
-    }
-
-    /// Checks whether a client may read all topics of a name.
-    pub(crate) fn check(&self, name: &str, grant: &Grant) -> Result<(), Refusal> {
-        self.of(name).iter().try_for_each(|key| grant.check(Right::Read, &key.topic))
     }
 
     /// Where all of them stand; how far behind is for the caller to find out.
@@ -377,7 +388,16 @@ impl Name {
     }
 
     fn keys(&self, name: &Arc<str>) -> impl Iterator<Item = Key> {
-        self.positions.keys().map(|topic| Key { name: Arc::clone(name), topic: Arc::clone(topic) })
+        self.keys_of(name, |_| true)
+    }
+
+    fn keys_of(
+        &self,
+        name: &Arc<str>,
+        which: impl Fn(&Position) -> bool,
+    ) -> impl Iterator<Item = Key> {
+        let those = self.positions.iter().filter(move |(_, position)| which(position));
+        those.map(|(topic, _)| Key { name: Arc::clone(name), topic: Arc::clone(topic) })
     }
 }
 
@@ -484,12 +504,12 @@ mod tests {
         assert_eq!(subscribe(&lasting, "ann", "a", at(5)), (at(5), false));
         change(keep(true), &mut admission, true);
         let late = change(late, &mut admission, true);
-        assert_eq!(late.written, [true]);
+        assert!(late.written[0].is_some());
         assert_eq!(subscribe(&lasting, "ann", "a", at(0)), (at(5), true));
         // An end that is accepted when it has begun again ends nothing.
         assert!(begin_end(&lasting, "ann", "a"));
         assert_eq!(subscribe(&lasting, "ann", "a", at(8)), (at(8), false));
-        assert_eq!(change(keep(false), &mut admission, true).written, [true]);
+        assert!(change(keep(false), &mut admission, true).written[0].is_some());
         assert_eq!(subscribe(&lasting, "ann", "a", at(0)), (at(8), true));
     }
 
@@ -561,9 +581,8 @@ mod tests {
         admission.remove("a");
         lasting.acknowledge("bob", "a", of(old, 18));
         assert_eq!(lasting.next_in("bob", "a", of(new, 0)), None);
-        assert!(
-            change(Keep::new(&lasting, key("bob", "a"), false), &mut admission, true).written[0]
-        );
+        let kept = change(Keep::new(&lasting, key("bob", "a"), false), &mut admission, true);
+        assert!(kept.written[0].is_some());
         // The home may have another list once more before this one is there.
         let bob = [("bob".into(), [("a".into(), (at(10), 1))].into())];
         let twice = Arc::new(LastingSubscriptions::restored(bob.into()));

@@ -16,6 +16,7 @@ pub(super) use messages::entry_of;
 use super::NatsHome;
 use super::api::{ApiError, Info, Reason, about, object, unanswered};
 use super::connection::{ANSWERS, Link, Writer};
+use super::names::unescape;
 use super::retention::Kept;
 use super::streams::{foreign, streams};
 use super::wire::{self, Message};
@@ -50,6 +51,9 @@ const ADVISORIES: u64 = ANSWERS + 1;
 
 /// The subscription to what lists keep.
 const RECORDS: u64 = ANSWERS + 2;
+
+/// The subscription to who takes names.
+const HOLDS: u64 = ANSWERS + 3;
 
 /// What the thread that follows is asked to do.
 pub(super) enum Command {
@@ -140,7 +144,7 @@ impl NatsHome {
             topics: HashMap::new(),
             subscriptions: HashMap::new(),
             questions: HashMap::new(),
-            last: RECORDS,
+            last: HOLDS,
             out: Vec::new(),
         };
         (follower.handle)(Event::Connected);
@@ -164,6 +168,7 @@ impl Follower<'_> {
         // Who may not hear this hears of it when a stream is silent.
         wire::subscribe(&mut self.out, "$JS.EVENT.ADVISORY.STREAM.>", ADVISORIES);
         wire::subscribe(&mut self.out, &self.home.names.record_again('*'), RECORDS);
+        wire::subscribe(&mut self.out, &self.home.names.holds_again(), HOLDS);
         let mut looked = Instant::now();
         loop {
             let mut deadline = Instant::now() + TICK;
@@ -297,6 +302,7 @@ impl Follower<'_> {
         match message.sid {
             ADVISORIES => return self.take_advisory(&message.subject),
             RECORDS => return self.take_change(&message),
+            HOLDS => return self.take_hold(&message),
             _ => {}
         }
         if message.sid != ANSWERS {
@@ -386,6 +392,16 @@ impl Follower<'_> {
             None => {
                 self.home.note(id, kept);
             }
+        }
+    }
+
+    /// A name was taken.
+    fn take_hold(&mut self, message: &Message) {
+        let name = message.subject.rsplit('.').next().and_then(unescape);
+        if let Some((name, fence)) = name.zip(message.number("Nats-Sequence"))
+            && message.payload != self.home.id.as_bytes()
+        {
+            (self.handle)(Event::Taken(&name, fence));
         }
     }
 

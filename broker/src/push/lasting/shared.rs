@@ -1,0 +1,393 @@
+//! Lasting subscriptions that several brokers share: a name goes on through any of them.
+//!
+//! A broker takes a name when a client comes with it: then it knows where the name stands, and each
+//! taking has a number that grows, the *fence*. Another broker that had the name hears of that, or
+//! finds out when it keeps something, and tells its client.
+//!
+//! # Guarantee
+//!
+//! What is kept of a name is stored only while nobody has taken the name since. So a name that
+//! goes on through another broker skips nothing, and repeats at most what was acknowledged in the
+//! last second.
+//!
+//! # Not here
+//!
+//! Where they are stored: see [`SharedPositions`]. Most brokers share with nobody.
+
+use super::{Key, LastingSubscriptions, Name, Position, SEEN_INTERVAL, Standing};
+use crate::access::{Grant, Right};
+use crate::push::Push;
+use crate::push::subscriber::Beginning;
+use crate::refusal::Refusal;
+use crate::store::entry;
+use crate::store::stream::{Cursor, StreamId};
+use common::limits::SUBSCRIBERS_MAX;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// For how long a name stays known that no connection here has.
+const IDLE_TIME: Duration = Duration::from_secs(60);
+
+/// How often a beginning is tried whose name is taken by others meanwhile.
+const TRIES_MAX: usize = 3;
+
+/// Where positions are kept that several brokers share.
+pub(crate) trait SharedPositions: Send + Sync {
+    /// Takes a name from whoever has it. Gives its fence from now on, and where it stands.
+    fn take(&self, name: &str) -> Result<(u64, Vec<Standing>), Refusal>;
+
+    /// Where a name stands, or all names.
+    fn standings(&self, name: Option<&str>) -> Result<Vec<Standing>, Refusal>;
+
+    /// Keeps positions of a name; false where somebody has taken it since.
+    fn keep(
+        &self,
+        name: &str,
+        fence: u64,
+        positions: &[(Arc<str>, Cursor)],
+    ) -> Result<bool, Refusal>;
+
+    /// Notes what was acknowledged of a name that others may have. Gives where it stands then, if
+    /// there is such a subscription.
+    fn acknowledge(
+        &self,
+        name: &str,
+        topic: &str,
+        cursor: Cursor,
+    ) -> Result<Option<Cursor>, Refusal>;
+
+    /// Takes a name, and ends its subscriptions to these topics. Gives how many there were.
+    fn end(&self, name: &str, topics: &[Arc<str>]) -> Result<usize, Refusal>;
+
+    /// Whether a topic has this list now.
+    fn is_present(&self, topic: &str, list: StreamId) -> Result<bool, Refusal>;
+}
+
+impl LastingSubscriptions {
+    /// Shares them with other brokers from now on.
+    pub(crate) fn share(&self, shared: Arc<dyn SharedPositions>) {
+        // There is one home in the life of a broker.
+        let _ = self.shared.set(shared);
+    }
+
+    /// Whether other brokers share them.
+    pub(in crate::push) fn is_shared(&self) -> bool {
+        self.shared.get().is_some()
+    }
+
+    /// Who can be asked, where they are shared.
+    pub(super) fn shared(&self) -> Option<&dyn SharedPositions> {
+        self.shared.get().map(|shared| &**shared)
+    }
+
+    /// Who can be asked of a name, where it is shared and is not this broker's now.
+    fn elsewhere(&self, name: &str) -> Option<&dyn SharedPositions> {
+        let shared = self.shared().filter(|_| entry::check_peer("subscriber", name).is_ok())?;
+        let state = self.lock();
+        let it = state.names.get(name);
+        it.is_none_or(|it| it.holder.is_none() || it.fence.is_none()).then_some(shared)
+    }
+
+    fn fence(&self, name: &str) -> Option<u64> {
+        self.lock().names.get(name)?.fence
+    }
+
+    /// Forgets the fence of a name: it is taken once more before anything is kept of it.
+    fn unfence(&self, name: &str) {
+        if let Some(it) = self.lock().names.get_mut(name) {
+            it.fence = None;
+        }
+    }
+
+    /// What a name stands for that was taken. Gives the subscriptions that are no more.
+    fn learn(&self, name: &str, fence: u64, found: Vec<Standing>) -> Result<Vec<Key>, Refusal> {
+        let mut state = self.lock();
+        if state.count + found.len() > SUBSCRIBERS_MAX {
+            let (who, subscribers_max) = ("all together may have", SUBSCRIBERS_MAX);
+            return Err(Refusal::TooManySubscribers { who, subscribers_max });
+        }
+        let name: Arc<str> = name.into();
+        let it = state.names.entry(Arc::clone(&name)).or_default();
+        if it.fence.is_some_and(|known| known >= fence) {
+            return Ok(Vec::new());
+        }
+        (it.fence, it.idle_since) = (Some(fence), Some(Instant::now()));
+        it.seen = found.iter().map(|standing| standing.seen).max().unwrap_or(it.seen);
+        it.seen_kept = it.seen;
+        let topics: HashSet<&str> = found.iter().map(|standing| &*standing.key.topic).collect();
+        let mut gone = Vec::new();
+        for (topic, position) in &mut it.positions {
+            if position.kept && !topics.contains(&**topic) {
+                position.ending = true;
+                gone.push(Key { name: Arc::clone(&name), topic: Arc::clone(topic) });
+            }
+        }
+        let before = it.positions.len();
+        for Standing { key, cursor, .. } in found {
+            let position = it.positions.entry(key.topic).or_insert(Position::begin(cursor));
+            let counted = position.counted;
+            *position = Position { counted, kept: true, ..Position::begin(cursor) };
+        }
+        let added = it.positions.len() - before;
+        state.count += added;
+        Ok(gone)
+    }
+
+    /// Somebody else has taken a name. Gives its subscriptions, which end here.
+    fn lose(&self, name: &str, fence: u64) -> Option<(Option<u64>, Vec<Key>)> {
+        let mut state = self.lock();
+        let (name, it) = state.names.get_key_value(name)?;
+        let (name, keys) = (Arc::clone(name), it.keys(name).collect());
+        let it = state.names.get_mut(&name)?;
+        if it.fence.is_none_or(|own| own >= fence) {
+            return None;
+        }
+        it.fence = None;
+        it.positions.values_mut().for_each(|position| position.ending = true);
+        let holder = it.holder.take();
+        if let Some(held) = holder.and_then(|holder| state.held.get_mut(&holder)) {
+            held.names.remove(&name);
+        }
+        Some((holder, keys))
+    }
+
+    /// The subscriptions of names that no connection here has had for a while, which are forgotten
+    /// here.
+    fn idle(&self) -> Vec<Key> {
+        let mut state = self.lock();
+        let is_idle = |it: &Name| {
+            it.holder.is_none()
+                && it.idle_since.is_none_or(|since| since.elapsed() >= IDLE_TIME)
+                && !it.positions.values().any(|position| position.moved)
+        };
+        state.names.retain(|_, it| !(it.positions.is_empty() && is_idle(it)));
+        let mut idle = Vec::new();
+        for (name, it) in state.names.iter_mut().filter(|(_, it)| is_idle(it)) {
+            it.positions.values_mut().for_each(|position| position.ending = true);
+            idle.extend(it.keys(name));
+        }
+        idle
+    }
+
+    /// Notes whether positions were kept where others find them.
+    fn note_shared(&self, name: &str, positions: &[(Arc<str>, Cursor)], is_kept: bool) {
+        let mut state = self.lock();
+        for (topic, _) in positions {
+            let Some(position) = state.position(name, topic) else { continue };
+            position.kept |= is_kept;
+            position.moved |= !is_kept && position.kept;
+        }
+    }
+
+    /// Notes that what was about to end goes on, or that what was about to begin ends. Gives those
+    /// that end.
+    fn take_back(&self, keys: &[Key]) -> Vec<Key> {
+        let mut state = self.lock();
+        let mut ends = |key: &&Key| {
+            let position = state.position(&key.name, &key.topic);
+            position.is_some_and(|position| {
+                position.ending = !position.kept;
+                position.ending
+            })
+        };
+        keys.iter().filter(&mut ends).cloned().collect()
+    }
+
+    /// Has a position of each name written once more, which tells whether the name was taken.
+    pub(crate) fn confirm_names(&self) {
+        self.lock().names.values_mut().for_each(|it| it.seen_kept = 0);
+    }
+
+    fn cursor(&self, name: &str, topic: &str) -> Option<Cursor> {
+        self.lock().position(name, topic).map(|position| position.cursor)
+    }
+
+    /// A subscription whose list is gone begins anew.
+    fn restart(&self, name: &str, topic: &str, begin: Cursor) {
+        if let Some(position) = self.lock().position(name, topic) {
+            *position = Position { counted: position.counted, ..Position::begin(begin) };
+        }
+    }
+}
+
+impl Push {
+    /// The subscriptions of a name.
+    ///
+    /// # Errors
+    ///
+    /// Whoever shares them cannot be asked. The same holds for the others.
+    pub(crate) fn lasting_of(&self, name: &str) -> Result<Vec<Key>, Refusal> {
+        match self.lasting.elsewhere(name) {
+            None => Ok(self.lasting.of(name)),
+            Some(shared) => {
+                let standings = shared.standings(Some(name))?;
+                Ok(standings.into_iter().map(|standing| standing.key).collect())
+            }
+        }
+    }
+
+    /// Checks whether a client may read all topics of a name.
+    pub(crate) fn check_name(&self, name: &str, grant: &Grant) -> Result<(), Refusal> {
+        entry::check_peer("subscriber", name)?;
+        let keys = self.lasting_of(name)?;
+        keys.iter().try_for_each(|key| grant.check(Right::Read, &key.topic))
+    }
+
+    /// Notes that everything before `cursor` is acknowledged. Gives where the subscription stands
+    /// then, if there is one.
+    pub(crate) fn acknowledge(
+        &self,
+        name: &str,
+        topic: &str,
+        cursor: Cursor,
+    ) -> Result<Option<Cursor>, Refusal> {
+        match self.lasting.elsewhere(name) {
+            None => Ok(self.lasting.acknowledge(name, topic, cursor)),
+            Some(shared) => shared.acknowledge(name, topic, cursor),
+        }
+    }
+
+    /// Sees to it that a name is this broker's, where it is shared, and that it is known where it
+    /// stands.
+    pub(super) fn take(&self, name: &str) -> Result<(), Refusal> {
+        let Some(shared) = self.lasting.elsewhere(name) else { return Ok(()) };
+        let (fence, found) = shared.take(name)?;
+        let gone = self.lasting.learn(name, fence, found)?;
+        self.keep_here(&gone, false).1
+    }
+
+    /// A shared position in a list that is gone has ended with it.
+    pub(super) fn check_list(&self, name: &str, place: &Beginning) -> Result<(), Refusal> {
+        let (topic, present) = (&place.topic, place.cursor.stream);
+        let known = self.lasting.cursor(name, topic).map_or(present, |known| known.stream);
+        let Some(shared) = self.lasting.shared() else { return Ok(()) };
+        if known == present || known == StreamId::NONE {
+            return Ok(());
+        }
+        if present != StreamId::NONE && !shared.is_present(topic, present)? {
+            return Err(passing("the topic was deleted and created again"));
+        }
+        self.lasting.restart(name, topic, place.cursor);
+        Ok(())
+    }
+
+    /// Keeps positions where others find them, where they are shared. The keys of a name follow one
+    /// another.
+    pub(super) fn keep_shared(
+        self: &Arc<Push>,
+        keys: &[Key],
+        cursors: &[Option<Cursor>],
+        begins: bool,
+    ) -> Result<(), Refusal> {
+        let Some(shared) = self.lasting.shared() else { return Ok(()) };
+        let there = keys.iter().zip(cursors).filter_map(|(key, cursor)| Some((key, (*cursor)?)));
+        let there: Vec<_> = there.collect();
+        let mut done = Ok(());
+        for of_name in there.chunk_by(|(one, _), (other, _)| one.name == other.name) {
+            let Some((Key { name, .. }, _)) = of_name.first() else { continue };
+            let positions = of_name.iter().map(|(key, cursor)| (Arc::clone(&key.topic), *cursor));
+            let positions: Vec<_> = positions.collect();
+            let kept = self.keep_name(shared, name, &positions);
+            self.lasting.note_shared(name, &positions, kept.is_ok());
+            done = done.and(kept);
+        }
+        if done.is_err() && begins {
+            let _ = self.keep_here(&self.lasting.take_back(keys), false);
+        }
+        done
+    }
+
+    fn keep_name(
+        self: &Arc<Push>,
+        shared: &dyn SharedPositions,
+        name: &str,
+        positions: &[(Arc<str>, Cursor)],
+    ) -> Result<(), Refusal> {
+        for _ in 0..TRIES_MAX {
+            let Some(fence) = self.lasting.fence(name) else {
+                self.take(name)?;
+                let is_same = |(topic, cursor): &(Arc<str>, Cursor)| {
+                    self.lasting.cursor(name, topic) == Some(*cursor)
+                };
+                if positions.iter().all(is_same) {
+                    continue;
+                }
+                break;
+            };
+            if shared.keep(name, fence, positions)? {
+                return Ok(());
+            }
+            if self.lasting.fence(name) == Some(fence) {
+                self.lose_name(name, fence + 1);
+                break;
+            }
+        }
+        Err(passing("the name was taken through another broker"))
+    }
+
+    /// Somebody else has taken a name: its client here is told.
+    pub(crate) fn lose_name(self: &Arc<Push>, name: &str, fence: u64) {
+        let Some((holder, keys)) = self.lasting.lose(name, fence) else { return };
+        self.patterns.lock().retain(|_, interest| !interest.has_name(name));
+        for Key { topic, .. } in &keys {
+            holder.iter().for_each(|holder| self.take_away(name, topic, *holder, true));
+        }
+        let _ = self.keep_here(&keys, false);
+    }
+
+    /// Ends subscriptions where they are shared, of which `ending` are known here. Gives how many
+    /// there were.
+    pub(super) fn end_shared(&self, keys: &[Key], ending: &[Key]) -> Result<usize, Refusal> {
+        let Some(shared) = self.lasting.shared() else { return Ok(ending.len()) };
+        let mut count = 0;
+        for of_name in keys.chunk_by(|one, other| one.name == other.name) {
+            let Some(Key { name, .. }) = of_name.first() else { continue };
+            let topics: Vec<_> = of_name.iter().map(|key| Arc::clone(&key.topic)).collect();
+            // What is written from now on is written behind the end.
+            self.lasting.unfence(name);
+            let ended = shared.end(name, &topics);
+            count += ended.inspect_err(|_| drop(self.lasting.take_back(ending)))?;
+        }
+        Ok(count)
+    }
+
+    /// Where all stand that are wanted, wherever they are connected.
+    pub(crate) fn all_standings(
+        &self,
+        is_wanted: impl Fn(&Key) -> bool,
+    ) -> Result<Vec<Standing>, Refusal> {
+        let mut standings = self.standings(&is_wanted);
+        if let Some(shared) = self.lasting.shared() {
+            standings.retain(|standing| standing.is_connected);
+            let here: HashSet<Key> = standings.iter().map(|it| it.key.clone()).collect();
+            let others = shared.standings(None)?.into_iter();
+            standings.extend(others.filter(|it| is_wanted(&it.key) && !here.contains(&it.key)));
+            standings.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+        }
+        Ok(standings)
+    }
+
+    /// Those whose subscriber is not connected, and was not since this time.
+    pub(super) fn unseen_since(&self, time: u64) -> Vec<Key> {
+        if !self.lasting.is_shared() {
+            return self.lasting.unseen_since(time);
+        }
+        // When somebody was seen whom another broker has is written now and then.
+        let standings = self.all_standings(|_| true).unwrap_or_default().into_iter();
+        let is_unseen = |it: &Standing| !it.is_connected && it.seen + 2 * SEEN_INTERVAL < time;
+        standings.filter(is_unseen).map(|standing| standing.key).collect()
+    }
+
+    /// Forgets here what others look after.
+    pub(super) fn forget_idle(&self) {
+        if self.lasting.is_shared() {
+            let _ = self.keep_here(&self.lasting.idle(), false);
+        }
+    }
+}
+
+/// What a client is told that may try again.
+fn passing(reason: &str) -> Refusal {
+    Refusal::Home { status: 503, text: format!("{reason} at the same time; try again") }
+}
