@@ -5,7 +5,6 @@
 //! `end-to-end` of the benchmark show it.
 
 /// The number at the front of `input`, and what follows it.
-#[must_use]
 pub fn decimal_prefix(input: &[u8]) -> Option<(u64, &[u8])> {
     let mut rest = input;
     let mut number = 0_u64;
@@ -41,7 +40,6 @@ pub fn write_hexadecimal(out: &mut Vec<u8>, number: u64) {
 }
 
 /// Whether a text is one line without NUL.
-#[must_use]
 pub fn is_one_line(text: &str) -> bool {
     // Without an early exit, so that the compiler compares many bytes at once.
     !text.bytes().fold(false, |found, byte| found | (byte == b'\n') | (byte == b'\r') | (byte == 0))

@@ -6,14 +6,12 @@ use crate::units::{self, whole_number};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since 1970, or 0 if the clock is set to an earlier time.
-#[must_use]
 pub fn unix_milliseconds() -> u64 {
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT`: the form of the HTTP `Date` field (RFC 9110 §5.6.7).
-#[must_use]
 pub fn http_date(unix_milliseconds: u64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] =
@@ -30,7 +28,6 @@ fn pick(names: &[&'static str], number: u64) -> &'static str {
 }
 
 /// `1994-11-06 08:49:37`, in UTC: the form that a text session delivers.
-#[must_use]
 pub fn plain_date(unix_milliseconds: u64) -> String {
     let Date { year, month, day, hour, minute, second, .. } = Date::from(unix_milliseconds);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")

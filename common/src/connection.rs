@@ -53,7 +53,6 @@ pub struct Connection {
 
 impl Connection {
     /// A connection over a new socket, which has no timeouts yet.
-    #[must_use]
     pub fn new(stream: Arc<TcpStream>) -> Connection {
         Connection {
             stream,
@@ -68,13 +67,11 @@ impl Connection {
     }
 
     /// The socket, for others that write to it or shut it down.
-    #[must_use]
     pub fn stream(&self) -> &Arc<TcpStream> {
         &self.stream
     }
 
     /// The bytes that were read and not yet used.
-    #[must_use]
     pub fn buffered(&self) -> &[u8] {
         self.buffer.get(self.start..self.end).unwrap_or_default()
     }

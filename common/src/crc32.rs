@@ -25,7 +25,6 @@ impl Default for Crc32 {
 
 impl Crc32 {
     /// Continues after bytes that have this checksum.
-    #[must_use]
     pub const fn after(value: u32) -> Crc32 {
         Crc32(!value)
     }
@@ -46,14 +45,12 @@ impl Crc32 {
     }
 
     /// The checksum of all bytes so far.
-    #[must_use]
     pub fn value(self) -> u32 {
         !self.0
     }
 }
 
 /// The checksum of `bytes`.
-#[must_use]
 pub fn crc32(bytes: &[u8]) -> u32 {
     let mut crc = Crc32::default();
     crc.update(bytes);

@@ -16,13 +16,11 @@ pub struct ProgressDeadline {
 
 impl ProgressDeadline {
     /// A deadline that passes after `grace` where nothing comes.
-    #[must_use]
     pub fn new(grace: Duration) -> ProgressDeadline {
         ProgressDeadline { at: Instant::now() + grace, grace }
     }
 
     /// When it passes, as far as is known now.
-    #[must_use]
     pub fn at(&self) -> Instant {
         self.at
     }

@@ -212,7 +212,6 @@ pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&
 
 impl Arguments {
     /// The value of a flag that was given, the last one where it repeats.
-    #[must_use]
     pub fn value(&self, flag: &str) -> Option<&str> {
         self.values(flag).last()
     }
@@ -228,7 +227,6 @@ impl Arguments {
     }
 
     /// Whether a flag was given.
-    #[must_use]
     pub fn has(&self, flag: &str) -> bool {
         self.values(flag).next().is_some()
     }
@@ -270,7 +268,6 @@ impl Arguments {
     }
 
     /// The arguments that belong to no flag.
-    #[must_use]
     pub fn ordinary(&self) -> &[String] {
         &self.ordinary
     }
@@ -288,25 +285,21 @@ impl Error {
     }
 
     /// An argument that belongs to no flag, where none is taken.
-    #[must_use]
     pub fn unexpected(argument: &str) -> Error {
         Error::new(format!("unexpected argument {argument:?}"))
     }
 
     /// What is wrong with a file.
-    #[must_use]
     pub fn of(path: &Path, what: &str) -> Error {
         Error::new(format!("{} {what}", path.display()))
     }
 
     /// The same, and the system's error.
-    #[must_use]
     pub fn because(self, cause: io::Error) -> Error {
         Error { cause: Some(cause), ..self }
     }
 
     /// Whether the reader of standard output has closed it, because it has seen enough.
-    #[must_use]
     pub fn is_closed_pipe(&self) -> bool {
         self.cause.as_ref().is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
     }
@@ -325,7 +318,6 @@ impl error::Error for Error {
 }
 
 /// Whether this id is one word, as lines of text need it.
-#[must_use]
 pub fn is_word(id: &str) -> bool {
     !id.is_empty() && !id.contains(|c: char| c.is_whitespace() || c.is_control())
 }
@@ -337,7 +329,6 @@ pub fn print(line: impl fmt::Display) {
 }
 
 /// An error and its causes in one line.
-#[must_use]
 pub fn one_line(error: &dyn error::Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();

@@ -55,7 +55,6 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 pub const RATE_MIN: usize = 2 << 10;
 
 /// How much longer this many bytes may take than a few.
-#[must_use]
 pub fn allowance(size: usize) -> Duration {
     Duration::from_millis((size as u64).saturating_mul(1000) / RATE_MIN as u64)
 }

@@ -33,7 +33,7 @@ use crate::limits::TOPIC_NAME_SIZE_MAX;
 use std::fmt;
 
 /// A pattern.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Pattern {
     text: String,
     parts: Vec<Part>,
@@ -51,7 +51,6 @@ enum Part {
 impl Pattern {
     /// The pattern that a text stands for; none where it is empty, too long or has control
     /// characters.
-    #[must_use]
     pub fn new(text: &str) -> Option<Pattern> {
         if text.is_empty() || text.len() > TOPIC_NAME_SIZE_MAX || text.chars().any(char::is_control)
         {
@@ -73,7 +72,6 @@ impl Pattern {
     }
 
     /// The text that it stands for.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -81,7 +79,6 @@ impl Pattern {
     /// Whether it chooses this name. What follows a star is looked for as near to it as it can be,
     /// and further on only if that fails: the time grows with the name's length, and is at most
     /// about the product of both lengths.
-    #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         let name = name.as_bytes();
         let (mut part, mut at) = (0, 0);
@@ -128,12 +125,6 @@ impl Pattern {
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
-    }
-}
-
-impl fmt::Debug for Pattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Pattern({:?})", self.text)
     }
 }
 

@@ -6,7 +6,6 @@
 use std::hash::{BuildHasher, RandomState};
 
 /// Sixty-four random bits.
-#[must_use]
 pub fn random() -> u64 {
     RandomState::new().hash_one(())
 }

@@ -21,7 +21,6 @@ impl StreamId {
     pub const NONE: StreamId = StreamId(0);
 
     /// An id that no other list has.
-    #[must_use]
     pub fn random() -> StreamId {
         StreamId(random().max(1))
     }

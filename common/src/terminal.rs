@@ -6,7 +6,6 @@ use std::io::{self, Write};
 
 /// The text with its control characters escaped as `\u{1b}`, and those that turn the direction of
 /// writing. A tab stays as it is.
-#[must_use]
 pub fn escaped(text: &str) -> Cow<'_, str> {
     let is_escaped = |c: char| {
         let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
@@ -32,7 +31,6 @@ pub fn show(text: &str) {
 ///
 /// Only the terminal knows what was typed so far. A line that is sure to fit is put into a row of
 /// its own, inserted above; one that may be longer than a row goes below, and `prompt` after it.
-#[must_use]
 pub fn above_prompt(line: &str, prompt: &str) -> String {
     const ROW: usize = 72;
     if line.chars().count() > ROW {

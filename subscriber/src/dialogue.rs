@@ -170,10 +170,6 @@ impl<W: Write> Dialogue<W> {
                     if self.take(connection.take(end.map_or(0, |end| end + 1)))? {
                         self.outage.succeeded();
                     }
-                    if self.complaint.as_deref().is_some_and(is_about_token) {
-                        // Nothing will be delivered, also after another attempt.
-                        return Err(self.refused(self.outage.broker().token_advice()));
-                    }
                     if connection.buffered().len() > LINE_SIZE_MAX {
                         return Ok(());
                     }
@@ -189,14 +185,10 @@ impl<W: Write> Dialogue<W> {
     /// Takes whole lines. True if one of them is a delivery.
     fn take(&mut self, lines: &[u8]) -> Result<bool, Failure> {
         let mut text = Vec::new();
-        let mut is_delivered = false;
+        let mut lacks_token = false;
         for line in lines.split_inclusive(|&byte| byte == b'\n') {
-            if self.complaint.as_deref().is_some_and(is_about_token) {
-                break;
-            }
             self.complain();
             if line.starts_with(b"DELIVER ") {
-                is_delivered = true;
                 if self.is_terminal {
                     let line = String::from_utf8_lossy(line);
                     let line = format!(">> {}", escaped(line.trim_end_matches('\n')));
@@ -211,16 +203,22 @@ impl<W: Write> Dialogue<W> {
                 }
             } else if let Some(reason) = line.strip_prefix(b"ERROR ") {
                 let reason = String::from_utf8_lossy(reason);
-                let reason = escaped(reason.trim_end()).into_owned();
-                self.complaint = Some(reason);
+                // Nothing will be delivered, also after another attempt.
+                lacks_token = reason.contains(" AUTH ");
+                if lacks_token {
+                    break;
+                }
+                self.complaint = Some(escaped(reason.trim_end()).into_owned());
             }
         }
-        if !is_delivered {
-            return Ok(false);
+        if !text.is_empty() {
+            let written = self.output.write_all(&text).and_then(|()| self.output.flush());
+            written.map_err(|cause| error::unwritable(None, cause))?;
         }
-        let written = self.output.write_all(&text).and_then(|()| self.output.flush());
-        written.map_err(|cause| Failure::Final(error::unwritable(None, cause)))?;
-        Ok(true)
+        if lacks_token {
+            return Err(self.refused(self.outage.broker().token_advice()));
+        }
+        Ok(!text.is_empty())
     }
 
     fn refused(&self, reason: &str) -> Failure {
@@ -234,11 +232,6 @@ impl<W: Write> Dialogue<W> {
             tell(self.prompt, format_args!("the broker says: {reason}"));
         }
     }
-}
-
-/// Whether the broker asks for a token, or for another one.
-fn is_about_token(complaint: &str) -> bool {
-    complaint.contains(" AUTH ")
 }
 
 fn send(connection: &mut Connection, bytes: &[u8]) -> Result<(), Trouble> {

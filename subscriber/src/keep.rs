@@ -11,15 +11,12 @@
 //! or cut off.
 
 use crate::PROGRAM;
-use crate::comparison::Comparison;
 use crate::error;
-use crate::lines::WholeLines;
+use crate::list::{Comparison, Cursor, List, WAIT, WholeLines, position};
 use crate::received::{Beginning, Received};
-use crate::request::{self, Cursor, PATIENCE};
 use common::bytes;
 use common::client::{self, Broker, Outage, Refusal, Start, Subscriber, Trouble};
 use common::flags::Error;
-use common::http::client::Client;
 use common::retry;
 use std::io::{self, ErrorKind, IsTerminal};
 use std::mem;
@@ -56,8 +53,8 @@ type Failure = retry::Failure<Trouble, Error>;
 #[derive(Debug)]
 struct Keeper {
     outage: Outage,
-    client: Client,
     topic: String,
+    list: List,
     received: Received,
     /// Whether the broker's last answer carried an offset.
     knows_offsets: bool,
@@ -71,7 +68,7 @@ struct Keeper {
 impl Keeper {
     fn new(broker: Broker, topic: String, received: Received) -> Keeper {
         Keeper {
-            client: broker.http(),
+            list: List::new(&broker, &topic),
             outage: Outage::new(broker),
             topic,
             received,
@@ -98,29 +95,29 @@ impl Keeper {
     fn follow(&mut self) -> Result<Duration, Failure> {
         // The digest proves that the file is the beginning of the list. On a connection that has
         // given part of the list already, the stream alone says that it is still the same.
-        let is_proved = self.stream.is_some() && self.client.is_connected();
+        let is_proved = self.stream.is_some() && self.list.client.is_connected();
         let stream = self.stream.as_deref().or(self.received.stream());
         let digest = self.received.digest().filter(|_| !is_proved);
-        let position = request::position(self.received.next(), stream, digest);
+        let position = position(self.received.next(), stream, digest);
         let asked = Instant::now();
-        match request::ask(&mut self.client, &self.topic, Some(&position))? {
+        match self.list.ask(&position, WAIT)? {
             Ok(Some(cursor)) => {
                 let before = self.received.size();
                 self.append(cursor)?;
                 // Only a broker that does not wait answers with nothing at once.
                 let has_waited = asked.elapsed() >= POLL_PAUSE;
                 let has_given = self.received.size() > before;
-                Ok(if has_given || has_waited { Duration::ZERO } else { POLL_PAUSE })
+                if !has_given && !has_waited {
+                    return Ok(POLL_PAUSE);
+                }
             }
             Ok(None) => {
                 // Another broker has taken the place of the one that knew offsets.
-                self.client.hang_up();
+                self.list.client.hang_up();
                 self.knows_offsets = false;
-                Ok(Duration::ZERO)
             }
             Err(Refusal { code: 410, first: Some(first), .. }) if first > self.received.next() => {
                 self.begin_at(first)?;
-                Ok(Duration::ZERO)
             }
             // The list is another one: another stream, another digest, or shorter. With an empty
             // file nothing was asked that could be wrong.
@@ -128,42 +125,45 @@ impl Keeper {
                 if !self.received.is_blank() || self.stream.is_some() =>
             {
                 self.set_aside("it is not what the topic holds now")?;
-                Ok(Duration::ZERO)
             }
-            Err(refusal) => Err(Trouble::from(self.outage.broker().explained(refusal)).into()),
+            Err(refusal) => return Err(self.refused(refusal)),
         }
+        Ok(Duration::ZERO)
+    }
+
+    /// The broker may change its mind.
+    fn refused(&self, refusal: Refusal) -> Failure {
+        Trouble::from(self.outage.broker().explained(refusal)).into()
     }
 
     /// Asks for the whole list, as every broker understands it.
     fn compare(&mut self) -> Result<Duration, Failure> {
-        match request::ask(&mut self.client, &self.topic, None)? {
+        match self.list.ask("", Duration::ZERO)? {
             Ok(Some(cursor)) => {
                 self.knows_offsets = true;
                 if self.received.is_blank() && cursor.first == 0 {
                     self.append(cursor)?;
                 } else {
                     // Messages that are in the file already need not be sent.
-                    self.client.hang_up();
+                    self.list.client.hang_up();
                 }
                 Ok(Duration::ZERO)
             }
             Ok(None) => self.append_new_part(),
-            Err(refusal) => Err(Trouble::from(self.outage.broker().explained(refusal)).into()),
+            Err(refusal) => Err(self.refused(refusal)),
         }
     }
 
     /// Appends the answer, which begins where the file ends.
     fn append(&mut self, cursor: Cursor) -> Result<(), Failure> {
         self.stream = cursor.stream;
-        let mut lines = WholeLines::default();
         let received = &mut self.received;
         let mut is_too_much = false;
-        let mut append = |batch: &[u8]| {
+        let result = self.list.read(|batch| {
             let count = bytes::count(batch, |byte| byte == b'\n') as u64;
             is_too_much = received.next() + count > cursor.next;
             if is_too_much { Err(ErrorKind::InvalidData.into()) } else { received.append(batch) }
-        };
-        let result = self.client.body(PATIENCE, |piece| lines.take(piece, &mut append));
+        });
         if is_too_much || (result.is_ok() && self.received.next() < cursor.next) {
             let trouble = "the messages do not fit the offset that came with them";
             return Err(Trouble::Invalid(trouble).into());
@@ -192,7 +192,7 @@ impl Keeper {
         let received = &mut self.received;
         let mut take =
             |piece: &[u8]| lines.take(comparison.new_part(piece), |batch| received.append(batch));
-        let result = self.client.body(PATIENCE, |piece| {
+        let result = self.list.read_pieces(|piece| {
             last_line_is_open = !piece.ends_with(b"\n");
             take(piece)
         });
@@ -255,9 +255,7 @@ impl Keeper {
     }
 
     fn failed(&mut self, trouble: Trouble) -> Result<(), Error> {
-        let Trouble::Sink(cause) = trouble else {
-            return Ok(self.outage.failed(trouble)?);
-        };
+        let Trouble::Sink(cause) = trouble else { return Ok(self.outage.failed(trouble)?) };
         let path = self.received.path();
         match self.outage.wait(|_| PROGRAM.say(disk_full(path, &cause))) {
             true => Ok(()),

@@ -6,8 +6,7 @@
 //! - `topic_file`: the topic's name in `topic.txt`
 //! - `keep`: a file that equals a topic, for ever
 //! - `received`: that file, and how it is found after a crash
-//! - `request`: its requests; `lines`: whole lines out of the pieces of an answer; `comparison`:
-//!   which of them are new
+//! - `list`: a topic's list over HTTP
 //! - `print`: messages to standard output, as they come
 //! - `dialogue`: topics that a person types, and their deliveries; `desired_topics`: the list of
 //!   these topics
@@ -15,7 +14,6 @@
 
 #![forbid(unsafe_code)]
 
-mod comparison;
 mod config;
 mod desired_topics;
 mod dialogue;
@@ -23,10 +21,9 @@ mod error;
 #[cfg(test)]
 mod fixture;
 mod keep;
-mod lines;
+mod list;
 mod print;
 mod received;
-mod request;
 mod topic_file;
 
 pub use common::flags::Error;

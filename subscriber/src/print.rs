@@ -9,8 +9,7 @@
 
 use crate::PROGRAM;
 use crate::error;
-use crate::lines::WholeLines;
-use crate::request::{self, PATIENCE};
+use crate::list::List;
 use common::bytes;
 use common::client::{Broker, Event, Message, Start, Subscriber, Trouble};
 use common::clock::plain_date;
@@ -55,7 +54,7 @@ impl Print {
     /// Prints messages, up to their count.
     ///
     /// A reader that has closed standard output has seen enough: that is a success.
-    pub(crate) fn run(self, broker: &Broker) -> Result<(), Error> {
+    pub(crate) fn run(mut self, broker: &Broker) -> Result<(), Error> {
         let mut output: Box<dyn Write> = match &self.output {
             Some(path) => Box::new(File::create(path).map_err(|it| error::unusable(path, it))?),
             None => Box::new(io::stdout()),
@@ -66,31 +65,28 @@ impl Print {
         }
     }
 
-    fn print(&self, broker: &Broker, output: &mut impl Write) -> Result<(), Error> {
+    fn print(&mut self, broker: &Broker, output: &mut impl Write) -> Result<(), Error> {
         let is_terminal = self.output.is_none() && io::stdout().is_terminal();
         let mut left = self.count.unwrap_or(u64::MAX);
         let mut subscriber = Subscriber::new(broker.clone());
-        let mut start = self.start.clone();
         if left > 0 && !is_terminal {
-            start = self.print_list(broker, output, &mut left)?.map_or(start, Start::Cursor);
+            self.print_list(broker, output, &mut left)?;
         }
         if left > 0 {
-            self.subscribe(broker, &mut subscriber, &start)?;
+            self.subscribe(broker, &mut subscriber)?;
         }
         let mut lines = Vec::new();
         loop {
             // Messages that have arrived are written together, and do not wait for later ones.
-            let event = if left > 0 { subscriber.next_buffered()? } else { None };
+            let mut event = if left > 0 { subscriber.next_buffered()? } else { None };
             if event.is_none() || lines.len() >= BUFFER_SIZE {
                 let written = output.write_all(&lines).and_then(|()| output.flush());
                 written.map_err(|cause| error::unwritable(self.output.as_deref(), cause))?;
                 lines.clear();
             }
-            let event = match event {
-                Some(event) => Some(event),
-                None if left > 0 => subscriber.next().transpose()?,
-                None => None,
-            };
+            if event.is_none() && left > 0 {
+                event = subscriber.next().transpose()?;
+            }
             match event {
                 Some(Event::Message(message)) => {
                     self.write(&mut lines, &message, is_terminal);
@@ -103,71 +99,50 @@ impl Print {
     }
 
     /// Prints the messages that a topic has now, if they are to be printed as they are. As a plain
-    /// list they need a sixth of the processor time that events need. Gives the place after them.
-    /// Whatever is unusual is left to the subscription that follows.
+    /// list they need a tenth of the processor time that events need. The subscription that follows
+    /// begins after them. Whatever is unusual is left to it.
     fn print_list(
-        &self,
+        &mut self,
         broker: &Broker,
         output: &mut impl Write,
         left: &mut u64,
-    ) -> Result<Option<Cursor>, Error> {
+    ) -> Result<(), Error> {
         let start = match &self.start {
             Start::Offset(offset) => format!("&from={offset}"),
             Start::Last(count) => format!("&from=-{count}"),
             Start::Since(time) => format!("&since={}", percent::encode(time)),
-            _ => return Ok(None),
+            _ => return Ok(()),
         };
-        let ([topic], [], false) = (&*self.topics, &*self.patterns, self.is_json || self.has_time)
-        else {
-            return Ok(None);
-        };
-        let mut client = broker.http();
-        let mut place = None;
+        let (false, false) = (self.is_json, self.has_time) else { return Ok(()) };
+        let ([topic], []) = (&*self.topics, &*self.patterns) else { return Ok(()) };
+        let mut list = List::new(broker, topic);
+        let Some(mut cursor) = place(&mut list, &format!("{start}&limit=0")) else { return Ok(()) };
         loop {
-            let position = match &place {
-                None => format!("{start}&limit=0"),
-                Some(Cursor { stream, next }) => {
-                    format!("&from={next}&stream={stream}&limit={left}")
-                }
-            };
-            let answer = request::ask(&mut client, topic, Some(&position));
-            let Ok(Ok(Some(answer))) = answer else { return Ok(place) };
-            let Some(cursor) = &mut place else {
-                let stream = answer.stream.and_then(|stream| stream.parse().ok());
-                let Some(stream) = stream.filter(|stream| *stream != StreamId::NONE) else {
-                    return Ok(None);
-                };
-                place = Some(Cursor { stream, next: answer.next });
-                continue;
-            };
             let before = *left;
-            let mut lines = WholeLines::default();
-            let mut print = |lines: &[u8]| {
+            let position = format!("&from={}&stream={}&limit={left}", cursor.next, cursor.stream);
+            let print = |lines: &[u8]| {
                 let count = bytes::count(lines, |byte| byte == b'\n') as u64;
                 (cursor.next, *left) = (cursor.next + count, left.saturating_sub(count));
                 output.write_all(lines)
             };
-            match client.body(PATIENCE, |piece| lines.take(piece, &mut print)) {
-                Err(Trouble::Sink(cause)) => {
+            let result = place(&mut list, &position).map(|_| list.read(print));
+            self.start = Start::Cursor(cursor);
+            match result {
+                Some(Err(Trouble::Sink(cause))) => {
                     return Err(error::unwritable(self.output.as_deref(), cause));
                 }
-                Ok(()) if *left > 0 && *left < before => {}
-                _ => return Ok(place),
+                Some(Ok(())) if *left > 0 && *left < before => {}
+                _ => return Ok(()),
             }
         }
     }
 
-    fn subscribe(
-        &self,
-        broker: &Broker,
-        subscriber: &mut Subscriber,
-        start: &Start,
-    ) -> Result<(), Error> {
+    fn subscribe(&self, broker: &Broker, subscriber: &mut Subscriber) -> Result<(), Error> {
         for pattern in &self.patterns {
-            subscriber.subscribe_pattern(pattern, start.clone())?;
+            subscriber.subscribe_pattern(pattern, self.start.clone())?;
         }
         for topic in &self.topics {
-            subscriber.subscribe(topic, start.clone())?;
+            subscriber.subscribe(topic, self.start.clone())?;
             if subscriber.cursor(topic).is_none() {
                 let near = near(broker, topic);
                 let near = near.map(|name| format!("; there is {name:?}")).unwrap_or_default();
@@ -200,6 +175,13 @@ impl Print {
         line.extend_from_slice(text.as_bytes());
         line.push(b'\n');
     }
+}
+
+/// The place after the messages at a position of an existing topic, if the broker gives them.
+fn place(list: &mut List, position: &str) -> Option<Cursor> {
+    let answer = list.ask(position, Duration::ZERO).ok()?.ok()??;
+    let stream = answer.stream?.parse().ok().filter(|stream| *stream != StreamId::NONE)?;
+    Some(Cursor { stream, next: answer.next })
 }
 
 /// Tells the user about an event that is not a message.

@@ -1,7 +1,6 @@
 //! A broker's address, how long to retry, and how its user is told.
 
-use super::answer::Refusal;
-use super::error::Error;
+use super::error::{Error, Refusal};
 use crate::http::client::Client;
 use std::fmt;
 use std::sync::Arc;
@@ -31,7 +30,6 @@ pub(super) type Listener = dyn Fn(&str) + Send + Sync;
 impl Broker {
     /// The broker at `HOST:PORT`; the host may be a name. Without further settings, no token is
     /// sent, and attempts never end.
-    #[must_use]
     pub fn at(address: impl Into<String>) -> Broker {
         Broker { address: address.into(), token: None, patience: None, listener: None }
     }
@@ -60,25 +58,21 @@ impl Broker {
     }
 
     /// The same settings for a broker at another address.
-    #[must_use]
     pub fn moved_to(self, address: String) -> Broker {
         Broker { address, ..self }
     }
 
     /// `HOST:PORT`, as given to [`at`](Broker::at).
-    #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 
     /// The token, for callers with a connection of their own.
-    #[must_use]
     pub fn shown_token(&self) -> Option<&str> {
         self.token.as_deref()
     }
 
     /// An HTTP client for this broker.
-    #[must_use]
     pub fn http(&self) -> Client {
         Client::new(&self.address, self.token.as_deref())
     }
@@ -92,7 +86,6 @@ impl Broker {
     }
 
     /// A refusal with advice for the user: the broker's words about tokens are for programs.
-    #[must_use]
     pub fn explained(&self, refusal: Refusal) -> Refusal {
         match refusal.code {
             401 => Refusal { reason: self.token_advice().to_owned(), ..refusal },
@@ -101,7 +94,6 @@ impl Broker {
     }
 
     /// The advice when the broker asks for a token.
-    #[must_use]
     pub fn token_advice(&self) -> &'static str {
         match self.token {
             None => "it asks for a token: set BROKER_TOKEN or --token-file",
@@ -110,7 +102,6 @@ impl Broker {
     }
 
     /// The error for this refusal.
-    #[must_use]
     pub fn refused(&self, topic: &str, refusal: Refusal) -> Error {
         let (address, topic) = (self.address.clone(), topic.to_owned());
         let Refusal { code, reason, .. } = self.explained(refusal);

@@ -1,10 +1,83 @@
-//! The errors of a call.
+//! Why a call failed, and the answer that says so.
 
-use super::answer::{Refusal, display_refusal};
 use crate::flags::{self, one_line};
+use crate::json::{self, Value};
 use crate::retry;
 use crate::trouble::Trouble;
 use std::{error, fmt};
+
+/// Why the broker refused a command or a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// An HTTP status.
+    pub code: u16,
+    /// The broker's own words; empty if it gave none.
+    pub reason: String,
+    /// The sequence that the broker expects.
+    pub expected: Option<u64>,
+    /// The present epoch of the publisher's name.
+    pub epoch: Option<u64>,
+    /// The first offset of the topic, if an older one was asked for.
+    pub first: Option<u64>,
+}
+
+impl Refusal {
+    /// A refusal by the library itself, which did not ask the broker.
+    pub(super) fn new(code: u16, reason: impl Into<String>) -> Refusal {
+        Refusal { code, reason: reason.into(), expected: None, epoch: None, first: None }
+    }
+
+    /// Reads an HTTP answer that is not a success. Its body may be `application/problem+json`
+    /// (RFC 9457).
+    pub fn of_http(status: u16, body: &[u8]) -> Refusal {
+        Refusal::read(status, &json::parse(body).unwrap_or(Value::Null))
+    }
+
+    fn read(code: u16, object: &Value<'_>) -> Refusal {
+        let number = |key| object.get(key).and_then(Value::as_u64);
+        let said = ["message", "detail", "title"].iter().find_map(|key| object.get(key)?.as_str());
+        Refusal {
+            code,
+            // Text of another program: it must not move the cursor of the terminal.
+            reason: said.unwrap_or_default().replace(char::is_control, " "),
+            expected: number("expected"),
+            epoch: number("epoch"),
+            first: number("first"),
+        }
+    }
+
+    /// Whether the same command may succeed later: the broker has a problem, or the status is one
+    /// of two that do not blame the request (RFC 9110 §15.5.9, RFC 6585 §4).
+    pub fn is_passing(&self) -> bool {
+        matches!(self.code, 408 | 429 | 500..)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        display_refusal(f, self.code, &self.reason)
+    }
+}
+
+/// A refusal as the user reads it.
+fn display_refusal(f: &mut fmt::Formatter<'_>, code: u16, reason: &str) -> fmt::Result {
+    match (code, reason) {
+        (code, "") => write!(f, "status {code}"),
+        (code, reason) => write!(f, "{code}, {reason}"),
+    }
+}
+
+/// Reads the answer to a command: the object of a success, or the refusal. `None` if the object is
+/// not an answer.
+pub(super) fn read_answer(object: Value<'_>) -> Option<Result<Value<'_>, Refusal>> {
+    if object.get("status")?.as_str()? == "success" {
+        return Some(Ok(object));
+    }
+    // An error without a code is not about a command: it says that the session is over.
+    let code = object.get("code").and_then(Value::as_u64);
+    let code = code.and_then(|code| code.try_into().ok()).unwrap_or(400);
+    Some(Err(Refusal::read(code, &object)))
+}
 
 /// Why a call failed. The call has already repeated attempts that may succeed later.
 #[derive(Debug)]
@@ -98,5 +171,53 @@ impl error::Error for Error {
             Error::GaveUp { trouble, .. } => Some(trouble),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(line: &str) -> Refusal {
+        read_answer(json::parse(line.as_bytes()).unwrap()).unwrap().unwrap_err()
+    }
+
+    #[test]
+    fn an_answer_is_told_by_its_status() {
+        let success = json::parse(br#"{"status":"success","message":"m","offset":7}"#).unwrap();
+        let Some(Ok(value)) = read_answer(success) else { panic!() };
+        assert_eq!(value.get("offset").and_then(Value::as_u64), Some(7));
+        let other = json::parse(br#"{"event":"message","topic":"t"}"#).unwrap();
+        assert!(read_answer(other).is_none());
+    }
+
+    #[test]
+    fn a_refusal_says_why_and_what_was_expected() {
+        let gap = r#"{"status":"error","message":"a\u001bgap","expected":3,"code":409}"#;
+        let expected = Refusal { expected: Some(3), ..Refusal::new(409, "a gap") };
+        assert_eq!(refusal(gap), expected);
+        assert_eq!(refusal(r#"{"status":"error","epoch":5,"code":403}"#).epoch, Some(5));
+        assert_eq!(refusal(r#"{"status":"error","first":7,"code":410}"#).first, Some(7));
+        assert_eq!(refusal(r#"{"status":"error","message":"Invalid JSON format"}"#).code, 400);
+    }
+
+    #[test]
+    fn a_fault_of_the_broker_passes_and_a_fault_of_the_request_does_not() {
+        for status in [408, 429, 500, 501, 503, 507, 599] {
+            assert!(Refusal::of_http(status, b"").is_passing(), "{status}");
+        }
+        for status in [200, 301, 400, 401, 403, 404, 409, 410, 413, 416, 421, 422, 499] {
+            assert!(!Refusal::of_http(status, b"").is_passing(), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_the_words_of_the_broker() {
+        let refusal = |status, body| Refusal::of_http(status, body).to_string();
+        let body = br#"{"status":413,"title":"Too Large","detail":"too\nlong"}"#;
+        assert_eq!(refusal(413, body), "413, too long");
+        assert_eq!(refusal(404, br#"{"title":"Not Found"}"#), "404, Not Found");
+        assert_eq!(refusal(500, b"<html>"), "status 500");
+        assert_eq!(refusal(502, b""), "status 502");
     }
 }

@@ -46,7 +46,6 @@ pub struct Message {
 
 impl Event {
     /// The topic that it is about.
-    #[must_use]
     pub fn topic(&self) -> &str {
         match self {
             Event::Message(Message { topic, .. })
@@ -59,7 +58,6 @@ impl Event {
 impl Message {
     /// The place after this message. A reader that stores it together with the result of the
     /// message can continue there, and so handles each message exactly once.
-    #[must_use]
     pub fn next(&self) -> Cursor {
         Cursor { stream: self.stream, next: self.offset + 1 }
     }

@@ -4,9 +4,8 @@
 //!
 //! Sending commands again that were lost with a connection: only the caller knows them.
 
-use super::answer::{self, Refusal};
 use super::broker::Broker;
-use super::error::{Error, Failure};
+use super::error::{Error, Failure, Refusal, read_answer};
 use super::outage::{ATTEMPT_MIN, Outage};
 use crate::connect::{CONNECT_TIMEOUT, connect};
 use crate::connection::Connection;
@@ -107,7 +106,7 @@ impl Link {
         patience: Duration,
     ) -> Result<Result<T, Refusal>, Trouble> {
         let line = self.line(patience)?;
-        match json::parse(line).ok().and_then(answer::read) {
+        match json::parse(line).ok().and_then(read_answer) {
             Some(Ok(value)) => read(&value).map(Ok).ok_or(INVALID),
             Some(Err(refusal)) if refusal.is_passing() => Err(Trouble::Answer(refusal.reason)),
             Some(Err(refusal)) => Ok(Err(refusal)),

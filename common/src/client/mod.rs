@@ -42,7 +42,6 @@
 //! Asynchronous functions, TLS (put a proxy before the broker), and publishing without
 //! acknowledgement.
 
-mod answer;
 mod broker;
 mod error;
 mod event;
@@ -54,14 +53,14 @@ mod outage;
 mod publisher;
 mod queue;
 mod subscriber;
+mod subscription;
 mod subscriptions;
 
 pub use crate::trouble::Trouble;
-pub use answer::Refusal;
 pub use broker::Broker;
-pub use error::{Error, Failure};
+pub use error::{Error, Failure, Refusal};
 pub use event::{Event, Message};
 pub use outage::Outage;
 pub use publisher::{Publisher, Receipt};
 pub use subscriber::Subscriber;
-pub use subscriptions::Start;
+pub use subscription::Start;

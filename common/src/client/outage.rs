@@ -35,14 +35,12 @@ pub struct Outage {
 
 impl Outage {
     /// No outage yet.
-    #[must_use]
     pub fn new(broker: Broker) -> Outage {
         let (pauses, is_told) = (Pauses::default(), false);
         Outage { broker, pauses, since: None, line_due: None, is_told, ended: None }
     }
 
     /// The broker.
-    #[must_use]
     pub fn broker(&self) -> &Broker {
         &self.broker
     }
@@ -88,7 +86,6 @@ impl Outage {
     }
 
     /// An attempt begins, or goes on: how long it may take.
-    #[must_use]
     pub fn attempt(&mut self) -> Duration {
         self.patience_left().clamp(ATTEMPT_MIN, ANSWER_TIMEOUT)
     }

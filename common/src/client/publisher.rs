@@ -1,8 +1,7 @@
 //! Publishes messages, each exactly once and in order.
 
-use super::answer::Refusal;
 use super::broker::Broker;
-use super::error::{Error, Failure};
+use super::error::{Error, Failure, Refusal};
 use super::link::{INVALID, Link};
 use super::queue::{BATCH_SIZE, Queue};
 use crate::json::{Object, Value};
@@ -75,14 +74,12 @@ pub struct Receipt {
 
 impl Publisher {
     /// A publisher under a name that nobody else has.
-    #[must_use]
     pub fn new(broker: Broker) -> Publisher {
         Publisher::begin(broker, format!("publisher-{:016x}", random::random()), 0)
     }
 
     /// A publisher under a name that readers see beside each message. The newest publisher of a
     /// name wins: from then on, messages of older ones are refused.
-    #[must_use]
     pub fn named(broker: Broker, name: &str) -> Publisher {
         Publisher::begin(broker, name.to_owned(), clock::unix_milliseconds())
     }
@@ -94,7 +91,6 @@ impl Publisher {
     /// If the broker has lost messages, the call that notices returns [`Error::Forgotten`], and
     /// messages without an acknowledgement are dropped. Send the messages from the sequence in the
     /// error again.
-    #[must_use]
     pub fn resuming(broker: Broker, name: &str) -> Publisher {
         Publisher { is_resuming: true, ..Publisher::begin(broker, name.to_owned(), 0) }
     }
@@ -111,13 +107,11 @@ impl Publisher {
     }
 
     /// The name that its messages are numbered under.
-    #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// How many messages the broker has acknowledged.
-    #[must_use]
     pub fn acknowledged(&self) -> u64 {
         self.acknowledged
     }
@@ -251,7 +245,6 @@ impl Publisher {
     }
 
     /// Bytes of messages that are not acknowledged yet.
-    #[must_use]
     pub fn pending_size(&self) -> usize {
         self.queue.size()
     }

@@ -1,15 +1,15 @@
 //! Reads messages from a broker as they come.
 
-use super::answer::Refusal;
 use super::broker::Broker;
-use super::error::Error;
+use super::error::{Error, Failure, Refusal};
 use super::event::{Event, Message};
 use super::link::Link;
-use super::subscriptions::{Start, Subscriptions, Target};
+use super::subscription::Start;
+use super::subscriptions::{Fault, Subscriptions, Target};
 use crate::crc32::Crc32;
 use crate::json::Object;
 use crate::pattern::Pattern;
-use crate::retry::{self, Failure};
+use crate::retry;
 use crate::stream::{Cursor, StreamId};
 use crate::trouble::Trouble;
 use std::collections::VecDeque;
@@ -82,7 +82,6 @@ pub struct Subscriber {
 
 impl Subscriber {
     /// A subscriber of nothing yet. It connects when it subscribes.
-    #[must_use]
     pub fn new(broker: Broker) -> Subscriber {
         Subscriber {
             link: Link::new(broker.clone()),
@@ -185,7 +184,6 @@ impl Subscriber {
 
     /// Where a subscription continues: after the last message that was read. `None` if the topic
     /// does not exist yet, or is not subscribed to.
-    #[must_use]
     pub fn cursor(&self, topic: &str) -> Option<Cursor> {
         let cursor = self.subscriptions.topic(topic)?.cursor;
         cursor.filter(|cursor| cursor.stream != StreamId::NONE)
@@ -193,7 +191,6 @@ impl Subscriber {
 
     /// The digest of a topic at its [cursor](Subscriber::cursor): the CRC-32 of all messages before
     /// it, each followed by a line end. `None` if the broker did not say it.
-    #[must_use]
     pub fn digest(&self, topic: &str) -> Option<u32> {
         self.subscriptions.topic(topic)?.digest.map(Crc32::value)
     }
@@ -276,7 +273,7 @@ impl Subscriber {
     }
 
     /// Waits for the answers to all commands, and keeps the events that come before them.
-    fn wait(&mut self) -> Result<(), super::Failure> {
+    fn wait(&mut self) -> Result<(), Failure> {
         self.open(None)?;
         while self.subscriptions.is_waiting() {
             let event = self.step(None)?;
@@ -286,7 +283,7 @@ impl Subscriber {
     }
 
     /// Sends the commands that wait, then takes one line, or waits for bytes until the deadline.
-    fn step(&mut self, deadline: Option<Instant>) -> Result<Option<Event>, super::Failure> {
+    fn step(&mut self, deadline: Option<Instant>) -> Result<Option<Event>, Failure> {
         self.open(deadline)?;
         let commands = self.subscriptions.commands();
         if !commands.is_empty() {
@@ -301,19 +298,19 @@ impl Subscriber {
     }
 
     /// Takes a line of `size` bytes, which has arrived.
-    fn take(&mut self, size: usize) -> Result<Option<Event>, super::Failure> {
+    fn take(&mut self, size: usize) -> Result<Option<Event>, Failure> {
         let result = self.subscriptions.take(self.link.take(size));
-        if !matches!(result, Err(Failure::Passing(_))) {
+        if !matches!(result, Err(Fault::Passing(_))) {
             self.link.succeeded();
         }
         result.map_err(|fault| match fault {
-            Failure::Passing(trouble) => Failure::Passing(trouble),
-            Failure::Final((topic, refusal)) => self.link.broker().refused(&topic, refusal).into(),
+            Fault::Passing(trouble) => trouble.into(),
+            Fault::Final((topic, refusal)) => self.link.broker().refused(&topic, refusal).into(),
         })
     }
 
     /// Waits for bytes. A broker that was silent for long is asked for a sign, and has to answer.
-    fn listen(&mut self, deadline: Option<Instant>) -> Result<(), super::Failure> {
+    fn listen(&mut self, deadline: Option<Instant>) -> Result<(), Failure> {
         let is_asked = self.subscriptions.is_waiting();
         let patience = if is_asked { self.link.answer_timeout } else { self.silence_max };
         let silence_end = self.heard + patience;
@@ -332,7 +329,7 @@ impl Subscriber {
         }
     }
 
-    fn open(&mut self, deadline: Option<Instant>) -> Result<(), super::Failure> {
+    fn open(&mut self, deadline: Option<Instant>) -> Result<(), Failure> {
         if self.link.open(deadline)? {
             self.heard = Instant::now();
             self.subscriptions.ask_for_all();
@@ -343,7 +340,7 @@ impl Subscriber {
     /// Repeats an attempt until it succeeds or cannot succeed.
     fn repeat<R>(
         &mut self,
-        attempt: impl FnMut(&mut Subscriber) -> Result<R, super::Failure>,
+        attempt: impl FnMut(&mut Subscriber) -> Result<R, Failure>,
     ) -> Result<R, Error> {
         retry::repeat(self, |subscriber, trouble| subscriber.link.failed(trouble), attempt)
     }

@@ -9,41 +9,20 @@
 //!
 //! Sockets, and waiting (`subscriber.rs`).
 
-use super::answer::{self, Refusal};
+use super::error::{Refusal, read_answer};
 use super::event::{Event, Message, Pushed};
 use super::link::{INVALID, invalid};
-use crate::crc32::Crc32;
+use super::subscription::{Start, Subscription};
 use crate::json::{self, Object, Value};
 use crate::pattern::Pattern;
 use crate::retry::Failure;
-use crate::stream::{Cursor, StreamId};
+use crate::stream::Cursor;
 use crate::trouble::Trouble;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 #[cfg(test)]
 mod tests;
-
-/// Where a subscription begins.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Start {
-    /// With the first message that is published from now on.
-    Now,
-    /// With the message at this offset; 0 is the first that was ever published.
-    Offset(u64),
-    /// With the last so many messages.
-    Last(u64),
-    /// With the first message that was published since then: a time ago (`10m`), Unix
-    /// milliseconds, or a date and time as in RFC 3339.
-    Since(String),
-    /// Where a reader stopped: see [`Message::next`]. If the topic has another list by now, with an
-    /// [`Event::Reset`] and then the first message of that list.
-    Cursor(Cursor),
-    /// After the last message that was [acknowledged](super::Subscriber::acknowledge) under this
-    /// name, by any process; the first time, with the first message that is published from now on.
-    /// Only the newest subscriber of a name receives its messages.
-    Name(String),
-}
 
 /// The subscriptions of one subscriber.
 #[derive(Debug, Default)]
@@ -65,25 +44,6 @@ pub(super) struct Subscriptions {
 pub(super) enum Target<'a> {
     Topic(&'a str),
     Pattern(&'a str),
-}
-
-/// One topic.
-#[derive(Debug)]
-pub(super) struct Subscription {
-    topic: Arc<str>,
-    /// The name of its lasting subscription.
-    pub(super) name: Option<String>,
-    /// Where it begins, while there is no cursor.
-    start: Start,
-    /// Where it continues; `None` until the broker has said where it begins.
-    pub(super) cursor: Option<Cursor>,
-    /// The digest of the topic at the cursor, if known. It proves that the topic's list begins
-    /// with the messages that were read, also if it has another id.
-    pub(super) digest: Option<Crc32>,
-    /// Whether it only matches patterns, and was never subscribed to by its own name.
-    pub(super) is_chosen: bool,
-    /// Whether there was a cursor. Then lost messages are an event, and not an error.
-    has_begun: bool,
 }
 
 /// A pattern that chooses topics.
@@ -233,22 +193,8 @@ impl Subscriptions {
 
     fn ask_for(&mut self, topic: Arc<str>) {
         let Some(subscription) = self.topics.get(&topic) else { return };
-        let Subscription { name, start, cursor, digest, .. } = subscription;
         let mut command = command(&mut self.commands, "subscribe", "topic", &topic);
-        match (name, cursor, start) {
-            (None, Some(Cursor { stream, next }), _) => {
-                command.field("from", *next).field("stream", *stream)
-            }
-            // A broker that knows the name knows where it continues. One that has lost it would
-            // begin at the end, and leave out messages since its restart.
-            (Some(_), Some(_), _) => command.field("from", 0_u64),
-            (_, None, start) => start.write(&mut command),
-        };
-        match (name, digest) {
-            (Some(name), _) => command.field("subscriber", name),
-            (None, Some(crc)) => command.field("digest", format!("{:08x}", crc.value())),
-            (None, None) => command.field("digest", true),
-        };
+        subscription.write_place(&mut command);
         command.end_line();
         self.asked.push_back(Asked::Subscribe(topic));
     }
@@ -260,7 +206,7 @@ impl Subscriptions {
         }
         let value = json::parse(line).map_err(|_| invalid(line))?;
         let Some(event) = value.get("event") else {
-            let answer = answer::read(value).ok_or_else(|| invalid(line))?;
+            let answer = read_answer(value).ok_or_else(|| invalid(line))?;
             return self.answered(answer);
         };
         if event.as_str() == Some("message") {
@@ -385,111 +331,6 @@ impl Subscriptions {
         }
         self.topics.remove(&topic);
         Err(Failure::Final((topic, refusal)))
-    }
-}
-
-impl Start {
-    fn name(&self) -> Option<&str> {
-        match self {
-            Start::Name(name) => Some(name),
-            _ => None,
-        }
-    }
-
-    /// Writes where to begin, as a command says it.
-    fn write<'o, 'a>(&self, command: &'o mut Object<'a>) -> &'o mut Object<'a> {
-        match self {
-            Start::Offset(offset) => command.field("from", *offset),
-            Start::Last(count) => command.raw("from", format!("-{count}").as_bytes()),
-            Start::Since(time) => command.field("since", time),
-            Start::Now | Start::Cursor(_) | Start::Name(_) => command,
-        }
-    }
-}
-
-impl Subscription {
-    fn new(topic: &str, start: Start) -> Subscription {
-        let cursor = match start {
-            Start::Cursor(cursor) => Some(cursor),
-            _ => None,
-        };
-        Subscription {
-            topic: topic.into(),
-            name: start.name().map(str::to_owned),
-            start,
-            cursor,
-            digest: None,
-            is_chosen: false,
-            has_begun: cursor.is_some(),
-        }
-    }
-
-    /// Moves past a message. Gives its place, or `None` if it was read before.
-    fn pass(&mut self, pushed: &Pushed<'_>) -> Result<Option<Cursor>, Trouble> {
-        let Some(cursor) = &mut self.cursor else { return Err(INVALID) };
-        if let Some(stream) = pushed.stream {
-            if cursor.stream != stream && cursor.stream != StreamId::NONE {
-                return Err(INVALID);
-            }
-            cursor.stream = stream;
-        }
-        if pushed.offset > cursor.next {
-            return Err(Trouble::Invalid("the broker left out a message"));
-        }
-        if pushed.offset < cursor.next {
-            return Ok(None);
-        }
-        let place = *cursor;
-        cursor.next += 1;
-        if let Some(crc) = &mut self.digest {
-            crc.update(pushed.text.as_bytes());
-            crc.update(b"\n");
-        }
-        Ok(Some(place))
-    }
-
-    /// It continues at this place of another list.
-    fn begin_at(&mut self, cursor: Cursor) {
-        self.cursor = Some(cursor);
-        self.digest = (cursor.next == 0).then(Crc32::default);
-    }
-
-    /// Unread messages before this offset were removed.
-    fn trimmed(&mut self, next: u64) -> Event {
-        match &mut self.cursor {
-            Some(cursor) => cursor.next = next,
-            None => self.start = Start::Offset(next),
-        }
-        self.digest = None;
-        Event::Trimmed { topic: Arc::clone(&self.topic), next }
-    }
-
-    /// The broker continues at this place: where the name stands, or where it was told to.
-    fn confirmed(&mut self, place: Cursor, digest: Option<u32>) -> Option<Event> {
-        self.has_begun = true;
-        let is_proved = self.digest.is_some() && digest.is_some();
-        if !is_proved && self.name.is_none() {
-            self.digest = digest.map(Crc32::after);
-        }
-        match self.cursor {
-            // Its list begins with the messages that were read. It has a new id since a repair.
-            Some(own) if is_proved && own.next == place.next => self.cursor = Some(place),
-            // Messages without an acknowledgement come again. Those that another process has
-            // acknowledged under the same name do not come.
-            Some(own) if own.stream == place.stream => {
-                self.cursor = Some(Cursor { next: own.next.max(place.next), ..own });
-            }
-            Some(own) if own.stream != StreamId::NONE => {
-                self.begin_at(place);
-                return Some(self.reset());
-            }
-            _ => self.cursor = Some(place),
-        }
-        None
-    }
-
-    fn reset(&self) -> Event {
-        Event::Reset { topic: Arc::clone(&self.topic) }
     }
 }
 

@@ -89,7 +89,6 @@ pub fn frame(content: &mut Vec<u8>) {
 
 impl Decoder {
     /// A decoder for a body of at most `limit` bytes of content.
-    #[must_use]
     pub fn new(limit: u64) -> Decoder {
         Decoder {
             state: State::Size { size: 0, digits: 0 },

@@ -47,7 +47,6 @@ pub struct Head {
 impl Head {
     /// The value of the first field of this name (in any case), without the white space around
     /// it; `None` also where it is not UTF-8.
-    #[must_use]
     pub fn field(&self, name: &str) -> Option<&str> {
         Fields::parse(&self.section)?.get(name)
     }
@@ -64,36 +63,30 @@ pub struct Client {
     /// Whether the connection can be used again after the answer that is being read. Not after a
     /// failure.
     keep_alive: bool,
-    unread: Unread,
+    /// What was not yet read of the last answer's body.
+    unread: Body,
+    /// Decodes a chunked body.
+    decoder: Decoder,
     /// The content of a chunked body that was handed out last.
     piece: Vec<u8>,
-}
-
-/// What was not yet read of the last answer's body.
-#[derive(Debug)]
-enum Unread {
-    Sized(u64),
-    Chunked(Decoder),
-    UntilClose,
 }
 
 impl Client {
     /// The way to `HOST:PORT`. It connects when it is asked for something, to each address of the
     /// host in turn, and shows the token if there is one.
-    #[must_use]
     pub fn new(address: &str, token: Option<&str>) -> Client {
         Client {
             address: address.to_owned(),
             authorization: token.map(|token| format!("Bearer {token}")),
             connection: None,
             keep_alive: false,
-            unread: Unread::Sized(0),
+            unread: Body::None,
+            decoder: Decoder::new(u64::MAX),
             piece: Vec::new(),
         }
     }
 
     /// Whether the next request goes over the connection of the last one.
-    #[must_use]
     pub fn is_connected(&self) -> bool {
         self.keep_alive
     }
@@ -119,7 +112,7 @@ impl Client {
         let request = self.encode(method, target, body)?;
         if !mem::take(&mut self.keep_alive) {
             self.connection = Some(connect(&self.address, CONNECT_TIMEOUT.min(patience))?);
-            self.unread = Unread::Sized(0);
+            self.unread = Body::None;
         }
         let deadline = Instant::now() + BODY_TIMEOUT + allowance(request.len());
         let sent = self.connection()?.write_all(&request, Some(deadline));
@@ -223,12 +216,7 @@ impl Client {
                     }
                     let lines = head.iter().position(|&byte| byte == b'\n').unwrap_or(0) + 1;
                     let section = head.get(lines..).unwrap_or_default().to_vec();
-                    self.unread = match body {
-                        Body::None => Unread::Sized(0),
-                        Body::Sized(size) => Unread::Sized(size),
-                        Body::Chunked => Unread::Chunked(Decoder::new(u64::MAX)),
-                        Body::UntilClose => Unread::UntilClose,
-                    };
+                    (self.unread, self.decoder) = (body, Decoder::new(u64::MAX));
                     return Ok(Head { status, keep_alive, section });
                 }
                 Progress::Partial => {
@@ -249,15 +237,15 @@ impl Client {
         loop {
             let buffered = connection.buffered();
             match &mut self.unread {
-                Unread::Sized(0) => return Ok(None),
-                Unread::Chunked(decoder) => {
+                Body::None | Body::Sized(0) => return Ok(None),
+                Body::Chunked => {
                     const WHAT: &str = "the body of the server's answer is not valid";
                     self.piece.clear();
-                    let decoded = decoder.decode(buffered, &mut self.piece);
+                    let decoded = self.decoder.decode(buffered, &mut self.piece);
                     let decoded = decoded.map_err(|cause| Trouble::Http(WHAT, cause))?;
                     connection.consume(decoded.consumed);
                     if decoded.finished {
-                        self.unread = Unread::Sized(0);
+                        self.unread = Body::None;
                     }
                     if !self.piece.is_empty() {
                         return Ok(Some(&self.piece));
@@ -267,20 +255,20 @@ impl Client {
                     }
                 }
                 _ if buffered.is_empty() => {}
-                Unread::Sized(left) => {
+                Body::Sized(left) => {
                     let size = usize::try_from(*left).unwrap_or(usize::MAX).min(buffered.len());
                     *left -= size as u64;
                     return Ok(Some(connection.take(size)));
                 }
-                Unread::UntilClose => {
+                Body::UntilClose => {
                     let size = buffered.len();
                     return Ok(Some(connection.take(size)));
                 }
             }
             if connection.fill(Some(deadline))? == 0 {
-                return match mem::replace(&mut self.unread, Unread::Sized(0)) {
-                    Unread::UntilClose => Ok(None),
-                    Unread::Sized(_) | Unread::Chunked(_) => Err(Trouble::Invalid(CUT)),
+                return match mem::replace(&mut self.unread, Body::None) {
+                    Body::UntilClose => Ok(None),
+                    _ => Err(Trouble::Invalid(CUT)),
                 };
             }
         }

@@ -82,7 +82,6 @@ impl Error {
     }
 
     /// The status of the answer to a request that is refused for this reason.
-    #[must_use]
     pub fn status(&self) -> u16 {
         match self {
             Error::Syntax(status, _) | Error::Limit(status, ..) => *status,

@@ -17,7 +17,6 @@ pub struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// The value of the first field of this name (in any case), without the white space around
     /// it; `None` also where it is not UTF-8.
-    #[must_use]
     pub fn get(&self, name: &str) -> Option<&'a str> {
         self.all(name).next().and_then(|value| str::from_utf8(value).ok())
     }

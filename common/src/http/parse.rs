@@ -114,7 +114,6 @@ pub fn response(input: &[u8], to_head: bool) -> Result<Progress<Response<'_>>, E
 /// Splits `HOST` or `HOST:PORT`. The host keeps the brackets of an IPv6 address.
 ///
 /// A host is a name or address without escapes; user names, lists and empty hosts are not valid.
-#[must_use]
 pub fn authority(text: &str) -> Option<(&str, Option<u16>)> {
     let host_size = match text.strip_prefix('[') {
         Some(bracketed) => bracketed.find(']')? + 2,

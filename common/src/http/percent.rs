@@ -26,7 +26,8 @@ pub fn decode(text: &str, plus_is_space: bool) -> Result<Cow<'_, str>, NotEncode
         match byte {
             b'%' => {
                 let ([high, low], after) = rest.split_first_chunk().ok_or(NotEncoded)?;
-                decoded.push(nibble(*high)? << 4 | nibble(*low)?);
+                let digit = |digit: &u8| char::from(*digit).to_digit(16).ok_or(NotEncoded);
+                decoded.push((digit(high)? << 4 | digit(low)?).to_le_bytes()[0]);
                 rest = after;
             }
             b'+' if plus_is_space => decoded.push(b' '),
@@ -36,17 +37,7 @@ pub fn decode(text: &str, plus_is_space: bool) -> Result<Cow<'_, str>, NotEncode
     String::from_utf8(decoded).map(Cow::Owned).map_err(|_| NotEncoded)
 }
 
-fn nibble(digit: u8) -> Result<u8, NotEncoded> {
-    match digit {
-        b'0'..=b'9' => Ok(digit - b'0'),
-        b'a'..=b'f' => Ok(digit - b'a' + 10),
-        b'A'..=b'F' => Ok(digit - b'A' + 10),
-        _ => Err(NotEncoded),
-    }
-}
-
 /// Escapes every byte that is not unreserved, so that the result fits in any part of a URL.
-#[must_use]
 pub fn encode(text: &str) -> String {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let digit = |nibble: u8| char::from(*DIGITS.get(usize::from(nibble)).unwrap_or(&b'0'));

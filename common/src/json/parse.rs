@@ -62,7 +62,6 @@ pub fn parse_prefix(input: &[u8]) -> Result<(Value<'_>, usize), Error> {
 
 /// The string at the very front of `input`, and what follows it: for lines of a known form, where a
 /// [`Value`] would cost more than what it holds.
-#[must_use]
 pub fn string_prefix(input: &[u8]) -> Option<(Cow<'_, str>, &[u8])> {
     let mut parser = Parser::new(input.strip_prefix(b"\"")?);
     let text = parser.string().ok()?;

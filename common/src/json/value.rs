@@ -31,7 +31,6 @@ pub enum Value<'a> {
 
 impl<'a> Value<'a> {
     /// The text, if this is a string.
-    #[must_use]
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Value::String(text) => Some(text),
@@ -41,7 +40,6 @@ impl<'a> Value<'a> {
 
     /// The number, if this is one that is written as a plain sequence of digits and fits. `1.0`,
     /// `1e3` and `-0` are not: nobody who means an offset writes them.
-    #[must_use]
     pub fn as_u64(&self) -> Option<u64> {
         match self {
             Value::Number(digits) => digits.parse().ok(),
@@ -50,7 +48,6 @@ impl<'a> Value<'a> {
     }
 
     /// The truth, if this is `true` or `false`.
-    #[must_use]
     pub fn as_bool(&self) -> Option<bool> {
         match self {
             Value::Bool(truth) => Some(*truth),
@@ -59,7 +56,6 @@ impl<'a> Value<'a> {
     }
 
     /// The elements, if this is an array.
-    #[must_use]
     pub fn as_array(&self) -> Option<&[Value<'a>]> {
         match self {
             Value::Array(elements) => Some(elements),
@@ -69,7 +65,6 @@ impl<'a> Value<'a> {
 
     /// The value of the first member named `key`; `None` if there is no such member, or if this is
     /// not an object.
-    #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value<'a>> {
         self.all(key).next()
     }

@@ -19,7 +19,7 @@ fn keep(before: &str, answers: Vec<String>) -> (String, Option<String>, Vec<Stri
             Err(Failure::Final(error)) => panic!("{error}"),
         }
     }
-    keeper.client.hang_up();
+    keeper.list.client.hang_up();
     let asked = thread.join().unwrap();
     let after = fs::read_to_string(folder.file()).unwrap();
     (after, fs::read_to_string(folder.old()).ok(), asked)
@@ -183,7 +183,7 @@ fn the_topic_is_encoded_in_a_request() {
     let received = Received::open(&folder.file()).unwrap();
     let mut keeper = Keeper::new(broker, "a b&c=d/é+%".to_owned(), received);
     keeper.round().unwrap();
-    keeper.client.hang_up();
+    keeper.list.client.hang_up();
     let asked = thread.join().unwrap();
     assert_eq!(asked, ["GET /messages?topic=a%20b%26c%3Dd%2F%C3%A9%2B%25"]);
 }

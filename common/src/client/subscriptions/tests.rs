@@ -1,6 +1,7 @@
 //! Tests: lines in, events and commands out.
 
 use super::*;
+use crate::crc32::Crc32;
 
 const CONFIRMED: &str =
     r#"{"status":"success","message":"m","next":3,"stream":"00000000000000aa"}"#;
