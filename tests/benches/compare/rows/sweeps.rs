@@ -46,7 +46,8 @@ pub(super) fn sizes(setting: &Setting<'_>) -> Table {
 
 /// Row `in-flight` with more topics.
 pub(super) fn topics(setting: &Setting<'_>) -> Table {
-    by_topics(setting, "topics", "publishes, 256 in flight", &KINDS, |contender, topics| {
+    let kinds = [&KINDS[..], &[Kind::BareJson]].concat();
+    by_topics(setting, "topics", "publishes, 256 in flight", &kinds, |contender, topics| {
         let server = Server::start(contender, Disk::None)?;
         let mut lane = Lane::open(contender, Disk::None, &server)?;
         let lanes = std::slice::from_mut(&mut lane);
