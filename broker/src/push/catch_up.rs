@@ -176,7 +176,7 @@ mod tests {
         }
         let sessions: Vec<_> = (0..SESSIONS).map(|_| subscribe(&push)).collect();
         for (session, _) in &sessions {
-            assert!(session.notify(FIRST, push.announcements.begin()));
+            assert!(session.notify(FIRST, push.begin_announcement()));
             push.catch_up.take(Arc::clone(session), &push);
         }
         let open = || sessions.iter().filter(|(session, _)| !session.is_closed()).count();

@@ -27,7 +27,7 @@ pub(super) fn subscribe(push: &Push) -> (Arc<Session>, TcpStream) {
     let session = Session::new(Arc::new(listener.accept().unwrap().0), Arc::default());
     let begin = Cursor { next: 0, ..push.topics.end("t") };
     let subscription = Subscription::new("t".into(), begin, Format::Channel, None);
-    session.subscribe([subscription], |_| Vec::new());
+    session.subscribe([subscription], None);
     session.with(|it| it.note(FIRST, u64::MAX));
     (session, client)
 }

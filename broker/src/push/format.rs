@@ -52,45 +52,134 @@ impl OtherCursors {
     }
 }
 
-impl Format {
+/// Writes what a subscriber reads of a topic.
+#[derive(Clone, Copy)]
+pub(crate) struct Encoder<'a> {
+    pub(crate) format: Format,
+    pub(crate) topic: &'a str,
+    pub(crate) others: &'a OtherCursors,
+}
+
+impl Encoder<'_> {
     /// Writes the entries of `text`, each followed by a line break, up to about `size_max` bytes.
     /// The first may begin inside its message, at `from`; the last may be cut inside its own. Gives
     /// the place after the written part.
     pub(crate) fn encode(
         self,
-        topic: &str,
         text: &str,
         from: Place,
-        others: &OtherCursors,
         size_max: usize,
         out: &mut Vec<u8>,
     ) -> Place {
         let size_end = out.len() + size_max;
-        let head = self.head(topic);
+        let format = self.format;
+        let head = format.head(self.topic);
         // Most that follow one another are of the same second.
         let mut date = (u64::MAX, String::new());
         let (mut place, mut rest) = (from, text);
         while !rest.is_empty() && out.len() < size_end {
             if place.inside == 0 {
-                self.begin(&head, place.cursor.next, out);
+                format.begin(&head, place.cursor.next, out);
             }
             let (message, after) = match rest.split_once('\n') {
                 Some((message, after)) => (message, Some(after)),
                 None => (rest, None),
             };
-            let written = self.encode_part(message, size_end, out);
+            let written = format.encode_part(message, size_end, out);
             let Some(after) = after.filter(|_| written == message.len()) else {
                 place.inside += written;
                 break;
             };
             let (stamp, after) = after.split_once('\n').unwrap_or((after, ""));
-            self.end(Entry::new(message, stamp), place.cursor, others, &mut date, out);
+            self.end(Entry::new(message, stamp), place.cursor, &mut date, out);
             place = Place::before(Cursor { next: place.cursor.next + 1, ..place.cursor });
             rest = after;
         }
         place
     }
 
+    /// Writes what comes after the message at `cursor`. `date` is the last second that was written,
+    /// as a date.
+    fn end(self, entry: Entry<'_>, cursor: Cursor, date: &mut (u64, String), out: &mut Vec<u8>) {
+        // Writing to a vector cannot fail.
+        match self.format {
+            Format::Element => out.push(b'"'),
+            Format::Entry => {
+                let _ = write!(out, "\\n{}", entry.time);
+                if let Some(publisher) = entry.publisher {
+                    out.push(b' ');
+                    json::write_part(out, publisher, Charset::Ascii);
+                }
+                out.push(b'"');
+            }
+            Format::Channel => out.extend_from_slice(b"\"}\n"),
+            Format::Text => {
+                let time = entry.milliseconds();
+                if time / 1000 != date.0 {
+                    *date = (time / 1000, clock::plain_date(time));
+                }
+                for part in [" ", entry.publisher.unwrap_or("-"), " ", &date.1, "\n"] {
+                    out.extend_from_slice(part.as_bytes());
+                }
+            }
+            format @ (Format::Topic | Format::Line | Format::Event { .. }) => {
+                // The rest of an object that says all about a message.
+                out.extend_from_slice(b"\",\"time\":");
+                out.extend_from_slice(entry.time.as_bytes());
+                out.extend_from_slice(b",\"publisher\":");
+                entry.publisher.write(out, format.charset().unwrap_or(Charset::Utf8));
+                if format == Format::Topic && cursor.next == 0 {
+                    let _ = write!(out, ",\"stream\":\"{}\"", cursor.stream);
+                }
+                out.extend_from_slice(b"}\n");
+                if format.is_event() {
+                    write_id(out, Cursor { next: cursor.next + 1, ..cursor }, self.others);
+                }
+            }
+        }
+    }
+
+    /// Writes what a subscriber has to know of a topic beside its messages. Channels promise
+    /// nothing and are told nothing.
+    pub(crate) fn note(self, note: Note<'_>, out: &mut Vec<u8>) {
+        let Encoder { format, topic, others } = self;
+        let (event, cursor, name) = match note {
+            Note::Subscribed(cursor) => ("subscribed", Some(cursor), None),
+            Note::Reset(cursor) => ("reset", Some(cursor), None),
+            Note::Trimmed(cursor) => ("trimmed", Some(cursor), None),
+            Note::Deleted => ("deleted", None, None),
+            Note::Ended(name) => ("unsubscribed", None, Some(name)),
+        };
+        let rest = |object: &mut Object<'_>| {
+            object.field("topic", topic).optional("next", cursor.map(|it| it.next));
+            object.optional("stream", cursor.map(|it| it.stream)).optional("subscriber", name);
+            object.end_line();
+        };
+        // Writing to a vector cannot fail.
+        match (format, note) {
+            (Format::Topic, _) => rest(Object::ascii(out).field("event", event)),
+            (Format::Text, Note::Trimmed(Cursor { next, .. })) => {
+                let _ = writeln!(out, "ERROR messages of {topic} before offset {next} are gone");
+            }
+            (Format::Text, Note::Ended(name)) => {
+                let _ = writeln!(out, "ERROR {name} is not subscribed to {topic} here any more");
+            }
+            (Format::Event { .. }, Note::Subscribed(_) | Note::Reset(_) | Note::Trimmed(_)) => {
+                let _ = write!(out, "event: {event}\ndata: ");
+                rest(&mut Object::new(out));
+                match note {
+                    Note::Reset(cursor) | Note::Trimmed(cursor) => write_id(out, cursor, others),
+                    // A stream without this cursor goes on at the beginning as well.
+                    _ => out.push(b'\n'),
+                }
+            }
+            // These are told nothing.
+            _ => {}
+        }
+    }
+}
+
+impl Format {
     /// How texts are written, where they are not written as they are.
     fn charset(self) -> Option<Charset> {
         match self {
@@ -150,54 +239,6 @@ impl Format {
         written
     }
 
-    /// Writes what comes after the message at `cursor`. `date` is the last second that was written,
-    /// as a date.
-    fn end(
-        self,
-        entry: Entry<'_>,
-        cursor: Cursor,
-        others: &OtherCursors,
-        date: &mut (u64, String),
-        out: &mut Vec<u8>,
-    ) {
-        // Writing to a vector cannot fail.
-        match self {
-            Format::Element => out.push(b'"'),
-            Format::Entry => {
-                let _ = write!(out, "\\n{}", entry.time);
-                if let Some(publisher) = entry.publisher {
-                    out.push(b' ');
-                    json::write_part(out, publisher, Charset::Ascii);
-                }
-                out.push(b'"');
-            }
-            Format::Channel => out.extend_from_slice(b"\"}\n"),
-            Format::Text => {
-                let time = entry.milliseconds();
-                if time / 1000 != date.0 {
-                    *date = (time / 1000, clock::plain_date(time));
-                }
-                for part in [" ", entry.publisher.unwrap_or("-"), " ", &date.1, "\n"] {
-                    out.extend_from_slice(part.as_bytes());
-                }
-            }
-            Format::Topic | Format::Line | Format::Event { .. } => {
-                // The rest of an object that says all about a message.
-                out.extend_from_slice(b"\",\"time\":");
-                out.extend_from_slice(entry.time.as_bytes());
-                out.extend_from_slice(b",\"publisher\":");
-                entry.publisher.write(out, self.charset().unwrap_or(Charset::Utf8));
-                if self == Format::Topic && cursor.next == 0 {
-                    let _ = write!(out, ",\"stream\":\"{}\"", cursor.stream);
-                }
-                out.extend_from_slice(b"}\n");
-                if self.is_event() {
-                    write_id(out, Cursor { next: cursor.next + 1, ..cursor }, others);
-                }
-            }
-        }
-    }
-
     /// Whether each message carries a cursor of its subscriber.
     pub(crate) fn is_event(self) -> bool {
         matches!(self, Format::Event { .. })
@@ -234,50 +275,6 @@ impl Format {
         let mut event = text.into_bytes();
         self.frame(&mut event);
         event
-    }
-
-    /// Writes what a subscriber has to know of a topic beside its messages. Channels promise
-    /// nothing and are told nothing.
-    pub(crate) fn encode_note(
-        self,
-        note: Note<'_>,
-        topic: &str,
-        others: &OtherCursors,
-        out: &mut Vec<u8>,
-    ) {
-        let (event, cursor, name) = match note {
-            Note::Subscribed(cursor) => ("subscribed", Some(cursor), None),
-            Note::Reset(cursor) => ("reset", Some(cursor), None),
-            Note::Trimmed(cursor) => ("trimmed", Some(cursor), None),
-            Note::Deleted => ("deleted", None, None),
-            Note::Ended(name) => ("unsubscribed", None, Some(name)),
-        };
-        let rest = |object: &mut Object<'_>| {
-            object.field("topic", topic).optional("next", cursor.map(|it| it.next));
-            object.optional("stream", cursor.map(|it| it.stream)).optional("subscriber", name);
-            object.end_line();
-        };
-        // Writing to a vector cannot fail.
-        match (self, note) {
-            (Format::Topic, _) => rest(Object::ascii(out).field("event", event)),
-            (Format::Text, Note::Trimmed(Cursor { next, .. })) => {
-                let _ = writeln!(out, "ERROR messages of {topic} before offset {next} are gone");
-            }
-            (Format::Text, Note::Ended(name)) => {
-                let _ = writeln!(out, "ERROR {name} is not subscribed to {topic} here any more");
-            }
-            (Format::Event { .. }, Note::Subscribed(_) | Note::Reset(_) | Note::Trimmed(_)) => {
-                let _ = write!(out, "event: {event}\ndata: ");
-                rest(&mut Object::new(out));
-                match note {
-                    Note::Reset(cursor) | Note::Trimmed(cursor) => write_id(out, cursor, others),
-                    // A stream without this cursor goes on at the beginning as well.
-                    _ => out.push(b'\n'),
-                }
-            }
-            // These are told nothing.
-            _ => {}
-        }
     }
 }
 
@@ -318,7 +315,12 @@ mod tests {
         let others = OtherCursors { text: ",1@a,2@b".into(), are_too_long: false };
         let mut out = Vec::new();
         let text = "h\u{e9}\"\n0 ann\n\n86400000\n";
-        let end = format.encode("t\u{e9}", text, Place::before(from), &others, 1000, &mut out);
+        let end = Encoder { format, topic: "t\u{e9}", others: &others }.encode(
+            text,
+            Place::before(from),
+            1000,
+            &mut out,
+        );
         assert_eq!(end, Place::before(Cursor { next: next + 2, ..from }));
         String::from_utf8(out).unwrap()
     }
@@ -339,7 +341,8 @@ mod tests {
             Format::Element,
         ] {
             let mut whole = Vec::new();
-            format.encode("t", &text, start, &others, usize::MAX >> 1, &mut whole);
+            let encoder = Encoder { format, topic: "t", others: &others };
+            encoder.encode(&text, start, usize::MAX >> 1, &mut whole);
             for (copied, size_max) in [(text.len(), 1), (9000, 1), (9000, 10_000), (500, 7000)] {
                 let (mut place, mut pieces) = (start, Vec::new());
                 // Where the entry at the place begins.
@@ -358,7 +361,7 @@ mod tests {
                     }
                     let mut piece = Vec::new();
                     let part = &text[from..cut];
-                    let behind = format.encode("t", part, place, &others, size_max, &mut piece);
+                    let behind = encoder.encode(part, place, size_max, &mut piece);
                     assert_ne!(behind, place);
                     assert!(piece.len() < size_max + 6 * SLICE_SIZE + 200);
                     pieces.extend_from_slice(&piece);

@@ -40,16 +40,17 @@ use crate::store::topics::Topics;
 use catch_up::CatchUp;
 use format::Format;
 use listeners::{Listener, Listeners};
-use pass::{Announcements, DeliveryPass};
-use patterns::{Created, Interest, Patterns};
+use pass::DeliveryPass;
+use patterns::{Interest, Patterns};
 use pieces::Pieces;
 use session::{Progress, Session};
 use std::collections::HashSet;
 use std::iter;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use subscriber::Beginning;
-use subscriptions::{Subscription, Subscriptions};
+use subscriptions::Subscription;
 
 /// How long a publisher's thread delivers before it leaves the rest to others.
 const DELIVERY_TIME: Duration = Duration::from_millis(10);
@@ -62,9 +63,10 @@ pub(crate) struct Push {
     pub(crate) topics: Topics,
     pub(crate) lasting: Arc<LastingSubscriptions>,
     pub(crate) listeners: Listeners,
-    pub(crate) patterns: Patterns,
-    created: Arc<Created>,
-    announcements: Announcements,
+    pub(crate) patterns: Arc<Patterns>,
+    /// The number of the last announcement: whoever reads a list from now on finds its messages. So
+    /// a writer knows of which of them a piece that was encoded earlier has the messages.
+    announced: AtomicU64,
     catch_up: CatchUp,
     /// What mirrors do not hold.
     pub(crate) pieces: Pieces,
@@ -82,8 +84,8 @@ impl Push {
         log: Arc<Log>,
     ) -> Push {
         let lasting = Arc::new(lasting);
-        let created = Arc::new(Created::default());
-        let noted = Arc::clone(&created);
+        let patterns = Arc::new(Patterns::new());
+        let noted = Arc::clone(&patterns);
         topics.know(|known| {
             known.dependents = Some(Box::new(Arc::clone(&lasting)));
             known.on_create = Box::new(move |topic, stream| noted.note(topic, stream));
@@ -94,9 +96,8 @@ impl Push {
             pieces,
             lasting,
             listeners: Listeners::default(),
-            patterns: Patterns::default(),
-            created,
-            announcements: Announcements::default(),
+            patterns,
+            announced: AtomicU64::new(0),
             catch_up: CatchUp::new(threads_max),
             delivered: Counter::default(),
             log,
@@ -122,7 +123,7 @@ impl Push {
         if self.listeners.is_empty() {
             return;
         }
-        let announced = self.announcements.begin();
+        let announced = self.begin_announcement();
         let mut told = HashSet::new();
         for topic in topics.filter(|topic| told.insert(*topic)) {
             let Some(listeners) = self.listeners.of(topic) else { continue };
@@ -147,10 +148,15 @@ impl Push {
         }
     }
 
+    /// The number of a new announcement, of messages that are in the lists.
+    fn begin_announcement(&self) -> u64 {
+        self.announced.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
     /// Has topics that came into being followed by pattern. Gives the sessions whose writer the
     /// caller is.
     fn follow_created(self: &Arc<Push>) -> Vec<Arc<Session>> {
-        let created = self.created.take();
+        let created = self.patterns.take_created();
         if created.is_empty() {
             return Vec::new();
         }
@@ -165,8 +171,8 @@ impl Push {
                 }
                 let place = Beginning::chosen(&topic, Cursor { stream, next: 0 });
                 let subscription = self.subscription(&place, *format, name.clone());
-                let own = self.subscribe(session, [subscription], |_| Vec::new());
-                added.extend(own.iter().map(|(index, _)| (*index, Arc::clone(session))));
+                let own = self.subscribe(session, [subscription], None);
+                added.extend(own.iter().map(|index| (*index, Arc::clone(session))));
                 if let Some(name) = name.clone().filter(|_| !own.is_empty()) {
                     begun.push((name, place, session.number));
                 }
@@ -201,19 +207,19 @@ impl Push {
         if place.is_asked { subscription } else { subscription.by_pattern() }
     }
 
-    /// Adds subscriptions of a session, and what is said before their messages. Gives those that
-    /// are new with their indexes: they are to be told that there may be messages.
+    /// Adds subscriptions of a session, as [`Session::subscribe`]. Gives the indexes of those that
+    /// are new: they are to be told that there may be messages.
     fn subscribe(
         &self,
         session: &Arc<Session>,
         subscriptions: impl IntoIterator<Item = Subscription>,
-        confirm: impl FnOnce(&mut Subscriptions) -> Vec<u8>,
-    ) -> Vec<(usize, Arc<str>)> {
-        let added = session.subscribe(subscriptions, confirm);
-        for (index, topic) in &added {
-            self.listeners.add(topic, Listener::Session(Arc::clone(session), *index));
-        }
-        added
+        answers: Option<(&mut Vec<u8>, Format)>,
+    ) -> Vec<usize> {
+        let added = session.subscribe(subscriptions, answers).into_iter().map(|(index, topic)| {
+            self.listeners.add(&topic, Listener::Session(Arc::clone(session), index));
+            index
+        });
+        added.collect()
     }
 
     /// The topics that are there and that are chosen, and their lists.

@@ -2,7 +2,7 @@
 //! bytes among subscribers at the same position.
 
 use crate::push::Push;
-use crate::push::format::{Format, Note, OtherCursors};
+use crate::push::format::{Encoder, Format, Note, OtherCursors};
 use crate::push::pieces;
 use crate::push::subscriptions::Subscription;
 use crate::refusal::Refusal;
@@ -11,28 +11,11 @@ use crate::store::view::Extract;
 use common::limits::ENCODED_SIZE;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// How much is kept of what was encoded, in bytes.
 const KEPT_SIZE_MAX: usize = 16 * ENCODED_SIZE;
-
-/// Announcements are numbered, so that a writer knows which of them a piece that was encoded
-/// earlier has the messages of.
-#[derive(Default)]
-pub(super) struct Announcements(AtomicU64);
-
-impl Announcements {
-    /// The number of a new announcement, of messages that are in the lists.
-    pub(super) fn begin(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::SeqCst) + 1
-    }
-
-    /// The last announcement: whoever reads a list from now on finds its messages.
-    fn last(&self) -> u64 {
-        self.0.load(Ordering::SeqCst)
-    }
-}
 
 /// One thread's work on any number of sessions.
 pub(super) struct DeliveryPass<'a> {
@@ -142,6 +125,7 @@ impl<'a> DeliveryPass<'a> {
     ) -> Result<Option<Piece>, Unread> {
         let topic = &Arc::clone(&subscription.topic);
         let format = subscription.format;
+        let encoder = Encoder { format, topic, others };
         let is_untold = subscription.is_untold;
         let mut shared = self.is_shared && others.are_none() && !subscription.lost && !is_untold;
         let fits = |(of, from, _): &&(Format, Place, Piece)| {
@@ -153,12 +137,12 @@ impl<'a> DeliveryPass<'a> {
             return Ok(Some(piece.clone()));
         }
         // First this, then the list: it may hold more than was announced, and never less.
-        let announced = self.push.announcements.last();
+        let announced = self.push.announced.load(Ordering::SeqCst);
         let mut bytes = Vec::new();
         self.text.clear();
         let before = subscription.place.cursor;
         if is_untold {
-            format.encode_note(Note::Subscribed(before), topic, others, &mut bytes);
+            encoder.note(Note::Subscribed(before), &mut bytes);
         }
         let mut from = subscription.place;
         // Of one that has ended, the rest of the message that it is in.
@@ -174,7 +158,7 @@ impl<'a> DeliveryPass<'a> {
                 // What this one is told, the next at the same place is not.
                 shared = false;
                 if stream == StreamId::NONE {
-                    format.encode_note(Note::Deleted, topic, others, &mut bytes);
+                    encoder.note(Note::Deleted, &mut bytes);
                 }
             }
             let mut begin = Cursor { stream, next: first };
@@ -200,15 +184,15 @@ impl<'a> DeliveryPass<'a> {
         let Place { cursor, .. } = from;
         if subscription.lost && cursor.stream != StreamId::NONE {
             subscription.lost = false;
-            format.encode_note(Note::Reset(cursor), topic, others, &mut bytes);
+            encoder.note(Note::Reset(cursor), &mut bytes);
         } else if cursor.next > before.next {
             shared = false;
-            format.encode_note(Note::Trimmed(cursor), topic, others, &mut bytes);
+            encoder.note(Note::Trimmed(cursor), &mut bytes);
         }
         subscription.is_untold = false;
         // Characters were copied whole.
         let text = std::str::from_utf8(&self.text).unwrap_or_default();
-        let end = format.encode(topic, text, from, others, ENCODED_SIZE, &mut bytes);
+        let end = encoder.encode(text, from, ENCODED_SIZE, &mut bytes);
         if self.deadline.is_none() {
             // It may be long until the next.
             self.text = Vec::new();
@@ -317,7 +301,7 @@ mod tests {
         let (first, second) = (subscribe(&push), subscribe(&push));
         publish(&push, "one");
         let mut pass = DeliveryPass::new(&push, None).shared();
-        let announced = || push.announcements.begin();
+        let announced = || push.begin_announcement();
         assert!(first.0.notify(FIRST, announced()));
         assert_eq!(first.0.write(&mut pass), Progress::UpToDate);
         // The same writer is about to serve the second, when somebody else publishes and leaves
@@ -339,12 +323,12 @@ mod tests {
         for topic in ["u", "v"] {
             let waiting = Cursor { next: 0, stream: StreamId::NONE };
             let subscription = Subscription::new(topic.into(), waiting, Format::Text, None);
-            let added = session.subscribe([subscription], |_| Vec::new());
+            let added = session.subscribe([subscription], None);
             added.iter().for_each(|(index, _)| session.with(|it| it.note(*index, u64::MAX)));
             publish_to(&push, topic, "one");
         }
         publish(&push, "one");
-        assert!(session.notify(FIRST, push.announcements.begin()));
+        assert!(session.notify(FIRST, push.begin_announcement()));
         let mut no_time = DeliveryPass::new(&push, Some(Duration::ZERO));
         assert_eq!(session.write(&mut no_time), Progress::Late, "after the first piece");
         let text = sent(&session, client);

@@ -19,50 +19,25 @@ use crate::store::stream::StreamId;
 use common::limits::{ALL_PATTERNS_MAX, PATTERNS_MAX};
 use common::pattern::Pattern;
 use std::collections::HashSet;
+use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The patterns of all sessions.
-#[derive(Default)]
+/// The patterns of all sessions, and the topics that came into being since somebody looked.
 pub(crate) struct Patterns {
-    state: Mutex<Followers>,
-}
-
-/// Topics that came into being while somebody follows a pattern. Its lock is the innermost.
-#[derive(Default)]
-pub(crate) struct Created {
-    is_watched: AtomicBool,
-    topics: Mutex<Vec<(String, StreamId)>>,
-}
-
-impl Created {
-    /// Notes topics from now on, or no longer.
-    pub(super) fn watch(&self, is_watched: bool) {
-        self.is_watched.store(is_watched, Ordering::SeqCst);
-    }
-
-    pub(super) fn note(&self, topic: &str, stream: StreamId) {
-        if self.is_watched.load(Ordering::SeqCst) {
-            self.lock().push((topic.to_owned(), stream));
-        }
-    }
-
-    /// The topics that came into being since the last call, and their lists.
-    pub(super) fn take(&self) -> Vec<(String, StreamId)> {
-        match self.is_watched.load(Ordering::SeqCst) {
-            true => std::mem::take(&mut self.lock()),
-            false => Vec::new(),
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<(String, StreamId)>> {
-        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    followers: Mutex<Followers>,
+    /// Whether anybody follows a pattern: else no topic is noted. Changed by who has the followers.
+    is_watched: Arc<AtomicBool>,
+    /// The topics, and their lists. This lock is the innermost.
+    created: Mutex<Vec<(String, StreamId)>>,
 }
 
 /// Which session follows what by pattern. Lock order: this, then all others; never held across I/O.
 #[derive(Default)]
-pub(super) struct Followers(Vec<(Arc<Session>, Interest)>);
+pub(crate) struct Followers {
+    list: Vec<(Arc<Session>, Interest)>,
+    is_watched: Arc<AtomicBool>,
+}
 
 /// What a session follows by one pattern.
 #[derive(Clone)]
@@ -93,41 +68,50 @@ pub(crate) fn chooses(interests: &[Interest], topic: &str) -> bool {
 }
 
 impl Patterns {
-    pub(super) fn lock(&self) -> MutexGuard<'_, Followers> {
-        // Lists are whole after any panic.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn new() -> Patterns {
+        let followers = Followers::default();
+        let is_watched = Arc::clone(&followers.is_watched);
+        Patterns { followers: Mutex::new(followers), is_watched, created: Mutex::default() }
     }
 
-    /// Whether a new session may follow so many patterns.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::TooManyPatterns`].
-    pub(crate) fn check_room(&self, count: usize) -> Result<(), Refusal> {
-        self.lock().check_room(0, count)
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Followers> {
+        // Lists are whole after any panic.
+        self.followers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The patterns that somebody follows, each once.
     pub(crate) fn standing(&self) -> HashSet<Pattern> {
-        self.lock().0.iter().map(|(_, interest)| interest.pattern.clone()).collect()
+        self.lock().list.iter().map(|(_, interest)| interest.pattern.clone()).collect()
+    }
+
+    /// Notes that a topic came into being.
+    pub(super) fn note(&self, topic: &str, stream: StreamId) {
+        if self.is_watched.load(Ordering::SeqCst) {
+            let mut created = self.created.lock().unwrap_or_else(PoisonError::into_inner);
+            created.push((topic.to_owned(), stream));
+        }
+    }
+
+    /// The topics that came into being since the last call, and their lists.
+    pub(super) fn take_created(&self) -> Vec<(String, StreamId)> {
+        match self.is_watched.load(Ordering::SeqCst) {
+            true => mem::take(&mut self.created.lock().unwrap_or_else(PoisonError::into_inner)),
+            false => Vec::new(),
+        }
     }
 }
 
 impl Followers {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Whether a session that follows `own` patterns may follow so many more.
     ///
     /// # Errors
     ///
     /// [`Refusal::TooManyPatterns`].
-    pub(super) fn check_room(&self, own: usize, more: usize) -> Result<(), Refusal> {
+    pub(crate) fn check_room(&self, own: usize, more: usize) -> Result<(), Refusal> {
         if own + more > PATTERNS_MAX {
             return Err(Refusal::TooManyPatterns { who: "a connection", max: PATTERNS_MAX });
         }
-        match self.0.len() + more {
+        match self.list.len() + more {
             ..=ALL_PATTERNS_MAX => Ok(()),
             _ => Err(Refusal::TooManyPatterns { who: "all together", max: ALL_PATTERNS_MAX }),
         }
@@ -135,25 +119,29 @@ impl Followers {
 
     /// What a session follows by pattern.
     pub(super) fn of(&self, session: &Session) -> impl Iterator<Item = &Interest> {
-        let own = self.0.iter().filter(|(it, _)| it.number == session.number);
+        let own = self.list.iter().filter(|(it, _)| it.number == session.number);
         own.map(|(_, interest)| interest)
     }
 
     /// Adds what a session follows.
     pub(super) fn add(&mut self, session: &Arc<Session>, interest: Interest) {
-        self.0.push((Arc::clone(session), interest));
+        self.list.push((Arc::clone(session), interest));
+        self.is_watched.store(true, Ordering::SeqCst);
     }
 
     /// Removes what is not to be kept, by the number of the session and what it follows. Gives how
     /// many patterns that were.
     pub(super) fn retain(&mut self, keep: impl Fn(u64, &Interest) -> bool) -> usize {
-        let before = self.0.len();
-        self.0.retain(|(session, interest)| keep(session.number, interest));
-        before - self.0.len()
+        let before = self.list.len();
+        self.list.retain(|(session, interest)| keep(session.number, interest));
+        if self.list.len() < before {
+            self.is_watched.store(!self.list.is_empty(), Ordering::SeqCst);
+        }
+        before - self.list.len()
     }
 
     /// The sessions that follow a topic by pattern; those twice that follow it by two.
     pub(super) fn choosing(&self, topic: &str) -> impl Iterator<Item = &(Arc<Session>, Interest)> {
-        self.0.iter().filter(move |(_, interest)| interest.chooses(topic))
+        self.list.iter().filter(move |(_, interest)| interest.chooses(topic))
     }
 }

@@ -1,7 +1,7 @@
 //! Messages of a topic that somebody asked for: from one offset to another, piece by piece.
 
 use crate::push::Push;
-use crate::push::format::{Format, OtherCursors};
+use crate::push::format::{Encoder, Format, OtherCursors};
 use crate::refusal::Refusal;
 use crate::store::stream::{Cursor, Place};
 use crate::store::view::Extract;
@@ -60,7 +60,9 @@ impl<'a> Range<'a> {
         push.copy(topic, *place, Extract::entries(*end, size), text)?;
         // Characters were copied whole.
         let text = std::str::from_utf8(text).unwrap_or_default();
-        *place = format.encode(topic, text, *place, &OtherCursors::default(), size, out);
+        let others = OtherCursors::default();
+        let encoder = Encoder { format: *format, topic, others: &others };
+        *place = encoder.encode(text, *place, size, out);
         Ok(())
     }
 }

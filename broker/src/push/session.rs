@@ -145,13 +145,13 @@ impl Session {
         state.begin_writing()
     }
 
-    /// Adds subscriptions, where a topic has none yet, and what `confirm` says, which goes out
-    /// before their first message. Gives them with their indexes; they are not read before they are
-    /// told of messages.
+    /// Adds subscriptions, where a topic has none yet, and takes answers, which go out before their
+    /// first message; a stream of events of this format begins with them. Gives them with their
+    /// indexes; they are not read before they are told of messages.
     pub(super) fn subscribe(
         &self,
         subscriptions: impl IntoIterator<Item = Subscription>,
-        confirm: impl FnOnce(&mut Subscriptions) -> Vec<u8>,
+        answers: Option<(&mut Vec<u8>, Format)>,
     ) -> Vec<(usize, Arc<str>)> {
         let mut state = self.lock();
         let add = |subscription: Subscription| {
@@ -159,8 +159,13 @@ impl Session {
             Some((state.subscriptions.add(subscription)?, topic))
         };
         let added: Vec<_> = subscriptions.into_iter().filter_map(add).collect();
-        let mut answer = confirm(&mut state.subscriptions);
-        state.outbox.append(&mut answer);
+        if let Some((answers, format)) = answers {
+            state.outbox.append(answers);
+            if format.is_event() {
+                let mut start = state.subscriptions.start(format);
+                state.outbox.append(&mut start);
+            }
+        }
         if !added.is_empty() {
             self.activity.set_role(Role::Subscriber);
         }

@@ -8,14 +8,12 @@ use crate::push::lasting::Key;
 use crate::push::pass::DeliveryPass;
 use crate::push::patterns::{self, Interest};
 use crate::push::session::{HELD_SIZE_MAX, Progress, Session};
-use crate::push::subscriptions::Subscriptions;
 use crate::refusal::Refusal;
 use crate::store::entry;
 use crate::store::stream::Cursor;
 use common::limits::{ANSWER_TIMEOUT, allowance};
 use common::pattern::Pattern;
 use std::collections::HashSet;
-use std::mem;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::thread;
@@ -134,42 +132,38 @@ impl Subscriber {
         answers: &mut Vec<u8>,
     ) {
         let name: Option<Arc<str>> = name.map(Arc::from);
-        let Push { created, log, .. } = &*self.push;
+        let log = &self.push.log;
         for place in places.iter().filter(|it| it.is_asked && self.cursor(&it.topic).is_none()) {
             log.note("subscribed", &place.topic, &Ok(()));
         }
-        let mut followers = self.push.patterns.lock();
-        if let Some(name) = &name {
+        // What is neither by pattern nor by name concerns no other session.
+        let is_alone = interests.is_empty() && name.is_none();
+        let mut followers = (!is_alone).then(|| self.push.patterns.lock());
+        if let Some(followers) = &mut followers {
             let own = self.session.number;
-            // All other sessions lose what they follow under this name.
-            followers.retain(|session, it| session == own || !it.has_name(name));
+            if let Some(name) = &name {
+                // All other sessions lose what they follow under this name.
+                followers.retain(|session, it| session == own || !it.has_name(name));
+            }
+            // From here on topics are noted that come into being.
+            for interest in &interests {
+                log.note("subscribed", &interest.pattern.to_string(), &Ok(()));
+                followers.add(&self.session, interest.clone());
+            }
         }
         if !interests.is_empty() {
-            created.watch(true);
-            let looked_at: HashSet<_> =
-                places.iter().map(|place| Arc::clone(&place.topic)).collect();
-            for (topic, stream) in self.push.chosen(|topic| patterns::chooses(&interests, topic)) {
-                if !looked_at.contains(&*topic) {
-                    places.push(Beginning::chosen(&topic, Cursor { stream, next: 0 }));
-                }
+            let looked_at: HashSet<_> = places.iter().map(|it| Arc::clone(&it.topic)).collect();
+            let is_new =
+                |topic: &str| !looked_at.contains(topic) && patterns::chooses(&interests, topic);
+            for (topic, stream) in self.push.chosen(is_new) {
+                places.push(Beginning::chosen(&topic, Cursor { stream, next: 0 }));
             }
         }
-        let confirm = |subscriptions: &mut Subscriptions| {
-            let mut confirmed = mem::take(answers);
-            if format.is_event() {
-                confirmed.append(&mut subscriptions.start(format));
-            }
-            confirmed
-        };
         let subscription = |place: &Beginning| self.push.subscription(place, format, name.clone());
         let subscriptions = places.iter().map(subscription);
-        let added = self.push.subscribe(&self.session, subscriptions, confirm);
+        let added = self.push.subscribe(&self.session, subscriptions, Some((answers, format)));
         // First listen, then look: what is published between the two is found either way.
-        self.session.with(|it| added.iter().for_each(|(index, _)| it.note(*index, u64::MAX)));
-        for interest in interests {
-            log.note("subscribed", &interest.pattern.to_string(), &Ok(()));
-            followers.add(&self.session, interest);
-        }
+        self.session.with(|it| added.iter().for_each(|index| it.note(*index, u64::MAX)));
         drop(followers);
         self.check_name(name.as_deref());
     }
@@ -184,7 +178,6 @@ impl Subscriber {
         for topic in self.session.with(|it| it.topics(|it| !it.is_asked && !is_left(&it.topic))) {
             self.push.listeners.unsubscribe(&topic, &self.session, None);
         }
-        self.push.created.watch(!followers.is_empty());
         if removed > 0 {
             self.push.log.note("unsubscribed", &pattern.to_string(), &Ok(()));
         }
@@ -260,7 +253,6 @@ impl Subscriber {
     fn end_all(&self) {
         let mut followers = self.push.patterns.lock();
         followers.retain(|session, _| session != self.session.number);
-        self.push.created.watch(!followers.is_empty());
         drop(followers);
         for topic in self.session.with(|it| it.topics(|_| true)) {
             self.end(&topic);

@@ -187,7 +187,7 @@ impl Door<'_> {
         }
         places.append(&mut chosen);
         push.listeners.check_room(0, places.len())?;
-        push.patterns.check_room(interests.len())?;
+        push.patterns.lock().check_room(0, interests.len())?;
         Ok((interests, places))
     }
 }

@@ -7,7 +7,7 @@
 
 use super::{Begun, Key, LastingSubscriptions, Standing};
 use crate::push::Push;
-use crate::push::format::{Note, OtherCursors};
+use crate::push::format::{Encoder, Note, OtherCursors};
 use crate::push::subscriber::Beginning;
 use crate::refusal::Refusal;
 use crate::store::admission::Admission;
@@ -177,7 +177,8 @@ impl Push {
         self.log.note("unsubscribed", topic, &Ok(()));
         let mut note = Vec::new();
         if tell {
-            format.encode_note(Note::Ended(name), topic, &OtherCursors::default(), &mut note);
+            let others = OtherCursors::default();
+            Encoder { format, topic, others: &others }.note(Note::Ended(name), &mut note);
         }
         if session.tell_client(&note) {
             self.catch_up.take(session, self);
