@@ -79,11 +79,19 @@ impl Mirrors {
         let mut receipts = self.home.append(&forwarded, deadline).into_iter();
         let answers = batch.publishes.iter().zip(readiness).map(|(publish, ready)| {
             ready?;
-            let receipt = self.told(receipts.next().unwrap_or_else(|| Err(self.behind())))?;
+            let mut receipt = self.told(receipts.next().unwrap_or_else(|| Err(self.behind())))?;
             match end_after(publish, &receipt) {
-                Some(end) if !self.wait_for(&publish.topic, end, deadline) => Err(self.behind()),
-                _ => Ok(receipt),
+                Some(end) if !self.wait_for(&publish.topic, end, deadline) => {
+                    return Err(self.behind());
+                }
+                _ => {}
             }
+            if receipt.duplicate {
+                // The home may not have let go yet of what is beyond the bounds.
+                let first = self.push.topics.extent(&publish.topic).first;
+                receipt.offset = receipt.offset.filter(|offset| *offset >= first);
+            }
+            Ok(receipt)
         });
         let answers = answers.collect();
         batch.entries.clear();

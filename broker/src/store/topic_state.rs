@@ -355,6 +355,7 @@ impl TopicState {
     ) -> Vec<String> {
         self.home_text += self.accepted_start.text - self.start.text;
         self.start = self.accepted_start;
+        self.home_begins(0, None);
         if self.start.offset > self.end.offset {
             self.end = Point { digest: None, ..self.start };
         }
