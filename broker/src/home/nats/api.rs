@@ -77,6 +77,8 @@ pub(super) struct Info {
     pub(super) bytes: u64,
     /// About how many of them a message takes.
     pub(super) message_size: u64,
+    /// Whether it takes messages: else its creator is not done with it, and may give way to another.
+    pub(super) is_open: bool,
     /// Whether no other server has it.
     is_alone: bool,
     /// Whether most of its servers have been heard of by its leader lately.
@@ -179,7 +181,10 @@ impl Info {
         let bytes = number("bytes");
         let message_size = bytes / number("messages").max(1);
         let is_alone = replicas.is_empty();
-        Some(Info { first, next: number("last_seq"), bytes, message_size, is_alone, is_vouched })
+        let subjects = answer.get("config").and_then(|config| config.get("subjects")?.as_array());
+        let is_open = subjects.is_some_and(|subjects| subjects.len() > 1);
+        let next = number("last_seq");
+        Some(Info { first, next, bytes, message_size, is_open, is_alone, is_vouched })
     }
 }
 

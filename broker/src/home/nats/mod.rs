@@ -50,7 +50,7 @@ use follow::Command;
 use names::Names;
 use requests::Requests;
 use retention::{Kept, Removal};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use storing::Batches;
@@ -78,6 +78,8 @@ pub(crate) struct NatsHome {
     limits: Limits,
     /// The lists of topics, as they were when somebody asked last.
     streams: Mutex<HashMap<String, StreamId>>,
+    /// The topics that are being looked up or created.
+    creating: Mutex<HashSet<String>>,
     /// The last messages of publishers, likewise. Both are only guesses: the cluster decides.
     numbers: Mutex<HashMap<(StreamId, String), Last>>,
     /// What lists keep, as was heard last.
@@ -101,6 +103,10 @@ impl NatsHome {
     fn streams(&self) -> MutexGuard<'_, HashMap<String, StreamId>> {
         // A map is whole after any panic, and so are the others.
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn creating(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.creating.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn numbers(&self) -> MutexGuard<'_, HashMap<(StreamId, String), Last>> {

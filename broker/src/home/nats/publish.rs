@@ -165,21 +165,33 @@ impl NatsHome {
 
     /// The list of a topic, which is created if need be; says whether it was.
     fn open(&self, topic: &str, deadline: Instant) -> Result<(StreamId, bool), Refusal> {
-        if let Some(stream) = self.streams().get(topic) {
-            return Ok((*stream, false));
-        }
         loop {
-            let (found, is_created) = match self.find(topic, deadline)? {
-                Some(stream) => (Some(stream), false),
-                None => (self.create_stream(topic, deadline)?, true),
-            };
-            if let Some(stream) = found {
-                self.remember(topic, stream);
-                return Ok((stream, is_created));
+            if let Some(stream) = self.streams().get(topic) {
+                return Ok((*stream, false));
+            }
+            if self.creating().insert(topic.to_owned()) {
+                let found = self.find_or_create(topic, deadline);
+                self.creating().remove(topic);
+                if let Some((stream, is_created)) = found? {
+                    self.remember(topic, stream);
+                    return Ok((stream, is_created));
+                }
             }
             // Somebody else is about to create it.
             pause(PAUSE, deadline, "the topic is being created or deleted")?;
         }
+    }
+
+    /// The list of a topic, and whether this created it; nothing where somebody else is about to.
+    fn find_or_create(
+        &self,
+        topic: &str,
+        deadline: Instant,
+    ) -> Result<Option<(StreamId, bool)>, Refusal> {
+        if let Some(stream) = self.find(topic, deadline)? {
+            return Ok(Some((stream, false)));
+        }
+        Ok(self.create_stream(topic, deadline)?.map(|stream| (stream, true)))
     }
 
     /// Looks whether a topic has another list now, or whether this one was never finished. That it

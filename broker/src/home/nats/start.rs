@@ -71,6 +71,7 @@ impl NatsHome {
             message_size_max: payload_max.saturating_sub(HEADERS_SIZE_MAX),
             limits,
             streams: Default::default(),
+            creating: Default::default(),
             numbers: Default::default(),
             records: Default::default(),
             removals: Default::default(),

@@ -184,7 +184,8 @@ impl NatsHome {
                     let list = self.names.list(config.get("name")?.as_str()?)?;
                     let topic = config.get("metadata")?.get("topic")?.as_str()?;
                     entry::check_topic(topic).ok()?;
-                    let Info { first, next, bytes, .. } = Info::of(item)?;
+                    let info = Info::of(item).filter(|info| info.is_open)?;
+                    let Info { first, next, bytes, .. } = info;
                     let Kept { first: begin, limits, .. } =
                         kept.get(&list).copied().unwrap_or_default();
                     let last = item.get("state")?.get("last_ts")?.as_str()?;

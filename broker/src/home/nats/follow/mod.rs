@@ -348,7 +348,7 @@ impl Follower<'_> {
             return;
         };
         let concerned = self.topics.iter().filter(|(_, topic)| match topic.list {
-            None => subject.contains(".CREATED."),
+            None => subject.contains(".CREATED.") || subject.contains(".UPDATED."),
             Some((known, _)) => known == list,
         });
         let concerned: Vec<Arc<str>> = concerned.map(|(name, _)| Arc::clone(name)).collect();
@@ -450,6 +450,7 @@ impl Follower<'_> {
                 return self.refuse(name, Refusal::OtherStream);
             }
         } else {
+            topic.wanted = found;
             self.end_subscription(name);
             let news = match found {
                 None => {
@@ -462,13 +463,7 @@ impl Follower<'_> {
         }
         let Some(topic) = self.topics.get_mut(name) else { return };
         match found {
-            None => {
-                topic.wanted = Some(StreamId::NONE);
-                if !std::mem::replace(&mut topic.is_confirmed, true) {
-                    let end = Cursor { stream: StreamId::NONE, next: 0 };
-                    self.confirm(name, 0, 0, end);
-                }
-            }
+            None => self.confirm_none(name),
             Some(list) => {
                 self.last += 1;
                 topic.list = Some((list, self.last));
@@ -503,6 +498,10 @@ impl Follower<'_> {
         }
         let Some(topic) = self.topics.get_mut(name) else { return };
         let Some((stream, _)) = topic.list else { return };
+        if !info.is_open && topic.wanted != Some(stream) {
+            self.end_subscription(name);
+            return self.confirm_none(name);
+        }
         topic.told = self.home.kept(stream);
         let limits = topic.told.limits;
         let first = info.first.max(topic.told.first);
@@ -528,6 +527,15 @@ impl Follower<'_> {
 
     fn hand_on(&mut self, name: &str, news: News) {
         (self.handle)(Event::Topic(name, news));
+    }
+
+    /// There is no list of this topic.
+    fn confirm_none(&mut self, name: &Arc<str>) {
+        let Some(topic) = self.topics.get_mut(name) else { return };
+        topic.wanted = Some(StreamId::NONE);
+        if !std::mem::replace(&mut topic.is_confirmed, true) {
+            self.confirm(name, 0, 0, Cursor { stream: StreamId::NONE, next: 0 });
+        }
     }
 
     fn confirm(&mut self, name: &Arc<str>, first: u64, begin: u64, end: Cursor) {
