@@ -1,7 +1,8 @@
 //! A broker, and the publishers and subscribers that work with it.
 //!
 //! Where `TESTS_NATS` names a NATS server, that is the home of the topics of every broker without
-//! another role: so the same tests can be run with a cluster.
+//! another role: so the same tests can be run with a cluster. Only brokers of which a test wants
+//! what no cluster does, to forget or to be full, are left [alone](System::alone).
 
 use crate::folder::Folder;
 use crate::process::Process;
@@ -10,6 +11,7 @@ use crate::wait::{DEADLINE, holds_within};
 use crate::{port, program};
 use common::http::percent;
 use common::json;
+use std::ops::Div;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{env, process};
@@ -20,6 +22,8 @@ pub struct System {
     broker: Option<Process>,
     folder: Folder,
     arguments: Vec<String>,
+    /// The arguments that give it a home in NATS.
+    home: Vec<String>,
     port: u16,
     /// What the broker is started under: a program and its arguments, such as `strace`.
     under: Vec<String>,
@@ -73,25 +77,47 @@ impl System {
     }
 
     fn on(port: u16, arguments: &[&str]) -> System {
-        let mut arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let mut home = Vec::new();
         let roles = ["--nats", "--upstream", "--index"];
-        if let Ok(address) = env::var("TESTS_NATS")
-            && !arguments.iter().any(|argument| roles.contains(&argument.as_str()))
+        if let Some(address) = System::nats()
+            && !arguments.iter().any(|argument| roles.contains(argument))
         {
             // Each has topics of its own there.
             static LAST: AtomicUsize = AtomicUsize::new(0);
             let number = LAST.fetch_add(1, Ordering::Relaxed);
             let prefix = format!("p{}-{number}", process::id());
-            arguments.extend(["--nats".to_owned(), address, "--nats-prefix".to_owned(), prefix]);
+            home.extend(["--nats".to_owned(), address, "--nats-prefix".to_owned(), prefix]);
         }
         System {
             broker: None,
             folder: Folder::temporary("broker"),
-            arguments,
+            arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+            home,
             port,
             under: Vec::new(),
             told: None,
         }
+    }
+
+    /// Whether tests are run with a cluster, and where it is.
+    #[must_use]
+    pub fn nats() -> Option<String> {
+        env::var("TESTS_NATS").ok()
+    }
+
+    /// How much of a load there is: a tenth with a cluster, which has a second server at work for
+    /// each message.
+    #[must_use]
+    pub fn scaled<T: Div<Output = T> + From<u8>>(count: T) -> T {
+        if System::nats().is_some() { count / T::from(10) } else { count }
+    }
+
+    /// Makes the broker the home of its topics, also where tests are run with a cluster: what is
+    /// tested is what a broker does that forgets with its memory, or has no room for more.
+    #[must_use]
+    pub fn alone(mut self) -> System {
+        self.home.clear();
+        self
     }
 
     /// Puts the broker's own folder, and so its output, where it can be looked at later.
@@ -122,7 +148,7 @@ impl System {
     pub fn begin_broker(&mut self) {
         assert!(self.broker.is_none(), "the broker runs already");
         let mut command = program::command_under(&self.under, "broker");
-        command.arg("--port").arg(self.port.to_string()).args(&self.arguments);
+        command.arg("--port").arg(self.port.to_string()).args(&self.arguments).args(&self.home);
         self.broker = Some(Process::start("broker", command, &self.folder));
     }
 
@@ -294,25 +320,32 @@ impl System {
         assert_eq!(answer.status, 200, "{answer:?}");
     }
 
-    /// Publishes many messages together.
+    /// Publishes many messages together; so many as a cluster takes at once, where there is one.
     ///
     /// # Panics
     ///
     /// When they are refused.
     #[track_caller]
     pub fn publish_batch(&self, topic: &str, messages: impl Iterator<Item = impl AsRef<str>>) {
-        let mut body = b"{\"topic\":".to_vec();
-        json::write_string(&mut body, topic, json::Charset::Utf8);
-        body.extend_from_slice(b",\"messages\":[");
-        for (number, message) in messages.enumerate() {
-            if number > 0 {
-                body.push(b',');
+        let count_max = if self.home.is_empty() { usize::MAX } else { 1000 };
+        let mut messages = messages.peekable();
+        loop {
+            let mut body = b"{\"topic\":".to_vec();
+            json::write_string(&mut body, topic, json::Charset::Utf8);
+            body.extend_from_slice(b",\"messages\":[");
+            for (number, message) in messages.by_ref().take(count_max).enumerate() {
+                if number > 0 {
+                    body.push(b',');
+                }
+                json::write_string(&mut body, message.as_ref(), json::Charset::Utf8);
             }
-            json::write_string(&mut body, message.as_ref(), json::Charset::Utf8);
+            body.extend_from_slice(b"]}");
+            let answer = self.request("POST", "/publish", body);
+            assert_eq!(answer.status, 200, "{answer:?}");
+            if messages.peek().is_none() {
+                return;
+            }
         }
-        body.extend_from_slice(b"]}");
-        let answer = self.request("POST", "/publish", body);
-        assert_eq!(answer.status, 200, "{answer:?}");
     }
 
     /// All messages of a topic.

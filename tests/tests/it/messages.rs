@@ -214,7 +214,7 @@ fn a_topic_made_anew_is_another_stream() {
 
 #[test]
 fn a_restart_without_a_journal_is_another_stream() {
-    let mut system = System::reserve();
+    let mut system = System::reserve().alone();
     system.start_broker();
     system.publish("t", "0");
     let old = system.get("/messages?topic=t").field("stream-id").unwrap().to_owned();
@@ -270,12 +270,12 @@ fn a_topics_digest_is_that_of_its_list() {
 /// A reader far behind costs publishers nothing, and sees no seam between old and new.
 #[test]
 fn a_million_messages_are_read_in_pieces_while_publishing_goes_on() {
-    const STORED: u64 = 1_000_000;
     const BODIES: u64 = 4;
+    let stored: u64 = System::scaled(1_000_000);
     let system = System::start();
     let mut raw = Raw::connect(&system.address());
     for body in 0..BODIES {
-        let size = STORED / BODIES;
+        let size = stored / BODIES;
         let numbers = body * size..(body + 1) * size;
         system.publish_batch("t", numbers.map(|number| number.to_string()));
     }
@@ -284,7 +284,7 @@ fn a_million_messages_are_read_in_pieces_while_publishing_goes_on() {
     let published = thread::scope(|scope| {
         let publisher = scope.spawn(|| {
             let mut raw = Raw::connect(&system.address());
-            let mut next = STORED;
+            let mut next = stored;
             while !is_read.load(Ordering::Relaxed) {
                 raw.request("POST", "/publish", publish_body("t", &next.to_string()));
                 assert_eq!(raw.answer().status, 200);
@@ -297,11 +297,11 @@ fn a_million_messages_are_read_in_pieces_while_publishing_goes_on() {
         raw.request("GET", "/messages?topic=t", "");
         let whole = raw.answer();
         let next = whole.number("stream-next-offset");
-        assert!(next >= STORED);
+        assert!(next >= stored);
         assert!(whole.body == lines(0..next), "the whole list");
 
         let mut next = 0;
-        while next < STORED {
+        while next < stored {
             raw.request("GET", &format!("/messages?topic=t&from={next}&limit=50000"), "");
             let piece = raw.answer();
             let end = piece.number("stream-next-offset");
@@ -313,9 +313,9 @@ fn a_million_messages_are_read_in_pieces_while_publishing_goes_on() {
         publisher.join().unwrap()
     });
 
-    assert!(published > STORED, "publishing did go on");
-    raw.request("GET", &format!("/messages?topic=t&from={STORED}"), "");
-    assert!(raw.answer().body == lines(STORED..published), "what was published meanwhile");
+    assert!(published > stored, "publishing did go on");
+    raw.request("GET", &format!("/messages?topic=t&from={stored}"), "");
+    assert!(raw.answer().body == lines(stored..published), "what was published meanwhile");
 }
 
 /// The numbers of `range`, one per line.

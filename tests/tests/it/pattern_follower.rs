@@ -57,7 +57,8 @@ impl Follower {
         match event.as_str() {
             "subscribed" => {
                 let begun = (number("next").unwrap(), text("stream"));
-                assert!(self.topics.insert(topic, begun).is_none(), "announced twice: {line}");
+                let before = self.topics.insert(topic, begun);
+                assert!(before.is_none(), "announced twice: {before:?}, {line}");
             }
             "deleted" => assert!(self.topics.remove(&topic).is_some(), "{line}"),
             "message" => {

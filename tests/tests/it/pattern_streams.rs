@@ -152,7 +152,8 @@ fn a_stream_with_a_name_resumes_more_topics_than_an_id_holds() {
 /// A browser comes back for ever to a stream that began and ended, never to one that is refused.
 #[test]
 fn a_named_stream_that_is_refused_is_refused_before_it_begins() {
-    let system = System::start_with(&["--max-memory", "1000000"]);
+    let mut system = System::reserve_with(&["--max-memory", "1000000"]).alone();
+    system.start_broker();
     let mut raw = Raw::connect(&system.address());
     for size in [10_000, 100, 1] {
         let message = "x".repeat(size);

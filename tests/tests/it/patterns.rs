@@ -146,7 +146,7 @@ fn a_connection_follows_so_many_patterns_at_most() {
 fn topics_that_come_while_a_pattern_subscribes_are_read_once_and_whole() {
     let (publishers, topics) = match std::env::var("PATTERN_TOPICS") {
         Ok(count) => (4, count.parse::<usize>().unwrap() / 4),
-        Err(_) => (4, 500),
+        Err(_) => (4, System::scaled(500)),
     };
     let system = System::start();
     let total = publishers * topics * 3;

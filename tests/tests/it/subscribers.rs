@@ -220,7 +220,8 @@ fn verbs_list_and_end_lasting_subscriptions() {
 
 #[test]
 fn a_full_memory_is_told_until_there_is_room() {
-    let system = System::start_with(&["--max-memory", "300000"]);
+    let mut system = System::reserve_with(&["--max-memory", "300000"]).alone();
+    system.start_broker();
     let ready = || system.get("/readyz");
     system.publish("small", "x");
     assert_eq!(ready().status, 200);
