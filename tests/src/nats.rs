@@ -72,8 +72,11 @@ impl NatsServers {
             }
             let others: Vec<_> =
                 others.iter().map(|other| format!("\"nats://127.0.0.1:{other}\"")).collect();
+            // Nobody is told of a way past those that can be closed.
+            let told = if ways.is_empty() { *route } else { 9 };
             let cluster = format!(
-                "cluster {{ name: c, listen: 127.0.0.1:{route}, no_advertise: {}, routes: [{}] }}\n",
+                "cluster {{ name: c, listen: 127.0.0.1:{route}, advertise: \"127.0.0.1:{told}\", \
+                 no_advertise: {}, routes: [{}] }}\n",
                 !ways.is_empty(),
                 others.join(", ")
             );
