@@ -12,6 +12,7 @@ use common::limits::{
     ANSWER_TIMEOUT, BODY_SIZE_MAX, BODY_TIMEOUT, HEAD_TIMEOUT, IDLE_TIMEOUT, MESSAGE_SIZE_MAX,
 };
 use std::env;
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ const PORT: u16 = 9000;
 
 /// Smaller files would be made faster than they can be cleaned.
 const SEGMENT_SIZE_MIN: u64 = 64 << 10;
+
+const AT_LEAST_1: &str = "it must be at least 1";
 
 /// The broker's flags and help.
 pub const PROGRAM: Program = Program { name: "broker", help: include_str!("help.txt") };
@@ -44,16 +47,13 @@ pub enum Role {
 
 impl Role {
     fn from(arguments: &Arguments) -> Result<Role, Error> {
-        let address = |flag: &'static str| match arguments.value(flag) {
-            None => Ok(None),
-            Some(text) => match parse::authority(text) {
-                Some((host, Some(port))) => Ok(Some((host.to_owned(), port))),
-                _ => Err(Error::value(flag, text, "it is not <host:port>")),
-            },
+        let given = |flag: &'static str| {
+            let read = |text| host_and_port(flag, text);
+            arguments.value(flag).map(read).transpose()
         };
         let text = |(host, port): (String, u16)| format!("{host}:{port}");
         let nats = nats(arguments)?;
-        match (address("upstream")?, address("index")?, address("advertise")?, nats) {
+        match (given("upstream")?, given("index")?, given("advertise")?, nats) {
             (_, None, Some(_), _) => Err(Error::new("--advertise needs --index")),
             (Some(upstream), None, None, None) => Ok(Role::Leaf(text(upstream))),
             (None, Some(index), advertise, None) => {
@@ -75,25 +75,36 @@ fn nats(arguments: &Arguments) -> Result<Option<NatsSettings>, Error> {
             None => Ok(None),
         };
     };
-    let servers: Vec<String> = list.split(',').map(|server| server.trim().to_owned()).collect();
-    if let Some(wrong) =
-        servers.iter().find(|it| !matches!(parse::authority(it), Some((_, Some(_)))))
-    {
-        return Err(Error::value("nats", wrong, "it is not <host:port>"));
-    }
+    let server = |text: &str| host_and_port("nats", text.trim()).map(|_| text.trim().to_owned());
+    let servers = list.split(',').map(server).collect::<Result<_, _>>()?;
     let replicas = arguments.number::<u64>("nats-replicas")?;
-    if let Some(wrong) = replicas.filter(|replicas| !(1..=5).contains(replicas)) {
-        return Err(Error::value("nats-replicas", &wrong.to_string(), "it is 1 to 5"));
+    if let Some(count) = replicas {
+        refuse_if(!(1..=5).contains(&count), "nats-replicas", count, "it is 1 to 5")?;
     }
     let prefix = arguments.value("nats-prefix").unwrap_or("ps").to_owned();
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-    if !(1..=32).contains(&prefix.len()) || !prefix.bytes().all(is_plain) {
-        let reason = "it is 1 to 32 letters, digits, '_' and '-'";
-        return Err(Error::value("nats-prefix", &prefix, reason));
-    }
-    let is_synced = arguments.has("nats-synced");
-    let limits = limits(arguments)?;
+    let is_right = (1..=32).contains(&prefix.len()) && prefix.bytes().all(is_plain);
+    let reason = "it is 1 to 32 letters, digits, '_' and '-'";
+    refuse_if(!is_right, "nats-prefix", &prefix, reason)?;
+    let (is_synced, limits) = (arguments.has("nats-synced"), limits(arguments)?);
     Ok(Some(NatsSettings { servers, replicas, prefix, is_synced, limits }))
+}
+
+fn host_and_port(flag: &'static str, text: &str) -> Result<(String, u16), Error> {
+    match parse::authority(text) {
+        Some((host, Some(port))) => Ok((host.to_owned(), port)),
+        _ => Err(Error::value(flag, text, "it is not <host:port>")),
+    }
+}
+
+/// Refuses the value of a flag where it is wrong.
+fn refuse_if(
+    is_wrong: bool,
+    flag: &'static str,
+    value: impl ToString,
+    reason: impl Display,
+) -> Result<(), Error> {
+    if is_wrong { Err(Error::value(flag, &value.to_string(), reason)) } else { Ok(()) }
 }
 
 /// What the broker is to do.
@@ -223,14 +234,10 @@ impl Config {
             (None, None) => "127.0.0.1".to_owned(),
         };
         let connections_max = arguments.number("max-connections")?;
-        if connections_max == Some(0) {
-            return Err(Error::value("max-connections", "0", "it must be at least 1"));
-        }
+        refuse_if(connections_max == Some(0), "max-connections", 0, AT_LEAST_1)?;
         let message_size_max = arguments.size("max-message")?.unwrap_or(MESSAGE_SIZE_MAX);
-        if message_size_max > BODY_SIZE_MAX / 2 {
-            let reason = format!("a message may have {} bytes at most", BODY_SIZE_MAX / 2);
-            return Err(Error::value("max-message", &message_size_max.to_string(), reason));
-        }
+        let reason = format!("a message may have {} bytes at most", BODY_SIZE_MAX / 2);
+        refuse_if(message_size_max > BODY_SIZE_MAX / 2, "max-message", message_size_max, reason)?;
         let sync_always = match arguments.value("sync") {
             Some("os") => false,
             Some("always") | None => true,
@@ -241,10 +248,8 @@ impl Config {
             return Err(Error::new("--sync needs --data"));
         }
         let segment_size = arguments.size("segment")?.unwrap_or(SEGMENT_SIZE);
-        if segment_size < SEGMENT_SIZE_MIN {
-            let reason = format!("it must be at least {SEGMENT_SIZE_MIN}");
-            return Err(Error::value("segment", &segment_size.to_string(), reason));
-        }
+        let reason = format!("it must be at least {SEGMENT_SIZE_MIN}");
+        refuse_if(segment_size < SEGMENT_SIZE_MIN, "segment", segment_size, reason)?;
         let mut origins = Origins::default();
         for origin in arguments.values("allow-origin") {
             let add = origins.add(origin);
@@ -282,9 +287,9 @@ impl Config {
 
 /// What topics keep, where that is bounded.
 fn limits(arguments: &Arguments) -> Result<Limits, Error> {
-    let above_0 = |flag: &'static str, bound: Option<u64>| match bound {
-        Some(0) => Err(Error::value(flag, "0", "must be at least 1; leave it out to keep all")),
-        bound => Ok(bound),
+    let above_0 = |flag: &'static str, bound: Option<u64>| {
+        let reason = "must be at least 1; leave it out to keep all";
+        refuse_if(bound == Some(0), flag, 0, reason).map(|()| bound)
     };
     let age = arguments.time("keep-for")?;
     let age = age.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
@@ -313,10 +318,8 @@ fn environment_token() -> Result<Option<Token>, Error> {
 
 /// The value of a flag as a length of time that is not 0.
 fn above_0(arguments: &Arguments, flag: &'static str) -> Result<Option<Duration>, Error> {
-    match arguments.time(flag)? {
-        Some(Duration::ZERO) => Err(Error::value(flag, "0", "it must be at least 1")),
-        time => Ok(time),
-    }
+    let time = arguments.time(flag)?;
+    refuse_if(time == Some(Duration::ZERO), flag, 0, AT_LEAST_1).map(|()| time)
 }
 
 impl Timeouts {

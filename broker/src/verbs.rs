@@ -19,8 +19,6 @@ use std::time::Duration;
 
 mod table;
 
-use table::Table;
-
 /// How long the broker may take to begin an answer, or to send the next piece of it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -31,23 +29,14 @@ const PATIENCE_FOR_HEALTH: Duration = Duration::from_secs(5);
 const FLAGS: [&str; 4] = [Broker::FLAG, "before", "topic", "json"];
 
 /// The flags that bound what a topic keeps, and the fields of the broker's JSON.
-const BOUNDS: [(&str, &str); 3] =
-    [("keep-messages", "keep_messages"), ("keep-bytes", "keep_bytes"), ("keep-for", "keep_for")];
+const BOUND_FLAGS: &[&str; 3] = &["keep-messages", "keep-bytes", "keep-for"];
+const KEEP_FLAGS: &[&str] = &["keep-messages", "keep-bytes", "keep-for", "json"];
+const BOUND_FIELDS: [&str; 3] = ["keep_messages", "keep_bytes", "keep_for"];
 
-/// Each verb, what it needs the name of, and the flags that go with it.
-const VERBS: [(&str, Verb, &str, &[&str]); 8] = [
-    ("topics", Verb::Topics, "", &["json"]),
-    ("create", Verb::Create, "topic", &["keep-messages", "keep-bytes", "keep-for"]),
-    ("keep", Verb::Keep, "topic", &["keep-messages", "keep-bytes", "keep-for", "json"]),
-    ("trim", Verb::Trim, "topic", &["before", "json"]),
-    ("delete", Verb::Delete, "topic", &[]),
-    ("subscribers", Verb::Subscribers, "", &["json"]),
-    ("forget", Verb::Forget, "subscriber", &["topic"]),
-    ("health", Verb::Health, "", &[]),
-];
+/// What a table says of an item: heads, and members of the broker's JSON.
+type Columns = &'static [(&'static str, &'static str)];
 
-/// What a table says of a topic.
-const TOPIC: [(&str, &str); 9] = [
+const TOPIC: Columns = &[
     ("TOPIC", "topic"),
     ("FIRST", "first"),
     ("NEXT", "next"),
@@ -59,8 +48,8 @@ const TOPIC: [(&str, &str); 9] = [
     ("KEEP FOR", "keep_for"),
 ];
 
-/// What a table says of a lasting subscription.
-const SUBSCRIPTION: [(&str, &str); 6] = [
+/// The same of a lasting subscription.
+const SUBSCRIPTION: Columns = &[
     ("SUBSCRIBER", "subscriber"),
     ("TOPIC", "topic"),
     ("NEXT", "next"),
@@ -69,32 +58,42 @@ const SUBSCRIPTION: [(&str, &str); 6] = [
     ("LAST SEEN", "last_seen"),
 ];
 
-/// A verb, and the broker that it is said to.
+/// What is said of a success.
+#[derive(Debug, Clone, Copy)]
+enum Says {
+    Table(Columns),
+    Word(&'static str),
+}
+
+/// A verb: the word, what it needs the name of, the flags that go with it, the method, the path
+/// before the name, and what is said of a success.
+type Verb = (&'static str, &'static str, &'static [&'static str], &'static str, &'static str, Says);
+
+const VERBS: [Verb; 8] = [
+    ("topics", "", &["json"], "GET", "/topics", Says::Table(TOPIC)),
+    ("create", "topic", BOUND_FLAGS, "PUT", "/topics/", Says::Word("created")),
+    ("keep", "topic", KEEP_FLAGS, "PUT", "/topics/", Says::Table(TOPIC)),
+    ("trim", "topic", &["before", "json"], "DELETE", "/topics/", Says::Table(TOPIC)),
+    ("delete", "topic", &[], "DELETE", "/topics/", Says::Word("deleted")),
+    ("subscribers", "", &["json"], "GET", "/subscribers", Says::Table(SUBSCRIPTION)),
+    ("forget", "subscriber", &["topic"], "DELETE", "/subscribers/", Says::Word("ended")),
+    ("health", "", &[], "GET", "/readyz", Says::Word("ok")),
+];
+
+/// A verb as one request, and the broker that it is said to.
 #[derive(Debug, Clone)]
 pub struct Call {
     broker: Broker,
+    word: &'static str,
+    method: &'static str,
+    target: String,
+    /// The bounds of a topic, as JSON; else empty.
+    body: String,
+    says: Says,
+    /// Whether the broker's own answer is printed in the place of a table.
     json: bool,
-    verb: Verb,
-    /// The topic, the subscriber or the pattern; empty where the verb is about none.
-    name: String,
-    /// Of the topic, as JSON; empty where none were given.
-    bounds: String,
-    /// The first offset that trim leaves.
-    before: u64,
-    /// The only topic that is meant of a subscriber's, if one is.
-    topic: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verb {
-    Topics,
-    Create,
-    Keep,
-    Trim,
-    Delete,
-    Subscribers,
-    Forget,
-    Health,
+    /// The topic or the pattern; empty where the verb is about none.
+    topic: String,
 }
 
 impl Call {
@@ -106,39 +105,45 @@ impl Call {
         };
         let unexpected = |argument: &str| Err(Error::unexpected(argument));
         let wrong = |reason: String| Err(Error::new(reason));
-        let Some((_, verb, what, flags)) = VERBS.into_iter().find(|verb| verb.0 == word) else {
+        let Some((word, of, flags, method, path, says)) =
+            VERBS.into_iter().find(|verb| verb.0 == word)
+        else {
             return unexpected(word);
         };
-        let name = match (what, rest) {
-            ("", []) => String::new(),
-            ("", [pattern]) if verb == Verb::Topics => pattern.clone(),
-            (_, []) => return wrong(format!("{word} needs the name of a {what}")),
+        let name = match (of, rest) {
+            ("", []) => "",
+            ("", [pattern]) if word == "topics" => pattern,
+            (_, []) => return wrong(format!("{word} needs the name of a {of}")),
             ("", [other, ..]) | (_, [_, other, ..]) => return unexpected(other),
-            (_, [name]) => name.clone(),
+            (_, [name]) => name,
         };
-        let (bounds, before) = (bounds(arguments), arguments.number("before")?);
-        match verb {
-            Verb::Keep if bounds.is_empty() => {
-                return wrong("keep needs --keep-messages, --keep-bytes or --keep-for".to_owned());
-            }
-            Verb::Trim if before.is_none() => {
-                return wrong("trim needs --before=<offset>".to_owned());
-            }
-            _ => {}
+        let (body, before) = (bounds(arguments), arguments.number::<u64>("before")?);
+        if word == "keep" && body.is_empty() {
+            return wrong("keep needs --keep-messages, --keep-bytes or --keep-for".to_owned());
+        }
+        if word == "trim" && before.is_none() {
+            return wrong("trim needs --before=<offset>".to_owned());
         }
         let goes = |name: &str| name == Broker::FLAG || flags.contains(&name);
         if let Some(flag) = arguments.names().find(|name| !goes(name)) {
             return wrong(format!("--{flag} does not work with {word}"));
         }
+        let encoded = percent::encode(name);
+        let target = match (word, before, arguments.value("topic")) {
+            ("topics", ..) if !name.is_empty() => format!("{path}?pattern={encoded}"),
+            (_, Some(before), _) => format!("{path}{encoded}/messages?before={before}"),
+            (.., Some(topic)) => format!("{path}{encoded}?topic={}", percent::encode(topic)),
+            _ => format!("{path}{encoded}"),
+        };
         let mut broker = Broker::from_arguments(arguments)?;
         // In the container of a broker, its own port is meant.
         let peer = ["PEER_BROKER_HOST", "PEER_BROKER_PORT"].iter().find_map(env::var_os);
         if let (false, None, Ok(port)) = (arguments.has(Broker::FLAG), peer, env::var("PORT")) {
             broker = broker.moved_to(format!("127.0.0.1:{}", port.trim()));
         }
-        let (json, before) = (arguments.has("json"), before.unwrap_or_default());
-        let topic = arguments.value("topic").map(str::to_owned);
-        Ok(Call { broker, json, verb, name, bounds, before, topic })
+        let topic = if of == "subscriber" { "" } else { name }.to_owned();
+        let json = arguments.has("json");
+        Ok(Call { broker, word, method, target, body, says, json, topic })
     }
 
     /// Refuses a broker that is to serve where a flag is for verbs.
@@ -151,88 +156,60 @@ impl Call {
 
     /// Asks the broker, and prints its answer.
     pub(crate) fn make(&self) -> Result<(), client::Error> {
-        let name = percent::encode(&self.name);
-        let topic = format!("/topics/{name}");
-        match self.verb {
-            Verb::Topics if name.is_empty() => self.show("GET", "/topics", "", &TOPIC),
-            Verb::Topics => self.show("GET", &format!("/topics?pattern={name}"), "", &TOPIC),
-            Verb::Create => {
-                let status = self.request("PUT", &topic, &self.bounds, |_| Ok(()))?;
-                flags::print(if status == 201 { "created" } else { "was there already" });
-                Ok(())
-            }
-            Verb::Keep => {
-                // Bounds alone would create the topic, where its name was mistyped.
-                self.request("GET", &topic, "", |_| Ok(()))?;
-                self.show("PUT", &topic, &self.bounds, &TOPIC)
-            }
-            Verb::Trim => {
-                let messages = format!("{topic}/messages?before={}", self.before);
-                self.show("DELETE", &messages, "", &TOPIC)
-            }
-            Verb::Delete => self.demand("DELETE", &topic, "deleted"),
-            Verb::Subscribers => self.show("GET", "/subscribers", "", &SUBSCRIPTION),
-            Verb::Forget => {
-                let topic = self.topic.as_ref();
-                let query = topic.map(|topic| format!("?topic={}", percent::encode(topic)));
-                let query = query.unwrap_or_default();
-                self.demand("DELETE", &format!("/subscribers/{name}{query}"), "ended")
-            }
-            Verb::Health => self.demand("GET", "/readyz", "ok"),
+        if self.word == "keep" {
+            // Bounds alone would create the topic, where its name was mistyped.
+            self.request("GET", "", |_| Ok(()))?;
         }
-    }
-
-    /// Asks for something, and says in a word that it was done.
-    fn demand(&self, method: &str, target: &str, done: &str) -> Result<(), client::Error> {
-        self.request(method, target, "", |_| Ok(()))?;
-        flags::print(done);
+        let request = |sink: &mut dyn FnMut(&[u8]) -> io::Result<()>| {
+            self.request(self.method, &self.body, sink)
+        };
+        match self.says {
+            Says::Word(done) => {
+                let is_old = request(&mut |_| Ok(()))? != 201 && self.word == "create";
+                flags::print(if is_old { "was there already" } else { done });
+            }
+            Says::Table(_) if self.json => {
+                request(&mut |piece| io::stdout().write_all(piece))?;
+            }
+            Says::Table(columns) => {
+                let mut answer = Vec::new();
+                request(&mut |piece| answer.write_all(piece))?;
+                let answer = json::parse(&answer);
+                let answer =
+                    answer.map_err(|_| self.failed(Trouble::Invalid("it sent no JSON")))?;
+                let items = answer.as_array().unwrap_or(std::slice::from_ref(&answer)).iter();
+                let cells = |item: &Value<'_>| {
+                    columns.iter().map(|(_, key)| cell(key, item.get(key))).collect()
+                };
+                let rows: Vec<Vec<String>> = items.map(cells).collect();
+                let head = columns.iter().map(|(head, _)| (*head).to_owned()).collect();
+                let text = table::write(head, &rows, io::stdout().is_terminal());
+                // Nobody has to read it.
+                let _ = io::stdout().write_all(text.as_bytes());
+            }
+        }
         Ok(())
     }
 
-    /// Asks for a list, or for one item, and shows it.
-    fn show<const N: usize>(
-        &self,
-        method: &str,
-        target: &str,
-        body: &str,
-        columns: &[(&'static str, &str); N],
-    ) -> Result<(), client::Error> {
-        if self.json {
-            let print = |piece: &[u8]| io::stdout().write_all(piece);
-            return self.request(method, target, body, print).map(drop);
-        }
-        let mut answer = Vec::new();
-        self.request(method, target, body, |piece| answer.write_all(piece))?;
-        let answer = json::parse(&answer);
-        let answer = answer.map_err(|_| self.failed(Trouble::Invalid("it sent no JSON")))?;
-        let mut table = Table::new(&columns.map(|(head, _)| head));
-        for item in answer.as_array().unwrap_or(std::slice::from_ref(&answer)) {
-            table.add(columns.map(|(_, key)| cell(key, item.get(key))));
-        }
-        // Nobody has to read it.
-        let _ = table.write(&mut io::stdout(), io::stdout().is_terminal());
-        Ok(())
-    }
-
-    /// Sends one request, and passes the body of its answer to `sink` where it is a success.
+    /// Sends a request, and passes the body of its answer to `sink` where it is a success. Gives
+    /// the status.
     fn request(
         &self,
         method: &str,
-        target: &str,
         body: &str,
         sink: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<u16, client::Error> {
         let mut client = self.broker.http();
         let failed = |trouble| self.failed(trouble);
-        let patience = if self.verb == Verb::Health { PATIENCE_FOR_HEALTH } else { PATIENCE };
-        let head = client.request(method, target, body.as_bytes(), patience).map_err(failed)?;
+        let patience = if self.word == "health" { PATIENCE_FOR_HEALTH } else { PATIENCE };
+        let head = client.request(method, &self.target, body.as_bytes(), patience);
+        let head = head.map_err(failed)?;
         if head.status < 300 {
             client.body(patience, sink).map_err(failed)?;
             return Ok(head.status);
         }
         let refusal = Refusal::of_http(head.status, &client.short_body(patience));
-        let topic = if self.verb == Verb::Forget { "" } else { &self.name };
-        Err(self.broker.refused(topic, refusal))
+        Err(self.broker.refused(&self.topic, refusal))
     }
 
     fn failed(&self, trouble: Trouble) -> client::Error {
@@ -246,7 +223,7 @@ fn bounds(arguments: &Arguments) -> String {
     let mut out = Vec::new();
     let mut object = Object::new(&mut out);
     let mut any = false;
-    for (flag, key) in BOUNDS {
+    for (flag, key) in BOUND_FLAGS.iter().zip(BOUND_FIELDS) {
         let Some(value) = arguments.value(flag) else { continue };
         any = true;
         match value.parse::<u64>() {

@@ -6,20 +6,17 @@
 //! alone: it belongs to an earlier subscription. So the names of topics are those that clients
 //! here have asked for, and were looked at then.
 
-use super::HOME_TIMEOUT;
 use super::following::{Link, Phase, RETRY_TIME_MAX};
 use super::mirrors::Mirrors;
 use super::remote::{Event, MirrorEnd, News, Place};
-use super::set_aside::set_aside;
 use crate::notify;
 use crate::push::Push;
-use crate::push::pieces::{Piece, Wanted};
 use crate::refusal::Refusal;
 use crate::store::change::{Mirrored, Upto};
 use crate::store::entry;
 use crate::store::memory;
 use crate::store::retention::Limits;
-use crate::store::stream::{Begin, Cursor, StreamId};
+use crate::store::stream::{Cursor, StreamId};
 use common::crc32::Crc32;
 use common::flags;
 use common::retry::Pauses;
@@ -200,7 +197,7 @@ impl Mirrors {
     }
 
     /// Where the mirror of a topic ends, one of so many that are asked for at once.
-    fn end(&self, topic: String, among: u64) -> MirrorEnd {
+    pub(super) fn end(&self, topic: String, among: u64) -> MirrorEnd {
         let topics = &self.push.topics;
         let room = topics.mirror_room(&topic, among);
         // What is not a mirror is of no concern to the home.
@@ -335,35 +332,6 @@ impl Mirrors {
         }
     }
 
-    /// The home does not send a topic.
-    fn refused(&self, topic: &str, refusal: Refusal) {
-        if let Refusal::Trimmed { first, .. } = refusal {
-            let end = self.end(topic.to_owned(), 1);
-            let end = MirrorEnd { next: first, stream: None, digest: None, ..end };
-            return self.home.follow(&[end]);
-        }
-        match refusal.status() {
-            // Its list does not begin with what the mirror holds.
-            410 | 412 | 416 => {
-                if self.following.set(topic, Phase::asked()).is_some() {
-                    set_aside(self.data.as_deref(), topic, &self.push.topics);
-                    if self.replace(topic) {
-                        self.follow([topic.to_owned()]);
-                    }
-                }
-            }
-            404 => {
-                if self.following.forget(topic) {
-                    set_aside(self.data.as_deref(), topic, &self.push.topics);
-                    self.deleted(topic);
-                }
-            }
-            _ => {
-                self.following.stop(topic, refusal, false);
-            }
-        }
-    }
-
     /// Appends messages to a mirror that is followed, and delivers them.
     fn append(&self, Run { topic, stream, first, entries, size }: Run) {
         if entries.is_empty() || !self.following.lock().wants(&topic) {
@@ -410,7 +378,7 @@ impl Mirrors {
     }
 
     /// A mirror could not be changed as the home says.
-    fn fail(&self, topic: &str, refusal: Refusal) {
+    pub(super) fn fail(&self, topic: &str, refusal: Refusal) {
         match refusal {
             // Something was missed: it is taken up again at the mirror's end.
             Refusal::OtherStream => {
@@ -429,81 +397,11 @@ impl Mirrors {
     }
 
     /// Takes no more of a topic until it is asked for again; says how far it was.
-    fn stop(&self, topic: &str, refusal: Refusal, is_nonsense: bool) -> Option<Phase> {
+    pub(super) fn stop(&self, topic: &str, refusal: Refusal, is_nonsense: bool) -> Option<Phase> {
         self.home.leave(topic);
         let before = self.following.stop(topic, refusal, is_nonsense);
         // Publishers may be waiting for it.
         self.push.announce(topic);
         before
-    }
-
-    /// A topic was deleted: its mirror goes. Among peers it may be created elsewhere.
-    fn deleted(&self, topic: &str) {
-        self.dropped(topic, self.push.topics.drop_mirror(topic));
-        if let Some(locations) = &self.locations {
-            locations.moved(topic);
-        }
-    }
-
-    /// The home has another list of a topic: the mirror of the one that it had goes, and those who
-    /// read it go on with that. False where that is not possible now, and will be tried again.
-    fn replace(&self, topic: &str) -> bool {
-        match self.shared(topic) {
-            Ok(shared) => {
-                let replaced = self.push.topics.replace_mirror(topic, shared);
-                if replaced.is_ok() {
-                    self.push.replaced(topic);
-                }
-                self.dropped(topic, replaced);
-                true
-            }
-            Err(refusal) => {
-                self.stop(topic, refusal, false);
-                false
-            }
-        }
-    }
-
-    /// The mirror of a topic is gone, where that could be stored.
-    fn dropped(&self, topic: &str, dropped: Result<(), Refusal>) {
-        if let Err(refusal @ Refusal::NotStored { .. }) = dropped {
-            self.fail(topic, refusal);
-        }
-        self.push.announce(topic);
-    }
-
-    /// How many of a mirror's first messages the home's list has, too, as far as a lasting
-    /// subscription has come. What nobody can compare is taken to differ: it is read once more.
-    ///
-    /// # Errors
-    ///
-    /// The home cannot be asked.
-    fn shared(&self, topic: &str) -> Result<u64, Refusal> {
-        let deadline = Instant::now() + HOME_TIMEOUT;
-        let topics = &self.push.topics;
-        let (start, end) = topics.see(topic, |view, _| (view.start(), view.end()));
-        let last = self.push.lasting.last_in(topic).unwrap_or(0);
-        // It has as many as `low`, and no more than `high`.
-        let (mut low, mut high) = (0, last.min(end.next));
-        while low < high {
-            let middle = low + (high - low).div_ceil(2);
-            // The digest before the mirror's start is not known here: lists that agree there agree
-            // before it, too.
-            let at = middle.max(start);
-            let (stream, begin) = (StreamId::NONE, Begin::Offset(at));
-            let wanted = Wanted { topic, stream, begin, size_max: 0 };
-            let fits = match self.home.read(wanted, deadline) {
-                Ok(Piece { digest, .. }) => {
-                    let own = topics.digest(topic, end.stream, at).ok().flatten();
-                    own.is_some() && own == digest
-                }
-                // The home has let go what is missing.
-                Err(Refusal::Trimmed { .. }) => true,
-                Err(Refusal::OtherStream | Refusal::PastEnd { .. }) => false,
-                Err(refusal) => return Err(refusal),
-            };
-            if fits { low = middle } else { high = middle - 1 }
-        }
-        Ok(low)
     }
 }

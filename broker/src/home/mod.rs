@@ -26,7 +26,8 @@
 //! - `remote`: what a home elsewhere can be asked, and what comes from it; `broker`: a broker in
 //!   this role
 //! - `mirrors`: one home elsewhere, and mirrors of its topics; `following`: how far each of them
-//!   is; `follow`: keeps them up to date; `set_aside`: keeps what a home has lost
+//!   is; `follow`: keeps them up to date; `replaced`: what becomes of those whose home has another
+//!   list
 //! - `followers`: the connections of those who mirror what lives here
 //! - `index`: tells who is the home of what; `peers`: asks it; `locations`: what it answered
 
@@ -40,7 +41,7 @@ mod mirrors;
 mod nats;
 mod peers;
 mod remote;
-mod set_aside;
+mod replaced;
 
 pub(crate) use followers::Followers;
 pub(crate) use index::Index;
@@ -217,10 +218,13 @@ impl Homes {
     /// Changes a topic at its home.
     pub(crate) fn change(&self, topic: &str, change: &TopicChange) -> Result<(), Refusal> {
         let deadline = deadline();
-        match &self.others {
-            Others::None => change.make(&self.push.topics, topic),
-            Others::Hub(mirrors) => mirrors.change(topic, change, deadline),
-            Others::Peers(peers) => peers.change(topic, change, deadline),
+        match (&self.others, change) {
+            (Others::Peers(peers), TopicChange::Create) => peers.create(topic, deadline),
+            (Others::Peers(peers), TopicChange::Delete) => peers.delete(topic, deadline),
+            _ => match self.mirrors(topic, deadline)? {
+                None => change.make(&self.push.topics, topic),
+                Some(mirrors) => mirrors.change(topic, change, deadline),
+            },
         }
     }
 

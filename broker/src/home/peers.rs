@@ -12,11 +12,11 @@ use super::locations::Locations;
 use super::mirrors::Mirrors;
 use super::{HOME_TIMEOUT, Identity, TopicChange};
 use crate::notify;
-use crate::push::Push;
 use crate::refusal::Refusal;
 use crate::store::admission::Receipts;
 use crate::store::batch::Batch;
 use crate::store::memory;
+use crate::store::topics::Topics;
 use common::flags;
 use common::pattern::Pattern;
 use common::retry::Pauses;
@@ -31,7 +31,6 @@ use std::time::Instant;
 pub(crate) struct Peers {
     index: IndexClient,
     own: Identity,
-    push: Arc<Push>,
     locations: Arc<Locations>,
     state: Mutex<State>,
     /// Told when this peer has registered.
@@ -53,11 +52,11 @@ impl Peers {
     /// A peer that is reached at `address`, and asks the index at `HOST:PORT`.
     pub(super) fn new(index: String, address: Address, own: Identity) -> Peers {
         let index = IndexClient::new(index, address, own.token.clone());
-        let (push, locations) = (Arc::clone(&own.push), Arc::<Locations>::default());
+        let locations = Arc::<Locations>::default();
         // What was mirrored before is followed again, whoever asks for it.
-        push.topics.names(true).iter().for_each(|(topic, _)| locations.moved(topic));
+        own.push.topics.names(true).iter().for_each(|(topic, _)| locations.moved(topic));
         let (state, changed) = Default::default();
-        Peers { index, own, push, locations, state, changed }
+        Peers { index, own, locations, state, changed }
     }
 
     /// Registers with the index, tells it the topics that live here, and does so again whenever
@@ -86,7 +85,7 @@ impl Peers {
     /// Registers with the topics that live here and no others, and stays registered until the
     /// connection ends.
     fn stay_registered(&self, registered: impl FnOnce()) -> Result<Infallible, Refusal> {
-        let topics = self.push.topics.names(false);
+        let topics = self.topics().names(false);
         let mut registration = self.index.register(topics.len())?;
         let mut contested = HashSet::new();
         registration.tell(&topics, |topic, refusal| {
@@ -97,7 +96,7 @@ impl Peers {
             ));
         })?;
         // Deleted while the index was being told of them.
-        for (topic, _) in topics.iter().filter(|(topic, _)| !self.push.topics.is_own(topic)) {
+        for (topic, _) in topics.iter().filter(|(topic, _)| !self.topics().is_own(topic)) {
             let _ = registration.remove(topic);
         }
         let mut state = self.lock();
@@ -121,7 +120,7 @@ impl Peers {
                 return;
             }
             let waits =
-                self.push.topics.is_mirror(&topic) || self.push.listeners.of(&topic).is_some();
+                self.topics().is_mirror(&topic) || self.own.push.listeners.of(&topic).is_some();
             match self.home(&topic, deadline) {
                 Ok(Some(mirrors)) if mirrors.ask_for(&topic).is_ok() => {}
                 Ok(Some(_)) if waits => self.locations.moved(&topic),
@@ -137,7 +136,7 @@ impl Peers {
         topic: &str,
         deadline: Instant,
     ) -> Result<Option<Arc<Mirrors>>, Refusal> {
-        if self.push.topics.is_own(topic) {
+        if self.topics().is_own(topic) {
             let is_contested = self.lock().contested.contains(topic);
             return if is_contested { Err(contested()) } else { Ok(None) };
         }
@@ -167,9 +166,8 @@ impl Peers {
         deadline: Instant,
     ) -> Result<Vec<(String, Arc<Mirrors>)>, Refusal> {
         let homes = self.index.homes_of(pattern, deadline)?.into_iter();
-        let elsewhere = homes.filter(|(topic, address)| {
-            *address != self.index.own && !self.push.topics.is_own(topic)
-        });
+        let elsewhere = homes
+            .filter(|(topic, address)| *address != self.index.own && !self.topics().is_own(topic));
         let find = |(topic, address): (String, Address)| {
             let mirrors = self.at(&topic, address)?;
             Ok((topic, mirrors))
@@ -245,35 +243,18 @@ impl Peers {
             Ok(None) => {
                 // Mirrors make way for what lives here.
                 let size = batch.entries.iter().map(|entry| memory::entry_size(entry)).sum();
-                self.push.topics.make_room(size, false);
+                self.topics().make_room(size, false);
                 batch.own_only = true;
-                self.push.topics.append(batch)
+                self.topics().append(batch)
             }
             Ok(Some(mirrors)) => mirrors.publish(batch, deadline),
             Err(refusal) => batch.publishes.iter().map(|_| Err(refusal.clone())).collect(),
         }
     }
 
-    /// Changes a topic at its home.
-    pub(super) fn change(
-        &self,
-        topic: &str,
-        change: &TopicChange,
-        deadline: Instant,
-    ) -> Result<(), Refusal> {
-        match change {
-            TopicChange::Create => self.create(topic, deadline),
-            TopicChange::Delete => self.delete(topic, deadline),
-            _ => match self.home(topic, deadline)? {
-                None => change.make(&self.push.topics, topic),
-                Some(mirrors) => mirrors.change(topic, change, deadline),
-            },
-        }
-    }
-
     /// Creates a topic, whose home is here.
-    fn create(&self, topic: &str, deadline: Instant) -> Result<(), Refusal> {
-        let topics = &self.push.topics;
+    pub(super) fn create(&self, topic: &str, deadline: Instant) -> Result<(), Refusal> {
+        let topics = self.topics();
         let known = self.locations.get(topic);
         if topics.is_own(topic) {
             return Err(Refusal::TopicExists);
@@ -309,8 +290,8 @@ impl Peers {
     }
 
     /// Deletes a topic at its home.
-    fn delete(&self, topic: &str, deadline: Instant) -> Result<(), Refusal> {
-        let topics = &self.push.topics;
+    pub(super) fn delete(&self, topic: &str, deadline: Instant) -> Result<(), Refusal> {
+        let topics = self.topics();
         if topics.is_own(topic) {
             topics.delete(topic)?;
             if !self.lock().contested.remove(topic) {
@@ -325,6 +306,11 @@ impl Peers {
             Ok(None) | Err(Refusal::UnknownTopic(_)) => topics.drop_mirror(topic),
             Err(refusal) => Err(refusal),
         }
+    }
+
+    /// What lives here, and mirrors.
+    fn topics(&self) -> &Topics {
+        &self.own.push.topics
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

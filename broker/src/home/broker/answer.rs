@@ -31,11 +31,6 @@ pub(super) fn refusal(answer: &Value<'_>) -> Option<Refusal> {
     })
 }
 
-/// Whether the other broker asks for a token.
-pub(super) fn is_token_missing(answer: &Value<'_>) -> bool {
-    refusal(answer).is_some_and(|refusal| refusal.status() == 401)
-}
-
 /// What the home says of a publish that it took.
 pub(super) fn receipt(answer: &Value<'_>) -> Receipt {
     let count = |key| number(answer, key).unwrap_or(0);

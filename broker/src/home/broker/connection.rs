@@ -54,16 +54,9 @@ impl Target {
     ///
     /// It cannot be asked.
     pub(super) fn asks_for_token(self: &Arc<Target>, deadline: Instant) -> Result<bool, Refusal> {
-        let mut asks = false;
-        let asked = self.open(deadline)?.answers(
-            &command::path(&[], Duration::ZERO),
-            1,
-            deadline,
-            |answer| {
-                asks = answer::is_token_missing(answer);
-            },
-        );
-        asked.map(|()| asks).map_err(|error| self.unreachable(&error))
+        let asked =
+            self.open(deadline)?.answers(&command::path(&[], Duration::ZERO), 1, deadline, |_| {});
+        asked.map_err(|error| self.unreachable(&error))
     }
 
     /// A new connection on which commands may be sent.
@@ -129,23 +122,17 @@ impl BrokerConnection {
         commands: &[u8],
         count: usize,
         deadline: Instant,
-        mut take: impl FnMut(Result<&Value<'_>, Refusal>),
+        take: impl FnMut(Result<&Value<'_>, Refusal>),
     ) -> Result<(), Refusal> {
-        let mut lacks_token = false;
-        let answered = self.answers(commands, count, deadline, |answer| {
-            match answer::is_token_missing(answer) {
-                true => lacks_token = true,
-                false => take(answer::refusal(answer).map_or(Ok(answer), Err)),
-            }
-        });
+        let answered = self.answers(commands, count, deadline, take);
         let target = &self.target;
         let reason = match answered {
-            _ if lacks_token && target.token.is_some() && !target.shows_token() => {
+            Ok(false) => return Ok(()),
+            Ok(true) if target.token.is_some() && !target.shows_token() => {
                 TOKEN_NOT_SHOWN.to_owned()
             }
-            _ if lacks_token => NO_TOKEN.to_owned(),
+            Ok(true) => NO_TOKEN.to_owned(),
             Err(error) => flags::one_line(&error),
-            Ok(()) => return Ok(()),
         };
         Err(Refusal::Unreachable { broker: target.address.clone(), reason })
     }
@@ -194,22 +181,30 @@ impl BrokerConnection {
         Ok(())
     }
 
+    /// The same. True where the other broker asks for a token instead.
     fn answers(
         &mut self,
         commands: &[u8],
         count: usize,
         deadline: Instant,
-        mut take: impl FnMut(&Value<'_>),
-    ) -> Result<(), Trouble> {
+        mut take: impl FnMut(Result<&Value<'_>, Refusal>),
+    ) -> Result<bool, Trouble> {
         self.connection.write_all(commands, Some(deadline))?;
-        let mut answers = 0;
+        let (mut answers, mut lacks_token) = (0, false);
         while answers < count {
-            self.receive(deadline, |answer| {
+            let received = self.receive(deadline, |answer| {
                 answers += 1;
-                take(answer);
-            })?;
+                match answer::refusal(answer) {
+                    Some(refusal) if refusal.status() == 401 => lacks_token = true,
+                    refusal => take(refusal.map_or(Ok(answer), Err)),
+                }
+            });
+            if lacks_token {
+                return Ok(true);
+            }
+            received?;
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Whether the other side has neither closed the connection nor said anything unasked.

@@ -80,18 +80,13 @@ impl RemoteHome for BrokerHome {
             publishes.iter().map(|forwarded| command::publish(forwarded, &mut commands)).collect();
         let count = written.iter().filter(|written| written.is_ok()).count();
         let mut told = Vec::with_capacity(count);
-        let asked = match count {
-            0 => Ok(()),
-            _ => self.pool.ask(&commands, count, deadline, |answer| {
-                told.push(answer.map(answer::receipt));
-            }),
-        };
+        let take = |answer: Result<&Value<'_>, Refusal>| told.push(answer.map(answer::receipt));
+        let asked =
+            if count == 0 { Ok(()) } else { self.pool.ask(&commands, count, deadline, take) };
+        let unanswered = asked.err().unwrap_or_else(|| self.pool.target.timed_out());
         let mut told = told.into_iter();
-        let mut answer = |()| {
-            let unanswered = || asked.clone().err().unwrap_or_else(|| self.pool.target.timed_out());
-            told.next().unwrap_or_else(|| Err(unanswered()))
-        };
-        written.into_iter().map(|written| written.and_then(&mut answer)).collect()
+        let mut next = |()| told.next().unwrap_or_else(|| Err(unanswered.clone()));
+        written.into_iter().map(|written| written.and_then(&mut next)).collect()
     }
 
     fn change(
