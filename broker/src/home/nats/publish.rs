@@ -5,11 +5,12 @@
 //! place, so at most one of them is stored: of two brokers, of a broker that was killed, of one
 //! that repeats, however late it lands.
 //!
-//! Publishes that arrive together are stored together, in one round trip: up to
-//! [`BATCH_COUNT_MAX`] messages, all of them or none.
+//! Publishes that arrive together take one round trip. Those of one publisher that follow one
+//! another are stored together, and so are the messages of one publish: up to
+//! [`BATCH_COUNT_MAX`], all of them or none. Others are stored each for itself.
 
 use super::NatsHome;
-use super::api::{Last, pause};
+use super::api::{Last, pause, unanswered};
 use super::names::escape;
 use super::storing::{BATCH_COUNT_MAX, Sent, expecting};
 use crate::home::remote::Forwarded;
@@ -61,7 +62,8 @@ impl<'a> Group<'a> {
                     _ => false,
                 };
             count += entries.len();
-            is_first || (is_same && count <= BATCH_COUNT_MAX && !entries.is_empty())
+            let is_alike = first.numbered.is_some() || (first.count == 1) == (entries.len() == 1);
+            is_first || (is_same && is_alike && count <= BATCH_COUNT_MAX && !entries.is_empty())
         };
         let length = publishes.iter().take_while(goes_on).count();
         let (these, rest) = publishes.split_at_checked(length)?;
@@ -69,6 +71,12 @@ impl<'a> Group<'a> {
         let entries = these.iter().flat_map(|(_, entries)| entries.iter().map(String::as_str));
         let entries = entries.collect();
         Some((Group { publishes: these, topic: &first.topic, numbered, entries }, rest))
+    }
+
+    /// Whether it is several publishes that have nothing to do with one another.
+    fn is_of_single_messages(&self) -> bool {
+        let (count, all) = (self.publishes.len(), self.entries.len());
+        self.numbered.is_none() && count > 1 && count == all
     }
 }
 
@@ -81,18 +89,74 @@ impl NatsHome {
     ) -> Vec<Result<Receipt, Refusal>> {
         let mut answers = Vec::with_capacity(publishes.len());
         while let Some((group, rest)) = Group::first(publishes) {
-            publishes = rest;
-            let placed = self.place(&group, deadline);
-            let mut from = 0;
-            for (publish, _) in group.publishes {
-                let answer = placed.as_ref().map_err(Clone::clone);
-                answers.push(
-                    answer.and_then(|placed| self.receipt(&group, placed, publish, from, deadline)),
-                );
-                from += publish.count;
+            if group.is_of_single_messages() {
+                let appended = self.append_each(&group, deadline);
+                let left = group.publishes.get(appended.len()..).unwrap_or_default();
+                answers.extend(appended);
+                self.append_together(left, deadline, &mut answers);
+            } else {
+                self.append_together(group.publishes, deadline, &mut answers);
             }
+            publishes = rest;
         }
         answers
+    }
+
+    /// Appends what is in effect one publish: all of it or nothing.
+    fn append_together(
+        &self,
+        publishes: &[Forwarded<'_>],
+        deadline: Instant,
+        answers: &mut Vec<Result<Receipt, Refusal>>,
+    ) {
+        let Some((group, _)) = Group::first(publishes) else { return };
+        let placed = self.place(&group, deadline);
+        let mut from = 0;
+        for (publish, _) in group.publishes {
+            let answer = placed.as_ref().map_err(Clone::clone);
+            answers.push(
+                answer.and_then(|placed| self.receipt(&group, placed, publish, from, deadline)),
+            );
+            from += publish.count;
+        }
+    }
+
+    /// Appends publishes of one message each, which need not be stored together: a single server
+    /// syncs for whatever is. Gives the answers to those at the front; the others were not stored,
+    /// and may be tried again.
+    fn append_each(&self, group: &Group<'_>, deadline: Instant) -> Vec<Result<Receipt, Refusal>> {
+        let Ok((stream, is_created)) = self.open(group.topic, deadline) else { return Vec::new() };
+        let subject = self.names.unnumbered(stream);
+        let mut sent = self.store_each(&group.entries, deadline, |_, entry, headers| {
+            (&subject, message(None, entry, headers))
+        });
+        let stored = sent.iter().take_while(|it| matches!(it, Sent::Stored(_))).count();
+        let is_stored = |it: &Sent| matches!(it, Sent::Stored(_) | Sent::Refused(_));
+        // What was sent later must not be stored before.
+        if !sent.iter().skip(stored).any(is_stored) {
+            sent.truncate(stored);
+        }
+        let answer = |(index, sent)| match sent {
+            Sent::Stored(at) => {
+                Ok(self.stored(stream, at.checked_sub(1), 1, is_created && index == 0))
+            }
+            Sent::Refused(refusal) => Err(refusal),
+            Sent::NotNow(why) => Err(unanswered(&why)),
+            Sent::NoStream => Err(unanswered("no server leads the stream of the topic")),
+        };
+        sent.into_iter().enumerate().map(answer).collect()
+    }
+
+    /// The answer to a publish that was stored.
+    fn stored(
+        &self,
+        stream: StreamId,
+        offset: Option<u64>,
+        appended: u64,
+        created: bool,
+    ) -> Receipt {
+        let (durable, replicas) = (self.is_durable, Some(self.replicas));
+        Receipt { stream, offset, appended, duplicate: false, created, durable, replicas }
     }
 
     /// Sees to it that the messages of a group are in the cluster.
@@ -262,17 +326,8 @@ impl NatsHome {
             None => (self.names.unnumbered(stream), String::new()),
         };
         self.store(entries, &first, deadline, |index, entry, headers| {
-            let Entry { message, publisher, .. } = Entry::of(entry);
-            // A string takes all that is written to it.
-            let _ = match (numbered, publisher) {
-                (Some((_, first, _)), _) => {
-                    let Sequence { epoch, sequence } = first.later(index as u64);
-                    write!(headers, "N: {epoch} {sequence}\r\n")
-                }
-                (None, Some(name)) => write!(headers, "P: {}\r\n", escape(name)),
-                (None, None) => Ok(()),
-            };
-            (&subject, message.as_bytes())
+            let number = numbered.map(|(_, first, _)| first.later(index as u64));
+            (&subject, message(number, entry, headers))
         })
     }
 
@@ -302,9 +357,8 @@ impl NatsHome {
             offset = self.offset_of(stream, publisher, number, placed.last, deadline)?;
             offset = offset.filter(|offset| *offset >= self.kept(stream).first);
         }
-        let created = placed.is_created && from == 0;
-        let (durable, replicas) = (self.is_durable, Some(self.replicas));
-        Ok(Receipt { stream, offset, appended, duplicate, created, durable, replicas })
+        let stored = self.stored(stream, offset, appended, placed.is_created && from == 0);
+        Ok(Receipt { duplicate, ..stored })
     }
 
     /// The offset of a number that is there; nothing where its message is not.
@@ -346,6 +400,20 @@ impl NatsHome {
             self.forget_number(stream, publisher);
         }
     }
+}
+
+/// The payload of a message, whose headers it writes.
+fn message<'e>(number: Option<Sequence>, entry: &'e str, headers: &mut String) -> &'e [u8] {
+    let Entry { message, publisher, .. } = Entry::of(entry);
+    // A string takes all that is written to it.
+    let _ = match (number, publisher) {
+        (Some(Sequence { epoch, sequence }), _) => {
+            write!(headers, "N: {epoch} {sequence}\r\n")
+        }
+        (None, Some(name)) => write!(headers, "P: {}\r\n", escape(name)),
+        (None, None) => Ok(()),
+    };
+    message.as_bytes()
 }
 
 /// The message of a numbered publish fits where the message fits: headers have their own room.
@@ -392,11 +460,14 @@ mod tests {
         add("t", Some(("ann", 1, 4)), 1); // A gap.
         add("t", Some(("bob", 1, 5)), 1);
         add("u", None, 1);
-        add("u", None, 998);
+        add("u", None, 998); // Nothing that can be stored alone.
         add("u", None, 1);
-        add("u", None, 1); // One too many.
+        add("u", None, 1);
         add("u", None, 2000);
         add("u", None, 1);
-        assert_eq!(groups(&batch), [(2, 3), (1, 1), (1, 1), (3, 1000), (1, 1), (1, 2000), (1, 1)]);
+        assert_eq!(
+            groups(&batch),
+            [(2, 3), (1, 1), (1, 1), (1, 1), (1, 998), (2, 2), (1, 2000), (1, 1)]
+        );
     }
 }

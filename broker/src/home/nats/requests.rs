@@ -124,7 +124,9 @@ impl Live {
         deadline: Instant,
         write: impl FnOnce(&str, &mut Vec<u8>),
     ) -> Result<Message, Unanswered> {
-        let (number, receiver) = self.send(false, write)?;
+        let (number, receiver) = self.send(1, false, |inbox, number, out| {
+            write(&format!("{inbox}.{number}"), out);
+        })?;
         self.receive(number, &receiver, deadline)
     }
 
@@ -134,7 +136,9 @@ impl Live {
         deadline: Instant,
         write: impl FnOnce(&str, &mut Vec<u8>),
     ) -> Result<(Vec<Message>, bool), Unanswered> {
-        let (number, receiver) = self.send(true, write)?;
+        let (number, receiver) = self.send(1, true, |inbox, number, out| {
+            write(&format!("{inbox}.{number}"), out);
+        })?;
         let mut answers = Vec::new();
         loop {
             let message = self.receive(number, &receiver, deadline)?;
@@ -145,23 +149,58 @@ impl Live {
         }
     }
 
+    /// Writes so many requests, and waits for the answer to each. The answers to them are sent to
+    /// the inbox that `write` is given, under one number after the other from the one it is given.
+    pub(super) fn request_each(
+        &self,
+        count: usize,
+        deadline: Instant,
+        write: impl FnOnce(&str, u64, &mut Vec<u8>),
+    ) -> Vec<Result<Message, Unanswered>> {
+        let mut answers: Vec<_> = (0..count).map(|_| None).collect();
+        let mut lost = "no answer in time".to_owned();
+        match self.send(count as u64, false, write) {
+            Ok((first, receiver)) => {
+                let numbers = first..first + count as u64;
+                for number in numbers.clone() {
+                    match self.receive(number, &receiver, deadline) {
+                        Ok(message) => {
+                            let index = number_of(&message).and_then(|it| it.checked_sub(first));
+                            let index = index.and_then(|it| usize::try_from(it).ok());
+                            if let Some(answer) = index.and_then(|it| answers.get_mut(it)) {
+                                *answer = Some(message);
+                            }
+                        }
+                        Err(Unanswered(reason)) => lost = reason,
+                    }
+                }
+                // The one that was given up last need not be one without an answer.
+                self.waiting().answers.retain(|number, _| !numbers.contains(number));
+            }
+            Err(Unanswered(reason)) => lost = reason,
+        }
+        answers.into_iter().map(|it| it.ok_or_else(|| Unanswered(lost.clone()))).collect()
+    }
+
     fn send(
         &self,
+        count: u64,
         has_many: bool,
-        write: impl FnOnce(&str, &mut Vec<u8>),
+        write: impl FnOnce(&str, u64, &mut Vec<u8>),
     ) -> Result<(u64, Receiver<Message>), Unanswered> {
-        let number = self.last.fetch_add(1, Ordering::Relaxed);
+        let first = self.last.fetch_add(count, Ordering::Relaxed);
         let (sender, receiver) = mpsc::channel();
         let mut waiting = self.waiting();
         if let Some(reason) = &waiting.ended {
             return Err(Unanswered(reason.clone()));
         }
-        waiting.answers.insert(number, (sender, has_many));
-        drop(waiting);
+        let numbers = first..first + count;
+        waiting.answers.extend(numbers.map(|number| (number, (sender.clone(), has_many))));
+        drop((waiting, sender));
         let mut out = Vec::new();
-        write(&format!("{}.{number}", self.inbox), &mut out);
+        write(&self.inbox, first, &mut out);
         self.writer.write(&out);
-        Ok((number, receiver))
+        Ok((first, receiver))
     }
 
     fn receive(
@@ -194,8 +233,7 @@ impl Live {
             if let Some(complaint) = link.complaint.take() {
                 waiting.complaint = Some(complaint);
             }
-            let number =
-                message.as_ref().and_then(|it| it.subject.rsplit('.').next()?.parse().ok());
+            let number = message.as_ref().and_then(number_of);
             if let (Some(number), Some(message)) = (number, message) {
                 let is_last = message.status().is_some();
                 if let Some((sender, has_many)) = waiting.answers.get(&number) {
@@ -223,4 +261,9 @@ impl Live {
         // A map and two texts are whole after any panic.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Which request a message answers.
+fn number_of(message: &Message) -> Option<u64> {
+    message.subject.rsplit('.').next()?.parse().ok()
 }

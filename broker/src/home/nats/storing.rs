@@ -2,7 +2,8 @@
 
 use super::NatsHome;
 use super::api::{ApiError, Reason, unanswered};
-use super::wire;
+use super::requests::{Live, Unanswered};
+use super::wire::{self, Message};
 use crate::refusal::Refusal;
 use common::json::{self, Value};
 use common::random::random;
@@ -114,25 +115,53 @@ impl NatsHome {
                 wire::publish(out, subject, is_last.then_some(reply), &headers, payload);
             }
         });
-        let answer = match answer {
-            Ok(answer) if answer.status() == Some(503) => return Sent::NoStream,
-            Ok(answer) => answer,
-            Err(lost) => return Sent::Refused(unanswered(&lost.0)),
-        };
-        let nonsense = || Sent::Refused(unanswered("its answer makes no sense"));
-        let Ok(answer) = json::parse(&answer.payload) else { return nonsense() };
-        match (ApiError::of(&answer), answer.get("seq").and_then(Value::as_u64)) {
-            (None, Some(at)) => Sent::Stored(at),
-            (Some(error), _) => match error.reason() {
-                Reason::NoStream => Sent::NoStream,
-                Reason::Passing => Sent::NotNow(error.refusal().to_string()),
-                Reason::NotHere => {
-                    live.retire();
-                    Sent::NotNow(error.refusal().to_string())
-                }
-                _ => Sent::Refused(error.refusal()),
-            },
-            (None, None) => nonsense(),
-        }
+        outcome(&live, answer)
+    }
+
+    /// Stores messages, each for itself, in this order as far as all of them are stored.
+    pub(super) fn store_each<'m, M>(
+        &self,
+        messages: &'m [M],
+        deadline: Instant,
+        parts: impl Fn(usize, &'m M, &mut String) -> (&'m str, &'m [u8]),
+    ) -> Vec<Sent> {
+        let Ok(live) = self.requests.live(deadline) else { return Vec::new() };
+        let until = deadline.min(Instant::now() + ANSWER_TIMEOUT);
+        let answers = live.request_each(messages.len(), until, |inbox, first, out| {
+            let (mut headers, mut reply) = (String::new(), String::new());
+            for (index, message) in messages.iter().enumerate() {
+                headers.clear();
+                reply.clear();
+                let (subject, payload) = parts(index, message, &mut headers);
+                // A string takes all that is written to it.
+                let _ = write!(reply, "{inbox}.{}", first + index as u64);
+                wire::publish(out, subject, Some(&reply), &headers, payload);
+            }
+        });
+        answers.into_iter().map(|answer| outcome(&live, answer)).collect()
+    }
+}
+
+/// What an answer says of messages that were sent.
+fn outcome(live: &Live, answer: Result<Message, Unanswered>) -> Sent {
+    let answer = match answer {
+        Ok(answer) if answer.status() == Some(503) => return Sent::NoStream,
+        Ok(answer) => answer,
+        Err(lost) => return Sent::Refused(unanswered(&lost.0)),
+    };
+    let nonsense = || Sent::Refused(unanswered("its answer makes no sense"));
+    let Ok(answer) = json::parse(&answer.payload) else { return nonsense() };
+    match (ApiError::of(&answer), answer.get("seq").and_then(Value::as_u64)) {
+        (None, Some(at)) => Sent::Stored(at),
+        (Some(error), _) => match error.reason() {
+            Reason::NoStream => Sent::NoStream,
+            Reason::Passing => Sent::NotNow(error.refusal().to_string()),
+            Reason::NotHere => {
+                live.retire();
+                Sent::NotNow(error.refusal().to_string())
+            }
+            _ => Sent::Refused(error.refusal()),
+        },
+        (None, None) => nonsense(),
     }
 }
