@@ -26,29 +26,24 @@ const QUIET_TIME: Duration = Duration::from_millis(100);
 pub(crate) fn bind(host: &str, port: u16) -> Result<TcpListener, Error> {
     let address = format!("{host}:{port}");
     let is_taken = |error: &io::Error| error.kind() == ErrorKind::AddrInUse;
-    let mut said = false;
-    loop {
-        match patiently(&address, is_taken, || TcpListener::bind((host, port))) {
-            Err(error) if error.kind() == ErrorKind::AddrNotAvailable => {
-                if !said {
-                    notify::warn(format_args!(
-                        "this machine has no address {host} yet: waiting for it"
-                    ));
-                    said = true;
-                }
-                thread::sleep(ADDRESS_PAUSE);
-            }
-            Err(error) if is_taken(&error) => {
-                return Err(Error::Unfit(format!(
-                    "{address} is taken: is a broker running already? Choose another with --port"
-                )));
-            }
-            bound => {
-                let failed = |cause| Error::failed(format!("cannot listen on {address}"), cause);
-                return bound.map_err(failed);
-            }
-        }
+    let attempt = || patiently(&address, is_taken, || TcpListener::bind((host, port)));
+    let has_no_address = |bound: &io::Result<TcpListener>| {
+        bound.as_ref().is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable)
+    };
+    let mut bound = attempt();
+    if has_no_address(&bound) {
+        notify::warn(format_args!("this machine has no address {host} yet: waiting for it"));
     }
+    while has_no_address(&bound) {
+        thread::sleep(ADDRESS_PAUSE);
+        bound = attempt();
+    }
+    bound.map_err(|cause| match is_taken(&cause) {
+        true => Error::Unfit(format!(
+            "{address} is taken: is a broker running already? Choose another with --port"
+        )),
+        false => Error::failed(format!("cannot listen on {address}"), cause),
+    })
 }
 
 /// Tries for a moment to get what another process holds, and says so.

@@ -80,15 +80,18 @@ impl Mirrors {
         let answers = batch.publishes.iter().zip(readiness).map(|(publish, ready)| {
             ready?;
             let mut receipt = self.told(receipts.next().unwrap_or_else(|| Err(self.behind())))?;
-            match end_after(publish, &receipt) {
-                Some(end) if !self.wait_for(&publish.topic, end, deadline) => {
-                    return Err(self.behind());
-                }
-                _ => {}
+            let (topics, topic) = (&self.push.topics, &publish.topic);
+            let end = end_after(publish, &receipt);
+            let is_there = || {
+                let here = topics.end(topic);
+                end.is_none_or(|end| here.stream == end.stream && here.next >= end.next)
+            };
+            if !self.wait_for(topic, is_there, deadline) {
+                return Err(self.behind());
             }
             if receipt.duplicate {
                 // The home may not have let go yet of what is beyond the bounds.
-                let first = self.push.topics.extent(&publish.topic).first;
+                let first = topics.extent(topic).first;
                 receipt.offset = receipt.offset.filter(|offset| *offset >= first);
             }
             Ok(receipt)
@@ -138,12 +141,8 @@ impl Mirrors {
             // Nobody says so where the mirror has stopped.
             let _ = topics.drop_mirror(topic);
         }
-        let waiting = self.push.listeners.join(topic);
-        while list != StreamId::NONE
-            && topics.end(topic).stream == list
-            && self.follows(topic)
-            && waiting.wait(deadline)
-        {}
+        let is_gone = || list == StreamId::NONE || topics.end(topic).stream != list;
+        self.wait_for(topic, is_gone, deadline);
     }
 
     /// Reads from the home what the mirror does not hold.
@@ -251,13 +250,9 @@ impl Mirrors {
         }
     }
 
-    /// Waits until the mirror of a topic has come to `end`. False where the home was lost before,
-    /// or the mirror stands still when the deadline has passed.
-    fn wait_for(&self, topic: &str, end: Cursor, deadline: Instant) -> bool {
-        let is_there = || {
-            let here = self.push.topics.end(topic);
-            here.stream == end.stream && here.next >= end.next
-        };
+    /// Waits until the mirror of a topic is where it should be. False where the home was lost
+    /// before, or the mirror stands still when the deadline has passed.
+    fn wait_for(&self, topic: &str, is_there: impl Fn() -> bool, deadline: Instant) -> bool {
         // Mostly it is: to register costs a publish more than to look.
         if is_there() {
             return true;
