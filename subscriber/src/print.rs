@@ -26,6 +26,12 @@ use std::time::Duration;
 /// How much is written at once if many messages come.
 const BUFFER_SIZE: usize = 64 << 10;
 
+/// How many messages at once are read as a list rather than as events.
+const MANY: u64 = 1_000;
+
+/// How long the broker is asked to wait for a list with more messages.
+const LIST_WAIT: Duration = Duration::from_secs(1);
+
 /// How long the broker may take to list its topics, to find a mistyped one, and how long that list
 /// may be.
 const LIST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -67,74 +73,108 @@ impl Print {
 
     fn print(&mut self, broker: &Broker, output: &mut impl Write) -> Result<(), Error> {
         let is_terminal = self.output.is_none() && io::stdout().is_terminal();
+        let is_one_topic = self.topics.len() == 1 && self.patterns.is_empty();
+        let is_plain = is_one_topic && !is_terminal && !self.is_json && !self.has_time;
         let mut left = self.count.unwrap_or(u64::MAX);
-        let mut subscriber = Subscriber::new(broker.clone());
-        if left > 0 && !is_terminal {
-            self.print_list(broker, output, &mut left)?;
-        }
-        if left > 0 {
-            self.subscribe(broker, &mut subscriber)?;
-        }
-        let mut lines = Vec::new();
-        loop {
-            // Messages that have arrived are written together, and do not wait for later ones.
-            let mut event = if left > 0 { subscriber.next_buffered()? } else { None };
-            if event.is_none() || lines.len() >= BUFFER_SIZE {
-                let written = output.write_all(&lines).and_then(|()| output.flush());
-                written.map_err(|cause| error::unwritable(self.output.as_deref(), cause))?;
-                lines.clear();
+        while left > 0 {
+            if is_plain {
+                self.print_lists(broker, output, &mut left)?;
             }
-            if event.is_none() && left > 0 {
-                event = subscriber.next().transpose()?;
-            }
-            match event {
-                Some(Event::Message(message)) => {
-                    self.write(&mut lines, &message, is_terminal);
-                    left -= 1;
-                }
-                Some(event) => tell(&event),
-                None => return Ok(()),
+            if left > 0 {
+                self.print_events(broker, output, &mut left, is_terminal, is_plain)?;
             }
         }
+        Ok(())
     }
 
-    /// Prints the messages that a topic has now, if they are to be printed as they are. As a plain
-    /// list they need a tenth of the processor time that events need. The subscription that follows
-    /// begins after them. Whatever is unusual is left to it.
-    fn print_list(
+    /// Prints messages of one topic as they are, while very many of them are there: a plain list
+    /// needs a tenth of the processor time that events need. Whatever is unusual is left to the
+    /// subscription that follows.
+    fn print_lists(
         &mut self,
         broker: &Broker,
         output: &mut impl Write,
         left: &mut u64,
     ) -> Result<(), Error> {
+        let Some(topic) = self.topics.first() else { return Ok(()) };
+        let mut list = List::new(broker, topic);
         let start = match &self.start {
+            Start::Now | Start::Name(_) => return Ok(()),
             Start::Offset(offset) => format!("&from={offset}"),
             Start::Last(count) => format!("&from=-{count}"),
             Start::Since(time) => format!("&since={}", percent::encode(time)),
-            _ => return Ok(()),
+            Start::Cursor(Cursor { next, stream }) => format!("&from={next}&stream={stream}"),
         };
-        let (false, false) = (self.is_json, self.has_time) else { return Ok(()) };
-        let ([topic], []) = (&*self.topics, &*self.patterns) else { return Ok(()) };
-        let mut list = List::new(broker, topic);
-        let Some(mut cursor) = place(&mut list, &format!("{start}&limit=0")) else { return Ok(()) };
+        let first = place(&mut list, &format!("{start}&limit=0"), Duration::ZERO);
+        let Some(mut cursor) = first else { return Ok(()) };
         loop {
-            let before = *left;
-            let position = format!("&from={}&stream={}&limit={left}", cursor.next, cursor.stream);
+            let before = cursor.next;
+            let Cursor { next, stream } = cursor;
+            let wait = LIST_WAIT.as_secs();
+            let position = format!("&from={next}&stream={stream}&limit={left}&wait={wait}");
             let print = |lines: &[u8]| {
                 let count = bytes::count(lines, |byte| byte == b'\n') as u64;
                 (cursor.next, *left) = (cursor.next + count, left.saturating_sub(count));
                 output.write_all(lines)
             };
-            let result = place(&mut list, &position).map(|_| list.read(print));
+            let result = place(&mut list, &position, LIST_WAIT).map(|_| list.read(print));
             self.start = Start::Cursor(cursor);
             match result {
                 Some(Err(Trouble::Sink(cause))) => {
                     return Err(error::unwritable(self.output.as_deref(), cause));
                 }
-                Some(Ok(())) if *left > 0 && *left < before => {}
+                Some(Ok(())) if *left > 0 && cursor.next >= before + MANY => {}
                 _ => return Ok(()),
             }
         }
+    }
+
+    /// Prints messages as they come. Messages that have arrived are written together, and do not
+    /// wait for later ones. Where lists would do, it ends when very many have arrived.
+    fn print_events(
+        &mut self,
+        broker: &Broker,
+        output: &mut impl Write,
+        left: &mut u64,
+        is_terminal: bool,
+        is_plain: bool,
+    ) -> Result<(), Error> {
+        let mut subscriber = Subscriber::new(broker.clone());
+        self.subscribe(broker, &mut subscriber)?;
+        let mut lines = Vec::new();
+        // How many messages there were without a pause.
+        let mut run = 0;
+        while *left > 0 {
+            let event = subscriber.next_buffered();
+            // Before an error too: what was read is printed.
+            if !matches!(event, Ok(Some(_))) || lines.len() >= BUFFER_SIZE {
+                self.write_lines(output, &mut lines)?;
+            }
+            let mut event = event?;
+            if event.is_none() {
+                run = 0;
+                event = subscriber.next().transpose()?;
+            }
+            match event {
+                Some(Event::Message(message)) => {
+                    self.add_line(&mut lines, &message, is_terminal);
+                    (*left, run) = (*left - 1, run + 1);
+                    if is_plain && run == MANY {
+                        self.start = Start::Cursor(message.next());
+                        break;
+                    }
+                }
+                Some(event) => tell(&event),
+                None => *left = 0,
+            }
+        }
+        self.write_lines(output, &mut lines)
+    }
+
+    fn write_lines(&self, output: &mut impl Write, lines: &mut Vec<u8>) -> Result<(), Error> {
+        let written = output.write_all(lines).and_then(|()| output.flush());
+        lines.clear();
+        written.map_err(|cause| error::unwritable(self.output.as_deref(), cause))
     }
 
     fn subscribe(&self, broker: &Broker, subscriber: &mut Subscriber) -> Result<(), Error> {
@@ -152,8 +192,8 @@ impl Print {
         Ok(())
     }
 
-    /// Writes a message as a line.
-    fn write(&self, line: &mut Vec<u8>, message: &Message, is_terminal: bool) {
+    /// Adds a message as a line.
+    fn add_line(&self, line: &mut Vec<u8>, message: &Message, is_terminal: bool) {
         let Message { topic, offset, text, time, publisher, .. } = message;
         if self.is_json {
             let charset = if is_terminal { Charset::Ascii } else { Charset::Utf8 };
@@ -178,8 +218,8 @@ impl Print {
 }
 
 /// The place after the messages at a position of an existing topic, if the broker gives them.
-fn place(list: &mut List, position: &str) -> Option<Cursor> {
-    let answer = list.ask(position, Duration::ZERO).ok()?.ok()??;
+fn place(list: &mut List, position: &str, wait: Duration) -> Option<Cursor> {
+    let answer = list.ask(position, wait).ok()?.ok()??;
     let stream = answer.stream?.parse().ok().filter(|stream| *stream != StreamId::NONE)?;
     Some(Cursor { stream, next: answer.next })
 }
@@ -235,7 +275,7 @@ mod tests {
             publisher: None,
         };
         let mut line = Vec::new();
-        print.write(&mut line, &message, is_terminal);
+        print.add_line(&mut line, &message, is_terminal);
         String::from_utf8(line).unwrap()
     }
 

@@ -18,7 +18,7 @@ use common::limits::PIECE_SIZE;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 /// The file, and what is known about its contents.
@@ -248,22 +248,21 @@ fn recover(file: &File, crc: Crc32) -> io::Result<Contents> {
     let mut whole = Contents { crc, ..Contents::default() };
     // The digest of everything read: that of the whole lines, and of a line not yet whole.
     let mut read = whole;
-    let mut piece = vec![0; PIECE_SIZE];
+    let mut input = BufReader::with_capacity(PIECE_SIZE, file);
     loop {
-        let size = match (&mut &*file).read(&mut piece) {
-            Ok(0) => break,
-            Ok(size) => size,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        let bytes = piece.get(..size).unwrap_or_default();
-        let end = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1);
-        let (ended, rest) = bytes.split_at(end);
+        let piece = input.fill_buf()?;
+        let size = piece.len();
+        if size == 0 {
+            break;
+        }
+        let end = piece.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1);
+        let (ended, rest) = piece.split_at(end);
         read.add(ended);
         if !ended.is_empty() {
             whole = read;
         }
         read.add(rest);
+        input.consume(size);
     }
     if read.size > whole.size {
         file.set_len(whole.size)?;

@@ -55,15 +55,10 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        display_refusal(f, self.code, &self.reason)
-    }
-}
-
-/// A refusal as the user reads it.
-fn display_refusal(f: &mut fmt::Formatter<'_>, code: u16, reason: &str) -> fmt::Result {
-    match (code, reason) {
-        (code, "") => write!(f, "status {code}"),
-        (code, reason) => write!(f, "{code}, {reason}"),
+        match (self.code, self.reason.as_str()) {
+            (code, "") => write!(f, "status {code}"),
+            (code, reason) => write!(f, "{code}, {reason}"),
+        }
     }
 }
 
@@ -149,8 +144,7 @@ impl fmt::Display for Error {
                 if !topic.is_empty() {
                     write!(f, " topic {topic:?}")?;
                 }
-                f.write_str(": ")?;
-                display_refusal(f, *code, reason)
+                write!(f, ": {}", Refusal::new(*code, reason))
             }
             Error::GaveUp { address, trouble: Trouble::Answer(reason) } => {
                 write!(f, "the broker at {address} cannot do it now: {reason}")

@@ -177,7 +177,7 @@ impl Subscriber {
             }
             Ok(())
         });
-        self.subscriptions.remove(target);
+        self.subscriptions.end(target);
         self.waiting.retain(|event| self.subscriptions.topic(event.topic()).is_some());
         result
     }
@@ -236,17 +236,8 @@ impl Subscriber {
     ///
     /// [`Error`].
     pub fn next_buffered(&mut self) -> Result<Option<Event>, Error> {
-        if let Some(event) = self.waiting.pop_front() {
-            return Ok(Some(event));
-        }
-        self.repeat(|subscriber| {
-            while let Some(size) = subscriber.link.line_size() {
-                if let Some(event) = subscriber.take(size)? {
-                    return Ok(Some(event));
-                }
-            }
-            Ok(None)
-        })
+        // Nothing is waited for: this time is over.
+        self.read(Some(self.heard))
     }
 
     /// The next event; `None` if there was none before the deadline, or if nothing is subscribed
@@ -258,14 +249,11 @@ impl Subscriber {
         let is_late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         self.repeat(|subscriber| {
             while !subscriber.subscriptions.is_empty() {
-                if !subscriber.link.is_open() && is_late() {
+                if subscriber.link.line_size().is_none() && is_late() {
                     break;
                 }
                 if let Some(event) = subscriber.step(deadline)? {
                     return Ok(Some(event));
-                }
-                if is_late() {
-                    break;
                 }
             }
             Ok(None)

@@ -111,16 +111,21 @@ impl Subscriptions {
         }
     }
 
+    /// The user has left a topic, or a pattern.
+    pub(super) fn end(&mut self, target: Target<'_>) {
+        if let Target::Topic(topic) = target
+            && let Some((topic, _)) = self.topics.get_key_value(topic)
+            && self.patterns.iter().any(|it| it.pattern.matches(topic))
+        {
+            self.left.insert(Arc::clone(topic));
+        }
+        self.remove(target);
+    }
+
     /// Removes a topic; or a pattern, and the topics that nothing else chooses.
     pub(super) fn remove(&mut self, target: Target<'_>) {
         match target {
-            Target::Topic(topic) => {
-                if let Some((topic, _)) = self.topics.remove_entry(topic)
-                    && self.patterns.iter().any(|it| it.pattern.matches(&topic))
-                {
-                    self.left.insert(topic);
-                }
-            }
+            Target::Topic(topic) => drop(self.topics.remove(topic)),
             Target::Pattern(pattern) => {
                 self.patterns.retain(|it| it.pattern.as_str() != pattern);
                 let patterns = &self.patterns;

@@ -95,9 +95,7 @@ pub enum Body {
 ///
 /// The reason for which the request has to be refused, and the connection closed.
 pub fn request(input: &[u8]) -> Result<Progress<Request<'_>>, Error> {
-    let mut scanner = Scanner::new(input);
-    let result = read_request(&mut scanner);
-    progress(result, input.len() - scanner.rest().len())
+    parse(input, read_request)
 }
 
 /// Parses the head of a response; `to_head` says whether it answers a `HEAD`, which has no body.
@@ -106,9 +104,7 @@ pub fn request(input: &[u8]) -> Result<Progress<Request<'_>>, Error> {
 ///
 /// The reason for which nothing more can be read from this connection.
 pub fn response(input: &[u8], to_head: bool) -> Result<Progress<Response<'_>>, Error> {
-    let mut scanner = Scanner::new(input);
-    let result = read_response(&mut scanner, to_head);
-    progress(result, input.len() - scanner.rest().len())
+    parse(input, |scanner| read_response(scanner, to_head))
 }
 
 /// Splits `HOST` or `HOST:PORT`. The host keeps the brackets of an IPv6 address.
@@ -138,9 +134,13 @@ pub fn authority(text: &str) -> Option<(&str, Option<u16>)> {
     is_host.then_some((host, port))
 }
 
-fn progress<T>(result: Result<T, Stop>, size: usize) -> Result<Progress<T>, Error> {
-    match result {
-        Ok(value) => Ok(Progress::Complete { value, size }),
+fn parse<'a, T>(
+    input: &'a [u8],
+    read: impl FnOnce(&mut Scanner<'a>) -> Result<T, Stop>,
+) -> Result<Progress<T>, Error> {
+    let mut scanner = Scanner::new(input);
+    match read(&mut scanner) {
+        Ok(value) => Ok(Progress::Complete { value, size: input.len() - scanner.rest().len() }),
         Err(Stop::Partial) => Ok(Progress::Partial),
         Err(Stop::Refused(error)) => Err(error),
     }

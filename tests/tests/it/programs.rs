@@ -305,6 +305,33 @@ fn a_subscriber_prints_new_lines_as_they_come() {
     }
 }
 
+/// Many messages at once are read as a list, and few as events.
+#[test]
+fn a_subscriber_prints_each_message_once_however_many_come_at_once() {
+    let system = System::start();
+    let mut expected = String::new();
+    let mut publish = |count: usize| {
+        let first = expected.lines().count();
+        let messages = (first..first + count).map(|number| format!("m{number}"));
+        system.publish_batch("t", messages.clone());
+        messages.for_each(|message| expected += &(message + "\n"));
+        expected.clone()
+    };
+    publish(2_500);
+    let subscriber = system.run("subscriber", &["--topic", "t", "--from", "0"]);
+    for count in [1, 2_500, 1_000, 1, 999, 5_000, 2] {
+        let expected = publish(count);
+        wait_until(DEADLINE, "all lines", || subscriber.output() == expected);
+    }
+    assert_eq!(system.request("DELETE", "/topics/t", "").status, 204);
+    system.publish_batch("t", (0..1_500).map(|number| format!("new {number}")));
+    let end = "new 1499\n";
+    wait_until(DEADLINE, "the new list", || subscriber.output().ends_with(end));
+    let new: String = (0..1_500).map(|number| format!("new {number}\n")).collect();
+    assert_eq!(subscriber.output(), publish(0) + &new);
+    assert!(subscriber.errors().contains("deleted and created again"), "{}", subscriber.errors());
+}
+
 /// `subscriber … | head -1`: the reader leaves, and that is no failure.
 #[test]
 fn a_reader_that_leaves_ends_a_subscriber_quietly() {

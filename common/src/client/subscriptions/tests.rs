@@ -243,3 +243,30 @@ fn what_a_broker_would_not_write_is_trouble() {
         assert_eq!(take(&mut subscriptions(Start::Now), line), "trouble", "{line}");
     }
 }
+
+#[test]
+fn a_topic_that_was_left_is_left_again_when_a_pattern_brings_it() {
+    const CHOSEN: &str =
+        r#"{"event":"subscribed","topic":"t","next":3,"stream":"00000000000000aa"}"#;
+    let begin = |is_left: bool| {
+        let mut it = subscriptions(Start::Now);
+        it.follow(Pattern::new("*").unwrap(), Start::Now);
+        take(&mut it, CONFIRMED);
+        match is_left {
+            true => it.end(Target::Topic("t")),
+            // It was not the user who ended it.
+            false => it.remove(Target::Topic("t")),
+        }
+        it.ask_for_all();
+        commands(&mut it);
+        take(&mut it, r#"{"status":"success","message":"m"}"#);
+        assert_eq!(take(&mut it, CHOSEN), "nothing");
+        it
+    };
+    let mut left = begin(true);
+    assert_eq!(commands(&mut left), r#""unsubscribe";"#);
+    assert_eq!(take(&mut left, &message(3)), "nothing");
+    left.add("t", Start::Now);
+    assert_eq!(commands(&mut left), r#""subscribe";"#);
+    assert_eq!(take(&mut begin(false), &message(3)), "3@00000000000000aa");
+}
