@@ -2,7 +2,7 @@
 
 use crate::access::{Origins, Token};
 use crate::home::NatsSettings;
-use crate::store::journal::SEGMENT_SIZE;
+use crate::store::journal::{SEGMENT_SIZE, Settings, Sync};
 use crate::store::memory;
 use crate::store::retention::Limits;
 use crate::verbs::Call;
@@ -162,10 +162,8 @@ pub struct Config {
     pub port: u16,
     /// Where messages are kept on disk, if they are.
     pub data: Option<PathBuf>,
-    /// Whether they are there before a publish is acknowledged.
-    pub sync_always: bool,
-    /// A file of the journal that has so many bytes is followed by another.
-    pub segment_size: u64,
+    /// How they are kept there.
+    pub(crate) journal: Settings,
     /// With which other brokers it works.
     pub role: Role,
     /// The token that those ask for.
@@ -238,9 +236,9 @@ impl Config {
         let message_size_max = arguments.size("max-message")?.unwrap_or(MESSAGE_SIZE_MAX);
         let reason = format!("a message may have {} bytes at most", BODY_SIZE_MAX / 2);
         refuse_if(message_size_max > BODY_SIZE_MAX / 2, "max-message", message_size_max, reason)?;
-        let sync_always = match arguments.value("sync") {
-            Some("os") => false,
-            Some("always") | None => true,
+        let sync = match arguments.value("sync") {
+            Some("os") => Sync::Os,
+            Some("always") | None => Sync::Always,
             Some(other) => return Err(Error::value("sync", other, "it is always or os")),
         };
         let data = arguments.value("data").map(PathBuf::from);
@@ -267,8 +265,7 @@ impl Config {
             host,
             port,
             data,
-            sync_always,
-            segment_size,
+            journal: Settings { sync, segment_size },
             role: Role::from(arguments)?,
             peer_token: environment_token()?,
             connections_max,

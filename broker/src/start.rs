@@ -68,9 +68,7 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
             let kept = "in memory: a restart forgets all messages".to_owned();
             (Topics::new(memory), LastingSubscriptions::default(), kept, Vec::new())
         }
-        Some(directory) => {
-            restore(directory, config.sync_always, config.segment_size, memory, &listener)?
-        }
+        Some(directory) => restore(directory, config.journal, memory, &listener)?,
     };
     let loopback_only = address.ip().is_loopback();
     let reach = match (loopback_only, &tokens) {
@@ -175,16 +173,13 @@ fn spawn(run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
 /// that wait to be served.
 fn restore(
     directory: &Path,
-    sync_always: bool,
-    segment_size: u64,
+    settings: Settings,
     memory: Memory,
     listener: &TcpListener,
 ) -> Result<(Topics, LastingSubscriptions, String, Vec<TcpStream>), Error> {
-    let sync = if sync_always { Sync::Always } else { Sync::Os };
     let mut replayed = Replayed::new(memory);
     // Whether it is in use is found out before the first record is read.
     let is_in_use = |error: &journal::Error| matches!(error, journal::Error::InUse(_));
-    let settings = Settings { sync, segment_size };
     let progress = Progress::default();
     let (free, mut needed) = (memory::free().unwrap_or(u64::MAX), None);
     let (opened, waiting) = loading::during(listener, &progress, || {
@@ -210,13 +205,14 @@ fn restore(
     }
     let (journal, notices) = opened?;
     notices.into_iter().for_each(notify::warn);
+    let is_synced = settings.sync == Sync::Always;
     let kept = format!(
         "on disk in {} ({}): {} messages found",
         directory.display(),
-        if sync_always { "synced before they are acknowledged" } else { "synced by the system" },
+        if is_synced { "synced before they are acknowledged" } else { "synced by the system" },
         replayed.messages()
     );
     let lasting = LastingSubscriptions::restored(std::mem::take(&mut replayed.positions));
     replayed.admission.memory.used += lasting.size();
-    Ok((Topics::restored(replayed, journal, sync_always), lasting, kept, waiting))
+    Ok((Topics::restored(replayed, journal, is_synced), lasting, kept, waiting))
 }
