@@ -285,6 +285,13 @@ impl NatsHome {
         Err(unanswered("the leader of the stream is cut off"))
     }
 
+    /// Has another server lead a stream.
+    pub(super) fn replace_leader(&self, list: StreamId, deadline: Instant) -> Result<(), Refusal> {
+        let question = format!("STREAM.LEADER.STEPDOWN.{}", self.names.stream(list));
+        // A single server has none.
+        self.ask(&question, b"", deadline, |_| Some(())).map(drop)
+    }
+
     /// The last message of a publisher, as the stream's leader has it; nothing where the stream is
     /// gone.
     pub(super) fn last(

@@ -82,6 +82,8 @@ pub(crate) struct NatsHome {
     creating: Mutex<HashSet<String>>,
     /// The last messages of publishers, likewise. Both are only guesses: the cluster decides.
     numbers: Mutex<HashMap<(StreamId, String), Last>>,
+    /// Those of them that the cluster did not confirm.
+    doubted: Mutex<HashMap<(StreamId, String), Last>>,
     /// What lists keep, as was heard last.
     records: Mutex<HashMap<StreamId, Kept>>,
     removals: Mutex<Vec<Removal>>,
@@ -111,6 +113,10 @@ impl NatsHome {
 
     fn numbers(&self) -> MutexGuard<'_, HashMap<(StreamId, String), Last>> {
         self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn doubted(&self) -> MutexGuard<'_, HashMap<(StreamId, String), Last>> {
+        self.doubted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn records(&self) -> MutexGuard<'_, HashMap<StreamId, Kept>> {
@@ -153,8 +159,19 @@ impl NatsHome {
         numbers.insert((list, publisher.to_owned()), last);
     }
 
-    fn forget_number(&self, list: StreamId, publisher: &str) {
-        self.numbers().remove(&(list, publisher.to_owned()));
+    /// The cluster is asked for a publisher's last message before this is believed again.
+    fn doubt_number(&self, list: StreamId, publisher: &str) {
+        let key = (list, publisher.to_owned());
+        let Some(last) = self.numbers().remove(&key) else { return };
+        let mut doubted = self.doubted();
+        if doubted.len() >= KEPT_MAX {
+            doubted.clear();
+        }
+        doubted.insert(key, last);
+    }
+
+    fn take_doubted(&self, list: StreamId, publisher: &str) -> Option<Last> {
+        self.doubted().remove(&(list, publisher.to_owned()))
     }
 
     /// Tells the thread that follows what to do, if it has a connection.

@@ -189,7 +189,7 @@ impl NatsHome {
                         // It was not up to date, or the stream is gone.
                         None => {
                             self.look(group.topic, stream, deadline)?;
-                            pause(PAUSE, deadline, "the topic is being deleted")?;
+                            pause(PAUSE, deadline, "the stream is gone, or changes its leader")?;
                             continue;
                         }
                     }
@@ -288,6 +288,13 @@ impl NatsHome {
                 None => return Ok(None),
             },
         };
+        let doubted = if kept.is_none() { self.take_doubted(stream, publisher) } else { None };
+        if doubted.is_some_and(|before| before.at > last.at) {
+            // A leader whose disk is full lacks what most servers have stored. If the next leader
+            // lacks it as well, it is lost.
+            self.replace_leader(stream, deadline)?;
+            return Ok(None);
+        }
         let known = last.number.map(|number| Sequences::new(number.later(1), 0));
         match Sequences::judge(known.as_ref(), number, count as u64) {
             Ok(Verdict::Append { skip }) => {
@@ -299,7 +306,7 @@ impl NatsHome {
                 Ok(Some((last, count)))
             }
             Err(_) if kept.is_some() => {
-                self.forget_number(stream, publisher);
+                self.doubt_number(stream, publisher);
                 Ok(None)
             }
             Err(refusal) => {
@@ -397,7 +404,7 @@ impl NatsHome {
     /// Forgets what is known of a group's publisher.
     fn forget(&self, group: &Group<'_>, stream: StreamId) {
         if let Some((publisher, _)) = group.numbered {
-            self.forget_number(stream, publisher);
+            self.doubt_number(stream, publisher);
         }
     }
 }

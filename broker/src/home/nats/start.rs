@@ -73,6 +73,7 @@ impl NatsHome {
             streams: Default::default(),
             creating: Default::default(),
             numbers: Default::default(),
+            doubted: Default::default(),
             records: Default::default(),
             removals: Default::default(),
             listed: Default::default(),
