@@ -77,7 +77,8 @@ pub(super) struct Info {
     pub(super) bytes: u64,
     /// About how many of them a message takes.
     pub(super) message_size: u64,
-    /// Whether it takes messages: else its creator is not done with it, and may give way to another.
+    /// Whether it takes messages: else its creator is not done with it, and may give way to
+    /// another.
     pub(super) is_open: bool,
     /// Whether no other server has it.
     is_alone: bool,
