@@ -55,7 +55,8 @@ impl Shared {
 }
 
 impl Load {
-    /// No load yet, on the broker at `HOST:PORT`, which need not be there all the time.
+    /// No load yet, on the broker at `HOST:PORT`, which need not be there all the time; or, with
+    /// commas, on any of several that have the same topics, another with each connection.
     #[must_use]
     pub fn on(address: &str) -> Load {
         let (publishers, followers) = (Vec::new(), Vec::new());

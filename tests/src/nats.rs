@@ -110,13 +110,19 @@ impl NatsServers {
         format!("127.0.0.1:{}", self.server(index).port)
     }
 
-    /// Cuts one off from the others, or connects it again.
+    /// Cuts one off from the others, or connects it again: all their connections end.
     pub fn part(&self, index: usize, is_parted: bool) {
-        for (from, to, way) in &self.ways {
-            if *from == index || *to == index {
-                way.close(is_parted);
-            }
-        }
+        self.ways_of(index).for_each(|way| way.close(is_parted));
+    }
+
+    /// Loses all that one and the others tell each other, or brings it after all.
+    pub fn hush(&self, index: usize, is_silent: bool) {
+        self.ways_of(index).for_each(|way| way.hush(is_silent));
+    }
+
+    fn ways_of(&self, index: usize) -> impl Iterator<Item = &Way> {
+        let concerned = move |(from, to, _): &&(usize, usize, Way)| *from == index || *to == index;
+        self.ways.iter().filter(concerned).map(|(_, _, way)| way)
     }
 
     fn server(&self, index: usize) -> &Server {

@@ -129,7 +129,7 @@ fn pass(client: &TcpStream, port: u16, fate: Fate, is_parted: &AtomicBool) {
 }
 
 /// Copies until the end of either, or until more than `left` bytes came: the rest is lost.
-pub(crate) fn copy(mut from: &TcpStream, mut to: &TcpStream, mut left: usize) {
+fn copy(mut from: &TcpStream, mut to: &TcpStream, mut left: usize) {
     let mut piece = [0; 1 << 14];
     while let Ok(size @ 1..) = from.read(&mut piece) {
         let passed = size.min(left);

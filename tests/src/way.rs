@@ -1,9 +1,13 @@
 //! A way between two servers that can be closed.
 
-use crate::proxy::copy;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
+
+/// How often what is held back looks whether it may go on.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// A port that leads to another, unless it is closed.
 #[derive(Debug, Clone)]
@@ -16,6 +20,8 @@ pub(crate) struct Way {
 struct State {
     target: u16,
     is_closed: bool,
+    /// Whether it is a network that takes everything and brings nothing.
+    is_silent: bool,
     /// Both ends of each connection.
     connections: Vec<[TcpStream; 2]>,
 }
@@ -52,11 +58,28 @@ impl Way {
         }
         state.connections.push(kept);
         for (from, to) in [(here, there), (back_from, back_to)] {
-            thread::spawn(move || {
-                copy(&from, &to, usize::MAX);
-                let _ = to.shutdown(Shutdown::Both);
-            });
+            let way = self.clone();
+            thread::spawn(move || way.pass(&from, &to));
         }
+    }
+
+    /// Passes on what comes until either end ends.
+    fn pass(&self, mut from: &TcpStream, mut to: &TcpStream) {
+        let mut piece = [0; 1 << 14];
+        while let Ok(size @ 1..) = from.read(&mut piece) {
+            while self.lock().is_silent {
+                thread::sleep(LOOK_EVERY);
+            }
+            if to.write_all(piece.get(..size).unwrap_or_default()).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(Shutdown::Both);
+    }
+
+    /// Holds back what comes, as a network does that loses every packet, or brings it after all.
+    pub(crate) fn hush(&self, is_silent: bool) {
+        self.lock().is_silent = is_silent;
     }
 
     /// Where it leads.

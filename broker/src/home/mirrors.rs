@@ -145,12 +145,22 @@ impl Mirrors {
         self.wait_for(topic, is_gone, deadline);
     }
 
-    /// Reads from the home what the mirror does not hold.
+    /// Reads from the home what the mirror does not hold. Where that comes later than all that it
+    /// holds, it has been caught up with.
     pub(super) fn read(&self, wanted: Wanted<'_>, deadline: Instant) -> Result<Piece, Refusal> {
         self.reach(deadline)?;
+        let Wanted { topic, stream, .. } = wanted;
         let read = self.told(self.home.read(wanted, deadline));
-        if let Err(Refusal::Trimmed { first, .. }) = read {
-            self.let_go(wanted.topic, first);
+        let here = self.push.topics.end(topic);
+        match &read {
+            Err(Refusal::Trimmed { first, .. }) => self.let_go(topic, *first),
+            Ok(piece) if here.stream == stream && here.next < piece.first => {
+                let end = Cursor { stream, next: piece.first };
+                if !self.wait_for(topic, end, deadline) {
+                    return Err(self.behind());
+                }
+            }
+            _ => {}
         }
         read
     }

@@ -237,7 +237,12 @@ impl Push {
         begin: Begin,
         stream: Option<StreamId>,
     ) -> Result<Cursor, Refusal> {
-        let cursor = here_or(self.topics.begin(topic, begin, stream), || {
+        let here = match self.topics.begin(topic, begin, stream) {
+            // A mirror may be behind, and the reader come from another broker.
+            Err(Refusal::PastEnd { .. }) if self.topics.is_mirror(topic) => Err(Refusal::NotHere),
+            here => here,
+        };
+        let cursor = here_or(here, || {
             let stream = self.topics.end(topic).stream;
             let wanted = Wanted { topic, stream, begin, size_max: 1 };
             Ok(Cursor { stream, next: self.pieces.source()?.read(wanted)?.first })
@@ -265,10 +270,10 @@ impl Push {
         digest: u32,
         stream: Option<StreamId>,
     ) -> Result<Cursor, Refusal> {
-        let end = self.topics.end(topic);
-        if from > end.next {
-            return Err(Refusal::PastEnd { from, next: end.next });
+        if from > self.topics.end(topic).next {
+            self.begin(topic, Begin::Offset(from), None)?;
         }
+        let end = self.topics.end(topic);
         match self.digest(topic, Cursor { next: from, ..end })? {
             Some(own) if own == digest => self.begin(topic, Begin::Offset(from), None),
             Some(_) => Err(Refusal::OtherDigest),

@@ -1,5 +1,6 @@
 //! A connection that may break at any time, without a panic.
 
+use common::random::random;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -29,8 +30,11 @@ pub(super) struct Answer {
 }
 
 impl Link {
-    /// Connects. `is_over` ends all waiting.
-    pub(super) fn connect(address: &str, is_over: Option<Arc<AtomicBool>>) -> io::Result<Link> {
+    /// Connects to any of these addresses, with commas between them. `is_over` ends all waiting.
+    pub(super) fn connect(addresses: &str, is_over: Option<Arc<AtomicBool>>) -> io::Result<Link> {
+        let count = addresses.split(',').count() as u64;
+        let chosen = usize::try_from(random() % count).unwrap_or_default();
+        let address = addresses.split(',').nth(chosen).unwrap_or_default();
         let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(LOOK_EVERY))?;
         stream.set_write_timeout(Some(PATIENCE))?;

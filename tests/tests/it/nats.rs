@@ -607,6 +607,9 @@ fn a_leader_that_is_cut_off_refuses_nothing_falsely_and_stores_nothing_twice() {
         let answer = publish(&there, epoch, sequence, &[format!("m{sequence}")]);
         assert_eq!(answer.status, 503, "{epoch} {sequence}: {answer:?}");
     }
+    // Nor that there is no such offset: a reader may have it from another broker.
+    let ahead = there.get("/messages?topic=t&from=8");
+    assert_eq!(ahead.status, 503, "{ahead:?}");
     servers.part(leader, false);
     for broker in [&there, &elsewhere, &any] {
         wait_until(DEADLINE, "one list", || {

@@ -227,12 +227,17 @@ impl Commands<'_, Json> {
         let name = arguments.required("subscriber")?;
         let offset =
             arguments.number("offset")?.ok_or_else(|| Refusal::field("offset", "is missing"))?;
-        let end = self.broker.push.topics.end(topic);
+        let push = &self.broker.push;
+        let end = push.topics.end(topic);
         if arguments.stream()?.is_some_and(|stream| stream != end.stream) {
             return Err(Refusal::OtherStream);
         }
         if offset >= end.next {
-            return Err(Refusal::PastEnd { from: offset, next: end.next });
+            if !push.topics.is_mirror(topic) {
+                return Err(Refusal::PastEnd { from: offset, next: end.next });
+            }
+            // It may have been read from another broker, whose mirror is further.
+            push.begin(topic, Begin::Offset(offset.saturating_add(1)), None)?;
         }
         let place = Cursor { next: offset + 1, ..end };
         if self.broker.push.acknowledge(name, topic, place)?.is_none() {

@@ -43,7 +43,16 @@ impl NatsHome {
                 Begin::Offset(from) if from < first => {
                     return Err(Refusal::Trimmed { first, next });
                 }
-                Begin::Offset(from) if from > next => return Err(Refusal::PastEnd { from, next }),
+                Begin::Offset(from) if from > next => {
+                    // Who is told this may begin anew: it has to be true.
+                    self.vouch(list, deadline)?;
+                    match self.info(list, deadline)? {
+                        Some(info) if info.next < from => {
+                            return Err(Refusal::PastEnd { from, next: info.next });
+                        }
+                        _ => continue,
+                    }
+                }
                 Begin::Offset(from) => from,
             };
             if from == next || size_max == 0 {

@@ -2,11 +2,14 @@
 //! it, another broker loses history again and again, and its readers and a leaf go on with what is
 //! left.
 //!
+//! With `--nats`, three servers of NATS and three brokers before them are disturbed instead.
+//!
 //! At the end every topic is read and compared with what publishers were told and readers saw. The
 //! status is 0 if nothing was lost, doubled, moved or invented, else 1.
 
 #![forbid(unsafe_code)]
 
+mod cluster;
 mod history;
 mod publishers;
 
@@ -28,12 +31,16 @@ every message.
 
 Usage:
 
-  chaos [--seconds <seconds>] [--markdown]
+  chaos [--seconds <seconds>] [--nats] [--markdown]
 
 Options:
 
   --seconds=<seconds>
         Go on for so long. Default: 30.
+
+  --nats
+        Disturb three servers of NATS, which are the home of all topics, and
+        three brokers before them.
 
   --data=<directory>
         Keep the broker's journal here. Default: a temporary directory.
@@ -67,6 +74,7 @@ fn main() -> ExitCode {
 
 struct Config {
     time: Duration,
+    is_nats: bool,
     data: String,
     under: Vec<String>,
     power: Option<String>,
@@ -79,6 +87,7 @@ impl Config {
     fn from(arguments: &Arguments) -> Result<Config, Error> {
         Ok(Config {
             time: Duration::from_secs(arguments.number("seconds")?.unwrap_or(30)),
+            is_nats: arguments.has("nats"),
             data: arguments.value("data").unwrap_or("data").to_owned(),
             under: arguments
                 .value("under")
@@ -138,6 +147,9 @@ impl fmt::Display for Disturbances {
 }
 
 fn run(config: Config) -> Result<(), Failed> {
+    if config.is_nats {
+        return cluster::run(&config);
+    }
     let under: Vec<_> = config.under.iter().map(String::as_str).collect();
     let mut system = System::reserve_with(&["--data", &config.data]).under(&under);
     system.start_broker();
@@ -295,11 +307,8 @@ fn report(
     ended: u64,
 ) -> Result<(), Failed> {
     let refused = if refusals > 0 { format!(", {refusals} refusals") } else { String::new() };
-    let between = if config.is_markdown { "; " } else { "\n" };
-    println!(
-        "{} s: {made}{refused}, {ended} lasting subscriptions ended and begun again{between}{counts}",
-        config.time.as_secs()
-    );
+    let made = format!("{made}{refused}, {ended} lasting subscriptions ended and begun again");
+    say(config, &made, counts);
     if config.is_loss_wanted {
         return if counts.lost > 0 {
             Ok(())
@@ -307,5 +316,14 @@ fn report(
             Err(Failed("nothing was lost, though it had to be".to_owned()))
         };
     }
+    clean(counts)
+}
+
+fn say(config: &Config, made: &str, counts: &Counts) {
+    let between = if config.is_markdown { "; " } else { "\n" };
+    println!("{} s: {made}{between}{counts}", config.time.as_secs());
+}
+
+fn clean(counts: &Counts) -> Result<(), Failed> {
     if counts.is_clean() { Ok(()) } else { Err(Failed("the counts are not all 0".to_owned())) }
 }
