@@ -3,8 +3,8 @@
 //!
 //!     cargo run --release -p tests --bin cluster
 //!
-//! With a command, that is run beside one server, whose address is in `TESTS_NATS`: so the tests can
-//! be run with a cluster as the home of all topics.
+//! With a command, that is run beside one server, whose address is in `TESTS_NATS`: so the tests
+//! can be run with a cluster as the home of all topics.
 //!
 //!     cargo run -p tests --bin cluster cargo test -p tests --test it push::
 
