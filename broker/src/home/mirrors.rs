@@ -151,16 +151,18 @@ impl Mirrors {
         self.reach(deadline)?;
         let Wanted { topic, stream, .. } = wanted;
         let read = self.told(self.home.read(wanted, deadline));
-        let here = self.push.topics.end(topic);
         match &read {
             Err(Refusal::Trimmed { first, .. }) => self.let_go(topic, *first),
-            Ok(piece) if here.stream == stream && here.next < piece.first => {
-                let end = Cursor { stream, next: piece.first };
-                if !self.wait_for(topic, end, deadline) {
+            Ok(piece) => {
+                let is_there = || {
+                    let here = self.push.topics.end(topic);
+                    here.stream != stream || here.next >= piece.first
+                };
+                if !self.wait_for(topic, is_there, deadline) {
                     return Err(self.behind());
                 }
             }
-            _ => {}
+            Err(_) => {}
         }
         read
     }
