@@ -345,7 +345,7 @@ impl TopicState {
         Event::Trim { first, digest: digest.map(Crc32::value), gone }
     }
 
-    /// Hides from readers what was let go. Takes some of it out of `list`, the topic's list, for the
+    /// Hides from readers what was let go. Takes some of it out of `list`, the list itself, for the
     /// caller to free; [`Self::release`] takes the rest. `now` is the time, in Unix milliseconds.
     pub(crate) fn apply_trim(
         &mut self,
