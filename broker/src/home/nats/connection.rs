@@ -158,7 +158,10 @@ impl Link {
             complaint: None,
         };
         let deadline = Instant::now() + OPEN_TIMEOUT;
-        let Operation::Info(info) = link.operation(deadline).map_err(passing)? else {
+        let silent = || ("the server says nothing".to_owned(), false);
+        let Operation::Info(info) =
+            link.operation(deadline).map_err(passing)?.ok_or_else(silent)?
+        else {
             return Err(("this is no NATS server".to_owned(), true));
         };
         link.info = judge(&info, credentials).map_err(|reason| (reason, true))?;
@@ -169,7 +172,7 @@ impl Link {
         out.extend_from_slice(b"PING\r\n");
         link.writer.write(&out);
         loop {
-            match link.operation(deadline).map_err(passing)? {
+            match link.operation(deadline).map_err(passing)?.ok_or_else(silent)? {
                 Operation::Pong => return Ok(link),
                 Operation::Error(error) => {
                     let how = "set NATS_USER and NATS_PASSWORD, or NATS_TOKEN, in the environment";
@@ -180,44 +183,14 @@ impl Link {
         }
     }
 
-    /// The next operation.
-    fn operation(&mut self, deadline: Instant) -> Result<Operation, String> {
+    /// The next operation; nothing where none came until the deadline.
+    fn operation(&mut self, deadline: Instant) -> Result<Option<Operation>, String> {
         loop {
             let parsed = wire::parse(self.connection.buffered());
             let parsed = parsed.map_err(|_| "it does not speak the protocol of NATS".to_owned())?;
             if let Some((operation, size)) = parsed {
                 self.connection.consume(size);
-                return Ok(operation);
-            }
-            match self.connection.fill(Some(deadline)) {
-                Ok(0) => return Err("the server has closed the connection".to_owned()),
-                Ok(_) => (self.heard, self.is_asked) = (Instant::now(), false),
-                Err(error) => return Err(flags::one_line(&error)),
-            }
-        }
-    }
-
-    /// The next message; nothing where none came until the deadline, or the server has answered
-    /// [`Writer::wake`].
-    ///
-    /// # Errors
-    ///
-    /// Why the connection has ended.
-    pub(super) fn next(&mut self, deadline: Instant) -> Result<Option<Message>, String> {
-        loop {
-            let parsed = wire::parse(self.connection.buffered());
-            let parsed = parsed.map_err(|_| "it does not speak the protocol of NATS".to_owned())?;
-            if let Some((operation, size)) = parsed {
-                self.connection.consume(size);
-                match operation {
-                    Operation::Message(message) => return Ok(Some(message)),
-                    Operation::Ping => self.writer.write(b"PONG\r\n"),
-                    Operation::Pong => return Ok(None),
-                    Operation::Info(info) => self.is_leaving |= info.contains("\"ldm\":true"),
-                    Operation::Error(error) => self.complaint = Some(error),
-                    Operation::Ok => {}
-                }
-                continue;
+                return Ok(Some(operation));
             }
             if self.heard.elapsed() >= SILENCE_MAX {
                 return Err("the server says nothing".to_owned());
@@ -234,6 +207,25 @@ impl Link {
                 Ok(_) => (self.heard, self.is_asked) = (Instant::now(), false),
                 Err(Trouble::TimedOut) => return Ok(None),
                 Err(error) => return Err(flags::one_line(&error)),
+            }
+        }
+    }
+
+    /// The next message; nothing where none came until the deadline, or the server has answered
+    /// [`Writer::wake`].
+    ///
+    /// # Errors
+    ///
+    /// Why the connection has ended.
+    pub(super) fn next(&mut self, deadline: Instant) -> Result<Option<Message>, String> {
+        loop {
+            match self.operation(deadline)? {
+                Some(Operation::Message(message)) => return Ok(Some(message)),
+                Some(Operation::Pong) | None => return Ok(None),
+                Some(Operation::Ping) => self.writer.write(b"PONG\r\n"),
+                Some(Operation::Info(info)) => self.is_leaving |= info.contains("\"ldm\":true"),
+                Some(Operation::Error(error)) => self.complaint = Some(error),
+                Some(Operation::Ok) => {}
             }
         }
     }

@@ -16,7 +16,7 @@
 //! - `streams`, `retention`: the streams of topics, and what they keep
 //! - `storing`, `publish`: publishing
 //! - `follow`, `read`: following, and reading what no mirror holds
-//! - `places`: where lasting subscriptions stand
+//! - `places`: where lasting subscriptions stand; `tables`: small records of both kinds
 //! - `start`: whether the cluster can be used
 
 mod api;
@@ -31,6 +31,7 @@ mod retention;
 mod start;
 mod storing;
 mod streams;
+mod tables;
 mod wire;
 
 pub use start::Settings;

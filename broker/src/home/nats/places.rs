@@ -13,7 +13,8 @@
 use super::NatsHome;
 use super::api::{Info, Stored, about, object, pause};
 use super::names::{HOLD, unescape};
-use super::storing::{BATCH_COUNT_MAX, Sent, expecting};
+use super::storing::{BATCH_COUNT_MAX, expecting};
+use super::tables::Table;
 use crate::home::deadline;
 use crate::push::{Key, SharedPositions, Standing};
 use crate::refusal::Refusal;
@@ -103,24 +104,16 @@ fn standing(subject: &str, payload: &[u8], seen: u64) -> Option<Standing> {
 
 impl SharedPositions for NatsHome {
     fn take(&self, name: &str) -> Result<(u64, Vec<Standing>), Refusal> {
-        let (deadline, hold) = (deadline(), self.names.hold(name));
+        let (deadline, id) = (deadline(), self.id.as_bytes().to_vec());
+        let hold = [(self.names.hold(name), id)];
         loop {
-            let why =
-                match self.store(&[&hold], "", deadline, |_, hold, _| (hold, self.id.as_bytes())) {
-                    Sent::Stored(fence) => match self.places(name, Some(fence), deadline)? {
-                        Some(places) => return Ok((fence, places)),
-                        None => "the leader of the stream is cut off".to_owned(),
-                    },
-                    Sent::Refused(refusal) => return Err(refusal),
-                    Sent::NotNow(why) => why,
-                    Sent::NoStream => {
-                        let (holds, again) = (self.names.hold("*"), self.names.hold_again());
-                        let (places, all) = (self.names.places(), self.names.place("*", "*"));
-                        self.create_table(&places, &all, [&holds, &again], deadline)?;
-                        "no server leads the stream of places".to_owned()
-                    }
-                };
-            pause(PAUSE, deadline, &why)?;
+            let Some(fence) = self.store_records(Table::Places, &hold, "", deadline)? else {
+                continue;
+            };
+            match self.places(name, Some(fence), deadline)? {
+                Some(places) => return Ok((fence, places)),
+                None => pause(PAUSE, deadline, "the leader of the stream is cut off")?,
+            }
         }
     }
 
@@ -157,24 +150,14 @@ impl SharedPositions for NatsHome {
         let (deadline, hold) = (deadline(), self.names.hold(name));
         let first = expecting(fence, Some(&hold));
         let record = |(topic, cursor): &(Arc<str>, Cursor)| {
-            (self.names.place(name, topic), cursor.to_string())
+            (self.names.place(name, topic), cursor.to_string().into_bytes())
         };
         for records in positions.chunks(BATCH_COUNT_MAX) {
             let records: Vec<_> = records.iter().map(record).collect();
-            loop {
-                let sent = self.store(&records, &first, deadline, |_, (subject, cursor), _| {
-                    (subject, cursor.as_bytes())
-                });
-                let why = match sent {
-                    Sent::Stored(_) => break,
-                    Sent::Refused(refusal) => return Err(refusal),
-                    Sent::NotNow(why) => why,
-                    Sent::NoStream => "no server leads the stream of places".to_owned(),
-                };
+            while self.store_records(Table::Places, &records, &first, deadline)?.is_none() {
                 if self.fence(name, deadline)? != fence {
                     return Ok(false);
                 }
-                pause(PAUSE, deadline, &why)?;
             }
         }
         Ok(true)

@@ -17,8 +17,9 @@
 //! hidden, until its publisher is heard of again.
 
 use super::NatsHome;
-use super::api::{Reason, Stored, about, object, pause, unanswered};
-use super::storing::{Sent, expecting};
+use super::api::{Stored, about, object, unanswered};
+use super::storing::expecting;
+use super::tables::Table;
 use super::wire::Message;
 use crate::refusal::Refusal;
 use crate::store::change::Upto;
@@ -29,9 +30,6 @@ use common::clock;
 use common::json::{self, Value};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
-
-/// Before a record is read again that somebody else has changed.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// How long it may take to let go what is beyond the bounds of all topics.
 const TEND_TIME: Duration = Duration::from_secs(4);
@@ -167,54 +165,13 @@ impl NatsHome {
             if after == before {
                 return Ok((before, after));
             }
-            let (subject, text) = (self.names.record(list), after.write());
+            let record = [(self.names.record(list), after.write())];
             let expected = expecting(before.at, None);
-            let why = match self
-                .store(&[&subject], &expected, deadline, |_, subject, _| (subject, &text))
-            {
-                Sent::Stored(at) => {
-                    let after = Kept { at, ..after };
-                    self.note(list, after);
-                    return Ok((before, after));
-                }
-                Sent::Refused(refusal) => return Err(refusal),
-                Sent::NotNow(why) => why,
-                Sent::NoStream => {
-                    let (records, all) = (self.names.records(), self.names.record('*'));
-                    let again = self.names.record_again("{{wildcard(1)}}");
-                    self.create_table(&records, &all, [&all, &again], deadline)?;
-                    "no server leads the stream of what topics keep".to_owned()
-                }
-            };
-            pause(PAUSE, deadline, &why)?;
-        }
-    }
-
-    /// Creates a stream of small records, the last of each subject, unless it is there. What it
-    /// stores of `from` is sent once more as `to`.
-    pub(super) fn create_table(
-        &self,
-        stream: &str,
-        subjects: &str,
-        [from, to]: [&str; 2],
-        deadline: Instant,
-    ) -> Result<(), Refusal> {
-        let settings = object(|object| {
-            object.field("name", stream);
-            object.array("subjects", |all| {
-                all.element(subjects);
-            });
-            object.field("storage", "file").field("max_msgs_per_subject", 1_u64);
-            object.field("num_replicas", self.replicas).field("allow_direct", true);
-            object.field("allow_atomic", true);
-            let republish = self::object(|object| {
-                object.field("src", from).field("dest", to);
-            });
-            object.raw("republish", &republish);
-        });
-        match self.ask(&format!("STREAM.CREATE.{stream}"), &settings, deadline, |_| Some(()))? {
-            Err(error) if error.reason() != Reason::NameInUse => Err(error.refusal()),
-            _ => Ok(()),
+            if let Some(at) = self.store_records(Table::Kept, &record, &expected, deadline)? {
+                let after = Kept { at, ..after };
+                self.note(list, after);
+                return Ok((before, after));
+            }
         }
     }
 

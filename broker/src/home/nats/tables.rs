@@ -1,0 +1,80 @@
+//! Streams of small records, of which the last of each subject is kept: what topics keep, and where
+//! lasting subscriptions stand.
+
+use super::NatsHome;
+use super::api::{Reason, object, pause};
+use super::storing::Sent;
+use crate::refusal::Refusal;
+use std::time::{Duration, Instant};
+
+/// Before a record is read again that somebody else has changed.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// One of them.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Table {
+    Kept,
+    Places,
+}
+
+impl NatsHome {
+    /// Stores records together if `first` fits, which is a header of the first: gives the sequence
+    /// of the last. Nothing where they were not stored, and may be stored later.
+    pub(super) fn store_records(
+        &self,
+        table: Table,
+        records: &[(String, Vec<u8>)],
+        first: &str,
+        deadline: Instant,
+    ) -> Result<Option<u64>, Refusal> {
+        let sent = self.store(records, first, deadline, |_, (subject, text), _| (subject, text));
+        let why = match sent {
+            Sent::Stored(at) => return Ok(Some(at)),
+            Sent::Refused(refusal) => return Err(refusal),
+            Sent::NotNow(why) => why,
+            Sent::NoStream => {
+                self.create_table(table, deadline)?;
+                format!("no server leads the stream {}", self.table(table)[0])
+            }
+        };
+        pause(PAUSE, deadline, &why)?;
+        Ok(None)
+    }
+
+    /// The stream of a table, the subjects of its records, and of those that are sent once more,
+    /// and as what.
+    fn table(&self, table: Table) -> [String; 4] {
+        let names = &self.names;
+        match table {
+            Table::Kept => {
+                let (all, again) = (names.record('*'), names.record_again("{{wildcard(1)}}"));
+                [names.records(), all.clone(), all, again]
+            }
+            Table::Places => {
+                [names.places(), names.place("*", "*"), names.hold("*"), names.hold_again()]
+            }
+        }
+    }
+
+    /// Creates the stream of a table, unless it is there.
+    fn create_table(&self, table: Table, deadline: Instant) -> Result<(), Refusal> {
+        let [stream, subjects, from, to] = self.table(table);
+        let settings = object(|object| {
+            object.field("name", &*stream);
+            object.array("subjects", |all| {
+                all.element(&*subjects);
+            });
+            object.field("storage", "file").field("max_msgs_per_subject", 1_u64);
+            object.field("num_replicas", self.replicas).field("allow_direct", true);
+            object.field("allow_atomic", true);
+            let republish = self::object(|object| {
+                object.field("src", from).field("dest", to);
+            });
+            object.raw("republish", &republish);
+        });
+        match self.ask(&format!("STREAM.CREATE.{stream}"), &settings, deadline, |_| Some(()))? {
+            Err(error) if error.reason() != Reason::NameInUse => Err(error.refusal()),
+            _ => Ok(()),
+        }
+    }
+}
