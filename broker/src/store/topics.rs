@@ -205,16 +205,20 @@ impl Topics {
     /// Lets go of messages that have grown too old, and sees to it that memory comes back, for as
     /// long as the process lives.
     pub(crate) fn keep_ages(&self) -> ! {
-        let (mut returned, mut passes) = (0, 0);
+        let (mut returned, mut passes, mut before) = (0, 0, 0);
         loop {
             thread::sleep(AGE_TIME);
             self.keep_all_bounds(clock::unix_milliseconds());
             let memory = self.account().1;
+            // While much comes and goes, what comes takes the place of what went.
+            let is_calm = memory.returned - before < RETURNED_MIN.max(memory.used / 16);
+            before = memory.returned;
             if memory.returned - returned > memory.used.max(RETURNED_MIN) {
                 (returned, passes) = (memory.returned, PASSES_MAX);
             }
             let wanted = memory.used + memory.used / 5 + MORE_MAX;
-            if passes > 0 && memory::resident().is_some_and(|resident| resident > wanted) {
+            if passes > 0 && is_calm && memory::resident().is_some_and(|resident| resident > wanted)
+            {
                 passes -= 1;
                 self.move_entries();
             }
