@@ -4,8 +4,7 @@
 //!
 //! No call lasts longer than its deadline, however slowly the peer sends or reads. The timeout of a
 //! socket bounds only one system call, so it is set again before each call to the time that is
-//! left. A connection with an empty buffer uses little memory while it waits, unless its last read
-//! was large.
+//! left. A connection that waits has no buffer; after a large read it keeps one for a moment.
 //!
 //! # Not here
 //!
@@ -27,6 +26,9 @@ const GROWTH: usize = 8;
 /// The most that is asked of one read.
 const READ_SIZE_MAX: usize = 256 << 10;
 
+/// How long an empty buffer is kept after a large read.
+const KEPT_TIME: Duration = Duration::from_millis(1 << 9);
+
 /// The longest socket timeout, as a power of two of milliseconds: some 12 days.
 const MILLISECONDS_LOG_MAX: u32 = 30;
 
@@ -45,7 +47,7 @@ pub struct Connection {
     end: usize,
     /// The least room to offer the next read: larger while reads fill what they are offered.
     read_size: usize,
-    /// The size of the last read.
+    /// The size of the last read; 0 once nothing came for a while.
     last_size: usize,
     read_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
@@ -116,14 +118,17 @@ impl Connection {
     /// [`Trouble::TimedOut`] if nothing came in time, after which it may be called again.
     pub fn fill(&mut self, deadline: Option<Instant>) -> Result<usize, Trouble> {
         loop {
-            let timeout = timeout(deadline)?;
+            let mut timeout = timeout(deadline)?;
+            if self.start == self.end && !self.needs_no_buffer() {
+                timeout = Some(timeout.map_or(KEPT_TIME, |timeout| timeout.min(KEPT_TIME)));
+            }
             if timeout != self.read_timeout {
                 self.stream.set_read_timeout(timeout)?;
                 self.read_timeout = timeout;
             }
             match self.read() {
                 Ok(size) => return Ok(size),
-                Err(cause) if is_passing(&cause) => {}
+                Err(cause) if is_passing(&cause) => self.last_size = 0,
                 Err(cause) => return Err(cause.into()),
             }
         }
@@ -131,11 +136,20 @@ impl Connection {
 
     /// Appends the bytes of one read.
     fn read(&mut self) -> io::Result<usize> {
-        self.make_room();
-        let room_end = self.buffer.len().min(self.end + READ_SIZE_MAX);
-        let room = self.buffer.get_mut(self.end..room_end).unwrap_or_default();
-        let room_size = room.len();
-        let size = (&*self.stream).read(room)?;
+        let (size, room_size) = if self.needs_no_buffer() {
+            self.buffer = Vec::new();
+            (self.start, self.end) = (0, 0);
+            let mut room = [0; BUFFER_SIZE_MIN];
+            let size = (&*self.stream).read(&mut room)?;
+            self.buffer.extend_from_slice(room.get(..size).unwrap_or_default());
+            (size, room.len())
+        } else {
+            self.make_room();
+            let room_end = self.buffer.len().min(self.end + READ_SIZE_MAX);
+            let room = self.buffer.get_mut(self.end..room_end).unwrap_or_default();
+            let room_size = room.len();
+            ((&*self.stream).read(room)?, room_size)
+        };
         self.end += size;
         self.last_size = size;
         self.read_size =
@@ -180,6 +194,13 @@ impl Connection {
         }
     }
 
+    /// Whether it may be long until the next byte: a buffer would keep the allocator from giving
+    /// back what lies below it. A client that sent in bulk sends more (row `bulk` of the
+    /// benchmark).
+    fn needs_no_buffer(&self) -> bool {
+        self.start == self.end && self.last_size < BUFFER_SIZE_MIN.max(self.buffer.len() / 16)
+    }
+
     /// Makes room after the unused bytes for the next read, and gives back memory that is no
     /// longer needed.
     fn make_room(&mut self) {
@@ -190,13 +211,10 @@ impl Connection {
             (self.start, self.end) = (0, unused);
         }
         let size = self.end + self.read_size;
-        // With nothing unused it may be long until the next byte; else the rest is on its way.
-        let size_kept = if unused == 0 { size } else { size.max(READ_SIZE_MAX) };
+        let size_kept = size.max(READ_SIZE_MAX);
         if self.buffer.len() < size {
             self.buffer.resize(size, 0);
         } else if self.buffer.len() / 4 > size_kept && self.buffer.len() / 16 > self.last_size {
-            // Not between large reads: a client that sends in bulk sends more (row `bulk` of
-            // the benchmark).
             self.buffer.truncate(size_kept);
             self.buffer.shrink_to_fit();
         }
@@ -329,7 +347,7 @@ mod tests {
             connection.fill(None).unwrap();
             connection.consume(1);
             assert!(matches!(connection.fill(soon()), Err(Trouble::TimedOut)));
-            assert_eq!(connection.buffer.capacity(), BUFFER_SIZE_MIN);
+            assert_eq!(connection.buffer.capacity(), 0);
         }
     }
 

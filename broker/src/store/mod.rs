@@ -6,7 +6,7 @@
 //! - `batch`: messages on their way in
 //! - `topic_state`: the state of a topic beside its list; `view`: both together, as readers see
 //!   them; `sequences`: the numbers of its publishers; `retention`: what it keeps; `memory`: what
-//!   all of it costs
+//!   all of it costs; `mover`: how memory comes back
 //! - `admission`: accepts or refuses publishes
 //! - `change`: everything that can happen: accepted, applied or undone; `append`: publishes
 //! - `contents`: the lists and their state, behind locks
@@ -23,6 +23,7 @@ mod contents;
 pub(crate) mod entry;
 pub(crate) mod journal;
 pub(crate) mod memory;
+mod mover;
 pub(crate) mod replay;
 pub(crate) mod retention;
 pub(crate) mod sequences;

@@ -8,6 +8,7 @@ use crate::store::batch::Sequence;
 use crate::store::entry;
 use crate::store::journal::Event;
 use crate::store::memory::{self, Memory};
+use crate::store::mover::Mover;
 use crate::store::retention::{Bounds, Limits};
 use crate::store::sequences::{Before, Sequences};
 use crate::store::stream::{Cursor, StreamId};
@@ -27,12 +28,6 @@ const SEQUENCES_EVERY: u64 = 1024;
 
 /// How many entries are taken out of a list at once: while that is done nobody can read or publish.
 const RELEASED_MAX: usize = 4096;
-
-/// The C library maps what is so large, in bytes, on its own: it pins nothing, and need not move.
-const MAPPED_SIZE: usize = 128 << 10;
-
-/// About how much is moved at once, in bytes: for so long nobody can read or publish.
-const MOVED_SIZE: usize = 128 << 10;
 
 /// What is known of one topic.
 #[derive(Debug)]
@@ -401,34 +396,21 @@ impl TopicState {
         gone
     }
 
-    /// Moves some entries of `list`, the topic's list, from an offset on, to memory that is free
-    /// now, and adds them as they were to `before`. Gives where it is to go on, if that is not the
-    /// end.
+    /// Moves some entries of `list`, the topic's list, from an offset on. Gives where it is to go
+    /// on, if that is not the end.
     pub(crate) fn move_entries(
         &mut self,
         list: &mut Vec<String>,
         from: u64,
-        before: &mut Vec<String>,
+        mover: &mut Mover,
     ) -> Option<u64> {
         let from = from.max(self.start.offset);
-        if from == self.start.offset && list.capacity() * size_of::<String>() < MAPPED_SIZE {
-            let moved = Vec::with_capacity(list.capacity());
-            let entries = std::mem::replace(list, moved);
-            list.extend(entries);
-            self.marks = self.marks.clone();
+        if from == self.start.offset {
+            mover.move_list(list);
+            mover.move_list(&mut self.marks);
         }
-        let mut size = 0;
-        for (offset, entry) in (from..).zip(list.get_mut(self.index(from)..)?) {
-            if size >= MOVED_SIZE {
-                return Some(offset);
-            }
-            if entry.len() < MAPPED_SIZE {
-                let moved = entry.clone();
-                size += entry.len().max(MOVED_SIZE / 1024);
-                before.push(std::mem::replace(entry, moved));
-            }
-        }
-        None
+        let mut entries = (from..).zip(list.get_mut(self.index(from)..)?);
+        entries.find_map(|(offset, entry)| (!mover.move_entry(entry)).then_some(offset + 1))
     }
 
     /// Forgets where messages stood that were let go, and the numbers of publishers of which

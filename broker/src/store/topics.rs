@@ -17,6 +17,7 @@ use crate::store::commit::{Commits, Meter};
 use crate::store::contents::Contents;
 use crate::store::journal::Journal;
 use crate::store::memory::{self, Memory};
+use crate::store::mover::Mover;
 use crate::store::replay::Replayed;
 use crate::store::retention::{BoundsChange, Limits};
 use crate::store::stream::{Begin, Cursor, Extent, Place, StreamId};
@@ -40,9 +41,6 @@ const MORE_MAX: u64 = 8 << 20;
 
 /// How often entries are moved after that: while they move, more is let go.
 const PASSES_MAX: u32 = 4;
-
-/// How many pieces of entries are moved before the memory is freed that they stood in: 16 MiB.
-const PIECES_MAX: usize = 64;
 
 /// All topics of the broker.
 pub(crate) struct Topics {
@@ -217,32 +215,25 @@ impl Topics {
                 (returned, passes) = (memory.returned, PASSES_MAX);
             }
             let wanted = memory.used + memory.used / 5 + MORE_MAX;
-            if passes > 0 && is_calm && memory::resident().is_some_and(|resident| resident > wanted)
-            {
+            let resident = memory::resident().filter(|resident| *resident > wanted);
+            if let Some(resident) = resident.filter(|_| passes > 0 && is_calm) {
                 passes -= 1;
-                self.move_entries();
+                self.move_entries(Mover::new(memory.used, resident - memory.used));
             }
         }
     }
 
-    /// Moves all entries to memory that is free now. What was let go stood below the entries that
-    /// are left, and the C library gives back only what lies above all that is in use.
-    fn move_entries(&self) {
-        // Freed when many have moved: none is to move to where one of these stood.
-        let mut before = Vec::new();
-        let mut pieces = 0;
+    /// Moves all entries together.
+    fn move_entries(&self, mut mover: Mover) {
         for (topic, _) in self.names(false).into_iter().chain(self.names(true)) {
             let mut from = Some(0);
             while let Some(place) = from {
                 let begun = Instant::now();
+                mover.begin_piece();
                 let moved = |state: &mut TopicState, list: &mut Vec<String>| {
-                    state.move_entries(list, place, &mut before)
+                    state.move_entries(list, place, &mut mover)
                 };
                 from = self.tidy(&topic, moved).flatten();
-                pieces += 1;
-                if pieces % PIECES_MAX == 0 {
-                    before.clear();
-                }
                 thread::sleep(begun.elapsed());
             }
         }
