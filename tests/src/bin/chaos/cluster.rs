@@ -11,6 +11,8 @@ use tests::{Door, Follower, Load, NatsServers, Stopped, System};
 /// How many servers, and how many brokers.
 const COUNT: usize = 3;
 
+const TOPICS: [&str; 2] = ["even", "odd"];
+
 /// About how many milliseconds servers need for another leader.
 const ELECTION: u64 = 6000;
 
@@ -25,6 +27,13 @@ pub(crate) fn run(config: &Config) -> Result<(), Failed> {
         broker.start_broker();
         broker
     });
+    for topic in TOPICS {
+        let created = brokers[0].request("PUT", &format!("/topics/{topic}"), "").status;
+        if created != 201 {
+            return Err(Failed(format!("a topic was not created: {created}")));
+        }
+    }
+    let stream = servers.stream_of(TOPICS[0]);
     let addresses = brokers.each_ref().map(System::address).join(",");
     let mut load = Load::on(&addresses);
     for (publisher, topic, door) in [
@@ -44,13 +53,13 @@ pub(crate) fn run(config: &Config) -> Result<(), Failed> {
     let end = Instant::now() + config.time;
     while Instant::now() < end {
         wait_up_to(3000);
-        *made.entry(disturb(&mut servers, &mut brokers)).or_insert(0_u64) += 1;
+        *made.entry(disturb(&mut servers, &stream, &mut brokers)).or_insert(0_u64) += 1;
     }
     load.end_publishing();
     let counts = load.finish();
     let made: Vec<_> = made.iter().map(|(what, count)| format!("{count} {what}")).collect();
     say(config, &made.join(", "), &counts);
-    for topic in ["even", "odd"] {
+    for topic in TOPICS {
         let [one, two, three] = brokers.each_ref().map(|broker| broker.messages(topic));
         if one != two || two != three {
             return Err(Failed(format!("brokers have different lists of {topic:?}")));
@@ -59,8 +68,8 @@ pub(crate) fn run(config: &Config) -> Result<(), Failed> {
     clean(&counts)
 }
 
-/// Does one thing that happens to servers and brokers; says what.
-fn disturb(servers: &mut NatsServers, brokers: &mut [System; COUNT]) -> &'static str {
+/// Does one thing that happens to servers, which have this stream, and to brokers; says what.
+fn disturb(servers: &mut NatsServers, stream: &str, brokers: &mut [System; COUNT]) -> &'static str {
     let any = || usize::try_from(random() % COUNT as u64).unwrap_or_default();
     let (broker, server) = (brokers.get_mut(any()).expect("there are so many"), any());
     match random() % 12 {
@@ -80,7 +89,7 @@ fn disturb(servers: &mut NatsServers, brokers: &mut [System; COUNT]) -> &'static
             "kills of servers"
         }
         6 => {
-            let leader = servers.leader_of(&servers.stream_of("even"));
+            let leader = servers.leader_of(stream);
             servers.kill(leader);
             wait_up_to(ELECTION);
             servers.restart(leader);
