@@ -18,7 +18,7 @@
 
 use crate::notify;
 use crate::refusal::Refusal;
-use crate::store::admission::Receipt;
+use crate::store::admission::Outcome;
 use crate::store::batch::Batch;
 use common::{clock, json};
 use std::cell::RefCell;
@@ -114,7 +114,7 @@ impl Log {
     pub(crate) fn publishes(
         &self,
         batch: &Batch,
-        answers: &[Result<Receipt, Refusal>],
+        answers: &[Outcome],
         home: impl Fn(&str) -> Option<String>,
     ) {
         if !self.is_on() {

@@ -11,12 +11,13 @@
 //! ended. A file that cannot be used changes nothing: it never opens the broker.
 
 use crate::access::guesses::{Client, Guesses};
+use crate::notify;
 use crate::refusal::Refusal;
 use common::pattern::Pattern;
 use std::collections::HashSet;
 use std::fs::File;
 use std::hint::black_box;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -179,9 +180,10 @@ impl State {
 impl Tokens {
     /// One token, which may do everything.
     pub(crate) fn one(token: Token) -> Tokens {
+        let tokens = Tokens { path: None, state: Mutex::default() };
         let rights = Rights { rights: Right::ALL.to_vec(), patterns: Vec::new() };
-        let list = vec![(token, Arc::new(rights))];
-        Tokens { path: None, state: Mutex::new(State { list, ..State::default() }) }
+        tokens.replace(vec![(token, rights)]);
+        tokens
     }
 
     /// The tokens of a file.
@@ -190,10 +192,9 @@ impl Tokens {
     ///
     /// Why there are none.
     pub(crate) fn read(path: &Path) -> Result<Tokens, TokenError> {
-        let list = parse(&read(path).map_err(TokenError::File)?)?;
-        let list = list.into_iter().map(|(token, rights)| (token, Arc::new(rights))).collect();
-        let state = Mutex::new(State { list, ..State::default() });
-        Ok(Tokens { path: Some(path.to_owned()), state })
+        let tokens = Tokens { path: Some(path.to_owned()), state: Mutex::default() };
+        tokens.replace(parse(&read(path).map_err(TokenError::File)?)?);
+        Ok(tokens)
     }
 
     /// What a token is good for; nothing, where it is none of these. All of them are compared.
@@ -258,8 +259,7 @@ impl Tokens {
                     let line = common::flags::one_line(&cause);
                     if line != told {
                         let path = path.display();
-                        let stays = "the tokens stay as they were";
-                        let _ = writeln!(io::stderr(), "broker: {path}: {line}; {stays}");
+                        notify::warn(format_args!("{path}: {line}; the tokens stay as they were"));
                         told = line;
                     }
                 }

@@ -17,13 +17,13 @@ const ATTEMPTS_MAX: u32 = 8;
 /// How much longer each further wrong token is waited for: three seconds and a half for all.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What a connection may still guess.
-pub(super) struct Guesses {
+/// How often a connection may still send a wrong token.
+pub(super) struct Attempts {
     left: u32,
 }
 
-impl Guesses {
-    pub(super) const ALL: Guesses = Guesses { left: ATTEMPTS_MAX };
+impl Attempts {
+    pub(super) const ALL: Attempts = Attempts { left: ATTEMPTS_MAX };
 
     /// Whether the connection failed too often and has to be closed.
     pub(super) fn are_used_up(&self) -> bool {
@@ -41,7 +41,7 @@ impl Guesses {
 pub(super) struct Authentication {
     grant: Option<Grant>,
     client: Client,
-    guesses: Guesses,
+    attempts: Attempts,
 }
 
 impl Authentication {
@@ -50,7 +50,7 @@ impl Authentication {
         let mut client = Client::of(stream);
         // Without a token nothing is guessed.
         let grant = access.admit(None, &mut client).ok().flatten();
-        Authentication { grant, client, guesses: Guesses::ALL }
+        Authentication { grant, client, attempts: Attempts::ALL }
     }
 
     /// Whether the connection may give commands.
@@ -65,7 +65,7 @@ impl Authentication {
 
     /// Whether it failed too often and has to be closed.
     pub(super) fn has_failed(&self) -> bool {
-        !self.is_done() && self.guesses.are_used_up()
+        !self.is_done() && self.attempts.are_used_up()
     }
 
     /// Checks a token; `how` says how to send it, if it is not right. What was once right stays
@@ -89,7 +89,7 @@ impl Authentication {
             Ok(None) => Refusal::Token { how, is_guess: false },
             Err(refusal) => refusal,
         };
-        self.guesses.count();
+        self.attempts.count();
         Err(refusal)
     }
 }

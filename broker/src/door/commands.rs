@@ -16,7 +16,7 @@ use crate::activity::{Activity, Role};
 use crate::broker::Broker;
 use crate::push::subscriber::Subscriber;
 use crate::refusal::Refusal;
-use crate::store::admission::Receipt;
+use crate::store::admission::Outcome;
 use crate::store::batch::Batch;
 use common::connection::Connection;
 use common::deadline::ProgressDeadline;
@@ -55,12 +55,7 @@ pub(super) trait Protocol: Sized {
     }
 
     /// Writes the answer of a publish, in the order in which they came.
-    fn write_outcome(
-        &mut self,
-        out: &mut Vec<u8>,
-        topic: &Arc<str>,
-        outcome: &Result<Receipt, Refusal>,
-    );
+    fn write_outcome(&mut self, out: &mut Vec<u8>, topic: &Arc<str>, outcome: &Outcome);
 
     /// Writes a refusal.
     fn write_refusal(&self, out: &mut Vec<u8>, refusal: &Refusal);

@@ -26,74 +26,49 @@ pub(super) fn add(
     size_max: usize,
     grant: &Grant,
 ) -> Result<(), Refusal> {
-    let fields = Fields::of(object, topic_key)?;
-    let missing = || Refusal::field(topic_key, "is missing");
-    let topic = text(topic_key, fields.topic)?.ok_or_else(missing)?;
+    // All fields are found in one pass (row `in-flight` of the benchmark).
+    let names = [topic_key, "message", "messages", "publisher", "epoch", "sequence"];
+    let mut found = [None; 6];
+    let Value::Object(members) = object else { return Err(missing(topic_key)) };
+    for (key, value) in members {
+        let mut fields = names.iter().zip(&mut found);
+        if let Some((_, field)) = fields.find(|(name, _)| ***name == **key)
+            && field.replace(value).is_some()
+        {
+            return Err(Refusal::field(key, "is given twice"));
+        }
+    }
+    let [topic, message, messages, publisher, epoch, sequence] = found;
+    let topic = text(topic_key, topic)?.ok_or_else(|| missing(topic_key))?;
     grant.check(Right::Write, topic)?;
-    let publisher = fields.publisher()?;
-    match (text("message", fields.message)?, fields.messages) {
+    let publisher = text("publisher", publisher)?;
+    let publisher = match (publisher, number("epoch", epoch)?, number("sequence", sequence)?) {
+        (None, None, None) => None,
+        (Some(name), None, None) => Some(Publisher { name, sequence: None }),
+        (Some(name), Some(epoch), Some(sequence)) => {
+            Some(Publisher { name, sequence: Some(Sequence { epoch, sequence }) })
+        }
+        (_, Some(_), None) => return Err(Refusal::field("sequence", "is missing beside 'epoch'")),
+        (_, None, Some(_)) => return Err(Refusal::field("epoch", "is missing beside 'sequence'")),
+        (None, ..) => return Err(Refusal::field("publisher", "is missing beside 'epoch'")),
+    };
+    match (text("message", message)?, messages) {
         (Some(message), None) => batch.publish(topic, publisher, [message].into_iter(), size_max),
         (None, Some(messages)) => {
             let texts = messages.as_array().and_then(|messages| {
                 messages.iter().map(Value::as_str).collect::<Option<Vec<_>>>()
             });
-            match texts {
-                Some(texts) => batch.publish(topic, publisher, texts.into_iter(), size_max),
-                None => Err(Refusal::field("messages", "is not an array of strings")),
-            }
+            let texts =
+                texts.ok_or_else(|| Refusal::field("messages", "is not an array of strings"))?;
+            batch.publish(topic, publisher, texts.into_iter(), size_max)
         }
-        (None, None) => Err(Refusal::field("message", "is missing")),
+        (None, None) => Err(missing("message")),
         (Some(_), Some(_)) => Err(Refusal::field("messages", "is given beside 'message'")),
     }
 }
 
-/// The fields of a publish, found in one pass (row `in-flight` of the benchmark).
-#[derive(Default)]
-struct Fields<'v, 'a> {
-    topic: Option<&'v Value<'a>>,
-    message: Option<&'v Value<'a>>,
-    messages: Option<&'v Value<'a>>,
-    publisher: Option<&'v Value<'a>>,
-    epoch: Option<&'v Value<'a>>,
-    sequence: Option<&'v Value<'a>>,
-}
-
-impl<'v, 'a> Fields<'v, 'a> {
-    fn of(object: &'v Value<'a>, topic_key: &str) -> Result<Fields<'v, 'a>, Refusal> {
-        let mut fields = Fields::default();
-        let Value::Object(members) = object else { return Ok(fields) };
-        for (key, value) in members {
-            let field = match &**key {
-                "message" => &mut fields.message,
-                "messages" => &mut fields.messages,
-                "publisher" => &mut fields.publisher,
-                "epoch" => &mut fields.epoch,
-                "sequence" => &mut fields.sequence,
-                key if key == topic_key => &mut fields.topic,
-                _ => continue,
-            };
-            if field.replace(value).is_some() {
-                return Err(Refusal::field(key, "is given twice"));
-            }
-        }
-        Ok(fields)
-    }
-
-    fn publisher(&self) -> Result<Option<Publisher<'v>>, Refusal> {
-        let name = text("publisher", self.publisher)?;
-        let epoch = number("epoch", self.epoch)?;
-        let sequence = match (epoch, number("sequence", self.sequence)?) {
-            (Some(epoch), Some(sequence)) => Some(Sequence { epoch, sequence }),
-            (None, None) => None,
-            (Some(_), None) => return Err(Refusal::field("sequence", "is missing beside 'epoch'")),
-            (None, Some(_)) => return Err(Refusal::field("epoch", "is missing beside 'sequence'")),
-        };
-        match (name, sequence) {
-            (Some(name), sequence) => Ok(Some(Publisher { name, sequence })),
-            (None, Some(_)) => Err(Refusal::field("publisher", "is missing beside 'epoch'")),
-            (None, None) => Ok(None),
-        }
-    }
+fn missing(name: &str) -> Refusal {
+    Refusal::field(name, "is missing")
 }
 
 fn text<'v>(name: &'static str, value: Option<&'v Value<'_>>) -> Result<Option<&'v str>, Refusal> {

@@ -12,7 +12,7 @@ use crate::broker::Broker;
 use crate::push::format::Format;
 use crate::push::subscriber::Beginning;
 use crate::refusal::Refusal;
-use crate::store::admission::Receipt;
+use crate::store::admission::Outcome;
 use crate::store::batch::Publisher;
 use common::connection::Connection;
 use common::limits::TEXT_LINE_OVERHEAD;
@@ -74,12 +74,7 @@ impl Protocol for Text {
     }
 
     /// Only refusals are answered.
-    fn write_outcome(
-        &mut self,
-        out: &mut Vec<u8>,
-        _: &Arc<str>,
-        outcome: &Result<Receipt, Refusal>,
-    ) {
+    fn write_outcome(&mut self, out: &mut Vec<u8>, _: &Arc<str>, outcome: &Outcome) {
         if let Err(refusal) = outcome {
             self.write_refusal(out, refusal);
         }

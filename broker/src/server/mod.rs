@@ -11,11 +11,12 @@ pub(crate) mod tcp_table;
 use crate::broker::Broker;
 use crate::door;
 use crate::door::http::lone_answer;
+use crate::notify;
 use crate::refusal::Refusal;
 use connection_limit::ConnectionLimit;
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
@@ -105,7 +106,7 @@ fn attend(stream: &TcpStream, serve: impl FnOnce()) {
 #[inline(never)]
 fn report_defect(stream: &TcpStream) {
     let peer = stream.peer_addr().map_or_else(|_| "a client".to_owned(), |it| it.to_string());
-    let _ = writeln!(io::stderr(), "broker: the connection of {peer} ended by a defect");
+    notify::warn(format_args!("the connection of {peer} ended by a defect"));
 }
 
 /// Clients that got one answer and are not served.

@@ -70,7 +70,10 @@ pub(crate) struct Receipt {
 }
 
 /// One answer for each publish of a batch.
-pub(crate) type Receipts = Vec<Result<Receipt, Refusal>>;
+pub(crate) type Receipts = Vec<Outcome>;
+
+/// What became of a publish.
+pub(crate) type Outcome = Result<Receipt, Refusal>;
 
 impl Receipt {
     /// How many entries of its batch were appended.

@@ -1,7 +1,7 @@
 //! Publishes as a change: a batch, with an answer for each publish.
 
 use crate::refusal::Refusal;
-use crate::store::admission::{Admission, Receipt};
+use crate::store::admission::{Admission, Receipt, Receipts};
 use crate::store::batch::{Batch, Publish, Publisher};
 use crate::store::change::{Change, Garbage, Lists, record_size};
 use crate::store::entry::{self, Entry};
@@ -19,7 +19,7 @@ pub(crate) struct Append {
     /// The entries leave it when they are appended; the publishes stay.
     pub(crate) batch: Batch,
     /// One for each publish, once it is known.
-    pub(crate) answers: Vec<Result<Receipt, Refusal>>,
+    pub(crate) answers: Receipts,
     /// Which publishes took a number, and what was known of their publishers before.
     numbered: Vec<(usize, Before)>,
     /// Topics that hold more than their bounds allow, now that the batch is in them.

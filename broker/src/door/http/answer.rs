@@ -5,7 +5,7 @@
 
 use crate::door::publish::write_rest_of_receipt;
 use crate::refusal::Refusal;
-use crate::store::admission::Receipt;
+use crate::store::admission::Outcome;
 use crate::store::stream::Extent;
 use common::http::parse::Request;
 use common::json::Object;
@@ -133,7 +133,7 @@ impl Answers<'_> {
     }
 
     /// What became of a publish.
-    pub(super) fn publish(&mut self, topic: &str, outcome: &Result<Receipt, Refusal>) {
+    pub(super) fn publish(&mut self, topic: &str, outcome: &Outcome) {
         let receipt = match outcome {
             Ok(receipt) => receipt,
             Err(refusal) => return self.problem(refusal, None),

@@ -18,7 +18,7 @@ mod topics;
 use self::answer::{Answers, Head, JSON, Manner, TEXT};
 use self::body::Unfinished;
 use self::route::Action;
-use super::authentication::Guesses;
+use super::authentication::Attempts;
 use super::publish::BATCH_MAX;
 use super::{ANSWERS_SIZE, linger};
 use crate::access::{Client, Grant};
@@ -54,7 +54,7 @@ pub(crate) fn serve(
         used: 0,
         batch: Batch::default(),
         answers: Answers::new(broker.access.origins.vary()),
-        guesses: Guesses::ALL,
+        attempts: Attempts::ALL,
         grant: Grant::EVERYTHING,
     };
     // The end of a connection needs no word: the client has left, or was told.
@@ -85,7 +85,7 @@ struct Door<'a> {
     /// What was not yet sent; the answers of the batch come after it.
     answers: Answers<'a>,
     client: Client,
-    guesses: Guesses,
+    attempts: Attempts,
     /// What the client may do, by the token of the last request.
     grant: Grant,
 }
@@ -258,8 +258,8 @@ impl<'a> Door<'a> {
             Err(Stop::Refused(refusal, extent)) => {
                 if refusal.is_guess() {
                     self.send()?;
-                    self.guesses.count();
-                    self.answers.manner.keep_alive &= !self.guesses.are_used_up();
+                    self.attempts.count();
+                    self.answers.manner.keep_alive &= !self.attempts.are_used_up();
                 }
                 self.decline(&refusal, extent);
             }

@@ -18,7 +18,7 @@ use crate::home::index::{Address, Presence};
 use crate::objects::{self, Objects};
 use crate::refusal::Refusal;
 use crate::server::input_budget::DocumentSize;
-use crate::store::admission::Receipt;
+use crate::store::admission::Outcome;
 use common::connection::Connection;
 use common::json::{Object, Value};
 use common::limits::BODY_SIZE_MAX;
@@ -210,12 +210,7 @@ impl Protocol for Json {
         Some(Instant::now() + timeout)
     }
 
-    fn write_outcome(
-        &mut self,
-        out: &mut Vec<u8>,
-        topic: &Arc<str>,
-        outcome: &Result<Receipt, Refusal>,
-    ) {
+    fn write_outcome(&mut self, out: &mut Vec<u8>, topic: &Arc<str>, outcome: &Outcome) {
         let dialect = self.dialects.pop_front().unwrap_or(self.dialect);
         match (dialect, outcome) {
             (Dialect::Channel, Ok(_)) => {}
