@@ -386,18 +386,17 @@ mod tests {
         let text =
             "\u{feff}all\r\n\n reader \tread\nboth\tread, write\ta/*\tb c\nboss\tadmin\t**\n";
         let list = parse(text).unwrap();
-        let shown: Vec<_> = list
-            .iter()
-            .map(|(token, rights)| (token.text(), format!("{rights:?}")))
-            .map(|(token, rights)| format!("{token} {rights}"))
-            .collect();
+        let shown = list.iter().map(|(token, Rights { rights, patterns })| {
+            let patterns: Vec<_> = patterns.iter().map(ToString::to_string).collect();
+            format!("{} {rights:?} {patterns:?}", token.text())
+        });
         assert_eq!(
-            shown,
+            shown.collect::<Vec<_>>(),
             [
-                "all Rights { rights: [Read, Write, Admin], patterns: [] }",
-                "reader Rights { rights: [Read], patterns: [] }",
-                "both Rights { rights: [Read, Write], patterns: [Pattern(\"a/*\"), Pattern(\"b c\")] }",
-                "boss Rights { rights: [Admin], patterns: [Pattern(\"**\")] }",
+                "all [Read, Write, Admin] []",
+                "reader [Read] []",
+                "both [Read, Write] [\"a/*\", \"b c\"]",
+                "boss [Admin] [\"**\"]",
             ]
         );
     }
