@@ -5,7 +5,7 @@
 //!   `Host`.
 //! - Origin: a page may use the broker that served it, and any broker that allows its origin with
 //!   `--allow-origin`.
-//! - Token: it decides what a client may do (`tokens.rs`).
+//! - Token: it decides what a client may do (`tokens.rs`, `grant.rs`).
 //!
 //! # Not here
 //!
@@ -16,11 +16,13 @@ use common::http::parse;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpStream};
 use std::sync::Arc;
 
+mod grant;
 mod guesses;
 mod tokens;
 
+pub(crate) use grant::{Grant, Right};
 pub(crate) use guesses::Client;
-pub(crate) use tokens::{Grant, Right, Tokens};
+pub(crate) use tokens::Tokens;
 pub use tokens::{Token, TokenError};
 
 /// The origin that stands for all.

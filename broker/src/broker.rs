@@ -64,25 +64,17 @@ impl Broker {
         outcomes
     }
 
-    /// Sees to it that a topic can be read here. Whoever reads a topic calls this first.
+    /// Sees to it that a connection that is about to subscribe to a topic can read it here, if it
+    /// does not follow it yet.
     ///
     /// # Errors
     ///
-    /// No such topic, where topics have to be created; or its home is out of reach.
-    pub(crate) fn prepare(&self, topic: &str) -> Result<(), Refusal> {
-        self.homes.prepare(topic)
-    }
-
-    /// The same for a connection that is about to subscribe to the topic, if it does not yet.
-    ///
-    /// # Errors
-    ///
-    /// As [`Broker::prepare`], a topic's name that cannot be one, one subscription too many.
+    /// As [`Homes::prepare`], a topic's name that cannot be one, one subscription too many.
     pub(crate) fn prepare_for(&self, subscriber: &Subscriber, topic: &str) -> Result<(), Refusal> {
         entry::check_topic(topic)?;
         match subscriber.cursor(topic) {
             Some(_) => Ok(()),
-            None => subscriber.check_room(1).and_then(|()| self.prepare(topic)),
+            None => subscriber.check_room(1).and_then(|()| self.homes.prepare(topic)),
         }
     }
 

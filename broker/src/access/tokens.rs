@@ -1,4 +1,4 @@
-//! Tokens and their rights.
+//! Tokens, and the file that says what each may do.
 //!
 //! A file has one token a line: `TOKEN [RIGHTS [PATTERN…]]`, with tabs between the fields. Rights
 //! are `read`, `write` and `admin`, joined by commas; a token without rights may do everything.
@@ -10,6 +10,7 @@
 //! that changes is read again within seconds; connections whose token was removed or changed are
 //! ended. A file that cannot be used changes nothing: it never opens the broker.
 
+use crate::access::grant::{Grant, Right, Rights};
 use crate::access::guesses::{Client, Guesses};
 use crate::notify;
 use crate::refusal::Refusal;
@@ -76,81 +77,6 @@ impl Token {
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(not shown)")
-    }
-}
-
-/// Something that a token may be good for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Right {
-    /// To read messages, and what is known of topics and subscribers.
-    Read,
-    /// To publish.
-    Write,
-    /// To create, change and delete topics, and all that is about other brokers.
-    Admin,
-}
-
-impl Right {
-    const ALL: [Right; 3] = [Right::Read, Right::Write, Right::Admin];
-
-    /// How it is written.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Right::Read => "read",
-            Right::Write => "write",
-            Right::Admin => "admin",
-        }
-    }
-}
-
-/// What a token may do.
-#[derive(Debug, PartialEq, Eq)]
-struct Rights {
-    rights: Vec<Right>,
-    /// The topics that it is for; all, where there is none.
-    patterns: Vec<Pattern>,
-}
-
-/// What a client may do that was let in.
-#[derive(Debug, Clone)]
-pub(crate) struct Grant(Option<Arc<Rights>>);
-
-impl Grant {
-    /// Everything: no token is asked for.
-    pub(crate) const EVERYTHING: Grant = Grant(None);
-
-    /// Whether something may be done to a topic.
-    pub(crate) fn allows(&self, right: Right, topic: &str) -> bool {
-        self.check(right, topic).is_ok()
-    }
-
-    /// Checks whether something may be done to a topic.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::Forbidden`], as of all that follow.
-    pub(crate) fn check(&self, right: Right, topic: &str) -> Result<(), Refusal> {
-        self.demand(right, |patterns| {
-            patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(topic))
-        })
-    }
-
-    /// Checks whether something may be done to some topic; which of them, is seen later.
-    pub(crate) fn check_any(&self, right: Right) -> Result<(), Refusal> {
-        self.demand(right, |_| true)
-    }
-
-    /// Checks whether something may be done to the broker as a whole.
-    pub(crate) fn check_all(&self, right: Right) -> Result<(), Refusal> {
-        self.demand(right, <[Pattern]>::is_empty)
-    }
-
-    fn demand(&self, right: Right, cover: impl FnOnce(&[Pattern]) -> bool) -> Result<(), Refusal> {
-        let allow = |it: &Rights| it.rights.contains(&right) && cover(&it.patterns);
-        match self.0.as_deref().is_none_or(allow) {
-            true => Ok(()),
-            false => Err(Refusal::Forbidden { right: right.name() }),
-        }
     }
 }
 

@@ -20,7 +20,6 @@ use crate::metrics::Connections;
 use crate::server::connection_limit::Slot;
 use common::connection::Connection;
 use common::limits::{LINGER_SIZE_MAX, LINGER_TIMEOUT};
-use std::iter;
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
@@ -28,9 +27,6 @@ use std::time::Instant;
 /// Answers are sent when they have this many bytes. So a client that asks for much and reads little
 /// causes no work in advance.
 const ANSWERS_SIZE: usize = 64 << 10;
-
-/// How many items of a list are looked at under one lock.
-const LISTED_AT_ONCE: usize = 128;
 
 /// White space that may come before the first bytes that count.
 const BLANK_SIZE_MAX: usize = 256;
@@ -106,21 +102,6 @@ fn choose(input: &[u8]) -> Option<Door> {
     }
     let undecided = undecided || verbs.iter().any(|verb| verb.starts_with(input));
     if undecided { None } else { Some(Door::Http) }
-}
-
-/// All items of a list of which `page` gives so many behind a key: no lock is held while they are
-/// written.
-fn pages<T, K>(
-    page: impl Fn(Option<&K>, usize) -> Vec<T>,
-    key: impl Fn(&T) -> K,
-) -> impl Iterator<Item = T> {
-    let mut behind = Some(None);
-    let next = move || {
-        let items = page(behind.take()?.as_ref(), LISTED_AT_ONCE);
-        behind = items.get(LISTED_AT_ONCE - 1).map(|last| Some(key(last)));
-        Some(items)
-    };
-    iter::from_fn(next).flatten()
 }
 
 /// Ends a connection in stages (RFC 9112 §9.6): what the client still sends is read for a moment,

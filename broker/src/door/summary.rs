@@ -1,8 +1,9 @@
 //! Topics in short: which a client may see, and what there is of each, as fields of a JSON object.
 
-use super::{bounds, pages};
+use super::bounds;
 use crate::access::{Grant, Right};
 use crate::broker::Broker;
+use crate::push::pages;
 use crate::store::view::Summary;
 use common::json::Object;
 use common::pattern::Pattern;

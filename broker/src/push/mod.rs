@@ -13,7 +13,7 @@
 //! - `subscriber`: what a connection follows; `lasting`: subscriptions that outlive a connection
 //! - `session`: the one writer of a socket, and what it has to write; `subscriptions`: its topics
 //! - `pass`: what a thread that writes to many sessions shares among them; `format`: the bytes
-//! - `range`: messages that somebody asked for, piece by piece
+//! - `reads`: what somebody asked for; `pieces`: what mirrors do not hold of it
 //! - `catch_up`: threads for sessions that are behind
 
 mod catch_up;
@@ -25,7 +25,7 @@ mod listeners;
 mod pass;
 pub(crate) mod patterns;
 pub(crate) mod pieces;
-pub(crate) mod range;
+pub(crate) mod reads;
 mod session;
 pub(crate) mod subscriber;
 mod subscriptions;
@@ -55,7 +55,7 @@ use subscriptions::Subscription;
 /// How long a publisher's thread delivers before it leaves the rest to others.
 const DELIVERY_TIME: Duration = Duration::from_millis(10);
 
-/// How many topics are looked at under one lock.
+/// How many items of a list are looked at under one lock.
 const LISTED_AT_ONCE: usize = 128;
 
 /// The topics, and all who wait for their messages.
@@ -224,19 +224,26 @@ impl Push {
 
     /// The topics that are there and that are chosen, and their lists.
     pub(crate) fn chosen(&self, is_chosen: impl Fn(&str) -> bool) -> Vec<(String, StreamId)> {
-        let (mut chosen, mut behind) = (Vec::new(), String::new());
-        loop {
-            let topics = self.topics.list(&behind, LISTED_AT_ONCE);
-            let is_last = topics.len() < LISTED_AT_ONCE;
-            for (topic, summary) in topics {
-                behind.clone_from(&topic);
-                if is_chosen(&topic) {
-                    chosen.push((topic, summary.stream));
-                }
-            }
-            if is_last {
-                return chosen;
-            }
-        }
+        let list = |behind: Option<&String>, count| {
+            self.topics.list(behind.map_or("", String::as_str), count)
+        };
+        let topics = pages(list, |(topic, _)| topic.clone());
+        let chosen = topics.filter(|(topic, _)| is_chosen(topic));
+        chosen.map(|(topic, summary)| (topic, summary.stream)).collect()
     }
+}
+
+/// All items of a list of which `page` gives so many behind a key: no lock is held while they are
+/// written.
+pub(crate) fn pages<T, K>(
+    page: impl Fn(Option<&K>, usize) -> Vec<T>,
+    key: impl Fn(&T) -> K,
+) -> impl Iterator<Item = T> {
+    let mut behind = Some(None);
+    let next = move || {
+        let items = page(behind.take()?.as_ref(), LISTED_AT_ONCE);
+        behind = items.get(LISTED_AT_ONCE - 1).map(|last| Some(key(last)));
+        Some(items)
+    };
+    iter::from_fn(next).flatten()
 }

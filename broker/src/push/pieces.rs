@@ -13,7 +13,6 @@
 //!
 //! How a home is asked (`home/`).
 
-use crate::push::Push;
 use crate::refusal::Refusal;
 use crate::store::memory;
 use crate::store::stream::{Begin, Cursor, Place, StreamId};
@@ -218,123 +217,6 @@ impl Pieces {
     fn lock(&self) -> MutexGuard<'_, State> {
         // What is kept can be fetched again.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Reads that go to the home of a topic where a mirror does not hold what is asked for. They may
-/// take as long as that does to answer.
-impl Push {
-    /// Where a reader begins who asks for `begin` and means `stream`: as [`Topics::begin`]. What is
-    /// read there first can be had.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::OtherStream`], [`Refusal::PastEnd`], [`Refusal::Trimmed`], or why the home cannot
-    /// be asked.
-    pub(crate) fn begin(
-        &self,
-        topic: &str,
-        begin: Begin,
-        stream: Option<StreamId>,
-    ) -> Result<Cursor, Refusal> {
-        let here = match self.topics.begin(topic, begin, stream) {
-            // A mirror may be behind, and the reader come from another broker.
-            Err(Refusal::PastEnd { .. }) if self.topics.is_mirror(topic) => Err(Refusal::NotHere),
-            here => here,
-        };
-        let cursor = here_or(here, || {
-            let stream = self.topics.end(topic).stream;
-            let wanted = Wanted { topic, stream, begin, size_max: 1 };
-            Ok(Cursor { stream, next: self.pieces.source()?.read(wanted)?.first })
-        })?;
-        let Cursor { stream, next } = cursor;
-        let here = self.topics.read(topic, stream, |view| view.text_size(next, next));
-        if let Err(Refusal::NotHere) = here {
-            // A piece that is kept is not all that is going to be read.
-            self.pieces.source()?.reach(topic)?;
-            self.pieces.fetch(topic, cursor)?;
-        }
-        Ok(cursor)
-    }
-
-    /// Where a reader goes on that has read messages of this digest before `from`. Whatever list
-    /// it read them from: one that begins with the same messages is the right one.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::OtherDigest`], and as [`Push::begin`].
-    pub(crate) fn resume(
-        &self,
-        topic: &str,
-        from: u64,
-        digest: u32,
-        stream: Option<StreamId>,
-    ) -> Result<Cursor, Refusal> {
-        if from > self.topics.end(topic).next {
-            self.begin(topic, Begin::Offset(from), None)?;
-        }
-        let end = self.topics.end(topic);
-        match self.digest(topic, Cursor { next: from, ..end })? {
-            Some(own) if own == digest => self.begin(topic, Begin::Offset(from), None),
-            Some(_) => Err(Refusal::OtherDigest),
-            // Nobody can compare: the id has to do.
-            None => self.begin(topic, Begin::Offset(from), stream),
-        }
-    }
-
-    /// The offset behind the messages from the cursor on that have at least so many bytes of text
-    /// together, or behind fewer where a mirror does not hold them.
-    ///
-    /// # Errors
-    ///
-    /// As [`Push::begin`].
-    pub(crate) fn after_text(&self, topic: &str, from: Cursor, size: u64) -> Result<u64, Refusal> {
-        let here = self.topics.read(topic, from.stream, |view| view.after_text(from.next, size));
-        here_or(here, || {
-            let piece = self.pieces.fetch(topic, from)?;
-            Ok(piece.first + piece.entries.len() as u64)
-        })
-    }
-
-    /// Copies parts of entries, as [`Topics::copy`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Push::begin`].
-    pub(crate) fn copy(
-        &self,
-        topic: &str,
-        from: Place,
-        extract: Extract,
-        out: &mut Vec<u8>,
-    ) -> Result<Place, Refusal> {
-        here_or(self.topics.copy(topic, from, extract, out).map(|(place, _)| place), || {
-            Ok(self.pieces.fetch(topic, from.cursor)?.copy(from, extract, out))
-        })
-    }
-
-    /// The digest of the messages before a cursor, where anybody knows it.
-    ///
-    /// # Errors
-    ///
-    /// As [`Push::begin`].
-    pub(crate) fn digest(&self, topic: &str, at: Cursor) -> Result<Option<u32>, Refusal> {
-        here_or(self.topics.digest(topic, at.stream, at.next), || {
-            let begin = Begin::Offset(at.next);
-            let wanted = Wanted { topic, stream: at.stream, begin, size_max: 0 };
-            Ok(self.pieces.source()?.read(wanted)?.digest)
-        })
-    }
-}
-
-/// What is found here; from the home where a mirror does not hold it.
-fn here_or<T>(
-    here: Result<T, Refusal>,
-    there: impl FnOnce() -> Result<T, Refusal>,
-) -> Result<T, Refusal> {
-    match here {
-        Err(Refusal::NotHere) => there(),
-        here => here,
     }
 }
 

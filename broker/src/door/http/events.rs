@@ -156,7 +156,7 @@ impl Door<'_> {
             chosen::interest(broker, pattern.clone(), &self.grant, format, name)
         };
         let interests = query.patterns.iter().map(interest).collect::<Result<Vec<_>, _>>()?;
-        query.topics.iter().try_for_each(|topic| broker.prepare(topic))?;
+        query.topics.iter().try_for_each(|topic| broker.homes.prepare(topic))?;
         let from = query.from.unwrap_or(Begin::Now);
         let mut chosen = chosen::places(broker, &interests, from)?;
         let asked = query.topics.iter().map(|topic| push.topics.end(topic).stream);

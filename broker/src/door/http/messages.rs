@@ -7,7 +7,7 @@ use super::answer::{Head, LINES, TEXT};
 use super::{Door, End, Stop};
 use crate::door::fields::{Fields, Query, digest};
 use crate::push::format::Format;
-use crate::push::range::Range;
+use crate::push::reads::Range;
 use crate::refusal::Refusal;
 use crate::store::stream::{Begin, Cursor, Extent, StreamId};
 use common::http::parse::Request;
@@ -108,7 +108,7 @@ impl Door<'_> {
 
     /// Where the answer begins, and the offset before which it ends.
     fn range(&mut self, query: &MessagesQuery) -> Result<(Cursor, u64), Refusal> {
-        self.broker.prepare(&query.topic)?;
+        self.broker.homes.prepare(&query.topic)?;
         let push = &self.broker.push;
         let mut end = push.topics.end(&query.topic);
         let from = query.from.unwrap_or(Begin::First);

@@ -25,7 +25,7 @@ impl Door<'_> {
     }
 
     pub(super) fn show(&mut self, topic: &str) -> Result<(), Stop> {
-        self.broker.prepare(topic)?;
+        self.broker.homes.prepare(topic)?;
         let topics = &self.broker.push.topics;
         let summary = topics.summary(topic)?;
         let digest = topics.digest(topic, summary.stream, summary.next)?;
@@ -41,7 +41,7 @@ impl Door<'_> {
         if *change != BoundsChange::default() {
             self.broker.change(topic, &TopicChange::SetBounds(*change))?;
         }
-        self.broker.prepare(topic)?;
+        self.broker.homes.prepare(topic)?;
         // A topic without messages has no mirror yet.
         let summary = self.broker.push.topics.summary(topic).unwrap_or(Summary::EMPTY);
         self.topic(status, topic, &summary, None)

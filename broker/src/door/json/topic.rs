@@ -8,7 +8,7 @@ use crate::door::publish::write_rest_of_receipt;
 use crate::door::{ANSWERS_SIZE, bounds};
 use crate::home::TopicChange;
 use crate::push::format::Format;
-use crate::push::range::Range;
+use crate::push::reads::Range;
 use crate::push::subscriber::Beginning;
 use crate::refusal::Refusal;
 use crate::store::admission::Receipt;
@@ -140,7 +140,7 @@ impl Commands<'_, Json> {
 
     pub(super) fn pull(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
         let topic = arguments.topic("topic")?;
-        self.broker.prepare(topic)?;
+        self.broker.homes.prepare(topic)?;
         let end = self.broker.push.topics.find(topic)?;
         let from = arguments.begin()?;
         let push = &self.broker.push;
