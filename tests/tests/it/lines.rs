@@ -151,7 +151,7 @@ fn a_publisher_may_be_killed_at_any_time_and_started_again() {
 
 #[test]
 fn a_broker_may_be_killed_at_any_time_and_started_again() {
-    const COUNT: usize = 100_000;
+    const COUNT: usize = 300_000;
     for arguments in [&["--data", "data"][..], &[]] {
         let mut system = System::reserve_with(arguments);
         system.start_broker();
