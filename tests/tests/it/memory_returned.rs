@@ -71,7 +71,7 @@ fn memory_of_messages_that_were_let_go_goes_back_to_the_system() {
     let id = system.broker().id();
     let resident = || Resources::of(id).memory as f64;
     let account = || metric(&address, "broker_store_size_bytes");
-    let allowed = || 60_000_000.0 + 1.3 * account();
+    let allowed = || 30_000_000.0 + 1.3 * account();
     let is_returned = holds_within(Duration::from_secs(40), || resident() <= allowed());
     assert!(is_returned, "{} bytes are resident for {}", resident(), account());
 }
