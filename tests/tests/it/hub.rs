@@ -54,6 +54,31 @@ fn every_door_of_a_leaf_leads_to_the_hub() {
 }
 
 #[test]
+fn what_is_past_the_end_is_refused_as_the_hub_does() {
+    let hub = System::start();
+    let leaf = leaf_of(&hub);
+    leaf.publish("t", "one");
+    wait_until(DEADLINE, "the mirror", || leaf.messages("t") == ["one"]);
+    let answers = |broker: &System| {
+        let mut session = Raw::connect(&broker.address());
+        let mut answer = |command: &str| {
+            session.send(format!("{{{command},\"topic\":\"t\"}}"));
+            session.line()
+        };
+        [
+            answer("\"command\":\"pull\",\"from\":9"),
+            answer("\"command\":\"subscribe\",\"from\":9"),
+            answer("\"command\":\"ack\",\"subscriber\":\"ann\",\"offset\":9"),
+            broker.get("/messages?topic=t&from=9").text().to_owned(),
+        ]
+    };
+    let there = answers(&hub);
+    assert!(there.iter().all(|it| it.contains("offset 9 is past the end")), "{there:?}");
+    assert!(there.iter().all(|it| it.contains("\"from\":9,\"next\":1")), "{there:?}");
+    assert_eq!(answers(&leaf), there);
+}
+
+#[test]
 fn the_answer_to_a_numbered_publish_is_the_hubs_own() {
     let hub = System::start();
     let leaf = leaf_of(&hub);

@@ -233,11 +233,12 @@ impl Commands<'_, Json> {
             return Err(Refusal::OtherStream);
         }
         if offset >= end.next {
-            if !push.topics.is_mirror(topic) {
-                return Err(Refusal::PastEnd { from: offset, next: end.next });
-            }
             // It may have been read from another broker, whose mirror is further.
-            push.begin(topic, Begin::Offset(offset.saturating_add(1)), None)?;
+            let begun = push.begin(topic, Begin::Offset(offset.saturating_add(1)), None);
+            begun.map_err(|refusal| match refusal {
+                Refusal::PastEnd { next, .. } => Refusal::PastEnd { from: offset, next },
+                refusal => refusal,
+            })?;
         }
         let place = Cursor { next: offset + 1, ..end };
         if self.broker.push.acknowledge(name, topic, place)?.is_none() {

@@ -113,7 +113,7 @@ impl RemoteHome for BrokerHome {
             piece = answer::piece(answer);
         });
         match read {
-            Err(Refusal::Home { status: 404 | 410 | 416, .. }) => Err(Refusal::OtherStream),
+            Err(Refusal::Home { status: 404 | 410, .. }) => Err(Refusal::OtherStream),
             read => read.and(piece),
         }
     }
