@@ -23,7 +23,8 @@ for argument in "$@"; do
 done
 
 PATH=$PATH:/usr/sbin:/sbin
-cargo build --offline --release --quiet || exit 1
+cargo build --offline --release --quiet -p broker -p publisher -p subscriber || exit 1
+cargo build --offline --release --quiet -p tests --bin chaos || exit 1
 programs=${CARGO_TARGET_DIR:-target}/release
 programs=$(cd "$programs" && pwd)
 broker=$programs/broker

@@ -20,8 +20,8 @@ pub enum Start {
     /// With the first message that was published since then: a time ago (`10m`), Unix
     /// milliseconds, or a date and time as in RFC 3339.
     Since(String),
-    /// Where a reader stopped: see [`Message::next`](super::Message::next). If the topic has another
-    /// list by now, with an [`Event::Reset`] and then the first message of that list.
+    /// Where a reader stopped: see [`Message::next`](super::Message::next). If the topic has
+    /// another list by now, with an [`Event::Reset`] and then the first message of that list.
     Cursor(Cursor),
     /// After the last message that was [acknowledged](super::Subscriber::acknowledge) under this
     /// name, by any process; the first time, with the first message that is published from now on.

@@ -1,6 +1,7 @@
 //! The rows of the comparison.
 
 mod beside;
+mod cluster;
 mod deliver;
 mod durable;
 mod fan_out;
@@ -31,7 +32,7 @@ impl Setting<'_> {
 type Row = fn(&Setting<'_>) -> Table;
 
 /// All rows: what each is called, and how it is measured.
-pub(crate) const ROWS: [(&str, Row); 22] = [
+pub(crate) const ROWS: [(&str, Row); 23] = [
     ("one-at-a-time", publish::one_at_a_time),
     ("in-flight", publish::in_flight),
     ("http-connections", publish::many_connections),
@@ -54,6 +55,7 @@ pub(crate) const ROWS: [(&str, Row); 22] = [
     ("patterns", beside::patterns),
     ("bounds", beside::bounds),
     ("leaf", beside::leaf),
+    ("nats", cluster::before_nats),
 ];
 
 impl Table {
