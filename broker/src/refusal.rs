@@ -202,7 +202,6 @@ impl Refusal {
             Refusal::Gap { expected } => answer.field("expected", *expected),
             Refusal::OldEpoch { present } => answer.field("epoch", *present),
             Refusal::Trimmed { first, next } => answer.field("first", *first).field("next", *next),
-            Refusal::PastEnd { from, next } => answer.field("from", *from).field("next", *next),
             _ => answer,
         };
     }

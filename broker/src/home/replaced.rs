@@ -117,7 +117,11 @@ impl Mirrors {
                 }
                 // The home has let go what is missing.
                 Err(Refusal::Trimmed { .. }) => true,
-                Err(Refusal::OtherStream | Refusal::PastEnd { .. }) => false,
+                Err(
+                    Refusal::OtherStream
+                    | Refusal::PastEnd { .. }
+                    | Refusal::Home { status: 416, .. },
+                ) => false,
                 Err(refusal) => return Err(refusal),
             };
             if fits { low = middle } else { high = middle - 1 }

@@ -74,7 +74,6 @@ fn what_is_past_the_end_is_refused_as_the_hub_does() {
     };
     let there = answers(&hub);
     assert!(there.iter().all(|it| it.contains("offset 9 is past the end")), "{there:?}");
-    assert!(there.iter().all(|it| it.contains("\"from\":9,\"next\":1")), "{there:?}");
     assert_eq!(answers(&leaf), there);
 }
 

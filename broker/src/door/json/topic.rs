@@ -236,7 +236,9 @@ impl Commands<'_, Json> {
             // It may have been read from another broker, whose mirror is further.
             let begun = push.begin(topic, Begin::Offset(offset.saturating_add(1)), None);
             begun.map_err(|refusal| match refusal {
-                Refusal::PastEnd { next, .. } => Refusal::PastEnd { from: offset, next },
+                Refusal::PastEnd { .. } | Refusal::Home { status: 416, .. } => {
+                    Refusal::PastEnd { from: offset, next: end.next }
+                }
                 refusal => refusal,
             })?;
         }

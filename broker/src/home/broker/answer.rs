@@ -23,9 +23,6 @@ pub(super) fn refusal(answer: &Value<'_>) -> Option<Refusal> {
         410 if let Some(first) = detail("first") => {
             Refusal::Trimmed { first, next: detail("next").unwrap_or(first) }
         }
-        416 if let Some(next) = detail("next") => {
-            Refusal::PastEnd { from: detail("from").unwrap_or(next), next }
-        }
         508 => Refusal::Ring,
         _ => {
             let text = text(answer, "message").unwrap_or("no reason given").to_owned();
