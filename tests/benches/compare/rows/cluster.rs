@@ -67,6 +67,8 @@ fn measure(setting: &Setting<'_>, contender: &Contender, server: &Server) -> Res
     let mut listeners = Listener::open_many(contender, Disk::Lazy, server, followed, 1)?;
     let count = u64::try_from(time.as_millis()).expect("seconds");
     let pause = Duration::from_millis(1);
+    // A subscriber expects the messages of a connection from its first one on.
+    let mut lane = Lane::open(contender, Disk::Lazy, server)?;
     let mut times = driver::deliver_paced(&mut lane, &mut listeners, followed, count, pause)?;
     Ok(vec![p50_and_p99(&mut alone)[0], many.per_second(), p50_and_p99(&mut times)[0]])
 }
