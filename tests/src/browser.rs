@@ -155,7 +155,8 @@ impl Browser {
     /// When it is not within [`DEADLINE`].
     #[track_caller]
     pub fn wait_until(&mut self, expression: &str) {
-        wait_until(DEADLINE, expression, || self.evaluate(expression) == "true");
+        // A browser is the first to be late on a machine that is busy with something else.
+        wait_until(2 * DEADLINE, expression, || self.evaluate(expression) == "true");
     }
 
     /// The text of the element that a selector finds, as a person sees it.
