@@ -451,11 +451,10 @@ mod tests {
     #[test]
     fn entries_that_move_are_the_same_as_before() {
         let names: Vec<String> = (0..5000).map(|number| number.to_string()).collect();
-        let (mut state, mut list) = list_of(names.iter().map(|name| (name.as_str(), 1)));
-        trim(&mut state, &mut list, 700);
-        let expected = list.clone();
-        // All places are too high until there is no room to hold more.
-        for free in [0, 100_000] {
+        let moves = |free| {
+            let (mut state, mut list) = list_of(names.iter().map(|name| (name.as_str(), 1)));
+            trim(&mut state, &mut list, 700);
+            let expected = list.clone();
             let (mut mover, mut from, mut pieces) = (Mover::new(0, free), Some(0), 0);
             let before: Vec<_> = list.iter().map(|entry| entry.as_ptr()).collect();
             while let Some(place) = from {
@@ -464,7 +463,13 @@ mod tests {
                 pieces += 1;
             }
             assert_eq!(list, expected);
-            assert!(list.iter().map(|entry| entry.as_ptr()).ne(before) && pieces > 4);
+            assert!(pieces > 4);
+            list.iter().map(|entry| entry.as_ptr()).ne(before)
+        };
+        // All places are too high until there is no room to hold more. Where other tests take what
+        // was let go, nothing moves: then it is tried again.
+        for free in [0, 100_000] {
+            assert!((0..100).any(|_| moves(free)));
         }
     }
 
