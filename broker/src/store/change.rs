@@ -114,16 +114,25 @@ impl Upto {
                 let digest = digest.map(Crc32::after);
                 Ok(Point { offset: next, digest, ..view.point(end.next, false) })
             }
-            Upto::Home { first, .. } => Ok(view.point(first.next, true)),
-            Upto::Window(bytes) => Ok(view.point(view.after_memory(bytes), true)),
-            Upto::Bounds => {
-                let first = view.beyond(limits, (0, 0), Some(clock::unix_milliseconds()));
-                Ok(view.point(first.max(view.start()), true))
+            Upto::Offset(_) | Upto::Time(_) if view.is_mirror() => {
+                Err(Refusal::UnknownTopic(topic.to_owned()))
             }
-            _ if view.is_mirror() => Err(Refusal::UnknownTopic(topic.to_owned())),
             Upto::Offset(from) if from > end.next => Err(Refusal::PastEnd { from, next: end.next }),
-            Upto::Offset(offset) => Ok(view.point(offset, true)),
-            Upto::Time(time) => Ok(view.point(view.after_older(time), true)),
+            _ => Ok(view.point(self.offset(view, limits), true)),
+        }
+    }
+
+    /// The offset before which everything goes, in a list with these bounds. It may lie past the
+    /// end.
+    pub(crate) fn offset(self, view: TopicView<'_>, limits: &Limits) -> u64 {
+        match self {
+            Upto::Home { first, .. } => first.next,
+            Upto::Window(bytes) => view.after_memory(bytes),
+            Upto::Bounds => {
+                view.beyond(limits, (0, 0), Some(clock::unix_milliseconds())).max(view.start())
+            }
+            Upto::Offset(offset) => offset,
+            Upto::Time(time) => view.after_older(time),
         }
     }
 }

@@ -10,11 +10,11 @@
 //! system). Changes become visible in the order of the journal.
 
 use crate::metrics::Histogram;
+use crate::notify;
 use crate::refusal::Refusal;
 use crate::store::change::{Change, Garbage};
 use crate::store::contents::Contents;
 use crate::store::journal::{Failure, Frame, Journal};
-use std::io::{self, Write};
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -182,7 +182,7 @@ impl JournalWriter {
             Err(error @ Failure::Unknown(_)) => {
                 // Whether it is on disk cannot be known: the next start finds out. Nobody is
                 // answered.
-                let _ = writeln!(io::stderr(), "broker: {}", common::flags::one_line(&error));
+                notify::warn(common::flags::one_line(&error));
                 process::exit(1);
             }
             Err(error) => {

@@ -22,7 +22,7 @@ use crate::store::replay::Replayed;
 use crate::store::retention::{BoundsChange, Limits};
 use crate::store::stream::{Begin, Cursor, Extent, Place, StreamId};
 use crate::store::topic_state::{MARK_EVERY, TopicState};
-use crate::store::view::{Extract, Summary, TopicView};
+use crate::store::view::{Extract, Summary};
 use common::clock;
 use common::limits::PIECE_SIZE;
 use std::ops::Deref;
@@ -136,16 +136,10 @@ impl Topics {
     /// [`Topics::begin_mirror`].
     pub(crate) fn trim(&self, topic: &str, upto: Upto) -> Result<(), Refusal> {
         // So that the checksum is made piece by piece, and not while the lists are locked.
-        let now = Some(clock::unix_milliseconds());
-        let upto_offset = |view: TopicView<'_>, limits: &Limits| match upto {
-            Upto::Offset(offset) => offset,
-            Upto::Time(time) => view.after_older(time),
-            Upto::Home { first, .. } => first.next,
-            Upto::Window(bytes) => view.after_memory(bytes),
-            Upto::Bounds => view.beyond(&view.limits(limits), (0, 0), now).max(view.start()),
-        };
-        let found = self.see(topic, |view, limits| (view.end().stream, upto_offset(view, limits)));
-        let _ = self.digest(topic, found.0, found.1);
+        let (stream, offset) = self.see(topic, |view, limits| {
+            (view.end().stream, upto.offset(view, &view.limits(limits)))
+        });
+        let _ = self.digest(topic, stream, offset);
         let done = self.change_topic(topic, What::Trim(upto));
         let release = |state: &mut TopicState, list: &mut Vec<String>| {
             state.has_dead().then(|| state.release(list))

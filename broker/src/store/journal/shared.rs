@@ -9,7 +9,8 @@ use super::reserve::Reserve;
 use super::segment::Segment;
 use super::storage::Directory;
 use super::{Settings, Sync};
-use std::io::{self, Write};
+use crate::notify;
+use std::io;
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
@@ -304,7 +305,7 @@ fn end(error: &Error) -> ! {
 }
 
 fn say(what: &str, error: &Error) {
-    let _ = writeln!(io::stderr(), "broker: {what}: {}", common::flags::one_line(error));
+    notify::warn(format_args!("{what}: {}", common::flags::one_line(error)));
 }
 
 /// The one place that decides what a poisoned lock means.
