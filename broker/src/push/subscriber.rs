@@ -277,10 +277,12 @@ impl Drop for Subscriber {
     fn drop(&mut self) {
         self.session.close();
         self.end_all();
-        let moved = self.push.lasting.release(self.session.number);
-        if self.push.lasting.is_shared() {
-            // Others may go on with them at once. What could not be kept is tried again.
-            let _ = self.push.keep(&moved, false);
+        let (lasting, number) = (&self.push.lasting, self.session.number);
+        if lasting.is_shared() {
+            // A name that is free is taken by whoever comes, from where others find it. What could
+            // not be kept is tried again.
+            let _ = self.push.keep(&lasting.moved_of(number), false);
         }
+        lasting.release(number);
     }
 }

@@ -31,7 +31,7 @@ use common::clock;
 use common::limits::{CONNECTION_SUBSCRIBERS_MAX, SUBSCRIBERS_MAX};
 use std::collections::{HashMap, HashSet};
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 /// How old the time may be that is on disk of when a subscriber was last seen, in milliseconds.
@@ -44,6 +44,8 @@ pub(crate) struct LastingSubscriptions {
     state: Mutex<State>,
     /// Where they are kept, if other brokers share them.
     shared: OnceLock<Arc<dyn SharedPositions>>,
+    /// Woken when a name's turn is over.
+    turns: Condvar,
 }
 
 /// Invariant: a name is there while it has a position, or was taken from other brokers a moment
@@ -55,6 +57,8 @@ struct State {
     held: HashMap<u64, Held>,
     /// How many positions all names have.
     count: usize,
+    /// Names of which something is asked where they are shared.
+    asked: HashSet<Arc<str>>,
 }
 
 #[derive(Default)]
@@ -149,7 +153,7 @@ impl LastingSubscriptions {
             let known = Name { seen, seen_kept: seen, positions, ..Name::default() };
             state.names.insert(name, known);
         }
-        LastingSubscriptions { state: Mutex::new(state), shared: OnceLock::new() }
+        LastingSubscriptions { state: Mutex::new(state), ..LastingSubscriptions::default() }
     }
 
     /// Memory that they take.
@@ -206,18 +210,23 @@ impl LastingSubscriptions {
         Ok(Begun { cursor, is_kept, before: state.hold(name, session) })
     }
 
-    /// Takes the names back from a session that ends. Gives their subscriptions that moved.
-    pub(super) fn release(&self, session: u64) -> Vec<Key> {
+    /// The subscriptions of a session's names that moved.
+    pub(super) fn moved_of(&self, session: u64) -> Vec<Key> {
+        let state = self.lock();
+        let held = state.held.get(&session).into_iter().flat_map(|held| &held.names);
+        let names = held.filter_map(|name| Some((name, state.names.get(name)?)));
+        names.flat_map(|(name, it)| it.keys_of(name, |position| position.moved)).collect()
+    }
+
+    /// Takes the names back from a session that ends.
+    pub(super) fn release(&self, session: u64) {
         let mut state = self.lock();
-        let mut moved = Vec::new();
         for name in state.held.remove(&session).unwrap_or_default().names {
             if let Some(it) = state.names.get_mut(&name) {
                 (it.holder, it.seen) = (None, clock::unix_milliseconds());
                 it.idle_since = Some(Instant::now());
-                moved.extend(it.keys_of(&name, |position| position.moved));
             }
         }
-        moved
     }
 
     /// Notes of those that are there that they end. With a time, only of those whose subscriber is

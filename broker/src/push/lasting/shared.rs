@@ -14,7 +14,7 @@
 //!
 //! Where they are stored: see [`SharedPositions`]. Most brokers share with nobody.
 
-use super::{Key, LastingSubscriptions, Name, Position, SEEN_INTERVAL, Standing};
+use super::{Key, LastingSubscriptions, Name, Position, SEEN_INTERVAL, Standing, State};
 use crate::access::{Grant, Right};
 use crate::push::Push;
 use crate::push::subscriber::Beginning;
@@ -23,7 +23,7 @@ use crate::store::entry;
 use crate::store::stream::{Cursor, StreamId};
 use common::limits::SUBSCRIBERS_MAX;
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// For how long a name stays known that no connection here has.
@@ -31,6 +31,9 @@ const IDLE_TIME: Duration = Duration::from_secs(60);
 
 /// How often a beginning is tried whose name is taken by others meanwhile.
 const TRIES_MAX: usize = 3;
+
+/// How long a turn is waited for: a few questions that nobody answers.
+const TURN_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Where positions are kept that several brokers share.
 pub(crate) trait SharedPositions: Send + Sync {
@@ -64,7 +67,34 @@ pub(crate) trait SharedPositions: Send + Sync {
     fn is_present(&self, topic: &str, list: StreamId) -> Result<bool, Refusal>;
 }
 
+/// A name's turn to be taken or kept: one at a time, or what is kept by one connection would be
+/// older than what the next one takes.
+struct Turn<'a> {
+    lasting: &'a LastingSubscriptions,
+    name: Arc<str>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.lasting.lock().asked.remove(&self.name);
+        self.lasting.turns.notify_all();
+    }
+}
+
 impl LastingSubscriptions {
+    /// Waits for a name's turn.
+    fn turn(&self, name: &str) -> Result<Turn<'_>, Refusal> {
+        let is_asked = |state: &mut State| state.asked.contains(name);
+        let waited = self.turns.wait_timeout_while(self.lock(), TURN_TIMEOUT, is_asked);
+        let (mut state, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
+        if timed_out.timed_out() {
+            return Err(passing("the name is being asked for"));
+        }
+        let name: Arc<str> = name.into();
+        state.asked.insert(Arc::clone(&name));
+        Ok(Turn { lasting: self, name })
+    }
+
     /// Shares them with other brokers from now on.
     pub(crate) fn share(&self, shared: Arc<dyn SharedPositions>) {
         // There is one home in the life of a broker.
@@ -251,6 +281,14 @@ impl Push {
     /// Sees to it that a name is this broker's, where it is shared, and that it is known where it
     /// stands.
     pub(super) fn take(&self, name: &str) -> Result<(), Refusal> {
+        if !self.lasting.is_shared() {
+            return Ok(());
+        }
+        let turn = self.lasting.turn(name)?;
+        self.take_in(&turn)
+    }
+
+    fn take_in(&self, Turn { name, .. }: &Turn<'_>) -> Result<(), Refusal> {
         let Some(shared) = self.lasting.elsewhere(name) else { return Ok(()) };
         let (fence, found) = shared.take(name)?;
         let gone = self.lasting.learn(name, fence, found)?;
@@ -288,7 +326,8 @@ impl Push {
             let Some((Key { name, .. }, _)) = of_name.first() else { continue };
             let positions = of_name.iter().map(|(key, cursor)| (Arc::clone(&key.topic), *cursor));
             let positions: Vec<_> = positions.collect();
-            let kept = self.keep_name(shared, name, &positions);
+            let turn = self.lasting.turn(name);
+            let kept = turn.and_then(|turn| self.keep_name(shared, &turn, &positions));
             self.lasting.note_shared(name, &positions, kept.is_ok());
             done = done.and(kept);
         }
@@ -301,12 +340,13 @@ impl Push {
     fn keep_name(
         self: &Arc<Push>,
         shared: &dyn SharedPositions,
-        name: &str,
+        turn: &Turn<'_>,
         positions: &[(Arc<str>, Cursor)],
     ) -> Result<(), Refusal> {
+        let name = &*turn.name;
         for _ in 0..TRIES_MAX {
             let Some(fence) = self.lasting.fence(name) else {
-                self.take(name)?;
+                self.take_in(turn)?;
                 let is_same = |(topic, cursor): &(Arc<str>, Cursor)| {
                     self.lasting.cursor(name, topic) == Some(*cursor)
                 };
@@ -390,4 +430,89 @@ impl Push {
 /// What a client is told that may try again.
 fn passing(reason: &str) -> Refusal {
     Refusal::Home { status: 503, text: format!("{reason} at the same time; try again") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::push::fixture::push_of;
+    use crate::store::journal::tests::full_at;
+    use crate::store::memory::Memory;
+    use crate::store::replay::Replayed;
+    use crate::store::topics::Topics;
+    use std::sync::Mutex;
+    use std::thread;
+
+    /// The position of one name, elsewhere. What is kept is on its way until the name is taken, or
+    /// for a while.
+    #[derive(Default)]
+    struct Elsewhere(Mutex<(u64, Option<Cursor>)>);
+
+    impl SharedPositions for Elsewhere {
+        fn take(&self, _: &str) -> Result<(u64, Vec<Standing>), Refusal> {
+            let mut state = self.0.lock().unwrap();
+            state.0 += 1;
+            let key = Key { name: "ann".into(), topic: "a".into() };
+            let standing = |cursor| Standing { key, cursor, is_connected: false, seen: 0, lag: 0 };
+            Ok((state.0, state.1.map(standing).into_iter().collect()))
+        }
+
+        fn standings(&self, _: Option<&str>) -> Result<Vec<Standing>, Refusal> {
+            Ok(Vec::new())
+        }
+
+        fn keep(
+            &self,
+            _: &str,
+            fence: u64,
+            positions: &[(Arc<str>, Cursor)],
+        ) -> Result<bool, Refusal> {
+            for _ in 0..20 {
+                thread::sleep(Duration::from_millis(10));
+                if self.0.lock().unwrap().0 != fence {
+                    return Ok(false);
+                }
+            }
+            self.0.lock().unwrap().1 = Some(positions[0].1);
+            Ok(true)
+        }
+
+        fn acknowledge(&self, _: &str, _: &str, _: Cursor) -> Result<Option<Cursor>, Refusal> {
+            Ok(None)
+        }
+
+        fn end(&self, _: &str, _: &[Arc<str>]) -> Result<usize, Refusal> {
+            Ok(0)
+        }
+
+        fn is_present(&self, _: &str, _: StreamId) -> Result<bool, Refusal> {
+            Ok(true)
+        }
+    }
+
+    #[test]
+    fn a_name_that_comes_back_while_its_position_is_kept_goes_on_there() {
+        let replayed = Replayed::new(Memory::new(u64::MAX));
+        let push = Arc::new(push_of(Topics::restored(replayed, full_at(&[]), true), 1));
+        push.lasting.share(Arc::new(Elsewhere::default()));
+        let at = |next| Cursor { stream: StreamId::NONE, next };
+        let begin = |session| {
+            let mut places = [Beginning::asked("a", at(5))];
+            push.lasting("ann", &mut places, session).unwrap();
+            places[0].cursor
+        };
+        assert_eq!(begin(1), at(5));
+        push.acknowledge("ann", "a", at(7)).unwrap();
+        let keeps = {
+            let push = Arc::clone(&push);
+            thread::spawn(move || push.keep(&push.lasting.moved(), false))
+        };
+        // Its keeping has begun.
+        while !push.lasting.moved().is_empty() {
+            thread::yield_now();
+        }
+        push.lasting.release(1);
+        assert_eq!(begin(2), at(7));
+        keeps.join().unwrap().unwrap();
+    }
 }
