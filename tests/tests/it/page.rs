@@ -206,6 +206,8 @@ fn a_topic_that_is_deleted_under_the_page_is_said_to_be_deleted() {
     let system = System::start();
     system.publish("t", "one");
     open(&mut browser, &system, "t");
+    // A page is live before the first message has come.
+    browser.wait_until(&format!("{} === 1", rows("one")));
     assert_eq!(system.request("DELETE", "/topics/t", "").status, 204);
     browser.wait_until("state.innerText === 'deleted'");
     assert_eq!(browser.text_of("#range"), "1 message, this topic was deleted");
