@@ -256,7 +256,9 @@ impl NatsServers {
     pub fn request(&self, subject: &str, headers: &str, body: &str) -> String {
         let server = self.servers.iter().find(|server| server.process.is_some());
         let port = server.expect("a server runs").port;
-        let stream = TcpStream::connect(("127.0.0.1", port)).expect("it takes connections");
+        // One that was just begun does not listen yet.
+        let connect = || TcpStream::connect(("127.0.0.1", port)).ok();
+        let stream = wait_for(DEADLINE, "a NATS server that takes connections", connect);
         stream.set_read_timeout(Some(Duration::from_secs(5))).expect("not zero");
         let mut reader = BufReader::new(&stream);
         let mut line = String::new();
