@@ -32,8 +32,9 @@ const IDLE_TIME: Duration = Duration::from_secs(60);
 /// How often a beginning is tried whose name is taken by others meanwhile.
 const TRIES_MAX: usize = 3;
 
-/// How long a turn is waited for: a few questions that nobody answers.
-const TURN_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a turn is waited for: with the question that follows, who asks is answered within five
+/// seconds.
+const TURN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Where positions are kept that several brokers share.
 pub(crate) trait SharedPositions: Send + Sync {
@@ -281,11 +282,10 @@ impl Push {
     /// Sees to it that a name is this broker's, where it is shared, and that it is known where it
     /// stands.
     pub(super) fn take(&self, name: &str) -> Result<(), Refusal> {
-        if !self.lasting.is_shared() {
-            return Ok(());
+        match self.lasting.elsewhere(name) {
+            None => Ok(()),
+            Some(_) => self.take_in(&self.lasting.turn(name)?),
         }
-        let turn = self.lasting.turn(name)?;
-        self.take_in(&turn)
     }
 
     fn take_in(&self, Turn { name, .. }: &Turn<'_>) -> Result<(), Refusal> {
@@ -467,7 +467,7 @@ mod tests {
             fence: u64,
             positions: &[(Arc<str>, Cursor)],
         ) -> Result<bool, Refusal> {
-            for _ in 0..20 {
+            for _ in 0..10 {
                 thread::sleep(Duration::from_millis(10));
                 if self.0.lock().unwrap().0 != fence {
                     return Ok(false);
