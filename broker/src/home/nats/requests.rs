@@ -5,11 +5,10 @@
 
 use super::connection::{Link, Servers, Unusable, Writer};
 use super::wire::Message;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 /// How often a thread that reads looks whether it is still needed.
@@ -44,15 +43,28 @@ pub(super) struct Live {
 /// Held to look or to note; never across I/O.
 #[derive(Default)]
 struct Waiting {
-    /// Each with whether more than one message answers it, the last of which has a status.
-    answers: HashMap<u64, (Sender<Message>, bool)>,
+    /// By the number of the first request of each.
+    calls: BTreeMap<u64, Call>,
     /// Why no more answers come, once that is so.
     ended: Option<String>,
     /// What the server complained of last.
     complaint: Option<String>,
 }
 
+/// Requests that were written together. Their caller is woken once, when all are answered.
+struct Call {
+    caller: Thread,
+    count: u64,
+    /// Whether more than one message answers each, the last of which has a status.
+    has_many: bool,
+    /// How many are not wholly answered.
+    open: u64,
+    /// Each with the place of its request among these.
+    answers: Vec<(u64, Message)>,
+}
+
 /// There is no answer: what was asked for may have been done, or may be done later.
+#[derive(Clone)]
 pub(super) struct Unanswered(pub(super) String);
 
 impl Requests {
@@ -124,10 +136,10 @@ impl Live {
         deadline: Instant,
         write: impl FnOnce(&str, &mut Vec<u8>),
     ) -> Result<Message, Unanswered> {
-        let (number, receiver) = self.send(1, false, |inbox, number, out| {
+        let (mut answers, lost) = self.call(1, false, deadline, |inbox, number, out| {
             write(&format!("{inbox}.{number}"), out);
-        })?;
-        self.receive(number, &receiver, deadline)
+        });
+        answers.pop().map(|(_, answer)| answer).ok_or(lost)
     }
 
     /// The same where several messages answer. Says whether somebody was there who could.
@@ -136,17 +148,11 @@ impl Live {
         deadline: Instant,
         write: impl FnOnce(&str, &mut Vec<u8>),
     ) -> Result<(Vec<Message>, bool), Unanswered> {
-        let (number, receiver) = self.send(1, true, |inbox, number, out| {
+        let (mut answers, lost) = self.call(1, true, deadline, |inbox, number, out| {
             write(&format!("{inbox}.{number}"), out);
-        })?;
-        let mut answers = Vec::new();
-        loop {
-            let message = self.receive(number, &receiver, deadline)?;
-            if let Some(status) = message.status() {
-                return Ok((answers, status != 503));
-            }
-            answers.push(message);
-        }
+        });
+        let status = answers.pop().and_then(|(_, last)| last.status()).ok_or(lost)?;
+        Ok((answers.into_iter().map(|(_, answer)| answer).collect(), status != 503))
     }
 
     /// Writes so many requests, and waits for the answer to each. The answers to them are sent to
@@ -157,66 +163,54 @@ impl Live {
         deadline: Instant,
         write: impl FnOnce(&str, u64, &mut Vec<u8>),
     ) -> Vec<Result<Message, Unanswered>> {
-        let mut answers: Vec<_> = (0..count).map(|_| None).collect();
-        let mut lost = "no answer in time".to_owned();
-        match self.send(count as u64, false, write) {
-            Ok((first, receiver)) => {
-                let numbers = first..first + count as u64;
-                for number in numbers.clone() {
-                    match self.receive(number, &receiver, deadline) {
-                        Ok(message) => {
-                            let index = number_of(&message).and_then(|it| it.checked_sub(first));
-                            let index = index.and_then(|it| usize::try_from(it).ok());
-                            if let Some(answer) = index.and_then(|it| answers.get_mut(it)) {
-                                *answer = Some(message);
-                            }
-                        }
-                        Err(Unanswered(reason)) => lost = reason,
-                    }
-                }
-                // The one that was given up last need not be one without an answer.
-                self.waiting().answers.retain(|number, _| !numbers.contains(number));
+        let (answers, lost) = self.call(count as u64, false, deadline, write);
+        let mut found: Vec<_> = (0..count).map(|_| Err(lost.clone())).collect();
+        for (place, answer) in answers {
+            if let Some(found) = usize::try_from(place).ok().and_then(|it| found.get_mut(it)) {
+                *found = Ok(answer);
             }
-            Err(Unanswered(reason)) => lost = reason,
         }
-        answers.into_iter().map(|it| it.ok_or_else(|| Unanswered(lost.clone()))).collect()
+        found
     }
 
-    fn send(
+    /// Writes so many requests together, and waits until all are answered. Gives the answers, and
+    /// why there are no more.
+    fn call(
         &self,
         count: u64,
         has_many: bool,
-        write: impl FnOnce(&str, u64, &mut Vec<u8>),
-    ) -> Result<(u64, Receiver<Message>), Unanswered> {
-        let first = self.last.fetch_add(count, Ordering::Relaxed);
-        let (sender, receiver) = mpsc::channel();
-        let mut waiting = self.waiting();
-        if let Some(reason) = &waiting.ended {
-            return Err(Unanswered(reason.clone()));
-        }
-        let numbers = first..first + count;
-        waiting.answers.extend(numbers.map(|number| (number, (sender.clone(), has_many))));
-        drop((waiting, sender));
-        let mut out = Vec::new();
-        write(&self.inbox, first, &mut out);
-        self.writer.write(&out);
-        Ok((first, receiver))
-    }
-
-    fn receive(
-        &self,
-        number: u64,
-        receiver: &Receiver<Message>,
         deadline: Instant,
-    ) -> Result<Message, Unanswered> {
-        let answer = receiver.recv_timeout(deadline.saturating_duration_since(Instant::now()));
-        answer.map_err(|_| {
+        write: impl FnOnce(&str, u64, &mut Vec<u8>),
+    ) -> (Vec<(u64, Message)>, Unanswered) {
+        let first = self.last.fetch_add(count, Ordering::Relaxed);
+        let (caller, open) = (thread::current(), count);
+        let mut waiting = self.waiting();
+        if waiting.ended.is_none() {
+            let call = Call { caller, count, has_many, open, answers: Vec::new() };
+            waiting.calls.insert(first, call);
+            drop(waiting);
+            let mut out = Vec::new();
+            write(&self.inbox, first, &mut out);
+            self.writer.write(&out);
+            waiting = self.waiting();
+        }
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let is_answered = waiting.calls.get(&first).is_none_or(|call| call.open == 0);
+            if is_answered || waiting.ended.is_some() || left.is_zero() {
+                break;
+            }
+            drop(waiting);
+            thread::park_timeout(left);
+            waiting = self.waiting();
+        }
+        let call = waiting.calls.remove(&first);
+        let why = waiting.ended.clone().or_else(|| waiting.complaint.clone());
+        if call.as_ref().is_some_and(|call| call.open > 0) {
             self.retire();
-            let mut waiting = self.waiting();
-            waiting.answers.remove(&number);
-            let complaint = waiting.ended.clone().or_else(|| waiting.complaint.clone());
-            Unanswered(complaint.unwrap_or_else(|| "no answer in time".to_owned()))
-        })
+        }
+        let lost = Unanswered(why.unwrap_or_else(|| "no answer in time".to_owned()));
+        (call.map(|call| call.answers).unwrap_or_default(), lost)
     }
 
     /// The life of the thread that reads.
@@ -233,26 +227,20 @@ impl Live {
             if let Some(complaint) = link.complaint.take() {
                 waiting.complaint = Some(complaint);
             }
-            let number = message.as_ref().and_then(number_of);
-            if let (Some(number), Some(message)) = (number, message) {
-                let is_last = message.status().is_some();
-                if let Some((sender, has_many)) = waiting.answers.get(&number) {
-                    let is_done = is_last || !has_many;
-                    // Whoever waited may have given up.
-                    let _ = sender.send(message);
-                    if is_done {
-                        waiting.answers.remove(&number);
-                    }
-                }
+            let answered = message.and_then(|message| waiting.take(message));
+            let is_idle = waiting.calls.is_empty();
+            drop(waiting);
+            // Not before: it would wait for the lock at once.
+            if let Some(caller) = answered {
+                caller.unpark();
             }
-            if self.is_retired.load(Ordering::Relaxed) && waiting.answers.is_empty() {
+            if is_idle && self.is_retired.load(Ordering::Relaxed) {
                 break "it was given up".to_owned();
             }
         };
         let mut waiting = self.waiting();
         waiting.ended = Some(ended);
-        // Their receivers find that nobody is left to answer.
-        waiting.answers.clear();
+        waiting.calls.values().for_each(|call| call.caller.unpark());
         drop(waiting);
         self.writer.close();
     }
@@ -263,7 +251,20 @@ impl Live {
     }
 }
 
-/// Which request a message answers.
-fn number_of(message: &Message) -> Option<u64> {
-    message.subject.rsplit('.').next()?.parse().ok()
+impl Waiting {
+    /// Takes an answer, which somebody may no longer wait for. Gives the thread to be woken where it
+    /// was the last of a call.
+    fn take(&mut self, message: Message) -> Option<Thread> {
+        let number = message.answers()?;
+        let (first, call) = self.calls.range_mut(..=number).next_back()?;
+        let place = number - first;
+        if place >= call.count || call.open == 0 {
+            return None;
+        }
+        if !call.has_many || message.status().is_some() {
+            call.open -= 1;
+        }
+        call.answers.push((place, message));
+        (call.open == 0).then(|| call.caller.clone())
+    }
 }

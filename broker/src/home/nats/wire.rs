@@ -31,11 +31,12 @@ pub(super) enum Operation {
 /// A message, with headers or without.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Message {
-    pub(super) subject: String,
     /// The subscription that it came by.
     pub(super) sid: u64,
-    /// As they came: a version and perhaps a status, then a line for each.
-    headers: String,
+    /// The subject, and behind it the headers as they came: a version and perhaps a status, then a
+    /// line for each.
+    head: String,
+    subject_size: usize,
     pub(super) payload: Vec<u8>,
 }
 
@@ -44,14 +45,27 @@ pub(super) struct Message {
 pub(super) struct Malformed;
 
 impl Message {
+    fn parts(&self) -> (&str, &str) {
+        self.head.split_at_checked(self.subject_size).unwrap_or_default()
+    }
+
+    pub(super) fn subject(&self) -> &str {
+        self.parts().0
+    }
+
+    /// The number that ends its subject: which request it answers.
+    pub(super) fn answers(&self) -> Option<u64> {
+        self.subject().rsplit('.').next()?.parse().ok()
+    }
+
     /// The status, where this is an answer without content.
     pub(super) fn status(&self) -> Option<u16> {
-        self.headers.lines().next()?.split(' ').nth(1)?.parse().ok()
+        self.parts().1.lines().next()?.split(' ').nth(1)?.parse().ok()
     }
 
     /// The value of a header.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
-        header(&self.headers, name)
+        header(self.parts().1, name)
     }
 
     /// A header that is a number.
@@ -70,14 +84,19 @@ pub(super) fn header<'h>(headers: &'h str, name: &str) -> Option<&'h str> {
 /// where it has not wholly arrived.
 pub(super) fn parse(input: &[u8]) -> Result<Option<(Operation, usize)>, Malformed> {
     let line = input.get(..LINE_SIZE_MAX).unwrap_or(input);
-    let Some(end) = line.windows(2).position(|pair| pair == b"\r\n") else {
+    let Some(end) = line.iter().position(|byte| *byte == b'\n') else {
         return if input.len() < LINE_SIZE_MAX { Ok(None) } else { Err(Malformed) };
     };
-    let line = line.get(..end).and_then(|line| str::from_utf8(line).ok()).ok_or(Malformed)?;
+    let size = end + 1;
+    let line = line.get(..end).and_then(|line| line.strip_suffix(b"\r")).ok_or(Malformed)?;
+    let line = str::from_utf8(line).map_err(|_| Malformed)?;
     let (word, rest) = line.split_once([' ', '\t']).unwrap_or((line, ""));
+    // Most operations are messages.
+    let has_headers = word.eq_ignore_ascii_case("HMSG");
+    if has_headers || word.eq_ignore_ascii_case("MSG") {
+        return message(rest, has_headers, input, size);
+    }
     let operation = match word.to_ascii_uppercase().as_str() {
-        "MSG" => return message(rest, false, input, end + 2),
-        "HMSG" => return message(rest, true, input, end + 2),
         "INFO" => Operation::Info(rest.to_owned()),
         "PING" => Operation::Ping,
         "PONG" => Operation::Pong,
@@ -85,7 +104,7 @@ pub(super) fn parse(input: &[u8]) -> Result<Option<(Operation, usize)>, Malforme
         "-ERR" => Operation::Error(rest.trim().trim_matches('\'').to_owned()),
         _ => return Err(Malformed),
     };
-    Ok(Some((operation, end + 2)))
+    Ok(Some((operation, size)))
 }
 
 /// A message whose line is `line` and whose content begins at `start`.
@@ -95,14 +114,14 @@ fn message(
     input: &[u8],
     start: usize,
 ) -> Result<Option<(Operation, usize)>, Malformed> {
-    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-    let (subject, sid, head, size) = match (has_headers, fields.as_slice()) {
-        (false, [subject, sid, size] | [subject, sid, _, size]) => (subject, sid, "0", size),
-        (true, [subject, sid, head, size] | [subject, sid, _, head, size]) => {
-            (subject, sid, *head, size)
-        }
-        _ => return Err(Malformed),
-    };
+    let mut fields = line.split_ascii_whitespace();
+    let (subject, sid) = (fields.next().ok_or(Malformed)?, fields.next().ok_or(Malformed)?);
+    let size = fields.next_back().ok_or(Malformed)?;
+    let head = if has_headers { fields.next_back().ok_or(Malformed)? } else { "0" };
+    // What is left is where an answer is to go.
+    if fields.count() > 1 {
+        return Err(Malformed);
+    }
     let number = |text: &str| text.parse::<usize>().map_err(|_| Malformed);
     let (head, size) = (number(head)?, number(size)?);
     if head > size || size > MESSAGE_SIZE_MAX {
@@ -111,12 +130,11 @@ fn message(
     let Some(content) = input.get(start..start + size + 2) else { return Ok(None) };
     let content = content.strip_suffix(b"\r\n").ok_or(Malformed)?;
     let (headers, payload) = content.split_at_checked(head).ok_or(Malformed)?;
-    let message = Message {
-        subject: (*subject).to_owned(),
-        sid: sid.parse().map_err(|_| Malformed)?,
-        headers: String::from_utf8_lossy(headers).into_owned(),
-        payload: payload.to_vec(),
-    };
+    let mut head = String::with_capacity(subject.len() + headers.len());
+    head.push_str(subject);
+    head.push_str(&String::from_utf8_lossy(headers));
+    let sid = sid.parse().map_err(|_| Malformed)?;
+    let message = Message { sid, head, subject_size: subject.len(), payload: payload.to_vec() };
     Ok(Some((Operation::Message(message), start + size + 2)))
 }
 

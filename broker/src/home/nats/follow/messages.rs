@@ -73,7 +73,7 @@ impl Follower<'_> {
 
 /// A message as this broker keeps it.
 pub(in crate::home::nats) fn entry_of(message: &Message) -> Result<String, Refusal> {
-    let subject = message.header("Nats-Subject").unwrap_or(&message.subject);
+    let subject = message.header("Nats-Subject").unwrap_or_else(|| message.subject());
     let publisher = names::publisher(subject)
         .or_else(|| percent::decode(message.header("P")?, false).ok().map(String::from));
     let text =

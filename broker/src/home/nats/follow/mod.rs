@@ -300,7 +300,7 @@ impl Follower<'_> {
 
     fn take(&mut self, message: Message) {
         match message.sid {
-            ADVISORIES => return self.take_advisory(&message.subject),
+            ADVISORIES => return self.take_advisory(message.subject()),
             RECORDS => return self.take_change(&message),
             HOLDS => return self.take_hold(&message),
             _ => {}
@@ -311,8 +311,7 @@ impl Follower<'_> {
             }
             return;
         }
-        let number = message.subject.rsplit('.').next().and_then(|number| number.parse().ok());
-        let Some(number) = number else { return };
+        let Some(number) = message.answers() else { return };
         let Some(name) = self.questions.get(&number).cloned() else { return };
         let asked = self.topics.get(&name).and_then(|topic| topic.asked);
         let Some(asked) = asked.filter(|asked| asked.number == number) else {
@@ -381,7 +380,7 @@ impl Follower<'_> {
 
     /// What a list keeps was changed.
     fn take_change(&mut self, message: &Message) {
-        let id = message.subject.rsplit('.').next().and_then(|id| id.parse::<StreamId>().ok());
+        let id = message.subject().rsplit('.').next().and_then(|id| id.parse::<StreamId>().ok());
         let kept = message.number("Nats-Sequence").and_then(|at| Kept::of(at, &message.payload));
         let Some((id, kept)) = id.zip(kept) else { return };
         let followed = self.topics.iter().find(|(_, topic)| {
@@ -397,7 +396,7 @@ impl Follower<'_> {
 
     /// A name was taken.
     fn take_hold(&mut self, message: &Message) {
-        let name = message.subject.rsplit('.').next().and_then(unescape);
+        let name = message.subject().rsplit('.').next().and_then(unescape);
         if let Some((name, fence)) = name.zip(message.number("Nats-Sequence"))
             && message.payload != self.home.id.as_bytes()
         {
