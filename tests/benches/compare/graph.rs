@@ -153,7 +153,8 @@ fn panel(body: &mut String, table: &Table, left: usize, top: usize) -> usize {
 fn best_lines(table: &Table, column: usize) -> Vec<&Line> {
     let more = table.columns.get(column).is_some_and(|column| column.unit.more_is_better());
     let value = |line: &Line| line.values.get(column).copied().unwrap_or(f64::NAN);
-    let mut lines: Vec<&Line> = table.lines.iter().filter(|line| value(line) > 0.0).collect();
+    let is_drawn = |line: &&Line| value(line) > 0.0 && (is_ours(line) || !is_a_broker(line));
+    let mut lines: Vec<&Line> = table.lines.iter().filter(is_drawn).collect();
     lines.sort_by(|one, other| value(one).total_cmp(&value(other)));
     if more {
         lines.reverse();
@@ -171,6 +172,11 @@ fn best_lines(table: &Table, column: usize) -> Vec<&Line> {
 }
 
 fn is_ours(line: &Line) -> bool {
+    line.counterparts().is_some()
+}
+
+/// Whether it is this or another build of the broker.
+fn is_a_broker(line: &Line) -> bool {
     line.kind.is_some_and(|kind| kind.is_ours())
 }
 
@@ -187,9 +193,7 @@ fn covers(one: Option<Promise>, other: Option<Promise>) -> bool {
 fn short_name(line: &Line) -> &str {
     let is_version = |word: &str| word.starts_with(|char: char| char.is_ascii_digit());
     match line.name.rsplit_once(' ') {
-        Some((name, word)) if is_version(word) && line.kind.is_none_or(|kind| !kind.is_ours()) => {
-            name
-        }
+        Some((name, word)) if is_version(word) && !is_ours(line) => name,
         _ => &line.name,
     }
 }

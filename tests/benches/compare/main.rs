@@ -7,6 +7,8 @@
 //! cargo bench -p tests --bench compare -- --only=Redis  only servers with this in their name
 //! ```
 //!
+//! `OTHER_BROKER=PATH` names an older build of the broker, which then takes part in every round.
+//!
 //! Each installed server is started on loopback, in a temporary folder. One loop (`driver.rs`)
 //! drives all of them through an adapter for each protocol (`peers/`). Rounds alternate, so that
 //! other work of the machine affects all servers alike. Figures are medians.
@@ -32,7 +34,7 @@ mod rows;
 mod wire;
 mod wrk;
 
-use report::{Plan, Table};
+use report::{NEAR_FLOOR, Plan, Table};
 use rows::{ROWS, Setting};
 use std::process::Command;
 use std::process::ExitCode;
@@ -51,10 +53,10 @@ fn main() -> ExitCode {
     raise_open_files_max();
     // Cargo adds a flag of its own.
     let arguments: Vec<String> = env::args().skip(1).filter(|word| word != "--bench").collect();
-    if let [flag, port] = &*arguments
+    if let Some((flag, rest)) = arguments.split_first()
         && flag == bare::FLAG
     {
-        let Err(error) = bare::serve(port);
+        let Err(error) = bare::serve(rest);
         eprintln!("{error}");
         return ExitCode::FAILURE;
     }
@@ -105,7 +107,13 @@ fn keep(tables: &[Table], plan: &Plan, is_full: bool) {
          are medians of {} rounds that alternated. \"Answers\" says whether a publish is \
          acknowledged, \"stores\" whether it can be read later, \"syncs\" whether it was on disk \
          before it was acknowledged. \"Of the best peer\" divides by the best figure of the \
-         column that is not the broker's, whatever that peer promises.\n",
+         column that is not the broker's, whatever that peer promises.\n\n\
+         The second table of each row holds the broker's figures against the same of an older \
+         build (before), of a bare server with the same threads and sockets that parses and \
+         stores nothing (floor; elsewhere, what the machine does without a server), and of the \
+         best peer. In brackets is the broker's figure, divided by that one. A figure is met if no peer is \
+         ahead, or if it is within {NEAR_FLOOR} of its floor. If it is missed, a profile shows \
+         where the time goes.\n",
         plan.rounds,
     );
     for table in tables {

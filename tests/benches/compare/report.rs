@@ -25,6 +25,9 @@ impl Unit {
 
     /// A figure with three digits that count.
     pub(crate) fn show(self, value: f64) -> String {
+        if value.is_nan() {
+            return "–".to_owned();
+        }
         let scales: &[(f64, &str)] = match self {
             Unit::PerSecond => &[(1e6, " M/s"), (1e3, " k/s"), (1.0, "/s")],
             Unit::BytesPerSecond => &[(1e9, " GB/s"), (1e6, " MB/s"), (1e3, " kB/s")],
@@ -72,14 +75,6 @@ pub(crate) struct Aim {
     pub(crate) against: Against,
     /// How many times that: at least where more is better, else at most.
     pub(crate) factor: f64,
-}
-
-impl Aim {
-    /// So near to a bare server in the same frame, by this kind of use.
-    pub(crate) fn beside_the_bare_server(ours: Kind, column: usize) -> Aim {
-        let against = Against::Line("bare server");
-        Aim { ours: vec![ours], column, against, factor: 0.87 }
-    }
 }
 
 /// What the broker is held against.
@@ -145,12 +140,14 @@ impl Table {
                 tick(promise.map(|promise| promise.synced)),
             );
             for (index, (column, value)) in self.columns.iter().zip(&line.values).enumerate() {
-                let best = self.best(index, |kind| kind.is_some_and(|kind| !kind.is_ours()));
-                let ratio = best.map_or(String::new(), |(best, _)| format!("{:.2}", value / best));
+                let best = self.best(index, is_peer);
+                let ratio = best.filter(|_| !value.is_nan());
+                let ratio = ratio.map_or(String::new(), |(best, _)| format!("{:.2}", value / best));
                 let _ = write!(text, " {} | {ratio} |", column.unit.show(*value));
             }
         }
         text.push_str("\n\n");
+        text.push_str(&self.comparison());
         for (met, sentence) in self.verdicts() {
             let _ = writeln!(text, "- {}: {sentence}", if met { "met" } else { "missed" });
         }
@@ -166,31 +163,81 @@ impl Table {
         text
     }
 
+    /// Each figure of the broker beside the one before, its floor and the best peer's. It is met
+    /// where no peer is ahead, or where it is near its floor.
+    fn comparison(&self) -> String {
+        let mut text = String::new();
+        for line in &self.lines {
+            let Some([before, floor]) = line.counterparts() else { continue };
+            for (index, (column, value)) in self.columns.iter().zip(&line.values).enumerate() {
+                let before = self.line(index, &before);
+                // The same use of a bare server, else any, else what the machine itself does.
+                let floor = self.line(index, &floor).or_else(|| self.line(index, "bare server"));
+                let floor = floor.or_else(|| self.best(index, |line| line.kind.is_none()));
+                let peer = self.best(index, is_peer);
+                let reaches = |other: Option<(f64, &str)>, factor: f64| {
+                    other.is_some_and(|(other, _)| match column.unit.more_is_better() {
+                        true => value * factor >= other,
+                        false => *value <= other * factor,
+                    })
+                };
+                let verdict = match reaches(peer, 1.0) || reaches(floor, NEAR_FLOOR) {
+                    true => "met".to_owned(),
+                    false => format!("missed: [profile](profiles.md#{})", self.id),
+                };
+                let show = |other: Option<(f64, &str)>| match other {
+                    Some((other, _)) => {
+                        format!("{} ({:.2})", column.unit.show(other), value / other)
+                    }
+                    None => "–".to_owned(),
+                };
+                let _ = writeln!(
+                    text,
+                    "| {}: {} | {} | {} | {} | {} | {verdict} |",
+                    line.name,
+                    column.name,
+                    show(before),
+                    column.unit.show(*value),
+                    show(floor),
+                    show(peer),
+                );
+            }
+        }
+        if !text.is_empty() {
+            let head = "| figure | before | now | floor | best peer | verdict |";
+            text = format!("{head}\n|---|---:|---:|---:|---:|---|\n{text}\n");
+        }
+        text
+    }
+
     /// The best figure of some lines in a column, and whose it is.
-    fn best(&self, column: usize, of: impl Fn(Option<Kind>) -> bool) -> Option<(f64, &str)> {
+    fn best(&self, column: usize, of: impl Fn(&Line) -> bool) -> Option<(f64, &str)> {
         let more = self.columns.get(column)?.unit.more_is_better();
-        let lines = self.lines.iter().filter(|line| of(line.kind));
+        let lines = self.lines.iter().filter(|line| of(line));
         let figures = lines.filter_map(|line| Some((*line.values.get(column)?, &*line.name)));
+        let figures = figures.filter(|(figure, _)| !figure.is_nan());
         figures.reduce(|one, other| if (one.0 > other.0) == more { one } else { other })
     }
 
     /// The figure of the line whose name begins so.
     fn line(&self, column: usize, name: &str) -> Option<(f64, &str)> {
-        let line = self.lines.iter().find(|line| line.name.starts_with(name))?;
-        Some((*line.values.get(column)?, &line.name))
+        let named = |line: &&Line| line.name.starts_with(name);
+        let line = self.lines.iter().filter(named).min_by_key(|line| line.name.len())?;
+        let figure = *line.values.get(column)?;
+        (!figure.is_nan()).then_some((figure, &line.name))
     }
 
     /// Whether each aim was met, and by how much.
     pub(crate) fn verdicts(&self) -> Vec<(bool, String)> {
         let verdict = |aim: &Aim| {
-            let is_ours = |kind: Option<Kind>| kind.is_some_and(|kind| aim.ours.contains(&kind));
+            let is_of =
+                |line: &Line, kinds: &[Kind]| line.kind.is_some_and(|it| kinds.contains(&it));
+            let is_ours = |line: &Line| is_of(line, &aim.ours) && line.counterparts().is_some();
             let (ours, name) = self.best(aim.column, is_ours)?;
             let (theirs, other) = match &aim.against {
-                Against::Peers(kinds) => {
-                    self.best(aim.column, |kind| kind.is_some_and(|kind| kinds.contains(&kind)))?
-                }
+                Against::Peers(kinds) => self.best(aim.column, |line| is_of(line, kinds))?,
                 Against::Line(name) => self.line(aim.column, name)?,
-                Against::Floor => self.best(aim.column, |kind| kind.is_none())?,
+                Against::Floor => self.best(aim.column, |line| line.kind.is_none())?,
                 Against::Own(column) => {
                     (self.best(*column, is_ours)?.0, &*self.columns.get(*column)?.name)
                 }
@@ -209,6 +256,13 @@ impl Table {
         };
         self.aims.iter().filter_map(verdict).collect()
     }
+}
+
+/// How many times its floor a figure is near it.
+pub(crate) const NEAR_FLOOR: f64 = 1.15;
+
+fn is_peer(line: &Line) -> bool {
+    line.kind.is_some_and(|kind| !kind.is_ours())
 }
 
 /// The rounds of a run.
@@ -244,12 +298,12 @@ pub(crate) fn alternate(
                 }
                 Err(error) => {
                     let what = format!("{}: {error}", contender.name);
-                    table.failures.push(Failure { is_ours: contender.kind.is_ours(), what });
+                    table.failures.push(Failure { is_ours: contender.is_ours(), what });
                 }
             }
         }
     }
-    if contenders.iter().any(|contender| contender.is_other()) {
+    if contenders.iter().any(|contender| contender.kind.is_ours() && !contender.is_ours()) {
         table.notes.extend(processor_times(plan.rounds));
     }
     for (contender, rounds) in contenders.iter().zip(rounds) {

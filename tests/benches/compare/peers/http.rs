@@ -11,6 +11,8 @@ pub(crate) enum Site {
     Broker,
     /// `POST /topics/T` with so many lines, `GET /messages`.
     Lines(usize),
+    /// `POST /publish`, `GET /T`, of a file that was there before.
+    Bare,
     /// `POST /pub/T`, `GET /sub/T`.
     Nchan,
     /// `GET /T`, of a file that was there before.
@@ -37,7 +39,7 @@ impl Adapter for Http {
     fn publish(&mut self, topic: &str, message: &[u8], out: &mut Vec<u8>) {
         let count = self.owed.add();
         match self.site {
-            Site::Broker => {
+            Site::Broker | Site::Bare => {
                 let size = message.len() + topic.len() + r#"{"topic":"","message":""}"#.len();
                 post(out, "/publish", "", size);
                 for part in [b"{\"topic\":\"", topic.as_bytes(), b"\",\"message\":\"", message] {
@@ -86,11 +88,11 @@ impl Adapter for Http {
             Site::Broker => "/events?topic=",
             Site::Lines(_) => "/messages?topic=",
             Site::Nchan => "/sub/",
-            Site::File => "/",
+            Site::Bare | Site::File => "/",
         };
         let target = format!("{path}{}", topics.join("&topic="));
         let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        if matches!(self.site, Site::Lines(_) | Site::File) {
+        if matches!(self.site, Site::Lines(_) | Site::Bare | Site::File) {
             // The messages follow at once.
             wire.output.extend_from_slice(request.as_bytes());
             return wire.send();
@@ -109,11 +111,11 @@ impl Adapter for Http {
         while let Some((line, size)) = line(&input[used..]) {
             used += size;
             let message = match self.site {
-                Site::Lines(_) | Site::File if self.in_head => {
+                Site::Lines(_) | Site::Bare | Site::File if self.in_head => {
                     self.in_head = !line.is_empty();
                     None
                 }
-                Site::Lines(_) | Site::File => Some(line),
+                Site::Lines(_) | Site::Bare | Site::File => Some(line),
                 // The lengths of chunks are short lines.
                 Site::Nchan => Some(line).filter(|line| line.len() > 8),
                 Site::Broker => line.strip_prefix(b"data: ").and_then(|event| {
@@ -131,7 +133,7 @@ impl Adapter for Http {
 
     fn stored(&mut self, topic: &str, port: u16) -> io::Result<Option<u64>> {
         match self.site {
-            Site::Nchan | Site::File => Ok(None),
+            Site::Bare | Site::Nchan | Site::File => Ok(None),
             _ => stored_by_broker(topic, port),
         }
     }

@@ -73,10 +73,10 @@ pub(crate) enum Kind {
     /// nginx with a file that holds the messages: no server of messages, but what one is held
     /// against.
     File,
-    /// The bare server, with lines of JSON.
-    BareJson,
-    /// The bare server over HTTP.
-    BareHttp,
+    /// The bare server, with so many messages in each line of JSON.
+    BareJson(usize),
+    /// The bare server over HTTP, with one message or so many lines in each request.
+    BareHttp(usize),
 }
 
 impl Kind {
@@ -88,7 +88,7 @@ impl Kind {
 
     /// Whether this shows what the machine can do, and is no server of messages.
     pub(crate) fn is_floor(self) -> bool {
-        matches!(self, Kind::File | Kind::BareJson | Kind::BareHttp)
+        matches!(self, Kind::File | Kind::BareJson(_) | Kind::BareHttp(_))
     }
 
     /// What it promises, kept so.
@@ -96,7 +96,7 @@ impl Kind {
         let (acknowledged, stored) = match self {
             Kind::RedisPubSub => (true, false),
             Kind::NatsCore => (false, false),
-            Kind::Mosquitto | Kind::BareJson | Kind::BareHttp => (true, false),
+            Kind::Mosquitto | Kind::BareJson(_) | Kind::BareHttp(_) => (true, false),
             _ => (true, true),
         };
         Promise { acknowledged, stored, synced: stored && disk == Disk::Synced }
@@ -107,11 +107,16 @@ impl Contender {
     /// A speaker of its protocol, for one connection.
     pub(crate) fn adapter(&self, disk: Disk) -> Box<dyn Adapter> {
         match self.kind {
-            Kind::Json | Kind::BareJson => Box::new(json::Json::new(1, false)),
+            Kind::Json => Box::new(json::Json::new(1, false)),
             Kind::Channel => Box::new(json::Json::new(1, true)),
-            Kind::JsonBatch(count) => Box::new(json::Json::new(count, false)),
-            Kind::Http | Kind::BareHttp => Box::new(http::Http::new(http::Site::Broker)),
-            Kind::HttpLines(count) => Box::new(http::Http::new(http::Site::Lines(count))),
+            Kind::JsonBatch(count) | Kind::BareJson(count) => {
+                Box::new(json::Json::new(count, false))
+            }
+            Kind::Http => Box::new(http::Http::new(http::Site::Broker)),
+            Kind::BareHttp(1) => Box::new(http::Http::new(http::Site::Bare)),
+            Kind::HttpLines(count) | Kind::BareHttp(count) => {
+                Box::new(http::Http::new(http::Site::Lines(count)))
+            }
             Kind::RedisStreams => Box::new(resp::Resp::new(resp::Mode::Read)),
             Kind::RedisRange => Box::new(resp::Resp::new(resp::Mode::Range)),
             Kind::RedisPubSub => Box::new(resp::Resp::new(resp::Mode::PublishSubscribe)),

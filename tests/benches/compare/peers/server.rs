@@ -2,7 +2,7 @@
 
 use super::{Contender, Disk, Kind};
 use crate::bare;
-use crate::report::{Unit, medians};
+use crate::report::{Line, Unit, medians};
 use crate::wire::Wire;
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -23,13 +23,28 @@ pub(crate) struct Server {
     contender: Contender,
 }
 
-/// What another build of the broker is called, before the name of the contender.
-const OTHER: &str = "other ";
+/// What the broker is called, before the way it is used.
+const BROKER: &str = "broker, ";
+
+/// What another build of it is called, which stands for what was before.
+const OTHER: &str = "broker before, ";
+
+/// What the bare server is called.
+const BARE: &str = "bare server, ";
 
 impl Contender {
-    /// Whether it is another build of the broker.
-    pub(crate) fn is_other(&self) -> bool {
-        self.name.starts_with(OTHER)
+    /// Whether it is the broker that the others are compared with.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.name.starts_with(BROKER)
+    }
+}
+
+impl Line {
+    /// The names of what the broker is held against, where this is its line: another build of it,
+    /// and a bare server that is used in the same way.
+    pub(crate) fn counterparts(&self) -> Option<[String; 2]> {
+        let way = self.name.strip_prefix(BROKER)?;
+        Some([OTHER, BARE].map(|name| format!("{name}{way}")))
     }
 }
 
@@ -187,8 +202,13 @@ fn command(contender: &Contender, disk: Disk, port: u16, folder: &Folder) -> Com
             folder.write("nginx.conf", nginx(port, folder.path()));
             command.arg("-p").arg(folder.path()).args(["-c", "nginx.conf", "-e", "error.log"]);
         }
-        Kind::BareJson | Kind::BareHttp => {
+        Kind::BareJson(_) | Kind::BareHttp(_) => {
             command.args([bare::FLAG, &port_text]);
+            command.args(match disk {
+                Disk::None => &[][..],
+                Disk::Lazy => &[bare::KEEP],
+                Disk::Synced => &[bare::KEEP, bare::SYNC],
+            });
         }
         Kind::Json | Kind::Channel | Kind::JsonBatch(_) | Kind::Http | Kind::HttpLines(_) => {
             command.args(["--port", &port_text, "--max-connections", "12000"]);
@@ -244,23 +264,29 @@ pub(crate) fn all() -> (Vec<Contender>, Vec<String>) {
     let mut missing = Vec::new();
     // Another build of the broker takes part in every round, to see what a change costs.
     let other = env::var_os(OTHER_BROKER).map(PathBuf::from);
-    let mut ours = |name: &str, kind| {
-        found.push(Contender { name: name.to_owned(), kind, program: program::path("broker") });
+    for (name, kind) in [
+        ("JSON", Kind::Json),
+        ("JSON, channel", Kind::Channel),
+        ("JSON, batches of 100", Kind::JsonBatch(100)),
+        ("HTTP", Kind::Http),
+        ("HTTP, 100 lines", Kind::HttpLines(100)),
+        ("HTTP, 1,000 lines", Kind::HttpLines(1000)),
+    ] {
+        let program = program::path("broker");
+        found.push(Contender { name: format!("{BROKER}{name}"), kind, program });
         if let Some(program) = other.clone() {
             found.push(Contender { name: format!("{OTHER}{name}"), kind, program });
         }
-    };
-    ours("broker, JSON", Kind::Json);
-    ours("broker, JSON, channel", Kind::Channel);
-    ours("broker, JSON, batches of 100", Kind::JsonBatch(100));
-    ours("broker, HTTP", Kind::Http);
-    ours("broker, HTTP, 100 lines", Kind::HttpLines(100));
-    ours("broker, HTTP, 1,000 lines", Kind::HttpLines(1000));
+    }
     let program = env::current_exe().expect("the system knows what it runs");
-    for (name, kind) in
-        [("bare server, JSON", Kind::BareJson), ("bare server, HTTP", Kind::BareHttp)]
-    {
-        found.push(Contender { name: name.to_owned(), kind, program: program.clone() });
+    for (name, kind) in [
+        ("JSON", Kind::BareJson(1)),
+        ("JSON, batches of 100", Kind::BareJson(100)),
+        ("HTTP", Kind::BareHttp(1)),
+        ("HTTP, 100 lines", Kind::BareHttp(100)),
+        ("HTTP, 1,000 lines", Kind::BareHttp(1000)),
+    ] {
+        found.push(Contender { name: format!("{BARE}{name}"), kind, program: program.clone() });
     }
     let mut peer = |name: &str, program: &str, kinds: &[(&str, Kind)]| {
         let programs = programs(program);

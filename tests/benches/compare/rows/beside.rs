@@ -1,5 +1,7 @@
 //! What the broker does beside something that should cost nothing: subscribers of patterns, bounds
-//! and the cleaning of the journal, and a leaf. Each is compared with itself in the same run.
+//! and the cleaning of the journal, and a leaf. Each is compared with itself in the same run, and with
+//! the bare server, which has no patterns and no bounds: to it, they are a topic that nobody
+//! publishes to, and nothing.
 
 use super::Setting;
 use crate::Result;
@@ -17,6 +19,16 @@ const SUBSCRIBERS: usize = 100;
 /// How far a publisher may be ahead of its subscriber, and what a bounded topic keeps.
 const AHEAD: u64 = 50_000;
 const KEPT: &str = r#"{"keep_messages":100000}"#;
+
+/// The broker and its floor.
+const KINDS: [Kind; 2] = [Kind::Json, Kind::BareJson(1)];
+
+/// The same without a broker that was before: it may have neither patterns nor bounds.
+fn now<'a>(setting: &'a Setting<'_>) -> Vec<&'a Contender> {
+    let mut contenders = setting.of(&KINDS);
+    contenders.retain(|contender| contender.is_ours() || contender.kind.is_floor());
+    contenders
+}
 
 /// A table in which each of these columns is to come to most of another one.
 fn table(id: &'static str, title: &str, columns: &[&str], aims: &[(usize, usize)]) -> Table {
@@ -38,7 +50,7 @@ pub(super) fn patterns(setting: &Setting<'_>) -> Table {
     let mut table = table("patterns", &title, &columns, &[(1, 0), (2, 0)]);
     let others: Vec<String> = (0..TOPICS).map(|number| format!("other/{number}")).collect();
     let topics = driver::topics(1);
-    alternate(&setting.plan, &mut table, &setting.of(&[Kind::Json]), Disk::None, |contender| {
+    alternate(&setting.plan, &mut table, &now(setting), Disk::None, |contender| {
         let server = Server::start(contender, Disk::None)?;
         let mut lane = Lane::open(contender, Disk::None, &server)?;
         driver::publish_exactly(&mut lane, &others, TOPICS)?;
@@ -50,7 +62,8 @@ pub(super) fn patterns(setting: &Setting<'_>) -> Table {
         let silent = follow(&server, "nothing/*", 0)?;
         let beside_silent = rate()?;
         drop(silent);
-        let _matching = follow(&server, "other/*", TOPICS)?;
+        let matching = if contender.is_ours() { TOPICS } else { 0 };
+        let _matching = follow(&server, "other/*", matching)?;
         Ok(vec![alone, beside_silent, rate()?])
     });
     table
@@ -82,7 +95,7 @@ pub(super) fn bounds(setting: &Setting<'_>) -> Table {
     let columns =
         ["in memory, no bound", "in memory, bound", "on disk, no bound", "on disk, bound"];
     let mut table = table("bounds", title, &columns, &[(1, 0), (3, 2)]);
-    alternate(&setting.plan, &mut table, &setting.of(&[Kind::Json]), Disk::Lazy, |contender| {
+    alternate(&setting.plan, &mut table, &now(setting), Disk::Lazy, |contender| {
         // A journal is cleaned when it has closed some segments.
         let time = setting.plan.time;
         let cells = [(Disk::None, "{}", time), (Disk::None, KEPT, time)];
@@ -105,7 +118,7 @@ pub(super) fn bounds(setting: &Setting<'_>) -> Table {
 pub(super) fn leaf(setting: &Setting<'_>) -> Table {
     let columns = ["one broker", "subscriber at a leaf", "publisher at a leaf"];
     let mut table = table("leaf", "end to end, one publisher, one subscriber", &columns, &[]);
-    alternate(&setting.plan, &mut table, &setting.of(&[Kind::Json]), Disk::None, |contender| {
+    alternate(&setting.plan, &mut table, &setting.of(&KINDS), Disk::None, |contender| {
         let measure = |place: usize| {
             let hub = Server::start(contender, Disk::None)?;
             let upstream = ["--upstream", &format!("127.0.0.1:{}", hub.port)];

@@ -17,7 +17,7 @@ pub(super) const PUSHING: [Kind; 9] = [
     Kind::JetStream,
     Kind::Mosquitto,
     Kind::Nchan,
-    Kind::BareJson,
+    Kind::BareJson(1),
 ];
 
 /// How far a publisher may be ahead of its subscriber.
@@ -37,7 +37,6 @@ pub(super) fn saturated(setting: &Setting<'_>) -> Table {
         };
         table.aims.extend([aim(vec![Kind::NatsCore], 1.0), aim(vec![Kind::RedisStreams], 3.0)]);
     }
-    table.aims.push(Aim::beside_the_bare_server(Kind::Json, 0));
     let topics = driver::topics(1);
     alternate(&setting.plan, &mut table, &setting.of(&PUSHING), Disk::None, |contender| {
         let server = Server::start(contender, Disk::None)?;

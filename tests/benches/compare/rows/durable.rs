@@ -20,7 +20,7 @@ const CELLS: [(usize, u64); 6] = [(1, 1), (8, 1), (64, 1), (1, 64), (8, 64), (64
 const SYNCS: &str = "broker_journal_commit_duration_seconds_count";
 
 /// All that can.
-const SYNCING: [Kind; 3] = [Kind::Json, Kind::RedisStreams, Kind::JetStream];
+const SYNCING: [Kind; 4] = [Kind::Json, Kind::BareJson(1), Kind::RedisStreams, Kind::JetStream];
 
 /// A table with a column for each of these cells.
 fn table(id: &'static str, title: &str, cells: &[(usize, u64)], factor: f64) -> Table {
@@ -97,7 +97,7 @@ pub(super) fn cells(setting: &Setting<'_>) -> Table {
         for cell in CELLS {
             let (published, server) = publish(contender, cell, time)?;
             rates.push(published.per_second());
-            if contender.kind.is_ours() {
+            if contender.is_ours() {
                 let address = format!("127.0.0.1:{}", server.port);
                 per_sync.push(published.count as f64 / metric(&address, SYNCS));
             }

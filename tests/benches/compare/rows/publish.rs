@@ -10,7 +10,7 @@ use crate::wrk;
 use std::time::Duration;
 
 /// All that answer a publish.
-const ANSWERING: [Kind; 8] = [
+const ANSWERING: [Kind; 9] = [
     Kind::Json,
     Kind::Http,
     Kind::RedisStreams,
@@ -18,7 +18,8 @@ const ANSWERING: [Kind; 8] = [
     Kind::JetStream,
     Kind::Mosquitto,
     Kind::Nchan,
-    Kind::BareJson,
+    Kind::BareJson(1),
+    Kind::BareHttp(1),
 ];
 
 /// Row `one-at-a-time`.
@@ -66,7 +67,6 @@ pub(super) fn in_flight(setting: &Setting<'_>) -> Table {
             factor,
         };
         table.aims.extend([aim(vec![Kind::RedisStreams], 3.0), aim(vec![Kind::RedisPubSub], 1.0)]);
-        table.aims.push(Aim::beside_the_bare_server(Kind::Json, column));
     }
     let kinds = [&ANSWERING[..], &[Kind::NatsCore]].concat();
     alternate(&setting.plan, &mut table, &setting.of(&kinds), Disk::None, |contender| {
@@ -94,9 +94,8 @@ pub(super) fn many_connections(setting: &Setting<'_>) -> Table {
             against: Against::Peers(vec![Kind::Nchan]),
             factor: 1.25,
         });
-        table.aims.push(Aim::beside_the_bare_server(Kind::Http, column));
     }
-    let kinds = [Kind::Http, Kind::Nchan, Kind::BareHttp];
+    let kinds = [Kind::Http, Kind::Nchan, Kind::BareHttp(1)];
     alternate(&setting.plan, &mut table, &setting.of(&kinds), Disk::None, |contender| {
         let mut rates = vec![saturate(contender, 64, 1, setting.plan.time)?];
         if has_wrk {
@@ -122,7 +121,8 @@ pub(super) fn bulk(setting: &Setting<'_>) -> Table {
         factor: 1.0,
     });
     table.aims = aims.to_vec();
-    let kinds = [&ours[..], &[Kind::NatsCore, Kind::RedisStreams]].concat();
+    let floors = [Kind::BareJson(100), Kind::BareHttp(100), Kind::BareHttp(1000)];
+    let kinds = [&ours[..], &floors, &[Kind::NatsCore, Kind::RedisStreams]].concat();
     let time = setting.plan.time.min(Duration::from_millis(700));
     alternate(&setting.plan, &mut table, &setting.of(&kinds), Disk::None, |contender| {
         let rate = |connections| saturate(contender, connections, 6400, time);

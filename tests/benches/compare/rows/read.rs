@@ -23,6 +23,9 @@ const TOPIC: &str = "t0";
 /// Room for what is read at once: it fits into a processor's own memory.
 const ROOM: usize = 256 << 10;
 
+/// Who is read from beside the broker and Redis.
+const OTHERS: [Kind; 4] = [Kind::JetStream, Kind::JetStreamPull, Kind::File, Kind::BareHttp(1)];
+
 /// The broker as it is read from.
 const OURS: Kind = Kind::HttpLines(1000);
 
@@ -36,7 +39,7 @@ pub(super) fn whole(setting: &Setting<'_>) -> Table {
     let aim = |against, factor| Aim { ours: vec![OURS], column: 0, against, factor };
     table.aims =
         vec![aim(Against::Peers(redis.to_vec()), 5.0), aim(Against::Line("file, nginx"), 0.4)];
-    let kinds = [&[OURS][..], &redis, &[Kind::JetStream, Kind::JetStreamPull, Kind::File]].concat();
+    let kinds = [&[OURS][..], &redis, &OTHERS].concat();
     let topics = vec![TOPIC.to_owned()];
     alternate(&setting.plan, &mut table, &setting.of(&kinds), Disk::None, |contender| {
         let server = fill(contender, &topics, count)?;
@@ -64,11 +67,15 @@ pub(super) fn beside_a_reader(setting: &Setting<'_>) -> Table {
         Column::new("alone", Unit::PerSecond),
         Column::new("read meanwhile", Unit::BytesPerSecond),
     ];
-    let kinds = [Kind::Json, Kind::RedisStreams, Kind::JetStream];
+    let kinds = [Kind::Json, Kind::RedisStreams, Kind::JetStream, Kind::BareJson(1)];
     let topics = driver::topics(2);
     let (long, elsewhere) = topics.split_at(1);
     alternate(&setting.plan, &mut table, &setting.of(&kinds), Disk::None, |contender| {
-        let kind = if contender.kind.is_ours() { OURS } else { contender.kind };
+        let kind = match contender.kind {
+            Kind::Json => OURS,
+            Kind::BareJson(_) => Kind::BareHttp(1),
+            kind => kind,
+        };
         let reader = Contender { kind, ..contender.clone() };
         let server = fill(&reader, long, count)?;
         let mut lane = Lane::open(contender, Disk::None, &server)?;
@@ -101,7 +108,7 @@ pub(super) fn beside_a_reader(setting: &Setting<'_>) -> Table {
 /// Starts a server that holds so many messages.
 fn fill(contender: &Contender, topics: &[String], count: u64) -> Result<Server> {
     let server = Server::start(contender, Disk::None)?;
-    if contender.kind == Kind::File {
+    if matches!(contender.kind, Kind::File | Kind::BareHttp(_)) {
         let mut payload = Payload::new(SIZE);
         let mut text = Vec::new();
         for _ in 0..count {

@@ -39,7 +39,7 @@ pub(super) fn after_a_kill(setting: &Setting<'_>) -> Table {
         },
         Aim { ours, column: 0, against: Against::Peers(vec![Kind::JetStream]), factor: 1.3 },
     ];
-    let kinds = [Kind::HttpLines(1000), Kind::RedisStreams, Kind::JetStream];
+    let kinds = [Kind::HttpLines(1000), Kind::RedisStreams, Kind::JetStream, Kind::BareJson(1)];
     let topics = driver::topics(1);
     // To fill a server takes longer than anything else here, so each is filled once.
     let plan = Plan { rounds: 1, ..setting.plan };

@@ -15,7 +15,8 @@ const TOPICS: [usize; 4] = [1, 10, 100, 1_000];
 /// Subscribers where there are many.
 const WIDTH: usize = 100;
 
-const KINDS: [Kind; 4] = [Kind::Json, Kind::RedisStreams, Kind::RedisPubSub, Kind::NatsCore];
+const KINDS: [Kind; 5] =
+    [Kind::Json, Kind::BareJson(1), Kind::RedisStreams, Kind::RedisPubSub, Kind::NatsCore];
 
 /// The most that is on its way at once, in bytes.
 const IN_FLIGHT_SIZE: usize = 2 << 20;
@@ -27,8 +28,7 @@ pub(super) fn sizes(setting: &Setting<'_>) -> Table {
     table.columns =
         SIZES.map(|size| Column::new(format!("{size} B"), Unit::BytesPerSecond)).to_vec();
     let topics = driver::topics(1);
-    let kinds = [&KINDS[..], &[Kind::BareJson]].concat();
-    alternate(&setting.plan, &mut table, &setting.of(&kinds), Disk::None, |contender| {
+    alternate(&setting.plan, &mut table, &setting.of(&KINDS), Disk::None, |contender| {
         let measure = |size: usize| {
             let server = Server::start(contender, Disk::None)?;
             let mut lane = Lane::open(contender, Disk::None, &server)?;
@@ -46,8 +46,7 @@ pub(super) fn sizes(setting: &Setting<'_>) -> Table {
 
 /// Row `in-flight` with more topics.
 pub(super) fn topics(setting: &Setting<'_>) -> Table {
-    let kinds = [&KINDS[..], &[Kind::BareJson]].concat();
-    by_topics(setting, "topics", "publishes, 256 in flight", &kinds, |contender, topics| {
+    by_topics(setting, "topics", "publishes, 256 in flight", &KINDS, |contender, topics| {
         let server = Server::start(contender, Disk::None)?;
         let mut lane = Lane::open(contender, Disk::None, &server)?;
         let lanes = std::slice::from_mut(&mut lane);
@@ -69,7 +68,7 @@ pub(super) fn topics_delivered(setting: &Setting<'_>) -> Table {
 pub(super) fn topics_fanned_out(setting: &Setting<'_>) -> Table {
     let title = format!("fan-out to {WIDTH} subscribers of all topics: messages delivered");
     // To wait for a message, a client of Redis Streams names all topics each time.
-    let kinds = [Kind::Json, Kind::RedisPubSub, Kind::NatsCore];
+    let kinds = [Kind::Json, Kind::BareJson(1), Kind::RedisPubSub, Kind::NatsCore];
     by_topics(setting, "topics-fan-out", &title, &kinds, |contender, topics| {
         deliver(setting, contender, topics, WIDTH, 2_000)
     })
