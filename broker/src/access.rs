@@ -11,7 +11,7 @@
 //!
 //! How each door gets the token, and which paths need none (`door/`).
 
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use common::http::parse;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpStream};
 use std::sync::Arc;
@@ -47,7 +47,7 @@ impl Access {
     /// # Errors
     ///
     /// [`Refusal::Misdirected`].
-    pub(crate) fn check_host(&self, authority: Option<&str>) -> Result<(), Refusal> {
+    pub(crate) fn check_host(&self, authority: Option<&str>) -> Result<()> {
         match authority.and_then(parse::authority) {
             Some((host, _)) if self.loopback_only && !self.is_own_host(host) => {
                 Err(Refusal::Misdirected)
@@ -72,7 +72,7 @@ impl Access {
         &self,
         origin: Option<&str>,
         authority: Option<&str>,
-    ) -> Result<Option<&str>, Refusal> {
+    ) -> Result<Option<&str>> {
         match origin {
             None => Ok(None),
             Some(origin) if is_own(origin, authority) => Ok(None),
@@ -85,11 +85,7 @@ impl Access {
     /// # Errors
     ///
     /// [`Refusal::TooManyGuesses`].
-    pub(crate) fn admit(
-        &self,
-        token: Option<&str>,
-        client: &mut Client,
-    ) -> Result<Option<Grant>, Refusal> {
+    pub(crate) fn admit(&self, token: Option<&str>, client: &mut Client) -> Result<Option<Grant>> {
         match (&self.tokens, token) {
             (None, _) => Ok(Some(Grant::EVERYTHING)),
             (Some(_), None) => Ok(None),

@@ -13,7 +13,7 @@ use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::push::Push;
 use crate::push::subscriber::Subscriber;
-use crate::refusal::Refusal;
+use crate::refusal::Result;
 use crate::server::input_budget::InputBudget;
 use crate::server::tcp_table::TcpTable;
 use crate::store::admission::Receipts;
@@ -70,7 +70,7 @@ impl Broker {
     /// # Errors
     ///
     /// As [`Homes::prepare`], a topic's name that cannot be one, one subscription too many.
-    pub(crate) fn prepare_for(&self, subscriber: &Subscriber, topic: &str) -> Result<(), Refusal> {
+    pub(crate) fn prepare_for(&self, subscriber: &Subscriber, topic: &str) -> Result<()> {
         entry::check_topic(topic)?;
         match subscriber.cursor(topic) {
             Some(_) => Ok(()),
@@ -80,7 +80,7 @@ impl Broker {
 
     /// Changes a topic. Those who follow one that was deleted are not told yet; see
     /// [`Push::announce`].
-    pub(crate) fn change(&self, topic: &str, change: &TopicChange) -> Result<(), Refusal> {
+    pub(crate) fn change(&self, topic: &str, change: &TopicChange) -> Result<()> {
         let action = match change {
             TopicChange::Create => "created",
             TopicChange::Delete => "deleted",

@@ -17,7 +17,7 @@
 //! If the file is moved away, a new one is begun.
 
 use crate::notify;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::admission::Outcome;
 use crate::store::batch::Batch;
 use common::{clock, json};
@@ -81,7 +81,7 @@ impl Log {
     }
 
     /// Notes that somebody did something to a topic or a peer.
-    pub(crate) fn note(&self, action: &str, subject: &str, outcome: &Result<(), Refusal>) {
+    pub(crate) fn note(&self, action: &str, subject: &str, outcome: &Result<()>) {
         self.line(action, subject, "", outcome.as_ref().err());
     }
 
@@ -99,13 +99,7 @@ impl Log {
     }
 
     /// Notes that the home of a topic is or was at a peer.
-    pub(crate) fn note_at(
-        &self,
-        action: &str,
-        topic: &str,
-        peer: &str,
-        outcome: &Result<(), Refusal>,
-    ) {
+    pub(crate) fn note_at(&self, action: &str, topic: &str, peer: &str, outcome: &Result<()>) {
         self.line(action, topic, &quoted(" at=", peer), outcome.as_ref().err());
     }
 

@@ -190,6 +190,9 @@ refusals! {
               {RATE_MIN} bytes a second must arrive";
 }
 
+/// What a client gets, or why it does not get it.
+pub(crate) type Result<T, E = Refusal> = std::result::Result<T, E>;
+
 impl Refusal {
     /// A refusal of one field.
     pub(crate) fn field(field: &str, reason: &'static str) -> Refusal {

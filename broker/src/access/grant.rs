@@ -1,6 +1,6 @@
 //! What a token is good for: rights, and the topics that they are for.
 
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use common::pattern::Pattern;
 use std::sync::Arc;
 
@@ -54,23 +54,23 @@ impl Grant {
     /// # Errors
     ///
     /// [`Refusal::Forbidden`], as of all that follow.
-    pub(crate) fn check(&self, right: Right, topic: &str) -> Result<(), Refusal> {
+    pub(crate) fn check(&self, right: Right, topic: &str) -> Result<()> {
         self.demand(right, |patterns| {
             patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(topic))
         })
     }
 
     /// Checks whether something may be done to some topic; which of them, is seen later.
-    pub(crate) fn check_any(&self, right: Right) -> Result<(), Refusal> {
+    pub(crate) fn check_any(&self, right: Right) -> Result<()> {
         self.demand(right, |_| true)
     }
 
     /// Checks whether something may be done to the broker as a whole.
-    pub(crate) fn check_all(&self, right: Right) -> Result<(), Refusal> {
+    pub(crate) fn check_all(&self, right: Right) -> Result<()> {
         self.demand(right, <[Pattern]>::is_empty)
     }
 
-    fn demand(&self, right: Right, cover: impl FnOnce(&[Pattern]) -> bool) -> Result<(), Refusal> {
+    fn demand(&self, right: Right, cover: impl FnOnce(&[Pattern]) -> bool) -> Result<()> {
         let allow = |it: &Rights| it.rights.contains(&right) && cover(&it.patterns);
         match self.0.as_deref().is_none_or(allow) {
             true => Ok(()),

@@ -13,7 +13,7 @@
 use crate::access::grant::{Grant, Right, Rights};
 use crate::access::guesses::{Client, Guesses};
 use crate::notify;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use common::pattern::Pattern;
 use std::collections::HashSet;
 use std::fs::File;
@@ -128,7 +128,7 @@ impl Tokens {
     /// # Errors
     ///
     /// [`Refusal::TooManyGuesses`]: none was looked at.
-    pub(super) fn find(&self, given: &str, client: &mut Client) -> Result<Option<Grant>, Refusal> {
+    pub(super) fn find(&self, given: &str, client: &mut Client) -> Result<Option<Grant>> {
         let mut state = self.state();
         let now = Instant::now();
         if !client.is_known && state.guesses.are_too_many(client.address, now) {

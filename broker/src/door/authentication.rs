@@ -5,7 +5,7 @@
 //! HTTP, where each request carries the token (`http/head.rs`). Both count wrong tokens.
 
 use crate::access::{Access, Client, Grant};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
@@ -79,7 +79,7 @@ impl Authentication {
         access: &Access,
         token: Option<&str>,
         how: &'static str,
-    ) -> Result<(), Refusal> {
+    ) -> Result<()> {
         let refusal = match access.admit(token, &mut self.client) {
             Ok(Some(grant)) => {
                 self.grant = Some(grant);

@@ -1,7 +1,7 @@
 //! The bounds of a topic as fields of a JSON object: `keep_messages`, `keep_bytes`, `keep_for`.
 
 use super::fields::value;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::retention::{Bound, BoundsChange, Limits, age};
 use common::json::{Object, Value};
 use common::units;
@@ -11,7 +11,7 @@ pub(super) const NAMES: [&str; 3] = ["keep_messages", "keep_bytes", "keep_for"];
 
 /// The bounds that an object names. A field that is missing leaves a bound as it is, `null` is
 /// none, `"default"` goes back to the broker's.
-pub(super) fn change(object: &Value<'_>) -> Result<BoundsChange, Refusal> {
+pub(super) fn change(object: &Value<'_>) -> Result<BoundsChange> {
     let count = "is neither a whole number above 0, null nor \"default\"";
     let bytes = "is neither a size above 0 such as 1000 or \"64M\", null nor \"default\"";
     let times = "is neither a time above 0 such as \"90s\" or \"7d\", null nor \"default\"";
@@ -33,7 +33,7 @@ fn bound(
     name: &str,
     wrong: &'static str,
     read: impl FnOnce(&Value<'_>) -> Option<u64>,
-) -> Result<Option<Bound>, Refusal> {
+) -> Result<Option<Bound>> {
     match value(object, name)? {
         None => Ok(None),
         Some(Value::Null) => Ok(Some(Bound::None)),
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
     use common::json;
 
-    fn read(text: &str) -> Result<BoundsChange, Refusal> {
+    fn read(text: &str) -> Result<BoundsChange> {
         change(&json::parse(text.as_bytes()).unwrap())
     }
 

@@ -5,7 +5,7 @@ use crate::broker::Broker;
 use crate::push::format::Format;
 use crate::push::patterns::{Interest, chooses};
 use crate::push::subscriber::Beginning;
-use crate::refusal::Refusal;
+use crate::refusal::Result;
 use crate::store::stream::{Begin, Cursor, Extent, StreamId};
 use common::pattern::Pattern;
 
@@ -16,7 +16,7 @@ pub(super) fn interest(
     grant: &Grant,
     format: Format,
     name: Option<&str>,
-) -> Result<Interest, Refusal> {
+) -> Result<Interest> {
     grant.check_any(Right::Read)?;
     broker.homes.prepare_all(&pattern)?;
     Ok(Interest { pattern, grant: grant.clone(), format, name: name.map(Into::into) })
@@ -32,7 +32,7 @@ pub(super) fn places(
     broker: &Broker,
     interests: &[Interest],
     begin: Begin,
-) -> Result<Vec<Beginning>, Refusal> {
+) -> Result<Vec<Beginning>> {
     let topics = &broker.push.topics;
     // What came into being while a name was away is read from its beginning; where the name has
     // been before, it goes on there.
@@ -54,7 +54,7 @@ pub(super) fn places(
 }
 
 /// Whether a name that is given has been subscribed to any of those topics before.
-fn is_known(broker: &Broker, interests: &[Interest]) -> Result<bool, Refusal> {
+fn is_known(broker: &Broker, interests: &[Interest]) -> Result<bool> {
     for interest in interests {
         let keys =
             interest.name.as_ref().map_or(Ok(Vec::new()), |it| broker.push.lasting_of(it))?;

@@ -15,7 +15,7 @@ use crate::access::{Client, Grant, Right};
 use crate::activity::{Activity, Role};
 use crate::broker::Broker;
 use crate::push::subscriber::Subscriber;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::admission::Outcome;
 use crate::store::batch::Batch;
 use common::connection::Connection;
@@ -195,7 +195,7 @@ impl<'a, P: Protocol> Commands<'a, P> {
     /// # Errors
     ///
     /// [`Refusal::Token`].
-    pub(super) fn authenticate(&mut self, token: Option<&str>) -> Result<(), Refusal> {
+    pub(super) fn authenticate(&mut self, token: Option<&str>) -> Result<()> {
         let how = P::HOW_TO_AUTHENTICATE;
         let done = self.authentication.check(&self.broker.access, token, how);
         self.broker.log.note("authenticated", P::NAME, &done);
@@ -210,7 +210,7 @@ impl<'a, P: Protocol> Commands<'a, P> {
     /// # Errors
     ///
     /// [`Refusal::Token`] before it has authenticated.
-    pub(super) fn grant(&self) -> Result<&Grant, Refusal> {
+    pub(super) fn grant(&self) -> Result<&Grant> {
         let missing = Refusal::Token { how: P::HOW_TO_AUTHENTICATE, is_guess: false };
         self.authentication.grant().ok_or(missing)
     }
@@ -221,7 +221,7 @@ impl<'a, P: Protocol> Commands<'a, P> {
     ///
     /// [`Refusal::Forbidden`] where the name is not this connection's, and only administrators may
     /// end it; [`Refusal::NotStored`].
-    pub(super) fn end_lasting(&self, name: &str, topic: &str) -> Result<bool, Refusal> {
+    pub(super) fn end_lasting(&self, name: &str, topic: &str) -> Result<bool> {
         let is_of_another = self.subscriber.is_of_another(name, topic)?;
         let right = if is_of_another { Right::Admin } else { Right::Read };
         self.grant()?.check(right, topic)?;

@@ -3,7 +3,7 @@
 //! A missing field is no error by itself. A field of the wrong type is one, and a field that occurs
 //! twice.
 
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::change::Upto;
 use crate::store::entry;
 use crate::store::stream::{Begin, StreamId};
@@ -32,19 +32,19 @@ impl<'f> Field<'f> {
         }
     }
 
-    pub(super) fn text(self) -> Result<&'f str, Refusal> {
+    pub(super) fn text(self) -> Result<&'f str> {
         self.text.ok_or_else(|| Refusal::field(self.name, "is not a string"))
     }
 
     /// A whole number: digits and nothing else.
-    pub(super) fn number(self) -> Result<u64, Refusal> {
+    pub(super) fn number(self) -> Result<u64> {
         let digits = self.digits.filter(|digits| !digits.starts_with('+'));
         let number = digits.and_then(|digits| digits.parse().ok());
         number.ok_or_else(|| Refusal::field(self.name, "is not a whole number below 2^64"))
     }
 
     /// What may be written as text or as a number.
-    pub(super) fn either(self) -> Result<&'f str, Refusal> {
+    pub(super) fn either(self) -> Result<&'f str> {
         self.digits.map_or_else(|| self.text(), Ok)
     }
 }
@@ -52,32 +52,32 @@ impl<'f> Field<'f> {
 /// Where fields are found.
 pub(super) trait Fields {
     /// The only field of this name.
-    fn find(&self, name: &'static str) -> Result<Option<Field<'_>>, Refusal>;
+    fn find(&self, name: &'static str) -> Result<Option<Field<'_>>>;
 
     /// A field that holds text, if it is there.
-    fn text(&self, name: &'static str) -> Result<Option<&str>, Refusal> {
+    fn text(&self, name: &'static str) -> Result<Option<&str>> {
         self.find(name)?.map(Field::text).transpose()
     }
 
     /// A field that holds text, and has to be there.
-    fn required(&self, name: &'static str) -> Result<&str, Refusal> {
+    fn required(&self, name: &'static str) -> Result<&str> {
         self.text(name)?.ok_or_else(|| Refusal::field(name, "is missing"))
     }
 
     /// A field that holds a whole number, if it is there.
-    fn number(&self, name: &'static str) -> Result<Option<u64>, Refusal> {
+    fn number(&self, name: &'static str) -> Result<Option<u64>> {
         self.find(name)?.map(Field::number).transpose()
     }
 
     /// The topic that a request is about. It may be unknown, but is a name that a topic can have,
     /// so it may be kept and passed on.
-    fn topic(&self, name: &'static str) -> Result<&str, Refusal> {
+    fn topic(&self, name: &'static str) -> Result<&str> {
         let topic = self.required(name)?;
         entry::check_topic(topic).map(|()| topic)
     }
 
     /// The pattern that stands in place of a topic, if there is one.
-    fn pattern(&self) -> Result<Option<Pattern>, Refusal> {
+    fn pattern(&self) -> Result<Option<Pattern>> {
         match self.text("pattern")? {
             Some(_) if self.find("topic")?.is_some() => {
                 Err(Refusal::field("pattern", "excludes 'topic'"))
@@ -87,14 +87,14 @@ pub(super) trait Fields {
     }
 
     /// A moment: `10m` ago, in Unix milliseconds, or as RFC 3339 writes it.
-    fn moment(&self, name: &'static str) -> Result<Option<u64>, Refusal> {
+    fn moment(&self, name: &'static str) -> Result<Option<u64>> {
         let Some(field) = self.find(name)? else { return Ok(None) };
         let moment = clock::moment(field.either()?, clock::unix_milliseconds());
         moment.map(Some).map_err(|how| Refusal::field(name, how))
     }
 
     /// Where to begin: `from`, an offset or `-N` for the last N messages, or `since`, a moment.
-    fn begin(&self) -> Result<Option<Begin>, Refusal> {
+    fn begin(&self) -> Result<Option<Begin>> {
         let field = match (self.find("from")?, self.moment("since")?) {
             (Some(field), None) => field,
             (None, since) => return Ok(since.map(Begin::Since)),
@@ -108,13 +108,13 @@ pub(super) trait Fields {
     }
 
     /// The stream that a request means, if it says so.
-    fn stream(&self) -> Result<Option<StreamId>, Refusal> {
+    fn stream(&self) -> Result<Option<StreamId>> {
         let wrong = |_| Refusal::field("stream", "is not 16 hexadecimal digits");
         self.text("stream")?.map(|text| text.parse().map_err(wrong)).transpose()
     }
 
     /// Which messages are let go.
-    fn upto(&self) -> Result<Upto, Refusal> {
+    fn upto(&self) -> Result<Upto> {
         match (self.number("before")?, self.moment("before_time")?) {
             (Some(before), None) => Ok(Upto::Offset(before)),
             (None, Some(time)) => Ok(Upto::Time(time)),
@@ -125,16 +125,13 @@ pub(super) trait Fields {
 }
 
 impl Fields for Value<'_> {
-    fn find(&self, name: &'static str) -> Result<Option<Field<'_>>, Refusal> {
+    fn find(&self, name: &'static str) -> Result<Option<Field<'_>>> {
         Ok(value(self, name)?.map(|value| Field::of(name, value)))
     }
 }
 
 /// The value of the only member of this name.
-pub(super) fn value<'a, 'b>(
-    object: &'a Value<'b>,
-    name: &str,
-) -> Result<Option<&'a Value<'b>>, Refusal> {
+pub(super) fn value<'a, 'b>(object: &'a Value<'b>, name: &str) -> Result<Option<&'a Value<'b>>> {
     once(object.all(name), name)
 }
 
@@ -142,7 +139,7 @@ pub(super) fn value<'a, 'b>(
 pub(super) struct Query<'q>(Vec<Pair<'q>>);
 
 impl<'q> Query<'q> {
-    pub(super) fn of(query: &'q str) -> Result<Query<'q>, Refusal> {
+    pub(super) fn of(query: &'q str) -> Result<Query<'q>> {
         let pairs = percent::pairs(query).collect::<Result<_, _>>();
         pairs.map(Query).map_err(|_| Refusal::field("query", BAD_ENCODING))
     }
@@ -160,13 +157,13 @@ impl<'q> Query<'q> {
 }
 
 impl Fields for Query<'_> {
-    fn find(&self, name: &'static str) -> Result<Option<Field<'_>>, Refusal> {
+    fn find(&self, name: &'static str) -> Result<Option<Field<'_>>> {
         let both = |text| Field { name, text: Some(text), digits: Some(text) };
         Ok(once(self.all(name), name)?.map(both))
     }
 }
 
-fn once<T>(mut values: impl Iterator<Item = T>, name: &str) -> Result<Option<T>, Refusal> {
+fn once<T>(mut values: impl Iterator<Item = T>, name: &str) -> Result<Option<T>> {
     match (values.next(), values.next()) {
         (_, Some(_)) => Err(Refusal::field(name, "is given twice")),
         (value, None) => Ok(value),
@@ -174,19 +171,19 @@ fn once<T>(mut values: impl Iterator<Item = T>, name: &str) -> Result<Option<T>,
 }
 
 /// A name in a path, where it is encoded.
-pub(super) fn decoded(name: &str, encoded: &str) -> Result<String, Refusal> {
+pub(super) fn decoded(name: &str, encoded: &str) -> Result<String> {
     let text = percent::decode(encoded, false);
     text.map(Into::into).map_err(|_| Refusal::field(name, BAD_ENCODING))
 }
 
 /// This text as a pattern.
-pub(super) fn as_pattern(text: &str) -> Result<Pattern, Refusal> {
+pub(super) fn as_pattern(text: &str) -> Result<Pattern> {
     let wrong = || Refusal::field("pattern", "is not 1 to 255 bytes without control characters");
     Pattern::new(text).ok_or_else(wrong)
 }
 
 /// This text as a digest.
-pub(super) fn digest(text: &str) -> Result<u32, Refusal> {
+pub(super) fn digest(text: &str) -> Result<u32> {
     let is_digest = text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let digest = u32::from_str_radix(text, 16).ok().filter(|_| is_digest);
     digest.ok_or_else(|| Refusal::field("digest", "is not 8 hexadecimal digits"))

@@ -2,7 +2,7 @@
 
 use super::fields::Field;
 use crate::access::{Grant, Right};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::admission::Receipt;
 use crate::store::batch::{Batch, Publisher, Sequence};
 use common::json::{Object, Value};
@@ -25,7 +25,7 @@ pub(super) fn add(
     batch: &mut Batch,
     size_max: usize,
     grant: &Grant,
-) -> Result<(), Refusal> {
+) -> Result<()> {
     // All fields are found in one pass (row `in-flight` of the benchmark).
     let names = [topic_key, "message", "messages", "publisher", "epoch", "sequence"];
     let mut found = [None; 6];
@@ -71,11 +71,11 @@ fn missing(name: &str) -> Refusal {
     Refusal::field(name, "is missing")
 }
 
-fn text<'v>(name: &'static str, value: Option<&'v Value<'_>>) -> Result<Option<&'v str>, Refusal> {
+fn text<'v>(name: &'static str, value: Option<&'v Value<'_>>) -> Result<Option<&'v str>> {
     value.map(|value| Field::of(name, value).text()).transpose()
 }
 
-fn number(name: &'static str, value: Option<&Value<'_>>) -> Result<Option<u64>, Refusal> {
+fn number(name: &'static str, value: Option<&Value<'_>>) -> Result<Option<u64>> {
     value.map(|value| Field::of(name, value).number()).transpose()
 }
 

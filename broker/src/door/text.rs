@@ -11,7 +11,7 @@ use crate::activity::Activity;
 use crate::broker::Broker;
 use crate::push::format::Format;
 use crate::push::subscriber::Beginning;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::admission::Outcome;
 use crate::store::batch::Publisher;
 use common::connection::Connection;
@@ -109,7 +109,7 @@ impl Commands<'_, Text> {
         }
     }
 
-    fn command(&mut self, command: &Command<'_>) -> Result<(), Refusal> {
+    fn command(&mut self, command: &Command<'_>) -> Result<()> {
         match *command {
             Command::Authenticate { token } => self.authenticate(Some(token)),
             _ if !self.authentication.is_done() => self.authenticate(None),
@@ -135,7 +135,7 @@ impl Commands<'_, Text> {
         }
     }
 
-    fn subscribe(&mut self, topic: &str, id: &str) -> Result<(), Refusal> {
+    fn subscribe(&mut self, topic: &str, id: &str) -> Result<()> {
         let permitted = self.grant().and_then(|grant| grant.check(Right::Read, topic));
         let prepared = permitted.and_then(|()| self.broker.prepare_for(&self.subscriber, topic));
         let end = self.broker.push.topics.end(topic);

@@ -5,7 +5,7 @@
 
 use crate::push::format::Format;
 use crate::push::session::Session;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use common::limits::{CONNECTION_SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_MAX};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -57,7 +57,7 @@ impl Listeners {
     /// # Errors
     ///
     /// [`Refusal::TooManySubscriptions`].
-    pub(crate) fn check_room(&self, own: usize, more: usize) -> Result<(), Refusal> {
+    pub(crate) fn check_room(&self, own: usize, more: usize) -> Result<()> {
         // No more than are still free: so others find room, however many take all that they can.
         let free = SUBSCRIPTIONS_MAX.saturating_sub(self.count());
         let share = CONNECTION_SUBSCRIPTIONS_MAX.min(free);

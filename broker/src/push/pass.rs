@@ -5,7 +5,7 @@ use crate::push::Push;
 use crate::push::format::{Encoder, Format, Note, OtherCursors};
 use crate::push::pieces;
 use crate::push::subscriptions::Subscription;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::stream::{Cursor, Extent, Place, StreamId};
 use crate::store::view::Extract;
 use common::limits::ENCODED_SIZE;
@@ -216,7 +216,7 @@ impl<'a> DeliveryPass<'a> {
 
     /// Copies the next entries before an offset, from the first that is still there on. Gives where
     /// the list ends.
-    fn copy(&mut self, topic: &str, from: &mut Place, last: u64) -> Result<u64, Refusal> {
+    fn copy(&mut self, topic: &str, from: &mut Place, last: u64) -> Result<u64> {
         loop {
             let extract = Extract::entries(last, ENCODED_SIZE);
             match self.push.topics.copy(topic, *from, extract, &mut self.text) {

@@ -14,7 +14,7 @@
 use crate::access::{Grant, Right};
 use crate::push::format::Format;
 use crate::push::session::Session;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::stream::StreamId;
 use common::limits::{ALL_PATTERNS_MAX, PATTERNS_MAX};
 use common::pattern::Pattern;
@@ -107,7 +107,7 @@ impl Followers {
     /// # Errors
     ///
     /// [`Refusal::TooManyPatterns`].
-    pub(crate) fn check_room(&self, own: usize, more: usize) -> Result<(), Refusal> {
+    pub(crate) fn check_room(&self, own: usize, more: usize) -> Result<()> {
         if own + more > PATTERNS_MAX {
             return Err(Refusal::TooManyPatterns { who: "a connection", max: PATTERNS_MAX });
         }

@@ -13,7 +13,7 @@
 //!
 //! How a home is asked (`home/`).
 
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::memory;
 use crate::store::stream::{Begin, Cursor, Place, StreamId};
 use crate::store::view::{self, Extract};
@@ -42,7 +42,7 @@ pub(crate) trait Source: Send + Sync {
     /// # Errors
     ///
     /// Why it is not.
-    fn reach(&self, topic: &str) -> Result<(), Refusal>;
+    fn reach(&self, topic: &str) -> Result<()>;
 
     /// What is wanted of a topic.
     ///
@@ -50,7 +50,7 @@ pub(crate) trait Source: Send + Sync {
     ///
     /// [`Refusal::Trimmed`], [`Refusal::OtherStream`], [`Refusal::PastEnd`], or why the home
     /// cannot be asked.
-    fn read(&self, wanted: Wanted<'_>) -> Result<Piece, Refusal>;
+    fn read(&self, wanted: Wanted<'_>) -> Result<Piece>;
 }
 
 /// What is to be read of a topic's list.
@@ -150,7 +150,7 @@ impl Pieces {
     /// # Errors
     ///
     /// [`Refusal::NotHere`] where nobody can.
-    pub(super) fn source(&self) -> Result<&dyn Source, Refusal> {
+    pub(super) fn source(&self) -> Result<&dyn Source> {
         self.source.get().map(|source| &**source).ok_or(Refusal::NotHere)
     }
 
@@ -164,7 +164,7 @@ impl Pieces {
     /// # Errors
     ///
     /// As [`Source::read`].
-    pub(super) fn fetch(&self, topic: &str, cursor: Cursor) -> Result<Arc<Piece>, Refusal> {
+    pub(super) fn fetch(&self, topic: &str, cursor: Cursor) -> Result<Arc<Piece>> {
         let deadline = Instant::now() + WAIT_MAX;
         let mut state = self.lock();
         loop {
@@ -260,11 +260,11 @@ mod tests {
     }
 
     impl Source for Endless {
-        fn reach(&self, _: &str) -> Result<(), Refusal> {
+        fn reach(&self, _: &str) -> Result<()> {
             Ok(())
         }
 
-        fn read(&self, Wanted { begin, .. }: Wanted<'_>) -> Result<Piece, Refusal> {
+        fn read(&self, Wanted { begin, .. }: Wanted<'_>) -> Result<Piece> {
             self.reads.fetch_add(1, Ordering::Relaxed);
             // So that others come meanwhile.
             thread::sleep(Duration::from_millis(50));
@@ -287,7 +287,7 @@ mod tests {
         (pieces, reads)
     }
 
-    fn fetch(pieces: &Pieces, stream: StreamId, next: u64) -> Result<String, Refusal> {
+    fn fetch(pieces: &Pieces, stream: StreamId, next: u64) -> Result<String> {
         let cursor = Cursor { stream, next };
         let piece = pieces.fetch("t", cursor)?;
         let mut out = Vec::new();

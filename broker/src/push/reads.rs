@@ -3,7 +3,7 @@
 use crate::push::Push;
 use crate::push::format::{Encoder, Format, OtherCursors};
 use crate::push::pieces::Wanted;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::stream::{Begin, Cursor, Place, StreamId};
 use crate::store::view::Extract;
 use common::limits::{ENCODED_SIZE, PIECE_SIZE};
@@ -46,7 +46,7 @@ impl<'a> Range<'a> {
     /// # Errors
     ///
     /// As [`Push::copy`]: what was to come is not there any more.
-    pub(crate) fn read(&mut self, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    pub(crate) fn read(&mut self, out: &mut Vec<u8>) -> Result<()> {
         if self.is_read() {
             return Ok(());
         }
@@ -83,7 +83,7 @@ impl Push {
         topic: &str,
         begin: Begin,
         stream: Option<StreamId>,
-    ) -> Result<Cursor, Refusal> {
+    ) -> Result<Cursor> {
         let here = match self.topics.begin(topic, begin, stream) {
             // A mirror may be behind, and the reader come from another broker.
             Err(Refusal::PastEnd { .. }) if self.topics.is_mirror(topic) => Err(Refusal::NotHere),
@@ -116,7 +116,7 @@ impl Push {
         from: u64,
         digest: u32,
         stream: Option<StreamId>,
-    ) -> Result<Cursor, Refusal> {
+    ) -> Result<Cursor> {
         if from > self.topics.end(topic).next {
             self.begin(topic, Begin::Offset(from), None)?;
         }
@@ -135,7 +135,7 @@ impl Push {
     /// # Errors
     ///
     /// As [`Push::begin`].
-    pub(crate) fn after_text(&self, topic: &str, from: Cursor, size: u64) -> Result<u64, Refusal> {
+    pub(crate) fn after_text(&self, topic: &str, from: Cursor, size: u64) -> Result<u64> {
         let here = self.topics.read(topic, from.stream, |view| view.after_text(from.next, size));
         here_or(here, || {
             let piece = self.pieces.fetch(topic, from)?;
@@ -154,7 +154,7 @@ impl Push {
         from: Place,
         extract: Extract,
         out: &mut Vec<u8>,
-    ) -> Result<Place, Refusal> {
+    ) -> Result<Place> {
         here_or(self.topics.copy(topic, from, extract, out).map(|(place, _)| place), || {
             Ok(self.pieces.fetch(topic, from.cursor)?.copy(from, extract, out))
         })
@@ -165,7 +165,7 @@ impl Push {
     /// # Errors
     ///
     /// As [`Push::begin`].
-    pub(crate) fn digest(&self, topic: &str, at: Cursor) -> Result<Option<u32>, Refusal> {
+    pub(crate) fn digest(&self, topic: &str, at: Cursor) -> Result<Option<u32>> {
         here_or(self.topics.digest(topic, at.stream, at.next), || {
             let begin = Begin::Offset(at.next);
             let wanted = Wanted { topic, stream: at.stream, begin, size_max: 0 };
@@ -175,10 +175,7 @@ impl Push {
 }
 
 /// What is found here; from the home where a mirror does not hold it.
-fn here_or<T>(
-    here: Result<T, Refusal>,
-    there: impl FnOnce() -> Result<T, Refusal>,
-) -> Result<T, Refusal> {
+fn here_or<T>(here: Result<T>, there: impl FnOnce() -> Result<T>) -> Result<T> {
     match here {
         Err(Refusal::NotHere) => there(),
         here => here,

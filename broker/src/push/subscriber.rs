@@ -8,7 +8,7 @@ use crate::push::lasting::Key;
 use crate::push::pass::DeliveryPass;
 use crate::push::patterns::{self, Interest};
 use crate::push::session::{HELD_SIZE_MAX, Progress, Session};
-use crate::refusal::Refusal;
+use crate::refusal::Result;
 use crate::store::entry;
 use crate::store::stream::Cursor;
 use common::limits::{ANSWER_TIMEOUT, allowance};
@@ -91,8 +91,8 @@ impl Subscriber {
     ///
     /// # Errors
     ///
-    /// [`Refusal::TooManySubscriptions`].
-    pub(crate) fn check_room(&self, count: usize) -> Result<(), Refusal> {
+    /// There is not.
+    pub(crate) fn check_room(&self, count: usize) -> Result<()> {
         self.push.listeners.check_room(self.session.with(|it| it.len()), count)
     }
 
@@ -113,8 +113,8 @@ impl Subscriber {
     ///
     /// # Errors
     ///
-    /// [`Refusal::TooManyPatterns`].
-    pub(crate) fn check_patterns(&self, count: usize) -> Result<(), Refusal> {
+    /// There is not.
+    pub(crate) fn check_patterns(&self, count: usize) -> Result<()> {
         let followers = self.push.patterns.lock();
         followers.check_room(followers.of(&self.session).count(), count)
     }
@@ -190,8 +190,8 @@ impl Subscriber {
     ///
     /// # Errors
     ///
-    /// A name that cannot be one, or one too many; [`Refusal::NotStored`].
-    pub(crate) fn lasting(&self, name: &str, places: &mut [Beginning]) -> Result<(), Refusal> {
+    /// A name that cannot be one, or one too many, or none can be stored.
+    pub(crate) fn lasting(&self, name: &str, places: &mut [Beginning]) -> Result<()> {
         entry::check_peer("subscriber", name)?;
         self.push.lasting(name, places, self.session.number)
     }
@@ -201,8 +201,8 @@ impl Subscriber {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Forbidden`].
-    pub(crate) fn check_lasting(&self, name: &str, grant: &Grant) -> Result<(), Refusal> {
+    /// It has one of those.
+    pub(crate) fn check_lasting(&self, name: &str, grant: &Grant) -> Result<()> {
         match self.push.lasting.holder(name) == Some(self.session.number) {
             true => Ok(()),
             false => self.push.check_name(name, grant),
@@ -214,7 +214,7 @@ impl Subscriber {
     /// # Errors
     ///
     /// As [`Push::lasting_of`].
-    pub(crate) fn is_of_another(&self, name: &str, topic: &str) -> Result<bool, Refusal> {
+    pub(crate) fn is_of_another(&self, name: &str, topic: &str) -> Result<bool> {
         Ok(self.push.lasting.holder(name) != Some(self.session.number)
             && self.push.lasting_of(name)?.iter().any(|key| &*key.topic == topic))
     }
@@ -224,8 +224,8 @@ impl Subscriber {
     ///
     /// # Errors
     ///
-    /// [`Refusal::NotStored`]; it goes on then.
-    pub(crate) fn end_lasting(&self, name: &str, topic: &str) -> Result<bool, Refusal> {
+    /// The end is not stored; it goes on then.
+    pub(crate) fn end_lasting(&self, name: &str, topic: &str) -> Result<bool> {
         let key = Key { name: name.into(), topic: topic.into() };
         let ended = self.push.end_lasting(&[key], None, Some(self.session.number))?;
         Ok(ended > 0)

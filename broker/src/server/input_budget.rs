@@ -9,7 +9,7 @@
 //!
 //! A body that announces its size has room for all of it, or is refused before it is read.
 
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use common::bytes;
 use common::limits::BODY_SIZE_MAX;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,7 +57,7 @@ impl Share<'_> {
     /// # Errors
     ///
     /// [`Refusal::Busy`] where others have taken too much.
-    pub(crate) fn grow(&mut self, size: usize) -> Result<(), Refusal> {
+    pub(crate) fn grow(&mut self, size: usize) -> Result<()> {
         let more = (size as u64).saturating_sub(self.taken);
         if size <= UNCOUNTED_SIZE || more == 0 {
             return Ok(());

@@ -6,7 +6,7 @@ use super::{Door, End, Stop, Taken, closing, topics};
 use crate::access::Grant;
 use crate::broker::Broker;
 use crate::door::publish;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::server::input_budget::{DocumentSize, Share, lines_size};
 use crate::store::batch::Batch;
 use crate::store::retention::BoundsChange;
@@ -28,7 +28,7 @@ pub(super) struct Unfinished<'a> {
 }
 
 /// The size of a body, as far as it says it before it comes.
-pub(super) fn promised(body: Body) -> Result<Option<usize>, Refusal> {
+pub(super) fn promised(body: Body) -> Result<Option<usize>> {
     match body {
         Body::None | Body::UntilClose => Ok(Some(0)),
         Body::Chunked => Ok(None),
@@ -49,7 +49,7 @@ impl Route {
         broker: &Broker,
         share: &mut Share<'_>,
         grant: &Grant,
-    ) -> Result<Option<Action>, Refusal> {
+    ) -> Result<Option<Action>> {
         let size_max = broker.message_size_max;
         match self {
             Route::Publish => {

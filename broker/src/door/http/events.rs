@@ -11,7 +11,7 @@ use crate::door::fields::{Fields, Query, as_pattern};
 use crate::push::format::Format;
 use crate::push::patterns::Interest;
 use crate::push::subscriber::{Beginning, Subscriber};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::entry;
 use crate::store::stream::{Begin, Cursor, StreamId};
 use common::http::parse::Request;
@@ -41,7 +41,7 @@ pub(super) struct EventsQuery {
 }
 
 impl EventsQuery {
-    pub(super) fn of(request: &Request<'_>) -> Result<EventsQuery, Refusal> {
+    pub(super) fn of(request: &Request<'_>) -> Result<EventsQuery> {
         let query = Query::of(request.query)?;
         if query.all("topic").count() > EVENT_TOPICS_MAX {
             return Err(Refusal::TooManyEventTopics { topics_max: EVENT_TOPICS_MAX });
@@ -211,7 +211,7 @@ fn take_up(
     subscriber: &Subscriber,
     name: &str,
     places: &mut [Beginning],
-) -> Result<(), Refusal> {
+) -> Result<()> {
     subscriber.lasting(name, places)?;
     for Beginning { topic, cursor, .. } in places {
         let acknowledged = query.last.iter().find(|last| last.stream == cursor.stream);

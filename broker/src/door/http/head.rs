@@ -2,7 +2,7 @@
 
 use super::route::METHODS;
 use crate::access::{Access, Client, Grant};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use common::http::parse::Request;
 use common::http::percent;
 use std::borrow::Cow;
@@ -19,7 +19,7 @@ const OPEN_PATHS: [&str; 3] = ["/", "/livez", "/readyz"];
 /// # Errors
 ///
 /// A method that no path has, or another broker's name.
-pub(super) fn check_address(request: &Request<'_>, access: &Access) -> Result<(), Refusal> {
+pub(super) fn check_address(request: &Request<'_>, access: &Access) -> Result<()> {
     if !METHODS.contains(&request.method) {
         return Err(Refusal::UnknownMethod);
     }
@@ -36,7 +36,7 @@ pub(super) fn check_token(
     request: &Request<'_>,
     access: &Access,
     client: &mut Client,
-) -> Result<Grant, Refusal> {
+) -> Result<Grant> {
     let is_open = request.method == "OPTIONS" || OPEN_PATHS.contains(&request.path);
     let header = request.fields.get("Authorization").and_then(bearer).map(Cow::Borrowed);
     let token = header.or_else(|| token_in_query(request));

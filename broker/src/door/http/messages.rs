@@ -8,7 +8,7 @@ use super::{Door, End, Stop};
 use crate::door::fields::{Fields, Query, digest};
 use crate::push::format::Format;
 use crate::push::reads::Range;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::stream::{Begin, Cursor, Extent, StreamId};
 use common::http::parse::Request;
 use common::limits::{INPUT_END_GRACE, LOOK_INTERVAL, WAIT_SECONDS_MAX};
@@ -33,7 +33,7 @@ pub(super) struct MessagesQuery {
 }
 
 impl MessagesQuery {
-    pub(super) fn of(request: &Request<'_>) -> Result<MessagesQuery, Refusal> {
+    pub(super) fn of(request: &Request<'_>) -> Result<MessagesQuery> {
         let query = Query::of(request.query)?;
         let accept = request.fields.get("Accept").unwrap_or_default();
         let seconds = |number: u64| Duration::from_secs(number.min(WAIT_SECONDS_MAX));
@@ -107,7 +107,7 @@ impl Door<'_> {
     }
 
     /// Where the answer begins, and the offset before which it ends.
-    fn range(&mut self, query: &MessagesQuery) -> Result<(Cursor, u64), Refusal> {
+    fn range(&mut self, query: &MessagesQuery) -> Result<(Cursor, u64)> {
         self.broker.homes.prepare(&query.topic)?;
         let push = &self.broker.push;
         let mut end = push.topics.end(&query.topic);
@@ -130,7 +130,7 @@ impl Door<'_> {
 
     /// Waits until a topic goes on behind `end`, the deadline passes, or the client has left. Gives
     /// the topic's end.
-    fn wait(&mut self, topic: &str, end: Cursor, deadline: Instant) -> Result<Cursor, Refusal> {
+    fn wait(&mut self, topic: &str, end: Cursor, deadline: Instant) -> Result<Cursor> {
         let Door { connection, broker, .. } = self;
         let waiting = broker.push.listeners.join(topic);
         let mut deadline = deadline;
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
     use common::http::parse::{self, Progress};
 
-    fn read(query: &str) -> Result<MessagesQuery, Refusal> {
+    fn read(query: &str) -> Result<MessagesQuery> {
         let head = format!("GET /messages?{query} HTTP/1.1\r\nHost: a\r\n\r\n");
         match parse::request(head.as_bytes()) {
             Ok(Progress::Complete { value, .. }) => MessagesQuery::of(&value),

@@ -24,7 +24,7 @@ use super::{ANSWERS_SIZE, linger};
 use crate::access::{Client, Grant};
 use crate::activity::Activity;
 use crate::broker::Broker;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::batch::Batch;
 use crate::store::stream::Extent;
 use common::connection::Connection;
@@ -117,7 +117,7 @@ impl From<Refusal> for Stop {
 
 /// A request that has wholly come, and how it is to be answered: what does so, nothing for a
 /// publish, which is in the batch, or why it is refused.
-type Taken<'a> = (Result<Option<Action>, Refusal>, Manner<'a>);
+type Taken<'a> = (Result<Option<Action>>, Manner<'a>);
 
 /// A request that is refused, after which the connection is closed.
 fn closing(refusal: Refusal, manner: Manner<'_>) -> Taken<'_> {
@@ -234,11 +234,7 @@ impl<'a> Door<'a> {
     }
 
     /// Does what a request asks, and writes its answer. Gives whether the connection goes on.
-    fn answer(
-        &mut self,
-        request: Result<Option<Action>, Refusal>,
-        manner: Manner<'a>,
-    ) -> Result<bool, End> {
+    fn answer(&mut self, request: Result<Option<Action>>, manner: Manner<'a>) -> Result<bool, End> {
         if let Ok(None) = request {
             // What only the last of a batch can be is answered at once.
             if manner != Manner::PLAIN || self.batch.publishes.len() >= BATCH_MAX {

@@ -6,7 +6,7 @@ use super::messages::MessagesQuery;
 use super::{ALIVE, Door, Stop, page, topics};
 use crate::access::{Grant, Right};
 use crate::door::fields::{Fields, Query, decoded};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::entry;
 use common::http::parse::Request;
 
@@ -36,7 +36,7 @@ pub(super) const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "
 const ALL: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
 
 /// What a request asks for, and whether its client may.
-pub(super) fn of(request: &Request<'_>, grant: &Grant) -> Result<Route, Refusal> {
+pub(super) fn of(request: &Request<'_>, grant: &Grant) -> Result<Route> {
     let Request { method, path, query, .. } = *request;
     let below = |folder: &str| path.strip_prefix(folder).filter(|name| !name.is_empty());
     let (topic, subscriber) = (below("/topics/"), below("/subscribers/"));
@@ -130,7 +130,7 @@ fn right(method: &str) -> Right {
 }
 
 /// Refuses a body that is encoded or is a form with parts.
-fn check_type(request: &Request<'_>) -> Result<(), Refusal> {
+fn check_type(request: &Request<'_>) -> Result<()> {
     let mut codings = request.fields.members("Content-Encoding");
     if codings.any(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
         return Err(Refusal::ContentEncoding);
@@ -143,7 +143,7 @@ fn check_type(request: &Request<'_>) -> Result<(), Refusal> {
 }
 
 /// What a request to `/topics/T` asks for.
-fn of_topic(method: &str, encoded: &str, query: &str, grant: &Grant) -> Result<Route, Refusal> {
+fn of_topic(method: &str, encoded: &str, query: &str, grant: &Grant) -> Result<Route> {
     // Without a query it is about a topic whose name ends so.
     let messages = encoded.strip_suffix("/messages");
     let messages = messages.filter(|_| method == "DELETE" && !query.is_empty());

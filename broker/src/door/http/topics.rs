@@ -5,7 +5,7 @@ use super::{Door, Stop};
 use crate::door::fields::{Fields, Query};
 use crate::door::{BYTE_ORDER_MARK, bounds, summary};
 use crate::home::TopicChange;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::batch::Batch;
 use crate::store::change::Upto;
 use crate::store::retention::BoundsChange;
@@ -81,7 +81,7 @@ impl Door<'_> {
 }
 
 /// Whether the whole body of a `POST` is one message.
-pub(super) fn is_whole(query: &Query<'_>) -> Result<bool, Refusal> {
+pub(super) fn is_whole(query: &Query<'_>) -> Result<bool> {
     match query.text("whole")? {
         None | Some("0") => Ok(false),
         Some("1") => Ok(true),
@@ -90,7 +90,7 @@ pub(super) fn is_whole(query: &Query<'_>) -> Result<bool, Refusal> {
 }
 
 /// The bounds that the body of a `PUT` names, which is a JSON object.
-pub(super) fn read_bounds(body: &[u8]) -> Result<BoundsChange, Refusal> {
+pub(super) fn read_bounds(body: &[u8]) -> Result<BoundsChange> {
     let object = json::parse(body).map_err(|_| Refusal::NoBounds)?;
     let Value::Object(members) = &object else { return Err(Refusal::NoBounds) };
     // A name that is mistyped must not look as if it counted.
@@ -108,7 +108,7 @@ pub(super) fn read_lines(
     body: &[u8],
     batch: &mut Batch,
     size_max: usize,
-) -> Result<(), Refusal> {
+) -> Result<()> {
     // Editors of some systems begin a file with a byte order mark; it is no part of its first line.
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     let of_line = |number, cause| Refusal::Line { number, cause: Box::new(cause) };
@@ -132,7 +132,7 @@ pub(super) fn read_lines(
 
 /// A text as one message. Line breaks within it are folded where it is JSON, in which they are
 /// white space between two others.
-fn whole(text: &str) -> Result<Cow<'_, str>, Refusal> {
+fn whole(text: &str) -> Result<Cow<'_, str>> {
     let text = text.strip_suffix('\n').unwrap_or(text);
     let text = text.strip_suffix('\r').unwrap_or(text);
     if !text.contains(['\n', '\r']) {
@@ -148,7 +148,7 @@ fn whole(text: &str) -> Result<Cow<'_, str>, Refusal> {
 mod tests {
     use super::*;
 
-    fn read(body: &[u8]) -> Result<Vec<String>, Refusal> {
+    fn read(body: &[u8]) -> Result<Vec<String>> {
         let mut batch = Batch::default();
         read_lines("a", false, body, &mut batch, 10)?;
         let messages =

@@ -9,11 +9,11 @@ use crate::door::commands::Commands;
 use crate::door::fields::Fields;
 use crate::push::format::Format;
 use crate::push::subscriber::Beginning;
-use crate::refusal::Refusal;
+use crate::refusal::Result;
 use common::json::{Object, Value};
 
 impl Commands<'_, Json> {
-    pub(super) fn subscribe_to_channel(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+    pub(super) fn subscribe_to_channel(&mut self, arguments: &Value<'_>) -> Result<()> {
         let channel = arguments.required("channel")?;
         self.grant()?.check(Right::Read, channel)?;
         self.broker.prepare_for(&self.subscriber, channel).inspect_err(|refusal| {
@@ -28,7 +28,7 @@ impl Commands<'_, Json> {
         Ok(())
     }
 
-    pub(super) fn leave_channel(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+    pub(super) fn leave_channel(&mut self, arguments: &Value<'_>) -> Result<()> {
         let channel = arguments.topic("channel")?;
         self.grant()?.check(Right::Read, channel)?;
         self.subscriber.unsubscribe(channel);

@@ -6,7 +6,7 @@ use crate::door::commands::Commands;
 use crate::door::fields::{Field, Fields, value};
 use crate::home::index::Address;
 use crate::push::pages;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::entry;
 use common::json::{Object, Value};
 use common::limits::PEERS_MAX;
@@ -20,7 +20,7 @@ const PATH_STEP: Duration = Duration::from_millis(500);
 const PRESENCES_MAX: usize = 16;
 
 impl Commands<'_, Json> {
-    pub(super) fn unregister(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+    pub(super) fn unregister(&mut self, arguments: &Value<'_>) -> Result<()> {
         let (address, key) = self.peer(arguments)?;
         let done = self.broker.index.unregister(&address, key);
         self.broker.log.note("unregistered", &address.to_string(), &done);
@@ -29,13 +29,13 @@ impl Commands<'_, Json> {
         self.confirm(&format!("Peer {address} unregistered"), arguments)
     }
 
-    pub(super) fn told(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+    pub(super) fn told(&mut self, arguments: &Value<'_>) -> Result<()> {
         let (address, key) = self.peer(arguments)?;
         self.broker.index.told(&address, key)?;
         self.confirm("Topics known", arguments)
     }
 
-    pub(super) fn add_to_index(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+    pub(super) fn add_to_index(&mut self, arguments: &Value<'_>) -> Result<()> {
         let topic = arguments.topic("topic")?;
         let (address, key) = self.peer(arguments)?;
         let peer = address.to_string();
@@ -47,7 +47,7 @@ impl Commands<'_, Json> {
         self.confirm(&format!("Topic '{topic}' added"), arguments)
     }
 
-    pub(super) fn remove_from_index(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+    pub(super) fn remove_from_index(&mut self, arguments: &Value<'_>) -> Result<()> {
         let topic = arguments.topic("topic")?;
         let (address, key) = self.peer(arguments)?;
         let done = self.broker.index.remove(topic, &address, key);
@@ -57,21 +57,21 @@ impl Commands<'_, Json> {
     }
 
     /// Says that it is done; to a peer also how many there are, which it says when it comes back.
-    fn confirm(&mut self, text: &str, arguments: &Value<'_>) -> Result<(), Refusal> {
+    fn confirm(&mut self, text: &str, arguments: &Value<'_>) -> Result<()> {
         let peers = arguments.get("key").map(|_| self.broker.index.count() as u64);
         success(&mut self.answers, text, |answer| answer.optional("peers", peers))
     }
 
     /// The peer that a command is about, and what shows that it speaks for itself: that this
     /// connection registered it, or its key.
-    fn peer<'v>(&'v self, arguments: &'v Value<'_>) -> Result<(Address, Option<&'v str>), Refusal> {
+    fn peer<'v>(&'v self, arguments: &'v Value<'_>) -> Result<(Address, Option<&'v str>)> {
         let address = address(arguments)?;
         let own = self.protocol.presences.get(&address).map(|presence| presence.key.as_str());
         Ok((address, own.or(arguments.text("key")?)))
     }
 
     /// Registers a peer, with `"present":true` for as long as this connection lasts.
-    pub(super) fn register(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+    pub(super) fn register(&mut self, arguments: &Value<'_>) -> Result<()> {
         let address = address(arguments)?;
         let is_present = value(arguments, "present")?.and_then(Value::as_bool) == Some(true);
         let done = match is_present {
@@ -85,11 +85,7 @@ impl Commands<'_, Json> {
         })
     }
 
-    fn register_present(
-        &mut self,
-        address: &Address,
-        arguments: &Value<'_>,
-    ) -> Result<String, Refusal> {
+    fn register_present(&mut self, address: &Address, arguments: &Value<'_>) -> Result<String> {
         let presences = &mut self.protocol.presences;
         // Other connections may have registered or unregistered the same peers.
         presences.retain(|_, presence| presence.counts());
@@ -107,7 +103,7 @@ impl Commands<'_, Json> {
         Ok(key)
     }
 
-    pub(super) fn query(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+    pub(super) fn query(&mut self, arguments: &Value<'_>) -> Result<()> {
         let topic = arguments.topic("topic")?;
         let asks = value(arguments, "host")?.map(|_| address(arguments)).transpose()?;
         let key = arguments.text("key")?;
@@ -120,7 +116,7 @@ impl Commands<'_, Json> {
     }
 
     /// The homes of all topics that match.
-    pub(super) fn query_all(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+    pub(super) fn query_all(&mut self, arguments: &Value<'_>) -> Result<()> {
         let missing = || Refusal::field("pattern", "is missing");
         let pattern = arguments.pattern()?.ok_or_else(missing)?;
         let index = &self.broker.index;
@@ -136,7 +132,7 @@ impl Commands<'_, Json> {
         Ok(())
     }
 
-    pub(super) fn list_peers(&mut self, _: &Value<'_>) -> Result<(), Refusal> {
+    pub(super) fn list_peers(&mut self, _: &Value<'_>) -> Result<()> {
         let index = &self.broker.index;
         let peers = pages(|behind, count| index.peers(behind, count), Address::clone);
         self.answer_with_list(&format!("Peers: {}", index.here()), "peers", peers, |list, peer| {
@@ -148,7 +144,7 @@ impl Commands<'_, Json> {
     }
 
     /// Says whether one of the brokers in `seen` is this one, or its upstream, and so on.
-    pub(super) fn path(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+    pub(super) fn path(&mut self, arguments: &Value<'_>) -> Result<()> {
         let seen = value(arguments, "seen")?.and_then(Value::as_array).unwrap_or_default();
         let mut seen: Vec<String> =
             seen.iter().filter_map(|id| Some(id.as_str()?.to_owned())).collect();
@@ -172,7 +168,7 @@ impl Commands<'_, Json> {
     }
 }
 
-fn address(arguments: &Value<'_>) -> Result<Address, Refusal> {
+fn address(arguments: &Value<'_>) -> Result<Address> {
     let host = arguments.required("host")?.to_owned();
     entry::check_peer("host", &host)?;
     let port = arguments.find("port")?.map(Field::either).transpose()?;

@@ -16,7 +16,7 @@ use crate::activity::Activity;
 use crate::broker::Broker;
 use crate::home::index::{Address, Presence};
 use crate::objects::{self, Objects};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::server::input_budget::DocumentSize;
 use crate::store::admission::Outcome;
 use common::connection::Connection;
@@ -53,7 +53,7 @@ const PRESENCE_TIMEOUT: Duration = Duration::from_secs(15);
 const BROKER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Carries out a command.
-type Action = fn(&mut Commands<'_, Json>, &Value<'_>) -> Result<(), Refusal>;
+type Action = fn(&mut Commands<'_, Json>, &Value<'_>) -> Result<()>;
 
 /// What a client needs to be allowed to for a command.
 #[derive(Clone, Copy)]
@@ -254,7 +254,7 @@ impl Commands<'_, Json> {
         }
     }
 
-    fn carry_out(&mut self, command: &str, arguments: &Value<'_>) -> Result<(), Refusal> {
+    fn carry_out(&mut self, command: &str, arguments: &Value<'_>) -> Result<()> {
         let dialect = self.protocol.dialect;
         if self.authentication.is_done() && command.eq_ignore_ascii_case("publish") {
             let size_max = self.broker.message_size_max;
@@ -286,7 +286,7 @@ impl Commands<'_, Json> {
     }
 
     /// Checks whether the client may give a command that needs this.
-    fn check(&self, need: Need, arguments: &Value<'_>) -> Result<(), Refusal> {
+    fn check(&self, need: Need, arguments: &Value<'_>) -> Result<()> {
         let right = match need {
             Need::Own => return Ok(()),
             Need::All => return self.grant()?.check_all(Right::Admin),

@@ -8,7 +8,7 @@ use crate::door::commands::Commands;
 use crate::door::fields::{Fields, value};
 use crate::door::{chosen, summary};
 use crate::push::format::Format;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::stream::Begin;
 use common::json::Value;
 use common::pattern::Pattern;
@@ -20,7 +20,7 @@ impl Commands<'_, Json> {
         &mut self,
         pattern: Pattern,
         arguments: &Value<'_>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<()> {
         let begin = arguments.begin()?.unwrap_or(Begin::Now);
         let name = arguments.text("subscriber")?;
         self.subscriber.check_patterns(1)?;
@@ -47,7 +47,7 @@ impl Commands<'_, Json> {
         &mut self,
         pattern: &Pattern,
         arguments: &Value<'_>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<()> {
         let is_left = self.subscriber.leave(pattern);
         let mut has_ended = false;
         if let Some(name) = arguments.text("subscriber")? {
@@ -68,7 +68,7 @@ impl Commands<'_, Json> {
 
     /// The topics that the client may read, or those of them that match. Another broker wants to
     /// know the names of all of them, also of those that are at the home of this one.
-    pub(super) fn list_topics(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+    pub(super) fn list_topics(&mut self, arguments: &Value<'_>) -> Result<()> {
         let (text, grant) = ("Topics listed", self.grant()?.clone());
         let pattern = arguments.pattern()?;
         if let (Some(pattern), Some(Value::Bool(true))) = (&pattern, value(arguments, "names")?) {

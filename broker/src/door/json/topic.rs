@@ -10,7 +10,7 @@ use crate::home::TopicChange;
 use crate::push::format::Format;
 use crate::push::reads::Range;
 use crate::push::subscriber::Beginning;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::admission::Receipt;
 use crate::store::retention::BoundsChange;
 use crate::store::stream::{Begin, Cursor, Extent};
@@ -20,7 +20,7 @@ use common::limits::PULL_SIZE;
 use std::sync::Arc;
 
 impl Commands<'_, Json> {
-    pub(super) fn subscribe(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+    pub(super) fn subscribe(&mut self, arguments: &Value<'_>) -> Result<()> {
         if let Some(pattern) = arguments.pattern()? {
             return self.subscribe_by_pattern(pattern, arguments);
         }
@@ -34,7 +34,7 @@ impl Commands<'_, Json> {
         Ok(())
     }
 
-    pub(super) fn create(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+    pub(super) fn create(&mut self, arguments: &Value<'_>) -> Result<()> {
         let topic = arguments.topic("topic")?;
         let change = bounds::change(arguments)?;
         self.broker.change(topic, &TopicChange::Create)?;
@@ -47,13 +47,13 @@ impl Commands<'_, Json> {
         })
     }
 
-    pub(super) fn set_bounds(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+    pub(super) fn set_bounds(&mut self, arguments: &Value<'_>) -> Result<()> {
         let topic = arguments.topic("topic")?;
         self.broker.change(topic, &TopicChange::SetBounds(bounds::change(arguments)?))?;
         success(&mut self.answers, &format!("Topic '{topic}' changed"), |answer| answer)
     }
 
-    pub(super) fn delete(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+    pub(super) fn delete(&mut self, arguments: &Value<'_>) -> Result<()> {
         if arguments.get("host").is_some() {
             return self.remove_from_index(arguments);
         }
@@ -66,7 +66,7 @@ impl Commands<'_, Json> {
         Ok(())
     }
 
-    fn subscribe_to(&mut self, topic: &str, arguments: &Value<'_>) -> Result<(), Refusal> {
+    fn subscribe_to(&mut self, topic: &str, arguments: &Value<'_>) -> Result<()> {
         self.grant()?.check(Right::Read, topic)?;
         let from = arguments.begin()?;
         let stream = arguments.stream()?;
@@ -122,7 +122,7 @@ impl Commands<'_, Json> {
         Ok(())
     }
 
-    pub(super) fn unsubscribe(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+    pub(super) fn unsubscribe(&mut self, arguments: &Value<'_>) -> Result<()> {
         if let Some(pattern) = arguments.pattern()? {
             return self.unsubscribe_by_pattern(&pattern, arguments);
         }
@@ -138,7 +138,7 @@ impl Commands<'_, Json> {
         success(&mut self.answers, &format!("Unsubscribed from topic '{topic}'"), |answer| answer)
     }
 
-    pub(super) fn pull(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+    pub(super) fn pull(&mut self, arguments: &Value<'_>) -> Result<()> {
         let topic = arguments.topic("topic")?;
         self.broker.homes.prepare(topic)?;
         let end = self.broker.push.topics.find(topic)?;
@@ -213,7 +213,7 @@ impl Commands<'_, Json> {
         Object::resume(&mut self.answers, Charset::Ascii).end_line();
     }
 
-    pub(super) fn trim(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+    pub(super) fn trim(&mut self, arguments: &Value<'_>) -> Result<()> {
         let topic = arguments.topic("topic")?;
         self.broker.change(topic, &TopicChange::Trim(arguments.upto()?))?;
         let Extent { first, end } = self.broker.push.topics.extent(topic);
@@ -222,7 +222,7 @@ impl Commands<'_, Json> {
         })
     }
 
-    pub(super) fn acknowledge(&mut self, arguments: &Value<'_>) -> Result<(), Refusal> {
+    pub(super) fn acknowledge(&mut self, arguments: &Value<'_>) -> Result<()> {
         let topic = arguments.topic("topic")?;
         let name = arguments.required("subscriber")?;
         let offset =
@@ -261,7 +261,7 @@ enum DigestField {
 }
 
 impl DigestField {
-    fn of(arguments: &Value<'_>) -> Result<DigestField, Refusal> {
+    fn of(arguments: &Value<'_>) -> Result<DigestField> {
         match value(arguments, "digest")? {
             None | Some(Value::Bool(false)) => Ok(DigestField::None),
             Some(Value::Bool(true)) => Ok(DigestField::Asked),
@@ -271,7 +271,7 @@ impl DigestField {
 }
 
 /// Writes a digest that is known.
-fn write_digest(answer: &mut Object<'_>, digest: Result<Option<u32>, Refusal>) {
+fn write_digest(answer: &mut Object<'_>, digest: Result<Option<u32>>) {
     answer.optional("digest", digest.ok().flatten().map(|digest| format!("{digest:08x}")));
 }
 
@@ -322,7 +322,7 @@ pub(super) fn success(
     out: &mut Vec<u8>,
     text: &str,
     more: impl for<'a, 'o> FnOnce(&'a mut Object<'o>) -> &'a mut Object<'o>,
-) -> Result<(), Refusal> {
+) -> Result<()> {
     more(&mut success_begin(out, text)).end_line();
     Ok(())
 }
