@@ -22,8 +22,8 @@ mod tokens;
 
 pub(crate) use grant::{Grant, Right};
 pub(crate) use guesses::Client;
+pub use tokens::Token;
 pub(crate) use tokens::Tokens;
-pub use tokens::{Token, TokenError};
 
 /// The origin that stands for all.
 const ANY: &str = "*";

@@ -166,8 +166,6 @@ pub struct Config {
     pub(crate) journal: Settings,
     /// With which other brokers it works.
     pub role: Role,
-    /// The token that those ask for.
-    pub peer_token: Option<Token>,
     /// The most connections, where that was said.
     pub connections_max: Option<usize>,
     /// The longest message, in bytes.
@@ -178,8 +176,11 @@ pub struct Config {
     pub(crate) limits: Limits,
     /// After how long an absent subscriber's lasting subscriptions end, if they do.
     pub(crate) forget_after: Option<Duration>,
-    /// Where the token comes from that clients have to send; none where they need none.
-    pub token: Option<TokenSource>,
+    /// The token of the environment: brokers that it works with ask for it, and clients have to send
+    /// it where there is no file.
+    pub token: Option<Token>,
+    /// The file of the tokens that clients may send.
+    pub token_file: Option<PathBuf>,
     /// The web pages that may use the broker beside its own.
     pub origins: Origins,
     /// Names by which clients may call a broker on a loopback address.
@@ -190,15 +191,6 @@ pub struct Config {
     pub log_reads: bool,
     /// How long HTTP clients may take.
     pub timeouts: Timeouts,
-}
-
-/// Where a token comes from.
-#[derive(Debug, Clone)]
-pub enum TokenSource {
-    /// The environment.
-    Given(Token),
-    /// A file, which is read when the broker starts.
-    File(PathBuf),
 }
 
 /// How long an HTTP client may take for each thing that it does.
@@ -267,13 +259,13 @@ impl Config {
             data,
             journal: Settings { sync, segment_size },
             role: Role::from(arguments)?,
-            peer_token: environment_token()?,
             connections_max,
             message_size_max,
             memory_max: arguments.size("max-memory")?.unwrap_or_else(memory::default_max),
             limits: limits(arguments)?,
             forget_after: above_0(arguments, "forget-subscribers")?,
-            token: token(arguments)?,
+            token: token()?,
+            token_file: arguments.value("token-file").map(PathBuf::from),
             origins,
             log: arguments.value("log").map(PathBuf::from),
             log_reads: arguments.has("log-reads"),
@@ -297,16 +289,9 @@ fn limits(arguments: &Arguments) -> Result<Limits, Error> {
     })
 }
 
-/// Where the token comes from. An empty variable is refused: a broker that was meant to ask for
+/// The token of the environment. An empty variable is refused: a broker that was meant to ask for
 /// a token must not run without.
-fn token(arguments: &Arguments) -> Result<Option<TokenSource>, Error> {
-    if let Some(path) = arguments.value("token-file") {
-        return Ok(Some(TokenSource::File(path.into())));
-    }
-    Ok(environment_token()?.map(TokenSource::Given))
-}
-
-fn environment_token() -> Result<Option<Token>, Error> {
+fn token() -> Result<Option<Token>, Error> {
     let Some(text) = env::var_os("BROKER_TOKEN") else { return Ok(None) };
     let token = Token::new(&text.to_string_lossy());
     let wrong = |why: &str| Error::new(format!("BROKER_TOKEN cannot be used: {why}"));

@@ -2,7 +2,7 @@
 //!
 //! Modules in reading order:
 //!
-//! - `config`: the command line; `start`: starts a broker; `error`: why it does not start
+//! - `config`: the command line; `start`: starts a broker
 //! - `control_group`: limits that the system sets
 //! - `allocator`: returns freed memory to the system
 //! - `listen`: the socket that clients connect to; `notify`: reports to the service manager;
@@ -28,7 +28,6 @@ mod broker;
 mod config;
 mod control_group;
 mod door;
-mod error;
 mod home;
 mod listen;
 mod loading;
@@ -43,13 +42,12 @@ mod start;
 mod store;
 mod verbs;
 
-pub use access::{Origins, Token, TokenError};
-pub use config::{Config, PROGRAM, Role, Task, Timeouts, TokenSource};
-pub use error::Error;
+pub use access::{Origins, Token};
+pub use config::{Config, PROGRAM, Role, Task, Timeouts};
 pub use home::NatsSettings;
 pub use verbs::Call;
 
-use common::flags;
+use common::flags::{self, Error, one_line};
 use store::journal;
 
 /// Does what the command line asks for.
@@ -69,7 +67,14 @@ pub fn run(task: Task) -> Result<(), Error> {
             flags::print(journal::repair(&directory, dry_run, tell)?);
         }
         Task::Promote(directory) => flags::print(journal::promote(&directory)?),
-        Task::Ask(call) => call.make().map_err(Error::Ask)?,
+        Task::Ask(call) => call.make()?,
     }
     Ok(())
+}
+
+/// To start again does not help where a journal is damaged.
+impl From<journal::Error> for Error {
+    fn from(error: journal::Error) -> Error {
+        Error::new(one_line(&error)).with_status(if error.is_damage() { 3 } else { 1 })
+    }
 }

@@ -4,8 +4,8 @@
 //! network may get its address after the broker has started. The broker waits for both, and says
 //! so.
 
-use crate::error::Error;
 use crate::notify;
+use common::flags::Error;
 use std::io::{self, ErrorKind};
 use std::net::TcpListener;
 use std::thread;
@@ -39,10 +39,10 @@ pub(crate) fn bind(host: &str, port: u16) -> Result<TcpListener, Error> {
         bound = attempt();
     }
     bound.map_err(|cause| match is_taken(&cause) {
-        true => Error::Unfit(format!(
+        true => Error::new(format!(
             "{address} is taken: is a broker running already? Choose another with --port"
         )),
-        false => Error::failed(format!("cannot listen on {address}"), cause),
+        false => Error::new(format!("cannot listen on {address}")).because(cause),
     })
 }
 

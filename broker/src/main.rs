@@ -2,9 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-use broker::{Error, PROGRAM, Task};
+use broker::{PROGRAM, Task};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    PROGRAM.main(Task::from, broker::run, Error::status)
+    PROGRAM.main(Task::from, broker::run)
 }

@@ -2,8 +2,7 @@
 
 use crate::access::{Access, Tokens};
 use crate::broker::Broker;
-use crate::config::{Config, Role, TokenSource};
-use crate::error::Error;
+use crate::config::{Config, Role};
 use crate::home::index::Address;
 use crate::home::{Followers, Homes, Identity, Index, NatsHome};
 use crate::listen;
@@ -21,7 +20,7 @@ use crate::store::memory::{self, Memory};
 use crate::store::replay::Replayed;
 use crate::store::stream::StreamId;
 use crate::store::topics::Topics;
-use common::flags;
+use common::flags::{self, Error};
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -31,32 +30,31 @@ use std::thread;
 /// Binds the address, restores what was kept, says so on standard output, and serves until the
 /// process ends.
 pub(crate) fn serve(config: Config) -> Result<(), Error> {
-    let tokens = match &config.token {
-        None => None,
-        Some(TokenSource::Given(token)) => Some(Arc::new(Tokens::one(token.clone()))),
-        Some(TokenSource::File(path)) => {
+    let tokens = match (&config.token_file, &config.token) {
+        (Some(path), _) => {
             let unusable = |cause| {
-                Error::failed(format!("cannot use the tokens in {}", path.display()), cause)
+                Error::new(format!("cannot use the tokens in {}", path.display())).because(cause)
             };
             let tokens = Arc::new(Tokens::read(path).map_err(unusable)?);
             let watched = Arc::clone(&tokens);
             spawn(move || watched.watch())?;
             Some(tokens)
         }
+        (None, token) => token.clone().map(|token| Arc::new(Tokens::one(token))),
     };
     let (connections, bound) = connection_limit::capacity(config.connections_max);
     if connections == 0 {
-        return Err(Error::Unfit(format!("no room for a single connection: raise {bound}")));
+        return Err(Error::new(format!("no room for a single connection: raise {bound}")));
     }
     // Bound before the journal is read, so that a taken port is found first, and so that clients
     // hear that the broker is starting.
     let listener = listen::bind(&config.host, config.port)?;
     let address = listener.local_addr().map_err(|cause| {
-        Error::failed(format!("cannot listen on {}:{}", config.host, config.port), cause)
+        Error::new(format!("cannot listen on {}:{}", config.host, config.port)).because(cause)
     })?;
     let nats = match &config.role {
         Role::Nats(settings) => {
-            let unfit = |reason| Error::Unfit(format!("--nats: {reason}"));
+            let unfit = |reason| Error::new(format!("--nats: {reason}"));
             Some(NatsHome::new(settings.clone()).map_err(unfit)?)
         }
         _ => None,
@@ -83,14 +81,14 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
     topics.know(|known| known.limits = config.limits);
     let log = Arc::new(match &config.log {
         Some(path) => Log::open(path, config.log_reads).map_err(|cause| {
-            Error::failed(format!("cannot write the log {}", path.display()), cause)
+            Error::new(format!("cannot write the log {}", path.display())).because(cause)
         })?,
         None => Log::default(),
     });
     let catch_up_threads = connection_limit::catch_up_threads(connections);
     let push = Arc::new(Push::new(topics, lasting, catch_up_threads, Arc::clone(&log)));
     let id = StreamId::random().to_string();
-    let token = config.peer_token.map(|token| token.text().to_owned());
+    let token = config.token.map(|token| token.text().to_owned());
     let own = Identity { token, id: id.clone(), push: Arc::clone(&push), data: config.data };
     let broker = Arc::new(Broker {
         homes: homes(config.role, nats, own, address)?,
@@ -133,7 +131,7 @@ fn homes(
         (Role::Peer { advertise: None, .. }, ..) if listens_at.ip().is_unspecified() => {
             let text = "this peer listens on all addresses: name the one that other peers use with \
                         --advertise <host:port>";
-            return Err(Error::Unfit(text.to_owned()));
+            return Err(Error::new(text));
         }
         (Role::Peer { index, advertise }, ..) => {
             let (host, port) =
@@ -141,14 +139,14 @@ fn homes(
             Homes::peers(index, Address { host, port }, &own)
         }
         (_, _, Some((topic, _))) if is_alone => {
-            return Err(Error::Unfit(format!(
+            return Err(Error::new(format!(
                 "the data directory has copies of another broker's topics, such as {topic:?}: use \
                  --upstream or --index as before, choose another --data, or, where the other \
                  broker is lost, make them this one's own with broker promote"
             )));
         }
         (_, _, Some((topic, _))) => {
-            return Err(Error::Unfit(format!(
+            return Err(Error::new(format!(
                 "the data directory has topics of its own, such as {topic:?}, and a leaf may have \
                  none: choose another --data"
             )));
@@ -161,7 +159,7 @@ fn homes(
 }
 
 fn no_thread(cause: io::Error) -> Error {
-    Error::failed("the system gives no thread", cause)
+    Error::new("the system gives no thread").because(cause)
 }
 
 /// Runs something in a thread of its own for as long as it likes.
@@ -195,7 +193,7 @@ fn restore(
         })
     });
     if let Some(needed) = needed {
-        return Err(Error::Unfit(format!(
+        return Err(Error::new(format!(
             "{} needs about {} MB of memory, and {} MB are free here: start the broker where there \
              is more, or raise the limit of its container or service",
             directory.display(),

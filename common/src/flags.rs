@@ -65,24 +65,25 @@ pub struct Arguments {
     ordinary: Vec<String>,
 }
 
-/// Why a command line is wrong, or why a program fails: words for the user, and the system's error.
+/// Why a command line is wrong, or why a program fails: words for the user, what caused it, and the
+/// exit status of a program that fails for it.
 #[derive(Debug)]
 pub struct Error {
     text: String,
-    cause: Option<io::Error>,
+    cause: Option<Box<dyn error::Error + Send + Sync>>,
+    status: u8,
 }
 
 impl Program {
     /// Runs the program on the arguments of this process and gives its exit status: 0 when it is
-    /// done, 2 when the command line is wrong, and `status` of the error when `run` failed.
+    /// done, 2 when the command line is wrong, and that of the error when `run` failed.
     ///
     /// `configure` reads the arguments and refuses wrong ones; `run` does the work. What either
     /// refuses is printed on standard error in one line, each cause after its effect.
-    pub fn main<C, E: error::Error>(
+    pub fn main<C>(
         &self,
         configure: impl FnOnce(&Arguments) -> Result<C, Error>,
-        run: impl FnOnce(C) -> Result<(), E>,
-        status: impl FnOnce(&E) -> u8,
+        run: impl FnOnce(C) -> Result<(), Error>,
     ) -> ExitCode {
         let configured = match self.parse(env::args_os().skip(1)) {
             Ok(Command::Run(arguments)) => configure(&arguments),
@@ -102,7 +103,7 @@ impl Program {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
                     self.say(one_line(&error));
-                    ExitCode::from(status(&error))
+                    ExitCode::from(error.status)
                 }
             },
         }
@@ -274,9 +275,9 @@ impl Arguments {
 }
 
 impl Error {
-    /// In these words.
+    /// In these words; a program that fails for it exits with 1.
     pub fn new(text: impl Into<String>) -> Error {
-        Error { text: text.into(), cause: None }
+        Error { text: text.into(), cause: None, status: 1 }
     }
 
     /// A value that cannot be used, and why.
@@ -294,14 +295,20 @@ impl Error {
         Error::new(format!("{} {what}", path.display()))
     }
 
-    /// The same, and the system's error.
-    pub fn because(self, cause: io::Error) -> Error {
-        Error { cause: Some(cause), ..self }
+    /// The same, and what caused it.
+    pub fn because(self, cause: impl Into<Box<dyn error::Error + Send + Sync>>) -> Error {
+        Error { cause: Some(cause.into()), ..self }
+    }
+
+    /// The same, for which a program exits with this status.
+    pub fn with_status(self, status: u8) -> Error {
+        Error { status, ..self }
     }
 
     /// Whether the reader of standard output has closed it, because it has seen enough.
     pub fn is_closed_pipe(&self) -> bool {
-        self.cause.as_ref().is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+        let cause = self.cause.as_ref().and_then(|cause| cause.downcast_ref::<io::Error>());
+        cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
     }
 }
 
@@ -313,7 +320,7 @@ impl fmt::Display for Error {
 
 impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        self.cause.as_ref().map(|cause| cause as _)
+        self.cause.as_ref().map(|cause| &**cause as _)
     }
 }
 

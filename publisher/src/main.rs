@@ -6,5 +6,5 @@ use publisher::{Config, PROGRAM};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    PROGRAM.main(Config::from, publisher::run, |_| 1)
+    PROGRAM.main(Config::from, publisher::run)
 }

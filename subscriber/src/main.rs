@@ -6,5 +6,5 @@ use std::process::ExitCode;
 use subscriber::{Config, PROGRAM};
 
 fn main() -> ExitCode {
-    PROGRAM.main(Config::from, subscriber::run, |_| 1)
+    PROGRAM.main(Config::from, subscriber::run)
 }

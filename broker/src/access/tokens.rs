@@ -14,6 +14,7 @@ use crate::access::grant::{Grant, Right, Rights};
 use crate::access::guesses::{Client, Guesses};
 use crate::notify;
 use crate::refusal::{Refusal, Result};
+use common::flags::{Error, one_line};
 use common::pattern::Pattern;
 use std::collections::HashSet;
 use std::fs::File;
@@ -23,7 +24,7 @@ use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
-use std::{error, fmt, mem, thread};
+use std::{fmt, mem, thread};
 
 /// The longest token, in bytes: it has to fit into one header line.
 pub(super) const TOKEN_SIZE_MAX: usize = 4096;
@@ -117,9 +118,9 @@ impl Tokens {
     /// # Errors
     ///
     /// Why there are none.
-    pub(crate) fn read(path: &Path) -> Result<Tokens, TokenError> {
+    pub(crate) fn read(path: &Path) -> Result<Tokens, Error> {
         let tokens = Tokens { path: Some(path.to_owned()), state: Mutex::default() };
-        tokens.replace(parse(&read(path).map_err(TokenError::File)?)?);
+        tokens.replace(parse(&read(path)?)?);
         Ok(tokens)
     }
 
@@ -175,14 +176,14 @@ impl Tokens {
             if !is_steady || now == known {
                 continue;
             }
-            match text.map_err(TokenError::File).and_then(|text| parse(&text)) {
+            match text.and_then(|text| parse(&text)) {
                 Ok(list) => {
                     known = now;
                     told.clear();
                     self.replace(list);
                 }
                 Err(cause) => {
-                    let line = common::flags::one_line(&cause);
+                    let line = one_line(&cause);
                     if line != told {
                         let path = path.display();
                         notify::warn(format_args!("{path}: {line}; the tokens stay as they were"));
@@ -227,18 +228,19 @@ impl fmt::Debug for Tokens {
     }
 }
 
-fn read(path: &Path) -> io::Result<String> {
+fn read(path: &Path) -> Result<String, Error> {
+    let unread = |cause: io::Error| Error::new("the file cannot be read").because(cause);
     let mut bytes = Vec::new();
-    let size = File::open(path)?.take(FILE_SIZE_MAX + 1).read_to_end(&mut bytes)?;
-    if size as u64 > FILE_SIZE_MAX {
+    let read = |file: File| file.take(FILE_SIZE_MAX + 1).read_to_end(&mut bytes);
+    if File::open(path).and_then(read).map_err(unread)? as u64 > FILE_SIZE_MAX {
         // Cut off, its last line could say more than it does.
-        return Err(io::Error::other("it is larger than 1 MiB"));
+        return Err(unread(io::Error::other("it is larger than 1 MiB")));
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The tokens that a text holds, a line each. Empty lines mean nothing.
-fn parse(text: &str) -> Result<Vec<(Token, Rights)>, TokenError> {
+fn parse(text: &str) -> Result<Vec<(Token, Rights)>, Error> {
     let mut list = Vec::new();
     let mut seen = HashSet::new();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -246,7 +248,7 @@ fn parse(text: &str) -> Result<Vec<(Token, Rights)>, TokenError> {
         if line.trim().is_empty() {
             continue;
         }
-        let wrong = |reason| TokenError::Line { number, reason };
+        let wrong = |reason| Error::new(format!("line {number}: {reason}"));
         let mut fields = line.split('\t').map(str::trim).filter(|field| !field.is_empty());
         let token = Token::new(fields.next().unwrap_or_default()).map_err(wrong)?;
         if !seen.insert(token.text().to_owned()) {
@@ -264,42 +266,7 @@ fn parse(text: &str) -> Result<Vec<(Token, Rights)>, TokenError> {
         let patterns = patterns.ok_or_else(|| wrong("a pattern has 1 to 255 bytes"))?;
         list.push((token, Rights { rights, patterns }));
     }
-    if list.is_empty() { Err(TokenError::Empty) } else { Ok(list) }
-}
-
-/// Why there is no token where one was announced.
-#[derive(Debug)]
-pub enum TokenError {
-    /// The file cannot be read.
-    File(io::Error),
-    /// There is nothing, or only white space.
-    Empty,
-    /// A line is wrong.
-    Line {
-        /// Counted from 1.
-        number: usize,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
-}
-
-impl fmt::Display for TokenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            TokenError::File(_) => f.write_str("the file cannot be read"),
-            TokenError::Empty => f.write_str("there is no token in it"),
-            TokenError::Line { number, reason } => write!(f, "line {number}: {reason}"),
-        }
-    }
-}
-
-impl error::Error for TokenError {
-    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        match self {
-            TokenError::File(cause) => Some(cause),
-            _ => None,
-        }
-    }
+    if list.is_empty() { Err(Error::new("there is no token in it")) } else { Ok(list) }
 }
 
 #[cfg(test)]
@@ -339,11 +306,11 @@ mod tests {
             (&"x".repeat(TOKEN_SIZE_MAX + 1), 1),
         ] {
             let error = parse(text).unwrap_err();
-            let found = matches!(error, TokenError::Line { number: it, .. } if it == number);
+            let found = error.to_string().starts_with(&format!("line {number}: "));
             assert!(found, "{text:?}: {error}");
         }
         for empty in ["", " \n\t\n", "\u{feff}"] {
-            assert!(matches!(parse(empty), Err(TokenError::Empty)), "{empty:?}");
+            assert_eq!(parse(empty).unwrap_err().to_string(), "there is no token in it");
         }
     }
 

@@ -1,7 +1,8 @@
 //! Three servers of NATS and three brokers before them, of which each is killed, held up or cut off
 //! at random. Publishers and followers use any broker, another with each connection.
 
-use crate::{Config, Failed, PAUSE, clean, say};
+use crate::{Config, PAUSE, clean, say};
+use common::flags::Error;
 use common::random::random;
 use std::collections::BTreeMap;
 use std::thread;
@@ -16,9 +17,9 @@ const TOPICS: [&str; 2] = ["even", "odd"];
 /// About how many milliseconds servers need for another leader.
 const ELECTION: u64 = 6000;
 
-pub(crate) fn run(config: &Config) -> Result<(), Failed> {
+pub(crate) fn run(config: &Config) -> Result<(), Error> {
     let servers = NatsServers::start_partible();
-    let mut servers = servers.ok_or_else(|| Failed("there is no nats-server".to_owned()))?;
+    let mut servers = servers.ok_or_else(|| Error::new("there is no nats-server".to_owned()))?;
     let mut brokers: [System; COUNT] = std::array::from_fn(|first| {
         // Each begins with another server.
         let addresses = (0..COUNT).map(|it| servers.address((first + it) % COUNT));
@@ -30,7 +31,7 @@ pub(crate) fn run(config: &Config) -> Result<(), Failed> {
     for topic in TOPICS {
         let created = brokers[0].request("PUT", &format!("/topics/{topic}"), "").status;
         if created != 201 {
-            return Err(Failed(format!("a topic was not created: {created}")));
+            return Err(Error::new(format!("a topic was not created: {created}")));
         }
     }
     let stream = servers.stream_of(TOPICS[0]);
@@ -62,7 +63,7 @@ pub(crate) fn run(config: &Config) -> Result<(), Failed> {
     for topic in TOPICS {
         let [one, two, three] = brokers.each_ref().map(|broker| broker.messages(topic));
         if one != two || two != three {
-            return Err(Failed(format!("brokers have different lists of {topic:?}")));
+            return Err(Error::new(format!("brokers have different lists of {topic:?}")));
         }
     }
     clean(&counts)

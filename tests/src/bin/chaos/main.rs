@@ -69,7 +69,7 @@ Options:
 const PAUSE: Duration = Duration::from_millis(10);
 
 fn main() -> ExitCode {
-    PROGRAM.main(Config::from, run, |_| 1)
+    PROGRAM.main(Config::from, run)
 }
 
 struct Config {
@@ -103,18 +103,6 @@ impl Config {
     }
 }
 
-/// What must not have happened, or was to happen and did not.
-#[derive(Debug)]
-struct Failed(String);
-
-impl fmt::Display for Failed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Failed {}
-
 /// How often each disturbance was made.
 #[derive(Debug, Default)]
 struct Disturbances {
@@ -146,7 +134,7 @@ impl fmt::Display for Disturbances {
     }
 }
 
-fn run(config: Config) -> Result<(), Failed> {
+fn run(config: Config) -> Result<(), Error> {
     if config.is_nats {
         return cluster::run(&config);
     }
@@ -194,13 +182,14 @@ fn run(config: Config) -> Result<(), Failed> {
         subscriber.expect(&system.messages("even"));
     }
     if let Some(history) = history {
-        let rounds = history.join().map_err(|_| Failed("a reader of lost history".to_owned()))?;
+        let rounds =
+            history.join().map_err(|_| Error::new("a reader of lost history".to_owned()))?;
         println!(
             "{} older copies put back, {} repairs: {} readers skipped",
             rounds.copies, rounds.repairs, rounds.skipped
         );
         if rounds.skipped > 0 {
-            return Err(Failed("readers skipped messages in silence".to_owned()));
+            return Err(Error::new("readers skipped messages in silence".to_owned()));
         }
     }
     report(&config, &counts, &made, refusals, ended_subscriptions)
@@ -278,12 +267,12 @@ fn disturb(
 }
 
 /// Takes the disk away in the middle of everything, and gives it back as a power cut leaves it.
-fn cut_power(system: &mut System, power: &str, made: &mut Disturbances) -> Result<(), Failed> {
+fn cut_power(system: &mut System, power: &str, made: &mut Disturbances) -> Result<(), Error> {
     let run = |word: &str| {
         let status = Command::new("sh").args(["-c", &format!("{power} {word}")]).status();
         match status {
             Ok(status) if status.success() => Ok(()),
-            other => Err(Failed(format!("{power} {word}: {other:?}"))),
+            other => Err(Error::new(format!("{power} {word}: {other:?}"))),
         }
     };
     // A sync that is under way when a file system is shut down may be called a success although
@@ -305,7 +294,7 @@ fn report(
     made: &Disturbances,
     refusals: u64,
     ended: u64,
-) -> Result<(), Failed> {
+) -> Result<(), Error> {
     let refused = if refusals > 0 { format!(", {refusals} refusals") } else { String::new() };
     let made = format!("{made}{refused}, {ended} lasting subscriptions ended and begun again");
     say(config, &made, counts);
@@ -313,7 +302,7 @@ fn report(
         return if counts.lost > 0 {
             Ok(())
         } else {
-            Err(Failed("nothing was lost, though it had to be".to_owned()))
+            Err(Error::new("nothing was lost, though it had to be".to_owned()))
         };
     }
     clean(counts)
@@ -324,6 +313,6 @@ fn say(config: &Config, made: &str, counts: &Counts) {
     println!("{} s: {made}{between}{counts}", config.time.as_secs());
 }
 
-fn clean(counts: &Counts) -> Result<(), Failed> {
-    if counts.is_clean() { Ok(()) } else { Err(Failed("the counts are not all 0".to_owned())) }
+fn clean(counts: &Counts) -> Result<(), Error> {
+    if counts.is_clean() { Ok(()) } else { Err(Error::new("the counts are not all 0".to_owned())) }
 }

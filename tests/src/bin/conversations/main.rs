@@ -26,7 +26,6 @@ use dice::Dice;
 use differences::Differences;
 use script::Script;
 use setup::{Kind, Setup};
-use std::fmt;
 use std::path::{self, PathBuf};
 use std::process::ExitCode;
 
@@ -54,7 +53,7 @@ Options:
 };
 
 fn main() -> ExitCode {
-    PROGRAM.main(Config::from, run, |_| 1)
+    PROGRAM.main(Config::from, run)
 }
 
 struct Config {
@@ -83,19 +82,7 @@ impl Config {
     }
 }
 
-/// Some answers differ.
-#[derive(Debug)]
-struct Failed(u64);
-
-impl fmt::Display for Failed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} conversations differ", self.0)
-    }
-}
-
-impl std::error::Error for Failed {}
-
-fn run(config: Config) -> Result<(), Failed> {
+fn run(config: Config) -> Result<(), Error> {
     let mut differences = Differences::default();
     let mut first = 0;
     for kind in Kind::ALL {
@@ -120,6 +107,6 @@ fn run(config: Config) -> Result<(), Failed> {
     println!("{differences}");
     match differences.conversations() {
         0 => Ok(()),
-        count => Err(Failed(count)),
+        count => Err(Error::new(format!("{count} conversations differ"))),
     }
 }
