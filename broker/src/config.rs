@@ -176,8 +176,8 @@ pub struct Config {
     pub(crate) limits: Limits,
     /// After how long an absent subscriber's lasting subscriptions end, if they do.
     pub(crate) forget_after: Option<Duration>,
-    /// The token of the environment: brokers that it works with ask for it, and clients have to send
-    /// it where there is no file.
+    /// The token of the environment: brokers that it works with ask for it, and clients have to
+    /// send it where there is no file.
     pub token: Option<Token>,
     /// The file of the tokens that clients may send.
     pub token_file: Option<PathBuf>,

@@ -16,7 +16,7 @@ mod tests;
 
 pub(crate) use peer::Address;
 
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::stream::StreamId;
 use common::limits::{
     ADDRESS_PEERS_MAX, LASTING_PEERS_MAX, LASTING_PEERS_TOPICS_MAX, PEERS_MAX, TOPICS_MAX,
@@ -80,7 +80,7 @@ impl Index {
     /// # Errors
     ///
     /// Where there are as many peers as there may be, all of them or those of the address.
-    pub(crate) fn register(&self, address: Address, client: IpAddr) -> Result<(), Refusal> {
+    pub(crate) fn register(&self, address: Address, client: IpAddr) -> Result<()> {
         let mut state = self.lock();
         if state.peers.get(&address).is_some_and(Peer::is_present) {
             return Ok(());
@@ -102,7 +102,7 @@ impl Index {
         key: Option<&str>,
         peers: usize,
         names: bool,
-    ) -> Result<Presence, Refusal> {
+    ) -> Result<Presence> {
         let mut state = self.lock();
         if state.peers.contains_key(&address) {
             state.peer(&address, key)?;
@@ -123,7 +123,7 @@ impl Index {
     ///
     /// Where it is not registered, or is present and the key is not its own. The same holds for
     /// all that follow.
-    pub(crate) fn unregister(&self, address: &Address, key: Option<&str>) -> Result<(), Refusal> {
+    pub(crate) fn unregister(&self, address: &Address, key: Option<&str>) -> Result<()> {
         let mut state = self.lock();
         state.peer(address, key)?;
         state.peers.remove(address);
@@ -143,7 +143,7 @@ impl Index {
         address: Address,
         stream: Option<StreamId>,
         key: Option<&str>,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<bool> {
         let mut state = self.lock();
         let peer = state.peer(&address, key)?;
         let is_lasting = matches!(peer.standing, Standing::Lasting(_));
@@ -182,7 +182,7 @@ impl Index {
     /// # Errors
     ///
     /// As [`Index::unregister`].
-    pub(crate) fn told(&self, address: &Address, key: Option<&str>) -> Result<(), Refusal> {
+    pub(crate) fn told(&self, address: &Address, key: Option<&str>) -> Result<()> {
         let mut state = self.lock();
         if !state.peer(address, key)?.has_told {
             state.told(address);
@@ -195,12 +195,7 @@ impl Index {
     /// # Errors
     ///
     /// [`Refusal::NoTopic`] where it is not.
-    pub(crate) fn remove(
-        &self,
-        topic: &str,
-        address: &Address,
-        key: Option<&str>,
-    ) -> Result<(), Refusal> {
+    pub(crate) fn remove(&self, topic: &str, address: &Address, key: Option<&str>) -> Result<()> {
         let mut state = self.lock();
         if state.topics.get(topic).is_none_or(|listing| listing.home != *address) {
             return Err(Refusal::NoTopic);
@@ -219,7 +214,7 @@ impl Index {
         &self,
         topic: &str,
         peer: Option<(&Address, Option<&str>)>,
-    ) -> Result<Address, Refusal> {
+    ) -> Result<Address> {
         let mut state = self.lock();
         // A peer that is not known was there before this index started: others were, too.
         let is_known = peer.is_none_or(|(address, key)| state.peer(address, key).is_ok());
@@ -280,7 +275,7 @@ impl Index {
 
 impl State {
     /// Checks whether there is room for another peer.
-    fn check_room(&mut self, standing: &Standing) -> Result<(), Refusal> {
+    fn check_room(&mut self, standing: &Standing) -> Result<()> {
         let count = |state: &State, client: Option<IpAddr>, lasting: bool| {
             let is_counted = |peer: &&Peer| match peer.standing {
                 Standing::Lasting(by) => client.is_none_or(|client| client == by),
@@ -311,12 +306,7 @@ impl State {
         self.peers.values().filter(|peer| peer.is_here()).count()
     }
 
-    fn register(
-        &mut self,
-        address: Address,
-        standing: Standing,
-        has_counted: bool,
-    ) -> Result<(), Refusal> {
+    fn register(&mut self, address: Address, standing: Standing, has_counted: bool) -> Result<()> {
         if !self.peers.contains_key(&address) {
             self.check_room(&standing)?;
         }
@@ -337,7 +327,7 @@ impl State {
     }
 
     /// A peer, for somebody who speaks in its name.
-    fn peer(&mut self, address: &Address, key: Option<&str>) -> Result<&mut Peer, Refusal> {
+    fn peer(&mut self, address: &Address, key: Option<&str>) -> Result<&mut Peer> {
         let refuse = |status, text: &str| Refusal::Home { status, text: text.to_owned() };
         let peer = self.peers.get_mut(address);
         let peer = peer.ok_or_else(|| refuse(404, "Peer not registered"))?;

@@ -11,7 +11,7 @@ use super::remote::RemoteHome;
 use super::{Identity, TopicChange};
 use crate::push::Push;
 use crate::push::pieces::{Piece, Wanted};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::admission::{Receipt, Receipts};
 use crate::store::batch::{Batch, Publish};
 use crate::store::stream::{Cursor, StreamId};
@@ -107,7 +107,7 @@ impl Mirrors {
         topic: &str,
         change: &TopicChange,
         deadline: Instant,
-    ) -> Result<(), Refusal> {
+    ) -> Result<()> {
         match change {
             TopicChange::SetBounds(_) => {}
             TopicChange::Delete => self.reach(deadline)?,
@@ -147,7 +147,7 @@ impl Mirrors {
 
     /// Reads from the home what the mirror does not hold. Where that comes later than all that it
     /// holds, it has been caught up with.
-    pub(super) fn read(&self, wanted: Wanted<'_>, deadline: Instant) -> Result<Piece, Refusal> {
+    pub(super) fn read(&self, wanted: Wanted<'_>, deadline: Instant) -> Result<Piece> {
         self.reach(deadline)?;
         let Wanted { topic, stream, .. } = wanted;
         let read = self.told(self.home.read(wanted, deadline));
@@ -173,7 +173,7 @@ impl Mirrors {
     /// # Errors
     ///
     /// As [`Mirrors::ready`], where there is no such mirror.
-    pub(super) fn serve(&self, topic: &str, deadline: Instant) -> Result<(), Refusal> {
+    pub(super) fn serve(&self, topic: &str, deadline: Instant) -> Result<()> {
         let Err(refusal) = self.ready(topic, deadline) else { return Ok(()) };
         let state = self.following.lock();
         let is_whole = state.topics.get(topic).is_some_and(|followed| followed.is_whole);
@@ -186,7 +186,7 @@ impl Mirrors {
     /// # Errors
     ///
     /// As many topics are followed as there may be, or the home is followed no longer.
-    pub(super) fn ask_for(&self, topic: &str) -> Result<(), Refusal> {
+    pub(super) fn ask_for(&self, topic: &str) -> Result<()> {
         let mut state = self.following.lock();
         if let Some(followed) = state.topics.get_mut(topic) {
             followed.used = Instant::now();
@@ -214,7 +214,7 @@ impl Mirrors {
     ///
     /// [`Refusal::UnknownTopic`] where the home says so. Any other refusal means that the home
     /// cannot be asked now, and how far the mirror is cannot be said.
-    fn ready(&self, topic: &str, deadline: Instant) -> Result<(), Refusal> {
+    fn ready(&self, topic: &str, deadline: Instant) -> Result<()> {
         self.ask_for(topic)?;
         self.wait_until(deadline, |state| {
             let Some(followed) = state.topics.get(topic) else {
@@ -234,7 +234,7 @@ impl Mirrors {
     /// # Errors
     ///
     /// Why there is none.
-    pub(super) fn reach(&self, deadline: Instant) -> Result<(), Refusal> {
+    pub(super) fn reach(&self, deadline: Instant) -> Result<()> {
         self.wait_until(deadline, |state| match &state.link {
             Link::Opening => None,
             Link::Open => Some(Ok(())),
@@ -246,8 +246,8 @@ impl Mirrors {
     fn wait_until(
         &self,
         deadline: Instant,
-        decide: impl Fn(&State) -> Option<Result<(), Refusal>>,
-    ) -> Result<(), Refusal> {
+        decide: impl Fn(&State) -> Option<Result<()>>,
+    ) -> Result<()> {
         let mut state = self.following.lock();
         loop {
             if let Some(decided) = decide(&state) {
@@ -314,7 +314,7 @@ impl Mirrors {
     }
 
     /// What the home said, as clients are told it.
-    fn told<T>(&self, said: Result<T, Refusal>) -> Result<T, Refusal> {
+    fn told<T>(&self, said: Result<T>) -> Result<T> {
         said.map_err(|refusal| self.for_clients(refusal))
     }
 

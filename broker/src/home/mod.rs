@@ -50,7 +50,7 @@ pub use nats::Settings as NatsSettings;
 
 use crate::push::pieces::{Piece, Source, Wanted};
 use crate::push::{Push, SharedPositions};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::admission::Receipts;
 use crate::store::batch::Batch;
 use crate::store::change::Upto;
@@ -119,7 +119,7 @@ pub(crate) enum TopicChange {
 
 impl TopicChange {
     /// Makes it where this broker is the home.
-    fn make(&self, topics: &Topics, topic: &str) -> Result<(), Refusal> {
+    fn make(&self, topics: &Topics, topic: &str) -> Result<()> {
         match self {
             TopicChange::Create => topics.create(topic),
             TopicChange::Delete => topics.delete(topic),
@@ -188,7 +188,7 @@ impl Homes {
     }
 
     /// The mirrors of the home of a topic, where that is not this broker.
-    fn mirrors(&self, topic: &str, deadline: Instant) -> Result<Option<Arc<Mirrors>>, Refusal> {
+    fn mirrors(&self, topic: &str, deadline: Instant) -> Result<Option<Arc<Mirrors>>> {
         match &self.others {
             Others::None => Ok(None),
             Others::Hub(mirrors) => Ok(Some(Arc::clone(mirrors))),
@@ -216,7 +216,7 @@ impl Homes {
     }
 
     /// Changes a topic at its home.
-    pub(crate) fn change(&self, topic: &str, change: &TopicChange) -> Result<(), Refusal> {
+    pub(crate) fn change(&self, topic: &str, change: &TopicChange) -> Result<()> {
         let deadline = deadline();
         match (&self.others, change) {
             (Others::Peers(peers), TopicChange::Create) => peers.create(topic, deadline),
@@ -234,7 +234,7 @@ impl Homes {
     /// # Errors
     ///
     /// No such topic, or neither mirror nor home.
-    pub(crate) fn prepare(&self, topic: &str) -> Result<(), Refusal> {
+    pub(crate) fn prepare(&self, topic: &str) -> Result<()> {
         let deadline = deadline();
         match self.mirrors(topic, deadline) {
             Ok(None) => Ok(()),
@@ -254,7 +254,7 @@ impl Homes {
     /// # Errors
     ///
     /// As [`Homes::prepare`]; also where nobody can be asked which topics there are.
-    pub(crate) fn prepare_all(&self, pattern: &Pattern) -> Result<(), Refusal> {
+    pub(crate) fn prepare_all(&self, pattern: &Pattern) -> Result<()> {
         let deadline = deadline();
         let topics = self.ask_for_all(pattern, deadline)?;
         topics.iter().try_for_each(|(topic, mirrors)| mirrors.serve(topic, deadline))
@@ -265,7 +265,7 @@ impl Homes {
     /// # Errors
     ///
     /// Nobody can be asked.
-    pub(crate) fn names(&self, pattern: &Pattern) -> Result<Vec<String>, Refusal> {
+    pub(crate) fn names(&self, pattern: &Pattern) -> Result<Vec<String>> {
         let Some(hub) = self.home_of_all() else {
             let topics = self.push.chosen(|topic| pattern.matches(topic));
             return Ok(topics.into_iter().map(|(topic, _)| topic).collect());
@@ -292,7 +292,7 @@ impl Homes {
     /// # Errors
     ///
     /// As [`Topics::check_ready`]; also where the home of all topics is out of reach.
-    pub(crate) fn check_ready(&self) -> Result<(), Refusal> {
+    pub(crate) fn check_ready(&self) -> Result<()> {
         self.push.topics.check_ready()?;
         self.home_of_all().map_or(Ok(()), |hub| hub.reach(Instant::now()))
     }
@@ -318,7 +318,7 @@ impl Homes {
     /// # Errors
     ///
     /// [`Refusal::Ring`].
-    pub(crate) fn check_path(&self, seen: &[String], time: Duration) -> Result<(), Refusal> {
+    pub(crate) fn check_path(&self, seen: &[String], time: Duration) -> Result<()> {
         self.home_of_all().map_or(Ok(()), |hub| hub.home.check_path(seen, time))
     }
 
@@ -327,7 +327,7 @@ impl Homes {
         &self,
         pattern: &Pattern,
         deadline: Instant,
-    ) -> Result<Vec<(String, Arc<Mirrors>)>, Refusal> {
+    ) -> Result<Vec<(String, Arc<Mirrors>)>> {
         let topics = match &self.others {
             Others::None => Vec::new(),
             Others::Hub(mirrors) => {
@@ -358,12 +358,12 @@ impl Homes {
 }
 
 impl Source for Homes {
-    fn reach(&self, topic: &str) -> Result<(), Refusal> {
+    fn reach(&self, topic: &str) -> Result<()> {
         let deadline = deadline();
         self.mirrors(topic, deadline)?.map_or(Ok(()), |mirrors| mirrors.reach(deadline))
     }
 
-    fn read(&self, wanted: Wanted<'_>) -> Result<Piece, Refusal> {
+    fn read(&self, wanted: Wanted<'_>) -> Result<Piece> {
         let deadline = deadline();
         let mirrors = self.mirrors(wanted.topic, deadline)?.ok_or(Refusal::NotHere)?;
         mirrors.read(wanted, deadline)

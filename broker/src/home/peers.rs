@@ -12,7 +12,7 @@ use super::locations::Locations;
 use super::mirrors::Mirrors;
 use super::{HOME_TIMEOUT, Identity, TopicChange};
 use crate::notify;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::admission::Receipts;
 use crate::store::batch::Batch;
 use crate::store::memory;
@@ -84,7 +84,7 @@ impl Peers {
 
     /// Registers with the topics that live here and no others, and stays registered until the
     /// connection ends.
-    fn stay_registered(&self, registered: impl FnOnce()) -> Result<Infallible, Refusal> {
+    fn stay_registered(&self, registered: impl FnOnce()) -> Result<Infallible> {
         let topics = self.topics().names(false);
         let mut registration = self.index.register(topics.len())?;
         let mut contested = HashSet::new();
@@ -131,11 +131,7 @@ impl Peers {
     }
 
     /// The mirrors of the home of a topic, where that is not this peer.
-    pub(super) fn home(
-        &self,
-        topic: &str,
-        deadline: Instant,
-    ) -> Result<Option<Arc<Mirrors>>, Refusal> {
+    pub(super) fn home(&self, topic: &str, deadline: Instant) -> Result<Option<Arc<Mirrors>>> {
         if self.topics().is_own(topic) {
             let is_contested = self.lock().contested.contains(topic);
             return if is_contested { Err(contested()) } else { Ok(None) };
@@ -164,7 +160,7 @@ impl Peers {
         &self,
         pattern: &Pattern,
         deadline: Instant,
-    ) -> Result<Vec<(String, Arc<Mirrors>)>, Refusal> {
+    ) -> Result<Vec<(String, Arc<Mirrors>)>> {
         let homes = self.index.homes_of(pattern, deadline)?.into_iter();
         let elsewhere = homes
             .filter(|(topic, address)| *address != self.index.own && !self.topics().is_own(topic));
@@ -177,7 +173,7 @@ impl Peers {
 
     /// Asks the index for the home of a topic. An index that this peer has not told its topics may
     /// not have been told of this one either.
-    fn ask_index(&self, topic: &str, deadline: Instant) -> Result<Address, Refusal> {
+    fn ask_index(&self, topic: &str, deadline: Instant) -> Result<Address> {
         let is_vague =
             |refusal: &Refusal| matches!(refusal, Refusal::UnknownTopic(_) | Refusal::Away(_));
         match self.once_registered(deadline, is_vague, || self.index.home_of(topic, deadline)) {
@@ -193,8 +189,8 @@ impl Peers {
         &self,
         deadline: Instant,
         is_vague: impl Fn(&Refusal) -> bool,
-        ask: impl Fn() -> Result<T, Refusal>,
-    ) -> Result<T, Refusal> {
+        ask: impl Fn() -> Result<T>,
+    ) -> Result<T> {
         let was_registered = self.lock().is_registered;
         let answer = ask();
         if was_registered || !answer.as_ref().is_err_and(is_vague) {
@@ -208,7 +204,7 @@ impl Peers {
     }
 
     /// The mirrors of the peer at this address, which is the home of the topic.
-    fn at(&self, topic: &str, address: Address) -> Result<Arc<Mirrors>, Refusal> {
+    fn at(&self, topic: &str, address: Address) -> Result<Arc<Mirrors>> {
         let mut state = self.lock();
         let mirrors = match state.homes.get(&address) {
             Some(mirrors) if !mirrors.is_over() => Arc::clone(mirrors),
@@ -253,7 +249,7 @@ impl Peers {
     }
 
     /// Creates a topic, whose home is here.
-    pub(super) fn create(&self, topic: &str, deadline: Instant) -> Result<(), Refusal> {
+    pub(super) fn create(&self, topic: &str, deadline: Instant) -> Result<()> {
         let topics = self.topics();
         let known = self.locations.get(topic);
         if topics.is_own(topic) {
@@ -290,7 +286,7 @@ impl Peers {
     }
 
     /// Deletes a topic at its home.
-    pub(super) fn delete(&self, topic: &str, deadline: Instant) -> Result<(), Refusal> {
+    pub(super) fn delete(&self, topic: &str, deadline: Instant) -> Result<()> {
         let topics = self.topics();
         if topics.is_own(topic) {
             topics.delete(topic)?;

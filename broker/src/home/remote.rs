@@ -5,7 +5,7 @@
 
 use super::TopicChange;
 use crate::push::pieces::{Piece, Wanted};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::admission::Receipts;
 use crate::store::batch::Publish;
 use crate::store::entry;
@@ -33,12 +33,7 @@ pub(super) trait RemoteHome: Send + Sync {
     /// # Errors
     ///
     /// [`Refusal::TopicExists`], [`Refusal::NoTopic`], or what else the home says.
-    fn change(
-        &self,
-        topic: &str,
-        change: &TopicChange,
-        deadline: Instant,
-    ) -> Result<Cursor, Refusal>;
+    fn change(&self, topic: &str, change: &TopicChange, deadline: Instant) -> Result<Cursor>;
 
     /// Reads what is wanted of a list: see [`Wanted`].
     ///
@@ -46,7 +41,7 @@ pub(super) trait RemoteHome: Send + Sync {
     ///
     /// [`Refusal::Trimmed`], [`Refusal::OtherStream`], [`Refusal::PastEnd`], or what else the home
     /// says.
-    fn read(&self, wanted: Wanted<'_>, deadline: Instant) -> Result<Piece, Refusal>;
+    fn read(&self, wanted: Wanted<'_>, deadline: Instant) -> Result<Piece>;
 
     /// What a list keeps, where its mirrors see to that.
     fn limits(&self, _stream: StreamId) -> Option<Limits> {
@@ -62,7 +57,7 @@ pub(super) trait RemoteHome: Send + Sync {
     }
 
     /// All topics in short, where the home tells it.
-    fn list(&self, _deadline: Instant) -> Option<Result<List, Refusal>> {
+    fn list(&self, _deadline: Instant) -> Option<Result<List>> {
         None
     }
 
@@ -71,7 +66,7 @@ pub(super) trait RemoteHome: Send + Sync {
     /// # Errors
     ///
     /// Why nobody can tell.
-    fn names(&self, pattern: &Pattern, deadline: Instant) -> Result<Vec<String>, Refusal>;
+    fn names(&self, pattern: &Pattern, deadline: Instant) -> Result<Vec<String>>;
 
     /// Asks for topics from the ends of their mirrors on. The answers are events. Where there is
     /// no connection, nothing is asked: see [`Event::Connected`].
@@ -92,7 +87,7 @@ pub(super) trait RemoteHome: Send + Sync {
     ///
     /// [`Refusal::Ring`]. A broker that cannot be asked closes no ring now: it asks the same when
     /// it is back.
-    fn check_path(&self, seen: &[String], time: Duration) -> Result<(), Refusal>;
+    fn check_path(&self, seen: &[String], time: Duration) -> Result<()>;
 }
 
 /// Topics in short, by name.
@@ -165,7 +160,7 @@ pub(super) enum News {
 /// # Errors
 ///
 /// What no broker stores.
-pub(super) fn entry(message: &str, time: u64, publisher: Option<&str>) -> Result<String, Refusal> {
+pub(super) fn entry(message: &str, time: u64, publisher: Option<&str>) -> Result<String> {
     entry::check_message(message, BODY_SIZE_MAX / 2)?;
     publisher.map_or(Ok(()), |publisher| entry::check_peer("publisher", publisher))?;
     Ok(entry::compose(message, &entry::stamp(time, publisher)))

@@ -11,7 +11,7 @@ use super::mirrors::Mirrors;
 use super::remote::MirrorEnd;
 use crate::notify;
 use crate::push::pieces::{Piece, Wanted};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::stream::{Begin, Cursor, Place, StreamId};
 use crate::store::topics::Topics;
 use crate::store::view::Extract;
@@ -83,7 +83,7 @@ impl Mirrors {
     }
 
     /// The mirror of a topic is gone, where that could be stored.
-    fn dropped(&self, topic: &str, dropped: Result<(), Refusal>) {
+    fn dropped(&self, topic: &str, dropped: Result<()>) {
         if let Err(refusal @ Refusal::NotStored { .. }) = dropped {
             self.fail(topic, refusal);
         }
@@ -96,7 +96,7 @@ impl Mirrors {
     /// # Errors
     ///
     /// The home cannot be asked.
-    fn shared(&self, topic: &str) -> Result<u64, Refusal> {
+    fn shared(&self, topic: &str) -> Result<u64> {
         let deadline = Instant::now() + HOME_TIMEOUT;
         let topics = &self.push.topics;
         let (start, end) = topics.see(topic, |view, _| (view.start(), view.end()));

@@ -7,7 +7,7 @@
 //!
 //! The lists, and locks (`contents.rs`); whether a publish is accepted (`append.rs`).
 
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::change::Lists;
 use crate::store::journal::Frame;
 use crate::store::memory::{self, Memory};
@@ -73,7 +73,7 @@ pub(crate) struct Receipt {
 pub(crate) type Receipts = Vec<Outcome>;
 
 /// What became of a publish.
-pub(crate) type Outcome = Result<Receipt, Refusal>;
+pub(crate) type Outcome = Result<Receipt>;
 
 impl Receipt {
     /// How many entries of its batch were appended.
@@ -103,12 +103,7 @@ impl Admission {
     /// # Errors
     ///
     /// [`Refusal::TopicExists`], or no room for it.
-    pub(crate) fn create(
-        &mut self,
-        topic: &str,
-        stream: StreamId,
-        mirror: bool,
-    ) -> Result<(), Refusal> {
+    pub(crate) fn create(&mut self, topic: &str, stream: StreamId, mirror: bool) -> Result<()> {
         if self.topics.contains_key(topic) {
             return Err(Refusal::TopicExists);
         }
@@ -142,12 +137,7 @@ impl Admission {
     ///
     /// [`Refusal::OtherStream`] where they do not follow on what is there,
     /// [`Refusal::TopicExists`] where this broker is the topic's home, or no room.
-    pub(crate) fn mirror(
-        &mut self,
-        topic: &str,
-        from: Cursor,
-        entries: &[String],
-    ) -> Result<bool, Refusal> {
+    pub(crate) fn mirror(&mut self, topic: &str, from: Cursor, entries: &[String]) -> Result<bool> {
         let known = self.topics.get(topic);
         if known.is_some_and(|state| !state.mirror) {
             return Err(Refusal::TopicExists);

@@ -1,6 +1,6 @@
 //! Publishes as a change: a batch, with an answer for each publish.
 
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::admission::{Admission, Receipt, Receipts};
 use crate::store::batch::{Batch, Publish, Publisher};
 use crate::store::change::{Change, Garbage, Lists, record_size};
@@ -49,7 +49,7 @@ impl Change for Append {
         admission: &mut Admission,
         lists: &Lists,
         mut frame: Option<&mut Frame>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<()> {
         let mut entries = self.batch.entries.as_slice();
         // A topic is looked up once for all publishes to it that follow one another: a look-up for
         // each would show in the rate of small publishes.
@@ -149,7 +149,7 @@ impl<'a> Open<'a> {
         lists: &'a Lists,
         topic: &str,
         batch: &Batch,
-    ) -> Result<Open<'a>, Refusal> {
+    ) -> Result<Open<'a>> {
         let known = admission.topics.get(topic);
         let is_new = known.is_none();
         if batch.own_only && known.is_none_or(|state| state.mirror) {
@@ -173,7 +173,7 @@ impl<'a> Open<'a> {
         publish: &Publish,
         entries: &[String],
         frame: Option<&mut Frame>,
-    ) -> Result<(Receipt, Option<Before>), Refusal> {
+    ) -> Result<(Receipt, Option<Before>)> {
         let TopicState { stream, accepted_end: Point { offset: next, .. }, .. } = *self.state;
         let (appended, duplicate, created, durable) = (0, true, false, self.durable);
         let (offset, replicas) = (Some(next), None);
@@ -216,7 +216,7 @@ impl<'a> Open<'a> {
 
     /// Sees to it that there is memory for more messages, and lets go of what is beyond the topic's
     /// bounds with them. A bound of age is looked at here only where memory is used up.
-    fn make_room(&mut self, more: &Point) -> Result<(), Refusal> {
+    fn make_room(&mut self, more: &Point) -> Result<()> {
         if self.limits == Limits::default() || more.offset == 0 {
             return self.memory.check(more.memory);
         }

@@ -3,7 +3,7 @@
 //! Publishes that arrive together are checked and laid out here before any lock is taken. The store
 //! only moves finished entries.
 
-use crate::refusal::Refusal;
+use crate::refusal::Result;
 use crate::store::entry;
 use common::clock;
 use std::hint;
@@ -113,7 +113,7 @@ impl Batch {
         publisher: Option<Publisher<'_>>,
         messages: impl Iterator<Item = &'m str>,
         size_max: usize,
-    ) -> Result<(), Refusal> {
+    ) -> Result<()> {
         let topic = match self.publishes.last() {
             Some(last) if *last.topic == *topic => Arc::clone(&last.topic),
             _ => {

@@ -8,7 +8,7 @@
 //!
 //! Locks (`contents.rs`), publishes (`append.rs`), and who waits for whom (`commit.rs`).
 
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::admission::Admission;
 use crate::store::batch::Publisher;
 use crate::store::entry::{self, Entry};
@@ -43,7 +43,7 @@ pub(crate) trait Change: Send {
         admission: &mut Admission,
         lists: &Lists,
         frame: Option<&mut Frame>,
-    ) -> Result<(), Refusal>;
+    ) -> Result<()>;
 
     /// Makes visible what was accepted.
     fn apply(&mut self, admission: &mut Admission, lists: &mut Lists) -> Garbage;
@@ -105,7 +105,7 @@ pub(crate) enum Upto {
 
 impl Upto {
     /// The point before which everything goes.
-    fn point(self, topic: &str, view: TopicView<'_>, limits: &Limits) -> Result<Point, Refusal> {
+    fn point(self, topic: &str, view: TopicView<'_>, limits: &Limits) -> Result<Point> {
         let end = view.end();
         match self {
             Upto::Home { .. } | Upto::Window(_) if !view.is_mirror() => Err(Refusal::TopicExists),
@@ -154,7 +154,7 @@ impl Change for ListChange {
         admission: &mut Admission,
         lists: &Lists,
         frame: Option<&mut Frame>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<()> {
         let topic = &*self.topic;
         let unknown = || Refusal::UnknownTopic(topic.to_owned());
         let Admission { topics, memory, limits, .. } = admission;
@@ -268,7 +268,7 @@ impl Change for Mirrored {
         admission: &mut Admission,
         _: &Lists,
         frame: Option<&mut Frame>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<()> {
         let is_new = admission.mirror(&self.topic, self.from, &self.entries)?;
         let Some(frame) = frame else { return Ok(()) };
         let Cursor { stream, mut next } = self.from;

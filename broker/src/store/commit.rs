@@ -11,7 +11,7 @@
 
 use crate::metrics::Histogram;
 use crate::notify;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::change::{Change, Garbage};
 use crate::store::contents::Contents;
 use crate::store::journal::{Failure, Frame, Journal};
@@ -68,7 +68,7 @@ struct State<C: ?Sized> {
     done: bool,
     /// Whoever waits for this change leads.
     writer: Option<Box<JournalWriter>>,
-    answer: Result<(), Refusal>,
+    answer: Result<()>,
     /// For the thread that waits to free, not for the one that leads.
     garbage: Garbage,
     change: C,
@@ -84,7 +84,7 @@ impl Commits {
     }
 
     /// Brings a change to disk and makes it visible. Gives it back, and whether that was refused.
-    pub(crate) fn commit<C>(&self, change: C, contents: &Contents) -> (C, Result<(), Refusal>)
+    pub(crate) fn commit<C>(&self, change: C, contents: &Contents) -> (C, Result<()>)
     where
         C: Change + Default + 'static,
     {

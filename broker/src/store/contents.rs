@@ -2,7 +2,7 @@
 //!
 //! No lock leaves this module, and none is held across I/O.
 
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::admission::Admission;
 use crate::store::change::{Change, Garbage, Lists};
 use crate::store::journal::Frame;
@@ -37,7 +37,7 @@ impl Contents {
     /// # Errors
     ///
     /// The refusal.
-    pub(crate) fn accept(&self, change: &mut dyn Change, frame: &mut Frame) -> Result<(), Refusal> {
+    pub(crate) fn accept(&self, change: &mut dyn Change, frame: &mut Frame) -> Result<()> {
         let mut admission = lock(&self.admission);
         change.accept(&mut admission, &lock(&self.lists), Some(frame))
     }
@@ -58,7 +58,7 @@ impl Contents {
     /// # Errors
     ///
     /// The refusal.
-    pub(crate) fn change(&self, change: &mut dyn Change) -> Result<Garbage, Refusal> {
+    pub(crate) fn change(&self, change: &mut dyn Change) -> Result<Garbage> {
         let mut admission = lock(&self.admission);
         let mut lists = lock(&self.lists);
         change.accept(&mut admission, &lists, None)?;
@@ -117,8 +117,8 @@ impl Contents {
         &self,
         topic: &str,
         stream: StreamId,
-        read: impl FnOnce(TopicView<'_>) -> Result<T, Refusal>,
-    ) -> Result<T, Refusal> {
+        read: impl FnOnce(TopicView<'_>) -> Result<T>,
+    ) -> Result<T> {
         self.see(topic, |view, _| match view.end().stream == stream {
             true => read(view),
             false => Err(Refusal::OtherStream),

@@ -4,7 +4,7 @@
 //! milliseconds. No message holds a line break, so the first one ends it; no stamp holds one
 //! either, so entries laid one after another, each ended by a line break, can be told apart.
 
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use common::bytes;
 use common::limits::{PEER_NAME_SIZE_MAX, TOPIC_NAME_SIZE_MAX};
 
@@ -81,7 +81,7 @@ pub(crate) fn compose(message: &str, stamp: &str) -> String {
 }
 
 /// Whether `message` may be stored: one line, no NUL, at most `size_max` bytes.
-pub(crate) fn check_message(message: &str, size_max: usize) -> Result<(), Refusal> {
+pub(crate) fn check_message(message: &str, size_max: usize) -> Result<()> {
     if message.len() > size_max {
         return Err(Refusal::MessageSize { size: message.len(), size_max });
     }
@@ -92,16 +92,16 @@ pub(crate) fn check_message(message: &str, size_max: usize) -> Result<(), Refusa
 }
 
 /// Whether `name` may name a topic.
-pub(crate) fn check_topic(name: &str) -> Result<(), Refusal> {
+pub(crate) fn check_topic(name: &str) -> Result<()> {
     check_name("topic", name, TOPIC_NAME_SIZE_MAX)
 }
 
 /// Whether `name` may name a publisher; `field` is where it was given.
-pub(crate) fn check_peer(field: &'static str, name: &str) -> Result<(), Refusal> {
+pub(crate) fn check_peer(field: &'static str, name: &str) -> Result<()> {
     check_name(field, name, PEER_NAME_SIZE_MAX)
 }
 
-fn check_name(field: &'static str, name: &str, size_max: usize) -> Result<(), Refusal> {
+fn check_name(field: &'static str, name: &str, size_max: usize) -> Result<()> {
     if name.is_empty() {
         return Err(Refusal::field(field, "is empty"));
     }

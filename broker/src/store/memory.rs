@@ -1,7 +1,7 @@
 //! The memory that messages really take, and its limit.
 
 use crate::control_group;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use std::fs;
 
 /// Bytes that a list keeps for each entry beside the text: the `String` itself, and its share of
@@ -43,7 +43,7 @@ impl Memory {
     /// # Errors
     ///
     /// [`Refusal::Full`] where there is not.
-    pub(crate) fn check(&mut self, more: u64) -> Result<(), Refusal> {
+    pub(crate) fn check(&mut self, more: u64) -> Result<()> {
         if self.has_room(more) {
             return Ok(());
         }

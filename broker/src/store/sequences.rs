@@ -6,7 +6,7 @@
 //! numbers live as long as the topic. One exception: when the topic removes messages, it may forget
 //! a publisher that has no message left and was silent for a day.
 
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::batch::Sequence;
 
 /// The highest epoch that a publisher may begin with: every JSON library holds it exactly, and
@@ -69,7 +69,7 @@ impl Sequences {
         known: Option<&Sequences>,
         number: Sequence,
         count: u64,
-    ) -> Result<Verdict, Refusal> {
+    ) -> Result<Verdict> {
         let expected = match known {
             Some(sequences) if number.epoch < sequences.epoch => {
                 return Err(Refusal::OldEpoch { present: sequences.epoch });

@@ -8,7 +8,7 @@
 //!
 //! Locks (`contents.rs`), delivery (`push/`), protocols (`door/`).
 
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::admission::{Admission, Receipts};
 use crate::store::append::Append;
 use crate::store::batch::Batch;
@@ -77,7 +77,7 @@ impl Topics {
     /// # Errors
     ///
     /// [`Refusal::NotReady`] where the last change could not be stored, or memory is full.
-    pub(crate) fn check_ready(&self) -> Result<(), Refusal> {
+    pub(crate) fn check_ready(&self) -> Result<()> {
         if self.meter().is_some_and(|meter| !meter.is_healthy.load(Ordering::Relaxed)) {
             return Err(Refusal::NotReady(
                 "the last publish could not be stored: make room on the disk",
@@ -113,7 +113,7 @@ impl Topics {
     /// # Errors
     ///
     /// [`Refusal::TopicExists`], or no room for it.
-    pub(crate) fn create(&self, topic: &str) -> Result<(), Refusal> {
+    pub(crate) fn create(&self, topic: &str) -> Result<()> {
         self.change_topic(topic, What::Create)
     }
 
@@ -122,7 +122,7 @@ impl Topics {
     /// # Errors
     ///
     /// [`Refusal::UnknownTopic`], also where another broker is its home.
-    pub(crate) fn set_bounds(&self, topic: &str, change: &BoundsChange) -> Result<(), Refusal> {
+    pub(crate) fn set_bounds(&self, topic: &str, change: &BoundsChange) -> Result<()> {
         self.change_topic(topic, What::SetBounds(*change))?;
         self.keep_bounds(topic);
         Ok(())
@@ -134,7 +134,7 @@ impl Topics {
     ///
     /// [`Refusal::UnknownTopic`], [`Refusal::PastEnd`], and with [`Upto::Home`] as
     /// [`Topics::begin_mirror`].
-    pub(crate) fn trim(&self, topic: &str, upto: Upto) -> Result<(), Refusal> {
+    pub(crate) fn trim(&self, topic: &str, upto: Upto) -> Result<()> {
         // So that the checksum is made piece by piece, and not while the lists are locked.
         let (stream, offset) = self.see(topic, |view, limits| {
             (view.end().stream, upto.offset(view, &view.limits(limits)))
@@ -248,7 +248,7 @@ impl Topics {
     /// # Errors
     ///
     /// [`Refusal::NoTopic`].
-    pub(crate) fn delete(&self, topic: &str) -> Result<(), Refusal> {
+    pub(crate) fn delete(&self, topic: &str) -> Result<()> {
         self.change_topic(topic, What::Delete)
     }
 
@@ -257,7 +257,7 @@ impl Topics {
     /// # Errors
     ///
     /// [`Refusal::NoTopic`], also where this broker is its home.
-    pub(crate) fn drop_mirror(&self, topic: &str) -> Result<(), Refusal> {
+    pub(crate) fn drop_mirror(&self, topic: &str) -> Result<()> {
         self.change_topic(topic, What::DropMirror { shared: None })
     }
 
@@ -267,7 +267,7 @@ impl Topics {
     /// # Errors
     ///
     /// As [`Topics::drop_mirror`].
-    pub(crate) fn replace_mirror(&self, topic: &str, shared: u64) -> Result<(), Refusal> {
+    pub(crate) fn replace_mirror(&self, topic: &str, shared: u64) -> Result<()> {
         self.change_topic(topic, What::DropMirror { shared: Some(shared) })
     }
 
@@ -276,7 +276,7 @@ impl Topics {
     /// # Errors
     ///
     /// [`Refusal::TopicExists`] where this broker is its home, [`Refusal::OtherStream`].
-    pub(crate) fn begin_mirror(&self, topic: &str, stream: StreamId) -> Result<(), Refusal> {
+    pub(crate) fn begin_mirror(&self, topic: &str, stream: StreamId) -> Result<()> {
         if self.is_mirror(topic) && self.end(topic).stream == stream {
             return Ok(());
         }
@@ -287,7 +287,7 @@ impl Topics {
     /// Appends messages of a topic that another broker is the home of. Gives them back where they
     /// are refused: [`Refusal::OtherStream`] where they do not follow on what is there,
     /// [`Refusal::TopicExists`] where this broker is its home, and whatever refuses a publish.
-    pub(crate) fn mirror(&self, mirrored: Mirrored) -> (Mirrored, Result<(), Refusal>) {
+    pub(crate) fn mirror(&self, mirrored: Mirrored) -> (Mirrored, Result<()>) {
         let topic = mirrored.topic.clone();
         let answer = self.change(mirrored);
         if self.state_is(&topic, |state| state.is_beyond(&state.limits(&Limits::NONE), None)) {
@@ -307,10 +307,7 @@ impl Topics {
     }
 
     /// Carries out a change. Gives it back, and whether it was refused.
-    pub(crate) fn change<C: Change + Default + 'static>(
-        &self,
-        mut change: C,
-    ) -> (C, Result<(), Refusal>) {
+    pub(crate) fn change<C: Change + Default + 'static>(&self, mut change: C) -> (C, Result<()>) {
         match &self.commits {
             Some(commits) => commits.commit(change, &self.contents),
             None => {
@@ -320,7 +317,7 @@ impl Topics {
         }
     }
 
-    fn change_topic(&self, topic: &str, what: What) -> Result<(), Refusal> {
+    fn change_topic(&self, topic: &str, what: What) -> Result<()> {
         self.change(ListChange { topic: topic.to_owned(), what }).1
     }
 
@@ -362,7 +359,7 @@ impl Topics {
     /// # Errors
     ///
     /// [`Refusal::UnknownTopic`].
-    pub(crate) fn summary(&self, topic: &str) -> Result<Summary, Refusal> {
+    pub(crate) fn summary(&self, topic: &str) -> Result<Summary> {
         let summary = self.see(topic, |view, limits| view.summary(limits));
         match summary.stream {
             StreamId::NONE => Err(Refusal::UnknownTopic(topic.to_owned())),
@@ -375,7 +372,7 @@ impl Topics {
     /// # Errors
     ///
     /// [`Refusal::UnknownTopic`].
-    pub(crate) fn find(&self, topic: &str) -> Result<Cursor, Refusal> {
+    pub(crate) fn find(&self, topic: &str) -> Result<Cursor> {
         match self.end(topic) {
             Cursor { stream: StreamId::NONE, .. } => Err(Refusal::UnknownTopic(topic.to_owned())),
             end => Ok(end),
@@ -398,7 +395,7 @@ impl Topics {
         topic: &str,
         begin: Begin,
         stream: Option<StreamId>,
-    ) -> Result<Cursor, Refusal> {
+    ) -> Result<Cursor> {
         self.see(topic, |view, _| view.begin(begin, stream))
     }
 
@@ -421,7 +418,7 @@ impl Topics {
         from: Place,
         extract: Extract,
         out: &mut Vec<u8>,
-    ) -> Result<(Place, u64), Refusal> {
+    ) -> Result<(Place, u64)> {
         self.read(topic, from.cursor.stream, |view| {
             Ok((view.copy(from, extract, out)?, view.end().next))
         })
@@ -433,12 +430,7 @@ impl Topics {
     /// # Errors
     ///
     /// [`Refusal::OtherStream`] where the topic is not `stream`, [`Refusal::Trimmed`].
-    pub(crate) fn digest(
-        &self,
-        topic: &str,
-        stream: StreamId,
-        end: u64,
-    ) -> Result<Option<u32>, Refusal> {
+    pub(crate) fn digest(&self, topic: &str, stream: StreamId, end: u64) -> Result<Option<u32>> {
         let known = self.read(topic, stream, |view| {
             view.text_size(end, end)?;
             Ok(view.digest_before(end))

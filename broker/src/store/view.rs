@@ -1,6 +1,6 @@
 //! A view of a topic: its list together with its state. Only here an offset becomes an index.
 
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::entry::{self, Entry};
 use crate::store::retention::Limits;
 use crate::store::stream::{Begin, Cursor, Place, StreamId};
@@ -113,7 +113,7 @@ impl<'a> TopicView<'a> {
     ///
     /// [`Refusal::OtherStream`], [`Refusal::PastEnd`], [`Refusal::Trimmed`]; and
     /// [`Refusal::NotHere`] where only the home of the topic knows.
-    pub(crate) fn begin(&self, begin: Begin, stream: Option<StreamId>) -> Result<Cursor, Refusal> {
+    pub(crate) fn begin(&self, begin: Begin, stream: Option<StreamId>) -> Result<Cursor> {
         let (first, end) = (self.first(), self.end());
         let next = match begin {
             Begin::First => first,
@@ -157,7 +157,7 @@ impl<'a> TopicView<'a> {
     /// # Errors
     ///
     /// [`Refusal::Trimmed`].
-    pub(crate) fn text_size(&self, from: u64, end: u64) -> Result<u64, Refusal> {
+    pub(crate) fn text_size(&self, from: u64, end: u64) -> Result<u64> {
         self.check(from)?;
         Ok(self.point(end, false).text - self.point(from, false).text)
     }
@@ -167,7 +167,7 @@ impl<'a> TopicView<'a> {
     /// # Errors
     ///
     /// As [`TopicView::text_size`].
-    pub(crate) fn text_before(&self, end: u64) -> Result<u64, Refusal> {
+    pub(crate) fn text_before(&self, end: u64) -> Result<u64> {
         Ok(self.state.text_at_home() + self.text_size(self.start(), end.max(self.start()))?)
     }
 
@@ -178,12 +178,7 @@ impl<'a> TopicView<'a> {
     /// # Errors
     ///
     /// [`Refusal::Trimmed`].
-    pub(crate) fn copy(
-        &self,
-        from: Place,
-        extract: Extract,
-        out: &mut Vec<u8>,
-    ) -> Result<Place, Refusal> {
+    pub(crate) fn copy(&self, from: Place, extract: Extract, out: &mut Vec<u8>) -> Result<Place> {
         self.check(from.cursor.next)?;
         Ok(copy(self.entries(from.cursor.next, extract.end), from, extract, out))
     }
@@ -194,7 +189,7 @@ impl<'a> TopicView<'a> {
     /// # Errors
     ///
     /// [`Refusal::Trimmed`].
-    pub(crate) fn after_text(&self, from: u64, size: u64) -> Result<u64, Refusal> {
+    pub(crate) fn after_text(&self, from: u64, size: u64) -> Result<u64> {
         self.check(from)?;
         Ok(self.offset_where(|point| point.text, self.point(from, false).text + size))
     }
@@ -315,7 +310,7 @@ impl<'a> TopicView<'a> {
     }
 
     /// Refuses what was let go, and what only the home has.
-    fn check(&self, from: u64) -> Result<(), Refusal> {
+    fn check(&self, from: u64) -> Result<()> {
         let (first, next) = (self.first(), self.end().next);
         match from {
             _ if from < first => Err(Refusal::Trimmed { first, next }),

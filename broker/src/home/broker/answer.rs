@@ -2,7 +2,7 @@
 
 use crate::home::remote;
 use crate::push::pieces::Piece;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::admission::Receipt;
 use crate::store::entry::Entry;
 use crate::store::stream::StreamId;
@@ -51,7 +51,7 @@ pub(super) fn receipt(answer: &Value<'_>) -> Receipt {
 /// # Errors
 ///
 /// Where they are none.
-pub(super) fn piece(answer: &Value<'_>) -> Result<Piece, Refusal> {
+pub(super) fn piece(answer: &Value<'_>) -> Result<Piece> {
     let first = number(answer, "from");
     let texts = answer.get("entries").and_then(Value::as_array).unwrap_or_default();
     let entry = |value: &Value<'_>| {

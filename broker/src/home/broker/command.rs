@@ -3,7 +3,7 @@
 use crate::home::TopicChange;
 use crate::home::remote::{Forwarded, MirrorEnd};
 use crate::push::pieces::Wanted;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::change::Upto;
 use crate::store::entry::{self, Entry};
 use crate::store::retention::Bound;
@@ -112,10 +112,7 @@ fn bound<'o, 'b>(
 /// # Errors
 ///
 /// Where the home would not take an object of this size; nothing is written then.
-pub(super) fn publish(
-    (publish, entries): &Forwarded<'_>,
-    out: &mut Vec<u8>,
-) -> Result<(), Refusal> {
+pub(super) fn publish((publish, entries): &Forwarded<'_>, out: &mut Vec<u8>) -> Result<()> {
     let begin = out.len();
     let stamped = entries.first().and_then(|entry| Entry::of(entry).publisher);
     let numbered = publish.numbered.as_ref().map(|(publisher, _)| publisher.as_str());

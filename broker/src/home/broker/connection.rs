@@ -2,7 +2,7 @@
 
 use super::{answer, command};
 use crate::objects::{Next, Objects};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use common::connect;
 use common::connection::Connection;
 use common::flags;
@@ -53,17 +53,14 @@ impl Target {
     /// # Errors
     ///
     /// It cannot be asked.
-    pub(super) fn asks_for_token(self: &Arc<Target>, deadline: Instant) -> Result<bool, Refusal> {
+    pub(super) fn asks_for_token(self: &Arc<Target>, deadline: Instant) -> Result<bool> {
         let asked =
             self.open(deadline)?.answers(&command::path(&[], Duration::ZERO), 1, deadline, |_| {});
         asked.map_err(|error| self.unreachable(&error))
     }
 
     /// A new connection on which commands may be sent.
-    pub(super) fn connect(
-        self: &Arc<Target>,
-        deadline: Instant,
-    ) -> Result<BrokerConnection, Refusal> {
+    pub(super) fn connect(self: &Arc<Target>, deadline: Instant) -> Result<BrokerConnection> {
         let mut connection = self.open(deadline)?;
         if let Some(token) = self.token.as_ref().filter(|_| self.shows_token()) {
             let authenticate = command::write("auth", |object| object.field("token", token));
@@ -82,7 +79,7 @@ impl Target {
         self.shows_token.load(Ordering::Relaxed)
     }
 
-    fn open(self: &Arc<Target>, deadline: Instant) -> Result<BrokerConnection, Refusal> {
+    fn open(self: &Arc<Target>, deadline: Instant) -> Result<BrokerConnection> {
         let time = deadline.saturating_duration_since(Instant::now());
         if time.is_zero() {
             // Those who waited for a permit until now would each connect in vain.
@@ -122,8 +119,8 @@ impl BrokerConnection {
         commands: &[u8],
         count: usize,
         deadline: Instant,
-        take: impl FnMut(Result<&Value<'_>, Refusal>),
-    ) -> Result<(), Refusal> {
+        take: impl FnMut(Result<&Value<'_>>),
+    ) -> Result<()> {
         let answered = self.answers(commands, count, deadline, take);
         let target = &self.target;
         let reason = match answered {
@@ -143,7 +140,7 @@ impl BrokerConnection {
         command: &[u8],
         deadline: Instant,
         mut take: impl FnMut(&Value<'_>),
-    ) -> Result<(), Refusal> {
+    ) -> Result<()> {
         let mut done = Ok(());
         self.exchange(command, 1, deadline, |answer| done = answer.map(&mut take))?;
         done
@@ -187,7 +184,7 @@ impl BrokerConnection {
         commands: &[u8],
         count: usize,
         deadline: Instant,
-        mut take: impl FnMut(Result<&Value<'_>, Refusal>),
+        mut take: impl FnMut(Result<&Value<'_>>),
     ) -> Result<bool, Trouble> {
         self.connection.write_all(commands, Some(deadline))?;
         let (mut answers, mut lacks_token) = (0, false);

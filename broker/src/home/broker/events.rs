@@ -8,7 +8,7 @@ use super::super::remote::{self, Event, News, Place};
 use super::answer::{self, number, text};
 use super::{BrokerHome, command};
 use crate::push::subscriber::Subscriber;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::stream::{Cursor, StreamId};
 use common::json::Value;
 use common::trouble::Trouble;
@@ -31,7 +31,7 @@ impl BrokerHome {
     pub(super) fn listen_until_lost(
         &self,
         handle: &mut dyn FnMut(Event<'_>),
-    ) -> Result<Infallible, Refusal> {
+    ) -> Result<Infallible> {
         let target = &self.pool.target;
         let deadline = Instant::now() + HOME_TIMEOUT;
         let mut connection = target.connect(deadline)?;

@@ -6,7 +6,7 @@ use super::answer::{number, text};
 use super::command;
 use super::connection::{BrokerConnection, Target};
 use super::pool::ConnectionPool;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::entry;
 use crate::store::stream::StreamId;
 use common::json::{Object, Value};
@@ -60,7 +60,7 @@ impl IndexClient {
     /// # Errors
     ///
     /// [`Refusal::UnknownTopic`], [`Refusal::Away`], [`Refusal::Unreachable`].
-    pub(crate) fn home_of(&self, topic: &str, deadline: Instant) -> Result<Address, Refusal> {
+    pub(crate) fn home_of(&self, topic: &str, deadline: Instant) -> Result<Address> {
         let mut found = Err(Refusal::UnknownTopic(topic.to_owned()));
         self.pool.ask(&self.about("query_topic", topic), 1, deadline, |answer| match answer {
             Ok(answer) => {
@@ -84,7 +84,7 @@ impl IndexClient {
         &self,
         pattern: &Pattern,
         deadline: Instant,
-    ) -> Result<Vec<(String, Address)>, Refusal> {
+    ) -> Result<Vec<(String, Address)>> {
         let mut homes = Vec::new();
         let asked = self.pool.command(&command::query(pattern), deadline, |answer| {
             let topics = answer.get("topics").and_then(Value::as_array).unwrap_or_default();
@@ -106,7 +106,7 @@ impl IndexClient {
         topic: &str,
         stream: Option<StreamId>,
         deadline: Instant,
-    ) -> Result<(), Refusal> {
+    ) -> Result<()> {
         let add = self.add_command(topic, stream);
         match self.pool.command(&add, deadline, |answer| self.count(answer)) {
             Err(refusal) if refusal.status() == 409 => Err(Refusal::TopicExists),
@@ -119,7 +119,7 @@ impl IndexClient {
     /// # Errors
     ///
     /// What the index says.
-    pub(crate) fn remove(&self, topic: &str, deadline: Instant) -> Result<(), Refusal> {
+    pub(crate) fn remove(&self, topic: &str, deadline: Instant) -> Result<()> {
         self.pool.command(&self.about("delete_topic", topic), deadline, |_| {})
     }
 
@@ -128,7 +128,7 @@ impl IndexClient {
     /// # Errors
     ///
     /// What the index says.
-    pub(crate) fn register(&self, topics: usize) -> Result<Registration<'_>, Refusal> {
+    pub(crate) fn register(&self, topics: usize) -> Result<Registration<'_>> {
         let (target, deadline) = (&self.pool.target, Instant::now() + HOME_TIMEOUT);
         if target.token.is_some() {
             self.asks_for_token.store(target.asks_for_token(deadline)?, Ordering::Relaxed);
@@ -198,7 +198,7 @@ impl Registration<'_> {
         &mut self,
         topics: &[(String, StreamId)],
         mut refused: impl FnMut(&str, &Refusal),
-    ) -> Result<(), Refusal> {
+    ) -> Result<()> {
         let client = self.client;
         for topics in topics.chunks(TOLD_AT_ONCE) {
             let add =
@@ -219,7 +219,7 @@ impl Registration<'_> {
 
     /// Says that all topics that live here were named. Until then the index does not know what is
     /// missing.
-    fn told(&mut self) -> Result<(), Refusal> {
+    fn told(&mut self) -> Result<()> {
         let client = self.client;
         self.say(&client.command("told_topics", |object| object), |answer| client.count(answer))
     }
@@ -229,7 +229,7 @@ impl Registration<'_> {
     /// # Errors
     ///
     /// What the index says.
-    pub(crate) fn remove(&mut self, topic: &str) -> Result<(), Refusal> {
+    pub(crate) fn remove(&mut self, topic: &str) -> Result<()> {
         self.say(&self.client.about("delete_topic", topic), |_| {})
     }
 
@@ -240,7 +240,7 @@ impl Registration<'_> {
     /// # Errors
     ///
     /// The registration has ended, or is not the one that counts.
-    pub(crate) fn keep(&mut self) -> Result<(), Refusal> {
+    pub(crate) fn keep(&mut self) -> Result<()> {
         match self.connection.receive(Instant::now() + HEARTBEAT, |_| {}) {
             Ok(()) => Ok(()),
             Err(Trouble::TimedOut) => self.told(),
@@ -249,7 +249,7 @@ impl Registration<'_> {
     }
 
     /// Says one thing. `take` sees the answer where that is a success.
-    fn say(&mut self, command: &[u8], take: impl FnMut(&Value<'_>)) -> Result<(), Refusal> {
+    fn say(&mut self, command: &[u8], take: impl FnMut(&Value<'_>)) -> Result<()> {
         self.connection.command(command, Instant::now() + HOME_TIMEOUT, take)
     }
 }

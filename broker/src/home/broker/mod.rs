@@ -25,7 +25,7 @@ use super::{Identity, TopicChange};
 use crate::push::Push;
 use crate::push::pieces::{Piece, Wanted};
 use crate::push::subscriber::Subscriber;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::admission::Receipts;
 use crate::store::entry;
 use crate::store::stream::{Cursor, StreamId};
@@ -80,7 +80,7 @@ impl RemoteHome for BrokerHome {
             publishes.iter().map(|forwarded| command::publish(forwarded, &mut commands)).collect();
         let count = written.iter().filter(|written| written.is_ok()).count();
         let mut told = Vec::with_capacity(count);
-        let take = |answer: Result<&Value<'_>, Refusal>| told.push(answer.map(answer::receipt));
+        let take = |answer: Result<&Value<'_>>| told.push(answer.map(answer::receipt));
         let asked =
             if count == 0 { Ok(()) } else { self.pool.ask(&commands, count, deadline, take) };
         let unanswered = asked.err().unwrap_or_else(|| self.pool.target.timed_out());
@@ -89,12 +89,7 @@ impl RemoteHome for BrokerHome {
         written.into_iter().map(|written| written.and_then(&mut next)).collect()
     }
 
-    fn change(
-        &self,
-        topic: &str,
-        change: &TopicChange,
-        deadline: Instant,
-    ) -> Result<Cursor, Refusal> {
+    fn change(&self, topic: &str, change: &TopicChange, deadline: Instant) -> Result<Cursor> {
         let mut changed = Cursor { stream: StreamId::NONE, next: 0 };
         let asked = self.pool.command(&command::change(topic, change), deadline, |answer| {
             let stream = answer::stream(answer).unwrap_or(StreamId::NONE);
@@ -107,7 +102,7 @@ impl RemoteHome for BrokerHome {
         }
     }
 
-    fn read(&self, wanted: Wanted<'_>, deadline: Instant) -> Result<Piece, Refusal> {
+    fn read(&self, wanted: Wanted<'_>, deadline: Instant) -> Result<Piece> {
         let mut piece = Err(Refusal::NotHere);
         let read = self.pool.command(&command::read(wanted), deadline, |answer| {
             piece = answer::piece(answer);
@@ -118,7 +113,7 @@ impl RemoteHome for BrokerHome {
         }
     }
 
-    fn names(&self, pattern: &Pattern, deadline: Instant) -> Result<Vec<String>, Refusal> {
+    fn names(&self, pattern: &Pattern, deadline: Instant) -> Result<Vec<String>> {
         let mut names = Vec::new();
         let listed = self.pool.command(&command::list(pattern), deadline, |answer| {
             let topics = answer.get("topics").and_then(Value::as_array).unwrap_or_default();
@@ -150,7 +145,7 @@ impl RemoteHome for BrokerHome {
         }
     }
 
-    fn check_path(&self, seen: &[String], time: Duration) -> Result<(), Refusal> {
+    fn check_path(&self, seen: &[String], time: Duration) -> Result<()> {
         match self.pool.command(&command::path(seen, time), Instant::now() + time, |_| {}) {
             Err(Refusal::Ring) => Err(Refusal::Ring),
             _ => Ok(()),

@@ -1,7 +1,7 @@
 //! Connections for commands to another broker.
 
 use super::connection::{BrokerConnection, Target};
-use crate::refusal::Refusal;
+use crate::refusal::Result;
 use common::json::Value;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -53,8 +53,8 @@ impl ConnectionPool {
         commands: &[u8],
         count: usize,
         deadline: Instant,
-        take: impl FnMut(Result<&Value<'_>, Refusal>),
-    ) -> Result<(), Refusal> {
+        take: impl FnMut(Result<&Value<'_>>),
+    ) -> Result<()> {
         // Ends after the connection was kept or closed.
         let _permit = self.permit(deadline)?;
         let mut connection = match self.take_idle() {
@@ -78,14 +78,14 @@ impl ConnectionPool {
         command: &[u8],
         deadline: Instant,
         mut take: impl FnMut(&Value<'_>),
-    ) -> Result<(), Refusal> {
+    ) -> Result<()> {
         let mut done = Ok(());
         self.ask(command, 1, deadline, |answer| done = answer.map(&mut take))?;
         done
     }
 
     /// Waits until another command may be under way.
-    fn permit(&self, deadline: Instant) -> Result<Permit<'_>, Refusal> {
+    fn permit(&self, deadline: Instant) -> Result<Permit<'_>> {
         let time = deadline.saturating_duration_since(Instant::now());
         let is_full = |state: &mut State| state.permits >= CONNECTIONS_MAX;
         let waited = self.freed.wait_timeout_while(self.state(), time, is_full);

@@ -74,7 +74,7 @@ fn an_old_connection_that_ends_late_does_not_send_its_peer_away() {
     assert_eq!(index.peers(None, 9), [address(1)]);
 }
 
-fn register(index: &Index, address: Address) -> Result<(), Refusal> {
+fn register(index: &Index, address: Address) -> Result<()> {
     index.register(address, Ipv4Addr::LOCALHOST.into())
 }
 

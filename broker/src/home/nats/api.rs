@@ -4,7 +4,7 @@
 
 use super::NatsHome;
 use super::wire::{self, Message};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::batch::Sequence;
 use crate::store::stream::StreamId;
 use common::clock;
@@ -138,7 +138,7 @@ pub(super) fn unanswered(reason: &str) -> Refusal {
 /// # Errors
 ///
 /// There is no time left: why it was not done.
-pub(super) fn pause(time: Duration, deadline: Instant, why: &str) -> Result<(), Refusal> {
+pub(super) fn pause(time: Duration, deadline: Instant, why: &str) -> Result<()> {
     if Instant::now() + time >= deadline {
         return Err(unanswered(why));
     }
@@ -197,7 +197,7 @@ impl NatsHome {
         body: &[u8],
         deadline: Instant,
         read: impl Fn(&Value<'_>) -> Option<T>,
-    ) -> Result<Result<T, ApiError>, Refusal> {
+    ) -> Result<Result<T, ApiError>> {
         let subject = format!("$JS.API.{question}");
         loop {
             let live = self.requests.live(deadline).map_err(|it| unanswered(&it.reason))?;
@@ -234,7 +234,7 @@ impl NatsHome {
         subject: &str,
         before: u64,
         deadline: Instant,
-    ) -> Result<(), Refusal> {
+    ) -> Result<()> {
         let body = object(|object| {
             object.field("filter", subject).field("seq", before);
         });
@@ -250,7 +250,7 @@ impl NatsHome {
         stream: &str,
         query: impl FnOnce(&mut Object<'_>),
         deadline: Instant,
-    ) -> Result<(Vec<Message>, bool), Refusal> {
+    ) -> Result<(Vec<Message>, bool)> {
         let (subject, body) = (format!("$JS.API.DIRECT.GET.{stream}"), object(query));
         let live = self.requests.live(deadline).map_err(|it| unanswered(&it.reason))?;
         let answers = live.collect(deadline, |reply, out| {
@@ -260,7 +260,7 @@ impl NatsHome {
     }
 
     /// From where to where a stream goes, as its leader says; nothing where it is gone.
-    pub(super) fn info(&self, list: StreamId, deadline: Instant) -> Result<Option<Info>, Refusal> {
+    pub(super) fn info(&self, list: StreamId, deadline: Instant) -> Result<Option<Info>> {
         let question = format!("STREAM.INFO.{}", self.names.stream(list));
         match self.ask(&question, b"", deadline, Info::of)? {
             Ok(info) => Ok(Some(info)),
@@ -271,7 +271,7 @@ impl NatsHome {
 
     /// Whether the leader of a stream is no leader that was cut off: what it has said of the past
     /// may be answered to a client. Most replicas have to be heard of by it after that.
-    pub(super) fn vouch(&self, list: StreamId, deadline: Instant) -> Result<(), Refusal> {
+    pub(super) fn vouch(&self, list: StreamId, deadline: Instant) -> Result<()> {
         let is_alone = self.info(list, deadline)?.is_some_and(|info| info.is_alone);
         if is_alone {
             return Ok(());
@@ -287,7 +287,7 @@ impl NatsHome {
     }
 
     /// Has another server lead a stream.
-    pub(super) fn replace_leader(&self, list: StreamId, deadline: Instant) -> Result<(), Refusal> {
+    pub(super) fn replace_leader(&self, list: StreamId, deadline: Instant) -> Result<()> {
         let question = format!("STREAM.LEADER.STEPDOWN.{}", self.names.stream(list));
         // A single server has none.
         self.ask(&question, b"", deadline, |_| Some(())).map(drop)
@@ -300,7 +300,7 @@ impl NatsHome {
         list: StreamId,
         publisher: &str,
         deadline: Instant,
-    ) -> Result<Option<Last>, Refusal> {
+    ) -> Result<Option<Last>> {
         let subject = self.names.numbered(list, publisher);
         self.message(list, &about("last_by_subj", &subject), deadline)
     }
@@ -312,7 +312,7 @@ impl NatsHome {
         publisher: &str,
         at: u64,
         deadline: Instant,
-    ) -> Result<Option<Last>, Refusal> {
+    ) -> Result<Option<Last>> {
         let subject = self.names.numbered(list, publisher);
         let body = object(|object| {
             object.field("seq", at).field("next_by_subj", &*subject);
@@ -326,18 +326,13 @@ impl NatsHome {
         list: StreamId,
         time: u64,
         deadline: Instant,
-    ) -> Result<Option<u64>, Refusal> {
+    ) -> Result<Option<u64>> {
         let found = self.message(list, &about("start_time", &written(time)), deadline)?;
         Ok(found.map(|last| last.at).filter(|at| *at > 0))
     }
 
     /// Place and number of one message.
-    fn message(
-        &self,
-        list: StreamId,
-        body: &[u8],
-        deadline: Instant,
-    ) -> Result<Option<Last>, Refusal> {
+    fn message(&self, list: StreamId, body: &[u8], deadline: Instant) -> Result<Option<Last>> {
         let question = format!("STREAM.MSG.GET.{}", self.names.stream(list));
         let found = self.ask(&question, body, deadline, |answer| {
             let Stored { at, headers, .. } = Stored::of(answer)?;

@@ -39,7 +39,7 @@ pub use start::Settings;
 use super::TopicChange;
 use super::remote::{Event, Forwarded, List, MirrorEnd, RemoteHome};
 use crate::push::pieces::{Piece, Wanted};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::admission::Receipts;
 use crate::store::retention::Limits;
 use crate::store::stream::{Cursor, StreamId};
@@ -194,12 +194,7 @@ impl RemoteHome for NatsHome {
         self.publish(publishes, deadline)
     }
 
-    fn change(
-        &self,
-        topic: &str,
-        change: &TopicChange,
-        deadline: Instant,
-    ) -> Result<Cursor, Refusal> {
+    fn change(&self, topic: &str, change: &TopicChange, deadline: Instant) -> Result<Cursor> {
         let stream = match change {
             TopicChange::Create if self.find(topic, deadline)?.is_some() => {
                 return Err(Refusal::TopicExists);
@@ -234,7 +229,7 @@ impl RemoteHome for NatsHome {
         Ok(Cursor { stream, next: 0 })
     }
 
-    fn read(&self, wanted: Wanted<'_>, deadline: Instant) -> Result<Piece, Refusal> {
+    fn read(&self, wanted: Wanted<'_>, deadline: Instant) -> Result<Piece> {
         self.read_piece(wanted, deadline)
     }
 
@@ -250,11 +245,11 @@ impl RemoteHome for NatsHome {
         Some(self.replicas)
     }
 
-    fn list(&self, deadline: Instant) -> Option<Result<List, Refusal>> {
+    fn list(&self, deadline: Instant) -> Option<Result<List>> {
         Some(self.listed(deadline))
     }
 
-    fn names(&self, pattern: &Pattern, deadline: Instant) -> Result<Vec<String>, Refusal> {
+    fn names(&self, pattern: &Pattern, deadline: Instant) -> Result<Vec<String>> {
         let listed = self.listed(deadline)?;
         Ok(listed.keys().filter(|topic| pattern.matches(topic)).cloned().collect())
     }
@@ -282,7 +277,7 @@ impl RemoteHome for NatsHome {
         }
     }
 
-    fn check_path(&self, _: &[String], _: Duration) -> Result<(), Refusal> {
+    fn check_path(&self, _: &[String], _: Duration) -> Result<()> {
         // Servers have no home of their own.
         Ok(())
     }

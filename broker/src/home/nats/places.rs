@@ -17,7 +17,7 @@ use super::storing::{BATCH_COUNT_MAX, expecting};
 use super::tables::Table;
 use crate::home::deadline;
 use crate::push::{Key, SharedPositions, Standing};
-use crate::refusal::Refusal;
+use crate::refusal::Result;
 use crate::store::stream::{Cursor, StreamId};
 use common::clock;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ impl NatsHome {
         name: &str,
         fence: Option<u64>,
         deadline: Instant,
-    ) -> Result<Option<Vec<Standing>>, Refusal> {
+    ) -> Result<Option<Vec<Standing>>> {
         let question = format!("STREAM.MSG.GET.{}", self.names.places());
         let (subject, mut from) = (self.names.place(name, "*"), 1);
         let (mut places, mut is_known) = (Vec::new(), fence.is_none());
@@ -55,7 +55,7 @@ impl NatsHome {
     }
 
     /// One record; nothing where there is none.
-    fn record(&self, subject: &str, deadline: Instant) -> Result<Option<Stored>, Refusal> {
+    fn record(&self, subject: &str, deadline: Instant) -> Result<Option<Stored>> {
         let question = format!("STREAM.MSG.GET.{}", self.names.places());
         match self.ask(&question, &about("last_by_subj", subject), deadline, Stored::of)? {
             Ok(stored) => Ok(Some(stored)),
@@ -65,12 +65,12 @@ impl NatsHome {
     }
 
     /// The fence of a name; 0 where nobody has taken it.
-    fn fence(&self, name: &str, deadline: Instant) -> Result<u64, Refusal> {
+    fn fence(&self, name: &str, deadline: Instant) -> Result<u64> {
         Ok(self.record(&self.names.hold(name), deadline)?.map_or(0, |hold| hold.at))
     }
 
     /// The sequence behind all places.
-    pub(super) fn places_end(&self, deadline: Instant) -> Result<u64, Refusal> {
+    pub(super) fn places_end(&self, deadline: Instant) -> Result<u64> {
         let question = format!("STREAM.INFO.{}", self.names.places());
         match self.ask(&question, b"", deadline, Info::of)? {
             Ok(info) => Ok(info.next + 1),
@@ -80,12 +80,7 @@ impl NatsHome {
     }
 
     /// Removes the places in a topic that were written before a sequence.
-    pub(super) fn remove_places(
-        &self,
-        topic: &str,
-        before: u64,
-        deadline: Instant,
-    ) -> Result<(), Refusal> {
+    pub(super) fn remove_places(&self, topic: &str, before: u64, deadline: Instant) -> Result<()> {
         match before {
             0 => Ok(()),
             _ => self.purge(&self.names.places(), &self.names.place("*", topic), before, deadline),
@@ -103,7 +98,7 @@ fn standing(subject: &str, payload: &[u8], seen: u64) -> Option<Standing> {
 }
 
 impl SharedPositions for NatsHome {
-    fn take(&self, name: &str) -> Result<(u64, Vec<Standing>), Refusal> {
+    fn take(&self, name: &str) -> Result<(u64, Vec<Standing>)> {
         let (deadline, id) = (deadline(), self.id.as_bytes().to_vec());
         let hold = [(self.names.hold(name), id)];
         loop {
@@ -117,7 +112,7 @@ impl SharedPositions for NatsHome {
         }
     }
 
-    fn standings(&self, name: Option<&str>) -> Result<Vec<Standing>, Refusal> {
+    fn standings(&self, name: Option<&str>) -> Result<Vec<Standing>> {
         let deadline = deadline();
         if let Some(name) = name {
             return Ok(self.places(name, None, deadline)?.unwrap_or_default());
@@ -141,12 +136,7 @@ impl SharedPositions for NatsHome {
         Ok(all)
     }
 
-    fn keep(
-        &self,
-        name: &str,
-        fence: u64,
-        positions: &[(Arc<str>, Cursor)],
-    ) -> Result<bool, Refusal> {
+    fn keep(&self, name: &str, fence: u64, positions: &[(Arc<str>, Cursor)]) -> Result<bool> {
         let (deadline, hold) = (deadline(), self.names.hold(name));
         let first = expecting(fence, Some(&hold));
         let record = |(topic, cursor): &(Arc<str>, Cursor)| {
@@ -163,12 +153,7 @@ impl SharedPositions for NatsHome {
         Ok(true)
     }
 
-    fn acknowledge(
-        &self,
-        name: &str,
-        topic: &str,
-        cursor: Cursor,
-    ) -> Result<Option<Cursor>, Refusal> {
+    fn acknowledge(&self, name: &str, topic: &str, cursor: Cursor) -> Result<Option<Cursor>> {
         let deadline = deadline();
         loop {
             let fence = self.fence(name, deadline)?;
@@ -186,7 +171,7 @@ impl SharedPositions for NatsHome {
         }
     }
 
-    fn end(&self, name: &str, topics: &[Arc<str>]) -> Result<usize, Refusal> {
+    fn end(&self, name: &str, topics: &[Arc<str>]) -> Result<usize> {
         let (fence, places) = self.take(name)?;
         let stream = self.names.places();
         let ended = places.iter().filter(|place| topics.contains(&place.key.topic));
@@ -201,7 +186,7 @@ impl SharedPositions for NatsHome {
         Ok(ended.len())
     }
 
-    fn is_present(&self, topic: &str, list: StreamId) -> Result<bool, Refusal> {
+    fn is_present(&self, topic: &str, list: StreamId) -> Result<bool> {
         Ok(self.find(topic, deadline())? == Some(list))
     }
 }

@@ -14,7 +14,7 @@ use super::api::{Last, pause, unanswered};
 use super::names::escape;
 use super::storing::{BATCH_COUNT_MAX, Sent, expecting};
 use crate::home::remote::Forwarded;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::admission::Receipt;
 use crate::store::batch::{Publish, Sequence};
 use crate::store::entry::Entry;
@@ -86,7 +86,7 @@ impl NatsHome {
         &self,
         mut publishes: &'a [Forwarded<'a>],
         deadline: Instant,
-    ) -> Vec<Result<Receipt, Refusal>> {
+    ) -> Vec<Result<Receipt>> {
         let mut answers = Vec::with_capacity(publishes.len());
         while let Some((group, rest)) = Group::first(publishes) {
             if group.is_of_single_messages() {
@@ -107,7 +107,7 @@ impl NatsHome {
         &self,
         publishes: &[Forwarded<'_>],
         deadline: Instant,
-        answers: &mut Vec<Result<Receipt, Refusal>>,
+        answers: &mut Vec<Result<Receipt>>,
     ) {
         let Some((group, _)) = Group::first(publishes) else { return };
         let placed = self.place(&group, deadline);
@@ -124,7 +124,7 @@ impl NatsHome {
     /// Appends publishes of one message each, which need not be stored together: a single server
     /// syncs for whatever is. Gives the answers to those at the front; the others were not stored,
     /// and may be tried again.
-    fn append_each(&self, group: &Group<'_>, deadline: Instant) -> Vec<Result<Receipt, Refusal>> {
+    fn append_each(&self, group: &Group<'_>, deadline: Instant) -> Vec<Result<Receipt>> {
         let Ok((stream, is_created)) = self.open(group.topic, deadline) else { return Vec::new() };
         let subject = self.names.unnumbered(stream);
         let mut sent = self.store_each(&group.entries, deadline, |_, entry, headers| {
@@ -160,7 +160,7 @@ impl NatsHome {
     }
 
     /// Sees to it that the messages of a group are in the cluster.
-    fn place(&self, group: &Group<'_>, deadline: Instant) -> Result<Placed, Refusal> {
+    fn place(&self, group: &Group<'_>, deadline: Instant) -> Result<Placed> {
         let count = group.entries.len();
         if group.numbered.is_none() && count > BATCH_COUNT_MAX {
             let text = format!(
@@ -228,7 +228,7 @@ impl NatsHome {
     }
 
     /// The list of a topic, which is created if need be; says whether it was.
-    fn open(&self, topic: &str, deadline: Instant) -> Result<(StreamId, bool), Refusal> {
+    fn open(&self, topic: &str, deadline: Instant) -> Result<(StreamId, bool)> {
         loop {
             if let Some(stream) = self.streams().get(topic) {
                 return Ok((*stream, false));
@@ -247,11 +247,7 @@ impl NatsHome {
     }
 
     /// The list of a topic, and whether this created it; nothing where somebody else is about to.
-    fn find_or_create(
-        &self,
-        topic: &str,
-        deadline: Instant,
-    ) -> Result<Option<(StreamId, bool)>, Refusal> {
+    fn find_or_create(&self, topic: &str, deadline: Instant) -> Result<Option<(StreamId, bool)>> {
         if let Some(stream) = self.find(topic, deadline)? {
             return Ok(Some((stream, false)));
         }
@@ -261,7 +257,7 @@ impl NatsHome {
     /// Looks whether a topic has another list now, or whether this one was never finished. That it
     /// has none is for the thread that follows to find out: while leaders change, a server may not
     /// know of a list for a moment.
-    fn look(&self, topic: &str, before: StreamId, deadline: Instant) -> Result<(), Refusal> {
+    fn look(&self, topic: &str, before: StreamId, deadline: Instant) -> Result<()> {
         match self.find(topic, deadline)? {
             Some(list) if list == before => self.finish_stream(topic, list, deadline)?,
             Some(list) => self.remember(topic, list),
@@ -279,7 +275,7 @@ impl NatsHome {
         number: Sequence,
         count: usize,
         deadline: Instant,
-    ) -> Result<Option<(Last, usize)>, Refusal> {
+    ) -> Result<Option<(Last, usize)>> {
         let kept = self.number(stream, publisher);
         let last = match kept {
             Some(last) => last,
@@ -346,7 +342,7 @@ impl NatsHome {
         publish: &Publish,
         from: usize,
         deadline: Instant,
-    ) -> Result<Receipt, Refusal> {
+    ) -> Result<Receipt> {
         let stream = placed.stream.unwrap_or(StreamId::NONE);
         let end = from + publish.count;
         let mut offset = None;
@@ -379,7 +375,7 @@ impl NatsHome {
         number: Sequence,
         last: Last,
         deadline: Instant,
-    ) -> Result<Option<u64>, Refusal> {
+    ) -> Result<Option<u64>> {
         if last.number == Some(number) {
             return Ok(last.at.checked_sub(1));
         }

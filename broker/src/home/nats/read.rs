@@ -7,7 +7,7 @@ use super::NatsHome;
 use super::api::{unanswered, written};
 use super::follow::entry_of;
 use crate::push::pieces::{Piece, Wanted};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::stream::Begin;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,11 +20,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 impl NatsHome {
     /// What is wanted of a list, but for a digest, which nobody knows.
-    pub(super) fn read_piece(
-        &self,
-        wanted: Wanted<'_>,
-        deadline: Instant,
-    ) -> Result<Piece, Refusal> {
+    pub(super) fn read_piece(&self, wanted: Wanted<'_>, deadline: Instant) -> Result<Piece> {
         let Wanted { topic, stream: list, begin, size_max } = wanted;
         let stream = self.names.stream(list);
         loop {

@@ -21,7 +21,7 @@ use super::api::{Stored, about, object, unanswered};
 use super::storing::expecting;
 use super::tables::Table;
 use super::wire::Message;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::change::Upto;
 use crate::store::retention::Limits;
 use crate::store::stream::{Cursor, Extent, StreamId};
@@ -97,7 +97,7 @@ impl NatsHome {
     }
 
     /// What a list keeps, as the leader of the records says.
-    fn ask_kept(&self, list: StreamId, deadline: Instant) -> Result<Kept, Refusal> {
+    fn ask_kept(&self, list: StreamId, deadline: Instant) -> Result<Kept> {
         let question = format!("STREAM.MSG.GET.{}", self.names.records());
         let body = about("last_by_subj", &self.names.record(list));
         match self.ask(&question, &body, deadline, Kept::answered)? {
@@ -108,7 +108,7 @@ impl NatsHome {
     }
 
     /// What all lists keep.
-    pub(super) fn all_kept(&self, deadline: Instant) -> Result<HashMap<StreamId, Kept>, Refusal> {
+    pub(super) fn all_kept(&self, deadline: Instant) -> Result<HashMap<StreamId, Kept>> {
         let (subject, mut all) = (self.names.record('*'), HashMap::new());
         self.collect_all(&self.names.records(), &subject, 1, deadline, |at, message| {
             let subject = message.header("Nats-Subject").unwrap_or_default();
@@ -128,7 +128,7 @@ impl NatsHome {
         mut from: u64,
         deadline: Instant,
         mut take: impl FnMut(u64, &Message) -> bool,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<bool> {
         loop {
             let (messages, is_answered) = self.collect(
                 stream,
@@ -158,7 +158,7 @@ impl NatsHome {
         list: StreamId,
         deadline: Instant,
         change: impl Fn(Kept) -> Kept,
-    ) -> Result<(Kept, Kept), Refusal> {
+    ) -> Result<(Kept, Kept)> {
         loop {
             let before = self.ask_kept(list, deadline)?;
             let after = change(before);
@@ -176,7 +176,7 @@ impl NatsHome {
     }
 
     /// Lets go what lies before an offset. It is removed when there is time.
-    fn let_go(&self, list: StreamId, first: u64, deadline: Instant) -> Result<u64, Refusal> {
+    fn let_go(&self, list: StreamId, first: u64, deadline: Instant) -> Result<u64> {
         let (before, after) = self.change_kept(list, deadline, |kept| {
             let first = kept.first.max(first);
             Kept { first, ..kept }
@@ -188,12 +188,7 @@ impl NatsHome {
     }
 
     /// Lets messages go by hand. Gives the first offset.
-    pub(super) fn trim(
-        &self,
-        topic: &str,
-        upto: Upto,
-        deadline: Instant,
-    ) -> Result<Cursor, Refusal> {
+    pub(super) fn trim(&self, topic: &str, upto: Upto, deadline: Instant) -> Result<Cursor> {
         let unknown = || Refusal::UnknownTopic(topic.to_owned());
         let list = self.find(topic, deadline)?.ok_or_else(unknown)?;
         let info = self.info(list, deadline)?.ok_or_else(unknown)?;
@@ -244,7 +239,7 @@ impl NatsHome {
         limits: &Limits,
         topics: &Topics,
         deadline: Instant,
-    ) -> Result<u64, Refusal> {
+    ) -> Result<u64> {
         let Extent { mut first, end } = topics.extent(topic);
         let begin = topics.see(topic, |view, _| view.start());
         if end.stream != list || begin <= first {
@@ -266,7 +261,7 @@ impl NatsHome {
     }
 
     /// Removes what was let go from the stream, but for the last message of each publisher.
-    fn remove(&self, (list, from, first): Removal, deadline: Instant) -> Result<(), Refusal> {
+    fn remove(&self, (list, from, first): Removal, deadline: Instant) -> Result<()> {
         let (stream, numbered) = (self.names.stream(list), self.names.numbered(list, "*"));
         let mut last = HashMap::from([(self.names.unnumbered(list), first + 1)]);
         let is_read = self.collect_all(&stream, &numbered, from + 1, deadline, |at, message| {

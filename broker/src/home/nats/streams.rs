@@ -10,7 +10,7 @@ use super::NatsHome;
 use super::api::{Info, Reason, about, object};
 use super::retention::Kept;
 use crate::home::remote::List;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::entry;
 use crate::store::retention::Limits;
 use crate::store::stream::StreamId;
@@ -53,12 +53,12 @@ pub(super) fn streams<'v>(answer: &'v Value<'_>) -> impl Iterator<Item = &'v str
 
 impl NatsHome {
     /// The stream of a topic, as the cluster says now.
-    pub(super) fn find(&self, topic: &str, deadline: Instant) -> Result<Option<StreamId>, Refusal> {
+    pub(super) fn find(&self, topic: &str, deadline: Instant) -> Result<Option<StreamId>> {
         Ok(self.lists(topic, deadline)?.first().copied())
     }
 
     /// The streams that hold the name of a topic.
-    fn lists(&self, topic: &str, deadline: Instant) -> Result<Vec<StreamId>, Refusal> {
+    fn lists(&self, topic: &str, deadline: Instant) -> Result<Vec<StreamId>> {
         let claim = self.names.claim(topic);
         let found = self.ask("STREAM.NAMES", &about("subject", &claim), deadline, |answer| {
             let list = |name| self.names.list(name).ok_or_else(|| foreign(name));
@@ -68,11 +68,7 @@ impl NatsHome {
     }
 
     /// Creates the stream of a topic; nothing where there is one.
-    pub(super) fn create_stream(
-        &self,
-        topic: &str,
-        deadline: Instant,
-    ) -> Result<Option<StreamId>, Refusal> {
+    pub(super) fn create_stream(&self, topic: &str, deadline: Instant) -> Result<Option<StreamId>> {
         let list = StreamId::random();
         // It takes no messages until it is known to be the only one: a leader that was elected just
         // now may not have known of another, and a single server may make two at once.
@@ -98,7 +94,7 @@ impl NatsHome {
         topic: &str,
         list: StreamId,
         deadline: Instant,
-    ) -> Result<(), Refusal> {
+    ) -> Result<()> {
         let question = format!("STREAM.INFO.{}", self.names.stream(list));
         let subjects = self.ask(&question, b"", deadline, |answer| {
             Some(answer.get("config")?.get("subjects")?.as_array()?.len())
@@ -110,7 +106,7 @@ impl NatsHome {
     }
 
     /// Lets a stream take messages.
-    fn open_stream(&self, topic: &str, list: StreamId, deadline: Instant) -> Result<(), Refusal> {
+    fn open_stream(&self, topic: &str, list: StreamId, deadline: Instant) -> Result<()> {
         if self.limits != Limits::NONE {
             let default = Kept { limits: self.limits, ..Kept::default() };
             self.change_kept(list, deadline, |kept| if kept.at > 0 { kept } else { default })?;
@@ -147,7 +143,7 @@ impl NatsHome {
     }
 
     /// Deletes a stream; says whether it was there.
-    pub(super) fn delete_stream(&self, list: StreamId, deadline: Instant) -> Result<bool, Refusal> {
+    pub(super) fn delete_stream(&self, list: StreamId, deadline: Instant) -> Result<bool> {
         let question = format!("STREAM.DELETE.{}", self.names.stream(list));
         let deleted = self.ask(&question, b"", deadline, |_| Some(()))?;
         self.forget_listed();
@@ -165,7 +161,7 @@ impl NatsHome {
 
     /// All topics in short, as the cluster had them a moment ago. Their bytes are those of the
     /// servers, which count headers as well.
-    pub(super) fn listed(&self, deadline: Instant) -> Result<List, Refusal> {
+    pub(super) fn listed(&self, deadline: Instant) -> Result<List> {
         let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((at, topics)) = listed
             && at.elapsed() < LIST_TIME

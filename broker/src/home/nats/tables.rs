@@ -4,7 +4,7 @@
 use super::NatsHome;
 use super::api::{Reason, object, pause};
 use super::storing::Sent;
-use crate::refusal::Refusal;
+use crate::refusal::Result;
 use std::time::{Duration, Instant};
 
 /// Before a record is read again that somebody else has changed.
@@ -26,7 +26,7 @@ impl NatsHome {
         records: &[(String, Vec<u8>)],
         first: &str,
         deadline: Instant,
-    ) -> Result<Option<u64>, Refusal> {
+    ) -> Result<Option<u64>> {
         let sent = self.store(records, first, deadline, |_, (subject, text), _| (subject, text));
         let why = match sent {
             Sent::Stored(at) => return Ok(Some(at)),
@@ -57,7 +57,7 @@ impl NatsHome {
     }
 
     /// Creates the stream of a table, unless it is there.
-    fn create_table(&self, table: Table, deadline: Instant) -> Result<(), Refusal> {
+    fn create_table(&self, table: Table, deadline: Instant) -> Result<()> {
         let [stream, subjects, from, to] = self.table(table);
         let settings = object(|object| {
             object.field("name", &*stream);

@@ -9,7 +9,7 @@ use super::{Begun, Key, LastingSubscriptions, Standing};
 use crate::push::Push;
 use crate::push::format::{Encoder, Note, OtherCursors};
 use crate::push::subscriber::Beginning;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::admission::Admission;
 use crate::store::change::{Change, Garbage, Lists, record_size};
 use crate::store::journal::{Event, Frame, Record};
@@ -61,7 +61,7 @@ impl Change for Keep {
         admission: &mut Admission,
         _: &Lists,
         mut frame: Option<&mut Frame>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<()> {
         let mut state = self.lasting.lock();
         for key in &self.keys {
             let accepted = state.accept(key, admission).unwrap_or_else(|refusal| {
@@ -123,7 +123,7 @@ impl Push {
         name: &str,
         places: &mut [Beginning],
         session: u64,
-    ) -> Result<(), Refusal> {
+    ) -> Result<()> {
         self.take(name)?;
         let mut begun = Vec::new();
         let mut take_up = |place| self.take_up(name, place, session, &mut begun);
@@ -143,7 +143,7 @@ impl Push {
         place: &mut Beginning,
         session: u64,
         begun: &mut Vec<Key>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<()> {
         if place.cursor.stream != StreamId::NONE {
             // It may have been suspended when the process before this one ended.
             self.lasting.settle_of(name, &place.topic, self.topics.end(&place.topic));
@@ -197,7 +197,7 @@ impl Push {
         keys: &[Key],
         unseen_since: Option<u64>,
         by: Option<u64>,
-    ) -> Result<usize, Refusal> {
+    ) -> Result<usize> {
         let mut count = 0;
         for keys in keys.chunks(KEYS_MAX) {
             let ending = self.lasting.begin_end(keys, unseen_since);
@@ -256,11 +256,7 @@ impl Push {
     }
 
     /// Keeps what is true of subscriptions. Where a part cannot be kept, the rest still is.
-    pub(in crate::push) fn keep(
-        self: &Arc<Push>,
-        keys: &[Key],
-        begins: bool,
-    ) -> Result<(), Refusal> {
+    pub(in crate::push) fn keep(self: &Arc<Push>, keys: &[Key], begins: bool) -> Result<()> {
         let keep = |keys: &[Key]| {
             let (keep, stored) = self.keep_here(keys, begins);
             stored.and_then(|()| self.keep_shared(&keep.keys, &keep.written, begins))?;
@@ -270,7 +266,7 @@ impl Push {
     }
 
     /// The same, where nobody else finds it.
-    pub(super) fn keep_here(&self, keys: &[Key], begins: bool) -> (Keep, Result<(), Refusal>) {
+    pub(super) fn keep_here(&self, keys: &[Key], begins: bool) -> (Keep, Result<()>) {
         self.topics.change(Keep::new(&self.lasting, keys.to_vec(), begins))
     }
 }
@@ -290,12 +286,12 @@ mod tests {
         Arc::new(push_of(Topics::restored(replayed, full_at(writes), true), 1))
     }
 
-    fn lasting(push: &Arc<Push>, begin: u64) -> Result<Cursor, Refusal> {
+    fn lasting(push: &Arc<Push>, begin: u64) -> Result<Cursor> {
         let mut places = [Beginning::asked("a", at(begin))];
         push.lasting("ann", &mut places, 1).map(|()| places[0].cursor)
     }
 
-    fn end(push: &Arc<Push>) -> Result<usize, Refusal> {
+    fn end(push: &Arc<Push>) -> Result<usize> {
         push.end_lasting(&[Key { name: "ann".into(), topic: "a".into() }], None, None)
     }
 

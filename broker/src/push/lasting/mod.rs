@@ -22,7 +22,7 @@ mod shared;
 
 pub(crate) use shared::SharedPositions;
 
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::admission::Admission;
 use crate::store::memory;
 use crate::store::replay::Positions;
@@ -178,7 +178,7 @@ impl LastingSubscriptions {
         topic: &str,
         begin: Cursor,
         session: u64,
-    ) -> Result<Begun, Refusal> {
+    ) -> Result<Begun> {
         let mut state = self.lock();
         let begun = state.held.get(&session).map_or(0, |held| held.begun);
         let full = if begun >= CONNECTION_SUBSCRIBERS_MAX {
@@ -337,11 +337,7 @@ impl State {
 
     /// Accepts what is true of a subscription: where it stands and when its subscriber was seen;
     /// nothing where it ends or has ended.
-    fn accept(
-        &mut self,
-        key: &Key,
-        admission: &mut Admission,
-    ) -> Result<Option<(Cursor, u64)>, Refusal> {
+    fn accept(&mut self, key: &Key, admission: &mut Admission) -> Result<Option<(Cursor, u64)>> {
         let Admission { topics, memory, .. } = admission;
         let Some(it) = self.names.get_mut(&key.name) else { return Ok(None) };
         let Some(position) = it.positions.get_mut(&key.topic).filter(|it| !it.ending) else {

@@ -18,7 +18,7 @@ use super::{Key, LastingSubscriptions, Name, Position, SEEN_INTERVAL, Standing, 
 use crate::access::{Grant, Right};
 use crate::push::Push;
 use crate::push::subscriber::Beginning;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use crate::store::entry;
 use crate::store::stream::{Cursor, StreamId};
 use common::limits::SUBSCRIBERS_MAX;
@@ -39,33 +39,23 @@ const TURN_TIMEOUT: Duration = Duration::from_secs(1);
 /// Where positions are kept that several brokers share.
 pub(crate) trait SharedPositions: Send + Sync {
     /// Takes a name from whoever has it. Gives its fence from now on, and where it stands.
-    fn take(&self, name: &str) -> Result<(u64, Vec<Standing>), Refusal>;
+    fn take(&self, name: &str) -> Result<(u64, Vec<Standing>)>;
 
     /// Where a name stands, or all names.
-    fn standings(&self, name: Option<&str>) -> Result<Vec<Standing>, Refusal>;
+    fn standings(&self, name: Option<&str>) -> Result<Vec<Standing>>;
 
     /// Keeps positions of a name; false where somebody has taken it since.
-    fn keep(
-        &self,
-        name: &str,
-        fence: u64,
-        positions: &[(Arc<str>, Cursor)],
-    ) -> Result<bool, Refusal>;
+    fn keep(&self, name: &str, fence: u64, positions: &[(Arc<str>, Cursor)]) -> Result<bool>;
 
     /// Notes what was acknowledged of a name that others may have. Gives where it stands then, if
     /// there is such a subscription.
-    fn acknowledge(
-        &self,
-        name: &str,
-        topic: &str,
-        cursor: Cursor,
-    ) -> Result<Option<Cursor>, Refusal>;
+    fn acknowledge(&self, name: &str, topic: &str, cursor: Cursor) -> Result<Option<Cursor>>;
 
     /// Takes a name, and ends its subscriptions to these topics. Gives how many there were.
-    fn end(&self, name: &str, topics: &[Arc<str>]) -> Result<usize, Refusal>;
+    fn end(&self, name: &str, topics: &[Arc<str>]) -> Result<usize>;
 
     /// Whether a topic has this list now.
-    fn is_present(&self, topic: &str, list: StreamId) -> Result<bool, Refusal>;
+    fn is_present(&self, topic: &str, list: StreamId) -> Result<bool>;
 }
 
 /// A name's turn to be taken or kept: one at a time, or what is kept by one connection would be
@@ -84,7 +74,7 @@ impl Drop for Turn<'_> {
 
 impl LastingSubscriptions {
     /// Waits for a name's turn.
-    fn turn(&self, name: &str) -> Result<Turn<'_>, Refusal> {
+    fn turn(&self, name: &str) -> Result<Turn<'_>> {
         let is_asked = |state: &mut State| state.asked.contains(name);
         let waited = self.turns.wait_timeout_while(self.lock(), TURN_TIMEOUT, is_asked);
         let (mut state, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -132,7 +122,7 @@ impl LastingSubscriptions {
     }
 
     /// What a name stands for that was taken. Gives the subscriptions that are no more.
-    fn learn(&self, name: &str, fence: u64, found: Vec<Standing>) -> Result<Vec<Key>, Refusal> {
+    fn learn(&self, name: &str, fence: u64, found: Vec<Standing>) -> Result<Vec<Key>> {
         let mut state = self.lock();
         if state.count + found.len() > SUBSCRIBERS_MAX {
             let (who, subscribers_max) = ("all together may have", SUBSCRIBERS_MAX);
@@ -248,7 +238,7 @@ impl Push {
     /// # Errors
     ///
     /// Whoever shares them cannot be asked. The same holds for the others.
-    pub(crate) fn lasting_of(&self, name: &str) -> Result<Vec<Key>, Refusal> {
+    pub(crate) fn lasting_of(&self, name: &str) -> Result<Vec<Key>> {
         match self.lasting.elsewhere(name) {
             None => Ok(self.lasting.of(name)),
             Some(shared) => {
@@ -259,7 +249,7 @@ impl Push {
     }
 
     /// Checks whether a client may read all topics of a name.
-    pub(crate) fn check_name(&self, name: &str, grant: &Grant) -> Result<(), Refusal> {
+    pub(crate) fn check_name(&self, name: &str, grant: &Grant) -> Result<()> {
         entry::check_peer("subscriber", name)?;
         let keys = self.lasting_of(name)?;
         keys.iter().try_for_each(|key| grant.check(Right::Read, &key.topic))
@@ -272,7 +262,7 @@ impl Push {
         name: &str,
         topic: &str,
         cursor: Cursor,
-    ) -> Result<Option<Cursor>, Refusal> {
+    ) -> Result<Option<Cursor>> {
         match self.lasting.elsewhere(name) {
             None => Ok(self.lasting.acknowledge(name, topic, cursor)),
             Some(shared) => shared.acknowledge(name, topic, cursor),
@@ -281,14 +271,14 @@ impl Push {
 
     /// Sees to it that a name is this broker's, where it is shared, and that it is known where it
     /// stands.
-    pub(super) fn take(&self, name: &str) -> Result<(), Refusal> {
+    pub(super) fn take(&self, name: &str) -> Result<()> {
         match self.lasting.elsewhere(name) {
             None => Ok(()),
             Some(_) => self.take_in(&self.lasting.turn(name)?),
         }
     }
 
-    fn take_in(&self, Turn { name, .. }: &Turn<'_>) -> Result<(), Refusal> {
+    fn take_in(&self, Turn { name, .. }: &Turn<'_>) -> Result<()> {
         let Some(shared) = self.lasting.elsewhere(name) else { return Ok(()) };
         let (fence, found) = shared.take(name)?;
         let gone = self.lasting.learn(name, fence, found)?;
@@ -296,7 +286,7 @@ impl Push {
     }
 
     /// A shared position in a list that is gone has ended with it.
-    pub(super) fn check_list(&self, name: &str, place: &Beginning) -> Result<(), Refusal> {
+    pub(super) fn check_list(&self, name: &str, place: &Beginning) -> Result<()> {
         let (topic, present) = (&place.topic, place.cursor.stream);
         let known = self.lasting.cursor(name, topic).map_or(present, |known| known.stream);
         let Some(shared) = self.lasting.shared() else { return Ok(()) };
@@ -317,7 +307,7 @@ impl Push {
         keys: &[Key],
         cursors: &[Option<Cursor>],
         begins: bool,
-    ) -> Result<(), Refusal> {
+    ) -> Result<()> {
         let Some(shared) = self.lasting.shared() else { return Ok(()) };
         let there = keys.iter().zip(cursors).filter_map(|(key, cursor)| Some((key, (*cursor)?)));
         let there: Vec<_> = there.collect();
@@ -342,7 +332,7 @@ impl Push {
         shared: &dyn SharedPositions,
         turn: &Turn<'_>,
         positions: &[(Arc<str>, Cursor)],
-    ) -> Result<(), Refusal> {
+    ) -> Result<()> {
         let name = &*turn.name;
         for _ in 0..TRIES_MAX {
             let Some(fence) = self.lasting.fence(name) else {
@@ -378,7 +368,7 @@ impl Push {
 
     /// Ends subscriptions where they are shared, of which `ending` are known here. Gives how many
     /// there were.
-    pub(super) fn end_shared(&self, keys: &[Key], ending: &[Key]) -> Result<usize, Refusal> {
+    pub(super) fn end_shared(&self, keys: &[Key], ending: &[Key]) -> Result<usize> {
         let Some(shared) = self.lasting.shared() else { return Ok(ending.len()) };
         let mut count = 0;
         for of_name in keys.chunk_by(|one, other| one.name == other.name) {
@@ -393,10 +383,7 @@ impl Push {
     }
 
     /// Where all stand that are wanted, wherever they are connected.
-    pub(crate) fn all_standings(
-        &self,
-        is_wanted: impl Fn(&Key) -> bool,
-    ) -> Result<Vec<Standing>, Refusal> {
+    pub(crate) fn all_standings(&self, is_wanted: impl Fn(&Key) -> bool) -> Result<Vec<Standing>> {
         let mut standings = self.standings(&is_wanted);
         if let Some(shared) = self.lasting.shared() {
             standings.retain(|standing| standing.is_connected);
@@ -449,7 +436,7 @@ mod tests {
     struct Elsewhere(Mutex<(u64, Option<Cursor>)>);
 
     impl SharedPositions for Elsewhere {
-        fn take(&self, _: &str) -> Result<(u64, Vec<Standing>), Refusal> {
+        fn take(&self, _: &str) -> Result<(u64, Vec<Standing>)> {
             let mut state = self.0.lock().unwrap();
             state.0 += 1;
             let key = Key { name: "ann".into(), topic: "a".into() };
@@ -457,16 +444,11 @@ mod tests {
             Ok((state.0, state.1.map(standing).into_iter().collect()))
         }
 
-        fn standings(&self, _: Option<&str>) -> Result<Vec<Standing>, Refusal> {
+        fn standings(&self, _: Option<&str>) -> Result<Vec<Standing>> {
             Ok(Vec::new())
         }
 
-        fn keep(
-            &self,
-            _: &str,
-            fence: u64,
-            positions: &[(Arc<str>, Cursor)],
-        ) -> Result<bool, Refusal> {
+        fn keep(&self, _: &str, fence: u64, positions: &[(Arc<str>, Cursor)]) -> Result<bool> {
             for _ in 0..10 {
                 thread::sleep(Duration::from_millis(10));
                 if self.0.lock().unwrap().0 != fence {
@@ -477,15 +459,15 @@ mod tests {
             Ok(true)
         }
 
-        fn acknowledge(&self, _: &str, _: &str, _: Cursor) -> Result<Option<Cursor>, Refusal> {
+        fn acknowledge(&self, _: &str, _: &str, _: Cursor) -> Result<Option<Cursor>> {
             Ok(None)
         }
 
-        fn end(&self, _: &str, _: &[Arc<str>]) -> Result<usize, Refusal> {
+        fn end(&self, _: &str, _: &[Arc<str>]) -> Result<usize> {
             Ok(0)
         }
 
-        fn is_present(&self, _: &str, _: StreamId) -> Result<bool, Refusal> {
+        fn is_present(&self, _: &str, _: StreamId) -> Result<bool> {
             Ok(true)
         }
     }

@@ -5,7 +5,7 @@ use crate::home::nats::connection::ANSWERS;
 use crate::home::nats::names;
 use crate::home::nats::wire::Message;
 use crate::home::remote::{self, News};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Result};
 use common::clock;
 use common::http::percent;
 use std::sync::Arc;
@@ -72,7 +72,7 @@ impl Follower<'_> {
 }
 
 /// A message as this broker keeps it.
-pub(in crate::home::nats) fn entry_of(message: &Message) -> Result<String, Refusal> {
+pub(in crate::home::nats) fn entry_of(message: &Message) -> Result<String> {
     let subject = message.header("Nats-Subject").unwrap_or_else(|| message.subject());
     let publisher = names::publisher(subject)
         .or_else(|| percent::decode(message.header("P")?, false).ok().map(String::from));
