@@ -46,7 +46,7 @@ struct Topic {
 }
 
 /// What is left of a topic at the end.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct List {
     /// The offset of the first message that was not let go.
     pub first: u64,
@@ -73,7 +73,7 @@ pub struct Counts {
     pub unknown: u64,
     /// Different places of topics that readers saw.
     pub seen: u64,
-    /// Acknowledged or seen at an offset that the topic has let go, on purpose.
+    /// Offsets that the topic has let go, on purpose, of which somebody was told what is there.
     pub let_go: u64,
     /// Acknowledged, and not there.
     pub lost: u64,
@@ -144,7 +144,15 @@ impl Topic {
         let first = *first;
         let mut places: HashMap<&str, u64> = HashMap::new();
         let mut last: HashMap<&str, u64> = HashMap::new();
-        for (offset, value) in (first..).zip(list) {
+        let told = self.acknowledged.iter().filter_map(|(value, told)| Some(((*told)?, value)));
+        let seen = self.seen.iter().map(|(offset, value)| (*offset, value));
+        // What was let go was once as right as what is left.
+        let mut gone: BTreeMap<u64, &String> = BTreeMap::new();
+        for (offset, value) in told.chain(seen).filter(|(offset, _)| *offset < first) {
+            counts.moved += u64::from(*gone.entry(offset).or_insert(value) != value);
+        }
+        counts.let_go += gone.len() as u64;
+        for (offset, value) in gone.into_iter().chain((first..).zip(list)) {
             if !self.sent.contains(value) {
                 let is_piece = self.sent.iter().any(|sent| sent.contains(value.as_str()));
                 *(if is_piece { &mut counts.torn } else { &mut counts.invented }) += 1;
@@ -162,24 +170,12 @@ impl Topic {
             }
         }
         for (value, offset) in &self.acknowledged {
-            if offset.is_some_and(|told| told < first) {
-                // It may be gone; where it is still there it was stored twice.
-                counts.let_go += 1;
-                counts.duplicate += u64::from(places.contains_key(value.as_str()));
-                continue;
-            }
             match places.get(value.as_str()) {
                 None => counts.lost += 1,
                 Some(place) => counts.moved += u64::from(offset.is_some_and(|told| told != *place)),
             }
         }
-        for (offset, value) in &self.seen {
-            let told = self.acknowledged.get(value).copied().flatten();
-            if *offset < first {
-                counts.let_go += u64::from(told.is_none());
-                counts.moved += u64::from(told.is_some_and(|told| told != *offset));
-                continue;
-            }
+        for (offset, value) in self.seen.iter().filter(|(offset, _)| *offset >= first) {
             let index = usize::try_from(offset - first).ok();
             let found = index.and_then(|index| list.get(index));
             if found == Some(value) {
@@ -270,6 +266,23 @@ mod tests {
         assert_eq!(checker.check(|_| again.clone()).duplicate, 1);
         checker.seen("t", 1, &list[0]);
         assert_eq!(checker.check(|_| rest(2)).moved, 1);
+    }
+
+    #[test]
+    fn what_was_let_go_was_there_once_and_in_order() {
+        let (mut checker, list) = three();
+        let nothing = |checker: &Checker| checker.check(|_| List { first: 9, messages: vec![] });
+        assert!(nothing(&checker).is_clean());
+        checker.seen("t", 7, "never sent");
+        assert_eq!(nothing(&checker).invented, 1);
+        checker.seen("t", 3, &list[0]);
+        assert_eq!(nothing(&checker).duplicate, 1);
+        let late = value("ann", 9, 0);
+        checker.sent("t", &late);
+        checker.sent("t", &value("ann", 8, 0));
+        checker.acknowledged("t", &late, Some(4));
+        checker.acknowledged("t", &value("ann", 8, 0), Some(5));
+        assert_eq!(nothing(&checker).out_of_order, 1);
     }
 
     #[track_caller]

@@ -10,7 +10,7 @@ mod link;
 mod publish;
 
 use crate::checker::{Checker, Counts, List};
-use crate::wait::{DEADLINE, holds_within};
+use crate::wait::{DEADLINE, holds_within, wait_for};
 pub use follow::Follower;
 use link::Link;
 pub use publish::Door;
@@ -114,7 +114,7 @@ impl Load {
     ///
     /// # Panics
     ///
-    /// When a publisher was given an answer that it cannot understand.
+    /// When a publish was not stored for long, whatever it was answered.
     pub fn end_publishing(&mut self) {
         self.shared.publishing_is_over.store(true, Ordering::Relaxed);
         for publisher in self.publishers.drain(..) {
@@ -159,8 +159,7 @@ impl Load {
 
     fn lists(&self) -> BTreeMap<String, List> {
         let topics = self.with_checker(|checker| checker.topics());
-        let list = |topic: &str| self.list(topic).expect("the broker answers after the load");
-        topics.into_iter().map(|topic| (topic.clone(), list(&topic))).collect()
+        topics.into_iter().map(|topic| (topic.clone(), self.list(&topic))).collect()
     }
 
     fn check(mut self, lists: &BTreeMap<String, List>) -> Counts {
@@ -173,13 +172,26 @@ impl Load {
         })
     }
 
-    /// All messages of a topic that were not let go.
-    fn list(&self, topic: &str) -> io::Result<List> {
-        let mut link = Link::connect(&self.address, None)?;
-        let answer = link.request("GET", &format!("/messages?topic={topic}"), "")?;
-        let messages = answer.text.lines().map(str::to_owned).collect();
-        Ok(List { first: answer.first.unwrap_or_default(), messages })
+    /// All messages of a topic that were not let go, once all brokers give the same.
+    fn list(&self, topic: &str) -> List {
+        let what = format!("a list of {topic:?} that all brokers agree on");
+        wait_for(DEADLINE, &what, || {
+            let mut lists = self.address.split(',').map(|address| list(address, topic));
+            let first = lists.next()?.ok()?;
+            lists.all(|other| other.is_ok_and(|other| other == first)).then_some(first)
+        })
     }
+}
+
+/// What one broker gives of a topic.
+fn list(address: &str, topic: &str) -> io::Result<List> {
+    let mut link = Link::connect(address, None)?;
+    let answer = link.request("GET", &format!("/messages?topic={topic}"), "")?;
+    if answer.status != 200 {
+        return Err(io::Error::other(answer.text));
+    }
+    let messages = answer.text.lines().map(str::to_owned).collect();
+    Ok(List { first: answer.first.unwrap_or_default(), messages })
 }
 
 /// Numbers that look like chance, for who does what when.

@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long one publish is repeated before it is left as unknown.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long one publish may be repeated: longer than any disturbance lasts.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How many messages a batch has.
 const BATCH: u64 = 3;
@@ -46,8 +46,8 @@ pub(super) struct Publisher {
 enum Outcome {
     /// Its first message has this offset.
     Stored(u64),
-    /// There is no room, or no journal, now.
-    Refused,
+    /// There is no room, or no journal, now: what the broker says of it.
+    Refused(String),
     /// The number is not the one that is expected: what was acknowledged is not there.
     Contradicted,
 }
@@ -84,24 +84,29 @@ impl Publisher {
         }
     }
 
-    /// Repeats a publish until it is stored; nothing where it never was.
+    /// Repeats a publish until it is stored; nothing where its number was contradicted.
     fn store(&mut self, shared: &Shared, sequence: u64, values: &[String]) -> Option<u64> {
         let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline {
-            match self.publish(sequence, values) {
+        loop {
+            let last = match self.publish(sequence, values) {
                 Ok(Outcome::Stored(offset)) => return Some(offset),
-                Ok(Outcome::Refused) => {
+                Ok(Outcome::Refused(reason)) => {
                     shared.refusals.fetch_add(1, Ordering::Relaxed);
+                    reason
                 }
                 Ok(Outcome::Contradicted) => {
                     shared.checker().contradicted();
                     return None;
                 }
-                Err(_) => self.link = None,
-            }
+                Err(error) => {
+                    self.link = None;
+                    error.to_string()
+                }
+            };
+            let Publisher { name, .. } = self;
+            assert!(Instant::now() < deadline, "{name} cannot publish {sequence}: {last}");
             thread::sleep(PAUSE);
         }
-        None
     }
 
     /// Publishes once.
@@ -159,7 +164,7 @@ fn outcome(answer: &str) -> Option<Outcome> {
     if reason.contains("expected") {
         return Some(Outcome::Contradicted);
     }
-    reason.contains("not stored").then_some(Outcome::Refused)
+    reason.contains("not stored").then(|| Outcome::Refused(reason.to_owned()))
 }
 
 fn size(number: u64) -> usize {

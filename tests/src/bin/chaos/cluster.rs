@@ -60,12 +60,6 @@ pub(crate) fn run(config: &Config) -> Result<(), Error> {
     let counts = load.finish();
     let made: Vec<_> = made.iter().map(|(what, count)| format!("{count} {what}")).collect();
     say(config, &made.join(", "), &counts);
-    for topic in TOPICS {
-        let [one, two, three] = brokers.each_ref().map(|broker| broker.messages(topic));
-        if one != two || two != three {
-            return Err(Error::new(format!("brokers have different lists of {topic:?}")));
-        }
-    }
     clean(&counts)
 }
 
@@ -73,6 +67,7 @@ pub(crate) fn run(config: &Config) -> Result<(), Error> {
 fn disturb(servers: &mut NatsServers, stream: &str, brokers: &mut [System; COUNT]) -> &'static str {
     let any = || usize::try_from(random() % COUNT as u64).unwrap_or_default();
     let (broker, server) = (brokers.get_mut(any()).expect("there are so many"), any());
+    assert!(broker.broker().is_running(), "a broker has ended by itself");
     match random() % 12 {
         0..=3 => {
             broker.restart_broker();

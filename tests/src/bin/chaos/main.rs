@@ -235,6 +235,7 @@ fn disturb(
     programs: &mut [ProgramPublisher],
     made: &mut Disturbances,
 ) {
+    assert!(system.broker().is_running(), "the broker has ended by itself");
     match random() % 10 {
         0..=4 => {
             system.restart_broker();
@@ -254,6 +255,7 @@ fn disturb(
             made.stops += 1;
         }
         8 => {
+            assert!(subscriber.process().is_running(), "the subscriber has ended by itself");
             subscriber.kill();
             system.restart(subscriber);
             made.kills_of_subscribers += 1;

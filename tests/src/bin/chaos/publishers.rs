@@ -49,7 +49,7 @@ impl ProgramPublisher {
     /// Waits for the end of a run. What a run published that did not fail is acknowledged.
     pub(crate) fn end(&mut self, load: &Load) {
         let Some(mut process) = self.process.take() else { return };
-        if process.wait().success() {
+        if ended_well(&mut process) {
             tell_acknowledged(load, self.topic, &self.values);
         }
     }
@@ -86,9 +86,7 @@ impl FilePublisher {
             if process.is_running() {
                 return;
             }
-            let status = process.wait();
-            if !status.success() {
-                assert_eq!(status.code(), None, "nothing but a kill ends it before its file does");
+            if !ended_well(process) {
                 self.start(system);
                 return;
             }
@@ -142,6 +140,14 @@ fn tell_acknowledged(load: &Load, topic: &str, values: &[String]) {
     load.with_checker(|checker| {
         values.iter().for_each(|value| checker.acknowledged(topic, value, None));
     });
+}
+
+/// Waits for the end of a publisher; whether it published everything. Nothing but a kill may keep it
+/// from that.
+fn ended_well(process: &mut Process) -> bool {
+    let status = process.wait();
+    assert!(status.success() || status.code().is_none(), "{status}: {}", process.errors());
+    status.success()
 }
 
 /// Kills a process; whether it ran.
