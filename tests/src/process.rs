@@ -80,6 +80,14 @@ impl Process {
         text(&self.folder.read(OUTPUT), self.skipped.0)
     }
 
+    /// The lines of it that have ended.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let output = self.output();
+        let whole = output.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+        whole.map(str::to_owned).collect()
+    }
+
     /// What it has printed so far on standard error.
     #[must_use]
     pub fn errors(&self) -> String {

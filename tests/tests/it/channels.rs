@@ -59,7 +59,7 @@ fn a_publisher_that_loops_is_heard_in_every_channel() {
     assert_hears(&client, &["SUBSCRIBE channel=a count=1", "SUBSCRIBE channel=b count=1"]);
     let every = ["--every", "50ms", "--topic", "a", "--topic", "b"];
     let publisher = system.run("publisher", &every);
-    wait_until(DEADLINE, "three rounds", || client.output().lines().count() >= 8);
+    wait_until(DEADLINE, "three rounds", || client.lines().len() >= 8);
     drop(publisher);
     let output = client.output();
     let heard: Vec<_> = output.lines().skip(2).take(6).collect();

@@ -100,7 +100,7 @@ fn follow_with(libraries: &[(&str, &dyn Fn() -> Command)]) {
     for (follower, name) in &mut followers {
         let lines = wait_for(DEADLINE, name, || {
             assert!(follower.is_running(), "{name} ended: {}", follower.errors());
-            let lines: Vec<_> = follower.output().lines().map(str::to_owned).collect();
+            let lines = follower.lines();
             (lines.len() >= expected.len()).then_some(lines)
         });
         assert_eq!(lines, expected, "{name}");

@@ -55,8 +55,8 @@ impl Readers {
         }
         let (others, messages): (Vec<&str>, Vec<&str>) =
             expected.iter().partition(|&&line| line == ANOTHER);
-        let _ = holds_within(DEADLINE, || self.program.output().lines().count() >= messages.len());
-        assert_eq!(self.program.output().lines().collect::<Vec<_>>(), messages);
+        let _ = holds_within(DEADLINE, || self.program.lines().len() >= messages.len());
+        assert_eq!(self.program.lines(), messages);
         let errors = self.program.errors();
         assert_eq!(errors.matches("deleted and created again").count(), others.len(), "{errors}");
     }

@@ -246,20 +246,6 @@ fn a_good_publisher_does_not_wait_for_those_who_do_not_read() {
         }
         names.iter().for_each(|_| assert!(raw.line().contains("success")));
     }
-    let mut good = Raw::connect(&system.address());
-    let mut longest = || {
-        let time = |_| {
-            let begun = Instant::now();
-            good.request("POST", "/publish", publish_body("t", "x"));
-            assert_eq!(good.answer().status, 200);
-            begun.elapsed()
-        };
-        let mut times: Vec<Duration> = (0..100).map(time).collect();
-        times.sort_unstable();
-        // One in a hundred may meet another program that has the processor.
-        times[98]
-    };
-    let alone = longest();
     let json = |command: &str| command.as_bytes().to_vec();
     let asked = [
         request("GET", "/messages?topic=plain", ""),
@@ -279,11 +265,27 @@ fn a_good_publisher_does_not_wait_for_those_who_do_not_read() {
     }
     // While they come, all have a thread that works, and the publisher waits for the processor.
     rest(system.broker().id());
-    let beside = longest();
+    // A broker that serves nobody else shows how slow the machine itself is meanwhile.
+    let other = System::start();
+    let mut publishers = [&other, &system].map(|system| Raw::connect(&system.address()));
+    let mut times = [const { Vec::new() }; 2];
+    for _ in 0..100 {
+        for (publisher, times) in publishers.iter_mut().zip(&mut times) {
+            let begun = Instant::now();
+            publisher.request("POST", "/publish", publish_body("t", "x"));
+            assert_eq!(publisher.answer().status, 200);
+            times.push(begun.elapsed());
+        }
+    }
+    let [alone, beside] = times.map(|mut times| {
+        times.sort_unstable();
+        // One in a hundred may meet another program that has the processor.
+        times[98]
+    });
     println!("{alone:?} alone, {beside:?} beside {}", stalled.len());
     let each = Resources::of(system.broker().id()).memory.saturating_sub(before) / 200;
     assert!(each <= MEMORY_MAX, "{each} bytes for a connection that does not read");
     // Measured: a few milliseconds. The factor is for machines that do other things as well.
-    let generous = Duration::from_millis(100).max(alone * 50) * 20;
+    let generous = Duration::from_secs(1).max(alone * 50);
     assert!(beside < generous, "{alone:?} alone, {beside:?} beside them");
 }
