@@ -115,9 +115,9 @@ impl Adapter for Http {
                     self.in_head = !line.is_empty();
                     None
                 }
-                Site::Lines(_) | Site::Bare | Site::File => Some(line),
+                Site::Bare | Site::File => Some(line),
                 // The lengths of chunks are short lines.
-                Site::Nchan => Some(line).filter(|line| line.len() > 8),
+                Site::Lines(_) | Site::Nchan => Some(line).filter(|line| line.len() > 8),
                 Site::Broker => line.strip_prefix(b"data: ").and_then(|event| {
                     let key = b"\"message\":\"";
                     let at = event.windows(key.len()).position(|window| window == key)?;

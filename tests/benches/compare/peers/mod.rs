@@ -4,6 +4,7 @@ mod http;
 mod json;
 mod mqtt;
 mod nats;
+mod nats_stream;
 mod resp;
 mod server;
 
@@ -66,6 +67,10 @@ pub(crate) enum Kind {
     JetStream,
     /// The same, with a consumer that pulls.
     JetStreamPull,
+    /// A stream as the broker makes it, used without the broker.
+    NatsStream,
+    /// The same, with so many messages stored together; read whole with direct requests.
+    NatsBatches(usize),
     /// MQTT 3.1.1 with quality of service 1.
     Mosquitto,
     /// nginx with the module nchan.
@@ -123,6 +128,8 @@ impl Contender {
             Kind::NatsCore => Box::new(nats::Nats::core()),
             Kind::JetStream => Box::new(nats::Nats::jet_stream(disk != Disk::None, false)),
             Kind::JetStreamPull => Box::new(nats::Nats::jet_stream(disk != Disk::None, true)),
+            Kind::NatsStream => Box::new(nats_stream::NatsStream::single()),
+            Kind::NatsBatches(count) => Box::new(nats_stream::NatsStream::batches(count)),
             Kind::Mosquitto => Box::new(mqtt::Mqtt::new()),
             Kind::Nchan => Box::new(http::Http::new(http::Site::Nchan)),
             Kind::File => Box::new(http::Http::new(http::Site::File)),

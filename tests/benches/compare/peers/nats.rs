@@ -17,7 +17,7 @@ pub(crate) struct Nats {
     stream: Option<Stream>,
     owed: Owed,
     /// Tells this connection's answers from those of others.
-    inbox: String,
+    pub(super) inbox: String,
     /// What asks for more messages; nothing where they are pushed.
     pull: Vec<u8>,
     /// Messages since it was last asked.
@@ -47,11 +47,40 @@ impl Nats {
     }
 
     /// Asks the stream's keeper.
-    fn request(&self, subject: &str, body: &str, wire: &mut Wire) -> io::Result<String> {
+    pub(super) fn request(&self, subject: &str, body: &str, wire: &mut Wire) -> io::Result<String> {
         let (inbox, size) = (&self.inbox, body.len());
         let request = format!("PUB $JS.API.{subject} {inbox}.0 {size}\r\n{body}\r\n");
         let answer = wire.ask(request.as_bytes(), "}\r\n")?;
         if answer.contains("\"error\"") { Err(io::Error::other(answer)) } else { Ok(answer) }
+    }
+}
+
+impl Nats {
+    /// Takes answers to publishes for which these are owed.
+    pub(super) fn take_answers(input: &[u8], owed: &mut Owed) -> Result<Taken, String> {
+        let mut taken = Taken::default();
+        while let Some((head, size)) = line(&input[taken.size..]) {
+            if head.starts_with(b"PONG") {
+                taken.size += size;
+                taken.count += owed.settle();
+            } else if head.starts_with(b"MSG ") {
+                let body_size = last_number(head);
+                let Some(body) = input.get(taken.size + size..taken.size + size + body_size + 2)
+                else {
+                    break;
+                };
+                if !body.starts_with(b"{\"stream\"") {
+                    return Err(String::from_utf8_lossy(body).into_owned());
+                }
+                taken.size += size + body_size + 2;
+                taken.count += owed.settle();
+            } else if head.starts_with(b"-ERR") || head.starts_with(b"HMSG") {
+                return Err(String::from_utf8_lossy(head).into_owned());
+            } else {
+                taken.size += size;
+            }
+        }
+        Ok(taken)
     }
 }
 
@@ -105,29 +134,7 @@ impl Adapter for Nats {
     }
 
     fn answered(&mut self, input: &[u8]) -> Result<Taken, String> {
-        let mut taken = Taken::default();
-        while let Some((head, size)) = line(&input[taken.size..]) {
-            if head.starts_with(b"PONG") {
-                taken.size += size;
-                taken.count += self.owed.settle();
-            } else if head.starts_with(b"MSG ") {
-                let body_size = last_number(head);
-                let Some(body) = input.get(taken.size + size..taken.size + size + body_size + 2)
-                else {
-                    break;
-                };
-                if !body.starts_with(b"{\"stream\"") {
-                    return Err(String::from_utf8_lossy(body).into_owned());
-                }
-                taken.size += size + body_size + 2;
-                taken.count += self.owed.settle();
-            } else if head.starts_with(b"-ERR") || head.starts_with(b"HMSG") {
-                return Err(String::from_utf8_lossy(head).into_owned());
-            } else {
-                taken.size += size;
-            }
-        }
-        Ok(taken)
+        Nats::take_answers(input, &mut self.owed)
     }
 
     fn subscribe(&mut self, topics: &[String], wire: &mut Wire) -> io::Result<()> {

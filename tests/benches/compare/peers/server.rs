@@ -175,7 +175,11 @@ fn command(contender: &Contender, disk: Disk, port: u16, folder: &Folder) -> Com
             // It would cut subscribers off that are behind.
             command.args(["--client-output-buffer-limit", "pubsub 0 0 0"]);
         }
-        Kind::NatsCore | Kind::JetStream | Kind::JetStreamPull => {
+        Kind::NatsCore
+        | Kind::JetStream
+        | Kind::JetStreamPull
+        | Kind::NatsStream
+        | Kind::NatsBatches(_) => {
             let sync = if disk == Disk::Synced { "sync_interval: always" } else { "" };
             let stream = match contender.kind {
                 Kind::NatsCore => String::new(),
@@ -310,6 +314,7 @@ pub(crate) fn all() -> (Vec<Contender>, Vec<String>) {
         (" core", Kind::NatsCore),
         (" JetStream", Kind::JetStream),
         (" JetStream, pull", Kind::JetStreamPull),
+        (" without the broker", Kind::NatsStream),
     ];
     peer("NATS", "nats-server", &nats);
     peer("mosquitto", "mosquitto", &[(" QoS 1", Kind::Mosquitto)]);

@@ -32,7 +32,7 @@ impl Setting<'_> {
 type Row = fn(&Setting<'_>) -> Table;
 
 /// All rows: what each is called, and how it is measured.
-pub(crate) const ROWS: [(&str, Row); 23] = [
+pub(crate) const ROWS: [(&str, Row); 25] = [
     ("one-at-a-time", publish::one_at_a_time),
     ("in-flight", publish::in_flight),
     ("http-connections", publish::many_connections),
@@ -56,6 +56,8 @@ pub(crate) const ROWS: [(&str, Row); 23] = [
     ("bounds", beside::bounds),
     ("leaf", beside::leaf),
     ("nats", cluster::before_nats),
+    ("nats-fan-out", cluster::fan_out),
+    ("nats-memory", cluster::memory),
 ];
 
 impl Table {

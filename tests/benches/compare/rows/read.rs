@@ -127,7 +127,12 @@ fn fill(contender: &Contender, topics: &[String], count: u64) -> Result<Server> 
 }
 
 /// Reads all messages, which have to be as many as there are, in order.
-fn read(contender: &Contender, server: &Server, topics: &[String], count: u64) -> Result<Duration> {
+pub(super) fn read(
+    contender: &Contender,
+    server: &Server,
+    topics: &[String],
+    count: u64,
+) -> Result<Duration> {
     let begun = Instant::now();
     let mut listener = Listener::open(contender, Disk::None, server, topics, ROOM)?;
     while listener.count() < count {
