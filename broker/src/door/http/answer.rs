@@ -3,7 +3,7 @@
 //! One function writes every head, another one every refusal. Every answer has a `Date` (RFC 9110
 //! §6.6.1) and a length. Nothing that a client sent gets into a head.
 
-use crate::door::publish::write_rest_of_receipt;
+use crate::door::publish::Confirmations;
 use crate::refusal::Refusal;
 use crate::store::admission::Outcome;
 use crate::store::stream::Extent;
@@ -11,6 +11,7 @@ use common::http::parse::Request;
 use common::json::Object;
 use common::{bytes, clock};
 use std::io::Write as _;
+use std::sync::Arc;
 
 /// What a body is.
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
@@ -76,6 +77,7 @@ pub(super) struct Answers<'a> {
     /// The second that `date` was written for; it is the same for thousands of answers.
     second: u64,
     date: String,
+    confirmations: Confirmations,
     body: Vec<u8>,
 }
 
@@ -83,7 +85,10 @@ impl Answers<'_> {
     /// No answers yet. `vary` is whether they depend on the origin that asks.
     pub(super) fn new(vary: bool) -> Self {
         let (bytes, date, body) = Default::default();
-        Answers { bytes, manner: Manner::PLAIN, vary, second: 0, date, body }
+        let confirmations = Confirmations::new(|out, topic| {
+            Object::new(out).field("topic", topic);
+        });
+        Answers { bytes, manner: Manner::PLAIN, vary, second: 0, date, confirmations, body }
     }
 
     /// An answer whose body is all there.
@@ -133,15 +138,13 @@ impl Answers<'_> {
     }
 
     /// What became of a publish.
-    pub(super) fn publish(&mut self, topic: &str, outcome: &Outcome) {
+    pub(super) fn publish(&mut self, topic: &Arc<str>, outcome: &Outcome) {
         let receipt = match outcome {
             Ok(receipt) => receipt,
             Err(refusal) => return self.problem(refusal, None),
         };
         let mut body = std::mem::take(&mut self.body);
-        let mut object = Object::new(&mut body);
-        object.field("topic", topic).optional("offset", receipt.offset);
-        write_rest_of_receipt(&mut object, receipt);
+        self.confirmations.write(&mut body, topic, receipt);
         self.content(200, JSON, &body);
         body.clear();
         self.body = body;

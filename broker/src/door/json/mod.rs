@@ -10,7 +10,7 @@ mod topic;
 
 use super::commands::{Commands, Next, Protocol};
 use super::fields::Fields;
-use super::publish;
+use super::publish::{self, Confirmations};
 use crate::access::Right;
 use crate::activity::Activity;
 use crate::broker::Broker;
@@ -25,7 +25,6 @@ use common::limits::BODY_SIZE_MAX;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use topic::Confirmations;
 
 /// Serves a connection whose first byte, white space aside, is `{`.
 pub(crate) fn serve(mut connection: Connection, activity: Arc<Activity>, broker: &Arc<Broker>) {
@@ -37,7 +36,7 @@ pub(crate) fn serve(mut connection: Connection, activity: Arc<Activity>, broker:
         presences: HashMap::new(),
         dialect: Dialect::Topic,
         dialects: VecDeque::new(),
-        confirmations: Confirmations::default(),
+        confirmations: Confirmations::new(topic::begin_confirmation),
     };
     let mut commands = Commands::new(&connection, activity, broker, protocol);
     commands.run(&mut connection);

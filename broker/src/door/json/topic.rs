@@ -4,20 +4,16 @@ use super::{Dialect, Json};
 use crate::access::Right;
 use crate::door::commands::Commands;
 use crate::door::fields::{Fields, digest, value};
-use crate::door::publish::write_rest_of_receipt;
 use crate::door::{ANSWERS_SIZE, bounds};
 use crate::home::TopicChange;
 use crate::push::format::Format;
 use crate::push::reads::Range;
 use crate::push::subscriber::Beginning;
 use crate::refusal::{Refusal, Result};
-use crate::store::admission::Receipt;
 use crate::store::retention::BoundsChange;
 use crate::store::stream::{Begin, Cursor, Extent};
-use common::bytes;
-use common::json::{Array, Charset, Object, Value};
+use common::json::{self, Array, Charset, Object, Value};
 use common::limits::PULL_SIZE;
-use std::sync::Arc;
 
 impl Commands<'_, Json> {
     pub(super) fn subscribe(&mut self, arguments: &Value<'_>) -> Result<()> {
@@ -275,46 +271,12 @@ fn write_digest(answer: &mut Object<'_>, digest: Result<Option<u32>>) {
     answer.optional("digest", digest.ok().flatten().map(|digest| format!("{digest:08x}")));
 }
 
-/// Writes what became of publishes. Those that follow one another differ in their offsets only, so
-/// the rest is put together once for all of them (row `in-flight` of the benchmark).
-#[derive(Default)]
-pub(super) struct Confirmations {
-    /// What the last one said.
-    last: Option<(Arc<str>, Receipt)>,
-    before_offset: Vec<u8>,
-    after_offset: Vec<u8>,
-}
-
-impl Confirmations {
-    /// Writes one.
-    pub(super) fn write(&mut self, out: &mut Vec<u8>, topic: &Arc<str>, receipt: &Receipt) {
-        let Some(offset) = receipt.offset else {
-            let mut answer = success_begin(out, &published(topic));
-            return write_rest_of_receipt(&mut answer, receipt);
-        };
-        let like_last = self.last.as_ref().is_some_and(|(last_topic, last)| {
-            last_topic == topic && Receipt { offset: last.offset, ..*receipt } == *last
-        });
-        if !like_last {
-            self.last = Some((Arc::clone(topic), *receipt));
-            self.prepare(topic, receipt);
-        }
-        out.extend_from_slice(&self.before_offset);
-        bytes::write_decimal(out, offset);
-        out.extend_from_slice(&self.after_offset);
-    }
-
-    fn prepare(&mut self, topic: &str, receipt: &Receipt) {
-        self.before_offset.clear();
-        let mut object = Object::ascii(&mut self.before_offset);
-        object.field("status", "success").field("message", published(topic)).raw("offset", b"");
-        self.after_offset.clear();
-        write_rest_of_receipt(&mut Object::resume(&mut self.after_offset, Charset::Ascii), receipt);
-    }
-}
-
-fn published(topic: &str) -> String {
-    format!("Message published on topic '{topic}'")
+/// Begins the answer to a publish. To have the text formatted shows where there are many topics.
+pub(super) fn begin_confirmation(out: &mut Vec<u8>, topic: &str) {
+    let mut answer = Object::ascii(out);
+    answer.field("status", "success").raw("message", b"\"Message published on topic '");
+    json::write_part(out, topic, Charset::Ascii);
+    out.extend_from_slice(b"'\"");
 }
 
 /// Answers that a command was carried out, and what else `more` has to say.
