@@ -87,10 +87,11 @@ impl Change for Append {
         let mut answers = self.answers.iter();
         for run in publishes.chunk_by(|one, other| one.topic == other.topic) {
             let Some(topic) = run.first().map(|publish| &*publish.topic) else { continue };
-            if !lists.contains_key(topic) {
-                admission.begin_list(topic, lists);
-            }
             let mut found = admission.topics.get_mut(topic).zip(lists.get_mut(topic));
+            if found.is_none() {
+                admission.begin_list(topic, lists);
+                found = admission.topics.get_mut(topic).zip(lists.get_mut(topic));
+            }
             for (publish, answer) in run.iter().zip(&mut answers) {
                 let mut these = entries.by_ref().take(publish.count);
                 let appended = answer.as_ref().map_or(0, Receipt::count);

@@ -12,6 +12,9 @@ use std::str;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fields<'a> {
     lines: Vec<(&'a [u8], &'a [u8])>,
+    /// A bit for the length of each name, up to 63: most names that are looked for are not there,
+    /// and this says so at once.
+    lengths: u64,
 }
 
 impl<'a> Fields<'a> {
@@ -24,7 +27,9 @@ impl<'a> Fields<'a> {
     /// The values of all fields of this name (in any case), without the white space around them.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         let is_named = move |field: &&(&[u8], &[u8])| field.0.eq_ignore_ascii_case(name.as_bytes());
-        self.lines.iter().filter(is_named).map(|&(_, value)| value)
+        let may_be_there = self.lengths & length_bit(name.as_bytes()) != 0;
+        let lines = if may_be_there { self.lines.as_slice() } else { &[] };
+        lines.iter().filter(is_named).map(|&(_, value)| value)
     }
 
     /// The comma-separated members of all fields of this name, without the white space around
@@ -57,7 +62,7 @@ impl<'a> Fields<'a> {
 
     /// Reads all lines up to and with the empty one that ends the section.
     pub(super) fn read(scanner: &mut Scanner<'a>) -> Result<Fields<'a>, Stop> {
-        let mut lines = Vec::new();
+        let (mut lines, mut lengths) = (Vec::new(), 0);
         let mut size_left = HEADERS_SIZE_MAX;
         while scanner.peek()? != b'\r' {
             if lines.len() == HEADERS_MAX {
@@ -68,12 +73,19 @@ impl<'a> Fields<'a> {
                 lines.reserve_exact(8);
             }
             let before = scanner.rest().len();
-            lines.push(read_line(scanner, size_left.saturating_sub(2))?);
+            let line = read_line(scanner, size_left.saturating_sub(2))?;
+            lengths |= length_bit(line.0);
+            lines.push(line);
             size_left = size_left.saturating_sub(before - scanner.rest().len());
         }
         scanner.line_end()?;
-        Ok(Fields { lines })
+        Ok(Fields { lines, lengths })
     }
+}
+
+/// The bit of [`Fields::lengths`] that stands for this name.
+fn length_bit(name: &[u8]) -> u64 {
+    1 << name.len().min(63)
 }
 
 /// Reads `name: value` and its line end; `size_left` is what the section has left for it.

@@ -135,7 +135,8 @@ enum Next<'a> {
 
 impl<'a> Door<'a> {
     fn run(&mut self, begun: Instant) -> Result<(), End> {
-        let mut head_begun = begun;
+        // Nothing where it begins with what was read already.
+        let mut head_begun = Some(begun);
         loop {
             let (request, manner) = match self.next() {
                 Next::Partial => match self.await_head(&mut head_begun)? {
@@ -153,7 +154,7 @@ impl<'a> Door<'a> {
             if self.answers.bytes.len() >= ANSWERS_SIZE {
                 self.send()?;
             }
-            head_begun = Instant::now();
+            head_begun = None;
         }
     }
 
@@ -210,17 +211,18 @@ impl<'a> Door<'a> {
     }
 
     /// Sends what is ready and waits for more of a head. Gives why it is waited for no longer.
-    fn await_head(&mut self, head_begun: &mut Instant) -> Result<Option<Refusal>, End> {
+    fn await_head(&mut self, head_begun: &mut Option<Instant>) -> Result<Option<Refusal>, End> {
         self.flush()?;
         let timeouts = self.broker.timeouts;
         if self.connection.buffered().is_empty() {
             // An idle connection is closed without a word.
             self.fill(Instant::now() + timeouts.idle)?.ok_or(End)?;
-            *head_begun = Instant::now();
+            *head_begun = None;
             return Ok(None);
         }
         let seconds = timeouts.head.as_secs();
-        let came = self.fill(*head_begun + timeouts.head)?;
+        let begun = *head_begun.get_or_insert_with(Instant::now);
+        let came = self.fill(begun + timeouts.head)?;
         Ok(if came.is_none() { Some(Refusal::HeadTimeout { seconds }) } else { None })
     }
 

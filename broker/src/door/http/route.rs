@@ -61,7 +61,7 @@ pub(super) fn of(request: &Request<'_>, grant: &Grant) -> Result<Route> {
             Ok(())
         }));
     }
-    if !allow.split(", ").any(|allowed| allowed == method) {
+    if !allow.split(' ').any(|allowed| allowed.trim_end_matches(',') == method) {
         return Err(Refusal::Method { allow });
     }
     if matches!(method, "POST" | "PUT") {
