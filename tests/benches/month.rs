@@ -9,7 +9,8 @@
 //! topics that come and go. Two lasting subscriptions acknowledge what they get, and check that no
 //! offset is missing. A probe publishes one message at a time: its answer times are given apart for
 //! the times when the journal was cleaned. The broker is killed and started again after the first
-//! tenth, and at the end. A table is printed, and written as `month.md` beside this file.
+//! tenth, and at the end. A table, and whether each promise was kept, is printed, and written as
+//! `month.md` beside this file.
 
 #![forbid(unsafe_code)]
 
@@ -58,6 +59,20 @@ const ROW_TIME: Duration = Duration::from_secs(600);
 
 type Times = [Vec<Duration>; 2];
 
+/// What was measured of the rows together.
+#[derive(Default)]
+struct Measured {
+    times: Times,
+    /// Resident memory at the end of each row, and what the account allowed then, in bytes.
+    memory: Vec<(u64, u64)>,
+    /// The most that the directory took of its bound.
+    directory: f64,
+    /// Processor time and bytes written: of the process, and of the cleaning.
+    work: [(u64, u64); 2],
+    /// Bytes alive at each start, and how long it took.
+    starts: Vec<(u64, Duration)>,
+}
+
 /// What the threads of a month have in common.
 #[derive(Default)]
 struct Month {
@@ -90,26 +105,28 @@ fn main() {
          | … disk | publish p50, p99 | … while cleaning |\n|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
     );
     let mut month = Month { address: system.address(), ..Month::default() };
-    let (mut starts, mut times) = (String::new(), Times::default());
+    let (mut starts, mut measured) = (String::new(), Measured::default());
     for part in [1, ROWS] {
         month.end = messages / ROWS * part;
-        live(&month, &mut system, messages / ROWS, &mut times, &mut text);
+        live(&month, &mut system, messages / ROWS, &mut measured, &mut text);
         let alive = alive(&system);
         system.kill_broker();
         let begun = Instant::now();
         system.start_broker();
+        measured.starts.push((alive, begun.elapsed()));
         let _ = writeln!(
             starts,
             "- A start with {} of messages alive, after {} published: {:.2} s.",
             megabytes(alive),
             month.acknowledged.load(Ordering::Relaxed),
-            begun.elapsed().as_secs_f64()
+            measured.starts.last().map_or(0.0, |(_, time)| time.as_secs_f64())
         );
     }
-    let [calm, cleaning] = times.map(percentiles);
+    let promises = measured.promises();
+    let [calm, cleaning] = measured.times.map(percentiles);
     let _ = write!(
         text,
-        "\n{starts}- Publish p50, p99 in all: {calm}; while cleaning: {cleaning}.\n- Messages that the lasting subscriptions were too slow for, and told of: {}.\n",
+        "\n{promises}\n{starts}- Publish p50, p99 in all: {calm}; while cleaning: {cleaning}.\n- Messages that the lasting subscriptions were too slow for, and told of: {}.\n",
         month.trimmed.load(Ordering::Relaxed)
     );
     print!("{text}");
@@ -125,7 +142,7 @@ fn main() {
 }
 
 /// Publishes until the end of this part, and adds a row for each `step` messages.
-fn live(month: &Month, system: &mut System, step: u64, all: &mut Times, text: &mut String) {
+fn live(month: &Month, system: &mut System, step: u64, all: &mut Measured, text: &mut String) {
     let id = system.broker().id();
     let process = PathBuf::from(format!("/proc/{id}"));
     let cleaner = resources::thread(id, "journal clean").expect("a journal is cleaned");
@@ -152,23 +169,29 @@ fn live(month: &Month, system: &mut System, step: u64, all: &mut Times, text: &m
                 share = share.max(size as f64 / bound as f64);
                 assert!(begun.elapsed() < ROW_TIME, "nothing is published any more");
             }
-            let of = |one: fn(Work) -> u64| {
-                let all = one(Work::of(&process)) - one(before.0);
-                let cleaning = one(Work::of(&cleaner)) - one(before.1);
-                format!("{:.1} %", 100.0 * cleaning as f64 / all.max(1) as f64)
-            };
+            let after = (Work::of(&process), Work::of(&cleaner));
+            let work = [|work: Work| work.processor_time, |work: Work| work.written]
+                .map(|one| (one(after.0) - one(before.0), one(after.1) - one(before.1)));
+            for ((whole, cleaning), more) in all.work.iter_mut().zip(work) {
+                (*whole, *cleaning) = (*whole + more.0, *cleaning + more.1);
+            }
+            let [processor, disk] = work.map(|work| format!("{:.1} %", percent(work)));
             let times = mem::take(&mut *month.times.lock().expect("no probe panics"));
-            all.iter_mut().zip(&times).for_each(|(all, some)| all.extend(some));
+            all.times.iter_mut().zip(&times).for_each(|(all, some)| all.extend(some));
+            let resident = Resources::of(id).memory;
+            let account = metric(&month.address, "broker_store_size_bytes");
+            all.memory.push((resident, (1.3 * account + 20e6) as u64));
+            all.directory = all.directory.max(share);
             let [calm, cleaning] = times.map(percentiles);
             let row = [
                 month.acknowledged.load(Ordering::Relaxed).to_string(),
-                megabytes(Resources::of(id).memory),
-                format!("{:.0} MB", metric(&month.address, "broker_store_size_bytes") / 1e6),
+                megabytes(resident),
+                format!("{:.0} MB", account / 1e6),
                 megabytes(alive(system)),
                 megabytes(journal),
                 format!("{share:.2}"),
-                of(|work| work.processor_time),
-                of(|work| work.written),
+                processor,
+                disk,
                 calm,
                 cleaning,
             ];
@@ -200,16 +223,85 @@ fn is_cleaned(folder: &Path) -> bool {
     files.map(|file| file.file_name()).any(|name| name.to_string_lossy().ends_with(".tmp"))
 }
 
+/// The share of the second in the first.
+fn percent((whole, part): (u64, u64)) -> f64 {
+    100.0 * part as f64 / whole.max(1) as f64
+}
+
+impl Measured {
+    /// Whether each promise was kept, a line for each.
+    fn promises(&self) -> String {
+        let mut text = String::from("| promise | measured | |\n|---|---:|---|\n");
+        let mut add = |promise: &str, measured: String, is_met: bool| {
+            let verdict = if is_met { "met" } else { "missed" };
+            let _ = writeln!(text, "| {promise} | {measured} | {verdict} |");
+        };
+        // The first row is of a process that has not been started with messages yet.
+        let rows = self.memory.get(1..).unwrap_or_default();
+        let most = |rows: &[(u64, u64)]| rows.iter().map(|(resident, _)| *resident).max();
+        let (begin, end) = rows.split_at(rows.len() / 2);
+        let (begin, end) = (most(begin).unwrap_or(0), most(end).unwrap_or(0));
+        let growth = end as f64 / begin.max(1) as f64;
+        add(
+            "resident memory flat: second half at most 1.1 of the first",
+            format!("{growth:.2}"),
+            growth <= 1.1,
+        );
+        let over = self.memory.iter().map(|(resident, bound)| *resident as f64 / *bound as f64);
+        let over = over.fold(0.0, f64::max);
+        add(
+            "resident memory at most 1.3 times the account and 20 MB",
+            format!("{over:.2} of it"),
+            over <= 1.0,
+        );
+        let directory = self.directory;
+        add(
+            "directory at most twice what is alive and two segments",
+            format!("{directory:.2} of it"),
+            directory <= 1.0,
+        );
+        let [calm, cleaning] = self.times.clone().map(|times| at_percent(times, 99).as_secs_f64());
+        // Where nothing was cleaned, nothing is shown.
+        let ratio = if cleaning > 0.0 { cleaning / calm.max(1e-6) } else { f64::INFINITY };
+        add(
+            "publish p99 while cleaning at most 1.5 times that without",
+            format!("{ratio:.2}"),
+            ratio <= 1.5,
+        );
+        for (name, work) in ["processor time", "bytes written"].iter().zip(self.work) {
+            let share = percent(work);
+            add(
+                &format!("cleaning at most 10 % of {name}"),
+                format!("{share:.1} %"),
+                share <= 10.0,
+            );
+        }
+        let pace = |(alive, time): &(u64, Duration)| time.as_secs_f64() / (*alive).max(1) as f64;
+        let paces: Vec<f64> = self.starts.iter().map(pace).collect();
+        let ratio = match &*paces {
+            [first, .., last] => last / first,
+            _ => 1.0,
+        };
+        add(
+            "start time for each byte alive, last start: at most 1.5 times the first",
+            format!("{ratio:.2}"),
+            ratio <= 1.5,
+        );
+        text
+    }
+}
+
+fn at_percent(mut times: Vec<Duration>, percent: usize) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() * percent / 100).copied().unwrap_or_default()
+}
+
 fn megabytes(bytes: u64) -> String {
     format!("{} MB", bytes / 1_000_000)
 }
 
-fn percentiles(mut times: Vec<Duration>) -> String {
-    times.sort_unstable();
-    let at = |percent: usize| {
-        let time = times.get(times.len() * percent / 100).copied().unwrap_or_default();
-        format!("{:.2}", time.as_secs_f64() * 1e3)
-    };
+fn percentiles(times: Vec<Duration>) -> String {
+    let at = |percent| format!("{:.2}", at_percent(times.clone(), percent).as_secs_f64() * 1e3);
     match times.is_empty() {
         true => "–".to_owned(),
         false => format!("{}, {} ms", at(50), at(99)),
