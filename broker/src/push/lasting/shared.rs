@@ -374,9 +374,11 @@ impl Push {
         for of_name in keys.chunk_by(|one, other| one.name == other.name) {
             let Some(Key { name, .. }) = of_name.first() else { continue };
             let topics: Vec<_> = of_name.iter().map(|key| Arc::clone(&key.topic)).collect();
-            // What is written from now on is written behind the end.
-            self.lasting.unfence(name);
-            let ended = shared.end(name, &topics);
+            let ended = self.lasting.turn(name).and_then(|_turn| {
+                // What is written from now on is written behind the end.
+                self.lasting.unfence(name);
+                shared.end(name, &topics)
+            });
             count += ended.inspect_err(|_| drop(self.lasting.take_back(ending)))?;
         }
         Ok(count)
@@ -464,7 +466,9 @@ mod tests {
         }
 
         fn end(&self, _: &str, _: &[Arc<str>]) -> Result<usize> {
-            Ok(0)
+            let mut state = self.0.lock().unwrap();
+            state.0 += 1;
+            Ok(usize::from(state.1.take().is_some()))
         }
 
         fn is_present(&self, _: &str, _: StreamId) -> Result<bool> {
@@ -472,11 +476,49 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_name_that_comes_back_while_its_position_is_kept_goes_on_there() {
+    fn sharing() -> (Arc<Push>, Arc<Elsewhere>) {
         let replayed = Replayed::new(Memory::new(u64::MAX));
         let push = Arc::new(push_of(Topics::restored(replayed, full_at(&[]), true), 1));
-        push.lasting.share(Arc::new(Elsewhere::default()));
+        let elsewhere = Arc::new(Elsewhere::default());
+        push.lasting.share(Arc::clone(&elsewhere) as Arc<dyn SharedPositions>);
+        (push, elsewhere)
+    }
+
+    /// Waits until a position that is known here is being kept.
+    fn wait_until_kept(push: &Push) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let is_being_kept = || {
+            let mut state = push.lasting.lock();
+            state.position("ann", "a").is_some() && state.asked.contains("ann")
+        };
+        while !is_being_kept() {
+            assert!(Instant::now() < deadline, "its keeping never begins");
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn an_end_while_the_subscription_begins_leaves_nothing_elsewhere() {
+        let (push, elsewhere) = sharing();
+        let begins = {
+            let push = Arc::clone(&push);
+            thread::spawn(move || {
+                let mut places =
+                    [Beginning::asked("a", Cursor { stream: StreamId::NONE, next: 0 })];
+                push.lasting("ann", &mut places, 1)
+            })
+        };
+        wait_until_kept(&push);
+        let key = Key { name: "ann".into(), topic: "a".into() };
+        assert_eq!(push.end_lasting(&[key], None, None).unwrap(), 1);
+        begins.join().unwrap().unwrap();
+        assert_eq!(elsewhere.0.lock().unwrap().1, None);
+        assert!(push.lasting.of("ann").is_empty());
+    }
+
+    #[test]
+    fn a_name_that_comes_back_while_its_position_is_kept_goes_on_there() {
+        let (push, _) = sharing();
         let at = |next| Cursor { stream: StreamId::NONE, next };
         let begin = |session| {
             let mut places = [Beginning::asked("a", at(5))];
@@ -489,10 +531,7 @@ mod tests {
             let push = Arc::clone(&push);
             thread::spawn(move || push.keep(&push.lasting.moved(), false))
         };
-        // Its keeping has begun.
-        while !push.lasting.moved().is_empty() {
-            thread::yield_now();
-        }
+        wait_until_kept(&push);
         push.lasting.release(1);
         assert_eq!(begin(2), at(7));
         keeps.join().unwrap().unwrap();
