@@ -52,6 +52,8 @@ pub fn moment(text: &str, now: u64) -> Result<u64, &'static str> {
 
 /// `1994-11-06T08:49:37.5+01:00`; `T` may be a space, and the offset `Z`.
 fn rfc_3339(text: &str) -> Option<u64> {
+    // Each digit stands for any digit, the blank for what may be between date and time.
+    const FORM: &[u8] = b"0000-00-00 00:00:00";
     let number = |digits: &str| whole_number::<i64>(digits).ok();
     let (local, zone) = match text.strip_suffix(['Z', 'z']) {
         Some(local) => (local, 0),
@@ -70,13 +72,19 @@ fn rfc_3339(text: &str) -> Option<u64> {
     if fraction.is_empty() || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let fraction = number(format!("{fraction:0<3}").get(..3)?)?;
-    let fields: Option<Vec<i64>> = whole.split(['-', 'T', 't', ' ', ':']).map(number).collect();
-    let Some(&[year, month, day, hour, minute, second]) = fields.as_deref() else { return None };
-    let form = format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}");
-    if form != whole.replace(['T', 't'], " ") {
+    let thousandths = fraction.bytes().chain(*b"00").take(3);
+    let fraction = thousandths.fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'));
+    let has_form = |(byte, form): (u8, &u8)| match form {
+        b'0' => byte.is_ascii_digit(),
+        b' ' => matches!(byte, b'T' | b't' | b' '),
+        _ => byte == *form,
+    };
+    if whole.len() != FORM.len() || !whole.bytes().zip(FORM).all(has_form) {
         return None;
     }
+    let field = |from, to| number(whole.get(from..to)?);
+    let (year, month, day) = (field(0, 4)?, field(5, 7)?, field(8, 10)?);
+    let (hour, minute, second) = (field(11, 13)?, field(14, 16)?, field(17, 19)?);
     let in_range = (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24;
     if !in_range || minute > 59 || second > 60 {
         return None;

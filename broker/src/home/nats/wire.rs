@@ -76,8 +76,8 @@ impl Message {
 
 /// The value of a header among others.
 pub(super) fn header<'h>(headers: &'h str, name: &str) -> Option<&'h str> {
-    let mut lines = headers.lines().skip(1).filter_map(|line| line.split_once(':'));
-    lines.find(|(key, _)| *key == name).map(|(_, value)| value.trim())
+    let mut lines = headers.split('\n').skip(1);
+    lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
 /// Takes the first operation from the front of `input`, and says how many bytes it has; nothing
