@@ -111,8 +111,9 @@ fn keep(tables: &[Table], plan: &Plan, is_full: bool) {
          The second table of each row holds the broker's figures against the same of an older \
          build (before), of a bare server with the same threads and sockets that parses and \
          stores nothing (floor; elsewhere, what the machine does without a server), and of the \
-         best peer. In brackets is the broker's figure, divided by that one. A figure is met if no peer is \
-         ahead, or if it is within {NEAR_FLOOR} of its floor. If it is missed, a profile shows \
+         best peer. In brackets is the broker's figure, divided by that one. A figure is met if \
+         no peer is ahead, or if it is within {NEAR_FLOOR} of its floor. If it is missed, a \
+         profile shows \
          where the time goes.\n",
         plan.rounds,
     );

@@ -252,8 +252,8 @@ impl Live {
 }
 
 impl Waiting {
-    /// Takes an answer, which somebody may no longer wait for. Gives the thread to be woken where it
-    /// was the last of a call.
+    /// Takes an answer, which somebody may no longer wait for. Gives the thread to be woken where
+    /// it was the last of a call.
     fn take(&mut self, message: Message) -> Option<Thread> {
         let number = message.answers()?;
         let (first, call) = self.calls.range_mut(..=number).next_back()?;

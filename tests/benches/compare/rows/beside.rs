@@ -1,6 +1,6 @@
 //! What the broker does beside something that should cost nothing: subscribers of patterns, bounds
-//! and the cleaning of the journal, and a leaf. Each is compared with itself in the same run, and with
-//! the bare server, which has no patterns and no bounds: to it, they are a topic that nobody
+//! and the cleaning of the journal, and a leaf. Each is compared with itself in the same run, and
+//! with the bare server, which has no patterns and no bounds: to it, they are a topic that nobody
 //! publishes to, and nothing.
 
 use super::Setting;

@@ -167,8 +167,8 @@ pub(super) fn fan_out(setting: &Setting<'_>) -> Table {
     table
 }
 
-/// Row `nats-memory`. It takes most of its time to fill the topic, and memory hardly differs: so one
-/// round.
+/// Row `nats-memory`. It takes most of its time to fill the topic, and memory hardly differs: so
+/// one round.
 pub(super) fn memory(setting: &Setting<'_>) -> Table {
     let count = LONG.0 / setting.plan.divisor;
     let size = count as f64 * LONG.1 as f64;

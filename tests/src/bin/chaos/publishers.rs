@@ -142,8 +142,8 @@ fn tell_acknowledged(load: &Load, topic: &str, values: &[String]) {
     });
 }
 
-/// Waits for the end of a publisher; whether it published everything. Nothing but a kill may keep it
-/// from that.
+/// Waits for the end of a publisher; whether it published everything. Nothing but a kill may keep
+/// it from that.
 fn ended_well(process: &mut Process) -> bool {
     let status = process.wait();
     assert!(status.success() || status.code().is_none(), "{status}: {}", process.errors());
