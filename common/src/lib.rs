@@ -15,6 +15,7 @@
 //! - [`stream`]: which list an offset belongs to
 //! - [`units`]: sizes, times and counts as people write them
 //! - [`terminal`]: text on a terminal
+//! - [`lock`]: a mutex that a panic does not poison
 //! - [`flags`]: `--name value` for all three programs, and their help
 //! - [`pattern`]: patterns that choose topics by name
 //! - [`random`]: random numbers
@@ -34,6 +35,7 @@ pub mod flags;
 pub mod http;
 pub mod json;
 pub mod limits;
+pub mod lock;
 pub mod pattern;
 pub mod random;
 pub mod retry;

@@ -15,6 +15,7 @@ use crate::access::guesses::{Client, Guesses};
 use crate::notify;
 use crate::refusal::{Refusal, Result};
 use common::flags::{Error, one_line};
+use common::lock::Mutex;
 use common::pattern::Pattern;
 use std::collections::HashSet;
 use std::fs::File;
@@ -22,7 +23,7 @@ use std::hint::black_box;
 use std::io::{self, Read};
 use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use std::{fmt, mem, thread};
 
@@ -130,7 +131,7 @@ impl Tokens {
     ///
     /// [`Refusal::TooManyGuesses`]: none was looked at.
     pub(super) fn find(&self, given: &str, client: &mut Client) -> Result<Option<Grant>> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let now = Instant::now();
         if !client.is_known && state.guesses.are_too_many(client.address, now) {
             return Err(Refusal::TooManyGuesses);
@@ -151,7 +152,7 @@ impl Tokens {
     /// Ends a connection when what it was granted is so no more.
     pub(super) fn end_with(&self, grant: &Grant, stream: &Arc<TcpStream>) {
         let Some(rights) = &grant.0 else { return };
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if !state.knows(rights) {
             let _ = stream.shutdown(Shutdown::Both);
             return;
@@ -195,7 +196,7 @@ impl Tokens {
     }
 
     fn replace(&self, list: Vec<(Token, Rights)>) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let before = mem::take(&mut state.list);
         for (token, rights) in list {
             // What is as it was goes on.
@@ -214,11 +215,6 @@ impl Tokens {
             stays
         });
         state.holders = holders;
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing here panics half way.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

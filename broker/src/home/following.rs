@@ -6,9 +6,10 @@
 
 use crate::refusal::Refusal;
 use crate::store::stream::Cursor;
+use common::lock::Mutex;
 use std::collections::HashMap;
 use std::mem;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// After how long a topic is asked for again whose mirror stopped. Where the home sends what
@@ -95,7 +96,7 @@ impl State {
 impl Following {
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         // A map of small values is whole after any panic.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Notes how far a topic is, if it is followed; says how far it was.

@@ -21,12 +21,13 @@ use crate::store::stream::StreamId;
 use common::limits::{
     ADDRESS_PEERS_MAX, LASTING_PEERS_MAX, LASTING_PEERS_TOPICS_MAX, PEERS_MAX, TOPICS_MAX,
 };
+use common::lock::Mutex;
 use common::random::random;
 use peer::{Peer, Standing};
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::ops::Bound;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long after its restart an index waits for peers to come back and name their topics.
@@ -81,7 +82,7 @@ impl Index {
     ///
     /// Where there are as many peers as there may be, all of them or those of the address.
     pub(crate) fn register(&self, address: Address, client: IpAddr) -> Result<()> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.peers.get(&address).is_some_and(Peer::is_present) {
             return Ok(());
         }
@@ -103,7 +104,7 @@ impl Index {
         peers: usize,
         names: bool,
     ) -> Result<Presence> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.peers.contains_key(&address) {
             state.peer(&address, key)?;
         }
@@ -124,7 +125,7 @@ impl Index {
     /// Where it is not registered, or is present and the key is not its own. The same holds for
     /// all that follow.
     pub(crate) fn unregister(&self, address: &Address, key: Option<&str>) -> Result<()> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.peer(address, key)?;
         state.peers.remove(address);
         state.topics.retain(|_, listing| listing.home != *address);
@@ -144,7 +145,7 @@ impl Index {
         stream: Option<StreamId>,
         key: Option<&str>,
     ) -> Result<bool> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let peer = state.peer(&address, key)?;
         let is_lasting = matches!(peer.standing, Standing::Lasting(_));
         if peer.is_telling() && !peer.has_counted {
@@ -183,7 +184,7 @@ impl Index {
     ///
     /// As [`Index::unregister`].
     pub(crate) fn told(&self, address: &Address, key: Option<&str>) -> Result<()> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if !state.peer(address, key)?.has_told {
             state.told(address);
         }
@@ -196,7 +197,7 @@ impl Index {
     ///
     /// [`Refusal::NoTopic`] where it is not.
     pub(crate) fn remove(&self, topic: &str, address: &Address, key: Option<&str>) -> Result<()> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.topics.get(topic).is_none_or(|listing| listing.home != *address) {
             return Err(Refusal::NoTopic);
         }
@@ -215,7 +216,7 @@ impl Index {
         topic: &str,
         peer: Option<(&Address, Option<&str>)>,
     ) -> Result<Address> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         // A peer that is not known was there before this index started: others were, too.
         let is_known = peer.is_none_or(|(address, key)| state.peer(address, key).is_ok());
         let Some(Listing { home, .. }) = state.topics.get(topic) else {
@@ -232,12 +233,12 @@ impl Index {
 
     /// How many peers are there.
     pub(crate) fn here(&self) -> usize {
-        self.lock().here()
+        self.state.lock().here()
     }
 
     /// Up to `count` topics whose homes are there, in the order of their names, behind one of them.
     pub(crate) fn list(&self, behind: &str, count: usize) -> Vec<(String, Address)> {
-        let state = self.lock();
+        let state = self.state.lock();
         let behind = (Bound::Excluded(behind), Bound::Unbounded);
         let listings = state.topics.range::<str, _>(behind);
         let is_here = |home: &Address| state.peers.get(home).is_some_and(Peer::is_here);
@@ -248,7 +249,7 @@ impl Index {
     /// How many peers are there, or are still expected: a peer that comes back to a restarted
     /// index says so.
     pub(crate) fn count(&self) -> usize {
-        let state = self.lock();
+        let state = self.state.lock();
         let here = state.here();
         if state.expected <= PEERS_MAX && self.is_young() { here.max(state.expected) } else { here }
     }
@@ -260,16 +261,11 @@ impl Index {
 
     /// Up to `count` of the peers that are there, in the order of their addresses, behind one.
     pub(crate) fn peers(&self, behind: Option<&Address>, count: usize) -> Vec<Address> {
-        let state = self.lock();
+        let state = self.state.lock();
         let behind = behind.map_or(Bound::Unbounded, Bound::Excluded);
         let peers = state.peers.range((behind, Bound::Unbounded));
         let here = peers.filter(|(_, peer)| peer.is_here());
         here.map(|(address, _)| address.clone()).take(count).collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Each change is one step, or leaves an entry too much at worst.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -356,13 +352,13 @@ impl State {
 impl Presence {
     /// Whether this is the newest registration of its peer, which was not unregistered since.
     pub(crate) fn counts(&self) -> bool {
-        self.index.lock().peers.get(&self.address).is_some_and(|peer| peer.has(&self.key))
+        self.index.state.lock().peers.get(&self.address).is_some_and(|peer| peer.has(&self.key))
     }
 }
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        if let Some(peer) = self.index.lock().peers.get_mut(&self.address)
+        if let Some(peer) = self.index.state.lock().peers.get_mut(&self.address)
             && peer.has(&self.key)
         {
             peer.standing = Standing::Away(Instant::now());

@@ -1,8 +1,9 @@
 //! The homes of topics, as a peer learned them from its index.
 
 use super::mirrors::Mirrors;
+use common::lock::Mutex;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// Where topics live, as the index told last. The home of some is to be asked for, because a mirror
 /// or a subscriber waits for them.
@@ -14,33 +15,28 @@ pub(super) struct Locations(Mutex<HashMap<String, Option<Arc<Mirrors>>>>);
 impl Locations {
     /// The home of a topic, if that is known.
     pub(super) fn get(&self, topic: &str) -> Option<Arc<Mirrors>> {
-        self.lock().get(topic).cloned().flatten()
+        self.0.lock().get(topic).cloned().flatten()
     }
 
     /// Notes the home of a topic; gives the one that was noted before.
     pub(super) fn set(&self, topic: &str, home: &Arc<Mirrors>) -> Option<Arc<Mirrors>> {
-        self.lock().insert(topic.to_owned(), Some(Arc::clone(home))).flatten()
+        self.0.lock().insert(topic.to_owned(), Some(Arc::clone(home))).flatten()
     }
 
     /// Notes that a topic is no longer where it was: its home is to be asked for.
     pub(super) fn moved(&self, topic: &str) {
-        self.lock().insert(topic.to_owned(), None);
+        self.0.lock().insert(topic.to_owned(), None);
     }
 
     /// The topics whose home is to be asked for.
     pub(super) fn all_moved(&self) -> Vec<String> {
-        let homes = self.lock();
+        let homes = self.0.lock();
         let moved = homes.iter().filter(|(_, home)| home.is_none());
         moved.map(|(topic, _)| topic.clone()).collect()
     }
 
     /// Forgets a topic, whose home is this peer now, or for which nobody waits.
     pub(super) fn forget(&self, topic: &str) {
-        self.lock().remove(topic);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Option<Arc<Mirrors>>>> {
-        // What was learnt can be learnt again.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().remove(topic);
     }
 }

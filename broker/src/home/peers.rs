@@ -18,12 +18,13 @@ use crate::store::batch::Batch;
 use crate::store::memory;
 use crate::store::topics::Topics;
 use common::flags;
+use common::lock::Mutex;
 use common::pattern::Pattern;
 use common::retry::Pauses;
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::mem;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -71,7 +72,7 @@ impl Peers {
                     notify::warn("the index is back");
                 }
             });
-            self.lock().is_registered = false;
+            self.state.lock().is_registered = false;
             if !mem::replace(&mut told, true) {
                 let line = flags::one_line(&lost);
                 notify::warn(format_args!(
@@ -99,7 +100,7 @@ impl Peers {
         for (topic, _) in topics.iter().filter(|(topic, _)| !self.topics().is_own(topic)) {
             let _ = registration.remove(topic);
         }
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.contested = contested;
         state.is_registered = true;
         drop(state);
@@ -133,7 +134,7 @@ impl Peers {
     /// The mirrors of the home of a topic, where that is not this peer.
     pub(super) fn home(&self, topic: &str, deadline: Instant) -> Result<Option<Arc<Mirrors>>> {
         if self.topics().is_own(topic) {
-            let is_contested = self.lock().contested.contains(topic);
+            let is_contested = self.state.lock().contested.contains(topic);
             return if is_contested { Err(contested()) } else { Ok(None) };
         }
         let known = self.locations.get(topic);
@@ -177,7 +178,7 @@ impl Peers {
         let is_vague =
             |refusal: &Refusal| matches!(refusal, Refusal::UnknownTopic(_) | Refusal::Away(_));
         match self.once_registered(deadline, is_vague, || self.index.home_of(topic, deadline)) {
-            Err(Refusal::UnknownTopic(_)) if !self.lock().is_registered => {
+            Err(Refusal::UnknownTopic(_)) if !self.state.lock().is_registered => {
                 Err(Refusal::Away(topic.to_owned()))
             }
             answer => answer,
@@ -191,21 +192,21 @@ impl Peers {
         is_vague: impl Fn(&Refusal) -> bool,
         ask: impl Fn() -> Result<T>,
     ) -> Result<T> {
-        let was_registered = self.lock().is_registered;
+        let was_registered = self.state.lock().is_registered;
         let answer = ask();
         if was_registered || !answer.as_ref().is_err_and(is_vague) {
             return answer;
         }
         let time = deadline.saturating_duration_since(Instant::now());
         let is_away = |state: &mut State| !state.is_registered;
-        let waited = self.changed.wait_timeout_while(self.lock(), time, is_away);
+        let waited = self.changed.wait_timeout_while(self.state.lock(), time, is_away);
         let is_registered = waited.unwrap_or_else(PoisonError::into_inner).0.is_registered;
         if is_registered { ask() } else { answer }
     }
 
     /// The mirrors of the peer at this address, which is the home of the topic.
     fn at(&self, topic: &str, address: Address) -> Result<Arc<Mirrors>> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let mirrors = match state.homes.get(&address) {
             Some(mirrors) if !mirrors.is_over() => Arc::clone(mirrors),
             _ => {
@@ -273,7 +274,7 @@ impl Peers {
         }
         let _ = topics.drop_mirror(topic);
         self.locations.forget(topic);
-        self.lock().contested.remove(topic);
+        self.state.lock().contested.remove(topic);
         let created = topics.create(topic);
         let _ = match created {
             // By its id the list is known again, should it come back under another address.
@@ -290,7 +291,7 @@ impl Peers {
         let topics = self.topics();
         if topics.is_own(topic) {
             topics.delete(topic)?;
-            if !self.lock().contested.remove(topic) {
+            if !self.state.lock().contested.remove(topic) {
                 // An index that is not there is told what lives here when it is back.
                 let _ = self.index.remove(topic, deadline);
             }
@@ -307,11 +308,6 @@ impl Peers {
     /// What lives here, and mirrors.
     fn topics(&self) -> &Topics {
         &self.own.push.topics
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // What was learnt can be learnt again.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

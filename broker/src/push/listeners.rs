@@ -7,10 +7,11 @@ use crate::push::format::Format;
 use crate::push::session::Session;
 use crate::refusal::{Refusal, Result};
 use common::limits::{CONNECTION_SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_MAX};
+use common::lock::Mutex;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// All listeners of the broker.
@@ -47,7 +48,7 @@ impl Listeners {
     /// A topic's name as all who listen to it share it: with a name of its own, each subscription
     /// would be one more place in memory for a publisher to see.
     pub(crate) fn name(&self, topic: &str) -> Arc<str> {
-        let topics = self.lock();
+        let topics = self.topics.lock();
         topics.get_key_value(topic).map_or_else(|| topic.into(), |(topic, _)| Arc::clone(topic))
     }
 
@@ -71,7 +72,7 @@ impl Listeners {
 
     /// Adds a listener to a topic.
     pub(crate) fn add(&self, topic: &Arc<str>, listener: Listener) {
-        let mut topics = self.lock();
+        let mut topics = self.topics.lock();
         Arc::make_mut(topics.entry(Arc::clone(topic)).or_default()).push(listener);
         self.count.fetch_add(1, Ordering::SeqCst);
     }
@@ -99,7 +100,7 @@ impl Listeners {
 
     /// Removes a listener from a topic.
     fn remove(&self, topic: &str, is: impl Fn(&Listener) -> bool) {
-        let mut topics = self.lock();
+        let mut topics = self.topics.lock();
         let Some(listeners) = topics.get_mut(topic) else { return };
         let listeners = Arc::make_mut(listeners);
         if let Some(index) = listeners.iter().position(is) {
@@ -125,7 +126,7 @@ impl Listeners {
         if self.is_empty() {
             return None;
         }
-        self.lock().get(topic).cloned()
+        self.topics.lock().get(topic).cloned()
     }
 
     /// Whether nobody listens to anything.
@@ -145,11 +146,6 @@ impl Listeners {
             Listener::Session(session, _) if session.number == number => Some(Arc::clone(session)),
             _ => None,
         })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Vec<Listener>>>> {
-        // Lists are whole after any panic.
-        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many connections a topic's messages are pushed to.
@@ -280,7 +276,7 @@ mod tests {
     fn whoever_leaves_leaves_nothing_behind() {
         let listeners = Listeners::default();
         drop((listeners.join("a"), listeners.join("a")));
-        assert!(listeners.lock().is_empty());
+        assert!(listeners.topics.lock().is_empty());
         assert_eq!(listeners.count.load(Ordering::SeqCst), 0);
     }
 }

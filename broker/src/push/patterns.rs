@@ -17,11 +17,12 @@ use crate::push::session::Session;
 use crate::refusal::{Refusal, Result};
 use crate::store::stream::StreamId;
 use common::limits::{ALL_PATTERNS_MAX, PATTERNS_MAX};
+use common::lock::Mutex;
 use common::pattern::Pattern;
 use std::collections::HashSet;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 /// The patterns of all sessions, and the topics that came into being since somebody looked.
 pub(crate) struct Patterns {
@@ -76,7 +77,7 @@ impl Patterns {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Followers> {
         // Lists are whole after any panic.
-        self.followers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.followers.lock()
     }
 
     /// The patterns that somebody follows, each once.
@@ -87,7 +88,7 @@ impl Patterns {
     /// Notes that a topic came into being.
     pub(super) fn note(&self, topic: &str, stream: StreamId) {
         if self.is_watched.load(Ordering::SeqCst) {
-            let mut created = self.created.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut created = self.created.lock();
             created.push((topic.to_owned(), stream));
         }
     }
@@ -95,7 +96,7 @@ impl Patterns {
     /// The topics that came into being since the last call, and their lists.
     pub(super) fn take_created(&self) -> Vec<(String, StreamId)> {
         match self.is_watched.load(Ordering::SeqCst) {
-            true => mem::take(&mut self.created.lock().unwrap_or_else(PoisonError::into_inner)),
+            true => mem::take(&mut self.created.lock()),
             false => Vec::new(),
         }
     }

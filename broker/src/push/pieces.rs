@@ -18,8 +18,9 @@ use crate::store::memory;
 use crate::store::stream::{Begin, Cursor, Place, StreamId};
 use crate::store::view::{self, Extract};
 use common::limits::PIECE_SIZE;
+use common::lock::Mutex;
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How many pieces are fetched at once.
@@ -156,7 +157,7 @@ impl Pieces {
 
     /// A piece with the message at a cursor, if one is kept.
     pub(super) fn find(&self, cursor: Cursor) -> Option<Arc<Piece>> {
-        self.lock().find(cursor)
+        self.state.lock().find(cursor)
     }
 
     /// A piece with the message at a cursor, fetched if need be.
@@ -166,7 +167,7 @@ impl Pieces {
     /// As [`Source::read`].
     pub(super) fn fetch(&self, topic: &str, cursor: Cursor) -> Result<Arc<Piece>> {
         let deadline = Instant::now() + WAIT_MAX;
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         loop {
             if let Some(piece) = state.find(cursor) {
                 return Ok(piece);
@@ -186,7 +187,7 @@ impl Pieces {
         let (stream, begin) = (cursor.stream, Begin::Offset(cursor.next));
         let wanted = Wanted { topic, stream, begin, size_max: self.piece_size() };
         let read = self.source().and_then(|source| source.read(wanted));
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.fetching.retain(|fetching| *fetching != cursor);
         self.changed.notify_all();
         // An answer that does not help would be asked for again and again.
@@ -205,18 +206,13 @@ impl Pieces {
 
     /// Notes that somebody waits for a piece of a topic that could not be had.
     pub(super) fn note_failed(&self, topic: Arc<str>) {
-        self.lock().failed.insert(topic);
+        self.state.lock().failed.insert(topic);
     }
 
     /// The topics that somebody waits for because a piece could not be had: it is time to try
     /// again.
     pub(crate) fn take_failed(&self) -> HashSet<Arc<str>> {
-        std::mem::take(&mut self.lock().failed)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // What is kept can be fetched again.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        std::mem::take(&mut self.state.lock().failed)
     }
 }
 

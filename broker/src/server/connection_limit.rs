@@ -3,11 +3,12 @@
 use crate::activity::{Activity, Role};
 use crate::control_group;
 use common::limits::CONNECTIONS_MAX;
+use common::lock::Mutex;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Shutdown, TcpStream};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Descriptors that are not connections: standard streams, listener, data files, one to spare,
@@ -62,7 +63,7 @@ impl ConnectionLimit {
     /// Counts a connection. At the limit one that is not used is closed for it; where there is no
     /// such connection, there is no slot.
     pub(crate) fn enter(self: &Arc<ConnectionLimit>, stream: &Arc<TcpStream>) -> Option<Slot> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let mut closed = None;
         if state.open.len() >= self.max {
             let unused = state.unused()?;
@@ -79,11 +80,6 @@ impl ConnectionLimit {
             let _ = closed.stream.shutdown(Shutdown::Both);
         }
         Some(Slot { limit: Arc::clone(self), number, activity })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // A map and a number are whole after any panic of a thread that held them.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -112,7 +108,7 @@ impl Slot {
     /// before.
     pub(crate) fn spoke(&mut self) -> bool {
         self.activity.heard();
-        let mut state = self.limit.lock();
+        let mut state = self.limit.state.lock();
         let open = state.open.get_mut(&self.number);
         open.map(|open| open.spoke = true).is_some()
     }
@@ -121,7 +117,7 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         // One that was closed for another is not there any more.
-        self.limit.lock().open.remove(&self.number);
+        self.limit.state.lock().open.remove(&self.number);
     }
 }
 
@@ -234,7 +230,7 @@ mod tests {
             slot.spoke();
             newer.push(slot);
             let is_closed = |(_, slot, _): &mut (_, Slot, _)| {
-                !slot.limit.lock().open.contains_key(&slot.number)
+                !slot.limit.state.lock().open.contains_key(&slot.number)
             };
             let closed: Vec<_> = open.extract_if(.., is_closed).collect();
             assert_eq!(closed.iter().map(|(name, ..)| *name).collect::<Vec<_>>(), [expected]);
@@ -260,7 +256,7 @@ mod tests {
         let limit = Arc::new(ConnectionLimit::new(1));
         let (stream, _client) = pair();
         drop(limit.enter(&stream).unwrap());
-        assert!(limit.lock().open.is_empty());
+        assert!(limit.state.lock().open.is_empty());
     }
 
     #[test]

@@ -13,10 +13,10 @@
 //! Systems without such a table. There all written data counts as arrived, and TCP closes the
 //! connection of a vanished client after about a quarter of an hour.
 
+use common::lock::Mutex;
 use std::collections::HashMap;
 use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How old what is known of queues may be, and of clients that have vanished.
@@ -64,13 +64,13 @@ impl TcpTable {
     fn look_up(&self, stream: &TcpStream, age_max: Duration) -> Option<Busy> {
         let ends = (stream.local_addr().ok()?, stream.peer_addr().ok()?);
         let now = Instant::now();
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         if state.read.is_none_or(|read| now - read >= age_max) {
             // The others go on with what is known, meanwhile.
             state.read = Some(now);
             drop(state);
             let mut busy = read_table(now);
-            state = self.lock();
+            state = self.0.lock();
             for (ends, found) in &mut busy {
                 let before = state.busy.get(ends).and_then(|before| before.mute_since);
                 found.mute_since = found.mute_since.and(before).or(found.mute_since);
@@ -78,11 +78,6 @@ impl TcpTable {
             state.busy = busy;
         }
         state.busy.get(&ends).copied()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // What was read once can be read again.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

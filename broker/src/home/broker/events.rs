@@ -39,7 +39,7 @@ impl BrokerHome {
         connection.command(&path, deadline, |_| {})?;
         let subscriber =
             Arc::new(Subscriber::new(Arc::clone(connection.stream()), Arc::default(), &self.push));
-        *self.follower() = Some(Arc::clone(&subscriber));
+        *self.follower.lock() = Some(Arc::clone(&subscriber));
         handle(Event::Connected);
         let (mut heard, mut said, mut looked) = (Instant::now(), Instant::now(), Instant::now());
         loop {

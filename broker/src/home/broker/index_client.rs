@@ -10,11 +10,12 @@ use crate::refusal::{Refusal, Result};
 use crate::store::entry;
 use crate::store::stream::StreamId;
 use common::json::{Object, Value};
+use common::lock::Mutex;
 use common::pattern::Pattern;
 use common::trouble::Trouble;
 use std::error::Error;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often the index hears from a peer; well below the silence after which the peer is away.
@@ -140,7 +141,7 @@ impl IndexClient {
             object.field("present", true).field("peers", peers).field("topics", topics as u64)
         });
         registration.say(&register, |answer| key = text(answer, "key").map(str::to_owned))?;
-        *self.key() = key;
+        *self.key.lock() = key;
         Ok(registration)
     }
 
@@ -164,7 +165,7 @@ impl IndexClient {
     ) -> Vec<u8> {
         command::write(command, |object| {
             object.field("host", &self.own.host).field("port", self.own.port);
-            fields(object.optional("key", self.key().as_deref()))
+            fields(object.optional("key", self.key.lock().as_deref()))
         })
     }
 
@@ -174,11 +175,6 @@ impl IndexClient {
 
     fn add_command(&self, topic: &str, stream: Option<StreamId>) -> Vec<u8> {
         self.command("add_topic", |object| object.field("topic", topic).optional("stream", stream))
-    }
-
-    fn key(&self) -> MutexGuard<'_, Option<String>> {
-        // It holds one value, which is whole after any panic.
-        self.key.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

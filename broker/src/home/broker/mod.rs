@@ -30,11 +30,12 @@ use crate::store::admission::Receipts;
 use crate::store::entry;
 use crate::store::stream::{Cursor, StreamId};
 use common::json::Value;
+use common::lock::Mutex;
 use common::pattern::Pattern;
 use connection::Target;
 use pool::ConnectionPool;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A broker that is the home of topics.
@@ -55,14 +56,9 @@ impl BrokerHome {
         BrokerHome { pool, push, own_id, follower: Mutex::default() }
     }
 
-    fn follower(&self) -> MutexGuard<'_, Option<Arc<Subscriber>>> {
-        // It holds one value, which is whole after any panic.
-        self.follower.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Sends commands on the connection on which topics are followed, if there is one.
     fn send(&self, commands: &mut Vec<u8>) {
-        let follower = self.follower().clone();
+        let follower = self.follower.lock().clone();
         if let Some(follower) = follower {
             follower.answer(commands);
         }
@@ -134,12 +130,12 @@ impl RemoteHome for BrokerHome {
 
     fn listen(&self, handle: &mut dyn FnMut(Event<'_>)) -> Refusal {
         let Err(lost) = self.listen_until_lost(handle);
-        *self.follower() = None;
+        *self.follower.lock() = None;
         lost
     }
 
     fn disconnect(&self) {
-        let follower = self.follower().clone();
+        let follower = self.follower.lock().clone();
         if let Some(follower) = follower {
             follower.session().close();
         }

@@ -3,7 +3,8 @@
 use super::connection::{BrokerConnection, Target};
 use crate::refusal::Result;
 use common::json::Value;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use common::lock::Mutex;
+use std::sync::{Arc, Condvar, PoisonError};
 use std::time::Instant;
 
 /// Connections to one broker on which commands are sent, in use or kept for the next. Enough to
@@ -35,7 +36,7 @@ struct Permit<'a>(&'a ConnectionPool);
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        self.0.state().permits -= 1;
+        self.0.state.lock().permits -= 1;
         self.0.freed.notify_one();
     }
 }
@@ -62,7 +63,7 @@ impl ConnectionPool {
             None => self.target.connect(deadline)?,
         };
         let asked = connection.exchange(commands, count, deadline, take);
-        let mut state = self.state();
+        let mut state = self.state.lock();
         match asked {
             Ok(()) => state.idle.push(connection),
             // What befell this one has most likely befallen the others.
@@ -88,7 +89,7 @@ impl ConnectionPool {
     fn permit(&self, deadline: Instant) -> Result<Permit<'_>> {
         let time = deadline.saturating_duration_since(Instant::now());
         let is_full = |state: &mut State| state.permits >= CONNECTIONS_MAX;
-        let waited = self.freed.wait_timeout_while(self.state(), time, is_full);
+        let waited = self.freed.wait_timeout_while(self.state.lock(), time, is_full);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
         if state.permits >= CONNECTIONS_MAX {
             return Err(self.target.timed_out());
@@ -100,16 +101,11 @@ impl ConnectionPool {
     /// A connection that was used before and can be used again.
     fn take_idle(&self) -> Option<BrokerConnection> {
         loop {
-            let connection = self.state().idle.pop()?;
+            let connection = self.state.lock().idle.pop()?;
             if connection.is_quiet() {
                 return Some(connection);
             }
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // A list and a count are whole after any panic.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -138,7 +134,7 @@ mod tests {
         silent.set_nonblocking(true).unwrap();
         let accepted = std::iter::from_fn(|| silent.accept().ok()).count();
         assert!(accepted <= CONNECTIONS_MAX, "{accepted} connections");
-        assert_eq!(pool.state().permits, 0);
+        assert_eq!(pool.state.lock().permits, 0);
         assert!(pool.permit(Instant::now()).is_ok());
     }
 }

@@ -8,14 +8,15 @@
 use super::wire::{self, Message, Operation};
 use common::connection::Connection;
 use common::json::{self, Object, Value};
+use common::lock::Mutex;
 use common::random::random;
 use common::trouble::Trouble;
 use common::{connect, flags};
 use std::env;
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a server may take to accept a connection and to say that it is ready.
@@ -96,7 +97,7 @@ pub(super) struct Writer {
 impl Writer {
     /// Writes operations. Whoever reads from a connection that cannot be written to finds its end.
     pub(super) fn write(&self, bytes: &[u8]) {
-        let stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        let stream = self.stream.lock();
         if (&**stream).write_all(bytes).is_err() {
             let _ = stream.shutdown(Shutdown::Both);
         }
@@ -109,7 +110,7 @@ impl Writer {
 
     /// Ends the connection.
     pub(super) fn close(&self) {
-        let stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        let stream = self.stream.lock();
         let _ = stream.shutdown(Shutdown::Both);
     }
 }

@@ -45,6 +45,7 @@ use crate::store::retention::Limits;
 use crate::store::stream::{Cursor, StreamId};
 use crate::store::topics::Topics;
 use api::Last;
+use common::lock::Mutex;
 use common::pattern::Pattern;
 use connection::{Servers, Writer};
 use follow::Command;
@@ -52,7 +53,7 @@ use names::Names;
 use requests::Requests;
 use retention::{Kept, Removal};
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use storing::Batches;
 use streams::Listed;
@@ -103,35 +104,6 @@ struct FollowerState {
 }
 
 impl NatsHome {
-    fn streams(&self) -> MutexGuard<'_, HashMap<String, StreamId>> {
-        // A map is whole after any panic, and so are the others.
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn creating(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.creating.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn numbers(&self) -> MutexGuard<'_, HashMap<(StreamId, String), Last>> {
-        self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn doubted(&self) -> MutexGuard<'_, HashMap<(StreamId, String), Last>> {
-        self.doubted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn records(&self) -> MutexGuard<'_, HashMap<StreamId, Kept>> {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn removals(&self) -> MutexGuard<'_, Vec<Removal>> {
-        self.removals.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn follower(&self) -> MutexGuard<'_, FollowerState> {
-        self.follower.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// A topic has this list: it is remembered, and followed.
     fn remember(&self, topic: &str, list: StreamId) {
         if self.note_list(topic, list) {
@@ -141,7 +113,7 @@ impl NatsHome {
 
     /// A topic has this list; says whether that is new.
     fn note_list(&self, topic: &str, list: StreamId) -> bool {
-        let mut streams = self.streams();
+        let mut streams = self.streams.lock();
         if streams.len() >= KEPT_MAX {
             streams.clear();
         }
@@ -149,11 +121,11 @@ impl NatsHome {
     }
 
     fn number(&self, list: StreamId, publisher: &str) -> Option<Last> {
-        self.numbers().get(&(list, publisher.to_owned())).copied()
+        self.numbers.lock().get(&(list, publisher.to_owned())).copied()
     }
 
     fn note_number(&self, list: StreamId, publisher: &str, last: Last) {
-        let mut numbers = self.numbers();
+        let mut numbers = self.numbers.lock();
         if numbers.len() >= KEPT_MAX {
             numbers.clear();
         }
@@ -163,8 +135,8 @@ impl NatsHome {
     /// The cluster is asked for a publisher's last message before this is believed again.
     fn doubt_number(&self, list: StreamId, publisher: &str) {
         let key = (list, publisher.to_owned());
-        let Some(last) = self.numbers().remove(&key) else { return };
-        let mut doubted = self.doubted();
+        let Some(last) = self.numbers.lock().remove(&key) else { return };
+        let mut doubted = self.doubted.lock();
         if doubted.len() >= KEPT_MAX {
             doubted.clear();
         }
@@ -172,12 +144,12 @@ impl NatsHome {
     }
 
     fn take_doubted(&self, list: StreamId, publisher: &str) -> Option<Last> {
-        self.doubted().remove(&(list, publisher.to_owned()))
+        self.doubted.lock().remove(&(list, publisher.to_owned()))
     }
 
     /// Tells the thread that follows what to do, if it has a connection.
     fn tell(&self, commands: impl IntoIterator<Item = Command>) {
-        let mut follower = self.follower();
+        let mut follower = self.follower.lock();
         let Some(writer) = follower.writer.clone() else { return };
         follower.commands.extend(commands);
         drop(follower);
@@ -211,7 +183,7 @@ impl RemoteHome for NatsHome {
                 // Where it is gone already, this call may have been repeated.
                 self.delete_stream(list, deadline)?;
                 self.remove_places(topic, places_end, deadline)?;
-                self.streams().remove(topic);
+                self.streams.lock().remove(topic);
                 self.tell([Command::Look(topic.to_owned())]);
                 list
             }
@@ -267,12 +239,12 @@ impl RemoteHome for NatsHome {
 
     fn listen(&self, handle: &mut dyn FnMut(Event<'_>)) -> Refusal {
         let lost = self.follow_until_lost(handle);
-        *self.follower() = FollowerState::default();
+        *self.follower.lock() = FollowerState::default();
         lost
     }
 
     fn disconnect(&self) {
-        if let Some(writer) = self.follower().writer.clone() {
+        if let Some(writer) = self.follower.lock().writer.clone() {
             writer.close();
         }
     }

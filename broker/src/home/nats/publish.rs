@@ -230,12 +230,12 @@ impl NatsHome {
     /// The list of a topic, which is created if need be; says whether it was.
     fn open(&self, topic: &str, deadline: Instant) -> Result<(StreamId, bool)> {
         loop {
-            if let Some(stream) = self.streams().get(topic) {
+            if let Some(stream) = self.streams.lock().get(topic) {
                 return Ok((*stream, false));
             }
-            if self.creating().insert(topic.to_owned()) {
+            if self.creating.lock().insert(topic.to_owned()) {
                 let found = self.find_or_create(topic, deadline);
-                self.creating().remove(topic);
+                self.creating.lock().remove(topic);
                 if let Some((stream, is_created)) = found? {
                     self.remember(topic, stream);
                     return Ok((stream, is_created));

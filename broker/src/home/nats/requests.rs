@@ -5,9 +5,10 @@
 
 use super::connection::{Link, Servers, Unusable, Writer};
 use super::wire::Message;
+use common::lock::Mutex;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
@@ -75,7 +76,7 @@ impl Requests {
 
     /// The connection for the next request.
     pub(super) fn live(&self, deadline: Instant) -> Result<Arc<Live>, Unusable> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         while state.live.as_ref().is_none_or(|live| !live.is_usable()) {
             if state.is_opening {
                 let left = deadline.saturating_duration_since(Instant::now());
@@ -90,17 +91,12 @@ impl Requests {
             state.is_opening = true;
             drop(state);
             let opened = self.servers.open().and_then(Live::begin);
-            state = self.state();
+            state = self.state.lock();
             state.is_opening = false;
             self.changed.notify_all();
             state.live = Some(opened?);
         }
         state.live.clone().ok_or_else(|| Unusable { reason: String::new(), is_lasting: false })
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Two small values are whole after any panic.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -122,7 +118,7 @@ impl Live {
     }
 
     fn is_usable(&self) -> bool {
-        !self.is_retired.load(Ordering::Relaxed) && self.waiting().ended.is_none()
+        !self.is_retired.load(Ordering::Relaxed) && self.waiting.lock().ended.is_none()
     }
 
     /// Lets the next request go to another server.
@@ -184,7 +180,7 @@ impl Live {
     ) -> (Vec<(u64, Message)>, Unanswered) {
         let first = self.last.fetch_add(count, Ordering::Relaxed);
         let (caller, open) = (thread::current(), count);
-        let mut waiting = self.waiting();
+        let mut waiting = self.waiting.lock();
         if waiting.ended.is_none() {
             let call = Call { caller, count, has_many, open, answers: Vec::new() };
             waiting.calls.insert(first, call);
@@ -192,7 +188,7 @@ impl Live {
             let mut out = Vec::new();
             write(&self.inbox, first, &mut out);
             self.writer.write(&out);
-            waiting = self.waiting();
+            waiting = self.waiting.lock();
         }
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -202,7 +198,7 @@ impl Live {
             }
             drop(waiting);
             thread::park_timeout(left);
-            waiting = self.waiting();
+            waiting = self.waiting.lock();
         }
         let call = waiting.calls.remove(&first);
         let why = waiting.ended.clone().or_else(|| waiting.complaint.clone());
@@ -223,7 +219,7 @@ impl Live {
             if link.is_leaving {
                 self.retire();
             }
-            let mut waiting = self.waiting();
+            let mut waiting = self.waiting.lock();
             if let Some(complaint) = link.complaint.take() {
                 waiting.complaint = Some(complaint);
             }
@@ -238,16 +234,11 @@ impl Live {
                 break "it was given up".to_owned();
             }
         };
-        let mut waiting = self.waiting();
+        let mut waiting = self.waiting.lock();
         waiting.ended = Some(ended);
         waiting.calls.values().for_each(|call| call.caller.unpark());
         drop(waiting);
         self.writer.close();
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        // A map and two texts are whole after any panic.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

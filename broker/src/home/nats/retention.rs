@@ -80,12 +80,12 @@ impl Kept {
 impl NatsHome {
     /// What a list keeps, as far as this broker has heard.
     pub(super) fn kept(&self, list: StreamId) -> Kept {
-        self.records().get(&list).copied().unwrap_or_default()
+        self.records.lock().get(&list).copied().unwrap_or_default()
     }
 
     /// Notes what a list keeps; gives the newest that is known of it.
     pub(super) fn note(&self, list: StreamId, kept: Kept) -> Kept {
-        let mut records = self.records();
+        let mut records = self.records.lock();
         if records.len() >= super::KEPT_MAX {
             records.clear();
         }
@@ -182,7 +182,7 @@ impl NatsHome {
             Kept { first, ..kept }
         })?;
         if after.first > before.first {
-            self.removals().push((list, before.first, after.first));
+            self.removals.lock().push((list, before.first, after.first));
         }
         Ok(after.first)
     }
@@ -210,7 +210,8 @@ impl NatsHome {
     /// Lets go what mirrors have found to be beyond the bounds, and removes what was let go.
     pub(super) fn keep_bounds_of(&self, topics: &Topics) {
         let deadline = Instant::now() + TEND_TIME;
-        let known: Vec<_> = self.streams().iter().map(|(it, list)| (it.clone(), *list)).collect();
+        let known: Vec<_> =
+            self.streams.lock().iter().map(|(it, list)| (it.clone(), *list)).collect();
         for (topic, list) in known {
             let kept = self.kept(list);
             if kept.limits == Limits::NONE {
@@ -223,10 +224,10 @@ impl NatsHome {
                 let _ = self.let_go(list, first, deadline);
             }
         }
-        let removals = std::mem::take(&mut *self.removals());
+        let removals = std::mem::take(&mut *self.removals.lock());
         for removal in removals {
             if self.remove(removal, deadline).is_err() {
-                self.removals().push(removal);
+                self.removals.lock().push(removal);
             }
         }
     }

@@ -19,7 +19,7 @@ use common::clock;
 use common::json::Value;
 use common::random::random;
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -156,13 +156,13 @@ impl NatsHome {
 
     /// What was listed is no longer so.
     fn forget_listed(&self) {
-        *self.listed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.listed.lock() = None;
     }
 
     /// All topics in short, as the cluster had them a moment ago. Their bytes are those of the
     /// servers, which count headers as well.
     pub(super) fn listed(&self, deadline: Instant) -> Result<List> {
-        let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let listed = self.listed.lock().clone();
         if let Some((at, topics)) = listed
             && at.elapsed() < LIST_TIME
         {
@@ -204,7 +204,7 @@ impl NatsHome {
         }
         let topics = Arc::new(topics);
         let listed = Some((Instant::now(), Arc::clone(&topics)));
-        *self.listed.lock().unwrap_or_else(PoisonError::into_inner) = listed;
+        *self.listed.lock() = listed;
         Ok(topics)
     }
 }

@@ -135,7 +135,7 @@ impl NatsHome {
             Ok(link) => link,
             Err(unusable) => return unanswered(&unusable.reason),
         };
-        self.follower().writer = Some(Arc::clone(&link.writer));
+        self.follower.lock().writer = Some(Arc::clone(&link.writer));
         let mut follower = Follower {
             home: self,
             handle,
@@ -182,7 +182,7 @@ impl Follower<'_> {
                 deadline = Instant::now();
             }
             (self.handle)(Event::Pause);
-            let commands = std::mem::take(&mut self.home.follower().commands);
+            let commands = std::mem::take(&mut self.home.follower.lock().commands);
             commands.into_iter().for_each(|command| self.obey(command));
             if looked.elapsed() >= TICK {
                 looked = Instant::now();
@@ -453,7 +453,7 @@ impl Follower<'_> {
             self.end_subscription(name);
             let news = match found {
                 None => {
-                    self.home.streams().remove(&**name);
+                    self.home.streams.lock().remove(&**name);
                     News::Deleted
                 }
                 Some(list) => News::Reset(Some(list)),
