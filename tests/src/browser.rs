@@ -7,11 +7,15 @@ use crate::wait::{DEADLINE, wait_for, wait_until};
 use common::http::client::Client;
 use common::json::{self, Value};
 use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// One browser at a time: each takes as much memory and time as all the programs together.
-static TURN: Mutex<()> = Mutex::new(());
+/// Two browsers at a time: each takes as much memory and time as all the programs together.
+static TURNS: [Mutex<()>; 2] = [const { Mutex::new(()) }; 2];
+
+/// Who comes next waits for the other one.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
 
 /// What the browser is started with: no screen, nobody else's settings, and no traffic but ours.
 const ARGUMENTS: [&str; 9] = [
@@ -54,7 +58,9 @@ impl Browser {
     /// When it does not come up.
     #[must_use]
     pub fn start() -> Option<Browser> {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let [one, other] = &TURNS;
+        let is_even = COUNT.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
+        let turn = if is_even { one } else { other }.lock().unwrap_or_else(PoisonError::into_inner);
         let mut command = tools::chromedriver()?;
         let folder = Folder::temporary("browser");
         // Whatever the two leave behind is gone with the folder.
@@ -155,8 +161,7 @@ impl Browser {
     /// When it is not within [`DEADLINE`].
     #[track_caller]
     pub fn wait_until(&mut self, expression: &str) {
-        // A browser is the first to be late on a machine that is busy with something else.
-        wait_until(2 * DEADLINE, expression, || self.evaluate(expression) == "true");
+        wait_until(DEADLINE, expression, || self.evaluate(expression) == "true");
     }
 
     /// The text of the element that a selector finds, as a person sees it.
