@@ -205,7 +205,7 @@ impl Topics {
             // While much comes and goes, what comes takes the place of what went.
             let is_calm = memory.returned - before < RETURNED_MIN.max(memory.used / 16);
             before = memory.returned;
-            if memory.returned - returned > memory.used.max(RETURNED_MIN) {
+            if memory.returned - returned > RETURNED_MIN.max(memory.used / 4) {
                 (returned, passes) = (memory.returned, PASSES_MAX);
             }
             let wanted = memory.used + memory.used / 5 + MORE_MAX;
