@@ -183,6 +183,7 @@ impl Table {
                 };
                 let verdict = match reaches(peer, 1.0) || reaches(floor, NEAR_FLOOR) {
                     true => "met".to_owned(),
+                    false if peer.or(floor).is_none() => "–".to_owned(),
                     false => format!("missed: [profile](profiles.md#{})", self.id),
                 };
                 let show = |other: Option<(f64, &str)>| match other {
