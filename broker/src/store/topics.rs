@@ -203,7 +203,7 @@ impl Topics {
             self.keep_all_bounds(clock::unix_milliseconds());
             let memory = self.account().1;
             // While much comes and goes, what comes takes the place of what went.
-            let is_calm = memory.returned - before < RETURNED_MIN.max(memory.used / 16);
+            let is_calm = memory.returned - before < RETURNED_MIN;
             before = memory.returned;
             if memory.returned - returned > RETURNED_MIN.max(memory.used / 4) {
                 (returned, passes) = (memory.returned, PASSES_MAX);
