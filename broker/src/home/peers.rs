@@ -91,6 +91,8 @@ impl Peers {
         let mut contested = HashSet::new();
         registration.tell(&topics, |topic, refusal| {
             contested.insert(topic.to_owned());
+            // At once: who reads the warning finds the topic refused.
+            self.state.lock().contested.insert(topic.to_owned());
             notify::warn(format_args!(
                 "topic {topic:?} is here, but the index says: {refusal}; it is refused here until \
                  it is deleted there, or here"
