@@ -45,8 +45,12 @@ pub(super) fn after_a_kill(setting: &Setting<'_>) -> Table {
     let plan = Plan { rounds: 1, ..setting.plan };
     alternate(&plan, &mut table, &setting.of(&kinds), Disk::Lazy, |contender| {
         let mut server = Server::start(contender, Disk::Lazy)?;
-        let mut lane = Lane::open(contender, Disk::Lazy, &server)?;
-        lane.prepare(&topics)?;
+        // It accepts connections before its new directory is synced.
+        let mut lane = driver::patiently(|| {
+            let mut lane = Lane::open(contender, Disk::Lazy, &server)?;
+            lane.prepare(&topics)?;
+            Ok(lane)
+        })?;
         driver::publish_exactly(&mut lane, &topics, count)?;
         let mut rounds = Vec::new();
         let mut stored = count;
