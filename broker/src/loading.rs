@@ -9,11 +9,11 @@ use crate::notify;
 use crate::refusal::Refusal;
 use crate::server::TurnedAway;
 use crate::store::journal::Progress;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{panic, thread};
 
 /// How often clients are looked at.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -25,32 +25,29 @@ const NOTIFY_TIME: Duration = Duration::from_secs(1);
 const WAITING_MAX: usize = 1000;
 
 /// Answers the clients of `listener` while `load` runs; gives back those that wait to be served.
-///
-/// `load` runs in a thread of its own, whose heap is the next thread's when it has ended: the
-/// main thread allocates little later, and would leave all that is let go of its heap unused.
-pub(crate) fn during<T: Send>(
+pub(crate) fn during<T>(
     listener: &TcpListener,
     progress: &Progress,
-    load: impl FnOnce() -> T + Send,
-) -> io::Result<(T, Vec<TcpStream>)> {
+    load: impl FnOnce() -> T,
+) -> (T, Vec<TcpStream>) {
+    let is_done = AtomicBool::new(false);
     thread::scope(|scope| {
-        let loading = thread::Builder::new().spawn_scoped(scope, load)?;
-        let waiting = attend(listener, progress, || loading.is_finished());
-        let loaded = loading.join().unwrap_or_else(|panic| panic::resume_unwind(panic));
-        Ok((loaded, waiting))
+        let attend = || attend(listener, progress, &is_done);
+        // Without a thread to spare, all clients wait.
+        let attending = thread::Builder::new().spawn_scoped(scope, attend);
+        let loaded = load();
+        is_done.store(true, Ordering::Relaxed);
+        let waiting = attending.ok().and_then(|thread| thread.join().ok());
+        (loaded, waiting.unwrap_or_default())
     })
 }
 
-fn attend(
-    listener: &TcpListener,
-    progress: &Progress,
-    is_done: impl Fn() -> bool,
-) -> Vec<TcpStream> {
+fn attend(listener: &TcpListener, progress: &Progress, is_done: &AtomicBool) -> Vec<TcpStream> {
     let mut waiting: Vec<TcpStream> = Vec::new();
     let mut answered = TurnedAway::default();
     let mut notified: Option<Instant> = None;
     let _ = listener.set_nonblocking(true);
-    while !is_done() {
+    while !is_done.load(Ordering::Relaxed) {
         let status = status(progress);
         if notified.is_none_or(|at| at.elapsed() >= NOTIFY_TIME) {
             notify::starting(&status);

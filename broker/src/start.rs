@@ -87,10 +87,6 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
     });
     let catch_up_threads = connection_limit::catch_up_threads(connections);
     let push = Arc::new(Push::new(topics, lasting, catch_up_threads, Arc::clone(&log)));
-    // The first thread after the journal was read goes on in the heap that holds its messages: this
-    // one moves others there.
-    let aging = Arc::clone(&push);
-    spawn(move || aging.topics.keep_ages())?;
     let id = StreamId::random().to_string();
     let token = config.token.map(|token| token.text().to_owned());
     let own = Identity { token, id: id.clone(), push: Arc::clone(&push), data: config.data };
@@ -108,6 +104,8 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
         tcp_table: TcpTable::default(),
         metrics: Metrics::new(),
     });
+    let aging = Arc::clone(&push);
+    spawn(move || aging.topics.keep_ages())?;
     spawn(move || push.keep_acknowledged(config.forget_after))?;
     flags::print(format_args!(
         "Broker running on http://{address} {reach}, {kept}\n\
@@ -193,8 +191,7 @@ fn restore(
                 }
             })
         })
-    })
-    .map_err(no_thread)?;
+    });
     if let Some(needed) = needed {
         return Err(Error::new(format!(
             "{} needs about {} MB of memory, and {} MB are free here: start the broker where there \

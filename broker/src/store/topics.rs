@@ -203,9 +203,9 @@ impl Topics {
             self.keep_all_bounds(clock::unix_milliseconds());
             let memory = self.account().1;
             // While much comes and goes, what comes takes the place of what went.
-            let is_calm = memory.returned - before < RETURNED_MIN;
+            let is_calm = memory.returned - before < RETURNED_MIN.max(memory.used / 16);
             before = memory.returned;
-            if memory.returned - returned > RETURNED_MIN.max(memory.used / 4) {
+            if memory.returned - returned > memory.used.max(RETURNED_MIN) {
                 (returned, passes) = (memory.returned, PASSES_MAX);
             }
             let wanted = memory.used + memory.used / 5 + MORE_MAX;

@@ -42,27 +42,6 @@ fn memory_of_deleted_topics_goes_back_to_the_system() {
     assert!(is_returned, "{} bytes are resident for nothing", resident());
 }
 
-/// What is kept is replaced after a restart, by connections that allocate elsewhere than the start.
-#[test]
-fn memory_of_messages_found_at_a_start_goes_back_to_the_system() {
-    const TOPICS: usize = 16;
-    let flags = ["--data", "data", "--sync", "os", "--keep-messages", "20000"];
-    let mut system = System::reserve_with(&flags);
-    for _ in 0..2 {
-        system.start_broker();
-        let mut connections: Vec<Raw> =
-            (0..TOPICS).map(|_| Raw::connect(&system.address())).collect();
-        fill(&system, &mut connections, 400);
-        let (address, id) = (system.address(), system.broker().id());
-        let resident = || Resources::of(id).memory as f64;
-        let account = || metric(&address, "broker_store_size_bytes");
-        let allowed = || 30_000_000.0 + 1.3 * account();
-        let is_returned = holds_within(Duration::from_secs(40), || resident() <= allowed());
-        assert!(is_returned, "{} bytes are resident for {}", resident(), account());
-        system.kill_broker();
-    }
-}
-
 /// A few messages of each topic are left, which stood above all that was let go.
 #[test]
 fn memory_of_messages_that_were_let_go_goes_back_to_the_system() {
