@@ -6,9 +6,10 @@ use super::requests::{Live, Unanswered};
 use super::wire::{self, Message};
 use crate::refusal::Refusal;
 use common::json::{self, Value};
+use common::lock::Mutex;
 use common::random::random;
 use std::fmt::Write as _;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The most messages that the servers store together.
@@ -46,7 +47,7 @@ impl Batches {
     /// Waits until there is room for one more; nothing where the deadline passes before.
     fn open(&self, deadline: Instant) -> Option<OpenBatch<'_>> {
         let left = deadline.saturating_duration_since(Instant::now());
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = self.open.lock();
         let waited = self.ended.wait_timeout_while(open, left, |open| *open >= BATCHES_MAX);
         let (mut open, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
         if timeout.timed_out() {
@@ -59,7 +60,7 @@ impl Batches {
 
 impl Drop for OpenBatch<'_> {
     fn drop(&mut self) {
-        *self.0.open.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        *self.0.open.lock() -= 1;
         self.0.ended.notify_one();
     }
 }
