@@ -53,9 +53,16 @@ impl Nats {
         let answer = wire.ask(request.as_bytes(), "}\r\n")?;
         if answer.contains("\"error\"") { Err(io::Error::other(answer)) } else { Ok(answer) }
     }
-}
 
-impl Nats {
+    /// How many messages a stream has, asked on a connection of its own.
+    pub(super) fn stored_in(&self, stream: &str, port: u16) -> io::Result<Option<u64>> {
+        let mut wire = Wire::connect(port, 16 << 10)?;
+        let mut other = Nats { stream: self.stream, ..Nats::core() };
+        other.greet(&mut wire)?;
+        let answer = other.request(&format!("STREAM.INFO.{stream}"), "", &mut wire)?;
+        Ok(number_behind(&answer, "\"messages\":"))
+    }
+
     /// Takes answers to publishes for which these are owed.
     pub(super) fn take_answers(input: &[u8], owed: &mut Owed) -> Result<Taken, String> {
         let mut taken = Taken::default();
@@ -206,11 +213,7 @@ impl Adapter for Nats {
         if self.stream.is_none() {
             return Ok(None);
         }
-        let mut wire = Wire::connect(port, 16 << 10)?;
-        let mut other = Nats { stream: self.stream, ..Nats::core() };
-        other.greet(&mut wire)?;
-        let answer = other.request(&format!("STREAM.INFO.{topic}"), "", &mut wire)?;
-        Ok(number_behind(&answer, "\"messages\":"))
+        self.stored_in(topic, port)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A client that uses the streams of the broker's topics in NATS, and not the broker.
 
 use super::nats::Nats;
-use super::{Adapter, Owed, Taken, line, number_behind};
+use super::{Adapter, Owed, Taken, line};
 use crate::wire::Wire;
 use std::io::{self, Write};
 
@@ -144,10 +144,6 @@ impl Adapter for NatsStream {
     }
 
     fn stored(&mut self, topic: &str, port: u16) -> io::Result<Option<u64>> {
-        let mut wire = Wire::connect(port, 16 << 10)?;
-        let mut other = Nats::jet_stream(true, false);
-        other.greet(&mut wire)?;
-        let answer = other.request(&format!("STREAM.INFO.ps-{}", id(topic)), "", &mut wire)?;
-        Ok(number_behind(&answer, "\"messages\":"))
+        self.nats.stored_in(&format!("ps-{}", id(topic)), port)
     }
 }
