@@ -139,14 +139,19 @@ impl Task {
                 Call::check_absent(arguments)?;
                 Ok(Task::Serve(Box::new(Config::from(arguments)?)))
             }
-            [verb, directory] if verb == "verify" => Ok(Task::Verify(directory.into())),
-            [verb, directory] if verb == "repair" => {
-                let (directory, dry_run) = (directory.into(), arguments.has("dry-run"));
-                Ok(Task::Repair { directory, dry_run })
-            }
-            [verb, directory] if verb == "promote" => Ok(Task::Promote(directory.into())),
-            [verb] if ["verify", "repair", "promote"].contains(&verb.as_str()) => {
-                Err(Error::new(format!("{verb} needs the directory of a journal")))
+            [verb, rest @ ..] if ["verify", "repair", "promote"].contains(&verb.as_str()) => {
+                let directory = match rest {
+                    [directory] if !directory.is_empty() => directory.into(),
+                    [_, other, ..] => return Err(Error::unexpected(other)),
+                    _ => {
+                        return Err(Error::new(format!("{verb} needs the directory of a journal")));
+                    }
+                };
+                Ok(match verb.as_str() {
+                    "verify" => Task::Verify(directory),
+                    "repair" => Task::Repair { directory, dry_run: arguments.has("dry-run") },
+                    _ => Task::Promote(directory),
+                })
             }
             _ => Call::from(arguments).map(Task::Ask),
         }
@@ -219,7 +224,11 @@ impl Config {
             (None, None) => PORT,
         };
         let host = match (arguments.value("host"), deployed) {
-            (Some(host), _) => host.to_owned(),
+            // An address of IPv6 may be written as in a URL.
+            (Some(host), _) => {
+                let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+                inner.unwrap_or(host).to_owned()
+            }
             (None, Some(_)) => "0.0.0.0".to_owned(),
             (None, None) => "127.0.0.1".to_owned(),
         };

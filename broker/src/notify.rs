@@ -8,7 +8,13 @@ use std::env;
 use std::ffi::OsStr;
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::mem;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::{Duration, Instant};
+
+/// How long something may be lost before the operator hears of it: brokers that start together
+/// need a moment to find each other.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How much time the start is given from each word on, in microseconds. Words come about once a
 /// second, so only a start that stands still runs out of it.
@@ -17,6 +23,32 @@ const MORE_TIME: u32 = 60_000_000;
 /// Tells the operator something in a line on standard error. Nobody has to read it.
 pub(crate) fn warn(line: impl Display) {
     let _ = writeln!(io::stderr(), "broker: {line}");
+}
+
+/// Something that the broker needs, and that may be lost for a while.
+#[derive(Default)]
+pub(crate) struct Outage {
+    /// When the first attempt failed; nothing while all is well.
+    since: Option<Instant>,
+    is_told: bool,
+}
+
+impl Outage {
+    /// An attempt failed: tells the operator once, if that goes on for so long.
+    pub(crate) fn failed(&mut self, patience: Duration, line: impl Display) {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if !self.is_told && since.elapsed() >= patience {
+            self.is_told = true;
+            warn(line);
+        }
+    }
+
+    /// An attempt succeeded: tells the operator, who heard that they fail.
+    pub(crate) fn is_over(&mut self, line: impl Display) {
+        if mem::take(self).is_told {
+            warn(line);
+        }
+    }
 }
 
 /// The broker is starting, and has come so far.
@@ -45,4 +77,20 @@ fn address(path: &OsStr) -> Option<SocketAddr> {
         return SocketAddr::from_abstract_name(name).ok();
     }
     SocketAddr::from_pathname(path).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operator_hears_of_what_stays_lost_and_that_it_is_back() {
+        let mut outage = Outage::default();
+        outage.failed(Duration::MAX, "not yet");
+        assert!(!outage.is_told && outage.since.is_some());
+        outage.failed(Duration::ZERO, "lost");
+        assert!(outage.is_told);
+        outage.is_over("back");
+        assert!(!outage.is_told && outage.since.is_none());
+    }
 }

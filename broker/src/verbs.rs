@@ -113,9 +113,9 @@ impl Call {
         let name = match (of, rest) {
             ("", []) => "",
             ("", [pattern]) if word == "topics" => pattern,
-            (_, []) => return wrong(format!("{word} needs the name of a {of}")),
             ("", [other, ..]) | (_, [_, other, ..]) => return unexpected(other),
-            (_, [name]) => name,
+            (_, [name]) if !name.is_empty() => name,
+            _ => return wrong(format!("{word} needs the name of a {of}")),
         };
         let (body, before) = (bounds(arguments), arguments.number::<u64>("before")?);
         if word == "keep" && body.is_empty() {

@@ -126,6 +126,7 @@ impl Program {
             let text = argument.into_string();
             text.map_err(|argument| Error::new(format!("argument {argument:?} is not UTF-8")))
         };
+        let is_no_flag = |next: &String| !next.starts_with("--");
         let mut arguments = arguments.into_iter().map(text);
         let mut flags_ended = false;
         while let Some(argument) = arguments.next().transpose()? {
@@ -151,11 +152,13 @@ impl Program {
                             return Err(Error::new(format!("flag --{name} takes no value")));
                         }
                         (None, None) => String::new(),
-                        (Some(_), Some(given)) => given.to_owned(),
-                        (Some(value), None) => {
-                            let next = arguments.next().transpose()?;
-                            let is_value = |next: &String| !next.starts_with("--");
-                            next.filter(is_value).ok_or_else(|| {
+                        (Some(value), given) => {
+                            let given = match given {
+                                Some(given) => Some(given.to_owned()),
+                                None => arguments.next().transpose()?.filter(is_no_flag),
+                            };
+                            // An empty one is a variable that was not set.
+                            given.filter(|given| !given.is_empty()).ok_or_else(|| {
                                 Error::new(format!("flag --{name} needs a value: --{name}={value}"))
                             })?
                         }

@@ -149,7 +149,12 @@ impl Keeper {
                 }
                 Ok(Duration::ZERO)
             }
-            Ok(None) => self.append_new_part(),
+            Ok(None) => {
+                let pause = self.append_new_part()?;
+                // It may serve one connection at a time, and others wait for it.
+                self.list.client.hang_up();
+                Ok(pause)
+            }
             Err(refusal) => Err(self.refused(refusal)),
         }
     }

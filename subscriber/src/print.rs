@@ -11,7 +11,7 @@ use crate::PROGRAM;
 use crate::error;
 use crate::list::List;
 use common::bytes;
-use common::client::{Broker, Event, Message, Start, Subscriber, Trouble};
+use common::client::{Broker, Event, Message, Refusal, Start, Subscriber, Trouble};
 use common::clock::plain_date;
 use common::flags::{Error, nearest};
 use common::http::percent;
@@ -105,8 +105,10 @@ impl Print {
             Start::Since(time) => format!("&since={}", percent::encode(time)),
             Start::Cursor(Cursor { next, stream }) => format!("&from={next}&stream={stream}"),
         };
+        // Whatever follows would show a wrong token once more.
+        let refused = |refusal| broker.refused("", refusal);
         let first = place(&mut list, &format!("{start}&limit=0"), Duration::ZERO);
-        let Some(mut cursor) = first else { return Ok(()) };
+        let Some(mut cursor) = first.map_err(refused)? else { return Ok(()) };
         loop {
             let before = cursor.next;
             let Cursor { next, stream } = cursor;
@@ -117,7 +119,8 @@ impl Print {
                 (cursor.next, *left) = (cursor.next + count, left.saturating_sub(count));
                 output.write_all(lines)
             };
-            let result = place(&mut list, &position, LIST_WAIT).map(|_| list.read(print));
+            let after = place(&mut list, &position, LIST_WAIT).map_err(refused)?;
+            let result = after.map(|_| list.read(print));
             self.start = Start::Cursor(cursor);
             match result {
                 Some(Err(Trouble::Sink(cause))) => {
@@ -218,10 +221,19 @@ impl Print {
 }
 
 /// The place after the messages at a position of an existing topic, if the broker gives them.
-fn place(list: &mut List, position: &str, wait: Duration) -> Option<Cursor> {
-    let answer = list.ask(position, wait).ok()?.ok()??;
-    let stream = answer.stream?.parse().ok().filter(|stream| *stream != StreamId::NONE)?;
-    Some(Cursor { stream, next: answer.next })
+///
+/// # Errors
+///
+/// The broker does not take the token.
+fn place(list: &mut List, position: &str, wait: Duration) -> Result<Option<Cursor>, Refusal> {
+    let answer = match list.ask(position, wait) {
+        Ok(Err(refusal)) if refusal.code == 401 => return Err(refusal),
+        Ok(Ok(Some(answer))) => answer,
+        _ => return Ok(None),
+    };
+    let stream = answer.stream.and_then(|stream| stream.parse().ok());
+    let stream = stream.filter(|stream| *stream != StreamId::NONE);
+    Ok(stream.map(|stream| Cursor { stream, next: answer.next }))
 }
 
 /// Tells the user about an event that is not a message.

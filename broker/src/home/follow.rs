@@ -78,8 +78,7 @@ impl Mirrors {
     /// The life of the thread that follows this home.
     pub(super) fn run(&self) {
         let mut pauses = Pauses::default();
-        // Whether the user was told that the home is lost, and whether it was ever there.
-        let (mut told, mut was_there) = (false, false);
+        let (mut outage, mut was_there) = (notify::Outage::default(), false);
         loop {
             let now = Instant::now();
             let (run, is_distrusted) = Default::default();
@@ -87,9 +86,7 @@ impl Mirrors {
             let lost = self.home.listen(&mut |event| {
                 if matches!(event, Event::Connected) {
                     was_there = true;
-                    if mem::take(&mut told) {
-                        notify::warn(format_args!("{} is back", self.home.address()));
-                    }
+                    outage.is_over(format_args!("{} is back", self.home.address()));
                 }
                 self.handle(event, &mut connection);
             });
@@ -97,15 +94,15 @@ impl Mirrors {
                 pauses.reset();
             }
             let is_ring = matches!(lost, Refusal::Ring);
-            if !mem::replace(&mut told, true) {
-                let more = if is_ring { "" } else { "; trying again until it is back" };
-                notify::warn(format_args!("{lost}{more}"));
-            }
+            let is_over = self.lose(self.for_clients(lost.clone()));
+            let patience = if is_ring || is_over { Duration::ZERO } else { notify::PATIENCE };
+            let more = if is_ring { "" } else { "; trying again until it is back" };
+            outage.failed(patience, format_args!("{lost}{more}"));
             // The broker that came last gives way; one that has clients stays, and refuses.
             if is_ring && self.locations.is_none() && !was_there {
                 process::exit(1);
             }
-            if self.lose(self.for_clients(lost)) {
+            if is_over {
                 return;
             }
             thread::sleep(pauses.next());

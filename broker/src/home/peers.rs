@@ -23,7 +23,6 @@ use common::pattern::Pattern;
 use common::retry::Pauses;
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
-use std::mem;
 use std::sync::{Arc, Condvar, PoisonError};
 use std::thread;
 use std::time::Instant;
@@ -64,21 +63,16 @@ impl Peers {
     /// the index was lost. Does not return.
     pub(super) fn run(&self) -> ! {
         let mut pauses = Pauses::default();
-        let mut told = false;
+        let mut outage = notify::Outage::default();
         loop {
             let Err(lost) = self.stay_registered(|| {
                 pauses.reset();
-                if mem::take(&mut told) {
-                    notify::warn("the index is back");
-                }
+                outage.is_over("the index is back");
             });
             self.state.lock().is_registered = false;
-            if !mem::replace(&mut told, true) {
-                let line = flags::one_line(&lost);
-                notify::warn(format_args!(
-                    "no index: {line}; topics whose home is known are served until it is back"
-                ));
-            }
+            let line = flags::one_line(&lost);
+            let more = "topics whose home is known are served until it is back";
+            outage.failed(notify::PATIENCE, format_args!("no index: {line}; {more}"));
             thread::sleep(pauses.next());
         }
     }

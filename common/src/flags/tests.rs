@@ -68,8 +68,6 @@ fn after_two_dashes_everything_is_an_argument() {
 
 #[test]
 fn values_are_taken_as_they_are_written() {
-    assert_eq!(parse(&["--beans="]).unwrap().value("beans"), Some(""));
-    assert_eq!(parse(&["--beans", ""]).unwrap().value("beans"), Some(""));
     assert_eq!(parse(&["--beans=a=b"]).unwrap().value("beans"), Some("a=b"));
     assert_eq!(parse(&["--beans", "-"]).unwrap().value("beans"), Some("-"));
     assert_eq!(parse(&["--beans=--decaf"]).unwrap().value("beans"), Some("--decaf"));
@@ -89,7 +87,9 @@ fn a_wrong_flag_is_named_and_the_nearest_one_suggested() {
 #[test]
 fn a_wrong_value_is_named_with_its_reason() {
     assert_eq!(refusal(&["--beans"]), "flag --beans needs a value: --beans=<name>");
-    assert_eq!(refusal(&["--beans", "--decaf"]), "flag --beans needs a value: --beans=<name>");
+    for arguments in [&["--beans", "--decaf"][..], &["--beans="], &["--beans", ""]] {
+        assert_eq!(refusal(arguments), "flag --beans needs a value: --beans=<name>");
+    }
     assert_eq!(refusal(&["--decaf=no"]), "flag --decaf takes no value");
     let arguments = parse(&["--minutes=soon"]).unwrap();
     assert_eq!(

@@ -101,6 +101,20 @@ fn bare_lists_are_compared_and_only_what_is_new_is_appended() {
 }
 
 #[test]
+fn a_broker_that_serves_one_connection_at_a_time_is_left_to_others() {
+    let folder = Folder::new();
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na\n".to_owned();
+    let (broker, thread) = broker(vec![answer; 2]);
+    let mut other = broker.http();
+    let received = Received::open(&folder.file()).unwrap();
+    let mut keeper = Keeper::new(broker, "t".to_owned(), received);
+    assert!(keeper.round().is_ok());
+    let patience = Duration::from_secs(30);
+    assert_eq!(other.request("GET", "/messages?topic=t", b"", patience).unwrap().status, 200);
+    assert_eq!(thread.join().unwrap(), [BARE; 2]);
+}
+
+#[test]
 fn a_bare_list_may_lack_the_last_line_end() {
     let (after, old, _) = keep("", vec![bare("a"), bare("a\nb"), bare("a\nb")]);
     assert_eq!(after, "a\nb\n");

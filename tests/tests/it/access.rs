@@ -243,7 +243,7 @@ fn a_token_that_cannot_be_had_keeps_the_broker_from_starting() {
 
 #[test]
 fn what_is_no_origin_is_wrong_usage() {
-    for origin in ["null", "example.net", "https://example.net/", ""] {
+    for origin in ["null", "example.net", "https://example.net/", "://"] {
         let (status, errors) = run_broker(&["--allow-origin", origin], None);
         assert_eq!(status, Some(2), "{errors}");
         assert!(errors.contains("scheme://host"), "{errors}");
@@ -379,4 +379,30 @@ fn a_page_can_show_the_token() {
     assert_eq!(refused.field("access-control-allow-origin"), Some(origin));
     let authorization = format!("Authorization: Bearer {TOKEN}\r\n");
     assert_eq!(as_page(&system, origin, "GET", "/topics", &authorization).status, 200);
+}
+
+/// Each wrong token uses up some of what an address may guess.
+#[test]
+fn a_program_shows_a_wrong_token_once() {
+    let folder = Folder::temporary("token");
+    folder.write("token.txt", TOKEN);
+    let path = folder.path().join("token.txt");
+    let mut system =
+        System::start_with(&["--token-file", path.to_str().unwrap(), "--log", "log.txt"]);
+    let address = system.address();
+    let start = ["--from=0", "--last=1", "--count=1"].map(|start| vec!["--topic=t", start]);
+    let subscribers = start.into_iter().map(|arguments| ("subscriber", arguments));
+    let verbs = [("publisher", vec!["--topic=t", "a"]), ("broker", vec!["topics"])];
+    for (count, (name, arguments)) in subscribers.chain(verbs).enumerate() {
+        let mut command = program::command(name);
+        command.args(&arguments).args(["--broker", &address]).env("BROKER_TOKEN", "guess");
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{name} {arguments:?}: {output:?}");
+        let mut refused = || {
+            let log = system.broker().folder().read("log.txt");
+            String::from_utf8(log).unwrap().matches("refused=401").count()
+        };
+        wait_until(DEADLINE, "the log", || refused() > count);
+        assert_eq!(refused(), count + 1, "{name} {arguments:?}");
+    }
 }

@@ -145,7 +145,8 @@ fn a_peer_that_is_away_keeps_its_topics_until_it_is_unregistered() {
         one.port()
     );
     succeed(&index, &unregister);
-    succeed(&two, &command("create_topic", "t"));
+    // It may not have noticed yet that the other is gone.
+    wait_for_success(&two, &command("create_topic", "t"));
     succeed(&two, &publish("t", "new"));
     wait_for_success(&three, &publish("t", "newer"));
     assert_eq!(three.messages("t"), ["new", "newer"]);

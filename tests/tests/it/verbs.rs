@@ -49,6 +49,22 @@ fn a_topic_is_created_listed_and_deleted() {
 }
 
 #[test]
+fn what_is_missing_or_too_much_is_wrong_usage() {
+    for (arguments, says) in [
+        (&["create", ""][..], "create needs the name of a topic"),
+        (&["forget", ""], "forget needs the name of a subscriber"),
+        (&["delete", "a", "b"], "unexpected argument \"b\""),
+        (&["verify"], "verify needs the directory of a journal"),
+        (&["promote", ""], "promote needs the directory of a journal"),
+        (&["repair", "a", "b"], "unexpected argument \"b\""),
+        (&["--data", ""], "flag --data needs a value: --data=<directory>"),
+    ] {
+        let (status, line) = failed("localhost:9", arguments);
+        assert_eq!((status, line.contains(says)), (2, true), "{arguments:?}: {line}");
+    }
+}
+
+#[test]
 fn a_topic_is_bound_and_trimmed() {
     let system = System::start();
     let address = &system.address();
