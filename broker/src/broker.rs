@@ -11,14 +11,11 @@ use crate::config::Timeouts;
 use crate::home::{Followers, Homes, Index, TopicChange};
 use crate::log::Log;
 use crate::metrics::Metrics;
-use crate::push::Push;
-use crate::push::subscriber::Subscriber;
+use crate::push::{Push, Subscriber};
 use crate::refusal::Result;
 use crate::server::input_budget::InputBudget;
 use crate::server::tcp_table::TcpTable;
-use crate::store::admission::Receipts;
-use crate::store::batch::Batch;
-use crate::store::entry;
+use crate::store::{Batch, Receipts, entry};
 use std::sync::Arc;
 use std::time::Instant;
 

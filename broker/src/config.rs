@@ -3,8 +3,7 @@
 use crate::access::{Origins, Token};
 use crate::home::NatsSettings;
 use crate::store::journal::{SEGMENT_SIZE, Settings, Sync};
-use crate::store::memory;
-use crate::store::retention::Limits;
+use crate::store::{Limits, memory};
 use crate::verbs::Call;
 use common::flags::{Arguments, Error, Program};
 use common::http::parse;

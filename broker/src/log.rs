@@ -18,9 +18,9 @@
 
 use crate::notify;
 use crate::refusal::{Refusal, Result};
-use crate::store::admission::Outcome;
-use crate::store::batch::Batch;
-use common::{clock, json};
+use crate::store::{Batch, Outcome};
+use common::clock;
+use common::json::{Charset, Json};
 use std::cell::RefCell;
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, BufWriter, Write};
@@ -160,7 +160,7 @@ impl Log {
 /// Text from outside, as a JSON string in ASCII.
 fn quoted(before: &str, text: &str) -> String {
     let mut out = before.as_bytes().to_vec();
-    json::write_string(&mut out, text, json::Charset::Ascii);
+    text.write(&mut out, Charset::Ascii);
     String::from_utf8(out).unwrap_or_default()
 }
 
@@ -243,8 +243,7 @@ fn write(waiting: &Receiver<Vec<u8>>, mut output: Output) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::memory::Memory;
-    use crate::store::topics::Topics;
+    use crate::store::{Memory, Topics};
 
     /// A log whose lines nobody writes.
     fn log(waiting_max: usize) -> (Log, Receiver<Vec<u8>>) {

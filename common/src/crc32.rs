@@ -13,26 +13,21 @@
 /// crc.update(b"56789");
 /// assert_eq!(crc.value(), 0xCBF4_3926);
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///
+/// The default is the checksum of no bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Crc32(u32);
-
-impl Default for Crc32 {
-    /// The checksum of no bytes.
-    fn default() -> Crc32 {
-        Crc32(!0)
-    }
-}
 
 impl Crc32 {
     /// Continues after bytes that have this checksum.
     pub const fn after(value: u32) -> Crc32 {
-        Crc32(!value)
+        Crc32(value)
     }
 
     /// Adds the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         let (blocks, rest) = bytes.as_chunks::<16>();
-        let mut crc = self.0;
+        let mut crc = !self.0;
         for block in blocks {
             let mixed = (u128::from_le_bytes(*block) ^ u128::from(crc)).to_le_bytes();
             let effects = TABLES.iter().rev().zip(mixed);
@@ -41,12 +36,12 @@ impl Crc32 {
         for &byte in rest {
             crc = (crc >> 8) ^ TABLES[0][(crc.to_le_bytes()[0] ^ byte) as usize];
         }
-        self.0 = crc;
+        self.0 = !crc;
     }
 
     /// The checksum of all bytes so far.
     pub fn value(self) -> u32 {
-        !self.0
+        self.0
     }
 }
 

@@ -37,4 +37,4 @@ mod write;
 pub use boundary::Boundary;
 pub use parse::{Error, parse, parse_prefix, string_prefix};
 pub use value::Value;
-pub use write::{Array, Charset, Json, Object, write_part, write_string};
+pub use write::{Array, Charset, Json, Object, write_part};

@@ -1,8 +1,9 @@
 //! A mutex that goes on when a thread panics while it holds it.
 //!
 //! For state that is whole after each of its changes, or that can be learnt again. Where a change
-//! in part would be wrong, take [`std::sync::Mutex`] and end the process.
+//! in part would be wrong, take [`std::sync::Mutex`] and [`or_abort`].
 
+use std::process;
 use std::sync::{MutexGuard, PoisonError};
 
 /// A [`std::sync::Mutex`] that is never poisoned.
@@ -19,4 +20,10 @@ impl<T> Mutex<T> {
     pub fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Waits until nobody holds the mutex, then holds it. After a panic of its holder, what it guards
+/// may not be whole: the process ends, and the next start reads what is on disk.
+pub fn or_abort<T: ?Sized>(mutex: &std::sync::Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|_| process::abort())
 }

@@ -11,8 +11,8 @@ use std::str::FromStr;
 /// digits.
 ///
 /// A topic that was deleted and created again has another; so has one of a broker that keeps
-/// nothing on disk and was restarted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// nothing on disk and was restarted. The default is [`StreamId::NONE`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct StreamId(u64);
 
 impl StreamId {
@@ -65,7 +65,9 @@ impl FromStr for StreamId {
 /// let cursor: Cursor = kept.parse().unwrap();
 /// assert_eq!((cursor.next, cursor.to_string().as_str()), (17, kept));
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///
+/// The default is the start of a topic that does not exist yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cursor {
     /// The list.
     pub stream: StreamId,

@@ -2,7 +2,8 @@
 //!
 //! An error says how to write the text, and never uses words of the programming language.
 
-const TOO_LARGE: &str = "it is too large";
+/// A number does not fit.
+pub(crate) const TOO_LARGE: &str = "it is too large";
 
 /// A text of digits alone.
 ///

@@ -1,15 +1,17 @@
 //! The topics that a person wants to follow: typed on one thread, subscribed on another.
 
+use common::lock::Mutex;
 use std::net::{Shutdown, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, PoisonError};
 
 /// Topics that are wanted, and the connection over which they are subscribed to.
 #[derive(Debug)]
 pub(crate) struct DesiredTopics {
     /// Who wants them; goes into every line to the broker.
     id: String,
-    /// Also held while a new connection is told about all topics. Lines that are typed in the
-    /// meantime wait, and so come after that.
+    /// Nothing that is done under this lock can leave it half done. Also held while a new
+    /// connection is told about all topics. Lines that are typed in the meantime wait, and so come
+    /// after that.
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -36,7 +38,7 @@ impl DesiredTopics {
     /// Notes whether a topic is wanted. Gives the line for the broker, and the connection to send
     /// it on; without a connection, the next one begins with it.
     pub(crate) fn set(&self, topic: &str, is_wanted: bool) -> (String, Option<Arc<TcpStream>>) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         match state.topics.iter_mut().find(|(known, _)| known == topic) {
             Some((_, known)) => *known = is_wanted,
             None => state.topics.push((topic.to_owned(), is_wanted)),
@@ -61,7 +63,7 @@ impl DesiredTopics {
     /// Waits until there is something to ask for. False when it is all over instead.
     pub(crate) fn wait(&self) -> bool {
         let idle = |state: &mut State| state.topics.is_empty() && !state.is_over;
-        let state = self.changed.wait_while(self.lock(), idle);
+        let state = self.changed.wait_while(self.state.lock(), idle);
         !state.unwrap_or_else(PoisonError::into_inner).is_over
     }
 
@@ -76,7 +78,7 @@ impl DesiredTopics {
         stream: Arc<TcpStream>,
         send: impl FnOnce(&str) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         send(&self.lines(&state))?;
         state.stream = Some(stream);
         if state.is_over || (state.is_complete && !state.wants_any()) {
@@ -87,13 +89,13 @@ impl DesiredTopics {
 
     /// There is no connection any more.
     pub(crate) fn disconnected(&self) {
-        self.lock().stream = None;
+        self.state.lock().stream = None;
     }
 
     /// Nothing more will be typed. If no topic is wanted, this ends the program as soon as the
     /// broker was told so.
     pub(crate) fn complete(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.is_complete = true;
         if !state.wants_any() && (state.topics.is_empty() || state.stream.is_some()) {
             state.end();
@@ -103,13 +105,8 @@ impl DesiredTopics {
 
     /// Ends the program.
     pub(crate) fn end(&self) {
-        self.lock().end();
+        self.state.lock().end();
         self.changed.notify_all();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing that is done under this lock can leave it half done.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -131,11 +128,13 @@ impl State {
 mod tests {
     use super::*;
     use std::net::TcpListener;
+    use std::thread;
+    use std::time::Duration;
 
     impl DesiredTopics {
         /// What a new connection would be told now.
         pub(crate) fn all_lines(&self) -> String {
-            self.lines(&self.lock())
+            self.lines(&self.state.lock())
         }
     }
 
@@ -183,12 +182,18 @@ mod tests {
         let (stream, _peer) = pair();
         let topics = DesiredTopics::new("ann".to_owned());
         topics.set("a", true);
-        let send = |lines: &str| {
-            assert_eq!(lines, "SUBSCRIBE a ann\n");
-            assert!(topics.state.try_lock().is_err(), "it would be sent before");
-            Ok::<_, ()>(())
-        };
-        topics.connected(stream, send).unwrap();
+        thread::scope(|scope| {
+            let mut typed = None;
+            let send = |lines: &str| {
+                assert_eq!(lines, "SUBSCRIBE a ann\n");
+                typed = Some(scope.spawn(|| topics.set("b", true)));
+                thread::sleep(Duration::from_millis(20));
+                Ok::<_, ()>(())
+            };
+            topics.connected(stream, send).unwrap();
+            let (_, stream) = typed.unwrap().join().unwrap();
+            assert!(stream.is_some(), "it would be sent before");
+        });
     }
 
     #[test]

@@ -19,7 +19,7 @@ use common::json::{self, Charset, Object};
 use common::stream::{Cursor, StreamId};
 use common::terminal::escaped;
 use std::fs::File;
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -32,10 +32,8 @@ const MANY: u64 = 1_000;
 /// How long the broker is asked to wait for a list with more messages.
 const LIST_WAIT: Duration = Duration::from_secs(1);
 
-/// How long the broker may take to list its topics, to find a mistyped one, and how long that list
-/// may be.
+/// How long the broker may take to list its topics, to find a mistyped one.
 const LIST_TIMEOUT: Duration = Duration::from_secs(5);
-const LIST_SIZE_MAX: usize = 4 << 20;
 
 /// What is printed, and how.
 #[derive(Debug, PartialEq, Eq)]
@@ -253,13 +251,8 @@ fn tell(event: &Event) {
 fn near(broker: &Broker, topic: &str) -> Option<String> {
     let mut client = broker.http();
     let head = client.request("GET", "/topics", b"", LIST_TIMEOUT).ok()?;
-    let mut list = Vec::new();
-    let take = |piece: &[u8]| {
-        list.extend_from_slice(piece);
-        if list.len() > LIST_SIZE_MAX { Err(ErrorKind::FileTooLarge.into()) } else { Ok(()) }
-    };
-    client.body(LIST_TIMEOUT, take).ok().filter(|()| head.status == 200)?;
-    let list = json::parse(&list).ok()?;
+    let list = client.short_body(LIST_TIMEOUT);
+    let list = json::parse(&list).ok().filter(|_| head.status == 200)?;
     let names = list.as_array()?.iter().filter_map(|entry| entry.get("topic")?.as_str());
     nearest(topic, names).map(str::to_owned)
 }

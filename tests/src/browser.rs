@@ -5,7 +5,7 @@ use crate::process::Process;
 use crate::tools;
 use crate::wait::{DEADLINE, wait_for, wait_until};
 use common::http::client::Client;
-use common::json::{self, Value};
+use common::json::{self, Json, Value};
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -223,7 +223,7 @@ impl Answer {
 /// Text as JSON has it.
 fn quoted(text: &str) -> String {
     let mut out = Vec::new();
-    json::write_string(&mut out, text, json::Charset::Utf8);
+    text.write(&mut out, json::Charset::Utf8);
     String::from_utf8(out).expect("it was text before")
 }
 

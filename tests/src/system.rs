@@ -10,7 +10,7 @@ use crate::raw::{Answer, Raw, shorten};
 use crate::wait::{DEADLINE, holds_within};
 use crate::{port, program};
 use common::http::percent;
-use common::json;
+use common::json::{self, Json};
 use std::ops::Div;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -331,13 +331,13 @@ impl System {
         let mut messages = messages.peekable();
         loop {
             let mut body = b"{\"topic\":".to_vec();
-            json::write_string(&mut body, topic, json::Charset::Utf8);
+            topic.write(&mut body, json::Charset::Utf8);
             body.extend_from_slice(b",\"messages\":[");
             for (number, message) in messages.by_ref().take(count_max).enumerate() {
                 if number > 0 {
                     body.push(b',');
                 }
-                json::write_string(&mut body, message.as_ref(), json::Charset::Utf8);
+                message.as_ref().write(&mut body, json::Charset::Utf8);
             }
             body.extend_from_slice(b"]}");
             let answer = self.request("POST", "/publish", body);
@@ -415,9 +415,9 @@ impl Subscriber {
 #[must_use]
 pub fn publish_body(topic: &str, message: &str) -> Vec<u8> {
     let mut body = b"{\"topic\":".to_vec();
-    json::write_string(&mut body, topic, json::Charset::Utf8);
+    topic.write(&mut body, json::Charset::Utf8);
     body.extend_from_slice(b",\"message\":");
-    json::write_string(&mut body, message, json::Charset::Utf8);
+    message.write(&mut body, json::Charset::Utf8);
     body.push(b'}');
     body
 }

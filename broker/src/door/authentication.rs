@@ -1,8 +1,5 @@
-//! Authenticates a JSON or text connection: its first command must be the token.
-//!
-//! # Not here
-//!
-//! HTTP, where each request carries the token (`http/head.rs`). Both count wrong tokens.
+//! Authenticates connections. The first command of a JSON or text connection must be the token;
+//! over HTTP each request carries it (`http/head.rs`). A connection may fail a few times.
 
 use crate::access::{Access, Client, Grant};
 use crate::refusal::{Refusal, Result};
@@ -17,31 +14,12 @@ const ATTEMPTS_MAX: u32 = 8;
 /// How much longer each further wrong token is waited for: three seconds and a half for all.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How often a connection may still send a wrong token.
-pub(super) struct Attempts {
-    left: u32,
-}
-
-impl Attempts {
-    pub(super) const ALL: Attempts = Attempts { left: ATTEMPTS_MAX };
-
-    /// Whether the connection failed too often and has to be closed.
-    pub(super) fn are_used_up(&self) -> bool {
-        self.left == 0
-    }
-
-    /// Counts one, and lets the client wait for what became of it.
-    pub(super) fn count(&mut self) {
-        self.left = self.left.saturating_sub(1);
-        thread::sleep(PAUSE * (ATTEMPTS_MAX - self.left));
-    }
-}
-
 /// Whether a connection has authenticated.
 pub(super) struct Authentication {
     grant: Option<Grant>,
     client: Client,
-    attempts: Attempts,
+    /// How often it has failed.
+    failures: u32,
 }
 
 impl Authentication {
@@ -50,7 +28,7 @@ impl Authentication {
         let mut client = Client::of(stream);
         // Without a token nothing is guessed.
         let grant = access.admit(None, &mut client).ok().flatten();
-        Authentication { grant, client, attempts: Attempts::ALL }
+        Authentication { grant, client, failures: 0 }
     }
 
     /// Whether the connection may give commands.
@@ -65,7 +43,22 @@ impl Authentication {
 
     /// Whether it failed too often and has to be closed.
     pub(super) fn has_failed(&self) -> bool {
-        !self.is_done() && self.attempts.are_used_up()
+        !self.is_done() && self.failures >= ATTEMPTS_MAX
+    }
+
+    /// What a token is good for that comes with one request.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::TooManyGuesses`].
+    pub(super) fn admit(&mut self, access: &Access, token: Option<&str>) -> Result<Option<Grant>> {
+        access.admit(token, &mut self.client)
+    }
+
+    /// Counts a failure, and lets the client wait for what became of it.
+    pub(super) fn count_failure(&mut self) {
+        self.failures = ATTEMPTS_MAX.min(self.failures + 1);
+        thread::sleep(PAUSE * self.failures);
     }
 
     /// Checks a token; `how` says how to send it, if it is not right. What was once right stays
@@ -80,7 +73,7 @@ impl Authentication {
         token: Option<&str>,
         how: &'static str,
     ) -> Result<()> {
-        let refusal = match access.admit(token, &mut self.client) {
+        let refusal = match self.admit(access, token) {
             Ok(Some(grant)) => {
                 self.grant = Some(grant);
                 return Ok(());
@@ -89,7 +82,7 @@ impl Authentication {
             Ok(None) => Refusal::Token { how, is_guess: false },
             Err(refusal) => refusal,
         };
-        self.attempts.count();
+        self.count_failure();
         Err(refusal)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::fields::value;
 use crate::refusal::{Refusal, Result};
-use crate::store::retention::{Bound, BoundsChange, Limits, age};
+use crate::store::{Bound, BoundsChange, Limits, age};
 use common::json::{Object, Value};
 use common::units;
 

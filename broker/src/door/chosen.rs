@@ -2,11 +2,9 @@
 
 use crate::access::{Grant, Right};
 use crate::broker::Broker;
-use crate::push::format::Format;
-use crate::push::patterns::{Interest, chooses};
-use crate::push::subscriber::Beginning;
+use crate::push::{Beginning, Format, Interest, chooses};
 use crate::refusal::Result;
-use crate::store::stream::{Begin, Cursor, Extent, StreamId};
+use crate::store::{Begin, Cursor, Extent, StreamId};
 use common::pattern::Pattern;
 
 /// What a client asks for that gives a pattern. The topics that match now can be read here.

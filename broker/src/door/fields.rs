@@ -4,9 +4,7 @@
 //! twice.
 
 use crate::refusal::{Refusal, Result};
-use crate::store::change::Upto;
-use crate::store::entry;
-use crate::store::stream::{Begin, StreamId};
+use crate::store::{Begin, StreamId, Upto, entry};
 use common::clock;
 use common::http::percent::{self, Pair};
 use common::json::Value;

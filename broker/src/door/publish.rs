@@ -3,8 +3,7 @@
 use super::fields::Field;
 use crate::access::{Grant, Right};
 use crate::refusal::{Refusal, Result};
-use crate::store::admission::Receipt;
-use crate::store::batch::{Batch, Publisher, Sequence};
+use crate::store::{Batch, Publisher, Receipt, Sequence};
 use common::bytes;
 use common::json::{Charset, Object, Value};
 use std::sync::Arc;

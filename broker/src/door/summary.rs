@@ -4,7 +4,7 @@ use super::bounds;
 use crate::access::{Grant, Right};
 use crate::broker::Broker;
 use crate::push::pages;
-use crate::store::view::Summary;
+use crate::store::Summary;
 use common::json::Object;
 use common::pattern::Pattern;
 

@@ -12,11 +12,7 @@ use super::remote::{Event, MirrorEnd, News, Place};
 use crate::notify;
 use crate::push::Push;
 use crate::refusal::Refusal;
-use crate::store::change::{Mirrored, Upto};
-use crate::store::entry;
-use crate::store::memory;
-use crate::store::retention::Limits;
-use crate::store::stream::{Cursor, StreamId};
+use crate::store::{Cursor, Limits, Mirrored, StreamId, Upto, entry, memory};
 use common::crc32::Crc32;
 use common::flags;
 use common::retry::Pauses;
@@ -265,7 +261,7 @@ impl Mirrors {
         let state = self.following.lock();
         let unused = state.topics.iter().filter(|(topic, followed)| {
             followed.used.elapsed() >= UNUSED_TIME
-                && self.push.topics.find(topic).is_err()
+                && self.push.topics.summary(topic).is_err()
                 && self.push.listeners.of(topic).is_none()
         });
         let unused: Vec<String> = unused.map(|(topic, _)| topic.clone()).collect();

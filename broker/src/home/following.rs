@@ -5,7 +5,7 @@
 //! How mirrors are updated (`follow.rs`).
 
 use crate::refusal::Refusal;
-use crate::store::stream::Cursor;
+use crate::store::Cursor;
 use common::lock::Mutex;
 use std::collections::HashMap;
 use std::mem;

@@ -17,7 +17,7 @@ mod tests;
 pub(crate) use peer::Address;
 
 use crate::refusal::{Refusal, Result};
-use crate::store::stream::StreamId;
+use crate::store::StreamId;
 use common::limits::{
     ADDRESS_PEERS_MAX, LASTING_PEERS_MAX, LASTING_PEERS_TOPICS_MAX, PEERS_MAX, TOPICS_MAX,
 };

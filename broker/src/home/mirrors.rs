@@ -9,12 +9,9 @@ use super::following::{Followed, Following, Link, Phase, State};
 use super::locations::Locations;
 use super::remote::RemoteHome;
 use super::{Identity, TopicChange};
-use crate::push::Push;
-use crate::push::pieces::{Piece, Wanted};
+use crate::push::{Piece, Push, Wanted};
 use crate::refusal::{Refusal, Result};
-use crate::store::admission::{Receipt, Receipts};
-use crate::store::batch::{Batch, Publish};
-use crate::store::stream::{Cursor, StreamId};
+use crate::store::{Batch, Cursor, Publish, Receipt, Receipts, StreamId};
 use common::limits::TOPICS_MAX;
 use std::io;
 use std::path::PathBuf;
@@ -139,7 +136,7 @@ impl Mirrors {
         let topics = &self.push.topics;
         if !self.follows(topic) {
             // Nobody says so where the mirror has stopped.
-            let _ = topics.drop_mirror(topic);
+            let _ = topics.drop_mirror(topic, None);
         }
         let is_gone = || list == StreamId::NONE || topics.end(topic).stream != list;
         self.wait_for(topic, is_gone, deadline);

@@ -13,10 +13,7 @@ use super::mirrors::Mirrors;
 use super::{HOME_TIMEOUT, Identity, TopicChange};
 use crate::notify;
 use crate::refusal::{Refusal, Result};
-use crate::store::admission::Receipts;
-use crate::store::batch::Batch;
-use crate::store::memory;
-use crate::store::topics::Topics;
+use crate::store::{Batch, Receipts, Topics, memory};
 use common::flags;
 use common::lock::Mutex;
 use common::pattern::Pattern;
@@ -268,7 +265,7 @@ impl Peers {
         if let Some(mirrors) = known {
             mirrors.leave(topic);
         }
-        let _ = topics.drop_mirror(topic);
+        let _ = topics.drop_mirror(topic, None);
         self.locations.forget(topic);
         self.state.lock().contested.remove(topic);
         let created = topics.create(topic);
@@ -296,7 +293,7 @@ impl Peers {
         match self.home(topic, deadline) {
             Ok(Some(mirrors)) => mirrors.change(topic, &TopicChange::Delete, deadline),
             // What is left of a topic that is gone elsewhere.
-            Ok(None) | Err(Refusal::UnknownTopic(_)) => topics.drop_mirror(topic),
+            Ok(None) | Err(Refusal::UnknownTopic(_)) => topics.drop_mirror(topic, None),
             Err(refusal) => Err(refusal),
         }
     }

@@ -4,15 +4,9 @@
 //! of it knows JSON or connections.
 
 use super::TopicChange;
-use crate::push::pieces::{Piece, Wanted};
+use crate::push::{Piece, Wanted};
 use crate::refusal::{Refusal, Result};
-use crate::store::admission::Receipts;
-use crate::store::batch::Publish;
-use crate::store::entry;
-use crate::store::retention::Limits;
-use crate::store::stream::{Cursor, StreamId};
-use crate::store::topics::Topics;
-use crate::store::view::Summary;
+use crate::store::{Cursor, Limits, Publish, Receipts, StreamId, Summary, Topics, entry};
 use common::limits::BODY_SIZE_MAX;
 use common::pattern::Pattern;
 use std::collections::BTreeMap;
@@ -162,6 +156,6 @@ pub(super) enum News {
 /// What no broker stores.
 pub(super) fn entry(message: &str, time: u64, publisher: Option<&str>) -> Result<String> {
     entry::check_message(message, BODY_SIZE_MAX / 2)?;
-    publisher.map_or(Ok(()), |publisher| entry::check_peer("publisher", publisher))?;
+    publisher.map_or(Ok(()), |publisher| entry::check_name("publisher", publisher))?;
     Ok(entry::compose(message, &entry::stamp(time, publisher)))
 }

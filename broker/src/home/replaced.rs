@@ -10,11 +10,9 @@ use super::following::Phase;
 use super::mirrors::Mirrors;
 use super::remote::MirrorEnd;
 use crate::notify;
-use crate::push::pieces::{Piece, Wanted};
+use crate::push::{Piece, Wanted};
 use crate::refusal::{Refusal, Result};
-use crate::store::stream::{Begin, Cursor, Place, StreamId};
-use crate::store::topics::Topics;
-use crate::store::view::Extract;
+use crate::store::{Begin, Cursor, Extract, Place, StreamId, Topics};
 use common::crc32::crc32;
 use common::limits::PIECE_SIZE;
 use std::fs::{self, File};
@@ -57,7 +55,7 @@ impl Mirrors {
 
     /// A topic was deleted: its mirror goes. Among peers it may be created elsewhere.
     pub(super) fn deleted(&self, topic: &str) {
-        self.dropped(topic, self.push.topics.drop_mirror(topic));
+        self.dropped(topic, self.push.topics.drop_mirror(topic, None));
         if let Some(locations) = &self.locations {
             locations.moved(topic);
         }
@@ -68,7 +66,7 @@ impl Mirrors {
     pub(super) fn replace(&self, topic: &str) -> bool {
         match self.shared(topic) {
             Ok(shared) => {
-                let replaced = self.push.topics.replace_mirror(topic, shared);
+                let replaced = self.push.topics.drop_mirror(topic, Some(shared));
                 if replaced.is_ok() {
                     self.push.replaced(topic);
                 }

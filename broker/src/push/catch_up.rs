@@ -5,11 +5,10 @@
 //! client, another takes its place. So there are about as many threads as full sockets, and a few
 //! more.
 
-use crate::push::Push;
-use crate::push::pass::DeliveryPass;
-use crate::push::session::{Progress, Session};
+use crate::push::{DeliveryPass, Progress, Push, Session};
+use common::lock::or_abort;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,6 +29,7 @@ const TURN: Duration = Duration::from_millis(10);
 /// The sessions that were handed over.
 pub(crate) struct CatchUp {
     threads_max: usize,
+    /// A panic under this lock would leave sessions without a writer.
     state: Mutex<State>,
     /// Told when a session joins the queue.
     queued: Condvar,
@@ -58,7 +58,7 @@ impl CatchUp {
 
     /// Takes over a session whose writer the caller is.
     pub(crate) fn take(&self, session: Arc<Session>, push: &Arc<Push>) {
-        let mut state = self.lock();
+        let mut state = or_abort(&self.state);
         state.queue.push_back(session);
         self.ensure_progress(&mut state, push);
         self.queued.notify_one();
@@ -93,7 +93,7 @@ impl CatchUp {
     /// The life of a thread.
     fn serve(&self, push: &Arc<Push>) {
         loop {
-            let state = self.lock();
+            let state = or_abort(&self.state);
             let waited =
                 self.queued.wait_timeout_while(state, IDLE_TIME, |state| state.queue.is_empty());
             let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -119,7 +119,7 @@ impl CatchUp {
                 }
                 Progress::Full if stalled.is_none() => {
                     session.set_patient(true);
-                    let mut state = self.lock();
+                    let mut state = or_abort(&self.state);
                     let number = state.next;
                     state.next += 1;
                     state.stalled.insert(number, Arc::clone(session));
@@ -130,25 +130,20 @@ impl CatchUp {
                 Progress::Full => {}
                 Progress::NotHere(topic, cursor) => {
                     // Another thread takes the place of this one meanwhile.
-                    let mut state = self.lock();
+                    let mut state = or_abort(&self.state);
                     state.fetching += 1;
                     self.ensure_progress(&mut state, push);
                     drop(state);
                     pass.fetch(&topic, cursor);
-                    self.lock().fetching -= 1;
+                    or_abort(&self.state).fetching -= 1;
                     pass.deadline = pass.deadline.map(|_| Instant::now() + TURN);
                 }
             }
         }
         pass.note_given_up();
         if let Some(number) = stalled {
-            self.lock().stalled.remove(&number);
+            or_abort(&self.state).stalled.remove(&number);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic under this lock would leave sessions without a writer: a restart is whole.
-        self.state.lock().unwrap_or_else(|_| std::process::abort())
     }
 }
 
@@ -156,9 +151,7 @@ impl CatchUp {
 mod tests {
     use super::*;
     use crate::push::fixture::{FIRST, push_of, subscribe};
-    use crate::store::batch::Batch;
-    use crate::store::memory::Memory;
-    use crate::store::topics::Topics;
+    use crate::store::{Batch, Memory, Topics};
 
     /// F19, where there are fewer threads than there are such sessions.
     #[test]
@@ -182,7 +175,7 @@ mod tests {
         let open = || sessions.iter().filter(|(session, _)| !session.is_closed()).count();
         let end = Instant::now() + Duration::from_secs(60);
         while open() > THREADS && Instant::now() < end {
-            assert!(push.catch_up.lock().threads <= THREADS);
+            assert!(or_abort(&push.catch_up.state).threads <= THREADS);
             thread::sleep(Duration::from_millis(1));
         }
         assert_eq!(open(), THREADS, "the others made way");

@@ -1,13 +1,9 @@
 //! Helpers for the tests of push.
 
 use crate::log::Log;
-use crate::push::Push;
-use crate::push::format::Format;
 use crate::push::lasting::LastingSubscriptions;
-use crate::push::session::Session;
-use crate::push::subscriptions::Subscription;
-use crate::store::stream::Cursor;
-use crate::store::topics::Topics;
+use crate::push::{Beginning, Format, Push, Session, Subscription};
+use crate::store::{Cursor, Topics};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 
@@ -26,8 +22,8 @@ pub(super) fn subscribe(push: &Push) -> (Arc<Session>, TcpStream) {
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let session = Session::new(Arc::new(listener.accept().unwrap().0), Arc::default());
     let begin = Cursor { next: 0, ..push.topics.end("t") };
-    let subscription = Subscription::new("t".into(), begin, Format::Channel, None);
-    session.subscribe([subscription], None);
+    let subscription = Subscription::new(Beginning::asked("t", begin), Format::Channel, None);
+    session.subscribe([subscription], Format::Channel, None);
     session.with(|it| it.note(FIRST, u64::MAX));
     (session, client)
 }

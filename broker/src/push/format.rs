@@ -1,7 +1,6 @@
 //! The formats of pushed messages, one for each kind of subscriber.
 
-use crate::store::entry::{self, Entry};
-use crate::store::stream::{Cursor, Place, StreamId};
+use crate::store::{Cursor, Entry, Place, entry};
 use common::http::chunked;
 use common::json::{Charset, Json, Object};
 use common::limits::EVENT_ID_SIZE_MAX;
@@ -255,7 +254,7 @@ impl Format {
     /// go on if that is before the first event.
     pub(crate) fn start(self, cursors: &OtherCursors) -> Vec<u8> {
         // A client comes back with an id only if it was given one.
-        let nothing = Cursor { stream: StreamId::NONE, next: 0 }.to_string();
+        let nothing = Cursor::default().to_string();
         let id = cursors.text.get(1..).unwrap_or(&nothing);
         let mut start = format!("retry: {RETRY_MILLISECONDS}\nid: {id}\n\n").into_bytes();
         self.frame(&mut start);
@@ -305,6 +304,7 @@ pub(crate) enum Note<'n> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::StreamId;
 
     fn encoded(format: Format) -> String {
         encoded_from(7, format)
@@ -331,7 +331,7 @@ mod tests {
         let large = "\u{1}x\u{e9}\u{1f600}\"".repeat(3000);
         let text = format!("small\n1\n{large}\n2 ann\n\n3\n{large}\n4\nlast\n5 bob\n");
         let others = OtherCursors::default();
-        let start = Place::before(Cursor { next: 0, stream: StreamId::NONE });
+        let start = Place::before(Cursor::default());
         for format in [
             Format::Channel,
             Format::Topic,

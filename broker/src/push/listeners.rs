@@ -3,8 +3,7 @@
 //! A listener registers and then reads the topic. A publisher appends and then looks for listeners.
 //! So one of them always sees the other.
 
-use crate::push::format::Format;
-use crate::push::session::Session;
+use crate::push::{Format, Session};
 use crate::refusal::{Refusal, Result};
 use common::limits::{CONNECTION_SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_MAX};
 use common::lock::Mutex;
@@ -29,18 +28,16 @@ pub(crate) struct Listeners {
 pub(crate) enum Listener {
     /// A connection that messages are pushed to, and the index of its subscription.
     Session(Arc<Session>, usize),
-    /// A thread that waits for one answer.
-    Waiter(Arc<Waiter>),
+    /// A thread that waits for one answer. This wakes it, or makes its next wait short; where there
+    /// is no room, it was woken before.
+    Waiter(Arc<SyncSender<()>>),
 }
-
-/// Wakes one waiting thread, or makes its next wait short.
-pub(crate) struct Waiter(SyncSender<()>);
 
 /// A thread that is registered with a topic; leaving is dropping it.
 pub(crate) struct Waiting<'a> {
     listeners: &'a Listeners,
     topic: Arc<str>,
-    waiter: Arc<Waiter>,
+    waiter: Arc<SyncSender<()>>,
     woken: Receiver<()>,
 }
 
@@ -116,7 +113,7 @@ impl Listeners {
     /// Registers the calling thread with a topic. Whoever waits looks at the topic afterwards.
     pub(crate) fn join(&self, topic: &str) -> Waiting<'_> {
         let (wake, woken) = mpsc::sync_channel(1);
-        let (topic, waiter) = (self.name(topic), Arc::new(Waiter(wake)));
+        let (topic, waiter) = (self.name(topic), Arc::new(wake));
         self.add(&topic, Listener::Waiter(Arc::clone(&waiter)));
         Waiting { listeners: self, topic, waiter, woken }
     }
@@ -155,14 +152,6 @@ impl Listeners {
     }
 }
 
-impl Waiter {
-    /// Wakes the thread that waits.
-    pub(super) fn wake(&self) {
-        // Where there is no room, it was woken before.
-        let _ = self.0.try_send(());
-    }
-}
-
 impl Waiting<'_> {
     /// Sleeps until the topic was published to since the last call, or until the deadline.
     /// Returns whether it was. Called by the thread that joined.
@@ -173,7 +162,7 @@ impl Waiting<'_> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let is_own = |waiter: &Arc<Waiter>| Arc::ptr_eq(waiter, &self.waiter);
+        let is_own = |waiter: &Arc<_>| Arc::ptr_eq(waiter, &self.waiter);
         self.listeners.remove(&self.topic, |it| matches!(it, Listener::Waiter(it) if is_own(it)));
     }
 }
@@ -182,15 +171,14 @@ impl Drop for Waiting<'_> {
 mod tests {
     use super::*;
     use crate::push::fixture::{push_of, subscribe};
-    use crate::store::memory::Memory;
-    use crate::store::topics::Topics;
+    use crate::store::{Memory, Topics};
     use std::thread;
     use std::time::Duration;
 
     fn wake(listeners: &Listeners, topic: &str) {
         for listener in listeners.of(topic).unwrap_or_default().iter() {
             let Listener::Waiter(waiter) = listener else { panic!("nobody subscribed") };
-            waiter.wake();
+            let _ = waiter.try_send(());
         }
     }
 

@@ -19,38 +19,40 @@
 mod catch_up;
 #[cfg(test)]
 mod fixture;
-pub(crate) mod format;
+mod format;
 mod lasting;
 mod listeners;
 mod pass;
-pub(crate) mod patterns;
-pub(crate) mod pieces;
-pub(crate) mod reads;
+mod patterns;
+mod pieces;
+mod reads;
 mod session;
-pub(crate) mod subscriber;
+mod subscriber;
 mod subscriptions;
 
+pub(crate) use format::Format;
 pub(crate) use lasting::{Key, LastingSubscriptions, SharedPositions, Standing};
+pub(crate) use patterns::{Interest, chooses};
+pub(crate) use pieces::{Piece, Source, Wanted};
+pub(crate) use reads::Range;
+pub(crate) use subscriber::{Beginning, Subscriber};
 
 use crate::log::Log;
 use crate::metrics::Counter;
-use crate::store::batch::Batch;
-use crate::store::stream::{Cursor, StreamId};
-use crate::store::topics::Topics;
+use crate::store::{Batch, Cursor, StreamId, Topics};
 use catch_up::CatchUp;
-use format::Format;
+use format::{Encoder, Note, OtherCursors};
 use listeners::{Listener, Listeners};
-use pass::DeliveryPass;
-use patterns::{Interest, Patterns};
+use pass::{DeliveryPass, Unread};
+use patterns::Patterns;
 use pieces::Pieces;
-use session::{Progress, Session};
+use session::{HELD_SIZE_MAX, Progress, Session};
 use std::collections::HashSet;
 use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use subscriber::Beginning;
-use subscriptions::Subscription;
+use subscriptions::{Subscription, Subscriptions};
 
 /// How long a publisher's thread delivers before it leaves the rest to others.
 const DELIVERY_TIME: Duration = Duration::from_millis(10);
@@ -129,7 +131,7 @@ impl Push {
             let Some(listeners) = self.listeners.of(topic) else { continue };
             for listener in listeners.iter() {
                 match listener {
-                    Listener::Waiter(waiter) => waiter.wake(),
+                    Listener::Waiter(waiter) => drop(waiter.try_send(())),
                     Listener::Session(session, index) if session.notify(*index, announced) => {
                         sessions.push(Arc::clone(session));
                     }
@@ -138,9 +140,7 @@ impl Push {
             }
         }
         let mut pass = DeliveryPass::new(self, Some(DELIVERY_TIME));
-        if sessions.len() > 1 {
-            pass = pass.shared();
-        }
+        pass.is_shared = sessions.len() > 1;
         for session in sessions {
             if pass.is_late() || session.write(&mut pass) != Progress::UpToDate {
                 self.catch_up.take(session, self);
@@ -170,8 +170,7 @@ impl Push {
                     continue;
                 }
                 let place = Beginning::chosen(&topic, Cursor { stream, next: 0 });
-                let subscription = self.subscription(&place, *format, name.clone());
-                let own = self.subscribe(session, [subscription], None);
+                let own = self.subscribe(session, [place.clone()], *format, name.clone(), None);
                 added.extend(own.iter().map(|index| (*index, Arc::clone(session))));
                 if let Some(name) = name.clone().filter(|_| !own.is_empty()) {
                     begun.push((name, place, session.number));
@@ -195,31 +194,25 @@ impl Push {
         sessions
     }
 
-    /// A subscription that begins at a place.
-    fn subscription(
-        &self,
-        place: &Beginning,
-        format: Format,
-        name: Option<Arc<str>>,
-    ) -> Subscription {
-        let topic = self.listeners.name(&place.topic);
-        let subscription = Subscription::new(topic, place.cursor, format, name);
-        if place.is_asked { subscription } else { subscription.by_pattern() }
-    }
-
     /// Adds subscriptions of a session, as [`Session::subscribe`]. Gives the indexes of those that
     /// are new: they are to be told that there may be messages.
     fn subscribe(
         &self,
         session: &Arc<Session>,
-        subscriptions: impl IntoIterator<Item = Subscription>,
-        answers: Option<(&mut Vec<u8>, Format)>,
+        places: impl IntoIterator<Item = Beginning>,
+        format: Format,
+        name: Option<Arc<str>>,
+        answers: Option<&mut Vec<u8>>,
     ) -> Vec<usize> {
-        let added = session.subscribe(subscriptions, answers).into_iter().map(|(index, topic)| {
-            self.listeners.add(&topic, Listener::Session(Arc::clone(session), index));
-            index
+        let subscriptions = places.into_iter().map(|place| {
+            let topic = self.listeners.name(&place.topic);
+            Subscription::new(Beginning { topic, ..place }, format, name.clone())
         });
-        added.collect()
+        let added = session.subscribe(subscriptions, format, answers);
+        added.iter().for_each(|(index, topic)| {
+            self.listeners.add(topic, Listener::Session(Arc::clone(session), *index));
+        });
+        added.into_iter().map(|(index, _)| index).collect()
     }
 
     /// The topics that are there and that are chosen, and their lists.

@@ -1,13 +1,9 @@
 //! A delivery pass: one thread writes to many sessions, for a limited time. It shares the encoded
 //! bytes among subscribers at the same position.
 
-use crate::push::Push;
-use crate::push::format::{Encoder, Format, Note, OtherCursors};
-use crate::push::pieces;
-use crate::push::subscriptions::Subscription;
+use crate::push::{Encoder, Format, Note, OtherCursors, Push, Subscription, pieces};
 use crate::refusal::{Refusal, Result};
-use crate::store::stream::{Cursor, Extent, Place, StreamId};
-use crate::store::view::Extract;
+use crate::store::{Cursor, Extent, Extract, Place, StreamId};
 use common::limits::ENCODED_SIZE;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,7 +25,7 @@ pub(super) struct DeliveryPass<'a> {
     /// When to leave the rest to others.
     pub(super) deadline: Option<Instant>,
     /// Whether there are several sessions, for which pieces are kept.
-    is_shared: bool,
+    pub(super) is_shared: bool,
     /// The last piece of each topic in each format, and where it begins.
     kept: HashMap<Arc<str>, Vec<(Format, Place, Piece)>>,
     /// Bytes of these pieces.
@@ -75,11 +71,6 @@ impl<'a> DeliveryPass<'a> {
             kept_size: 0,
             text: Vec::new(),
         }
-    }
-
-    /// The same for several sessions, which may get the same bytes.
-    pub(super) fn shared(self) -> DeliveryPass<'a> {
-        DeliveryPass { is_shared: true, ..self }
     }
 
     /// Fetches what is missing; may take as long as the topic's home does.
@@ -262,13 +253,10 @@ fn fits(from: Place, place: Place) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::push::Push;
+    use crate::push::Beginning;
     use crate::push::fixture::{FIRST, push_of, subscribe};
-    use crate::push::session::{Progress, Session};
-    use crate::store::batch::Batch;
-    use crate::store::change::Upto;
-    use crate::store::memory::Memory;
-    use crate::store::topics::Topics;
+    use crate::push::{Progress, Push, Session};
+    use crate::store::{Batch, Memory, Topics, Upto};
     use std::io::Read;
     use std::net::TcpStream;
 
@@ -286,6 +274,10 @@ mod tests {
         assert!(push.topics.append(&mut batch).iter().all(Result::is_ok));
     }
 
+    fn subscription(topic: &str, cursor: Cursor, format: Format) -> Subscription {
+        Subscription::new(Beginning::asked(topic, cursor), format, None)
+    }
+
     /// What a client was sent, once its session is over.
     fn sent(session: &Session, mut client: TcpStream) -> String {
         session.close();
@@ -300,7 +292,7 @@ mod tests {
         push.topics.create("t").unwrap();
         let (first, second) = (subscribe(&push), subscribe(&push));
         publish(&push, "one");
-        let mut pass = DeliveryPass::new(&push, None).shared();
+        let mut pass = DeliveryPass { is_shared: true, ..DeliveryPass::new(&push, None) };
         let announced = || push.begin_announcement();
         assert!(first.0.notify(FIRST, announced()));
         assert_eq!(first.0.write(&mut pass), Progress::UpToDate);
@@ -321,9 +313,8 @@ mod tests {
         let push = push();
         let (session, client) = subscribe(&push);
         for topic in ["u", "v"] {
-            let waiting = Cursor { next: 0, stream: StreamId::NONE };
-            let subscription = Subscription::new(topic.into(), waiting, Format::Text, None);
-            let added = session.subscribe([subscription], None);
+            let subscription = subscription(topic, Cursor::default(), Format::Text);
+            let added = session.subscribe([subscription], Format::Text, None);
             added.iter().for_each(|(index, _)| session.with(|it| it.note(*index, u64::MAX)));
             publish_to(&push, topic, "one");
         }
@@ -341,12 +332,12 @@ mod tests {
     #[test]
     fn what_was_encoded_for_one_is_shared_with_the_next() {
         let push = push();
-        let waiting = Cursor { next: 0, stream: StreamId::NONE };
+        let waiting = Cursor::default();
         publish(&push, "one");
         let begin = Cursor { next: 0, ..push.topics.end("t") };
-        let mut pass = DeliveryPass::new(&push, None).shared();
+        let mut pass = DeliveryPass { is_shared: true, ..DeliveryPass::new(&push, None) };
         let mut read = |cursor| {
-            let mut subscription = Subscription::new("t".into(), cursor, Format::Topic, None);
+            let mut subscription = subscription("t", cursor, Format::Topic);
             pass.read(&mut subscription, &OtherCursors::default()).unwrap().unwrap().bytes
         };
         let bytes = read(begin);
@@ -370,8 +361,8 @@ mod tests {
             (Format::Channel, ""),
         ] {
             for cursor in [begin, start] {
-                let mut pass = DeliveryPass::new(&push, None).shared();
-                let mut subscription = Subscription::new("t".into(), cursor, format, None);
+                let mut pass = DeliveryPass { is_shared: true, ..DeliveryPass::new(&push, None) };
+                let mut subscription = subscription("t", cursor, format);
                 let piece =
                     pass.read(&mut subscription, &OtherCursors::default()).unwrap().unwrap();
                 let text = String::from_utf8_lossy(&piece.bytes);
@@ -393,9 +384,9 @@ mod tests {
         publish(&push, "new");
         let new = Cursor { next: 0, ..push.topics.end("t") };
         for format in [Format::Topic, Format::Event { chunked: false }] {
-            let mut pass = DeliveryPass::new(&push, None).shared();
+            let mut pass = DeliveryPass { is_shared: true, ..DeliveryPass::new(&push, None) };
             let mut read = |cursor| {
-                let mut subscription = Subscription::new("t".into(), cursor, format, None);
+                let mut subscription = subscription("t", cursor, format);
                 let piece =
                     pass.read(&mut subscription, &OtherCursors::default()).unwrap().unwrap();
                 String::from_utf8_lossy(&piece.bytes).into_owned()

@@ -12,10 +12,9 @@
 //! (`store/change.rs`).
 
 use crate::access::{Grant, Right};
-use crate::push::format::Format;
-use crate::push::session::Session;
+use crate::push::{Format, Session};
 use crate::refusal::{Refusal, Result};
-use crate::store::stream::StreamId;
+use crate::store::StreamId;
 use common::limits::{ALL_PATTERNS_MAX, PATTERNS_MAX};
 use common::lock::Mutex;
 use common::pattern::Pattern;

@@ -14,9 +14,7 @@
 //! How a home is asked (`home/`).
 
 use crate::refusal::{Refusal, Result};
-use crate::store::memory;
-use crate::store::stream::{Begin, Cursor, Place, StreamId};
-use crate::store::view::{self, Extract};
+use crate::store::{Begin, Cursor, Extract, Place, StreamId, memory};
 use common::limits::PIECE_SIZE;
 use common::lock::Mutex;
 use std::collections::{HashSet, VecDeque};
@@ -84,7 +82,7 @@ impl Piece {
 
     /// Copies entries from a place on: as [`Push::copy`].
     pub(super) fn copy(&self, from: Place, extract: Extract, out: &mut Vec<u8>) -> Place {
-        view::copy(self.from(from.cursor.next).unwrap_or_default(), from, extract, out)
+        extract.copy(self.from(from.cursor.next).unwrap_or_default(), from, out)
     }
 
     /// Whether the message at an offset is in it.

@@ -1,11 +1,8 @@
 //! Reads what somebody asked for: here, or at the topic's home where a mirror does not hold it.
 
-use crate::push::Push;
-use crate::push::format::{Encoder, Format, OtherCursors};
-use crate::push::pieces::Wanted;
+use crate::push::{Encoder, Format, OtherCursors, Push, Wanted};
 use crate::refusal::{Refusal, Result};
-use crate::store::stream::{Begin, Cursor, Place, StreamId};
-use crate::store::view::Extract;
+use crate::store::{Begin, Cursor, Extract, Place, StreamId};
 use common::limits::{ENCODED_SIZE, PIECE_SIZE};
 
 /// What is left of the messages from one offset to another, which are read piece by piece.

@@ -11,10 +11,8 @@
 //! answer to the command that subscribed.
 
 use crate::activity::{Activity, Role};
-use crate::push::format::Format;
-use crate::push::pass::{DeliveryPass, Unread};
-use crate::push::subscriptions::{Subscription, Subscriptions};
-use crate::store::stream::Cursor;
+use crate::push::{DeliveryPass, Format, Subscription, Subscriptions, Unread};
+use crate::store::Cursor;
 use common::limits::ENCODED_SIZE;
 use std::io::{ErrorKind, Write};
 use std::mem;
@@ -146,12 +144,13 @@ impl Session {
     }
 
     /// Adds subscriptions, where a topic has none yet, and takes answers, which go out before their
-    /// first message; a stream of events of this format begins with them. Gives them with their
+    /// first message; a stream of events begins with them. Gives them with their
     /// indexes; they are not read before they are told of messages.
     pub(super) fn subscribe(
         &self,
         subscriptions: impl IntoIterator<Item = Subscription>,
-        answers: Option<(&mut Vec<u8>, Format)>,
+        format: Format,
+        answers: Option<&mut Vec<u8>>,
     ) -> Vec<(usize, Arc<str>)> {
         let mut state = self.lock();
         let add = |subscription: Subscription| {
@@ -159,7 +158,7 @@ impl Session {
             Some((state.subscriptions.add(subscription)?, topic))
         };
         let added: Vec<_> = subscriptions.into_iter().filter_map(add).collect();
-        if let Some((answers, format)) = answers {
+        if let Some(answers) = answers {
             state.outbox.append(answers);
             if format.is_event() {
                 let mut start = state.subscriptions.start(format);

@@ -2,15 +2,12 @@
 
 use crate::access::Grant;
 use crate::activity::Activity;
-use crate::push::Push;
-use crate::push::format::Format;
 use crate::push::lasting::Key;
-use crate::push::pass::DeliveryPass;
-use crate::push::patterns::{self, Interest};
-use crate::push::session::{HELD_SIZE_MAX, Progress, Session};
+use crate::push::{
+    DeliveryPass, Format, HELD_SIZE_MAX, Interest, Progress, Push, Session, patterns,
+};
 use crate::refusal::Result;
-use crate::store::entry;
-use crate::store::stream::Cursor;
+use crate::store::{Cursor, entry};
 use common::limits::{ANSWER_TIMEOUT, allowance};
 use common::pattern::Pattern;
 use std::collections::HashSet;
@@ -31,6 +28,7 @@ pub(crate) struct Subscriber {
 }
 
 /// Where to begin in a topic.
+#[derive(Clone)]
 pub(crate) struct Beginning {
     pub(crate) topic: Arc<str>,
     pub(crate) cursor: Cursor,
@@ -159,11 +157,10 @@ impl Subscriber {
                 places.push(Beginning::chosen(&topic, Cursor { stream, next: 0 }));
             }
         }
-        let subscription = |place: &Beginning| self.push.subscription(place, format, name.clone());
-        let subscriptions = places.iter().map(subscription);
-        let added = self.push.subscribe(&self.session, subscriptions, Some((answers, format)));
+        let own = &self.session;
+        let added = self.push.subscribe(own, places, format, name.clone(), Some(answers));
         // First listen, then look: what is published between the two is found either way.
-        self.session.with(|it| added.iter().for_each(|index| it.note(*index, u64::MAX)));
+        own.with(|it| added.iter().for_each(|index| it.note(*index, u64::MAX)));
         drop(followers);
         self.check_name(name.as_deref());
     }
@@ -192,7 +189,7 @@ impl Subscriber {
     ///
     /// A name that cannot be one, or one too many, or none can be stored.
     pub(crate) fn lasting(&self, name: &str, places: &mut [Beginning]) -> Result<()> {
-        entry::check_peer("subscriber", name)?;
+        entry::check_name("subscriber", name)?;
         self.push.lasting(name, places, self.session.number)
     }
 

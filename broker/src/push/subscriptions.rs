@@ -7,8 +7,8 @@
 //!
 //! Locks and sockets (`session.rs`), and reading for a subscription (`pass.rs`).
 
-use crate::push::format::{Format, OtherCursors};
-use crate::store::stream::{Cursor, Place, StreamId};
+use crate::push::{Beginning, Format, OtherCursors};
+use crate::store::{Cursor, Place, StreamId};
 use common::limits::{EVENT_ID_SIZE_MAX, EVENT_PLACE_SIZE_MAX};
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write;
@@ -40,10 +40,9 @@ pub(crate) struct Subscription {
 }
 
 impl Subscription {
-    /// A subscription that goes on at `cursor`, which the client asked for.
+    /// A subscription that begins or goes on here.
     pub(crate) fn new(
-        topic: Arc<str>,
-        cursor: Cursor,
+        Beginning { topic, cursor, is_asked }: Beginning,
         format: Format,
         name: Option<Arc<str>>,
     ) -> Subscription {
@@ -52,19 +51,14 @@ impl Subscription {
             place: Place::before(cursor),
             format,
             name,
-            is_asked: true,
-            is_untold: false,
+            is_asked,
+            is_untold: !is_asked,
             has_moved: false,
             lost: false,
             has_ended: false,
             announced: 0,
             ready: false,
         }
-    }
-
-    /// The same, chosen by a pattern.
-    pub(crate) fn by_pattern(self) -> Subscription {
-        Subscription { is_asked: false, is_untold: true, ..self }
     }
 }
 
@@ -157,7 +151,7 @@ impl Subscriptions {
     pub(super) fn lose(&mut self, index: usize, topic: &str) {
         let found = self.get_mut(index).filter(|it| &*it.topic == topic);
         if let Some(it) = found.filter(|it| it.place.cursor.stream != StreamId::NONE) {
-            it.place.cursor = Cursor { stream: StreamId::NONE, next: 0 };
+            it.place.cursor = Cursor::default();
             it.lost = true;
         }
     }
@@ -250,7 +244,8 @@ mod tests {
 
     fn add(subscriptions: &mut Subscriptions, topic: &str, format: Format) -> usize {
         let cursor = Cursor { next: subscriptions.slots.len() as u64, stream: StreamId::NONE };
-        let added = subscriptions.add(Subscription::new(topic.into(), cursor, format, None));
+        let place = Beginning::asked(topic, cursor);
+        let added = subscriptions.add(Subscription::new(place, format, None));
         added.inspect(|index| subscriptions.note(*index, u64::MAX)).unwrap()
     }
 
@@ -263,12 +258,8 @@ mod tests {
         assert_eq!(add(&mut subscriptions, "c", Format::Topic), a);
         assert_eq!(subscriptions.find("c").map(|(index, _)| index), Some(a));
         assert_eq!(subscriptions.find("b").map(|(index, _)| index), Some(b));
-        let again = Subscription::new(
-            "b".into(),
-            subscriptions.get(b).unwrap().place.cursor,
-            Format::Text,
-            None,
-        );
+        let place = Beginning::asked("b", subscriptions.get(b).unwrap().place.cursor);
+        let again = Subscription::new(place, Format::Text, None);
         assert_eq!(subscriptions.add(again), None);
         assert_eq!(subscriptions.slots.len(), 2);
     }

@@ -8,12 +8,8 @@
 //! The lists, and locks (`contents.rs`); whether a publish is accepted (`append.rs`).
 
 use crate::refusal::{Refusal, Result};
-use crate::store::change::Lists;
 use crate::store::journal::Frame;
-use crate::store::memory::{self, Memory};
-use crate::store::retention::Limits;
-use crate::store::stream::{Cursor, StreamId};
-use crate::store::topic_state::{Point, TopicState, text_size};
+use crate::store::{Limits, Lists, Memory, StreamId, TopicState, memory};
 use common::limits::TOPICS_MAX;
 use std::collections::{BTreeSet, HashMap};
 
@@ -131,31 +127,6 @@ impl Admission {
         Some(state)
     }
 
-    /// Takes mirrored messages into the account. Says whether the topic was created for them.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::OtherStream`] where they do not follow on what is there,
-    /// [`Refusal::TopicExists`] where this broker is the topic's home, or no room.
-    pub(crate) fn mirror(&mut self, topic: &str, from: Cursor, entries: &[String]) -> Result<bool> {
-        let known = self.topics.get(topic);
-        if known.is_some_and(|state| !state.mirror) {
-            return Err(Refusal::TopicExists);
-        }
-        if known.map_or(Cursor { next: 0, ..from }, TopicState::accepted_end) != from {
-            return Err(Refusal::OtherStream);
-        }
-        let is_new = known.is_none();
-        let more = Point::more(entries, entries.iter().map(|entry| text_size(entry)).sum());
-        self.memory.check(more.memory)?;
-        if is_new {
-            self.create(topic, from.stream, true)?;
-        }
-        let state = self.topics.get_mut(topic).ok_or(Refusal::NoTopic)?;
-        state.count(&more, None, 0, &mut self.memory);
-        Ok(is_new)
-    }
-
     /// Takes what was let go out of a topic's list, for the caller to free.
     pub(crate) fn apply_trim(
         &mut self,
@@ -186,9 +157,7 @@ impl Admission {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::append::Append;
-    use crate::store::batch::{Batch, Publisher, Sequence};
-    use crate::store::change::Change;
+    use crate::store::{Append, Batch, Change, Publisher, Sequence};
 
     fn batch(publishes: &[(&str, &str, Option<u64>)]) -> Batch {
         let mut batch = Batch::default();

@@ -1,17 +1,12 @@
 //! Publishes as a change: a batch, with an answer for each publish.
 
 use crate::refusal::{Refusal, Result};
-use crate::store::admission::{Admission, Receipt, Receipts};
-use crate::store::batch::{Batch, Publish, Publisher};
-use crate::store::change::{Change, Garbage, Lists, record_size};
-use crate::store::entry::{self, Entry};
 use crate::store::journal::{Event, Frame, Record};
-use crate::store::memory::Memory;
-use crate::store::retention::Limits;
-use crate::store::sequences::{Before, Sequences, Verdict};
-use crate::store::stream::StreamId;
-use crate::store::topic_state::{MARK_EVERY, Point, TopicState};
-use crate::store::view::TopicView;
+use crate::store::{
+    Admission, Batch, Before, Change, Entry, Garbage, Limits, Lists, MARK_EVERY, Memory, Point,
+    Publish, Publisher, Receipt, Receipts, Sequences, StreamId, TopicState, TopicView, Verdict,
+    entry, record_size,
+};
 
 /// A batch that is to be appended.
 #[derive(Debug, Default)]

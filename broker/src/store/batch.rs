@@ -128,7 +128,7 @@ impl Batch {
         }
         let named = match publisher {
             Some(publisher) => {
-                entry::check_peer("publisher", publisher.name)?;
+                entry::check_name("publisher", publisher.name)?;
                 Some(entry::stamp(self.time, Some(publisher.name)))
             }
             None => None,

@@ -9,14 +9,10 @@
 //! Locks (`contents.rs`), publishes (`append.rs`), and who waits for whom (`commit.rs`).
 
 use crate::refusal::{Refusal, Result};
-use crate::store::admission::Admission;
-use crate::store::batch::Publisher;
-use crate::store::entry::{self, Entry};
 use crate::store::journal::{Event, Frame, Record};
-use crate::store::retention::{BoundsChange, Limits};
-use crate::store::stream::{Cursor, StreamId};
-use crate::store::topic_state::{Point, TopicState};
-use crate::store::view::TopicView;
+use crate::store::{
+    Admission, BoundsChange, Cursor, Limits, Point, StreamId, TopicState, TopicView,
+};
 use common::clock;
 use common::crc32::Crc32;
 use std::collections::HashMap;
@@ -240,78 +236,10 @@ impl Change for ListChange {
     }
 }
 
-/// More of a topic that another broker is the home of, as that has it.
-#[derive(Debug)]
-pub(crate) struct Mirrored {
-    pub(crate) topic: String,
-    /// Where the first of the entries stands.
-    pub(crate) from: Cursor,
-    pub(crate) entries: Vec<String>,
-}
-
-impl Default for Mirrored {
-    fn default() -> Mirrored {
-        let from = Cursor { stream: StreamId::NONE, next: 0 };
-        Mirrored { topic: String::new(), from, entries: Vec::new() }
-    }
-}
-
-impl Change for Mirrored {
-    fn size(&self) -> usize {
-        // Each message may need a record of its own, where the publisher stands again.
-        let record = |entry: &String| record_size(entry.len() + self.topic.len());
-        record_size(self.topic.len()) + self.entries.iter().map(record).sum::<usize>()
-    }
-
-    fn accept(
-        &mut self,
-        admission: &mut Admission,
-        _: &Lists,
-        frame: Option<&mut Frame>,
-    ) -> Result<()> {
-        let is_new = admission.mirror(&self.topic, self.from, &self.entries)?;
-        let Some(frame) = frame else { return Ok(()) };
-        let Cursor { stream, mut next } = self.from;
-        if is_new {
-            frame.add(&Record::new(&self.topic, stream, Event::Mirror));
-        }
-        for run in
-            self.entries.chunk_by(|one, other| entry::stamp_of(one) == entry::stamp_of(other))
-        {
-            let Some(first) = run.first().map(|entry| Entry::of(entry)) else { continue };
-            let publisher = first.publisher.map(|name| Publisher { name, sequence: None });
-            let messages = run.iter().map(|entry| entry::message(entry));
-            frame.append(&self.topic, stream, next, first.milliseconds(), publisher, messages);
-            next += run.len() as u64;
-        }
-        Ok(())
-    }
-
-    fn apply(&mut self, admission: &mut Admission, lists: &mut Lists) -> Garbage {
-        if !lists.contains_key(&self.topic) {
-            admission.begin_list(&self.topic, lists);
-        }
-        let list = lists.get_mut(&self.topic);
-        if let Some((state, list)) = admission.topics.get_mut(&self.topic).zip(list) {
-            for entry in self.entries.drain(..) {
-                let time = Entry::of(&entry).milliseconds();
-                state.append(list, time, std::iter::once(entry));
-            }
-        }
-        Garbage::default()
-    }
-
-    fn undo(&mut self, admission: &mut Admission, lists: &Lists) {
-        admission.reset(&self.topic, lists);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::append::Append;
-    use crate::store::batch::{Batch, Sequence};
-    use crate::store::memory::Memory;
+    use crate::store::{Append, Batch, Memory, Mirrored, Publisher, Sequence, entry};
 
     /// Bytes that a change adds to a frame.
     fn size_in_a_frame(change: &mut dyn Change) -> usize {

@@ -12,9 +12,9 @@
 use crate::metrics::Histogram;
 use crate::notify;
 use crate::refusal::{Refusal, Result};
-use crate::store::change::{Change, Garbage};
-use crate::store::contents::Contents;
 use crate::store::journal::{Failure, Frame, Journal};
+use crate::store::{Change, Contents, Garbage};
+use common::lock::or_abort;
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -91,7 +91,7 @@ impl Commits {
         let (answer, garbage) = (Ok(()), Garbage::default());
         let state = Mutex::new(State { done: false, writer: None, answer, garbage, change });
         let waiting = Arc::new(Waiting { changed: Condvar::new(), state });
-        let mut queue = lock(&self.queue);
+        let mut queue = or_abort(&self.queue);
         queue.waiting.push(waiting.clone());
         let writer = queue.writer.take();
         drop(queue);
@@ -113,7 +113,7 @@ impl Commits {
     /// Commits all changes that wait, the caller's own among them.
     fn lead(&self, mut writer: Box<JournalWriter>, contents: &Contents) {
         let _guard = AbortOnPanic;
-        let waiting = std::mem::take(&mut lock(&self.queue).waiting);
+        let waiting = std::mem::take(&mut or_abort(&self.queue).waiting);
         let mut rest = waiting.as_slice();
         while !rest.is_empty() {
             let (group, later) = rest.split_at(group_size(rest));
@@ -125,7 +125,7 @@ impl Commits {
             waiting.lock().done = true;
             waiting.changed.notify_one();
         }
-        let mut queue = lock(&self.queue);
+        let mut queue = or_abort(&self.queue);
         match queue.waiting.first() {
             Some(next) => {
                 next.lock().writer = Some(writer);
@@ -159,8 +159,10 @@ impl JournalWriter {
     fn write(&mut self, group: &[Arc<Waiting<dyn Change>>], contents: &Contents, meter: &Meter) {
         self.frame.clear();
         for waiting in group {
-            let state = &mut *waiting.lock();
-            state.answer = contents.accept(&mut state.change, &mut self.frame);
+            let State { answer, change, .. } = &mut *waiting.lock();
+            let frame = &mut self.frame;
+            *answer =
+                contents.with(|admission, lists| change.accept(admission, lists, Some(frame)));
         }
         let accepted = group.iter().map(|waiting| waiting.lock());
         let accepted = accepted.filter(|state| state.answer.is_ok());
@@ -176,7 +178,8 @@ impl JournalWriter {
                     meter.is_healthy.store(true, Ordering::Relaxed);
                 }
                 for mut state in accepted {
-                    state.garbage = contents.apply(&mut state.change);
+                    let State { garbage, change, .. } = &mut *state;
+                    *garbage = contents.with(|admission, lists| change.apply(admission, lists));
                 }
             }
             Err(error @ Failure::Unknown(_)) => {
@@ -189,7 +192,7 @@ impl JournalWriter {
                 meter.is_healthy.store(false, Ordering::Relaxed);
                 let refusal = Refusal::NotStored { reason: common::flags::one_line(&error) };
                 for mut state in accepted.rev() {
-                    contents.undo(&mut state.change);
+                    contents.with(|admission, lists| state.change.undo(admission, lists));
                     state.answer = Err(refusal.clone());
                 }
             }
@@ -208,7 +211,7 @@ impl<C> Waiting<C> {
 
 impl<C: ?Sized> Waiting<C> {
     fn lock(&self) -> MutexGuard<'_, State<C>> {
-        lock(&self.state)
+        or_abort(&self.state)
     }
 }
 
@@ -222,8 +225,4 @@ impl Drop for AbortOnPanic {
             process::abort();
         }
     }
-}
-
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|_| process::abort())
 }

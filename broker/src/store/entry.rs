@@ -93,19 +93,15 @@ pub(crate) fn check_message(message: &str, size_max: usize) -> Result<()> {
 
 /// Whether `name` may name a topic.
 pub(crate) fn check_topic(name: &str) -> Result<()> {
-    check_name("topic", name, TOPIC_NAME_SIZE_MAX)
+    check_name("topic", name)
 }
 
-/// Whether `name` may name a publisher; `field` is where it was given.
-pub(crate) fn check_peer(field: &'static str, name: &str) -> Result<()> {
-    check_name(field, name, PEER_NAME_SIZE_MAX)
-}
-
-fn check_name(field: &'static str, name: &str, size_max: usize) -> Result<()> {
+/// Whether `name` may name a topic, a publisher or a subscriber; `field` is where it was given.
+pub(crate) fn check_name(field: &'static str, name: &str) -> Result<()> {
     if name.is_empty() {
         return Err(Refusal::field(field, "is empty"));
     }
-    if name.len() > size_max {
+    if name.len() > TOPIC_NAME_SIZE_MAX {
         return Err(Refusal::field(field, "is longer than 255 bytes"));
     }
     if name.chars().any(char::is_control) {

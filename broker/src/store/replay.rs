@@ -1,12 +1,7 @@
 //! Builds the topics from the records of a journal.
 
-use crate::store::admission::Admission;
-use crate::store::change::Lists;
-use crate::store::entry;
 use crate::store::journal::{Event, Record};
-use crate::store::memory::Memory;
-use crate::store::stream::{Cursor, StreamId};
-use crate::store::topic_state::{Point, TopicState};
+use crate::store::{Admission, Cursor, Lists, Memory, Point, StreamId, TopicState, entry};
 use common::crc32::Crc32;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -120,11 +115,8 @@ impl Replayed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::batch::{Batch, Publisher, Sequence};
-    use crate::store::change::Upto;
     use crate::store::journal::{Journal, Progress, SEGMENT_SIZE, Settings, Sync};
-    use crate::store::retention::{Bound, BoundsChange};
-    use crate::store::topics::Topics;
+    use crate::store::{Batch, Bound, BoundsChange, Publisher, Sequence, Topics, Upto};
     use common::crc32::crc32;
     use std::ops::Range;
     use std::path::Path;

@@ -35,7 +35,7 @@ pub(crate) type Bounds = Each<Bound>;
 /// A change of a topic's bounds; what is not named stays as it is.
 pub(crate) type BoundsChange = Each<Option<Bound>>;
 
-/// The bounds that are in force; where there is none, all is kept.
+/// The bounds that are in force; where there is none, all is kept. There is none by default.
 pub(crate) type Limits = Each<Option<u64>>;
 
 impl<T> Each<T> {
@@ -49,9 +49,6 @@ impl<T> Each<T> {
 }
 
 impl Limits {
-    /// All is kept.
-    pub(crate) const NONE: Limits = Limits { messages: None, bytes: None, age: None };
-
     /// The same as bounds of a topic.
     pub(crate) fn as_bounds(self) -> Bounds {
         self.zip(Each::<()>::default(), |limit, ()| limit.map_or(Bound::None, Bound::At))

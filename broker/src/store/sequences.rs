@@ -7,7 +7,7 @@
 //! a publisher that has no message left and was silent for a day.
 
 use crate::refusal::{Refusal, Result};
-use crate::store::batch::Sequence;
+use crate::store::Sequence;
 
 /// The highest epoch that a publisher may begin with: every JSON library holds it exactly, and
 /// Unix time in microseconds is below it until the year 2255.

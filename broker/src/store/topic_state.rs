@@ -4,20 +4,13 @@
 //! A topic keeps what lies between two offsets. `first` moves in two steps, as `next` does: it is
 //! accepted, and applied once that is on disk.
 
-use crate::store::batch::Sequence;
-use crate::store::entry;
 use crate::store::journal::Event;
-use crate::store::memory::{self, Memory};
-use crate::store::mover::Mover;
-use crate::store::retention::{Bounds, Limits};
-use crate::store::sequences::{Before, Sequences};
-use crate::store::stream::{Cursor, StreamId};
-use crate::store::view::TopicView;
+use crate::store::{
+    Before, Bounds, Cursor, Limits, MARK_EVERY, Mark, Memory, Mover, Point, Sequence, Sequences,
+    StreamId, TopicView, memory,
+};
 use common::crc32::Crc32;
 use std::collections::HashMap;
-
-/// Messages between two marks: few enough to walk over, many enough that marks cost nothing.
-pub(crate) const MARK_EVERY: u64 = 1024;
 
 /// How long the numbers of a publisher are kept after its last message was let go, in
 /// milliseconds.
@@ -30,7 +23,7 @@ const SEQUENCES_EVERY: u64 = 1024;
 const RELEASED_MAX: usize = 4096;
 
 /// What is known of one topic.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct TopicState {
     /// Which list this is.
     pub(crate) stream: StreamId,
@@ -66,72 +59,12 @@ pub(crate) struct TopicState {
     sequences_seen: u64,
 }
 
-/// An offset, and what is known of all messages before it. Sizes are counted from where the
-/// broker's own list began: only their differences say something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Point {
-    pub(crate) offset: u64,
-    /// Bytes of `GET /messages`.
-    pub(super) text: u64,
-    /// Bytes of memory.
-    pub(super) memory: u64,
-    /// The checksum of the text from offset 0 on, where it is known.
-    pub(crate) digest: Option<Crc32>,
-}
-
-/// What is known of a block.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Mark {
-    /// Its beginning, or the beginning of the list where that is later.
-    pub(super) start: Point,
-    /// The earliest and the latest time of its messages, those included that were let go.
-    pub(super) oldest: u64,
-    pub(super) newest: u64,
-}
-
-impl Point {
-    /// The beginning of a list of which nothing was let go.
-    const ZERO: Point = Point { offset: 0, text: 0, memory: 0, digest: Some(Crc32::after(0)) };
-
-    /// How much these entries add, which have so many bytes of text.
-    pub(super) fn more(entries: &[String], text: u64) -> Point {
-        let memory = entries.iter().map(|entry| memory::entry_size(entry)).sum();
-        Point { offset: entries.len() as u64, text, memory, digest: None }
-    }
-
-    /// Goes on by one entry.
-    pub(super) fn pass(&mut self, entry: &str) {
-        self.offset += 1;
-        self.text += text_size(entry);
-        self.memory += memory::entry_size(entry);
-        if let Some(digest) = &mut self.digest {
-            digest.update(entry::message(entry).as_bytes());
-            digest.update(b"\n");
-        }
-    }
-}
-
 impl TopicState {
     /// The state of a new topic, which costs `size` bytes of memory while it is empty.
     pub(crate) fn new(stream: StreamId, mirror: bool, size: u64) -> TopicState {
-        let end = Point { digest: None, ..Point::ZERO };
-        TopicState {
-            stream,
-            mirror,
-            size,
-            bounds: Bounds::default(),
-            sequences: HashMap::new(),
-            start: Point::ZERO,
-            home_first: 0,
-            home_text: 0,
-            accepted_start: Point::ZERO,
-            base: 0,
-            filled: 0,
-            end,
-            accepted_end: end,
-            marks: Vec::new(),
-            sequences_seen: 0,
-        }
+        // Nothing was let go: the checksum of no text is known.
+        let start = Point { digest: Some(Crc32::default()), ..Point::default() };
+        TopicState { stream, mirror, size, start, accepted_start: start, ..TopicState::default() }
     }
 
     /// Where the list ends once all that was accepted is in it.
@@ -141,7 +74,7 @@ impl TopicState {
 
     /// What it keeps on a broker with these bounds. A mirror has those that its home names.
     pub(crate) fn limits(&self, defaults: &Limits) -> Limits {
-        self.bounds.or(if self.mirror { &Limits::NONE } else { defaults })
+        if self.mirror { self.bounds.or(&Limits::default()) } else { self.bounds.or(defaults) }
     }
 
     /// The first offset that readers find, here or, of a mirror, at its home.
@@ -463,20 +396,10 @@ impl TopicState {
     }
 }
 
-impl Mark {
-    fn block(&self) -> u64 {
-        self.start.offset / MARK_EVERY
-    }
-}
-
-/// Bytes of `GET /messages` for one entry: its message and a line break.
-pub(super) fn text_size(entry: &str) -> u64 {
-    entry::message(entry).len() as u64 + 1
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::store::{entry, text_size};
 
     /// A list of these messages, each at its time, and its state.
     pub(crate) fn list_of<'m>(

@@ -9,38 +9,15 @@
 //! Locks (`contents.rs`), delivery (`push/`), protocols (`door/`).
 
 use crate::refusal::{Refusal, Result};
-use crate::store::admission::{Admission, Receipts};
-use crate::store::append::Append;
-use crate::store::batch::Batch;
-use crate::store::change::{Change, ListChange, Lists, Mirrored, Upto, What};
-use crate::store::commit::{Commits, Meter};
-use crate::store::contents::Contents;
 use crate::store::journal::Journal;
-use crate::store::memory::{self, Memory};
-use crate::store::mover::Mover;
-use crate::store::replay::Replayed;
-use crate::store::retention::{BoundsChange, Limits};
-use crate::store::stream::{Begin, Cursor, Extent, Place, StreamId};
-use crate::store::topic_state::{MARK_EVERY, TopicState};
-use crate::store::view::{Extract, Summary};
-use common::clock;
+use crate::store::{
+    Admission, Append, Batch, Begin, BoundsChange, Change, Commits, Contents, Cursor, Extent,
+    Extract, ListChange, Lists, MARK_EVERY, Memory, Meter, Place, Receipts, Replayed, StreamId,
+    Summary, TopicState, Upto, What,
+};
 use common::limits::PIECE_SIZE;
 use std::ops::Deref;
 use std::sync::atomic::Ordering;
-use std::thread;
-use std::time::{Duration, Instant};
-
-/// How often messages are let go that have grown too old.
-const AGE_TIME: Duration = Duration::from_millis(500);
-
-/// How much memory is given back, in bytes, before it is worth a look whether it came back.
-const RETURNED_MIN: u64 = 1 << 20;
-
-/// How much more than a fifth the process may have than what is on its account, in bytes.
-const MORE_MAX: u64 = 8 << 20;
-
-/// How often entries are moved after that: while they move, more is let go.
-const PASSES_MAX: u32 = 4;
 
 /// All topics of the broker.
 pub(crate) struct Topics {
@@ -149,98 +126,9 @@ impl Topics {
     }
 
     /// Lets go of what is beyond a topic's bounds.
-    fn keep_bounds(&self, topic: &str) {
+    pub(super) fn keep_bounds(&self, topic: &str) {
         // Where the disk is full, publishers are told, and this is tried again with the next.
         let _ = self.trim(topic, Upto::Bounds);
-    }
-
-    /// Lets mirrors let go of their oldest part, the largest first, so that there is room for
-    /// `more` bytes: for a mirror, in the share of the memory that those may have.
-    pub(crate) fn make_room(&self, more: u64, for_mirror: bool) {
-        let largest = || {
-            self.know(|known| {
-                let Memory { used, max, .. } = known.memory;
-                let share = if for_mirror { mirror_share(max) } else { max };
-                let over = (used + more).checked_sub(share).filter(|over| *over > 0)?;
-                let mirrors =
-                    known.topics.iter().filter(|(_, state)| state.mirror && state.messages() > 0);
-                let (topic, _) = mirrors.max_by_key(|(_, state)| state.size)?;
-                // More than is needed, so that it is not needed again at once.
-                Some((topic.clone(), over + max / 32))
-            })
-        };
-        while let Some((topic, bytes)) = largest()
-            && self.trim(&topic, Upto::Window(bytes)).is_ok()
-        {}
-    }
-
-    /// About how much text of a topic a mirror of it may hold, where so many share what is free.
-    pub(crate) fn mirror_room(&self, topic: &str, among: u64) -> u64 {
-        self.know(|known| {
-            let own = known.topics.get(topic).map_or(0, |state| state.size);
-            let free = mirror_share(known.memory.max).saturating_sub(known.memory.used);
-            // What lies around the text of a message is as large as a short one.
-            (free / among.max(1) + own) / 2
-        })
-    }
-
-    /// Notes where the home of a mirror begins, and how much text it has from there to the end of
-    /// the mirror, where that is known.
-    pub(crate) fn home_begins(&self, topic: &str, first: u64, text: Option<u64>) {
-        self.know(|known| {
-            if let Some(state) = known.topics.get_mut(topic) {
-                state.home_begins(first, text);
-            }
-        });
-    }
-
-    /// Lets go of messages that have grown too old, and sees to it that memory comes back, for as
-    /// long as the process lives.
-    pub(crate) fn keep_ages(&self) -> ! {
-        let (mut returned, mut passes, mut before) = (0, 0, 0);
-        loop {
-            thread::sleep(AGE_TIME);
-            self.keep_all_bounds(clock::unix_milliseconds());
-            let memory = self.account().1;
-            // While much comes and goes, what comes takes the place of what went.
-            let is_calm = memory.returned - before < RETURNED_MIN.max(memory.used / 16);
-            before = memory.returned;
-            if memory.returned - returned > memory.used.max(RETURNED_MIN) {
-                (returned, passes) = (memory.returned, PASSES_MAX);
-            }
-            let wanted = memory.used + memory.used / 5 + MORE_MAX;
-            let resident = memory::resident().filter(|resident| *resident > wanted);
-            if let Some(resident) = resident.filter(|_| passes > 0 && is_calm) {
-                passes -= 1;
-                self.move_entries(Mover::new(memory.used, resident - memory.used));
-            }
-        }
-    }
-
-    /// Moves all entries together.
-    fn move_entries(&self, mut mover: Mover) {
-        for (topic, _) in self.names(false).into_iter().chain(self.names(true)) {
-            let mut from = Some(0);
-            while let Some(place) = from {
-                let begun = Instant::now();
-                mover.begin_piece();
-                let moved = |state: &mut TopicState, list: &mut Vec<String>| {
-                    state.move_entries(list, place, &mut mover)
-                };
-                from = self.tidy(&topic, moved).flatten();
-                thread::sleep(begun.elapsed());
-            }
-        }
-    }
-
-    fn keep_all_bounds(&self, now: u64) {
-        let beyond: Vec<String> = self.know(|known| {
-            let is_beyond =
-                |state: &TopicState| state.is_beyond(&state.limits(&known.limits), Some(now));
-            let beyond = known.topics.iter().filter(|(_, state)| is_beyond(state));
-            beyond.map(|(topic, _)| topic.clone()).collect()
-        });
-        beyond.iter().for_each(|topic| self.keep_bounds(topic));
     }
 
     /// Deletes a topic and all its messages.
@@ -252,72 +140,21 @@ impl Topics {
         self.change_topic(topic, What::Delete)
     }
 
-    /// Deletes what is here of a topic that another broker is the home of.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::NoTopic`], also where this broker is its home.
-    pub(crate) fn drop_mirror(&self, topic: &str) -> Result<()> {
-        self.change_topic(topic, What::DropMirror { shared: None })
-    }
-
-    /// Deletes a mirror whose home has another list now, which begins with `shared` of its
-    /// messages.
-    ///
-    /// # Errors
-    ///
-    /// As [`Topics::drop_mirror`].
-    pub(crate) fn replace_mirror(&self, topic: &str, shared: u64) -> Result<()> {
-        self.change_topic(topic, What::DropMirror { shared: Some(shared) })
-    }
-
-    /// Begins a list of which another broker is the home, if it is not there yet.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::TopicExists`] where this broker is its home, [`Refusal::OtherStream`].
-    pub(crate) fn begin_mirror(&self, topic: &str, stream: StreamId) -> Result<()> {
-        if self.is_mirror(topic) && self.end(topic).stream == stream {
-            return Ok(());
-        }
-        let (topic, from, entries) = (topic.to_owned(), Cursor { stream, next: 0 }, Vec::new());
-        self.change(Mirrored { topic, from, entries }).1
-    }
-
-    /// Appends messages of a topic that another broker is the home of. Gives them back where they
-    /// are refused: [`Refusal::OtherStream`] where they do not follow on what is there,
-    /// [`Refusal::TopicExists`] where this broker is its home, and whatever refuses a publish.
-    pub(crate) fn mirror(&self, mirrored: Mirrored) -> (Mirrored, Result<()>) {
-        let topic = mirrored.topic.clone();
-        let answer = self.change(mirrored);
-        if self.state_is(&topic, |state| state.is_beyond(&state.limits(&Limits::NONE), None)) {
-            self.keep_bounds(&topic);
-        }
-        answer
-    }
-
-    /// Notes what the home of a mirror says that its topic keeps: the mirror keeps no more.
-    pub(crate) fn home_keeps(&self, topic: &str, limits: Limits) {
-        self.know(|known| {
-            if let Some(state) = known.topics.get_mut(topic).filter(|state| state.mirror) {
-                state.bounds = limits.as_bounds();
-            }
-        });
-        self.keep_bounds(topic);
-    }
-
     /// Carries out a change. Gives it back, and whether it was refused.
     pub(crate) fn change<C: Change + Default + 'static>(&self, mut change: C) -> (C, Result<()>) {
         match &self.commits {
             Some(commits) => commits.commit(change, &self.contents),
             None => {
-                let answer = self.contents.change(&mut change);
+                let answer = self.with(|admission, lists| {
+                    change.accept(admission, lists, None)?;
+                    Ok(change.apply(admission, lists))
+                });
                 (change, answer.map(drop))
             }
         }
     }
 
-    fn change_topic(&self, topic: &str, what: What) -> Result<()> {
+    pub(super) fn change_topic(&self, topic: &str, what: What) -> Result<()> {
         self.change(ListChange { topic: topic.to_owned(), what }).1
     }
 
@@ -340,7 +177,7 @@ impl Topics {
         self.state_is(topic, |state| state.mirror)
     }
 
-    fn state_is(&self, topic: &str, wanted: impl FnOnce(&TopicState) -> bool) -> bool {
+    pub(super) fn state_is(&self, topic: &str, wanted: impl FnOnce(&TopicState) -> bool) -> bool {
         self.know(|known| known.topics.get(topic).is_some_and(wanted))
     }
 
@@ -364,18 +201,6 @@ impl Topics {
         match summary.stream {
             StreamId::NONE => Err(Refusal::UnknownTopic(topic.to_owned())),
             _ => Ok(summary),
-        }
-    }
-
-    /// Where the list of a topic ends that has to be there.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::UnknownTopic`].
-    pub(crate) fn find(&self, topic: &str) -> Result<Cursor> {
-        match self.end(topic) {
-            Cursor { stream: StreamId::NONE, .. } => Err(Refusal::UnknownTopic(topic.to_owned())),
-            end => Ok(end),
         }
     }
 
@@ -461,15 +286,11 @@ impl Topics {
     }
 }
 
-/// How much of the memory mirrors may have: what lives here, or begins, finds room beside them.
-fn mirror_share(max: u64) -> u64 {
-    max - max / 16
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::retention::Bound;
+    use crate::store::Bound;
+    use std::thread;
 
     /// At the edge of what is let go, the reader has each message once or is told of its loss.
     #[test]

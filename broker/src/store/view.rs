@@ -1,14 +1,13 @@
 //! A view of a topic: its list together with its state. Only here an offset becomes an index.
 
 use crate::refusal::{Refusal, Result};
-use crate::store::entry::{self, Entry};
-use crate::store::retention::Limits;
-use crate::store::stream::{Begin, Cursor, Place, StreamId};
-use crate::store::topic_state::{MARK_EVERY, Point, TopicState};
+use crate::store::{
+    Begin, Cursor, Entry, Extract, Limits, MARK_EVERY, Place, Point, StreamId, TopicState,
+};
 use common::crc32::Crc32;
 
-/// A topic in short.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A topic in short; by default, one that has no list here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Summary {
     pub(crate) stream: StreamId,
     /// The first offset that is still there, and the one after the last.
@@ -20,38 +19,6 @@ pub(crate) struct Summary {
     pub(crate) last: Option<u64>,
     /// What is kept at most.
     pub(crate) limits: Limits,
-}
-
-impl Summary {
-    /// Of a topic that has no list here.
-    pub(crate) const EMPTY: Summary = Summary {
-        stream: StreamId::NONE,
-        first: 0,
-        next: 0,
-        bytes: 0,
-        last: None,
-        limits: Limits::NONE,
-    };
-}
-
-/// What is copied of entries: a part of each, to the offset `end`, or about `size_max` bytes.
-#[derive(Clone, Copy)]
-pub(crate) struct Extract {
-    end: u64,
-    size_max: usize,
-    part: fn(&str) -> &str,
-}
-
-impl Extract {
-    /// Whole entries.
-    pub(crate) fn entries(end: u64, size_max: usize) -> Extract {
-        Extract { end, size_max, part: |entry| entry }
-    }
-
-    /// Their messages.
-    pub(crate) fn messages(end: u64, size_max: usize) -> Extract {
-        Extract { end, size_max, part: entry::message }
-    }
 }
 
 /// A topic as readers see it.
@@ -171,16 +138,14 @@ impl<'a> TopicView<'a> {
         Ok(self.state.text_at_home() + self.text_size(self.start(), end.max(self.start()))?)
     }
 
-    /// Copies parts of entries from a place on, each with a line break after it, as long as no more
-    /// bytes come together than there may be. A message that is larger than that alone is cut.
-    /// Gives the place behind what was copied.
+    /// Copies parts of entries from a place on, as [`Extract::copy`].
     ///
     /// # Errors
     ///
     /// [`Refusal::Trimmed`].
     pub(crate) fn copy(&self, from: Place, extract: Extract, out: &mut Vec<u8>) -> Result<Place> {
         self.check(from.cursor.next)?;
-        Ok(copy(self.entries(from.cursor.next, extract.end), from, extract, out))
+        Ok(extract.copy(self.entries(from.cursor.next, u64::MAX), from, out))
     }
 
     /// The offset behind the first messages from `from` on that have at least so many bytes of
@@ -320,41 +285,11 @@ impl<'a> TopicView<'a> {
     }
 }
 
-/// Copies parts of entries, the first of which is the one at a place: as [`TopicView::copy`].
-pub(crate) fn copy(entries: &[String], from: Place, extract: Extract, out: &mut Vec<u8>) -> Place {
-    let Extract { end, size_max, part } = extract;
-    let (mut place, mut room) = (from, size_max);
-    let count = usize::try_from(end.saturating_sub(from.cursor.next)).unwrap_or(usize::MAX);
-    for entry in entries.iter().take(count) {
-        let text = part(entry).get(place.inside..).unwrap_or_default();
-        if text.len() >= room && room < size_max {
-            break;
-        }
-        if text.len() > room {
-            let message = entry::message(entry).len().saturating_sub(place.inside);
-            if message > room {
-                let cut = entry::boundary(text, room).min(message);
-                out.extend_from_slice(text.get(..cut).unwrap_or_default().as_bytes());
-                place.inside += cut;
-                break;
-            }
-        }
-        out.extend_from_slice(text.as_bytes());
-        out.push(b'\n');
-        room = room.saturating_sub(text.len() + 1);
-        place.cursor.next += 1;
-        place.inside = 0;
-    }
-    place
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::entry;
-    use crate::store::memory::Memory;
-    use crate::store::mover::Mover;
     use crate::store::topic_state::tests::list_of;
+    use crate::store::{Memory, Mover};
     use common::crc32::crc32;
 
     /// Lets go of everything before an offset.
@@ -419,13 +354,13 @@ mod tests {
         let (state, list) = list_of(texts.iter().map(|text| (*text, 7)));
         let view = TopicView::new(&state, &list);
         for end in ["\n", "\n7\n"] {
-            let part: fn(&str) -> &str = if end.len() > 1 { |it| it } else { entry::message };
+            let extract = if end.len() > 1 { Extract::entries } else { Extract::messages };
             for size_max in 1..30 {
                 let mut place = Place::before(Cursor { next: 0, ..view.end() });
                 let mut all = Vec::new();
                 while place.cursor.next < 6 {
                     let (before, size) = (place, all.len());
-                    place = view.copy(place, Extract { end: 6, size_max, part }, &mut all).unwrap();
+                    place = view.copy(place, extract(6, size_max), &mut all).unwrap();
                     assert_ne!(place, before);
                     // A character is not cut, and a stamp goes with the end of its message.
                     assert!(all.len() - size <= size_max + 3 + end.len());

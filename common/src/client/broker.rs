@@ -1,6 +1,6 @@
 //! A broker's address, how long to retry, and how its user is told.
 
-use super::error::{Error, Refusal};
+use super::{Error, Refusal};
 use crate::http::client::Client;
 use std::fmt;
 use std::sync::Arc;

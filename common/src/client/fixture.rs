@@ -1,6 +1,6 @@
 //! A broker that follows a script, for the tests of the client library.
 
-use super::broker::Broker;
+use super::Broker;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::thread::{self, JoinHandle};

@@ -4,9 +4,7 @@
 //!
 //! Sending commands again that were lost with a connection: only the caller knows them.
 
-use super::broker::Broker;
-use super::error::{Error, Failure, Refusal, read_answer};
-use super::outage::{ATTEMPT_MIN, Outage};
+use super::{ATTEMPT_MIN, Broker, Error, Failure, Outage, Refusal, read_answer};
 use crate::connect::{CONNECT_TIMEOUT, connect};
 use crate::connection::Connection;
 use crate::http::client::CLOSED;

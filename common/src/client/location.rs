@@ -1,6 +1,6 @@
 //! The broker's address and token: from a flag, from the environment, or the default.
 
-use super::broker::Broker;
+use super::Broker;
 use crate::flags::{Arguments, Error};
 use crate::http::parse;
 use crate::units::whole_number;

@@ -64,3 +64,11 @@ pub use outage::Outage;
 pub use publisher::{Publisher, Receipt};
 pub use subscriber::Subscriber;
 pub use subscription::Start;
+
+use error::read_answer;
+use event::Pushed;
+use link::{INVALID, Link, invalid};
+use outage::ATTEMPT_MIN;
+use queue::{BATCH_SIZE, Queue};
+use subscription::Subscription;
+use subscriptions::{Fault, Subscriptions, Target};

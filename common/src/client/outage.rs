@@ -1,8 +1,7 @@
 //! A stretch of failed attempts to use a broker: a pause after each, and a line to the user now and
 //! then.
 
-use super::broker::Broker;
-use super::error::Error;
+use super::{Broker, Error};
 use crate::limits::ANSWER_TIMEOUT;
 use crate::retry::{PAUSE_MAX, Pauses};
 use crate::trouble::Trouble;

@@ -1,9 +1,6 @@
 //! Publishes messages, each exactly once and in order.
 
-use super::broker::Broker;
-use super::error::{Error, Failure, Refusal};
-use super::link::{INVALID, Link};
-use super::queue::{BATCH_SIZE, Queue};
+use super::{BATCH_SIZE, Broker, Error, Failure, INVALID, Link, Queue, Refusal};
 use crate::json::{Object, Value};
 use crate::limits::{BODY_SIZE_MAX, TOPIC_NAME_SIZE_MAX};
 use crate::retry::repeat;

@@ -1,11 +1,8 @@
 //! Reads messages from a broker as they come.
 
-use super::broker::Broker;
-use super::error::{Error, Failure, Refusal};
-use super::event::{Event, Message};
-use super::link::Link;
-use super::subscription::Start;
-use super::subscriptions::{Fault, Subscriptions, Target};
+use super::{
+    Broker, Error, Event, Failure, Fault, Link, Message, Refusal, Start, Subscriptions, Target,
+};
 use crate::crc32::Crc32;
 use crate::json::Object;
 use crate::pattern::Pattern;

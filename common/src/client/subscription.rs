@@ -1,7 +1,6 @@
 //! One subscription: where it begins, and its place in the topic's list.
 
-use super::event::{Event, Pushed};
-use super::link::INVALID;
+use super::{Event, INVALID, Pushed};
 use crate::crc32::Crc32;
 use crate::json::Object;
 use crate::stream::{Cursor, StreamId};

@@ -9,10 +9,7 @@
 //!
 //! Sockets, and waiting (`subscriber.rs`).
 
-use super::error::{Refusal, read_answer};
-use super::event::{Event, Message, Pushed};
-use super::link::{INVALID, invalid};
-use super::subscription::{Start, Subscription};
+use super::{Event, INVALID, Message, Pushed, Refusal, Start, Subscription, invalid, read_answer};
 use crate::json::{self, Object, Value};
 use crate::pattern::Pattern;
 use crate::retry::Failure;

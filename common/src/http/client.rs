@@ -154,9 +154,9 @@ impl Client {
     }
 
     /// The beginning of the last answer's body, as far as it could be read: enough for whatever
-    /// a program reads as a whole.
+    /// a program reads as a whole, such as a list of topics.
     pub fn short_body(&mut self, patience: Duration) -> Vec<u8> {
-        const SIZE_MAX: usize = 64 << 10;
+        const SIZE_MAX: usize = 4 << 20;
         let mut body = Vec::new();
         // A body that is longer, or cut, ends the connection; what was read is still of use.
         let _ = self.body(patience, |piece| {

@@ -16,6 +16,7 @@
 
 use super::scan::{self, HOST, Scanner, Stop, TARGET, TEXT, TOKEN};
 use crate::limits::{EMPTY_LINES_MAX, METHOD_SIZE_MAX, REQUEST_LINE_SIZE_MAX};
+use crate::units::{TOO_LARGE, whole_number};
 use std::net::Ipv6Addr;
 use std::str;
 
@@ -129,7 +130,7 @@ pub fn authority(text: &str) -> Option<(&str, Option<u16>)> {
     let port = match port {
         // RFC 3986 §3.2.3: a colon without a port is the default port.
         "" | ":" => None,
-        _ => Some(u16::try_from(number(port.strip_prefix(':')?)?.ok()?).ok()?),
+        _ => Some(whole_number(port.strip_prefix(':')?).ok()?),
     };
     is_host.then_some((host, port))
 }
@@ -296,10 +297,10 @@ fn announced_body(fields: &Fields<'_>, minor_version: u8) -> Result<Option<Body>
     let codings = fields.only("Transfer-Encoding")?;
     match (length, codings) {
         (None, None) => Ok(None),
-        (Some(length), None) => match number(length) {
-            Some(Ok(length)) => Ok(Some(Body::Sized(length))),
-            Some(Err(Overflow)) => Err(Error::CONTENT_LENGTH_TOO_LARGE),
-            None => Err(Error::CONTENT_LENGTH),
+        (Some(length), None) => match whole_number(length) {
+            Ok(length) => Ok(Some(Body::Sized(length))),
+            Err(TOO_LARGE) => Err(Error::CONTENT_LENGTH_TOO_LARGE),
+            Err(_) => Err(Error::CONTENT_LENGTH),
         },
         (Some(_), Some(_)) => Err(Error::TWO_LENGTHS),
         // RFC 9112 §6.1: whoever added the field did not understand the message.
@@ -343,18 +344,6 @@ fn reads_expectation(fields: &Fields<'_>) -> Result<bool, Error> {
 
 fn says_close(fields: &Fields<'_>) -> bool {
     fields.members("Connection").any(|member| member.eq_ignore_ascii_case(b"close"))
-}
-
-/// A number that is beyond 64 bits.
-struct Overflow;
-
-/// Reads digits and nothing but digits; `None` where there is anything else, or nothing.
-fn number(digits: &str) -> Option<Result<u64, Overflow>> {
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    // All that the standard parser accepts beyond this, a sign, was ruled out.
-    Some(digits.parse().map_err(|_| Overflow))
 }
 
 fn ascii(bytes: &[u8]) -> &str {

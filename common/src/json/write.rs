@@ -21,15 +21,6 @@ pub enum Charset {
     Ascii,
 }
 
-/// Appends a text as a JSON string.
-pub fn write_string(out: &mut Vec<u8>, text: &str, charset: Charset) {
-    // Most texts need no escape: this is then the only growth.
-    out.reserve(text.len() + 2);
-    out.push(b'"');
-    write_part(out, text, charset);
-    out.push(b'"');
-}
-
 /// Appends a part of a string, without the quotes around it.
 #[inline]
 pub fn write_part(out: &mut Vec<u8>, text: &str, charset: Charset) {
@@ -249,9 +240,12 @@ fn separate(out: &mut Vec<u8>, bracket: &[u8], separator: &[u8]) {
 }
 
 impl Json for str {
-    #[inline]
     fn write(&self, out: &mut Vec<u8>, charset: Charset) {
-        write_string(out, self, charset);
+        // Most texts need no escape: this is then the only growth.
+        out.reserve(self.len() + 2);
+        out.push(b'"');
+        write_part(out, self, charset);
+        out.push(b'"');
     }
 }
 

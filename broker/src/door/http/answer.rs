@@ -5,8 +5,7 @@
 
 use crate::door::publish::Confirmations;
 use crate::refusal::Refusal;
-use crate::store::admission::Outcome;
-use crate::store::stream::Extent;
+use crate::store::{Extent, Outcome};
 use common::http::parse::Request;
 use common::json::Object;
 use common::{bytes, clock};

@@ -8,12 +8,9 @@ use super::{Door, Stop};
 use crate::broker::Broker;
 use crate::door::chosen;
 use crate::door::fields::{Fields, Query, as_pattern};
-use crate::push::format::Format;
-use crate::push::patterns::Interest;
-use crate::push::subscriber::{Beginning, Subscriber};
+use crate::push::{Beginning, Format, Interest, Subscriber};
 use crate::refusal::{Refusal, Result};
-use crate::store::entry;
-use crate::store::stream::{Begin, Cursor, StreamId};
+use crate::store::{Begin, Cursor, StreamId, entry};
 use common::http::parse::Request;
 use common::limits::{EVENT_TOPICS_MAX, INPUT_END_GRACE, PATTERNS_MAX};
 use common::pattern::Pattern;
@@ -59,7 +56,7 @@ impl EventsQuery {
             return Err(Refusal::field("topic", "is missing, and there is no 'pattern'"));
         }
         let name = query.text("subscriber")?.map(str::to_owned);
-        name.iter().try_for_each(|name| entry::check_peer("subscriber", name))?;
+        name.iter().try_for_each(|name| entry::check_name("subscriber", name))?;
         // Clients that cannot set a header send it in the query, in one of these spellings. An
         // empty one is what a browser sends after an empty id: it says nothing.
         let header = request.fields.get("Last-Event-ID").filter(|last| !last.is_empty());

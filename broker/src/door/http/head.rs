@@ -1,7 +1,8 @@
 //! Checks the head of a request before it is routed: its method, its host and its token.
 
 use super::route::METHODS;
-use crate::access::{Access, Client, Grant};
+use crate::access::{Access, Grant};
+use crate::door::authentication::Authentication;
 use crate::refusal::{Refusal, Result};
 use common::http::parse::Request;
 use common::http::percent;
@@ -35,12 +36,12 @@ pub(super) fn check_address(request: &Request<'_>, access: &Access) -> Result<()
 pub(super) fn check_token(
     request: &Request<'_>,
     access: &Access,
-    client: &mut Client,
+    authentication: &mut Authentication,
 ) -> Result<Grant> {
     let is_open = request.method == "OPTIONS" || OPEN_PATHS.contains(&request.path);
     let header = request.fields.get("Authorization").and_then(bearer).map(Cow::Borrowed);
     let token = header.or_else(|| token_in_query(request));
-    match access.admit(token.as_deref(), client) {
+    match authentication.admit(access, token.as_deref()) {
         Ok(Some(grant)) => Ok(grant),
         _ if is_open => Ok(Grant::EVERYTHING),
         Err(refusal) => Err(refusal),

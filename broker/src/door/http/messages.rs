@@ -6,10 +6,9 @@
 use super::answer::{Head, LINES, TEXT};
 use super::{Door, End, Stop};
 use crate::door::fields::{Fields, Query, digest};
-use crate::push::format::Format;
-use crate::push::reads::Range;
+use crate::push::{Format, Range};
 use crate::refusal::{Refusal, Result};
-use crate::store::stream::{Begin, Cursor, Extent, StreamId};
+use crate::store::{Begin, Cursor, Extent, StreamId};
 use common::http::parse::Request;
 use common::limits::{INPUT_END_GRACE, LOOK_INTERVAL, WAIT_SECONDS_MAX};
 use std::time::{Duration, Instant};

@@ -18,15 +18,14 @@ mod topics;
 use self::answer::{Answers, Head, JSON, Manner, TEXT};
 use self::body::Unfinished;
 use self::route::Action;
-use super::authentication::Attempts;
+use super::authentication::Authentication;
 use super::publish::BATCH_MAX;
 use super::{ANSWERS_SIZE, linger};
-use crate::access::{Client, Grant};
+use crate::access::Grant;
 use crate::activity::Activity;
 use crate::broker::Broker;
 use crate::refusal::{Refusal, Result};
-use crate::store::batch::Batch;
-use crate::store::stream::Extent;
+use crate::store::{Batch, Extent};
 use common::connection::Connection;
 use common::deadline::ProgressDeadline;
 use common::http::parse::{self, Progress, Request};
@@ -47,14 +46,13 @@ pub(crate) fn serve(
     begun: Instant,
 ) {
     let mut door = Door {
-        client: Client::of(connection.stream()),
+        authentication: Authentication::new(&broker.access, connection.stream()),
         connection,
         activity,
         broker,
         used: 0,
         batch: Batch::default(),
         answers: Answers::new(broker.access.origins.vary()),
-        attempts: Attempts::ALL,
         grant: Grant::EVERYTHING,
     };
     // The end of a connection needs no word: the client has left, or was told.
@@ -84,8 +82,7 @@ struct Door<'a> {
     batch: Batch,
     /// What was not yet sent; the answers of the batch come after it.
     answers: Answers<'a>,
-    client: Client,
-    attempts: Attempts,
+    authentication: Authentication,
     /// What the client may do, by the token of the last request.
     grant: Grant,
 }
@@ -180,7 +177,7 @@ impl<'a> Door<'a> {
         let route = is_here.and_then(|()| {
             let Request { authority, ref fields, .. } = request;
             manner.origin = broker.access.check_origin(fields.get("Origin"), authority)?;
-            let grant = head::check_token(&request, &broker.access, &mut self.client)?;
+            let grant = head::check_token(&request, &broker.access, &mut self.authentication)?;
             promised.clone()?;
             let route = route::of(&request, &grant)?;
             self.grant = grant;
@@ -256,8 +253,8 @@ impl<'a> Door<'a> {
             Err(Stop::Refused(refusal, extent)) => {
                 if refusal.is_guess() {
                     self.send()?;
-                    self.attempts.count();
-                    self.answers.manner.keep_alive &= !self.attempts.are_used_up();
+                    self.authentication.count_failure();
+                    self.answers.manner.keep_alive &= !self.authentication.has_failed();
                 }
                 self.decline(&refusal, extent);
             }

@@ -6,10 +6,7 @@ use crate::door::fields::{Fields, Query};
 use crate::door::{BYTE_ORDER_MARK, bounds, summary};
 use crate::home::TopicChange;
 use crate::refusal::{Refusal, Result};
-use crate::store::batch::Batch;
-use crate::store::change::Upto;
-use crate::store::retention::BoundsChange;
-use crate::store::view::Summary;
+use crate::store::{Batch, BoundsChange, Summary, Upto};
 use common::json::{self, Object, Value};
 use common::{bytes, pattern::Pattern};
 use std::borrow::Cow;
@@ -43,7 +40,7 @@ impl Door<'_> {
         }
         self.broker.homes.prepare(topic)?;
         // A topic without messages has no mirror yet.
-        let summary = self.broker.push.topics.summary(topic).unwrap_or(Summary::EMPTY);
+        let summary = self.broker.push.topics.summary(topic).unwrap_or_default();
         self.topic(status, topic, &summary, None)
     }
 

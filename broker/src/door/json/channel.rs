@@ -7,8 +7,7 @@ use super::Json;
 use crate::access::Right;
 use crate::door::commands::Commands;
 use crate::door::fields::Fields;
-use crate::push::format::Format;
-use crate::push::subscriber::Beginning;
+use crate::push::{Beginning, Format};
 use crate::refusal::Result;
 use common::json::{Object, Value};
 

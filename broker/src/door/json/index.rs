@@ -4,7 +4,7 @@ use super::Json;
 use super::topic::success;
 use crate::door::commands::Commands;
 use crate::door::fields::{Field, Fields, value};
-use crate::home::index::Address;
+use crate::home::Address;
 use crate::push::pages;
 use crate::refusal::{Refusal, Result};
 use crate::store::entry;
@@ -170,7 +170,7 @@ impl Commands<'_, Json> {
 
 fn address(arguments: &Value<'_>) -> Result<Address> {
     let host = arguments.required("host")?.to_owned();
-    entry::check_peer("host", &host)?;
+    entry::check_name("host", &host)?;
     let port = arguments.find("port")?.map(Field::either).transpose()?;
     match port.and_then(|port| port.parse().ok()) {
         Some(port) if port > 0 => Ok(Address { host, port }),

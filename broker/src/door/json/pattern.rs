@@ -7,9 +7,9 @@ use crate::access::Right;
 use crate::door::commands::Commands;
 use crate::door::fields::{Fields, value};
 use crate::door::{chosen, summary};
-use crate::push::format::Format;
+use crate::push::Format;
 use crate::refusal::{Refusal, Result};
-use crate::store::stream::Begin;
+use crate::store::Begin;
 use common::json::Value;
 use common::pattern::Pattern;
 

@@ -6,12 +6,9 @@ use crate::door::commands::Commands;
 use crate::door::fields::{Fields, digest, value};
 use crate::door::{ANSWERS_SIZE, bounds};
 use crate::home::TopicChange;
-use crate::push::format::Format;
-use crate::push::reads::Range;
-use crate::push::subscriber::Beginning;
+use crate::push::{Beginning, Format, Range};
 use crate::refusal::{Refusal, Result};
-use crate::store::retention::BoundsChange;
-use crate::store::stream::{Begin, Cursor, Extent};
+use crate::store::{Begin, BoundsChange, Cursor, Extent};
 use common::json::{self, Array, Charset, Object, Value};
 use common::limits::PULL_SIZE;
 
@@ -137,7 +134,7 @@ impl Commands<'_, Json> {
     pub(super) fn pull(&mut self, arguments: &Value<'_>) -> Result<()> {
         let topic = arguments.topic("topic")?;
         self.broker.homes.prepare(topic)?;
-        let end = self.broker.push.topics.find(topic)?;
+        let end = self.broker.push.topics.summary(topic)?.next;
         let from = arguments.begin()?;
         let push = &self.broker.push;
         let (digest, stream) = (DigestField::of(arguments)?, arguments.stream()?);
@@ -150,7 +147,7 @@ impl Commands<'_, Json> {
             _ if limit == 0 => push.topics.begin(topic, from.unwrap_or(Begin::First), stream)?,
             _ => push.begin(topic, from.unwrap_or(Begin::First), stream)?,
         };
-        let last = end.next.min(begin.next.saturating_add(limit));
+        let last = end.min(begin.next.saturating_add(limit));
         // Another broker takes whole entries, in pieces of a size that it says.
         let size = arguments.number("entries")?;
         let (key, format) = match size {

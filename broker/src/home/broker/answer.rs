@@ -1,11 +1,9 @@
 //! The answer of another broker: a success, or the reason why not.
 
 use crate::home::remote;
-use crate::push::pieces::Piece;
+use crate::push::Piece;
 use crate::refusal::{Refusal, Result};
-use crate::store::admission::Receipt;
-use crate::store::entry::Entry;
-use crate::store::stream::StreamId;
+use crate::store::{Entry, Receipt, StreamId};
 use common::json::Value;
 
 /// Why another broker does not do what it was asked, where an answer says that: what a client of

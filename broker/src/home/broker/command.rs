@@ -1,13 +1,9 @@
 //! Commands from one broker to another, as bytes of the dialect `topic`.
 
-use crate::home::TopicChange;
-use crate::home::remote::{Forwarded, MirrorEnd};
-use crate::push::pieces::Wanted;
+use crate::home::{Forwarded, MirrorEnd, TopicChange};
+use crate::push::Wanted;
 use crate::refusal::{Refusal, Result};
-use crate::store::change::Upto;
-use crate::store::entry::{self, Entry};
-use crate::store::retention::Bound;
-use crate::store::stream::{Begin, StreamId};
+use crate::store::{Begin, Bound, Entry, StreamId, Upto, entry};
 use common::json::Object;
 use common::limits::BODY_SIZE_MAX;
 use common::pattern::Pattern;

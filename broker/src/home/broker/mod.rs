@@ -22,13 +22,9 @@ pub(super) use index_client::IndexClient;
 
 use super::remote::{Event, Forwarded, MirrorEnd, RemoteHome};
 use super::{Identity, TopicChange};
-use crate::push::Push;
-use crate::push::pieces::{Piece, Wanted};
-use crate::push::subscriber::Subscriber;
+use crate::push::{Piece, Push, Subscriber, Wanted};
 use crate::refusal::{Refusal, Result};
-use crate::store::admission::Receipts;
-use crate::store::entry;
-use crate::store::stream::{Cursor, StreamId};
+use crate::store::{Cursor, Receipts, StreamId, entry};
 use common::json::Value;
 use common::lock::Mutex;
 use common::pattern::Pattern;

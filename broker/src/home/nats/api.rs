@@ -5,8 +5,7 @@
 use super::NatsHome;
 use super::wire::{self, Message};
 use crate::refusal::{Refusal, Result};
-use crate::store::batch::Sequence;
-use crate::store::stream::StreamId;
+use crate::store::{Sequence, StreamId};
 use common::clock;
 use common::json::{self, Object, Value};
 use std::thread;

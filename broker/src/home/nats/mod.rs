@@ -38,12 +38,9 @@ pub use start::Settings;
 
 use super::TopicChange;
 use super::remote::{Event, Forwarded, List, MirrorEnd, RemoteHome};
-use crate::push::pieces::{Piece, Wanted};
+use crate::push::{Piece, Wanted};
 use crate::refusal::{Refusal, Result};
-use crate::store::admission::Receipts;
-use crate::store::retention::Limits;
-use crate::store::stream::{Cursor, StreamId};
-use crate::store::topics::Topics;
+use crate::store::{Cursor, Limits, Receipts, StreamId, Topics};
 use api::Last;
 use common::lock::Mutex;
 use common::pattern::Pattern;

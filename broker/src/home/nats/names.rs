@@ -3,7 +3,7 @@
 //! The id of a list is part of the subjects of its messages. So a publish that means a list which
 //! was deleted finds nobody, and never lands in the one that took its place.
 
-use crate::store::stream::StreamId;
+use crate::store::StreamId;
 use common::http::percent;
 use std::fmt::Display;
 

@@ -18,7 +18,7 @@ use super::tables::Table;
 use crate::home::deadline;
 use crate::push::{Key, SharedPositions, Standing};
 use crate::refusal::Result;
-use crate::store::stream::{Cursor, StreamId};
+use crate::store::{Cursor, StreamId};
 use common::clock;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

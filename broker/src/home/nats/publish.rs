@@ -13,13 +13,9 @@ use super::NatsHome;
 use super::api::{Last, pause, unanswered};
 use super::names::escape;
 use super::storing::{BATCH_COUNT_MAX, Sent, expecting};
-use crate::home::remote::Forwarded;
+use crate::home::Forwarded;
 use crate::refusal::{Refusal, Result};
-use crate::store::admission::Receipt;
-use crate::store::batch::{Publish, Sequence};
-use crate::store::entry::Entry;
-use crate::store::sequences::{Sequences, Verdict};
-use crate::store::stream::StreamId;
+use crate::store::{Entry, Publish, Receipt, Sequence, Sequences, StreamId, Verdict};
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
@@ -427,7 +423,7 @@ const _: () = assert!(HEADERS_SIZE_MAX > 3 * common::limits::PEER_NAME_SIZE_MAX 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::batch::{Batch, Publisher};
+    use crate::store::{Batch, Publisher};
 
     fn groups(batch: &Batch) -> Vec<(usize, usize)> {
         let mut entries = batch.entries.as_slice();

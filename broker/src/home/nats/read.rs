@@ -6,9 +6,9 @@
 use super::NatsHome;
 use super::api::{unanswered, written};
 use super::follow::entry_of;
-use crate::push::pieces::{Piece, Wanted};
+use crate::push::{Piece, Wanted};
 use crate::refusal::{Refusal, Result};
-use crate::store::stream::Begin;
+use crate::store::Begin;
 use std::thread;
 use std::time::{Duration, Instant};
 

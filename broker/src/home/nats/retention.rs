@@ -22,10 +22,7 @@ use super::storing::expecting;
 use super::tables::Table;
 use super::wire::Message;
 use crate::refusal::{Refusal, Result};
-use crate::store::change::Upto;
-use crate::store::retention::Limits;
-use crate::store::stream::{Cursor, Extent, StreamId};
-use crate::store::topics::Topics;
+use crate::store::{Cursor, Extent, Limits, StreamId, Topics, Upto};
 use common::clock;
 use common::json::{self, Value};
 use std::collections::HashMap;
@@ -214,7 +211,7 @@ impl NatsHome {
             self.streams.lock().iter().map(|(it, list)| (it.clone(), *list)).collect();
         for (topic, list) in known {
             let kept = self.kept(list);
-            if kept.limits == Limits::NONE {
+            if kept.limits == Limits::default() {
                 continue;
             }
             // Whatever fails is tried again soon.

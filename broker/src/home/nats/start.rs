@@ -7,7 +7,7 @@ use super::publish::HEADERS_SIZE_MAX;
 use super::requests::Requests;
 use super::streams::streams;
 use super::{NatsHome, wire};
-use crate::store::retention::Limits;
+use crate::store::Limits;
 use common::json;
 use common::random::random;
 use std::sync::Arc;

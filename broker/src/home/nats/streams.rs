@@ -9,12 +9,9 @@
 use super::NatsHome;
 use super::api::{Info, Reason, about, object};
 use super::retention::Kept;
-use crate::home::remote::List;
+use crate::home::List;
 use crate::refusal::{Refusal, Result};
-use crate::store::entry;
-use crate::store::retention::Limits;
-use crate::store::stream::StreamId;
-use crate::store::view::Summary;
+use crate::store::{Limits, StreamId, Summary, entry};
 use common::clock;
 use common::json::Value;
 use common::random::random;
@@ -107,7 +104,7 @@ impl NatsHome {
 
     /// Lets a stream take messages.
     fn open_stream(&self, topic: &str, list: StreamId, deadline: Instant) -> Result<()> {
-        if self.limits != Limits::NONE {
+        if self.limits != Limits::default() {
             let default = Kept { limits: self.limits, ..Kept::default() };
             self.change_kept(list, deadline, |kept| if kept.at > 0 { kept } else { default })?;
         }

@@ -6,14 +6,10 @@
 //! was acknowledged, about a second later.
 
 use super::{Begun, Key, LastingSubscriptions, Standing};
-use crate::push::Push;
-use crate::push::format::{Encoder, Note, OtherCursors};
-use crate::push::subscriber::Beginning;
+use crate::push::{Beginning, Encoder, Note, OtherCursors, Push};
 use crate::refusal::{Refusal, Result};
-use crate::store::admission::Admission;
-use crate::store::change::{Change, Garbage, Lists, record_size};
 use crate::store::journal::{Event, Frame, Record};
-use crate::store::stream::{Cursor, Extent, StreamId};
+use crate::store::{Admission, Change, Cursor, Extent, Garbage, Lists, StreamId, record_size};
 use common::clock;
 use std::sync::Arc;
 use std::thread;
@@ -62,7 +58,7 @@ impl Change for Keep {
         _: &Lists,
         mut frame: Option<&mut Frame>,
     ) -> Result<()> {
-        let mut state = self.lasting.lock();
+        let mut state = self.lasting.state.lock();
         for key in &self.keys {
             let accepted = state.accept(key, admission).unwrap_or_else(|refusal| {
                 // That one topic is gone says less than any other.
@@ -88,7 +84,7 @@ impl Change for Keep {
 
     fn apply(&mut self, admission: &mut Admission, _: &mut Lists) -> Garbage {
         let is_shared = self.lasting.is_shared();
-        let mut state = self.lasting.lock();
+        let mut state = self.lasting.state.lock();
         for (Key { name, topic }, cursor) in self.keys.iter().zip(&self.written) {
             let Some(position) = state.position(name, topic) else { continue };
             if cursor.is_some() {
@@ -103,7 +99,7 @@ impl Change for Keep {
 
     /// What was to begin is forgotten, what was to end goes on, and the rest is tried again.
     fn undo(&mut self, admission: &mut Admission, _: &Lists) {
-        let mut state = self.lasting.lock();
+        let mut state = self.lasting.state.lock();
         for Key { name, topic } in &self.keys {
             let Some(position) = state.position(name, topic) else { continue };
             (position.ending, position.moved) = (false, true);
@@ -276,9 +272,7 @@ mod tests {
     use super::*;
     use crate::push::fixture::push_of;
     use crate::store::journal::tests::full_at;
-    use crate::store::memory::Memory;
-    use crate::store::replay::Replayed;
-    use crate::store::topics::Topics;
+    use crate::store::{Memory, Replayed, Topics};
 
     /// Topics whose disk is full at these writes.
     fn push(writes: &[usize]) -> Arc<Push> {

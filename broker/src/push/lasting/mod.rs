@@ -23,15 +23,13 @@ mod shared;
 pub(crate) use shared::SharedPositions;
 
 use crate::refusal::{Refusal, Result};
-use crate::store::admission::Admission;
-use crate::store::memory;
-use crate::store::replay::Positions;
-use crate::store::stream::{Cursor, StreamId};
+use crate::store::{Admission, Cursor, Positions, StreamId, subscription_size};
 use common::clock;
 use common::limits::{CONNECTION_SUBSCRIBERS_MAX, SUBSCRIBERS_MAX};
+use common::lock::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::mem;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, OnceLock};
 use std::time::Instant;
 
 /// How old the time may be that is on disk of when a subscriber was last seen, in milliseconds.
@@ -40,7 +38,8 @@ const SEEN_INTERVAL: u64 = 60 * 60 * 1000;
 /// All lasting subscriptions of the broker.
 #[derive(Default)]
 pub(crate) struct LastingSubscriptions {
-    /// Held to look something up or to note it; innermost of all locks.
+    /// Held to look something up or to note it; innermost of all locks. Positions are whole after
+    /// any panic: each is changed in one step.
     state: Mutex<State>,
     /// Where they are kept, if other brokers share them.
     shared: OnceLock<Arc<dyn SharedPositions>>,
@@ -63,7 +62,7 @@ struct State {
 
 #[derive(Default)]
 struct Held {
-    /// The names that it has.
+    /// The names that it took; others may have some of them now.
     names: HashSet<Arc<str>>,
     /// How many subscriptions it has begun.
     begun: usize,
@@ -85,6 +84,7 @@ struct Name {
     positions: HashMap<Arc<str>, Position>,
 }
 
+#[derive(Default)]
 struct Position {
     /// The first message that is not acknowledged.
     cursor: Cursor,
@@ -99,13 +99,6 @@ struct Position {
     /// Whether it waits for another list in the place of the one that it was in: it goes on at
     /// this offset or, where that ends before, at its end.
     suspended: bool,
-}
-
-impl Position {
-    fn begin(cursor: Cursor) -> Position {
-        let (counted, kept, ending, moved, suspended) = Default::default();
-        Position { cursor, counted, kept, ending, moved, suspended }
-    }
 }
 
 /// Which subscription.
@@ -147,7 +140,7 @@ impl LastingSubscriptions {
             let seen = if seen == 0 { clock::unix_milliseconds() } else { seen };
             let kept = |cursor: Cursor| {
                 let suspended = cursor.stream == StreamId::NONE && cursor.next > 0;
-                Position { counted: true, kept: true, suspended, ..Position::begin(cursor) }
+                Position { cursor, counted: true, kept: true, suspended, ..Position::default() }
             };
             let positions = positions.into_iter().map(|(topic, it)| (topic, kept(it.0))).collect();
             let known = Name { seen, seen_kept: seen, positions, ..Name::default() };
@@ -158,9 +151,9 @@ impl LastingSubscriptions {
 
     /// Memory that they take.
     pub(crate) fn size(&self) -> u64 {
-        let state = self.lock();
+        let state = self.state.lock();
         let of = |(name, it): (&Arc<str>, &Name)| {
-            it.positions.keys().map(|topic| size(name, topic)).sum::<u64>()
+            it.positions.keys().map(|topic| subscription_size(name, topic)).sum::<u64>()
         };
         state.names.iter().map(of).sum()
     }
@@ -179,7 +172,7 @@ impl LastingSubscriptions {
         begin: Cursor,
         session: u64,
     ) -> Result<Begun> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let begun = state.held.get(&session).map_or(0, |held| held.begun);
         let full = if begun >= CONNECTION_SUBSCRIBERS_MAX {
             Some(("a connection may begin", CONNECTION_SUBSCRIBERS_MAX))
@@ -193,7 +186,7 @@ impl LastingSubscriptions {
             // The end that is under way finds that it has begun again.
             Some(ending) => {
                 let Position { counted, moved, .. } = *ending;
-                *ending = Position { counted, moved, ..Position::begin(begin) };
+                *ending = Position { cursor: begin, counted, moved, ..Position::default() };
                 (begin, false)
             }
             None => {
@@ -203,7 +196,8 @@ impl LastingSubscriptions {
                 state.count += 1;
                 state.held.entry(session).or_default().begun += 1;
                 let it = state.names.entry(name.into()).or_default();
-                it.positions.insert(topic.into(), Position::begin(begin));
+                it.positions
+                    .insert(topic.into(), Position { cursor: begin, ..Position::default() });
                 (begin, false)
             }
         };
@@ -212,17 +206,18 @@ impl LastingSubscriptions {
 
     /// The subscriptions of a session's names that moved.
     pub(super) fn moved_of(&self, session: u64) -> Vec<Key> {
-        let state = self.lock();
+        let state = self.state.lock();
         let held = state.held.get(&session).into_iter().flat_map(|held| &held.names);
         let names = held.filter_map(|name| Some((name, state.names.get(name)?)));
+        let names = names.filter(|(_, it)| it.holder == Some(session));
         names.flat_map(|(name, it)| it.keys_of(name, |position| position.moved)).collect()
     }
 
     /// Takes the names back from a session that ends.
     pub(super) fn release(&self, session: u64) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         for name in state.held.remove(&session).unwrap_or_default().names {
-            if let Some(it) = state.names.get_mut(&name) {
+            if let Some(it) = state.names.get_mut(&name).filter(|it| it.holder == Some(session)) {
                 (it.holder, it.seen) = (None, clock::unix_milliseconds());
                 it.idle_since = Some(Instant::now());
             }
@@ -232,7 +227,7 @@ impl LastingSubscriptions {
     /// Notes of those that are there that they end. With a time, only of those whose subscriber is
     /// not connected, and was not since then.
     pub(super) fn begin_end(&self, keys: &[Key], unseen_since: Option<u64>) -> Vec<Key> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let mut begin = |key: &&Key| {
             let Some(it) = state.names.get_mut(&key.name) else { return false };
             if unseen_since.is_some_and(|time| !it.is_unseen_since(time)) {
@@ -245,7 +240,7 @@ impl LastingSubscriptions {
 
     /// Those whose subscriber is not connected, and was not since this time.
     pub(super) fn unseen_since(&self, time: u64) -> Vec<Key> {
-        let state = self.lock();
+        let state = self.state.lock();
         let unseen = state.names.iter().filter(|(_, it)| it.is_unseen_since(time));
         unseen.flat_map(|(name, it)| it.keys(name)).collect()
     }
@@ -253,7 +248,7 @@ impl LastingSubscriptions {
     /// What is to be kept: positions that moved, and one of each name of which disk does not know
     /// that it was seen lately.
     pub(super) fn moved(&self) -> Vec<Key> {
-        let (state, now) = (self.lock(), clock::unix_milliseconds());
+        let (state, now) = (self.state.lock(), clock::unix_milliseconds());
         let mut moved = Vec::new();
         for (name, it) in &state.names {
             let mut is_due = it.seen(now) >= it.seen_kept + SEEN_INTERVAL;
@@ -268,19 +263,19 @@ impl LastingSubscriptions {
 
     /// The number of the session that has the name.
     pub(super) fn holder(&self, name: &str) -> Option<u64> {
-        self.lock().names.get(name)?.holder
+        self.state.lock().names.get(name)?.holder
     }
 
     /// The subscriptions of a name.
     pub(crate) fn of(&self, name: &str) -> Vec<Key> {
-        let state = self.lock();
+        let state = self.state.lock();
         let found = state.names.get_key_value(name);
         found.into_iter().flat_map(|(name, it)| it.keys(name)).collect()
     }
 
     /// Where all of them stand; how far behind is for the caller to find out.
     pub(super) fn standings(&self) -> Vec<Standing> {
-        let (state, now) = (self.lock(), clock::unix_milliseconds());
+        let (state, now) = (self.state.lock(), clock::unix_milliseconds());
         let mut standings = Vec::new();
         for (name, it) in &state.names {
             let (is_connected, seen) = (it.holder.is_some(), it.seen(now));
@@ -294,7 +289,7 @@ impl LastingSubscriptions {
     /// Notes that everything before `cursor` is acknowledged. A position never goes back within
     /// its list. Gives where it stands then, if there is such a subscription.
     pub(crate) fn acknowledge(&self, name: &str, topic: &str, cursor: Cursor) -> Option<Cursor> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let known = state.position(name, topic).filter(|it| !it.ending)?;
         // Of the list that is gone.
         let is_late = known.suspended;
@@ -310,11 +305,6 @@ impl LastingSubscriptions {
             self.acknowledge(name, topic, cursor);
         }
     }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Positions are whole after any panic: each is changed in one step.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl State {
@@ -327,12 +317,8 @@ impl State {
     fn hold(&mut self, name: &str, session: u64) -> Option<u64> {
         let name = Arc::clone(self.names.get_key_value(name)?.0);
         let before = self.names.get_mut(&name)?.holder.replace(session);
-        let before = before.filter(|before| *before != session);
-        if let Some(held) = before.and_then(|before| self.held.get_mut(&before)) {
-            held.names.remove(&name);
-        }
         self.held.entry(session).or_default().names.insert(name);
-        before
+        before.filter(|before| *before != session)
     }
 
     /// Accepts what is true of a subscription: where it stands and when its subscriber was seen;
@@ -352,7 +338,7 @@ impl State {
             }
             true => Ok(()),
             false => {
-                let size = size(&key.name, &key.topic);
+                let size = subscription_size(&key.name, &key.topic);
                 memory.check(size).map(|()| memory.used += size)
             }
         };
@@ -372,13 +358,9 @@ impl State {
         let Some(removed) = it.positions.remove(topic) else { return 0 };
         self.count -= 1;
         if it.positions.is_empty() {
-            let holder = it.holder;
             self.names.remove(name);
-            if let Some(held) = holder.and_then(|holder| self.held.get_mut(&holder)) {
-                held.names.remove(name);
-            }
         }
-        if removed.counted { size(name, topic) } else { 0 }
+        if removed.counted { subscription_size(name, topic) } else { 0 }
     }
 }
 
@@ -406,19 +388,12 @@ impl Name {
     }
 }
 
-/// Memory that a position takes.
-fn size(name: &str, topic: &str) -> u64 {
-    memory::subscription_size(name, topic)
-}
-
 #[cfg(test)]
 mod tests {
     use super::keep::Keep;
     use super::*;
-    use crate::store::admission::Dependents;
-    use crate::store::change::{Change, Lists};
     use crate::store::journal::Frame;
-    use crate::store::memory::Memory;
+    use crate::store::{Change, Dependents, Lists, Memory};
 
     fn at(next: u64) -> Cursor {
         Cursor { stream: StreamId::NONE, next }
@@ -499,7 +474,7 @@ mod tests {
         let keep = |begins| Keep::new(&lasting, key("ann", "a"), begins);
         subscribe(&lasting, "ann", "a", at(0));
         change(keep(true), &mut admission, true);
-        assert_eq!(admission.memory.used, size("ann", "a"));
+        assert_eq!(admission.memory.used, subscription_size("ann", "a"));
         lasting.acknowledge("ann", "a", at(70));
         // Taken from the table before the end, and written after it.
         let late = keep(false);
@@ -521,11 +496,11 @@ mod tests {
     #[test]
     fn what_was_not_stored_has_not_happened() {
         let lasting = Arc::new(LastingSubscriptions::default());
-        let mut admission = Admission::new(Memory::new(size("ann", "a")));
+        let mut admission = Admission::new(Memory::new(subscription_size("ann", "a")));
         let keep = |topic, begins| Keep::new(&lasting, key("ann", topic), begins);
         subscribe(&lasting, "ann", "a", at(5));
         change(keep("a", true), &mut admission, false);
-        assert!(lasting.lock().names.is_empty());
+        assert!(lasting.state.lock().names.is_empty());
         assert_eq!(admission.memory.used, 0);
         subscribe(&lasting, "ann", "a", at(7));
         change(keep("a", true), &mut admission, true);
@@ -622,9 +597,9 @@ mod tests {
         lasting.release(2);
         assert_eq!(lasting.holder("ann"), None);
         assert_eq!(before(3), None);
-        lasting.lock().remove("ann", "a");
-        let state = lasting.lock();
-        assert!(state.names.is_empty() && state.held[&3].names.is_empty() && state.held.len() == 1);
+        lasting.state.lock().remove("ann", "a");
+        let state = lasting.state.lock();
+        assert!(state.names.is_empty() && state.held.len() == 1);
     }
 
     #[test]
@@ -650,7 +625,7 @@ mod tests {
         subscribe(&lasting, "ann", "a", at(0));
         change(Keep::new(&lasting, key("ann", "a"), true), &mut admission, true);
         assert!(lasting.moved().is_empty());
-        lasting.lock().names.get_mut("ann").unwrap().seen_kept -= SEEN_INTERVAL;
+        lasting.state.lock().names.get_mut("ann").unwrap().seen_kept -= SEEN_INTERVAL;
         let moved = lasting.moved();
         assert_eq!(moved, key("ann", "a"));
         change(Keep::new(&lasting, moved, false), &mut admission, true);

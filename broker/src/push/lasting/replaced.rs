@@ -2,31 +2,29 @@
 //! and wait where another list takes its place.
 
 use super::{LastingSubscriptions, Name, Position};
-use crate::push::Push;
-use crate::push::listeners::Listener;
-use crate::store::admission::Dependents;
+use crate::push::{Listener, Push};
 use crate::store::journal::{Event, Frame, Record};
-use crate::store::stream::{Cursor, StreamId};
+use crate::store::{Cursor, Dependents, StreamId};
 use common::clock;
 use std::sync::Arc;
 
 impl LastingSubscriptions {
     /// The largest offset at which anybody stands in a topic.
     pub(crate) fn last_in(&self, topic: &str) -> Option<u64> {
-        let state = self.lock();
+        let state = self.state.lock();
         state.names.values().filter_map(|it| Some(it.positions.get(topic)?.cursor.next)).max()
     }
 
     /// Has those that wait for a list in the place of another go on in it; it ends at `end`.
     pub(crate) fn settle(&self, topic: &str, end: Cursor) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let positions = state.names.values_mut().filter_map(|it| it.positions.get_mut(topic));
         positions.for_each(|position| position.settle(end));
     }
 
     /// The same for the one of a name.
     pub(super) fn settle_of(&self, name: &str, topic: &str, end: Cursor) {
-        if let Some(position) = self.lock().position(name, topic) {
+        if let Some(position) = self.state.lock().position(name, topic) {
             position.settle(end);
         }
     }
@@ -34,7 +32,7 @@ impl LastingSubscriptions {
     /// Where a subscriber goes on in a list that it has read nothing of, and that begins at
     /// `begin`. Nothing while that is not known.
     pub(in crate::push) fn next_in(&self, name: &str, topic: &str, begin: Cursor) -> Option<u64> {
-        match self.lock().position(name, topic) {
+        match self.state.lock().position(name, topic) {
             Some(Position { suspended: true, .. }) => None,
             Some(it) if it.cursor.stream == begin.stream => Some(it.cursor.next.max(begin.next)),
             _ => Some(begin.next),
@@ -54,7 +52,7 @@ impl Position {
 impl Dependents for Arc<LastingSubscriptions> {
     /// Those that were in the journal by then.
     fn end(&self, topic: &str) -> u64 {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let is_ended = |it: &Name| it.positions.get(topic).is_some_and(|it| it.counted);
         let names = state.names.iter().filter(|(_, it)| is_ended(it));
         let names: Vec<_> = names.map(|(name, _)| Arc::clone(name)).collect();
@@ -62,7 +60,7 @@ impl Dependents for Arc<LastingSubscriptions> {
     }
 
     fn write_suspended(&self, topic: &str, shared: u64, frame: &mut Frame) {
-        let state = self.lock();
+        let state = self.state.lock();
         let now = clock::unix_milliseconds();
         for (subscriber, it) in &state.names {
             let Some(position) = it.positions.get(topic).filter(|it| it.counted) else { continue };
@@ -74,7 +72,7 @@ impl Dependents for Arc<LastingSubscriptions> {
     }
 
     fn suspend(&self, topic: &str, shared: u64) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         for it in state.names.values_mut().filter_map(|it| it.positions.get_mut(topic)) {
             // One that waits already waits for a list that took the place of another, too.
             if it.suspended || it.cursor.stream != StreamId::NONE {

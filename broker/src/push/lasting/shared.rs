@@ -16,11 +16,9 @@
 
 use super::{Key, LastingSubscriptions, Name, Position, SEEN_INTERVAL, Standing, State};
 use crate::access::{Grant, Right};
-use crate::push::Push;
-use crate::push::subscriber::Beginning;
+use crate::push::{Beginning, Push};
 use crate::refusal::{Refusal, Result};
-use crate::store::entry;
-use crate::store::stream::{Cursor, StreamId};
+use crate::store::{Cursor, StreamId, entry};
 use common::limits::SUBSCRIBERS_MAX;
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
@@ -67,7 +65,7 @@ struct Turn<'a> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.lasting.lock().asked.remove(&self.name);
+        self.lasting.state.lock().asked.remove(&self.name);
         self.lasting.turns.notify_all();
     }
 }
@@ -76,7 +74,7 @@ impl LastingSubscriptions {
     /// Waits for a name's turn.
     fn turn(&self, name: &str) -> Result<Turn<'_>> {
         let is_asked = |state: &mut State| state.asked.contains(name);
-        let waited = self.turns.wait_timeout_while(self.lock(), TURN_TIMEOUT, is_asked);
+        let waited = self.turns.wait_timeout_while(self.state.lock(), TURN_TIMEOUT, is_asked);
         let (mut state, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
         if timed_out.timed_out() {
             return Err(passing("the name is being asked for"));
@@ -104,26 +102,26 @@ impl LastingSubscriptions {
 
     /// Who can be asked of a name, where it is shared and is not this broker's now.
     fn elsewhere(&self, name: &str) -> Option<&dyn SharedPositions> {
-        let shared = self.shared().filter(|_| entry::check_peer("subscriber", name).is_ok())?;
-        let state = self.lock();
+        let shared = self.shared().filter(|_| entry::check_name("subscriber", name).is_ok())?;
+        let state = self.state.lock();
         let it = state.names.get(name);
         it.is_none_or(|it| it.holder.is_none() || it.fence.is_none()).then_some(shared)
     }
 
     fn fence(&self, name: &str) -> Option<u64> {
-        self.lock().names.get(name)?.fence
+        self.state.lock().names.get(name)?.fence
     }
 
     /// Forgets the fence of a name: it is taken once more before anything is kept of it.
     fn unfence(&self, name: &str) {
-        if let Some(it) = self.lock().names.get_mut(name) {
+        if let Some(it) = self.state.lock().names.get_mut(name) {
             it.fence = None;
         }
     }
 
     /// What a name stands for that was taken. Gives the subscriptions that are no more.
     fn learn(&self, name: &str, fence: u64, found: Vec<Standing>) -> Result<Vec<Key>> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.count + found.len() > SUBSCRIBERS_MAX {
             let (who, subscribers_max) = ("all together may have", SUBSCRIBERS_MAX);
             return Err(Refusal::TooManySubscribers { who, subscribers_max });
@@ -146,9 +144,9 @@ impl LastingSubscriptions {
         }
         let before = it.positions.len();
         for Standing { key, cursor, .. } in found {
-            let position = it.positions.entry(key.topic).or_insert(Position::begin(cursor));
+            let position = it.positions.entry(key.topic).or_default();
             let counted = position.counted;
-            *position = Position { counted, kept: true, ..Position::begin(cursor) };
+            *position = Position { cursor, counted, kept: true, ..Position::default() };
         }
         let added = it.positions.len() - before;
         state.count += added;
@@ -157,7 +155,7 @@ impl LastingSubscriptions {
 
     /// Somebody else has taken a name. Gives its subscriptions, which end here.
     fn lose(&self, name: &str, fence: u64) -> Option<(Option<u64>, Vec<Key>)> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let (name, it) = state.names.get_key_value(name)?;
         let (name, keys) = (Arc::clone(name), it.keys(name).collect());
         let it = state.names.get_mut(&name)?;
@@ -166,17 +164,13 @@ impl LastingSubscriptions {
         }
         it.fence = None;
         it.positions.values_mut().for_each(|position| position.ending = true);
-        let holder = it.holder.take();
-        if let Some(held) = holder.and_then(|holder| state.held.get_mut(&holder)) {
-            held.names.remove(&name);
-        }
-        Some((holder, keys))
+        Some((it.holder.take(), keys))
     }
 
     /// The subscriptions of names that no connection here has had for a while, which are forgotten
     /// here.
     fn idle(&self) -> Vec<Key> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let is_idle = |it: &Name| {
             it.holder.is_none()
                 && it.idle_since.is_none_or(|since| since.elapsed() >= IDLE_TIME)
@@ -193,7 +187,7 @@ impl LastingSubscriptions {
 
     /// Notes whether positions were kept where others find them.
     fn note_shared(&self, name: &str, positions: &[(Arc<str>, Cursor)], is_kept: bool) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         for (topic, _) in positions {
             let Some(position) = state.position(name, topic) else { continue };
             position.kept |= is_kept;
@@ -204,7 +198,7 @@ impl LastingSubscriptions {
     /// Notes that what was about to end goes on, or that what was about to begin ends. Gives those
     /// that end.
     fn take_back(&self, keys: &[Key]) -> Vec<Key> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let mut ends = |key: &&Key| {
             let position = state.position(&key.name, &key.topic);
             position.is_some_and(|position| {
@@ -217,17 +211,18 @@ impl LastingSubscriptions {
 
     /// Has a position of each name written once more, which tells whether the name was taken.
     pub(crate) fn confirm_names(&self) {
-        self.lock().names.values_mut().for_each(|it| it.seen_kept = 0);
+        self.state.lock().names.values_mut().for_each(|it| it.seen_kept = 0);
     }
 
     fn cursor(&self, name: &str, topic: &str) -> Option<Cursor> {
-        self.lock().position(name, topic).map(|position| position.cursor)
+        self.state.lock().position(name, topic).map(|position| position.cursor)
     }
 
     /// A subscription whose list is gone begins anew.
     fn restart(&self, name: &str, topic: &str, begin: Cursor) {
-        if let Some(position) = self.lock().position(name, topic) {
-            *position = Position { counted: position.counted, ..Position::begin(begin) };
+        if let Some(position) = self.state.lock().position(name, topic) {
+            let counted = position.counted;
+            *position = Position { cursor: begin, counted, ..Position::default() };
         }
     }
 }
@@ -250,7 +245,7 @@ impl Push {
 
     /// Checks whether a client may read all topics of a name.
     pub(crate) fn check_name(&self, name: &str, grant: &Grant) -> Result<()> {
-        entry::check_peer("subscriber", name)?;
+        entry::check_name("subscriber", name)?;
         let keys = self.lasting_of(name)?;
         keys.iter().try_for_each(|key| grant.check(Right::Read, &key.topic))
     }
@@ -426,9 +421,7 @@ mod tests {
     use super::*;
     use crate::push::fixture::push_of;
     use crate::store::journal::tests::full_at;
-    use crate::store::memory::Memory;
-    use crate::store::replay::Replayed;
-    use crate::store::topics::Topics;
+    use crate::store::{Memory, Replayed, Topics};
     use std::sync::Mutex;
     use std::thread;
 
@@ -488,7 +481,7 @@ mod tests {
     fn wait_until_kept(push: &Push) {
         let deadline = Instant::now() + Duration::from_secs(60);
         let is_being_kept = || {
-            let mut state = push.lasting.lock();
+            let mut state = push.lasting.state.lock();
             state.position("ann", "a").is_some() && state.asked.contains("ann")
         };
         while !is_being_kept() {
@@ -503,8 +496,7 @@ mod tests {
         let begins = {
             let push = Arc::clone(&push);
             thread::spawn(move || {
-                let mut places =
-                    [Beginning::asked("a", Cursor { stream: StreamId::NONE, next: 0 })];
+                let mut places = [Beginning::asked("a", Cursor::default())];
                 push.lasting("ann", &mut places, 1)
             })
         };

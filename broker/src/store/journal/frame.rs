@@ -2,8 +2,7 @@
 
 use super::header::{FRAME_HEADER_SIZE, FrameHeader};
 use super::record::{Event, Format, Record, Records};
-use crate::store::batch::{Publisher, Sequence};
-use crate::store::stream::StreamId;
+use crate::store::{Publisher, Sequence, StreamId};
 use common::bytes::write_decimal;
 use common::crc32::{Crc32, crc32};
 use std::io::Write;
@@ -250,7 +249,7 @@ impl Frame {
 mod tests {
     use super::super::record::{Format, Records};
     use super::*;
-    use crate::store::retention::{Bound, Bounds};
+    use crate::store::{Bound, Bounds};
 
     fn payload(frame: &Frame) -> &str {
         str::from_utf8(frame.payload()).unwrap()

@@ -28,7 +28,7 @@
 //! A journal of format 1 was one file. Its header was the magic, the version and a checksum, and
 //! the checksums of its frames covered bytes 0 to 40 alone. It is read, and never written.
 
-use crate::store::stream::StreamId;
+use crate::store::StreamId;
 use common::crc32::{Crc32, crc32};
 use std::ops::RangeInclusive;
 use std::str;

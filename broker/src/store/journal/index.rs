@@ -9,7 +9,7 @@
 //! else on a list that was created and not deleted. A record that does not is damage.
 
 use super::record::{Event, Record};
-use crate::store::stream::StreamId;
+use crate::store::StreamId;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::RangeInclusive;

@@ -61,7 +61,7 @@ pub(crate) use record::{Event, Record};
 pub(crate) use recovery::Notice;
 pub(crate) use repair::{Damage, repair};
 
-use crate::store::stream::StreamId;
+use crate::store::StreamId;
 use index::Index;
 use record::Format;
 use reserve::Reserve;

@@ -12,7 +12,7 @@ use super::index::List;
 use super::record::{Event, Record};
 use super::storage::{Directory, Disk};
 use super::{Journal, Progress, SEGMENT_SIZE, Settings, Sync};
-use crate::store::stream::StreamId;
+use crate::store::StreamId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;

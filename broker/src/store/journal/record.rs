@@ -31,9 +31,7 @@
 //! A journal of format 1 knew `*`, `=`, `+`, `-`, `@` and `!`, and its `+` had neither `stream`
 //! nor `first`: they followed from the records before it.
 
-use crate::store::batch::{Publisher, Sequence};
-use crate::store::retention::Bounds;
-use crate::store::stream::StreamId;
+use crate::store::{Bounds, Publisher, Sequence, StreamId};
 use common::bytes;
 use std::fmt;
 use std::str::FromStr;

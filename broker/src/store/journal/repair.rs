@@ -23,7 +23,7 @@ use super::scan::{EndKind, Scan, Stop};
 use super::segment::Segment;
 use super::storage::{Directory, Disk, File};
 use super::writer::SegmentWriter;
-use crate::store::stream::StreamId;
+use crate::store::StreamId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::{fmt, io};

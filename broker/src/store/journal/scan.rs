@@ -23,7 +23,7 @@ use super::header::{FRAME_HEADER_SIZE, FRAME_SIZE_MAX, FrameHeader};
 use super::record::{Event, Format, Record, Records};
 use super::segment::Segment;
 use super::storage::File;
-use crate::store::stream::StreamId;
+use crate::store::StreamId;
 use common::crc32::crc32;
 use std::collections::HashMap;
 use std::{io, str};

@@ -10,6 +10,7 @@ use super::segment::Segment;
 use super::storage::Directory;
 use super::{Settings, Sync};
 use crate::notify;
+use common::lock::or_abort;
 use std::io;
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -100,7 +101,7 @@ impl Shared {
 
     /// What counts in the row.
     pub(super) fn index(&self) -> MutexGuard<'_, Index> {
-        lock(&self.index)
+        or_abort(&self.index)
     }
 
     /// Says that records were noted that may have cancelled others.
@@ -110,7 +111,7 @@ impl Shared {
 
     /// Notes which segment is the last one now.
     pub(super) fn set_last(&self, last: Segment) {
-        *lock(&self.last) = last;
+        *or_abort(&self.last) = last;
         self.is_last_dead.store(false, Ordering::Relaxed);
         self.wake();
     }
@@ -142,12 +143,12 @@ impl Shared {
     pub(super) fn ensure_reserve(&self, size: u64) -> Result<(), Error> {
         let largest = self.largest.load(Ordering::Relaxed).max(size);
         let wanted = Reserve::wanted(largest, self.settings.segment_size);
-        lock(&self.reserve).ensure(&*self.directory, wanted)
+        or_abort(&self.reserve).ensure(&*self.directory, wanted)
     }
 
     /// Gives up the reserve, so that room can be freed. Says whether there was one.
     pub(super) fn give_up_reserve(&self) -> bool {
-        lock(&self.reserve).give_up()
+        or_abort(&self.reserve).give_up()
     }
 
     /// Syncs the last segment, where appends do not.
@@ -155,7 +156,7 @@ impl Shared {
         if self.settings.sync == Sync::Always {
             return Ok(());
         }
-        let last = lock(&self.last).clone();
+        let last = or_abort(&self.last).clone();
         last.file.sync().map_err(self.directory.failed("sync", &last.name))
     }
 
@@ -164,7 +165,7 @@ impl Shared {
         &self,
         change: impl FnOnce(&Manifest) -> Option<Manifest>,
     ) -> Result<(), Error> {
-        let mut manifest = lock(&self.manifest);
+        let mut manifest = or_abort(&self.manifest);
         if let Some(changed) = change(&manifest) {
             changed.write(&*self.directory)?;
             *manifest = changed;
@@ -189,7 +190,7 @@ impl Shared {
 
     /// Syncs what was appended, and notes that it is on disk; unless more comes meanwhile.
     fn unmark(&self) -> Result<(), Error> {
-        if lock(&self.manifest).unsynced.is_none() {
+        if or_abort(&self.manifest).unsynced.is_none() {
             return Ok(());
         }
         let before = self.unsynced.load(Ordering::Relaxed);
@@ -306,10 +307,4 @@ fn end(error: &Error) -> ! {
 
 fn say(what: &str, error: &Error) {
     notify::warn(format_args!("{what}: {}", common::flags::one_line(error)));
-}
-
-/// The one place that decides what a poisoned lock means.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is noted no longer fits what is on disk: stop, and let a restart read it again.
-    mutex.lock().unwrap_or_else(|_| process::abort())
 }

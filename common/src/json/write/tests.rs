@@ -5,13 +5,13 @@ use crate::json::parse;
 
 fn string(text: &str) -> String {
     let mut out = Vec::new();
-    write_string(&mut out, text, Charset::Utf8);
+    text.write(&mut out, Charset::Utf8);
     String::from_utf8(out).unwrap()
 }
 
 fn string_ascii(text: &str) -> String {
     let mut out = Vec::new();
-    write_string(&mut out, text, Charset::Ascii);
+    text.write(&mut out, Charset::Ascii);
     String::from_utf8(out).unwrap()
 }
 
@@ -49,8 +49,8 @@ fn every_character_is_read_back() {
 #[test]
 fn strings_are_appended() {
     let mut out = b"data: ".to_vec();
-    write_string(&mut out, "a", Charset::Utf8);
-    write_string(&mut out, "b", Charset::Ascii);
+    "a".write(&mut out, Charset::Utf8);
+    "b".write(&mut out, Charset::Ascii);
     assert_eq!(out, br#"data: "a""b""#);
 }
 

@@ -4,7 +4,7 @@ use super::Follower;
 use crate::home::nats::connection::ANSWERS;
 use crate::home::nats::names;
 use crate::home::nats::wire::Message;
-use crate::home::remote::{self, News};
+use crate::home::{News, remote};
 use crate::refusal::{Refusal, Result};
 use common::clock;
 use common::http::percent;

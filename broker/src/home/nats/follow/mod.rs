@@ -20,10 +20,9 @@ use super::names::unescape;
 use super::retention::Kept;
 use super::streams::{foreign, streams};
 use super::wire::{self, Message};
-use crate::home::remote::{Event, MirrorEnd, News, Place};
+use crate::home::{Event, MirrorEnd, News, Place};
 use crate::refusal::Refusal;
-use crate::store::retention::Limits;
-use crate::store::stream::{Cursor, StreamId};
+use crate::store::{Cursor, Limits, StreamId};
 use common::json;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -518,7 +517,7 @@ impl Follower<'_> {
         let end = Cursor { stream, next: info.next.max(topic.next) };
         let begin = topic.next;
         self.confirm(name, first, begin, end);
-        if limits != Limits::NONE {
+        if limits != Limits::default() {
             self.hand_on(name, News::Keeps(limits));
         }
         self.want(name, |topic| topic.wants_messages |= topic.next < info.next);

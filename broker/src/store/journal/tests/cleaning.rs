@@ -4,9 +4,8 @@ use super::super::segment::Segment;
 use super::super::{Event, Journal, Settings, Sync};
 use super::disk::{Fault, SimulatedDisk};
 use super::{Opened, open_with, stream};
-use crate::store::batch::{Publisher, Sequence};
 use crate::store::journal::{Failure, Frame, Record};
-use crate::store::retention::{Bound, Bounds};
+use crate::store::{Bound, Bounds, Publisher, Sequence};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 
