@@ -126,6 +126,7 @@ has_network() {
     needs ip && needs unshare && has_root && may unshare -n ip link set lo up
 }
 has_python() { needs python3; }
+has_nats() { PATH=$PATH:$programs/../libraries/python/bin needs nats-server; }
 has_compiler() { needs cc; }
 
 # A broker, and who talks to it.
@@ -842,6 +843,14 @@ c04() {
     echo "12 power cuts"
 }
 
+# A cluster of NATS as the home of topics.
+n35() {
+    ext4_disk 512M
+    power_switch
+    "$chaos" --nats --seconds 20 --data "$data" --power "$dir/power" --markdown "$@"
+}
+n35_lazy() { n35 --loss; }
+
 # A disk that says it has synced and has not: what looks for losses must find some.
 c10() {
     ext4_disk 64M
@@ -921,6 +930,8 @@ row C01 "power cuts under load, ext4" c01 ext4 python
 row C02 "power cuts under load, XFS" c02 xfs python
 row C03 "power cuts right after an answer" c03 ext4 python
 row C04 "power cuts while creating and cleaning" c04 ext4 python
+row N35 "power cuts of all servers of a cluster that syncs before it answers" n35 ext4 python nats
+row N35l "of one that does not: losses are found" n35_lazy ext4 python nats
 row C10 "a disk that lies: losses are found" c10 ext4 python strace
 row J01 "a wall clock that jumps by years" j01 compiler
 

@@ -6,6 +6,7 @@
 //! - [`Folder`]: a folder of one's own, gone when it is dropped
 //! - [`Browser`]: a real one, without a screen
 //! - [`NatsServers`]: what topics may live in
+//! - [`network`]: one of one's own, with nodes that can be cut off
 //! - [`program`]: where the programs are; they are built once per run
 //! - [`Proxy`]: a network that loses things
 //! - [`Load`]: publishers and followers that go on whatever happens to the broker
@@ -33,6 +34,7 @@ pub mod checker;
 mod folder;
 mod load;
 mod nats;
+pub mod network;
 mod port;
 mod process;
 pub mod program;
@@ -43,7 +45,6 @@ mod stopped;
 mod system;
 pub mod tools;
 pub mod wait;
-mod way;
 
 pub use browser::{ARROW_DOWN, ARROW_UP, Browser, ENTER, ESCAPE, SHIFT};
 pub use checker::{Checker, Counts, List};

@@ -1,13 +1,14 @@
 //! NATS servers with JetStream, on free ports.
 
 use crate::folder::Folder;
+use crate::network::{self, Link};
 use crate::process::Process;
 use crate::wait::{DEADLINE, wait_for, wait_until};
-use crate::way::Way;
 use crate::{port, raw, tools};
 use common::json::{self, Value};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::Duration;
 
 /// Servers that work together, or a single one.
@@ -15,19 +16,19 @@ use std::time::Duration;
 pub struct NatsServers {
     servers: Vec<Server>,
     folder: Folder,
-    /// Between each two servers where they can be parted: who goes that way, and to whom.
-    ways: Vec<(usize, usize, Way)>,
 }
 
 #[derive(Debug)]
 struct Server {
     process: Option<Process>,
+    host: String,
     port: u16,
     monitor: u16,
 }
 
 impl NatsServers {
-    /// So many servers; nothing where the program is missing.
+    /// So many servers; nothing where the program is missing. In a [network of one's own](network)
+    /// each is on a node of its own, and may be cut off.
     #[must_use]
     pub fn start(count: usize) -> Option<NatsServers> {
         NatsServers::start_with(count, "", "")
@@ -40,58 +41,51 @@ impl NatsServers {
     /// When they do not come up.
     #[must_use]
     pub fn start_with(count: usize, settings: &str, jetstream: &str) -> Option<NatsServers> {
-        NatsServers::start_between(Vec::new(), count, settings, jetstream)
+        NatsServers::start_in(Folder::temporary("nats"), count, settings, jetstream)
     }
 
-    /// Three servers that can be parted.
+    /// The same in this folder.
+    ///
+    /// # Panics
+    ///
+    /// When they do not come up.
     #[must_use]
-    pub fn start_partible() -> Option<NatsServers> {
-        let pairs = (0..3).flat_map(|from| (0..3).map(move |to| (from, to)));
-        let ways = pairs.filter(|(from, to)| from != to).map(|(from, to)| (from, to, Way::start()));
-        NatsServers::start_between(ways.collect(), 3, "", "")
-    }
-
-    fn start_between(
-        ways: Vec<(usize, usize, Way)>,
+    pub fn start_in(
+        folder: Folder,
         count: usize,
         settings: &str,
         jetstream: &str,
     ) -> Option<NatsServers> {
         tools::nats_server()?;
-        let folder = Folder::temporary("nats");
-        let routes: Vec<u16> = (0..count).map(|_| port::free()).collect();
-        for (_, to, way) in &ways {
-            way.lead_to(*routes.get(*to).expect("there is such a server"));
+        let host = |link: Link, index| {
+            if network::is_own() { link.host(index) } else { "127.0.0.1".to_owned() }
+        };
+        if network::is_own() {
+            network::make(count);
         }
+        let routes =
+            (0..count).map(|index| format!("{}:{}", host(Link::Nodes, index), port::free()));
+        let routes: Vec<String> = routes.collect();
         let servers = routes.iter().enumerate().map(|(index, route)| {
-            let (port, monitor) = (port::free(), port::free());
-            let own = ways.iter().filter(|(from, ..)| *from == index);
-            let mut others: Vec<u16> = own.map(|(_, _, way)| way.port()).collect();
-            if others.is_empty() {
-                others.extend(routes.iter().filter(|other| *other != route));
-            }
-            let others: Vec<_> =
-                others.iter().map(|other| format!("\"nats://127.0.0.1:{other}\"")).collect();
-            // Nobody is told of a way past those that can be closed.
-            let told = if ways.is_empty() { *route } else { 9 };
+            let (host, port, monitor) = (host(Link::Clients, index), port::free(), port::free());
+            let others = routes.iter().filter(|other| *other != route);
+            let others: Vec<_> = others.map(|other| format!("\"nats://{other}\"")).collect();
             let cluster = format!(
-                "cluster {{ name: c, listen: 127.0.0.1:{route}, advertise: \"127.0.0.1:{told}\", \
-                 no_advertise: {}, routes: [{}] }}\n",
-                !ways.is_empty(),
+                "cluster {{ name: c, listen: {route}, routes: [{}] }}\n",
                 others.join(", ")
             );
             let text = format!(
-                "server_name: n{index}\nlisten: 127.0.0.1:{port}\nhttp: 127.0.0.1:{monitor}\n\
-                 jetstream {{ store_dir: \"{}/n{index}\", max_mem: 1G, max_file: 4G, {jetstream} \
-                 }}\n{}{settings}\n",
-                folder.path().display(),
+                "server_name: n{index}\nlisten: {host}:{port}\nhttp: {host}:{monitor}\n\
+                 jetstream {{ store_dir: \"{}\", max_mem: 1G, max_file: 4G, {jetstream} }}\n\
+                 {}{settings}\n",
+                folder.path().join(format!("n{index}")).display(),
                 if count > 1 { &cluster } else { "" },
             );
             folder.write(&format!("n{index}.conf"), text);
-            Server { process: None, port, monitor }
+            Server { process: None, host, port, monitor }
         });
         let servers = servers.collect();
-        let mut servers = NatsServers { servers, folder: folder.clone(), ways };
+        let mut servers = NatsServers { servers, folder };
         (0..count).for_each(|index| servers.begin(index));
         (0..count).for_each(|index| servers.wait_until_healthy(index));
         Some(servers)
@@ -100,29 +94,45 @@ impl NatsServers {
     /// `HOST:PORT` of each, with commas between them.
     #[must_use]
     pub fn addresses(&self) -> String {
-        let addresses = self.servers.iter().map(|server| format!("127.0.0.1:{}", server.port));
+        let addresses = (0..self.servers.len()).map(|index| self.address(index));
         addresses.collect::<Vec<_>>().join(",")
     }
 
     /// `HOST:PORT` of one.
     #[must_use]
     pub fn address(&self, index: usize) -> String {
-        format!("127.0.0.1:{}", self.server(index).port)
+        let Server { host, port, .. } = self.server(index);
+        format!("{host}:{port}")
     }
 
-    /// Cuts one off from the others, or connects it again: all their connections end.
-    pub fn part(&self, index: usize, is_parted: bool) {
-        self.ways_of(index).for_each(|way| way.close(is_parted));
+    /// Loses all that one says to the other servers, or to its clients, and what these say to it,
+    /// or does so no longer. In a network of one's own only.
+    pub fn cut(&self, index: usize, link: Link, is_cut: bool) {
+        network::cut(index, link, is_cut);
     }
 
-    /// Loses all that one and the others tell each other, or brings it after all.
-    pub fn hush(&self, index: usize, is_silent: bool) {
-        self.ways_of(index).for_each(|way| way.hush(is_silent));
+    /// Gives one that does not run a disk of this size, or makes it as large: see `mount`. What it
+    /// had stored before its first disk is gone. In a network of one's own only.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such disk.
+    pub fn resize_disk(&self, index: usize, size: &str) {
+        let disk = self.folder.path().join(format!("n{index}"));
+        let mounted = |how: &str| {
+            let mut command = Command::new("mount");
+            command.args(["-t", "tmpfs", "-o", how, "tmpfs"]).arg(&disk);
+            command.output().is_ok_and(|output| output.status.success())
+        };
+        let size = format!("size={size}");
+        assert!(mounted(&format!("remount,{size}")) || mounted(&size), "no disk of {size}");
     }
 
-    fn ways_of(&self, index: usize) -> impl Iterator<Item = &Way> {
-        let concerned = move |(from, to, _): &&(usize, usize, Way)| *from == index || *to == index;
-        self.ways.iter().filter(concerned).map(|(_, _, way)| way)
+    /// Changes the settings that the next start of one reads.
+    pub fn set(&self, index: usize, change: impl FnOnce(&str) -> String) {
+        let name = format!("n{index}.conf");
+        let settings = String::from_utf8_lossy(&self.folder.read(&name)).into_owned();
+        self.folder.write(&name, change(&settings));
     }
 
     fn server(&self, index: usize) -> &Server {
@@ -174,6 +184,9 @@ impl NatsServers {
     pub fn begin(&mut self, index: usize) {
         let mut command = tools::nats_server().expect("it was there before");
         command.arg("-c").arg(self.folder.path().join(format!("n{index}.conf")));
+        if network::is_own() {
+            command = network::on(index, &command);
+        }
         let name = format!("nats-server {index}");
         // The settings are shared; what each prints is its own.
         let process = Process::start(&name, command, &Folder::temporary("n"));
@@ -182,7 +195,8 @@ impl NatsServers {
 
     #[track_caller]
     fn wait_until_healthy(&mut self, index: usize) {
-        let monitor = format!("127.0.0.1:{}", self.server(index).monitor);
+        let Server { host, monitor, .. } = self.server(index);
+        let monitor = format!("{host}:{monitor}");
         wait_until(DEADLINE, "a NATS server", || {
             assert!(self.process(index).is_running(), "nats-server has ended");
             let request = raw::request("GET", "/healthz", "");
@@ -254,10 +268,10 @@ impl NatsServers {
     /// When no server runs.
     #[track_caller]
     pub fn request(&self, subject: &str, headers: &str, body: &str) -> String {
-        let server = self.servers.iter().find(|server| server.process.is_some());
-        let port = server.expect("a server runs").port;
+        let running = self.servers.iter().position(|server| server.process.is_some());
+        let address = self.address(running.expect("a server runs"));
         // One that was just begun does not listen yet.
-        let connect = || TcpStream::connect(("127.0.0.1", port)).ok();
+        let connect = || TcpStream::connect(&address).ok();
         let stream = wait_for(DEADLINE, "a NATS server that takes connections", connect);
         stream.set_read_timeout(Some(Duration::from_secs(5))).expect("not zero");
         let mut reader = BufReader::new(&stream);

@@ -90,6 +90,17 @@ pub fn nats_server() -> Option<Command> {
     find(&named.or(own).unwrap_or_else(|| "nats-server".to_owned()))
 }
 
+/// What runs a command that follows in namespaces of its own, in which it is `root`: networks,
+/// disks and processes. Nothing where the system has none for it.
+#[must_use]
+pub fn namespaces() -> Option<Command> {
+    let own = ["--map-root-user", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    let check = [&own[..], &["ip", "link", "set", "lo", "up"]].concat();
+    let mut command = find_by("unshare", &check, "network of one's own")?;
+    command.args(own);
+    Some(command)
+}
+
 /// What checks the text that Prometheus reads; nothing where it is missing.
 #[must_use]
 pub fn promtool() -> Option<Command> {

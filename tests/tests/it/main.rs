@@ -10,8 +10,8 @@
 //!   `memory_returned`
 //! - Faults: `faults_kill`, `faults_retry`, `faults_start`, `faults_errors`, `faults_segments`,
 //!   `restarts`, `chain`, `copies`
-//! - Several brokers: `hub`, `peers`, `index`, `mirrored_retention`, `windows`, `nats` and
-//!   `nats_lasting` (with `brokers`)
+//! - Several brokers: `hub`, `peers`, `index`, `mirrored_retention`, `windows`, `nats` (with
+//!   `brokers`)
 //! - Programs and operation: `programs`, `dialogue`, `verbs`, `page`, `page_messages`,
 //!   `page_topics`, `access`, `rights`, `log`, `metrics`, `supervised`, `deploy`, `manuals`
 //! - The code itself: `structure`, `tidy`
@@ -56,7 +56,6 @@ mod messages;
 mod metrics;
 mod mirrored_retention;
 mod nats;
-mod nats_lasting;
 mod ndjson;
 mod page;
 mod page_messages;

@@ -44,6 +44,8 @@ pub(super) enum Reason {
     Passing,
     /// A server cannot do it now; another may.
     NotHere,
+    /// The cluster has fewer servers than are to store it.
+    TooFew,
     Other,
 }
 
@@ -107,6 +109,8 @@ impl ApiError {
             10058 => Reason::NameInUse,
             10060 | 10071 | 10164 | 10167 | 10176 | 10210 => Reason::Passing,
             10008 | 10009 | 10118 => Reason::NotHere,
+            // A server of the cluster may be away.
+            10005 | 10074 if !self.text.contains("offline") => Reason::TooFew,
             _ => Reason::Other,
         }
     }
@@ -116,9 +120,9 @@ impl ApiError {
         let ApiError { code, text } = self;
         let (status, advice) = match code {
             10054 => (413, ""),
-            // A server of the cluster is away.
-            10005 if text.contains("offline") => (503, ""),
-            10005 | 10074 => (507, ": fewer servers are up than --nats-replicas says"),
+            10005 | 10074 if self.reason() == Reason::TooFew => {
+                (507, ": fewer servers are up than --nats-replicas says")
+            }
             // Limits of servers, accounts and streams, and a stream that takes no more.
             10002 | 10023 | 10026..=10028 | 10047 | 10077 | 10109 => (507, ""),
             _ => (503, ""),

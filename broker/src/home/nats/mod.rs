@@ -14,7 +14,7 @@
 //!   answers
 //! - `names`, `api`: names of streams and subjects, and requests to JetStream
 //! - `streams`, `retention`: the streams of topics, and what they keep
-//! - `storing`, `publish`: publishing
+//! - `storing`, `groups`, `sequences`, `publish`: publishing
 //! - `follow`, `read`: following, and reading what no mirror holds
 //! - `places`: where lasting subscriptions stand; `tables`: small records of both kinds
 //! - `start`: whether the cluster can be used
@@ -22,12 +22,14 @@
 mod api;
 mod connection;
 mod follow;
+mod groups;
 mod names;
 mod places;
 mod publish;
 mod read;
 mod requests;
 mod retention;
+mod sequences;
 mod start;
 mod storing;
 mod streams;
@@ -41,7 +43,6 @@ use super::remote::{Event, Forwarded, List, MirrorEnd, RemoteHome};
 use crate::push::{Piece, Wanted};
 use crate::refusal::{Refusal, Result};
 use crate::store::{Cursor, Limits, Receipts, StreamId, Topics};
-use api::Last;
 use common::lock::Mutex;
 use common::pattern::Pattern;
 use connection::{Servers, Writer};
@@ -49,6 +50,7 @@ use follow::Command;
 use names::Names;
 use requests::Requests;
 use retention::{Kept, Removal};
+use sequences::LastSequences;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -79,10 +81,7 @@ pub(crate) struct NatsHome {
     streams: Mutex<HashMap<String, StreamId>>,
     /// The topics that are being looked up or created.
     creating: Mutex<HashSet<String>>,
-    /// The last messages of publishers, likewise. Both are only guesses: the cluster decides.
-    numbers: Mutex<HashMap<(StreamId, String), Last>>,
-    /// Those of them that the cluster did not confirm.
-    doubted: Mutex<HashMap<(StreamId, String), Last>>,
+    sequences: LastSequences,
     /// What lists keep, as was heard last.
     records: Mutex<HashMap<StreamId, Kept>>,
     removals: Mutex<Vec<Removal>>,
@@ -115,33 +114,6 @@ impl NatsHome {
             streams.clear();
         }
         streams.insert(topic.to_owned(), list) != Some(list)
-    }
-
-    fn number(&self, list: StreamId, publisher: &str) -> Option<Last> {
-        self.numbers.lock().get(&(list, publisher.to_owned())).copied()
-    }
-
-    fn note_number(&self, list: StreamId, publisher: &str, last: Last) {
-        let mut numbers = self.numbers.lock();
-        if numbers.len() >= KEPT_MAX {
-            numbers.clear();
-        }
-        numbers.insert((list, publisher.to_owned()), last);
-    }
-
-    /// The cluster is asked for a publisher's last message before this is believed again.
-    fn doubt_number(&self, list: StreamId, publisher: &str) {
-        let key = (list, publisher.to_owned());
-        let Some(last) = self.numbers.lock().remove(&key) else { return };
-        let mut doubted = self.doubted.lock();
-        if doubted.len() >= KEPT_MAX {
-            doubted.clear();
-        }
-        doubted.insert(key, last);
-    }
-
-    fn take_doubted(&self, list: StreamId, publisher: &str) -> Option<Last> {
-        self.doubted.lock().remove(&(list, publisher.to_owned()))
     }
 
     /// Tells the thread that follows what to do, if it has a connection.

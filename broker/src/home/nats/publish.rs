@@ -7,29 +7,23 @@
 //!
 //! Publishes that arrive together take one round trip. Those of one publisher that follow one
 //! another are stored together, and so are the messages of one publish: up to
-//! [`BATCH_COUNT_MAX`], all of them or none. Others are stored each for itself.
+//! [`BATCH_COUNT_MAX`], all of them or none. Others are stored each for itself (`groups`).
+//!
+//! What is to become of a number is judged in `sequences`.
 
 use super::NatsHome;
 use super::api::{Last, pause, unanswered};
+use super::groups::Group;
 use super::names::escape;
 use super::storing::{BATCH_COUNT_MAX, Sent, expecting};
 use crate::home::Forwarded;
 use crate::refusal::{Refusal, Result};
-use crate::store::{Entry, Publish, Receipt, Sequence, Sequences, StreamId, Verdict};
+use crate::store::{Entry, Publish, Receipt, Sequence, StreamId};
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 /// Before a publish is tried again that was not stored.
 const PAUSE: Duration = Duration::from_millis(20);
-
-/// Publishes of one publisher to one topic that follow one another: in effect, one publish.
-struct Group<'a> {
-    publishes: &'a [Forwarded<'a>],
-    topic: &'a str,
-    /// The name and the first number, where they are numbered.
-    numbered: Option<(&'a str, Sequence)>,
-    entries: Vec<&'a str>,
-}
 
 /// Where the messages of a group are.
 #[derive(Default)]
@@ -40,40 +34,6 @@ struct Placed {
     runs: Vec<(usize, usize, u64)>,
     /// The publisher's last message, where the group is numbered.
     last: Last,
-}
-
-impl<'a> Group<'a> {
-    /// Takes the publishes at the front that are in effect one.
-    fn first(publishes: &'a [Forwarded<'a>]) -> Option<(Group<'a>, &'a [Forwarded<'a>])> {
-        let (first, _) = publishes.first()?;
-        let mut count = 0;
-        let goes_on = |(publish, entries): &&Forwarded<'_>| {
-            let is_first = count == 0;
-            let is_same = *publish.topic == *first.topic
-                && match (&first.numbered, &publish.numbered) {
-                    (None, None) => true,
-                    (Some((by, number)), Some((name, next))) => {
-                        by == name && (is_first || *next == number.later(count as u64))
-                    }
-                    _ => false,
-                };
-            count += entries.len();
-            let is_alike = first.numbered.is_some() || (first.count == 1) == (entries.len() == 1);
-            is_first || (is_same && is_alike && count <= BATCH_COUNT_MAX && !entries.is_empty())
-        };
-        let length = publishes.iter().take_while(goes_on).count();
-        let (these, rest) = publishes.split_at_checked(length)?;
-        let numbered = first.numbered.as_ref().map(|(by, number)| (by.as_str(), *number));
-        let entries = these.iter().flat_map(|(_, entries)| entries.iter().map(String::as_str));
-        let entries = entries.collect();
-        Some((Group { publishes: these, topic: &first.topic, numbered, entries }, rest))
-    }
-
-    /// Whether it is several publishes that have nothing to do with one another.
-    fn is_of_single_messages(&self) -> bool {
-        let (count, all) = (self.publishes.len(), self.entries.len());
-        self.numbered.is_none() && count > 1 && count == all
-    }
 }
 
 impl NatsHome {
@@ -199,17 +159,22 @@ impl NatsHome {
             let numbered = group
                 .numbered
                 .map(|(publisher, number)| (publisher, number.later(skip as u64), placed.last.at));
+            let doubt = || {
+                if let Some((publisher, ..)) = numbered {
+                    self.sequences.doubt(stream, publisher);
+                }
+            };
             let why = match self.send(stream, numbered, rest, deadline) {
                 Sent::Stored(at) => {
                     placed.runs.push((skip, rest.len(), at.saturating_sub(rest.len() as u64)));
                     if let Some((publisher, number, _)) = numbered {
                         let number = Some(number.later(rest.len() as u64 - 1));
-                        self.note_number(stream, publisher, Last { at, number });
+                        self.sequences.note(stream, publisher, Last { at, number });
                     }
                     continue;
                 }
                 Sent::Refused(refusal) => {
-                    self.forget(group, stream);
+                    doubt();
                     return Err(refusal);
                 }
                 Sent::NoStream => {
@@ -218,7 +183,7 @@ impl NatsHome {
                 }
                 Sent::NotNow(why) => why,
             };
-            self.forget(group, stream);
+            doubt();
             pause(PAUSE, deadline, &why)?;
         }
     }
@@ -260,54 +225,6 @@ impl NatsHome {
             None => {}
         }
         Ok(())
-    }
-
-    /// Judges the messages of a publisher: gives its last message, and how many of these are there
-    /// already. Nothing where what was kept of it had to be forgotten.
-    fn judge(
-        &self,
-        stream: StreamId,
-        publisher: &str,
-        number: Sequence,
-        count: usize,
-        deadline: Instant,
-    ) -> Result<Option<(Last, usize)>> {
-        let kept = self.number(stream, publisher);
-        let last = match kept {
-            Some(last) => last,
-            None => match self.last(stream, publisher, deadline)? {
-                Some(last) => last,
-                None => return Ok(None),
-            },
-        };
-        let doubted = if kept.is_none() { self.take_doubted(stream, publisher) } else { None };
-        if doubted.is_some_and(|before| before.at > last.at) {
-            // A leader whose disk is full lacks what most servers have stored. If the next leader
-            // lacks it as well, it is lost.
-            self.replace_leader(stream, deadline)?;
-            return Ok(None);
-        }
-        let known = last.number.map(|number| Sequences::new(number.later(1), 0));
-        match Sequences::judge(known.as_ref(), number, count as u64) {
-            Ok(Verdict::Append { skip }) => {
-                self.note_number(stream, publisher, last);
-                Ok(Some((last, usize::try_from(skip).unwrap_or(count))))
-            }
-            Ok(Verdict::Duplicate { .. }) => {
-                self.note_number(stream, publisher, last);
-                Ok(Some((last, count)))
-            }
-            Err(_) if kept.is_some() => {
-                self.doubt_number(stream, publisher);
-                Ok(None)
-            }
-            Err(refusal) => {
-                // A publisher that is refused begins a new epoch: that has to be true.
-                self.vouch(stream, deadline)?;
-                let is_same = self.last(stream, publisher, deadline)? == Some(last);
-                if is_same { Err(refusal) } else { Ok(None) }
-            }
-        }
     }
 
     /// Sends messages of a publish.
@@ -359,46 +276,6 @@ impl NatsHome {
         let stored = self.stored(stream, offset, appended, placed.is_created && from == 0);
         Ok(Receipt { duplicate, ..stored })
     }
-
-    /// The offset of a number that is there; nothing where its message is not.
-    ///
-    /// Messages of one publisher that were stored together stand together, so the first guess is
-    /// mostly right. Then it is looked for by halves.
-    fn offset_of(
-        &self,
-        stream: StreamId,
-        publisher: &str,
-        number: Sequence,
-        last: Last,
-        deadline: Instant,
-    ) -> Result<Option<u64>> {
-        if last.number == Some(number) {
-            return Ok(last.at.checked_sub(1));
-        }
-        let between = last.number.map_or(0, |it| it.sequence.saturating_sub(number.sequence));
-        let (mut low, mut high) = (1, last.at);
-        let mut middle = last.at.saturating_sub(between).max(low);
-        while low < high {
-            let found = self.first_from(stream, publisher, middle, deadline)?.unwrap_or_default();
-            match found.number {
-                Some(there) if there == number => return Ok(found.at.checked_sub(1)),
-                Some(there) if (there.epoch, there.sequence) < (number.epoch, number.sequence) => {
-                    low = found.at + 1;
-                }
-                // The one that is looked for is none of those from here on.
-                _ => high = middle,
-            }
-            middle = low + high.saturating_sub(low) / 2;
-        }
-        Ok(None)
-    }
-
-    /// Forgets what is known of a group's publisher.
-    fn forget(&self, group: &Group<'_>, stream: StreamId) {
-        if let Some((publisher, _)) = group.numbered {
-            self.doubt_number(stream, publisher);
-        }
-    }
 }
 
 /// The payload of a message, whose headers it writes.
@@ -419,54 +296,3 @@ fn message<'e>(number: Option<Sequence>, entry: &'e str, headers: &mut String) -
 pub(super) const HEADERS_SIZE_MAX: usize = 1024;
 
 const _: () = assert!(HEADERS_SIZE_MAX > 3 * common::limits::PEER_NAME_SIZE_MAX + 200);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::{Batch, Publisher};
-
-    fn groups(batch: &Batch) -> Vec<(usize, usize)> {
-        let mut entries = batch.entries.as_slice();
-        let forwarded: Vec<Forwarded<'_>> = batch
-            .publishes
-            .iter()
-            .map(|publish| {
-                let (these, rest) = entries.split_at(publish.count);
-                entries = rest;
-                (publish, these)
-            })
-            .collect();
-        let (mut rest, mut found) = (forwarded.as_slice(), Vec::new());
-        while let Some((group, others)) = Group::first(rest) {
-            found.push((group.publishes.len(), group.entries.len()));
-            rest = others;
-        }
-        found
-    }
-
-    #[test]
-    fn publishes_that_follow_one_another_are_stored_together() {
-        let mut batch = Batch::default();
-        let mut add = |topic: &str, by: Option<(&str, u64, u64)>, count: usize| {
-            let publisher = by.map(|(name, epoch, sequence)| Publisher {
-                name,
-                sequence: Some(Sequence { epoch, sequence }),
-            });
-            batch.publish(topic, publisher, std::iter::repeat_n("m", count), 10).unwrap();
-        };
-        add("t", Some(("ann", 1, 0)), 2);
-        add("t", Some(("ann", 1, 2)), 1);
-        add("t", Some(("ann", 1, 4)), 1); // A gap.
-        add("t", Some(("bob", 1, 5)), 1);
-        add("u", None, 1);
-        add("u", None, 998); // Nothing that can be stored alone.
-        add("u", None, 1);
-        add("u", None, 1);
-        add("u", None, 2000);
-        add("u", None, 1);
-        assert_eq!(
-            groups(&batch),
-            [(2, 3), (1, 1), (1, 1), (1, 1), (1, 998), (2, 2), (1, 2000), (1, 1)]
-        );
-    }
-}

@@ -1,7 +1,7 @@
 //! Reading a part of a list that no mirror here holds.
 //!
-//! Any server of the stream answers. One that is behind may not know of the newest messages: then
-//! it is asked again, as long as the leader knows of them.
+//! Any server of the stream answers, also where most are gone. One that is behind may not know of
+//! the newest messages: then it is asked again, as long as the leader knows of them.
 
 use super::NatsHome;
 use super::api::{unanswered, written};
@@ -22,7 +22,14 @@ impl NatsHome {
     /// What is wanted of a list, but for a digest, which nobody knows.
     pub(super) fn read_piece(&self, wanted: Wanted<'_>, deadline: Instant) -> Result<Piece> {
         let Wanted { topic, stream: list, begin, size_max } = wanted;
-        let stream = self.names.stream(list);
+        // What stands at an offset is the same on every server, and needs no leader.
+        if let Begin::Offset(from) = begin
+            && from >= self.kept(list).first
+            && size_max > 0
+            && let Some(piece) = self.read_from(wanted, from, from, deadline)?
+        {
+            return Ok(piece);
+        }
         loop {
             // The leader knows all that was acknowledged.
             let Some(info) = self.info(list, deadline)? else {
@@ -54,49 +61,58 @@ impl NatsHome {
             if from == next || size_max == 0 {
                 return Ok(Piece::empty(from));
             }
-            let (messages, _) = self.collect(
-                &stream,
-                |object| {
-                    match begin {
-                        Begin::Since(time) => object.field("start_time", written(time)),
-                        _ => object.field("seq", from + 1),
-                    };
-                    object.field("batch", READ_COUNT).field("max_bytes", size_max as u64);
-                },
-                deadline,
-            )?;
-            let mut piece: Option<Piece> = None;
-            for message in messages {
-                let offset = message.number("Nats-Sequence").and_then(|it| it.checked_sub(1));
-                // Before the first, only what is hidden.
-                let Some(offset) = offset.filter(|offset| *offset >= first) else { continue };
-                let entries = match &mut piece {
-                    None if offset == from || matches!(begin, Begin::Since(_)) => {
-                        &mut piece.insert(Piece::empty(offset)).entries
-                    }
-                    Some(piece) if offset == piece.first + piece.entries.len() as u64 => {
-                        &mut piece.entries
-                    }
-                    // What lies between was let go meanwhile, or is missing.
-                    _ => break,
-                };
-                let stored = entry_of(&message);
-                entries.push(stored.map_err(|refusal| Refusal::Home {
-                    status: 502,
-                    text: format!("sequence {} of its stream: {refusal}", offset + 1),
-                })?);
-            }
-            match piece {
+            match self.read_from(wanted, first, from, deadline)? {
                 Some(piece) => return Ok(piece),
                 // Nothing was published so late.
-                None if matches!(begin, Begin::Since(_)) => {
-                    return Ok(Piece::empty(next));
-                }
+                None if matches!(begin, Begin::Since(_)) => return Ok(Piece::empty(next)),
                 None if Instant::now() + PAUSE >= deadline => {
                     return Err(unanswered("the server is behind"));
                 }
                 None => thread::sleep(PAUSE),
             }
         }
+    }
+
+    /// What a server has of it, from an offset on or from a time on. Before `first` is only what is
+    /// hidden. Nothing where the server does not have it, perhaps not yet.
+    fn read_from(
+        &self,
+        Wanted { stream: list, begin, size_max, .. }: Wanted<'_>,
+        first: u64,
+        from: u64,
+        deadline: Instant,
+    ) -> Result<Option<Piece>> {
+        let (messages, _) = self.collect(
+            &self.names.stream(list),
+            |object| {
+                match begin {
+                    Begin::Since(time) => object.field("start_time", written(time)),
+                    _ => object.field("seq", from + 1),
+                };
+                object.field("batch", READ_COUNT).field("max_bytes", size_max as u64);
+            },
+            deadline,
+        )?;
+        let mut piece: Option<Piece> = None;
+        for message in messages {
+            let offset = message.number("Nats-Sequence").and_then(|it| it.checked_sub(1));
+            let Some(offset) = offset.filter(|offset| *offset >= first) else { continue };
+            let entries = match &mut piece {
+                None if offset == from || matches!(begin, Begin::Since(_)) => {
+                    &mut piece.insert(Piece::empty(offset)).entries
+                }
+                Some(piece) if offset == piece.first + piece.entries.len() as u64 => {
+                    &mut piece.entries
+                }
+                // What lies between was let go meanwhile, or is missing.
+                _ => break,
+            };
+            let stored = entry_of(&message);
+            entries.push(stored.map_err(|refusal| Refusal::Home {
+                status: 502,
+                text: format!("sequence {} of its stream: {refusal}", offset + 1),
+            })?);
+        }
+        Ok(piece)
     }
 }

@@ -1,11 +1,12 @@
 //! Whether a cluster can be the home of topics: found out before a broker serves.
 
-use super::api::about;
+use super::api::{Reason, about, pause};
 use super::connection::{Credentials, Servers, Unusable};
 use super::names::Names;
 use super::publish::HEADERS_SIZE_MAX;
 use super::requests::Requests;
 use super::streams::streams;
+use super::tables::Table;
 use super::{NatsHome, wire};
 use crate::store::Limits;
 use common::json;
@@ -15,6 +16,9 @@ use std::time::{Duration, Instant};
 
 /// How long the start may take for each question.
 const PATIENCE: Duration = Duration::from_secs(4);
+
+/// Before the servers are counted again.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// How many servers of a cluster store a topic, unless something else is said.
 const REPLICAS: u64 = 3;
@@ -72,8 +76,7 @@ impl NatsHome {
             limits,
             streams: Default::default(),
             creating: Default::default(),
-            numbers: Default::default(),
-            doubted: Default::default(),
+            sequences: Default::default(),
             records: Default::default(),
             removals: Default::default(),
             listed: Default::default(),
@@ -99,7 +102,8 @@ impl NatsHome {
         format!("in NATS at {address}: {replicas} {plural} of each message, {sync}")
     }
 
-    /// Whether JetStream works for this account, and no foreign stream is in the way.
+    /// Whether JetStream works for this account, no foreign stream is in the way, and there are as
+    /// many servers as are to store each message.
     fn check(&self) -> Result<(), Unfit> {
         let deadline = Instant::now() + PATIENCE;
         let account = self.ask("INFO", b"", deadline, |_| Some(()));
@@ -116,15 +120,24 @@ impl NatsHome {
                 |name: &str| self.names.list(name).is_some() || tables.iter().any(|it| it == name);
             Some(streams(answer).find(|name| !is_own(name)).map(str::to_owned))
         });
-        match foreign {
-            Ok(Ok(Some(name))) => Err(format!(
+        if let Ok(Ok(Some(name))) = foreign {
+            return Err(format!(
                 "{}: the stream {name:?}, which is not this broker's, holds subjects below {}: \
                  choose other names with --nats-prefix",
                 self.address,
                 self.names.everything()
-            )),
-            _ => Ok(()),
+            ));
         }
+        // A server may be about to come.
+        let deadline = Instant::now() + PATIENCE;
+        while self.replicas > 1
+            && let Ok(Err(error)) = self.create_table(Table::Kept, deadline)
+            && error.reason() == Reason::TooFew
+        {
+            let waited = pause(PAUSE, deadline, "");
+            waited.map_err(|_| format!("{}: {}", self.address, error.refusal()))?;
+        }
+        Ok(())
     }
 
     /// Whether anybody answers for JetStream.

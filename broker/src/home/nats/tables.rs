@@ -2,7 +2,7 @@
 //! lasting subscriptions stand.
 
 use super::NatsHome;
-use super::api::{Reason, object, pause};
+use super::api::{ApiError, Reason, object, pause};
 use super::storing::Sent;
 use crate::refusal::Result;
 use std::time::{Duration, Instant};
@@ -32,10 +32,10 @@ impl NatsHome {
             Sent::Stored(at) => return Ok(Some(at)),
             Sent::Refused(refusal) => return Err(refusal),
             Sent::NotNow(why) => why,
-            Sent::NoStream => {
-                self.create_table(table, deadline)?;
-                format!("no server leads the stream {}", self.table(table)[0])
-            }
+            Sent::NoStream => match self.create_table(table, deadline)? {
+                Err(error) if error.reason() != Reason::NameInUse => return Err(error.refusal()),
+                _ => format!("no server leads the stream {}", self.table(table)[0]),
+            },
         };
         pause(PAUSE, deadline, &why)?;
         Ok(None)
@@ -57,7 +57,11 @@ impl NatsHome {
     }
 
     /// Creates the stream of a table, unless it is there.
-    fn create_table(&self, table: Table, deadline: Instant) -> Result<()> {
+    pub(super) fn create_table(
+        &self,
+        table: Table,
+        deadline: Instant,
+    ) -> Result<Result<(), ApiError>> {
         let [stream, subjects, from, to] = self.table(table);
         let settings = object(|object| {
             object.field("name", &*stream);
@@ -72,9 +76,6 @@ impl NatsHome {
             });
             object.raw("republish", &republish);
         });
-        match self.ask(&format!("STREAM.CREATE.{stream}"), &settings, deadline, |_| Some(()))? {
-            Err(error) if error.reason() != Reason::NameInUse => Err(error.refusal()),
-            _ => Ok(()),
-        }
+        self.ask(&format!("STREAM.CREATE.{stream}"), &settings, deadline, |_| Some(()))
     }
 }

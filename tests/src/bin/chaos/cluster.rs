@@ -1,13 +1,17 @@
 //! Three servers of NATS and three brokers before them, of which each is killed, held up or cut off
 //! at random. Publishers and followers use any broker, another with each connection.
+//!
+//! All of it runs in a network of its own. Where the system has none for it, nobody is cut off.
 
-use crate::{Config, PAUSE, clean, say};
+use crate::{Config, PAUSE, say, switch};
 use common::flags::Error;
 use common::random::random;
 use std::collections::BTreeMap;
-use std::thread;
+use std::os::unix::process::CommandExt;
 use std::time::{Duration, Instant};
-use tests::{Door, Follower, Load, NatsServers, Stopped, System};
+use std::{env, thread};
+use tests::network::{self, Link};
+use tests::{Door, Folder, Follower, Load, NatsServers, Stopped, System};
 
 /// How many servers, and how many brokers.
 const COUNT: usize = 3;
@@ -18,7 +22,19 @@ const TOPICS: [&str; 2] = ["even", "odd"];
 const ELECTION: u64 = 6000;
 
 pub(crate) fn run(config: &Config) -> Result<(), Error> {
-    let servers = NatsServers::start_partible();
+    if !network::is_own()
+        && config.power.is_none()
+        && let Some(mut again) = network::again(env::args_os().skip(1))
+    {
+        return Err(Error::new(format!("cannot begin in another network: {}", again.exec())));
+    }
+    let servers = match (&config.power, config.is_loss_wanted) {
+        (None, _) => NatsServers::start(COUNT),
+        (Some(_), is_lazy) => {
+            let sync = if is_lazy { "" } else { "sync_interval: always" };
+            NatsServers::start_in(Folder::kept(config.data.clone().into()), COUNT, "", sync)
+        }
+    };
     let mut servers = servers.ok_or_else(|| Error::new("there is no nats-server".to_owned()))?;
     let mut brokers: [System; COUNT] = std::array::from_fn(|first| {
         // Each begins with another server.
@@ -54,13 +70,28 @@ pub(crate) fn run(config: &Config) -> Result<(), Error> {
     let end = Instant::now() + config.time;
     while Instant::now() < end {
         wait_up_to(3000);
-        *made.entry(disturb(&mut servers, &stream, &mut brokers)).or_insert(0_u64) += 1;
+        let what = match &config.power {
+            Some(power) => cut_power(&mut servers, power)?,
+            None => disturb(&mut servers, &stream, &mut brokers),
+        };
+        *made.entry(what).or_insert(0_u64) += 1;
     }
     load.end_publishing();
-    let counts = load.finish();
+    let counts = if config.is_loss_wanted { load.count() } else { load.finish() };
     let made: Vec<_> = made.iter().map(|(what, count)| format!("{count} {what}")).collect();
-    say(config, &made.join(", "), &counts);
-    clean(&counts)
+    say(config, &made.join(", "), &counts)
+}
+
+/// Takes the disk of all servers away, and gives it back as a power cut leaves it. They stop first,
+/// for the same reason as a broker that is alone.
+fn cut_power(servers: &mut NatsServers, power: &str) -> Result<&'static str, Error> {
+    let stopped: Vec<_> = (0..COUNT).map(|index| Stopped::new(servers.process(index))).collect();
+    switch(power, "cut")?;
+    (0..COUNT).for_each(|index| servers.kill(index));
+    drop(stopped);
+    switch(power, "mend")?;
+    (0..COUNT).for_each(|index| servers.begin(index));
+    Ok("power cuts")
 }
 
 /// Does one thing that happens to servers, which have this stream, and to brokers; says what.
@@ -68,7 +99,7 @@ fn disturb(servers: &mut NatsServers, stream: &str, brokers: &mut [System; COUNT
     let any = || usize::try_from(random() % COUNT as u64).unwrap_or_default();
     let (broker, server) = (brokers.get_mut(any()).expect("there are so many"), any());
     assert!(broker.broker().is_running(), "a broker has ended by itself");
-    match random() % 12 {
+    match random() % if network::is_own() { 12 } else { 10 } {
         0..=3 => {
             broker.restart_broker();
             "kills of brokers"
@@ -108,18 +139,20 @@ fn disturb(servers: &mut NatsServers, stream: &str, brokers: &mut [System; COUNT
             "kills of all servers"
         }
         10 => {
-            servers.part(server, true);
-            wait_up_to(2 * ELECTION);
-            servers.part(server, false);
-            "servers cut off"
+            cut_off(servers, server, Link::Nodes);
+            "servers cut off from the others"
         }
         _ => {
-            servers.hush(server, true);
-            wait_up_to(2 * ELECTION);
-            servers.hush(server, false);
-            "servers cut off in silence"
+            cut_off(servers, server, Link::Clients);
+            "servers cut off from brokers"
         }
     }
+}
+
+fn cut_off(servers: &NatsServers, server: usize, link: Link) {
+    servers.cut(server, link, true);
+    wait_up_to(2 * ELECTION);
+    servers.cut(server, link, false);
 }
 
 /// Waits for so many milliseconds at most.

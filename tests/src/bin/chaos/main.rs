@@ -43,22 +43,23 @@ Options:
         three brokers before them.
 
   --data=<directory>
-        Keep the broker's journal here. Default: a temporary directory.
+        Keep the broker's journal here, or what servers of NATS store while
+        their power is cut. Default: a temporary directory.
 
   --under=<command>
         Start the broker under this command, which must become the broker.
 
   --power=<command>
-        Instead of killing at random, cut the power: stop the broker, run this
-        command with the word cut, kill the broker, run it with the word mend,
-        start again.
+        Instead of killing at random, cut the power: stop the broker, or all
+        servers of NATS, run this command with the word cut, kill them, run it
+        with the word mend, start again.
 
   --calm
         Kill nothing: somebody else disturbs the broker.
 
   --loss
         Succeed only if acknowledged messages were lost: shows that a loss is
-        found.
+        found. Servers of NATS then sync by and by, not before they answer.
 
   --markdown
         Print everything in one line, for the cell of a table.
@@ -270,23 +271,24 @@ fn disturb(
 
 /// Takes the disk away in the middle of everything, and gives it back as a power cut leaves it.
 fn cut_power(system: &mut System, power: &str, made: &mut Disturbances) -> Result<(), Error> {
-    let run = |word: &str| {
-        let status = Command::new("sh").args(["-c", &format!("{power} {word}")]).status();
-        match status {
-            Ok(status) if status.success() => Ok(()),
-            other => Err(Error::new(format!("{power} {word}: {other:?}"))),
-        }
-    };
     // A sync that is under way when a file system is shut down may be called a success although
     // it was none, which no power cut can do. So the broker stops first: it answers nobody after
     // the cut.
     let _stopped = Stopped::new(system.broker());
-    run("cut")?;
+    switch(power, "cut")?;
     system.kill_broker();
-    run("mend")?;
+    switch(power, "mend")?;
     system.start_broker();
     made.power_cuts += 1;
     Ok(())
+}
+
+/// Runs what cuts the power, or mends what was cut.
+fn switch(power: &str, word: &str) -> Result<(), Error> {
+    match Command::new("sh").args(["-c", &format!("{power} {word}")]).status() {
+        Ok(status) if status.success() => Ok(()),
+        other => Err(Error::new(format!("{power} {word}: {other:?}"))),
+    }
 }
 
 /// Says what happened, and whether it may happen.
@@ -299,22 +301,17 @@ fn report(
 ) -> Result<(), Error> {
     let refused = if refusals > 0 { format!(", {refusals} refusals") } else { String::new() };
     let made = format!("{made}{refused}, {ended} lasting subscriptions ended and begun again");
-    say(config, &made, counts);
-    if config.is_loss_wanted {
-        return if counts.lost > 0 {
-            Ok(())
-        } else {
-            Err(Error::new("nothing was lost, though it had to be".to_owned()))
-        };
-    }
-    clean(counts)
+    say(config, &made, counts)
 }
 
-fn say(config: &Config, made: &str, counts: &Counts) {
+/// Says it, and whether that was wanted.
+fn say(config: &Config, made: &str, counts: &Counts) -> Result<(), Error> {
     let between = if config.is_markdown { "; " } else { "\n" };
     println!("{} s: {made}{between}{counts}", config.time.as_secs());
-}
-
-fn clean(counts: &Counts) -> Result<(), Error> {
-    if counts.is_clean() { Ok(()) } else { Err(Error::new("the counts are not all 0".to_owned())) }
+    match config.is_loss_wanted {
+        true if counts.lost == 0 => Err("nothing was lost, though it had to be"),
+        false if !counts.is_clean() => Err("the counts are not all 0"),
+        _ => Ok(()),
+    }
+    .map_err(|why| Error::new(why.to_owned()))
 }

@@ -1,16 +1,12 @@
 //! Lasting subscriptions that the brokers of a cluster share.
 
+use super::broker_of;
 use crate::brokers::number;
 use std::thread;
 use std::time::Duration;
 use tests::raw::Raw;
 use tests::wait::{DEADLINE, wait_for, wait_until};
 use tests::{NatsServers, Stopped, System};
-
-/// A broker before these servers.
-fn broker_of(servers: &NatsServers) -> System {
-    System::start_with(&["--nats", &servers.addresses()])
-}
 
 /// A session of `ann` in the topic `t`, and where it begins.
 #[track_caller]

@@ -1,0 +1,258 @@
+//! What the servers answer about topics, and tell of them by themselves.
+
+use super::topic::Question;
+use super::{ADVISORIES, Follower, HOLDS, MISSING_TIME, RECORDS};
+use crate::home::nats::api::{ApiError, Info, Reason, unanswered};
+use crate::home::nats::connection::ANSWERS;
+use crate::home::nats::names::unescape;
+use crate::home::nats::retention::Kept;
+use crate::home::nats::streams::{foreign, streams};
+use crate::home::nats::wire::{self, Message};
+use crate::home::{Event, News, Place};
+use crate::refusal::Refusal;
+use crate::store::{Cursor, Limits, StreamId};
+use common::json;
+use std::sync::Arc;
+use std::time::Instant;
+
+impl Follower<'_> {
+    pub(super) fn take(&mut self, message: Message) {
+        match message.sid {
+            ADVISORIES => return self.take_advisory(message.subject()),
+            RECORDS => return self.take_change(&message),
+            HOLDS => return self.take_hold(&message),
+            _ => {}
+        }
+        if message.sid != ANSWERS {
+            if let Some(name) = self.numbers.get(&message.sid).cloned() {
+                self.message(&name, &message);
+            }
+            return;
+        }
+        let Some(number) = message.answers() else { return };
+        let Some(name) = self.numbers.get(&number).cloned() else { return };
+        let asked = self.topics.get(&name).and_then(|topic| topic.asked);
+        let Some(asked) = asked.filter(|asked| asked.number == number) else {
+            self.numbers.remove(&number);
+            return;
+        };
+        if matches!(asked.question, Question::Messages) && message.status().is_none() {
+            return self.message(&name, &message);
+        }
+        self.numbers.remove(&number);
+        if let Some(topic) = self.topics.get_mut(&name) {
+            (topic.asked, topic.touched) = (None, Some(Instant::now()));
+        }
+        match asked.question {
+            Question::List => self.take_list(&name, &message),
+            Question::Record => self.take_record(&name, &message),
+            Question::Info => self.take_info(&name, asked.next, &message),
+            Question::Messages => {
+                let is_more = message.number("Nats-Num-Pending").is_some_and(|count| count > 0);
+                let is_gone = !matches!(message.status(), Some(204 | 404));
+                self.want(&name, |topic| {
+                    topic.wants_messages |= is_more && topic.next > asked.next;
+                    topic.wants_list |= is_gone;
+                });
+            }
+        }
+    }
+
+    /// A stream has come or gone: where a topic may have another now, it is looked up.
+    fn take_advisory(&mut self, subject: &str) {
+        let Some(list) = subject.rsplit('.').next().and_then(|name| self.home.names.list(name))
+        else {
+            return;
+        };
+        let concerned = self.topics.iter().filter(|(_, topic)| match topic.list {
+            None => subject.contains(".CREATED.") || subject.contains(".UPDATED."),
+            Some((known, _)) => known == list,
+        });
+        let concerned: Vec<Arc<str>> = concerned.map(|(name, _)| Arc::clone(name)).collect();
+        let is_deleted = subject.contains(".DELETED.");
+        for name in concerned {
+            self.want(&name, |topic| {
+                topic.is_deleted |= is_deleted;
+                topic.wants_list = true;
+            });
+        }
+    }
+
+    /// What a list keeps was asked for.
+    fn take_record(&mut self, name: &Arc<str>, message: &Message) {
+        let Some((list, _)) = self.topics.get(name).and_then(|topic| topic.list) else { return };
+        let answer = json::parse(&message.payload).ok();
+        let error = answer.as_ref().and_then(ApiError::of);
+        let kept = match (&answer, &error) {
+            (Some(answer), None) => Kept::answered(answer),
+            (_, Some(error)) if error.is_missing() => Some(Kept::default()),
+            _ => None,
+        };
+        match (kept, error) {
+            (Some(kept), _) => self.keep(name, list, kept),
+            (None, Some(error)) => return self.refuse(name, error.refusal()),
+            (None, None) => self.want(name, |topic| topic.wants_record = true),
+        }
+        self.want(name, |_| {});
+    }
+
+    /// What a list keeps was changed.
+    fn take_change(&mut self, message: &Message) {
+        let id = message.subject().rsplit('.').next().and_then(|id| id.parse::<StreamId>().ok());
+        let kept = message.number("Nats-Sequence").and_then(|at| Kept::of(at, &message.payload));
+        let Some((id, kept)) = id.zip(kept) else { return };
+        let followed = self.topics.iter().find(|(_, topic)| {
+            topic.list.is_some_and(|(list, _)| list == id) && topic.is_confirmed
+        });
+        match followed.map(|(name, _)| Arc::clone(name)) {
+            Some(name) => self.keep(&name, id, kept),
+            None => {
+                self.home.note(id, kept);
+            }
+        }
+    }
+
+    /// A name was taken.
+    fn take_hold(&mut self, message: &Message) {
+        let name = message.subject().rsplit('.').next().and_then(unescape);
+        if let Some((name, fence)) = name.zip(message.number("Nats-Sequence"))
+            && message.payload != self.home.id.as_bytes()
+        {
+            (self.handle)(Event::Taken(&name, fence));
+        }
+    }
+
+    /// A list keeps so much: what it has let go is not waited for.
+    fn keep(&mut self, name: &Arc<str>, list: StreamId, kept: Kept) {
+        let kept = self.home.note(list, kept);
+        let Some(topic) = self.topics.get_mut(name).filter(|topic| topic.is_confirmed) else {
+            return;
+        };
+        topic.go_to(kept.first);
+        let told = std::mem::replace(&mut topic.told, kept);
+        if kept.first > told.first {
+            self.hand_on(name, News::Trimmed(kept.first));
+        }
+        if kept.limits != told.limits {
+            self.hand_on(name, News::Keeps(kept.limits));
+        }
+    }
+
+    /// A topic's stream was looked up.
+    fn take_list(&mut self, name: &Arc<str>, message: &Message) {
+        let Ok(answer) = json::parse(&message.payload) else { return };
+        if ApiError::of(&answer).is_some() {
+            return;
+        }
+        let found = match streams(&answer).next().map(|name| (name, self.home.names.list(name))) {
+            Some((stream, None)) => return self.refuse(name, foreign(stream)),
+            found => found.and_then(|(_, list)| list),
+        };
+        let Some(topic) = self.topics.get_mut(name) else { return };
+        let before = topic.list.map(|(list, _)| list);
+        let known = before.or(topic.wanted).filter(|list| *list != StreamId::NONE);
+        let is_deleted = std::mem::take(&mut topic.is_deleted);
+        if found.is_some() || known.is_none() {
+            topic.missing = None;
+        } else if !is_deleted
+            && topic.missing.get_or_insert_with(Instant::now).elapsed() < MISSING_TIME
+        {
+            return;
+        }
+        if before.is_some() && before == found {
+            return self.want(name, |topic| topic.wants_info |= !topic.is_confirmed);
+        }
+        if before.is_none() {
+            if known.is_some() && found != known {
+                return self.refuse(name, Refusal::OtherStream);
+            }
+        } else {
+            topic.wanted = found;
+            self.end_subscription(name);
+            let news = match found {
+                None => {
+                    self.home.streams.lock().remove(&**name);
+                    News::Deleted
+                }
+                Some(list) => News::Reset(Some(list)),
+            };
+            self.hand_on(name, news);
+        }
+        let Some(topic) = self.topics.get_mut(name) else { return };
+        match found {
+            None => self.confirm_none(name),
+            Some(list) => {
+                self.last += 1;
+                topic.list = Some((list, self.last));
+                self.home.note_list(name, list);
+                self.numbers.insert(self.last, Arc::clone(name));
+                let subject = self.home.names.republished(list);
+                wire::subscribe(&mut self.out, &subject, self.last);
+                self.want(name, |topic| (topic.wants_record, topic.wants_info) = (true, true));
+            }
+        }
+    }
+
+    /// A stream says from where to where it goes. When it was asked, `next` was the next offset
+    /// here.
+    fn take_info(&mut self, name: &Arc<str>, next: u64, message: &Message) {
+        let Ok(answer) = json::parse(&message.payload) else {
+            return self.want(name, |topic| topic.wants_list = true);
+        };
+        let Some(info) = Info::of(&answer) else {
+            return match ApiError::of(&answer) {
+                Some(error) if error.reason() != Reason::NoStream => {
+                    self.refuse(name, error.refusal());
+                }
+                _ => self.want(name, |topic| topic.wants_list = true),
+            };
+        };
+        if next > info.next {
+            // The mirror holds more than the stream.
+            let cut_off = || unanswered("the leader of the stream is cut off");
+            let refusal = if info.is_vouched { Refusal::OtherStream } else { cut_off() };
+            return self.refuse(name, refusal);
+        }
+        let Some(topic) = self.topics.get_mut(name) else { return };
+        let Some((stream, _)) = topic.list else { return };
+        if !info.is_open && topic.wanted != Some(stream) {
+            self.end_subscription(name);
+            return self.confirm_none(name);
+        }
+        topic.told = self.home.kept(stream);
+        let limits = topic.told.limits;
+        let first = info.first.max(topic.told.first);
+        if std::mem::take(&mut topic.is_stuck) && topic.next == next && first <= next {
+            let text = format!("sequence {} of its stream is missing", next + 1);
+            return self.distrust(name, Refusal::Home { status: 502, text });
+        }
+        // A mirror is the newest part of its list: what there is no memory for is read when
+        // somebody asks for it.
+        let fitting = topic.room / info.message_size.max(1);
+        let is_bounded = topic.room > 0 && !topic.is_confirmed;
+        let begin = if is_bounded { info.next.saturating_sub(fitting) } else { 0 };
+        topic.is_confirmed = true;
+        topic.go_to(first.max(begin));
+        let end = Cursor { stream, next: info.next.max(topic.next) };
+        let begin = topic.next;
+        self.confirm(name, first, begin, end);
+        if limits != Limits::default() {
+            self.hand_on(name, News::Keeps(limits));
+        }
+        self.want(name, |topic| topic.wants_messages |= topic.next < info.next);
+    }
+
+    /// There is no list of this topic.
+    fn confirm_none(&mut self, name: &Arc<str>) {
+        let Some(topic) = self.topics.get_mut(name) else { return };
+        topic.wanted = Some(StreamId::NONE);
+        if !std::mem::replace(&mut topic.is_confirmed, true) {
+            self.confirm(name, 0, 0, Cursor { stream: StreamId::NONE, next: 0 });
+        }
+    }
+
+    fn confirm(&mut self, name: &Arc<str>, first: u64, begin: u64, end: Cursor) {
+        let begin = Place { offset: begin, digest: None, text: None };
+        self.hand_on(name, News::Confirmed { first, begin, end });
+    }
+}

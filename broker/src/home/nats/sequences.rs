@@ -1,0 +1,134 @@
+//! The sequences of publishers: what was stored last of each, and what is to become of the next.
+//!
+//! # Guarantee
+//!
+//! A number is refused only if most servers of the stream confirm that it does not fit: a publisher
+//! that is refused begins a new epoch.
+
+use super::api::Last;
+use super::{KEPT_MAX, NatsHome};
+use crate::refusal::Result;
+use crate::store::{Sequence, Sequences, StreamId, Verdict};
+use common::lock::Mutex;
+use std::collections::HashMap;
+use std::time::Instant;
+
+/// The last messages of publishers, as far as this broker has heard: only guesses, for the cluster
+/// decides.
+#[derive(Default)]
+pub(super) struct LastSequences(Mutex<HashMap<(StreamId, String), Known>>);
+
+#[derive(Clone, Copy)]
+struct Known {
+    last: Last,
+    /// Whether the cluster has to be asked before it is believed again.
+    is_doubted: bool,
+}
+
+impl LastSequences {
+    fn get(&self, list: StreamId, publisher: &str) -> Option<Known> {
+        self.0.lock().get(&(list, publisher.to_owned())).copied()
+    }
+
+    pub(super) fn note(&self, list: StreamId, publisher: &str, last: Last) {
+        let mut known = self.0.lock();
+        if known.len() >= KEPT_MAX {
+            known.clear();
+        }
+        known.insert((list, publisher.to_owned()), Known { last, is_doubted: false });
+    }
+
+    pub(super) fn doubt(&self, list: StreamId, publisher: &str) {
+        if let Some(known) = self.0.lock().get_mut(&(list, publisher.to_owned())) {
+            known.is_doubted = true;
+        }
+    }
+
+    fn forget(&self, list: StreamId, publisher: &str) {
+        self.0.lock().remove(&(list, publisher.to_owned()));
+    }
+}
+
+impl NatsHome {
+    /// Judges the messages of a publisher: gives its last message, and how many of these are there
+    /// already. Nothing where what was kept of it had to be forgotten.
+    pub(super) fn judge(
+        &self,
+        stream: StreamId,
+        publisher: &str,
+        number: Sequence,
+        count: usize,
+        deadline: Instant,
+    ) -> Result<Option<(Last, usize)>> {
+        let known = self.sequences.get(stream, publisher);
+        let kept = known.filter(|known| !known.is_doubted).map(|known| known.last);
+        let last = match kept {
+            Some(last) => last,
+            None => match self.last(stream, publisher, deadline)? {
+                Some(last) => last,
+                None => return Ok(None),
+            },
+        };
+        if known.is_some_and(|known| known.is_doubted && known.last.at > last.at) {
+            self.sequences.forget(stream, publisher);
+            // A leader whose disk is full lacks what most servers have stored. If the next leader
+            // lacks it as well, it is lost.
+            self.replace_leader(stream, deadline)?;
+            return Ok(None);
+        }
+        let before = last.number.map(|number| Sequences::new(number.later(1), 0));
+        match Sequences::judge(before.as_ref(), number, count as u64) {
+            Ok(Verdict::Append { skip }) => {
+                self.sequences.note(stream, publisher, last);
+                Ok(Some((last, usize::try_from(skip).unwrap_or(count))))
+            }
+            Ok(Verdict::Duplicate { .. }) => {
+                self.sequences.note(stream, publisher, last);
+                Ok(Some((last, count)))
+            }
+            Err(_) if kept.is_some() => {
+                self.sequences.doubt(stream, publisher);
+                Ok(None)
+            }
+            Err(refusal) => {
+                // A publisher that is refused begins a new epoch: that has to be true.
+                self.vouch(stream, deadline)?;
+                let is_same = self.last(stream, publisher, deadline)? == Some(last);
+                if is_same { Err(refusal) } else { Ok(None) }
+            }
+        }
+    }
+
+    /// The offset of a number that is there; nothing where its message is not.
+    ///
+    /// Messages of one publisher that were stored together stand together, so the first guess is
+    /// mostly right. Then it is looked for by halves.
+    pub(super) fn offset_of(
+        &self,
+        stream: StreamId,
+        publisher: &str,
+        number: Sequence,
+        last: Last,
+        deadline: Instant,
+    ) -> Result<Option<u64>> {
+        if last.number == Some(number) {
+            return Ok(last.at.checked_sub(1));
+        }
+        let between = last.number.map_or(0, |it| it.sequence.saturating_sub(number.sequence));
+        let (mut low, mut high) = (1, last.at);
+        let mut middle = last.at.saturating_sub(between).max(low);
+        while low < high {
+            let found = self.first_from(stream, publisher, middle, deadline)?.unwrap_or_default();
+            match found.number {
+                Some(there) if there == number => return Ok(found.at.checked_sub(1)),
+                Some(there) if (there.epoch, there.sequence) < (number.epoch, number.sequence) => {
+                    low = found.at + 1;
+                }
+                // The one that is looked for is none of those from here on.
+                _ => high = middle,
+            }
+            middle = low + high.saturating_sub(low) / 2;
+        }
+        Ok(None)
+    }
+}
