@@ -1,4 +1,5 @@
-//! The programs of this workspace, built once in the profile of the test.
+//! The programs of this workspace, built once in the profile of the test. `TESTS_PROGRAMS` names a
+//! folder of others to take instead.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -92,7 +93,11 @@ fn folder_of_programs(progress: Stdio) -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let packages = PROGRAMS.iter().flat_map(|name| ["--package", name]);
     let what: Vec<_> = packages.chain(["--bins"]).collect();
-    FOLDER.get_or_init(|| build(&what, progress))
+    FOLDER.get_or_init(|| match env::var_os("TESTS_PROGRAMS") {
+        Some(folder) => fs::canonicalize(&folder)
+            .unwrap_or_else(|error| panic!("TESTS_PROGRAMS is {}: {error}", folder.display())),
+        None => build(&what, progress),
+    })
 }
 
 fn file_name(name: &str) -> String {

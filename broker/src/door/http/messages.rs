@@ -11,6 +11,7 @@ use crate::refusal::{Refusal, Result};
 use crate::store::{Begin, Cursor, Extent, StreamId};
 use common::http::parse::Request;
 use common::limits::{INPUT_END_GRACE, LOOK_INTERVAL, WAIT_SECONDS_MAX};
+use std::str;
 use std::time::{Duration, Instant};
 
 /// The query of `GET /messages`.
@@ -34,7 +35,6 @@ pub(super) struct MessagesQuery {
 impl MessagesQuery {
     pub(super) fn of(request: &Request<'_>) -> Result<MessagesQuery> {
         let query = Query::of(request.query)?;
-        let accept = request.fields.get("Accept").unwrap_or_default();
         let seconds = |number: u64| Duration::from_secs(number.min(WAIT_SECONDS_MAX));
         let query = MessagesQuery {
             topic: query.topic("topic")?.to_owned(),
@@ -44,7 +44,7 @@ impl MessagesQuery {
             stream: query.stream()?,
             digest: query.text("digest")?.map(digest).transpose()?,
             is_json: match query.text("format")? {
-                None => accept.starts_with(LINES),
+                None => prefers_lines(request),
                 Some("json") => true,
                 Some("text") => false,
                 Some(_) => return Err(Refusal::field("format", "is neither json nor text")),
@@ -56,6 +56,22 @@ impl MessagesQuery {
             _ => Ok(query),
         }
     }
+}
+
+/// Whether a client would rather have lines of JSON than plain text (RFC 9110 §12.5.1).
+fn prefers_lines(request: &Request<'_>) -> bool {
+    let mut best = (0.0, false);
+    let members = request.fields.members("Accept");
+    for member in members.filter_map(|member| str::from_utf8(member).ok()) {
+        let (kind, parameters) = member.split_once(';').unwrap_or((member, ""));
+        let is_lines = kind.trim().eq_ignore_ascii_case(LINES);
+        let quality = parameters.split(';').find_map(|it| it.trim().strip_prefix("q="));
+        let quality = quality.map_or(1.0, |quality| quality.parse().unwrap_or(0.0));
+        if quality > best.0 && (is_lines || kind.trim().eq_ignore_ascii_case("text/plain")) {
+            best = (quality, is_lines);
+        }
+    }
+    best.1
 }
 
 impl Door<'_> {
@@ -180,6 +196,31 @@ mod tests {
             (Some(Begin::Offset(7)), Some(1), Some(0x00ff_00ff))
         );
         assert_eq!(query.wait, Some(Duration::from_secs(60)), "the longest wait");
+    }
+
+    #[test]
+    fn lines_of_json_come_where_they_are_preferred() {
+        for (accept, is_json) in [
+            ("application/x-ndjson", true),
+            ("Application/X-NDJSON;q=0.5", true),
+            ("application/json, application/x-ndjson", true),
+            ("*/*\r\nAccept: application/x-ndjson", true),
+            ("application/x-ndjson, text/plain", true),
+            ("text/plain, application/x-ndjson", false),
+            ("text/plain; q=0.5, application/x-ndjson; q=0.8", true),
+            ("text/plain, application/x-ndjson;q=0.1", false),
+            ("application/x-ndjson;q=0", false),
+            ("application/x-ndjson2", false),
+            ("application/json", false),
+            ("*/*", false),
+        ] {
+            let head =
+                format!("GET /messages?topic=a HTTP/1.1\r\nHost: a\r\nAccept: {accept}\r\n\r\n");
+            let Ok(Progress::Complete { value, .. }) = parse::request(head.as_bytes()) else {
+                panic!("{accept:?}")
+            };
+            assert_eq!(MessagesQuery::of(&value).unwrap().is_json, is_json, "{accept:?}");
+        }
     }
 
     #[test]
