@@ -41,10 +41,19 @@ impl<'a> Entry<'a> {
     }
 }
 
+/// Bytes of a stamp that names no publisher, until the year 2286.
+const PLAIN_STAMP_SIZE: usize = "\n1767225600000".len();
+
 /// The message of an entry.
 pub(crate) fn message(entry: &str) -> &str {
-    // From the back: a stamp is short, a message may be long.
-    let end = entry.bytes().rposition(|byte| byte == b'\n');
+    let bytes = entry.as_bytes();
+    let usual = bytes.len().wrapping_sub(PLAIN_STAMP_SIZE);
+    // There is one line break. It is looked for from the back: a stamp is short, a message may be
+    // long. Where it mostly stands first: each publish asks twice.
+    let end = match bytes.get(usual) {
+        Some(b'\n') => Some(usual),
+        _ => bytes.iter().rposition(|byte| *byte == b'\n'),
+    };
     end.and_then(|end| entry.get(..end)).unwrap_or(entry)
 }
 
@@ -123,6 +132,8 @@ mod tests {
                 let composed = compose(text, &stamp(17, publisher));
                 assert_eq!(Entry::of(&composed), Entry { message: text, time: "17", publisher });
                 assert_eq!(message(&composed), text);
+                let usual = compose(text, &stamp(1_767_225_600_000, publisher));
+                assert_eq!(message(&usual), text);
                 assert_eq!(composed.capacity(), composed.len());
             }
         }
