@@ -8,14 +8,14 @@
 
 use crate::access::Access;
 use crate::config::Timeouts;
-use crate::home::{Followers, Homes, Index, TopicChange};
+use crate::home::{Followers, Homes, Index};
 use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::push::{Push, Subscriber};
 use crate::refusal::Result;
 use crate::server::input_budget::InputBudget;
 use crate::server::tcp_table::TcpTable;
-use crate::store::{Batch, Receipts, entry};
+use crate::store::{Batch, Receipts, TopicChange, entry};
 use std::sync::Arc;
 use std::time::Instant;
 

@@ -5,13 +5,13 @@
 //!
 //! How mirrors are kept up to date (`follow.rs`).
 
+use super::Identity;
 use super::following::{Followed, Following, Link, Phase, State};
 use super::locations::Locations;
 use super::remote::RemoteHome;
-use super::{Identity, TopicChange};
 use crate::push::{Piece, Push, Wanted};
 use crate::refusal::{Refusal, Result};
-use crate::store::{Batch, Cursor, Publish, Receipt, Receipts, StreamId};
+use crate::store::{Batch, Cursor, Publish, Receipt, Receipts, StreamId, TopicChange};
 use common::limits::TOPICS_MAX;
 use std::io;
 use std::path::PathBuf;

@@ -50,7 +50,7 @@ pub use nats::Settings as NatsSettings;
 
 use crate::push::{Piece, Push, SharedPositions, Source, Wanted};
 use crate::refusal::{Refusal, Result};
-use crate::store::{Batch, BoundsChange, Receipts, Summary, Topics, Upto};
+use crate::store::{Batch, Receipts, Summary, TopicChange};
 use broker::BrokerHome;
 use common::pattern::Pattern;
 use mirrors::Mirrors;
@@ -97,29 +97,6 @@ pub(crate) struct Identity {
     pub(crate) push: Arc<Push>,
     /// Where mirrors are kept, if anywhere.
     pub(crate) data: Option<PathBuf>,
-}
-
-/// A change of a topic that its home makes.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum TopicChange {
-    Create,
-    Delete,
-    /// Messages are let go.
-    Trim(Upto),
-    /// What it keeps.
-    SetBounds(BoundsChange),
-}
-
-impl TopicChange {
-    /// Makes it where this broker is the home.
-    fn make(&self, topics: &Topics, topic: &str) -> Result<()> {
-        match self {
-            TopicChange::Create => topics.create(topic),
-            TopicChange::Delete => topics.delete(topic),
-            TopicChange::Trim(upto) => topics.trim(topic, *upto),
-            TopicChange::SetBounds(change) => topics.set_bounds(topic, change),
-        }
-    }
 }
 
 impl Homes {
@@ -215,7 +192,7 @@ impl Homes {
             (Others::Peers(peers), TopicChange::Create) => peers.create(topic, deadline),
             (Others::Peers(peers), TopicChange::Delete) => peers.delete(topic, deadline),
             _ => match self.mirrors(topic, deadline)? {
-                None => change.make(&self.push.topics, topic),
+                None => self.push.topics.change_topic(topic, *change),
                 Some(mirrors) => mirrors.change(topic, change, deadline),
             },
         }

@@ -10,10 +10,10 @@ use super::broker::{BrokerHome, IndexClient};
 use super::index::Address;
 use super::locations::Locations;
 use super::mirrors::Mirrors;
-use super::{HOME_TIMEOUT, Identity, TopicChange};
+use super::{HOME_TIMEOUT, Identity};
 use crate::notify;
 use crate::refusal::{Refusal, Result};
-use crate::store::{Batch, Receipts, Topics, memory};
+use crate::store::{Batch, Receipts, TopicChange, Topics, memory};
 use common::flags;
 use common::lock::Mutex;
 use common::pattern::Pattern;
@@ -268,7 +268,7 @@ impl Peers {
         let _ = topics.drop_mirror(topic, None);
         self.locations.forget(topic);
         self.state.lock().contested.remove(topic);
-        let created = topics.create(topic);
+        let created = topics.change_topic(topic, TopicChange::Create);
         let _ = match created {
             // By its id the list is known again, should it come back under another address.
             Ok(()) => self.index.add(topic, Some(topics.end(topic).stream), deadline),
@@ -283,7 +283,7 @@ impl Peers {
     pub(super) fn delete(&self, topic: &str, deadline: Instant) -> Result<()> {
         let topics = self.topics();
         if topics.is_own(topic) {
-            topics.delete(topic)?;
+            topics.change_topic(topic, TopicChange::Delete)?;
             if !self.state.lock().contested.remove(topic) {
                 // An index that is not there is told what lives here when it is back.
                 let _ = self.index.remove(topic, deadline);

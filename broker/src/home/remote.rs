@@ -3,10 +3,11 @@
 //! This is the seam between mirrors and the system that orders their topics. Nothing on this side
 //! of it knows JSON or connections.
 
-use super::TopicChange;
 use crate::push::{Piece, Wanted};
 use crate::refusal::{Refusal, Result};
-use crate::store::{Cursor, Limits, Publish, Receipts, StreamId, Summary, Topics, entry};
+use crate::store::{
+    Cursor, Limits, Publish, Receipts, StreamId, Summary, TopicChange, Topics, entry,
+};
 use common::limits::BODY_SIZE_MAX;
 use common::pattern::Pattern;
 use std::collections::BTreeMap;

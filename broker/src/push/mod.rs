@@ -11,7 +11,8 @@
 //!
 //! - `listeners`: who waits for which topic; `patterns`: and who for topics that are to come
 //! - `subscriber`: what a connection follows; `lasting`: subscriptions that outlive a connection
-//! - `session`: the one writer of a socket, and what it has to write; `subscriptions`: its topics
+//! - `session`: the one writer of a socket; `outgoing`: what it has to write; `subscriptions`: its
+//!   topics
 //! - `pass`: what a thread that writes to many sessions shares among them; `format`: the bytes
 //! - `reads`: what somebody asked for; `pieces`: what mirrors do not hold of it
 //! - `catch_up`: threads for sessions that are behind
@@ -22,6 +23,7 @@ mod fixture;
 mod format;
 mod lasting;
 mod listeners;
+mod outgoing;
 mod pass;
 mod patterns;
 mod pieces;
@@ -43,6 +45,7 @@ use crate::store::{Batch, Cursor, StreamId, Topics};
 use catch_up::CatchUp;
 use format::{Encoder, Note, OtherCursors};
 use listeners::{Listener, Listeners};
+use outgoing::{Outgoing, Unsent};
 use pass::{DeliveryPass, Unread};
 use patterns::Patterns;
 use pieces::Pieces;

@@ -256,7 +256,7 @@ mod tests {
     use crate::push::Beginning;
     use crate::push::fixture::{FIRST, push_of, subscribe};
     use crate::push::{Progress, Push, Session};
-    use crate::store::{Batch, Memory, Topics, Upto};
+    use crate::store::{Batch, Memory, TopicChange, Topics, Upto};
     use std::io::Read;
     use std::net::TcpStream;
 
@@ -289,7 +289,7 @@ mod tests {
     #[test]
     fn what_was_encoded_for_one_hides_nothing_newer_from_the_next() {
         let push = push();
-        push.topics.create("t").unwrap();
+        push.topics.change_topic("t", TopicChange::Create).unwrap();
         let (first, second) = (subscribe(&push), subscribe(&push));
         publish(&push, "one");
         let mut pass = DeliveryPass { is_shared: true, ..DeliveryPass::new(&push, None) };
@@ -380,7 +380,7 @@ mod tests {
         let push = push();
         publish(&push, "old");
         let old = push.topics.end("t");
-        push.topics.delete("t").unwrap();
+        push.topics.change_topic("t", TopicChange::Delete).unwrap();
         publish(&push, "new");
         let new = Cursor { next: 0, ..push.topics.end("t") };
         for format in [Format::Topic, Format::Event { chunked: false }] {

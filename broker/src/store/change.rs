@@ -63,20 +63,22 @@ pub(crate) fn record_size(names: usize) -> usize {
 #[derive(Debug, Default)]
 pub(crate) struct ListChange {
     pub(crate) topic: String,
-    pub(crate) what: What,
+    pub(crate) change: TopicChange,
+    /// Whether it is deleted only where another broker is its home.
+    pub(crate) is_mirror: bool,
+    /// Where that broker has another list now: how many of its first messages that one has, too.
+    /// What goes with the topic then waits for it.
+    pub(crate) shared: Option<u64>,
 }
 
 /// What is to happen to a topic.
-#[derive(Debug, Default)]
-pub(crate) enum What {
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum TopicChange {
     /// It is to be created, without messages.
     #[default]
     Create,
     /// It is to be deleted with all its messages.
     Delete,
-    /// The same, only where another broker is its home. Where that has another list now: how many
-    /// of its first messages that one has, too. What goes with the topic then waits for it.
-    DropMirror { shared: Option<u64> },
     /// Messages are to be let go.
     Trim(Upto),
     /// It is to have other bounds.
@@ -133,13 +135,6 @@ impl Upto {
     }
 }
 
-impl ListChange {
-    /// How many messages a mirror has in common with the list that comes in its place.
-    fn shared(&self) -> Option<u64> {
-        if let What::DropMirror { shared } = self.what { shared } else { None }
-    }
-}
-
 impl Change for ListChange {
     fn size(&self) -> usize {
         record_size(self.topic.len())
@@ -155,19 +150,17 @@ impl Change for ListChange {
         let unknown = || Refusal::UnknownTopic(topic.to_owned());
         let Admission { topics, memory, limits, .. } = admission;
         let state = topics.get_mut(topic);
-        let (stream, event) = match (&self.what, state) {
-            (What::Create, _) => {
+        let (stream, event) = match (&self.change, state) {
+            (TopicChange::Create, _) => {
                 let stream = StreamId::random();
                 admission.create(topic, stream, false)?;
                 (stream, Event::Create)
             }
-            (What::DropMirror { .. }, Some(state)) if !state.mirror => {
-                return Err(Refusal::NoTopic);
+            (TopicChange::Delete, state) => {
+                let deleted = state.filter(|state| state.mirror || !self.is_mirror);
+                (deleted.ok_or(Refusal::NoTopic)?.stream, Event::Delete)
             }
-            (What::Delete | What::DropMirror { .. }, state) => {
-                (state.ok_or(Refusal::NoTopic)?.stream, Event::Delete)
-            }
-            (What::Trim(upto), state) => {
+            (TopicChange::Trim(upto), state) => {
                 let (state, list) = state.zip(lists.get(topic)).ok_or_else(unknown)?;
                 let limits = state.limits(limits);
                 if *upto == Upto::Bounds && state.mirror {
@@ -182,14 +175,14 @@ impl Change for ListChange {
                 state.trim(point, memory);
                 (state.stream, state.trim_event())
             }
-            (What::SetBounds(change), state) => {
+            (TopicChange::SetBounds(change), state) => {
                 let state = state.filter(|state| !state.mirror).ok_or_else(unknown)?;
                 (state.stream, Event::Bounds(state.bounds.with(change)))
             }
         };
         let Some(frame) = frame else { return Ok(()) };
         frame.add(&Record::new(topic, stream, event));
-        if let (Some(shared), Some(them)) = (self.shared(), &admission.dependents) {
+        if let (Some(shared), Some(them)) = (self.shared, &admission.dependents) {
             them.write_suspended(topic, shared, frame);
         }
         Ok(())
@@ -197,22 +190,22 @@ impl Change for ListChange {
 
     fn apply(&mut self, admission: &mut Admission, lists: &mut Lists) -> Garbage {
         let topic = &*self.topic;
-        match &self.what {
-            What::Create => admission.begin_list(topic, lists),
-            What::Delete | What::DropMirror { .. } => {
-                match (&admission.dependents, self.shared()) {
+        match &self.change {
+            TopicChange::Create => admission.begin_list(topic, lists),
+            TopicChange::Delete => {
+                match (&admission.dependents, self.shared) {
                     (None, _) => {}
                     (Some(them), Some(shared)) => them.suspend(topic, shared),
                     (Some(them), None) => admission.memory.give_back(them.end(topic)),
                 }
                 return (admission.remove(topic), Vec::from_iter(lists.remove(topic)));
             }
-            What::Trim(_) => {
+            TopicChange::Trim(_) => {
                 let now = clock::unix_milliseconds();
                 let gone = lists.get_mut(topic).map(|list| admission.apply_trim(topic, list, now));
                 return (None, Vec::from_iter(gone));
             }
-            What::SetBounds(change) => {
+            TopicChange::SetBounds(change) => {
                 if let Some(state) = admission.topics.get_mut(topic) {
                     state.bounds = state.bounds.with(change);
                 }
@@ -226,12 +219,12 @@ impl Change for ListChange {
     }
 
     fn is_alone(&self) -> bool {
-        match self.what {
+        match self.change {
             // The list may go on behind its end: what is accepted at the same time would not
             // follow.
-            What::Trim(upto) => matches!(upto, Upto::Home { .. }),
-            What::Delete | What::DropMirror { .. } | What::SetBounds(_) => true,
-            What::Create => false,
+            TopicChange::Trim(upto) => matches!(upto, Upto::Home { .. }),
+            TopicChange::Delete | TopicChange::SetBounds(_) => true,
+            TopicChange::Create => false,
         }
     }
 }
@@ -265,7 +258,7 @@ mod tests {
         let entries = stamps.map(|stamp| entry::compose("", &stamp)).collect();
         let changes: [Box<dyn Change>; 3] = [
             Box::new(Append::new(batch)),
-            Box::new(ListChange { topic: long.clone(), what: What::Create }),
+            Box::new(ListChange { topic: long.clone(), ..ListChange::default() }),
             Box::new(Mirrored { topic: long.clone(), from, entries }),
         ];
         for (index, mut change) in changes.into_iter().enumerate() {

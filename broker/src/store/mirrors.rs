@@ -7,8 +7,8 @@
 use crate::refusal::{Refusal, Result};
 use crate::store::journal::{Event, Frame, Record};
 use crate::store::{
-    Admission, Change, Cursor, Entry, Garbage, Limits, Lists, Memory, Point, Publisher, StreamId,
-    TopicState, Topics, Upto, What, entry, record_size, text_size,
+    Admission, Change, Cursor, Entry, Garbage, Limits, ListChange, Lists, Memory, Point, Publisher,
+    StreamId, TopicChange, TopicState, Topics, Upto, entry, record_size, text_size,
 };
 
 /// More of a topic that another broker is the home of, as that has it.
@@ -133,7 +133,8 @@ impl Topics {
     ///
     /// [`Refusal::NoTopic`], also where this broker is its home.
     pub(crate) fn drop_mirror(&self, topic: &str, shared: Option<u64>) -> Result<()> {
-        self.change_topic(topic, What::DropMirror { shared })
+        let (topic, change, is_mirror) = (topic.to_owned(), TopicChange::Delete, true);
+        self.change(ListChange { topic, change, is_mirror, shared }).1
     }
 
     /// Begins a list of which another broker is the home, if it is not there yet.

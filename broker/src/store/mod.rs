@@ -40,7 +40,7 @@ mod view;
 
 pub(crate) use admission::{Admission, Dependents, Outcome, Receipt, Receipts};
 pub(crate) use batch::{Batch, Publish, Publisher, Sequence};
-pub(crate) use change::{Change, Garbage, Lists, Upto, record_size};
+pub(crate) use change::{Change, Garbage, Lists, TopicChange, Upto, record_size};
 pub(crate) use entry::Entry;
 pub(crate) use extract::Extract;
 pub(crate) use memory::{Memory, subscription_size};
@@ -53,7 +53,7 @@ pub(crate) use topics::Topics;
 pub(crate) use view::Summary;
 
 use append::Append;
-use change::{ListChange, What};
+use change::ListChange;
 use commit::{Commits, Meter};
 use contents::Contents;
 use mover::Mover;

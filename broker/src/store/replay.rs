@@ -116,7 +116,9 @@ impl Replayed {
 mod tests {
     use super::*;
     use crate::store::journal::{Journal, Progress, SEGMENT_SIZE, Settings, Sync};
-    use crate::store::{Batch, Bound, BoundsChange, Publisher, Sequence, Topics, Upto};
+    use crate::store::{
+        Batch, Bound, BoundsChange, Publisher, Sequence, TopicChange, Topics, Upto,
+    };
     use common::crc32::crc32;
     use std::ops::Range;
     use std::path::Path;
@@ -162,7 +164,7 @@ mod tests {
         publish(&topics, 0..100);
         topics.trim("t", Upto::Offset(30)).unwrap();
         let change = BoundsChange { messages: Some(Bound::At(50)), ..BoundsChange::default() };
-        topics.set_bounds("t", &change).unwrap();
+        topics.change_topic("t", TopicChange::SetBounds(change)).unwrap();
         publish(&topics, 100..110);
         let told = |topics: &Topics| {
             let summary = topics.summary("t").unwrap();

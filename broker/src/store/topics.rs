@@ -11,9 +11,9 @@
 use crate::refusal::{Refusal, Result};
 use crate::store::journal::Journal;
 use crate::store::{
-    Admission, Append, Batch, Begin, BoundsChange, Change, Commits, Contents, Cursor, Extent,
-    Extract, ListChange, Lists, MARK_EVERY, Memory, Meter, Place, Receipts, Replayed, StreamId,
-    Summary, TopicState, Upto, What,
+    Admission, Append, Batch, Begin, Change, Commits, Contents, Cursor, Extent, Extract,
+    ListChange, Lists, MARK_EVERY, Memory, Meter, Place, Receipts, Replayed, StreamId, Summary,
+    TopicChange, TopicState, Upto,
 };
 use common::limits::PIECE_SIZE;
 use std::ops::Deref;
@@ -85,23 +85,20 @@ impl Topics {
         append.answers
     }
 
-    /// Creates a topic without messages.
+    /// Changes a topic that this broker is the home of.
     ///
     /// # Errors
     ///
-    /// [`Refusal::TopicExists`], or no room for it.
-    pub(crate) fn create(&self, topic: &str) -> Result<()> {
-        self.change_topic(topic, What::Create)
-    }
-
-    /// Changes what a topic keeps.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::UnknownTopic`], also where another broker is its home.
-    pub(crate) fn set_bounds(&self, topic: &str, change: &BoundsChange) -> Result<()> {
-        self.change_topic(topic, What::SetBounds(*change))?;
-        self.keep_bounds(topic);
+    /// [`Refusal::TopicExists`], or no room for it; [`Refusal::NoTopic`]; [`Refusal::UnknownTopic`]
+    /// where other bounds are wanted, also where another broker is its home; as [`Topics::trim`].
+    pub(crate) fn change_topic(&self, topic: &str, change: TopicChange) -> Result<()> {
+        if let TopicChange::Trim(upto) = change {
+            return self.trim(topic, upto);
+        }
+        self.change_list(topic, change)?;
+        if let TopicChange::SetBounds(_) = change {
+            self.keep_bounds(topic);
+        }
         Ok(())
     }
 
@@ -117,7 +114,7 @@ impl Topics {
             (view.end().stream, upto.offset(view, &view.limits(limits)))
         });
         let _ = self.digest(topic, stream, offset);
-        let done = self.change_topic(topic, What::Trim(upto));
+        let done = self.change_list(topic, TopicChange::Trim(upto));
         let release = |state: &mut TopicState, list: &mut Vec<String>| {
             state.has_dead().then(|| state.release(list))
         };
@@ -129,15 +126,6 @@ impl Topics {
     pub(super) fn keep_bounds(&self, topic: &str) {
         // Where the disk is full, publishers are told, and this is tried again with the next.
         let _ = self.trim(topic, Upto::Bounds);
-    }
-
-    /// Deletes a topic and all its messages.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::NoTopic`].
-    pub(crate) fn delete(&self, topic: &str) -> Result<()> {
-        self.change_topic(topic, What::Delete)
     }
 
     /// Carries out a change. Gives it back, and whether it was refused.
@@ -154,8 +142,8 @@ impl Topics {
         }
     }
 
-    pub(super) fn change_topic(&self, topic: &str, what: What) -> Result<()> {
-        self.change(ListChange { topic: topic.to_owned(), what }).1
+    fn change_list(&self, topic: &str, change: TopicChange) -> Result<()> {
+        self.change(ListChange { topic: topic.to_owned(), change, ..ListChange::default() }).1
     }
 
     /// The topics that another broker is the home of, or those that this one is the home of, and
@@ -289,7 +277,7 @@ impl Topics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Bound;
+    use crate::store::{Bound, BoundsChange};
     use std::thread;
 
     /// At the edge of what is let go, the reader has each message once or is told of its loss.
@@ -297,9 +285,10 @@ mod tests {
     fn a_reader_at_the_edge_of_what_is_let_go_misses_nothing_in_silence() {
         const ROUNDS: u64 = 10_000;
         let topics = Topics::new(Memory::new(u64::MAX));
-        topics.create("t").unwrap();
+        topics.change_topic("t", TopicChange::Create).unwrap();
         let messages = Some(Bound::At(3));
-        topics.set_bounds("t", &BoundsChange { messages, ..BoundsChange::default() }).unwrap();
+        let bounds = BoundsChange { messages, ..BoundsChange::default() };
+        topics.change_topic("t", TopicChange::SetBounds(bounds)).unwrap();
         let mut cursor = topics.end("t");
         let (mut read, mut lost, mut text) = (0, 0, Vec::new());
         thread::scope(|scope| {

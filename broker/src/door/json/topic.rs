@@ -5,10 +5,9 @@ use crate::access::Right;
 use crate::door::commands::Commands;
 use crate::door::fields::{Fields, digest, value};
 use crate::door::{ANSWERS_SIZE, bounds};
-use crate::home::TopicChange;
 use crate::push::{Beginning, Format, Range};
 use crate::refusal::{Refusal, Result};
-use crate::store::{Begin, BoundsChange, Cursor, Extent};
+use crate::store::{Begin, BoundsChange, Cursor, Extent, TopicChange};
 use common::json::{self, Array, Charset, Object, Value};
 use common::limits::PULL_SIZE;
 

@@ -1,9 +1,9 @@
 //! Commands from one broker to another, as bytes of the dialect `topic`.
 
-use crate::home::{Forwarded, MirrorEnd, TopicChange};
+use crate::home::{Forwarded, MirrorEnd};
 use crate::push::Wanted;
 use crate::refusal::{Refusal, Result};
-use crate::store::{Begin, Bound, Entry, StreamId, Upto, entry};
+use crate::store::{Begin, Bound, Entry, StreamId, TopicChange, Upto, entry};
 use common::json::Object;
 use common::limits::BODY_SIZE_MAX;
 use common::pattern::Pattern;

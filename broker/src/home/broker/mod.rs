@@ -20,11 +20,11 @@ mod pool;
 
 pub(super) use index_client::IndexClient;
 
+use super::Identity;
 use super::remote::{Event, Forwarded, MirrorEnd, RemoteHome};
-use super::{Identity, TopicChange};
 use crate::push::{Piece, Push, Subscriber, Wanted};
 use crate::refusal::{Refusal, Result};
-use crate::store::{Cursor, Receipts, StreamId, entry};
+use crate::store::{Cursor, Receipts, StreamId, TopicChange, entry};
 use common::json::Value;
 use common::lock::Mutex;
 use common::pattern::Pattern;

@@ -38,11 +38,10 @@ mod wire;
 
 pub use start::Settings;
 
-use super::TopicChange;
 use super::remote::{Event, Forwarded, List, MirrorEnd, RemoteHome};
 use crate::push::{Piece, Wanted};
 use crate::refusal::{Refusal, Result};
-use crate::store::{Cursor, Limits, Receipts, StreamId, Topics};
+use crate::store::{Cursor, Limits, Receipts, StreamId, TopicChange, Topics};
 use common::lock::Mutex;
 use common::pattern::Pattern;
 use connection::{Servers, Writer};

@@ -58,9 +58,9 @@ impl Change for Keep {
         _: &Lists,
         mut frame: Option<&mut Frame>,
     ) -> Result<()> {
-        let mut state = self.lasting.state.lock();
+        let mut table = self.lasting.table.lock();
         for key in &self.keys {
-            let accepted = state.accept(key, admission).unwrap_or_else(|refusal| {
+            let accepted = table.accept(key, admission).unwrap_or_else(|refusal| {
                 // That one topic is gone says less than any other.
                 if self.refused.is_none() || !matches!(refusal, Refusal::OtherStream) {
                     self.refused = Some(refusal);
@@ -84,14 +84,14 @@ impl Change for Keep {
 
     fn apply(&mut self, admission: &mut Admission, _: &mut Lists) -> Garbage {
         let is_shared = self.lasting.is_shared();
-        let mut state = self.lasting.state.lock();
+        let mut table = self.lasting.table.lock();
         for (Key { name, topic }, cursor) in self.keys.iter().zip(&self.written) {
-            let Some(position) = state.position(name, topic) else { continue };
+            let Some(position) = table.position(name, topic) else { continue };
             if cursor.is_some() {
                 // What others share is kept when they find it.
                 position.kept |= !is_shared;
             } else if position.ending {
-                admission.memory.give_back(state.remove(name, topic));
+                admission.memory.give_back(table.remove(name, topic));
             }
         }
         Garbage::default()
@@ -99,12 +99,12 @@ impl Change for Keep {
 
     /// What was to begin is forgotten, what was to end goes on, and the rest is tried again.
     fn undo(&mut self, admission: &mut Admission, _: &Lists) {
-        let mut state = self.lasting.state.lock();
+        let mut table = self.lasting.table.lock();
         for Key { name, topic } in &self.keys {
-            let Some(position) = state.position(name, topic) else { continue };
+            let Some(position) = table.position(name, topic) else { continue };
             (position.ending, position.moved) = (false, true);
             if self.begins && !position.kept {
-                admission.memory.give_back(state.remove(name, topic));
+                admission.memory.give_back(table.remove(name, topic));
             }
         }
     }

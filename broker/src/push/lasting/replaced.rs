@@ -11,20 +11,20 @@ use std::sync::Arc;
 impl LastingSubscriptions {
     /// The largest offset at which anybody stands in a topic.
     pub(crate) fn last_in(&self, topic: &str) -> Option<u64> {
-        let state = self.state.lock();
-        state.names.values().filter_map(|it| Some(it.positions.get(topic)?.cursor.next)).max()
+        let table = self.table.lock();
+        table.names.values().filter_map(|it| Some(it.positions.get(topic)?.cursor.next)).max()
     }
 
     /// Has those that wait for a list in the place of another go on in it; it ends at `end`.
     pub(crate) fn settle(&self, topic: &str, end: Cursor) {
-        let mut state = self.state.lock();
-        let positions = state.names.values_mut().filter_map(|it| it.positions.get_mut(topic));
+        let mut table = self.table.lock();
+        let positions = table.names.values_mut().filter_map(|it| it.positions.get_mut(topic));
         positions.for_each(|position| position.settle(end));
     }
 
     /// The same for the one of a name.
     pub(super) fn settle_of(&self, name: &str, topic: &str, end: Cursor) {
-        if let Some(position) = self.state.lock().position(name, topic) {
+        if let Some(position) = self.table.lock().position(name, topic) {
             position.settle(end);
         }
     }
@@ -32,7 +32,7 @@ impl LastingSubscriptions {
     /// Where a subscriber goes on in a list that it has read nothing of, and that begins at
     /// `begin`. Nothing while that is not known.
     pub(in crate::push) fn next_in(&self, name: &str, topic: &str, begin: Cursor) -> Option<u64> {
-        match self.state.lock().position(name, topic) {
+        match self.table.lock().position(name, topic) {
             Some(Position { suspended: true, .. }) => None,
             Some(it) if it.cursor.stream == begin.stream => Some(it.cursor.next.max(begin.next)),
             _ => Some(begin.next),
@@ -52,17 +52,17 @@ impl Position {
 impl Dependents for Arc<LastingSubscriptions> {
     /// Those that were in the journal by then.
     fn end(&self, topic: &str) -> u64 {
-        let mut state = self.state.lock();
+        let mut table = self.table.lock();
         let is_ended = |it: &Name| it.positions.get(topic).is_some_and(|it| it.counted);
-        let names = state.names.iter().filter(|(_, it)| is_ended(it));
+        let names = table.names.iter().filter(|(_, it)| is_ended(it));
         let names: Vec<_> = names.map(|(name, _)| Arc::clone(name)).collect();
-        names.iter().map(|name| state.remove(name, topic)).sum()
+        names.iter().map(|name| table.remove(name, topic)).sum()
     }
 
     fn write_suspended(&self, topic: &str, shared: u64, frame: &mut Frame) {
-        let state = self.state.lock();
+        let table = self.table.lock();
         let now = clock::unix_milliseconds();
-        for (subscriber, it) in &state.names {
+        for (subscriber, it) in &table.names {
             let Some(position) = it.positions.get(topic).filter(|it| it.counted) else { continue };
             let (stream, next) = (StreamId::NONE, position.cursor.next.min(shared));
             let seen = it.seen(now);
@@ -72,8 +72,8 @@ impl Dependents for Arc<LastingSubscriptions> {
     }
 
     fn suspend(&self, topic: &str, shared: u64) {
-        let mut state = self.state.lock();
-        for it in state.names.values_mut().filter_map(|it| it.positions.get_mut(topic)) {
+        let mut table = self.table.lock();
+        for it in table.names.values_mut().filter_map(|it| it.positions.get_mut(topic)) {
             // One that waits already waits for a list that took the place of another, too.
             if it.suspended || it.cursor.stream != StreamId::NONE {
                 let next = it.cursor.next.min(shared);

@@ -14,7 +14,7 @@
 //!
 //! Where they are stored: see [`SharedPositions`]. Most brokers share with nobody.
 
-use super::{Key, LastingSubscriptions, Name, Position, SEEN_INTERVAL, Standing, State};
+use super::{Key, LastingSubscriptions, Name, Position, SEEN_INTERVAL, Standing, Table};
 use crate::access::{Grant, Right};
 use crate::push::{Beginning, Push};
 use crate::refusal::{Refusal, Result};
@@ -65,7 +65,7 @@ struct Turn<'a> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.lasting.state.lock().asked.remove(&self.name);
+        self.lasting.table.lock().asked.remove(&self.name);
         self.lasting.turns.notify_all();
     }
 }
@@ -73,14 +73,14 @@ impl Drop for Turn<'_> {
 impl LastingSubscriptions {
     /// Waits for a name's turn.
     fn turn(&self, name: &str) -> Result<Turn<'_>> {
-        let is_asked = |state: &mut State| state.asked.contains(name);
-        let waited = self.turns.wait_timeout_while(self.state.lock(), TURN_TIMEOUT, is_asked);
-        let (mut state, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
+        let is_asked = |table: &mut Table| table.asked.contains(name);
+        let waited = self.turns.wait_timeout_while(self.table.lock(), TURN_TIMEOUT, is_asked);
+        let (mut table, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
         if timed_out.timed_out() {
             return Err(passing("the name is being asked for"));
         }
         let name: Arc<str> = name.into();
-        state.asked.insert(Arc::clone(&name));
+        table.asked.insert(Arc::clone(&name));
         Ok(Turn { lasting: self, name })
     }
 
@@ -103,31 +103,31 @@ impl LastingSubscriptions {
     /// Who can be asked of a name, where it is shared and is not this broker's now.
     fn elsewhere(&self, name: &str) -> Option<&dyn SharedPositions> {
         let shared = self.shared().filter(|_| entry::check_name("subscriber", name).is_ok())?;
-        let state = self.state.lock();
-        let it = state.names.get(name);
+        let table = self.table.lock();
+        let it = table.names.get(name);
         it.is_none_or(|it| it.holder.is_none() || it.fence.is_none()).then_some(shared)
     }
 
     fn fence(&self, name: &str) -> Option<u64> {
-        self.state.lock().names.get(name)?.fence
+        self.table.lock().names.get(name)?.fence
     }
 
     /// Forgets the fence of a name: it is taken once more before anything is kept of it.
     fn unfence(&self, name: &str) {
-        if let Some(it) = self.state.lock().names.get_mut(name) {
+        if let Some(it) = self.table.lock().names.get_mut(name) {
             it.fence = None;
         }
     }
 
     /// What a name stands for that was taken. Gives the subscriptions that are no more.
     fn learn(&self, name: &str, fence: u64, found: Vec<Standing>) -> Result<Vec<Key>> {
-        let mut state = self.state.lock();
-        if state.count + found.len() > SUBSCRIBERS_MAX {
+        let mut table = self.table.lock();
+        if table.count + found.len() > SUBSCRIBERS_MAX {
             let (who, subscribers_max) = ("all together may have", SUBSCRIBERS_MAX);
             return Err(Refusal::TooManySubscribers { who, subscribers_max });
         }
         let name: Arc<str> = name.into();
-        let it = state.names.entry(Arc::clone(&name)).or_default();
+        let it = table.names.entry(Arc::clone(&name)).or_default();
         if it.fence.is_some_and(|known| known >= fence) {
             return Ok(Vec::new());
         }
@@ -149,16 +149,16 @@ impl LastingSubscriptions {
             *position = Position { cursor, counted, kept: true, ..Position::default() };
         }
         let added = it.positions.len() - before;
-        state.count += added;
+        table.count += added;
         Ok(gone)
     }
 
     /// Somebody else has taken a name. Gives its subscriptions, which end here.
     fn lose(&self, name: &str, fence: u64) -> Option<(Option<u64>, Vec<Key>)> {
-        let mut state = self.state.lock();
-        let (name, it) = state.names.get_key_value(name)?;
+        let mut table = self.table.lock();
+        let (name, it) = table.names.get_key_value(name)?;
         let (name, keys) = (Arc::clone(name), it.keys(name).collect());
-        let it = state.names.get_mut(&name)?;
+        let it = table.names.get_mut(&name)?;
         if it.fence.is_none_or(|own| own >= fence) {
             return None;
         }
@@ -170,15 +170,15 @@ impl LastingSubscriptions {
     /// The subscriptions of names that no connection here has had for a while, which are forgotten
     /// here.
     fn idle(&self) -> Vec<Key> {
-        let mut state = self.state.lock();
+        let mut table = self.table.lock();
         let is_idle = |it: &Name| {
             it.holder.is_none()
                 && it.idle_since.is_none_or(|since| since.elapsed() >= IDLE_TIME)
                 && !it.positions.values().any(|position| position.moved)
         };
-        state.names.retain(|_, it| !(it.positions.is_empty() && is_idle(it)));
+        table.names.retain(|_, it| !(it.positions.is_empty() && is_idle(it)));
         let mut idle = Vec::new();
-        for (name, it) in state.names.iter_mut().filter(|(_, it)| is_idle(it)) {
+        for (name, it) in table.names.iter_mut().filter(|(_, it)| is_idle(it)) {
             it.positions.values_mut().for_each(|position| position.ending = true);
             idle.extend(it.keys(name));
         }
@@ -187,9 +187,9 @@ impl LastingSubscriptions {
 
     /// Notes whether positions were kept where others find them.
     fn note_shared(&self, name: &str, positions: &[(Arc<str>, Cursor)], is_kept: bool) {
-        let mut state = self.state.lock();
+        let mut table = self.table.lock();
         for (topic, _) in positions {
-            let Some(position) = state.position(name, topic) else { continue };
+            let Some(position) = table.position(name, topic) else { continue };
             position.kept |= is_kept;
             position.moved |= !is_kept && position.kept;
         }
@@ -198,9 +198,9 @@ impl LastingSubscriptions {
     /// Notes that what was about to end goes on, or that what was about to begin ends. Gives those
     /// that end.
     fn take_back(&self, keys: &[Key]) -> Vec<Key> {
-        let mut state = self.state.lock();
+        let mut table = self.table.lock();
         let mut ends = |key: &&Key| {
-            let position = state.position(&key.name, &key.topic);
+            let position = table.position(&key.name, &key.topic);
             position.is_some_and(|position| {
                 position.ending = !position.kept;
                 position.ending
@@ -211,16 +211,16 @@ impl LastingSubscriptions {
 
     /// Has a position of each name written once more, which tells whether the name was taken.
     pub(crate) fn confirm_names(&self) {
-        self.state.lock().names.values_mut().for_each(|it| it.seen_kept = 0);
+        self.table.lock().names.values_mut().for_each(|it| it.seen_kept = 0);
     }
 
     fn cursor(&self, name: &str, topic: &str) -> Option<Cursor> {
-        self.state.lock().position(name, topic).map(|position| position.cursor)
+        self.table.lock().position(name, topic).map(|position| position.cursor)
     }
 
     /// A subscription whose list is gone begins anew.
     fn restart(&self, name: &str, topic: &str, begin: Cursor) {
-        if let Some(position) = self.state.lock().position(name, topic) {
+        if let Some(position) = self.table.lock().position(name, topic) {
             let counted = position.counted;
             *position = Position { cursor: begin, counted, ..Position::default() };
         }
@@ -481,8 +481,8 @@ mod tests {
     fn wait_until_kept(push: &Push) {
         let deadline = Instant::now() + Duration::from_secs(60);
         let is_being_kept = || {
-            let mut state = push.lasting.state.lock();
-            state.position("ann", "a").is_some() && state.asked.contains("ann")
+            let mut table = push.lasting.table.lock();
+            table.position("ann", "a").is_some() && table.asked.contains("ann")
         };
         while !is_being_kept() {
             assert!(Instant::now() < deadline, "its keeping never begins");

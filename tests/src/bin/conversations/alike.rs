@@ -51,16 +51,19 @@ fn without_streams(line: &str, streams: &mut Vec<String>) -> String {
     found
 }
 
-/// Replaces publish times (13 digits, or a date and a time of the text door) and dates of answers.
+/// Replaces times (13 digits, or a date and a time of the text door) and dates of answers.
 fn without_times(line: &str) -> String {
     if line.starts_with("Date: ") {
         return "Date: <date>".to_owned();
     }
     let mut found = line.to_owned();
-    while let Some(at) = found.find("\"time\":1") {
-        let end = found.get(at + 7..).and_then(|rest| rest.find(|it: char| !it.is_ascii_digit()));
-        let end = end.map_or(found.len(), |size| at + 7 + size);
-        found.replace_range(at..end, "\"time\":<time>");
+    for key in ["\"time\":", "\"last\":", "\"last_seen\":"] {
+        while let Some(at) = found.find(&format!("{key}1")) {
+            let begin = at + key.len();
+            let digits = found.get(begin..).unwrap_or_default();
+            let size = digits.find(|it: char| !it.is_ascii_digit()).unwrap_or(digits.len());
+            found.replace_range(begin..begin + size, "<time>");
+        }
     }
     let is_date = |text: &str| {
         text.len() == 19
