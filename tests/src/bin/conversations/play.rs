@@ -7,7 +7,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 /// How long a broker may take for an answer. A conversation in which it takes longer says so.
-const DEADLINE: Duration = Duration::from_secs(4);
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// What is noted where something that was waited for did not come.
 pub(crate) const IN_VAIN: &str = "[waited in vain";
