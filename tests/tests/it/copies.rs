@@ -51,7 +51,7 @@ impl Restorable {
 
 /// A hub whose directory can be put back, and a leaf that keeps its mirrors on disk.
 fn hub_and_leaf() -> (Restorable, System) {
-    let mut hub = System::reserve_with(&["--data", "data"]);
+    let mut hub = System::reserve_with(&["--data", "data"]).alone();
     hub.start_broker();
     let hub = Restorable::of(hub);
     let address = hub.system.address();
@@ -259,7 +259,8 @@ fn the_directory_of_a_leaf_becomes_a_broker_of_its_own() {
         line.split("from offset ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
     assert!((1..2000).contains(&first), "{line}");
 
-    let mut own = System::start_with(&["--data", data]);
+    let mut own = System::reserve_with(&["--data", data]).alone();
+    own.start_broker();
     for published in 0..2 {
         assert_eq!(own.messages("small/ä"), before[1]);
         let large = own.messages("large");
@@ -294,7 +295,7 @@ fn the_directory_of_a_leaf_becomes_a_broker_of_its_own() {
 /// fill the disks of its leaves.
 #[test]
 fn what_a_hub_has_lost_is_set_aside_by_its_leaf() {
-    let mut hub = System::reserve();
+    let mut hub = System::reserve().alone();
     hub.start_broker();
     let mut leaf = System::reserve_with(&["--upstream", &hub.address(), "--data", "data"]);
     leaf.start_broker();

@@ -128,7 +128,10 @@ fn an_end_by_an_operator_is_on_disk_before_it_is_answered() {
 
 #[test]
 fn those_who_are_away_for_long_are_forgotten() {
-    let mut system = System::start_with(&["--data", "data", "--forget-subscribers", "2s"]);
+    // With a cluster it takes two hours more.
+    let arguments = ["--data", "data", "--forget-subscribers", "2s"];
+    let mut system = System::reserve_with(&arguments).alone();
+    system.start_broker();
     let (here, _) = subscribed(&system, "here", "t");
     let (away, _) = subscribed(&system, "away", "t");
     drop(away);

@@ -289,7 +289,7 @@ fn mirrors_of_a_peer_make_way_for_what_lives_there() {
 /// Where two lists begin to differ cannot be found before the window: nobody has both there.
 #[test]
 fn a_lasting_subscription_skips_nothing_of_a_list_that_differs_before_the_window() {
-    let mut hub = System::reserve_with(&[]);
+    let mut hub = System::reserve_with(&[]).alone();
     hub.start_broker();
     fill(&hub, "t", COUNT);
     let mut leaf = small_leaf(&hub, &["--data", "data"]);

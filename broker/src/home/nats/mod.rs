@@ -55,6 +55,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use storing::Batches;
 use streams::Listed;
+use tables::Table;
 
 /// How many publishers and topics are remembered; past it all are forgotten, and asked for again.
 const KEPT_MAX: usize = 10_000;
@@ -84,6 +85,8 @@ pub(crate) struct NatsHome {
     /// What lists keep, as was heard last.
     records: Mutex<HashMap<StreamId, Kept>>,
     removals: Mutex<Vec<Removal>>,
+    /// Those that were there when they were needed first.
+    tables: Mutex<HashSet<Table>>,
     listed: Mutex<Listed>,
     batches: Batches,
     follower: Mutex<FollowerState>,

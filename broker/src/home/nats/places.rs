@@ -171,19 +171,20 @@ impl SharedPositions for NatsHome {
         }
     }
 
-    fn end(&self, name: &str, topics: &[Arc<str>]) -> Result<usize> {
+    fn end(&self, name: &str, topics: &[Arc<str>]) -> Result<(usize, Option<u64>)> {
         let (fence, places) = self.take(name)?;
         let stream = self.names.places();
         let ended = places.iter().filter(|place| topics.contains(&place.key.topic));
         let ended: Vec<_> = ended.map(|place| &place.key.topic).collect();
-        if ended.len() == places.len() {
+        let is_over = ended.len() == places.len();
+        if is_over {
             self.purge(&stream, &self.names.place(name, "*"), fence + 1, deadline())?;
         } else {
             for topic in &ended {
                 self.purge(&stream, &self.names.place(name, topic), fence, deadline())?;
             }
         }
-        Ok(ended.len())
+        Ok((ended.len(), (!is_over).then_some(fence)))
     }
 
     fn is_present(&self, topic: &str, list: StreamId) -> Result<bool> {

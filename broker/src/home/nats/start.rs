@@ -79,6 +79,7 @@ impl NatsHome {
             sequences: Default::default(),
             records: Default::default(),
             removals: Default::default(),
+            tables: Default::default(),
             listed: Default::default(),
             batches: Default::default(),
             follower: Default::default(),

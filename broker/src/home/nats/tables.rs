@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// One of them.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Table {
     Kept,
     Places,
@@ -27,15 +27,22 @@ impl NatsHome {
         first: &str,
         deadline: Instant,
     ) -> Result<Option<u64>> {
+        // Whether it is there does not show by its silence: somebody may listen to all subjects.
+        if !self.tables.lock().contains(&table) {
+            match self.create_table(table, deadline)? {
+                Err(error) if error.reason() != Reason::NameInUse => return Err(error.refusal()),
+                _ => self.tables.lock().insert(table),
+            };
+        }
         let sent = self.store(records, first, deadline, |_, (subject, text), _| (subject, text));
         let why = match sent {
             Sent::Stored(at) => return Ok(Some(at)),
             Sent::Refused(refusal) => return Err(refusal),
             Sent::NotNow(why) => why,
-            Sent::NoStream => match self.create_table(table, deadline)? {
-                Err(error) if error.reason() != Reason::NameInUse => return Err(error.refusal()),
-                _ => format!("no server leads the stream {}", self.table(table)[0]),
-            },
+            Sent::NoStream => {
+                self.tables.lock().remove(&table);
+                format!("no server leads the stream {}", self.table(table)[0])
+            }
         };
         pause(PAUSE, deadline, &why)?;
         Ok(None)

@@ -49,8 +49,9 @@ pub(crate) trait SharedPositions: Send + Sync {
     /// there is such a subscription.
     fn acknowledge(&self, name: &str, topic: &str, cursor: Cursor) -> Result<Option<Cursor>>;
 
-    /// Takes a name, and ends its subscriptions to these topics. Gives how many there were.
-    fn end(&self, name: &str, topics: &[Arc<str>]) -> Result<usize>;
+    /// Takes a name, and ends its subscriptions to these topics. Gives how many there were, and the
+    /// fence of the name where others are left.
+    fn end(&self, name: &str, topics: &[Arc<str>]) -> Result<(usize, Option<u64>)>;
 
     /// Whether a topic has this list now.
     fn is_present(&self, topic: &str, list: StreamId) -> Result<bool>;
@@ -112,10 +113,11 @@ impl LastingSubscriptions {
         self.table.lock().names.get(name)?.fence
     }
 
-    /// Forgets the fence of a name: it is taken once more before anything is kept of it.
-    fn unfence(&self, name: &str) {
+    /// A name that this broker had was taken by it once more. Without a fence, it is taken again
+    /// before anything is kept of it.
+    fn renew(&self, name: &str, fence: Option<u64>) {
         if let Some(it) = self.table.lock().names.get_mut(name) {
-            it.fence = None;
+            it.fence = it.fence.and(fence);
         }
     }
 
@@ -370,9 +372,10 @@ impl Push {
             let Some(Key { name, .. }) = of_name.first() else { continue };
             let topics: Vec<_> = of_name.iter().map(|key| Arc::clone(&key.topic)).collect();
             let ended = self.lasting.turn(name).and_then(|_turn| {
+                let ended = shared.end(name, &topics);
                 // What is written from now on is written behind the end.
-                self.lasting.unfence(name);
-                shared.end(name, &topics)
+                self.lasting.renew(name, ended.as_ref().map_or(None, |(_, fence)| *fence));
+                Ok(ended?.0)
             });
             count += ended.inspect_err(|_| drop(self.lasting.take_back(ending)))?;
         }
@@ -458,10 +461,10 @@ mod tests {
             Ok(None)
         }
 
-        fn end(&self, _: &str, _: &[Arc<str>]) -> Result<usize> {
+        fn end(&self, _: &str, _: &[Arc<str>]) -> Result<(usize, Option<u64>)> {
             let mut state = self.0.lock().unwrap();
             state.0 += 1;
-            Ok(usize::from(state.1.take().is_some()))
+            Ok((usize::from(state.1.take().is_some()), None))
         }
 
         fn is_present(&self, _: &str, _: StreamId) -> Result<bool> {

@@ -101,6 +101,35 @@ fn a_name_goes_on_through_any_broker_and_door_where_it_acknowledged() {
 }
 
 #[test]
+fn a_subscription_begins_although_somebody_listens_to_all_subjects() {
+    let Some(servers) = NatsServers::start(1) else { return };
+    let mut listener = Raw::connect(&servers.address(0));
+    listener.send("CONNECT {\"verbose\":false}\r\nSUB > 1\r\nPING\r\n");
+    wait_for_line(&mut listener, "PONG");
+    let broker = broker_of(&servers);
+    broker.publish_batch("t", messages(3));
+    let (mut session, next) = subscribe(&broker);
+    assert_eq!(next, 0);
+    read(&mut session, 0, 3);
+    assert_eq!(broker.request("PUT", "/topics/t", "{\"keep_messages\":2}").status, 200);
+}
+
+#[test]
+fn an_end_of_one_subscription_leaves_what_the_others_acknowledged() {
+    let Some(servers) = NatsServers::start(1) else { return };
+    let broker = broker_of(&servers);
+    broker.publish_batch("t", messages(5));
+    let (mut session, _) = subscribe(&broker);
+    read(&mut session, 0, 4);
+    subscribe_to("u", &mut session);
+    session.send("{\"command\":\"unsubscribe\",\"topic\":\"u\",\"subscriber\":\"ann\"}");
+    wait_for_line(&mut session, "Unsubscribed");
+    drop(session);
+    wait_for_place(&broker, 4);
+    assert_eq!(subscribe(&broker).1, 4);
+}
+
+#[test]
 fn the_newest_connection_has_a_name_through_whichever_broker_it_came() {
     let Some(servers) = NatsServers::start(3) else { return };
     let brokers = [broker_of(&servers), broker_of(&servers)];
