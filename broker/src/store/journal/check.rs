@@ -37,7 +37,7 @@ pub(crate) fn verify(directory: &Path) -> Result<Summary, Error> {
 }
 
 pub(super) fn verify_in(directory: &dyn Directory) -> Result<Summary, Error> {
-    let Some(row) = Row::find(directory)? else {
+    let Some(mut row) = Row::find(directory)? else {
         let cause = io::ErrorKind::NotFound.into();
         return Err(directory.failed("open", JOURNAL)(cause));
     };

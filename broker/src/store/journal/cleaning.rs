@@ -149,7 +149,7 @@ impl<'s> Rewrite<'s> {
     ) -> io::Result<Rewrite<'s>> {
         let numbers = header.numbers.clone();
         let (writer, contents) =
-            (SegmentWriter::begin(header, Some(file))?, Contents::new(numbers.clone()));
+            (SegmentWriter::begin(header, file)?, Contents::new(numbers.clone()));
         let (lists, positions) = Default::default();
         Ok(Rewrite { shared, numbers, writer, contents, lists, positions })
     }

@@ -2,10 +2,11 @@
 
 use super::header::{FRAME_HEADER_SIZE, FrameHeader};
 use super::record::{Event, Format, Record, Records};
+use super::storage::File;
 use crate::store::{Publisher, Sequence, StreamId};
 use common::bytes::write_decimal;
 use common::crc32::{Crc32, crc32};
-use std::io::Write;
+use std::io::{self, Write};
 use std::ops::Range;
 use std::{fmt, str};
 
@@ -234,9 +235,22 @@ impl Frame {
         })
     }
 
-    /// The frame's bytes as they stand from `offset` on in a file whose checksums begin with
-    /// `seed`; `None` where the frame is empty, or too large for the length in its header.
-    pub(super) fn seal(&mut self, offset: u64, seed: Crc32) -> Option<&[u8]> {
+    /// Writes the frame from `offset` on to a file whose checksums begin with `seed`. Gives where it
+    /// ends: where it begins, if it is empty.
+    pub(super) fn write_at(
+        &mut self,
+        file: &dyn File,
+        offset: u64,
+        seed: Crc32,
+    ) -> io::Result<u64> {
+        let bytes = self.seal(offset, seed).unwrap_or_default();
+        file.write_all_at(bytes, offset)?;
+        Ok(offset + bytes.len() as u64)
+    }
+
+    /// The frame's bytes as they stand in the file; `None` where the frame is empty, or too large
+    /// for the length in its header.
+    fn seal(&mut self, offset: u64, seed: Crc32) -> Option<&[u8]> {
         let (head, payload) = self.bytes.split_first_chunk_mut::<FRAME_HEADER_SIZE>()?;
         let length = u32::try_from(payload.len()).ok()?;
         let header = FrameHeader { offset, length, checksum: crc32(payload) }.text(seed);

@@ -305,32 +305,32 @@ impl Journal {
         if sync == Sync::Os {
             self.shared.mark_unsynced().map_err(Failure::NotDone)?;
         }
-        let failed = self.shared.directory.path(&self.segment.name);
-        let failed = |action, cause| Error::io(action, failed, cause);
-        let Some(bytes) = frame.seal(self.size, self.segment.seed) else {
-            return Ok(());
-        };
-        let file = &self.segment.file;
+        let path = self.path();
+        let failed = |action, cause| Error::io(action, path, cause);
+        let Segment { file, seed, .. } = &self.segment;
         self.is_closed = true;
-        if let Err(cause) = file.write_all_at(bytes, self.size) {
-            // No later frame may stand beyond a piece of this one, nor beside one that only
-            // seems to be gone: so the cut is synced as well.
-            let cut = file.set_size(self.size).and_then(|()| file.sync());
-            return Err(match cut {
-                Ok(()) => {
-                    self.is_closed = false;
-                    Failure::NotDone(failed("write", cause))
-                }
-                Err(cause) => Failure::Unknown(failed("cut back", cause)),
-            });
-        }
+        let end = match frame.write_at(&**file, self.size, *seed) {
+            Ok(end) => end,
+            Err(cause) => {
+                // No later frame may stand beyond a piece of this one, nor beside one that only
+                // seems to be gone: so the cut is synced as well.
+                let cut = file.set_size(self.size).and_then(|()| file.sync());
+                return Err(match cut {
+                    Ok(()) => {
+                        self.is_closed = false;
+                        Failure::NotDone(failed("write", cause))
+                    }
+                    Err(cause) => Failure::Unknown(failed("cut back", cause)),
+                });
+            }
+        };
         if sync == Sync::Always
             && let Err(cause) = file.sync()
         {
             // The system now takes the pages for written: another sync would succeed, and lie.
             return Err(Failure::Unknown(failed("sync", cause)));
         }
-        self.size += bytes.len() as u64;
+        self.size = end;
         self.is_closed = false;
         Ok(())
     }

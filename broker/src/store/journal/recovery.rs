@@ -82,7 +82,7 @@ pub(super) fn settle(
             .map_err(directory.failed("write", name))?;
     }
     file.sync().map_err(directory.failed("sync", name))?;
-    directory.sync().map_err(directory.failed("sync the directory of", name))?;
+    directory.sync_names(name)?;
     Ok(torn)
 }
 
@@ -91,9 +91,7 @@ pub(super) fn close(directory: &dyn Directory, segment: &Segment, size: u64) -> 
     let Segment { name, file, seed, .. } = segment;
     let mut frame = Frame::default();
     frame.add(&Record::CLOSE);
-    if let Some(bytes) = frame.seal(size, *seed) {
-        file.write_all_at(bytes, size).map_err(directory.failed("write", name))?;
-    }
+    frame.write_at(&**file, size, *seed).map_err(directory.failed("write", name))?;
     file.sync().map_err(directory.failed("sync", name))
 }
 

@@ -10,7 +10,6 @@
 //! A topic that may have lost a message, or whose offsets may have moved, goes on under a new
 //! stream id. That is in the new segment itself, so nobody is ever served without it.
 
-use super::JOURNAL;
 use super::check::Count;
 use super::error::Error;
 use super::header::{JournalId, SegmentHeader};
@@ -18,7 +17,7 @@ use super::index::{Index, List};
 use super::manifest::{self, Content, Manifest};
 use super::record::{Event, Record};
 use super::recovery::{self, Torn};
-use super::row::{self, Row};
+use super::row::Row;
 use super::scan::{EndKind, Scan, Stop};
 use super::segment::Segment;
 use super::storage::{Directory, Disk, File};
@@ -84,54 +83,49 @@ pub(super) fn repair_in(
     dry_run: bool,
     mut tell: impl FnMut(&Damage),
 ) -> Result<Repaired, Error> {
-    let names = directory.names();
-    let names = names.map_err(directory.failed("list the directory of", JOURNAL))?;
-    let numbers = Segment::numbers(&names);
-    let (manifest, was_lost) = find_manifest(directory, &numbers)?;
-    if was_lost && !dry_run {
-        manifest.write(directory)?;
-    }
-    let strict = Row::find(directory).and_then(|row| {
-        let Some(row) = row.filter(|row| !row.segments.is_empty()) else { return Ok(None) };
-        let ends = row.scan(directory, &mut Index::default(), |_| {}, |_| {})?;
-        Ok(Some((row, ends)))
-    });
-    let (path, offset, problem) = match strict {
+    let (mut row, was_lost) = match Row::find(directory) {
+        Ok(Some(row)) => (row, false),
         Ok(None) => return Ok(Repaired::Nothing),
-        Ok(Some(_)) if was_lost => return Ok(Repaired::Manifest),
-        Ok(Some(_)) if dry_run => return Ok(Repaired::Nothing),
-        Ok(Some((mut row, ends))) => {
+        Err(error) => (without_manifest(directory, error)?, true),
+    };
+    let scanned = row.scan(directory, &mut Index::default(), |_| {}, |_| {});
+    let manifest = row.manifest.clone().unwrap_or_else(|| Manifest::new(JournalId::random()));
+    let (path, offset, problem) = match scanned {
+        Ok(_) if was_lost && !dry_run => {
+            return manifest.write(directory).map(|()| Repaired::Manifest);
+        }
+        Ok(_) if was_lost => return Ok(Repaired::Manifest),
+        Ok(_) if dry_run => return Ok(Repaired::Nothing),
+        Ok(ends) => {
             let torn = row.settle(directory, &ends)?;
             return Ok(if torn.is_empty() { Repaired::Nothing } else { Repaired::Torn(torn) });
         }
-        Err(Error::Damaged { path, offset, problem }) => (path, offset, problem),
+        Err(Error::Damaged { path, offset, problem }) if !row.segments.is_empty() => {
+            (path, offset, problem)
+        }
         Err(error) => return Err(error),
     };
-    let segments = open_all(directory, manifest.id, &numbers)?;
-    let first = segments.iter().position(|segment| directory.path(&segment.name) >= path);
+    let first = row.segments.iter().position(|segment| directory.path(&segment.name) >= path);
     // Where the last one is missing, the one before it takes what is to be said about that.
-    let first = first.unwrap_or(segments.len().saturating_sub(1));
-    let (before, broken) = segments.split_at(first);
-    let Some(target) = broken.first() else { return Ok(Repaired::Nothing) };
-    let last = segments.last().map_or(1, |last| *last.numbers.end()).max(manifest.reached.0);
-    let header = SegmentHeader { journal: manifest.id, numbers: *target.numbers.start()..=last };
-    let name = Segment::name(*header.numbers.start());
+    let first = first.unwrap_or(row.segments.len() - 1);
+    let (before, broken) = row.segments.split_at(first);
+    let start = broken.first().map_or(1, |target| *target.numbers.start());
+    let last = broken.last().map_or(1, |last| *last.numbers.end()).max(manifest.reached.0);
+    let header = SegmentHeader { journal: manifest.id, numbers: start..=last };
+    let name = Segment::name(start);
     let mut damage = Damage { path, offset, problem, ..Damage::default() };
-    let mut kept = Vec::new();
-    let mut size = 0;
+    let (mut kept, mut size) = (Vec::new(), 0);
     let mut rewrite = |file: Option<&dyn File>| {
-        let writer = SegmentWriter::begin(&header, file)?;
-        let damage = &mut damage;
         let (index, suspects, changed) = Default::default();
-        let mut salvage = Salvage { index, damage, suspects, changed, writer, writes: false };
+        let mut salvage = Salvage { index, damage: &mut damage, suspects, changed, writer: None };
         for segment in before {
             salvage.read(segment, false)?;
         }
-        salvage.writes = true;
+        salvage.writer = file.map(|file| SegmentWriter::begin(&header, file)).transpose()?;
         salvage.read_all(broken, manifest.reached)?;
         salvage.give_new_streams()?;
-        size = salvage.writer.finish()?;
-        tell(damage);
+        size = salvage.writer.map_or(Ok(0), SegmentWriter::finish)?;
+        tell(&damage);
         Ok(())
     };
     if dry_run {
@@ -151,52 +145,21 @@ pub(super) fn repair_in(
     Ok(Repaired::Damage(damage))
 }
 
-/// The manifest; one that is made from what is there where it is lost, which is then said.
-fn find_manifest(directory: &dyn Directory, numbers: &[u32]) -> Result<(Manifest, bool), Error> {
-    let error = match manifest::read(directory) {
-        Ok(Content::Manifest(manifest)) => return Ok((manifest, false)),
-        // A journal of format 1 has no manifest, and a directory without segments needs none.
-        Ok(_) if numbers.is_empty() => return Ok((Manifest::new(JournalId::random()), false)),
-        // It is not to be written over.
-        Ok(Content::Format1) => return Err(row::two_journals(directory, numbers)),
-        Ok(_) => directory.failed("open", JOURNAL)(io::ErrorKind::NotFound.into()),
-        Err(error) if error.is_damage() => error,
-        Err(error) => return Err(error),
-    };
-    for number in numbers {
-        let segment = Segment::open_any(directory, &Segment::name(*number))?;
-        if let Some(header) = segment.header(directory)? {
-            return Ok((Manifest::new(header.journal), true));
+/// The row where the manifest is lost: made from what stands in the segments, if that is damage,
+/// and no older broker has begun a journal there, which is not to be written over.
+fn without_manifest(directory: &dyn Directory, error: Error) -> Result<Row, Error> {
+    let is_format_1 = || matches!(manifest::read(directory), Ok(Content::Format1));
+    if !error.is_damage() || is_format_1() {
+        return Err(error);
+    }
+    let names = directory.list()?;
+    for number in Segment::numbers(&names) {
+        let header = Segment::open_any(directory, &Segment::name(number))?.header(directory)?;
+        if let Some(header) = header {
+            return Row::open(directory, Manifest::new(header.journal), &names);
         }
     }
     Err(error)
-}
-
-/// All segments in order, those too whose headers are damaged.
-fn open_all(
-    directory: &dyn Directory,
-    id: JournalId,
-    numbers: &[u32],
-) -> Result<Vec<Segment>, Error> {
-    if numbers.is_empty() {
-        return Ok(vec![Segment::open_any(directory, JOURNAL)?]);
-    }
-    let mut segments: Vec<Segment> = Vec::new();
-    for number in numbers {
-        if segments.last().is_some_and(|last| last.numbers.contains(number)) {
-            continue;
-        }
-        let name = Segment::name(*number);
-        segments.push(match Segment::open(directory, &name, id) {
-            Err(Error::Damaged { .. }) => {
-                let file = directory.open(&name).map_err(directory.failed("open", &name))?;
-                let header = SegmentHeader { journal: id, numbers: *number..=*number };
-                Segment::new(&header, file.into())
-            }
-            opened => opened?,
-        });
-    }
-    Ok(segments)
 }
 
 /// What is read of a damaged row, and written again.
@@ -208,9 +171,8 @@ struct Salvage<'f> {
     suspects: BTreeSet<String>,
     /// Topics that did, or whose offsets moved.
     changed: BTreeSet<String>,
-    writer: SegmentWriter<'f>,
-    /// Whether what is read is written: not what stands before the damage.
-    writes: bool,
+    /// Where what is read is written: not what stands before the damage.
+    writer: Option<SegmentWriter<'f>>,
 }
 
 impl Salvage<'_> {
@@ -290,8 +252,11 @@ impl Salvage<'_> {
     }
 
     fn put(&mut self, record: &Record<'_>) -> io::Result<()> {
-        if record.event != Event::Close && self.index.note(record, 0).is_ok() && self.writes {
-            self.writer.add(record)?;
+        if record.event != Event::Close
+            && self.index.note(record, 0).is_ok()
+            && let Some(writer) = &mut self.writer
+        {
+            writer.add(record)?;
         }
         Ok(())
     }
@@ -315,9 +280,7 @@ impl fmt::Display for Repaired {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Repaired::Nothing => f.write_str("the journal is good: nothing was changed"),
-            Repaired::Manifest => {
-                f.write_str("the file journal was written again; nothing is lost")
-            }
+            Repaired::Manifest => f.write_str("only the file journal is lost: it is written again"),
             Repaired::Torn(torn) => {
                 f.write_str("an append that was never acknowledged was cut short")?;
                 torn.iter().try_for_each(|torn| write!(f, ": {torn}"))

@@ -53,7 +53,7 @@ impl Reserve {
             None => {
                 let file = directory.create(RESERVE);
                 let file = file.map_err(directory.failed("create", RESERVE))?;
-                directory.sync().map_err(directory.failed("sync the directory of", RESERVE))?;
+                directory.sync_names(RESERVE)?;
                 file
             }
         };

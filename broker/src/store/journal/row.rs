@@ -7,7 +7,7 @@
 
 use super::JOURNAL;
 use super::error::Error;
-use super::header::JournalId;
+use super::header::{JournalId, SegmentHeader};
 use super::index::Index;
 use super::manifest::{self, Content, Manifest};
 use super::record::{Event, Record};
@@ -23,7 +23,9 @@ pub(super) struct Row {
     /// In order.
     pub(super) segments: Vec<Segment>,
     /// Files that a start, a cleaning or a repair left behind when it was killed.
-    pub(super) left_over: Vec<String>,
+    left_over: Vec<String>,
+    /// The first segment that is missing, or is not what should be in its place.
+    damage: Option<Error>,
 }
 
 impl Row {
@@ -31,17 +33,10 @@ impl Row {
     ///
     /// # Errors
     ///
-    /// What is there does not make a row.
+    /// It is not known which journal the files there are of.
     pub(super) fn find(directory: &dyn Directory) -> Result<Option<Row>, Error> {
-        let names = directory.names();
-        let names = names.map_err(directory.failed("list the directory of", JOURNAL))?;
+        let names = directory.list()?;
         let numbers = Segment::numbers(&names);
-        let is_left_over = |name: &String| {
-            let name = name.strip_suffix(TEMPORARY);
-            name.is_some_and(|name| name == JOURNAL || Segment::number(name).is_some())
-        };
-        let left_over = names.into_iter().filter(is_left_over).collect();
-        let mut row = Row { manifest: None, segments: Vec::new(), left_over };
         let path = directory.path(JOURNAL);
         // Whether a file may be a journal of format 1, and not merely what a first start was about
         // to make.
@@ -49,22 +44,24 @@ impl Row {
             let opened = Segment::open_any(directory, name);
             opened.and_then(|segment| segment.is_format_1(directory)).unwrap_or(true)
         };
-        match (manifest::read(directory)?, numbers.as_slice()) {
-            (Content::Manifest(manifest), numbers) => {
-                row.open_all(directory, manifest.id, numbers)?;
-                row.manifest = Some(manifest);
+        let only = match (manifest::read(directory)?, numbers.as_slice()) {
+            (Content::Manifest(manifest), _) => {
+                return Row::open(directory, manifest, &names).map(Some);
             }
-            (Content::Format1, []) => {
-                row.segments.push(Segment::open_any(directory, JOURNAL)?);
+            (Content::Format1, []) => JOURNAL.to_owned(),
+            (Content::Format1, [number, ..]) => {
+                return Err(Error::foreign(format!(
+                    "{} was begun by an older broker while {} is the journal of a newer one; move \
+                     one of the two away",
+                    path.display(),
+                    directory.path(&Segment::name(*number)).display()
+                )));
             }
-            (Content::Format1, numbers) => return Err(two_journals(directory, numbers)),
             // Between the two steps in which a start takes over a journal of format 1.
-            (Content::Nothing, [1]) if is_format_1(&Segment::name(1)) => {
-                row.segments.push(Segment::open_any(directory, &Segment::name(1))?);
-            }
+            (Content::Nothing, [1]) if is_format_1(&Segment::name(1)) => Segment::name(1),
             (Content::Nothing, numbers) => {
                 let segment = numbers.first().map(|number| Segment::name(*number));
-                let beside = || row.left_over.into_iter().find(is_format_1);
+                let beside = || left_over(&names).into_iter().find(is_format_1);
                 let Some(instead) = segment.or_else(beside) else { return Ok(None) };
                 return Err(Error::foreign(format!(
                     "{} is missing but {} is there; restore the missing file, or move the other \
@@ -73,8 +70,55 @@ impl Row {
                     directory.path(&instead).display()
                 )));
             }
+        };
+        let (manifest, damage) = (None, None);
+        let segments = vec![Segment::open_any(directory, &only)?];
+        Ok(Some(Row { manifest, segments, left_over: left_over(&names), damage }))
+    }
+
+    /// The row of a journal whose manifest is this, among the files with these names.
+    pub(super) fn open(
+        directory: &dyn Directory,
+        manifest: Manifest,
+        names: &[String],
+    ) -> Result<Row, Error> {
+        let (id, mut next) = (manifest.id, 1);
+        let mut row = Row::new(manifest);
+        row.left_over = left_over(names);
+        for number in Segment::numbers(names) {
+            let name = Segment::name(number);
+            let opened = Segment::open(directory, &name, id);
+            let (segment, mut damage) = match opened {
+                Err(error @ Error::Damaged { .. }) => {
+                    let file = directory.open(&name).map_err(directory.failed("open", &name))?;
+                    let header = SegmentHeader { journal: id, numbers: number..=number };
+                    (Segment::new(&header, file.into()), Some(error))
+                }
+                opened => (opened?, None),
+            };
+            let last = *segment.numbers.end();
+            if number > next {
+                row.damage.get_or_insert_with(|| missing(directory, next));
+            } else if number < next && last >= next {
+                let (path, offset) = (directory.path(&name), 0);
+                let problem = "its place in the row is another segment's";
+                damage = damage.or(Some(Error::Damaged { path, offset, problem }));
+            }
+            row.damage = row.damage.or(damage);
+            if number < next {
+                // Joined with the one before, and not yet removed.
+                row.left_over.push(name);
+            } else {
+                next = last + 1;
+                row.segments.push(segment);
+            }
         }
-        Ok(Some(row))
+        Ok(row)
+    }
+
+    fn new(manifest: Manifest) -> Row {
+        let (segments, left_over) = (Vec::new(), Vec::new());
+        Row { manifest: Some(manifest), segments, left_over, damage: None }
     }
 
     /// The row that was found; a new one where there is none, or where the creation of one was cut
@@ -85,7 +129,7 @@ impl Row {
             None => {
                 let manifest = Manifest::new(JournalId::random());
                 manifest.write(directory)?;
-                Row { manifest: Some(manifest), segments: Vec::new(), left_over: Vec::new() }
+                Row::new(manifest)
             }
         };
         if let (Some(manifest), []) = (&row.manifest, row.segments.as_slice()) {
@@ -113,7 +157,7 @@ impl Row {
     ) -> Result<Vec<Torn>, Error> {
         if !self.left_over.is_empty() {
             // The rename that made them superfluous may not be on disk.
-            directory.sync().map_err(directory.failed("sync the directory of", JOURNAL))?;
+            directory.sync_names(JOURNAL)?;
         }
         for name in self.left_over.drain(..) {
             // What was made in its place may have replaced it.
@@ -149,39 +193,11 @@ impl Row {
             segment.name = Segment::name(1);
             let renamed = directory.rename(JOURNAL, &segment.name);
             renamed.map_err(directory.failed("rename", JOURNAL))?;
-            directory.sync().map_err(directory.failed("sync the directory of", JOURNAL))?;
+            directory.sync_names(JOURNAL)?;
         }
         let manifest = Manifest::new(JournalId::random());
         manifest.write(directory)?;
         Ok((manifest, true))
-    }
-
-    /// Opens the segments that begin with these numbers.
-    fn open_all(
-        &mut self,
-        directory: &dyn Directory,
-        id: JournalId,
-        numbers: &[u32],
-    ) -> Result<(), Error> {
-        let mut next = 1;
-        for number in numbers {
-            let segment = Segment::open(directory, &Segment::name(*number), id)?;
-            let path = directory.path(&segment.name);
-            let (first, last) = (*segment.numbers.start(), *segment.numbers.end());
-            if first > next {
-                return Err(missing(directory, next));
-            } else if last < next {
-                // Joined with the one before, and not yet removed.
-                self.left_over.push(segment.name);
-            } else if first < next {
-                let problem = "its place in the row is another segment's";
-                return Err(Error::Damaged { path, offset: 0, problem });
-            } else {
-                next = last + 1;
-                self.segments.push(segment);
-            }
-        }
-        Ok(())
     }
 
     /// Reads all records of the row, in order. They are noted in `index` and then handed to
@@ -191,12 +207,15 @@ impl Row {
     ///
     /// What was once synced and is no longer as it was written.
     pub(super) fn scan(
-        &self,
+        &mut self,
         directory: &dyn Directory,
         index: &mut Index,
         mut progress: impl FnMut(u64),
         mut each: impl FnMut(Record<'_>),
     ) -> Result<Vec<End>, Error> {
+        if let Some(damage) = self.damage.take() {
+            return Err(damage);
+        }
         let mut ends = Vec::new();
         for (place, segment) in self.segments.iter().enumerate() {
             index.begin(segment.numbers.clone());
@@ -263,15 +282,13 @@ impl Row {
     }
 }
 
-/// An older broker has begun a journal beside these segments.
-pub(super) fn two_journals(directory: &dyn Directory, numbers: &[u32]) -> Error {
-    let newer = Segment::name(numbers.first().copied().unwrap_or(1));
-    Error::foreign(format!(
-        "{} was begun by an older broker while {} is the journal of a newer one; move one of the \
-         two away",
-        directory.path(JOURNAL).display(),
-        directory.path(&newer).display()
-    ))
+/// Those of these files that a rename was to make others of, or that one made superfluous.
+fn left_over(names: &[String]) -> Vec<String> {
+    let is_left_over = |name: &&String| {
+        let name = name.strip_suffix(TEMPORARY);
+        name.is_some_and(|name| name == JOURNAL || Segment::number(name).is_some())
+    };
+    names.iter().filter(is_left_over).cloned().collect()
 }
 
 fn missing(directory: &dyn Directory, number: u32) -> Error {

@@ -46,10 +46,19 @@ pub(super) trait Directory: Send + Sync {
 }
 
 impl dyn Directory + '_ {
+    /// All names in the directory, in no order.
+    pub(super) fn list(&self) -> Result<Vec<String>, Error> {
+        self.names().map_err(self.failed("list the directory of", JOURNAL))
+    }
+
     /// Whether anything has this name.
     pub(super) fn has(&self, name: &str) -> Result<bool, Error> {
-        let names = self.names().map_err(self.failed("list the directory of", name))?;
-        Ok(names.iter().any(|it| it == name))
+        Ok(self.list()?.iter().any(|it| it == name))
+    }
+
+    /// Makes the names durable; this is the one that was changed.
+    pub(super) fn sync_names(&self, name: &str) -> Result<(), Error> {
+        self.sync().map_err(self.failed("sync the directory of", name))
     }
 
     /// Writes a file in the place of the one that has the name, durably. A crash, or a failure
@@ -90,7 +99,7 @@ impl dyn Directory + '_ {
     pub(super) fn put_in_place(&self, name: &str) -> Result<(), Error> {
         let beside = format!("{name}{TEMPORARY}");
         self.rename(&beside, name).map_err(self.failed("rename", &beside))?;
-        self.sync().map_err(self.failed("sync the directory of", name))
+        self.sync_names(name)
     }
 
     /// What makes an [`Error`] of a failure to do something with a file of this directory.

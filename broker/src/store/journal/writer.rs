@@ -12,8 +12,7 @@ const FRAME_SIZE: usize = 1 << 20;
 
 /// A new segment in the making. Whoever made its file syncs it.
 pub(super) struct SegmentWriter<'f> {
-    /// Where it is written, if it is not only tried.
-    file: Option<&'f dyn File>,
+    file: &'f dyn File,
     seed: Crc32,
     size: u64,
     frame: Frame,
@@ -23,10 +22,10 @@ impl<'f> SegmentWriter<'f> {
     /// Writes the header.
     pub(super) fn begin(
         header: &SegmentHeader,
-        file: Option<&'f dyn File>,
+        file: &'f dyn File,
     ) -> io::Result<SegmentWriter<'f>> {
         let bytes = header.bytes();
-        file.map_or(Ok(()), |file| file.write_all_at(&bytes, 0))?;
+        file.write_all_at(&bytes, 0)?;
         let size = bytes.len() as u64;
         Ok(SegmentWriter { file, seed: header.seed(), size, frame: Frame::default() })
     }
@@ -39,7 +38,7 @@ impl<'f> SegmentWriter<'f> {
         if self.frame.size() >= FRAME_SIZE {
             self.write()?;
             // Little by little: one sync of all of it would hold up those of publishers.
-            self.file.map_or(Ok(()), File::sync)?;
+            self.file.sync()?;
         }
         Ok(size)
     }
@@ -51,10 +50,7 @@ impl<'f> SegmentWriter<'f> {
     }
 
     fn write(&mut self) -> io::Result<()> {
-        if let Some(bytes) = self.frame.seal(self.size, self.seed) {
-            self.file.map_or(Ok(()), |file| file.write_all_at(bytes, self.size))?;
-            self.size += bytes.len() as u64;
-        }
+        self.size = self.frame.write_at(self.file, self.size, self.seed)?;
         self.frame.clear();
         Ok(())
     }
