@@ -74,7 +74,7 @@ struct Measured {
     directory: f64,
     /// Processor time and bytes written: of the process, and of the cleaning.
     work: [(u64, u64); 2],
-    /// Bytes alive at each start, and how long it took.
+    /// Bytes of the directory at each start, and how long it took.
     starts: Vec<(u64, Duration)>,
 }
 
@@ -109,6 +109,7 @@ fn main() {
         "| messages | resident | account | alive | journal, most | … of its bound | cleaning: processor \
          | … disk | publish p50, p99 | … while cleaning |\n|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
     );
+    print!("{text}");
     let mut month = Month { address: system.address(), ..Month::default() };
     let (mut starts, mut measured) = (String::new(), Measured::default());
     for part in [1, ROWS] {
@@ -116,32 +117,34 @@ fn main() {
         live(&month, &mut system, messages / ROWS, &mut measured, &mut text);
         let alive = alive(&system);
         system.kill_broker();
+        let directory = journal_size(&system);
         let begun = Instant::now();
         system.start_broker();
-        measured.starts.push((alive, begun.elapsed()));
+        let time = begun.elapsed();
+        measured.starts.push((directory, time));
         let _ = writeln!(
             starts,
-            "- A start with {} of messages alive, after {} published: {:.2} s.",
-            megabytes(alive),
+            "- A start after {} messages, with {} of them alive in a directory of {}: {:.2} s.",
             month.acknowledged.load(Ordering::Relaxed),
-            measured.starts.last().map_or(0.0, |(_, time)| time.as_secs_f64())
+            megabytes(alive),
+            megabytes(directory),
+            time.as_secs_f64()
         );
     }
     let promises = measured.promises();
     let [calm, cleaning] = measured.times.map(percentiles);
-    let _ = write!(
-        text,
+    let told = format!(
         "\n{promises}\n{starts}- Publish p50, p99 in all: {calm}; while cleaning: {cleaning}.\n\
          - Messages that the lasting subscriptions were too slow for, and told of: {}.\n",
         month.trimmed.load(Ordering::Relaxed)
     );
-    print!("{text}");
+    print!("{told}");
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let text = format!(
         "# A month in minutes\n\n{messages} messages of {SIZE} bytes, in batches of {BATCH}, synced \
          before they are answered, on a machine with {cores} cores,\nwhich all processes share. \
          The bound of the journal is twice what is alive and two segments.\nWritten by \
-         `cargo bench -p tests --bench month -- --messages {messages}`.\n\n{text}"
+         `cargo bench -p tests --bench month -- --messages {messages}`.\n\n{text}{told}"
     );
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/month.md");
     fs::write(file, text).expect("the folder can be written");
@@ -201,7 +204,9 @@ fn live(month: &Month, system: &mut System, step: u64, all: &mut Measured, text:
                 calm,
                 cleaning,
             ];
-            let _ = writeln!(text, "| {} |", row.join(" | "));
+            let row = format!("| {} |\n", row.join(" | "));
+            print!("{row}");
+            text.push_str(&row);
         }
         for topic in SUBSCRIBED {
             system.publish(topic, &month.last_message());
@@ -287,14 +292,16 @@ impl Measured {
                 share <= 10.0,
             );
         }
-        let pace = |(alive, time): &(u64, Duration)| time.as_secs_f64() / (*alive).max(1) as f64;
+        // A start reads the directory, whose bound is above: so its time is bounded by what is
+        // alive, if each byte takes as long after any number of messages.
+        let pace = |(size, time): &(u64, Duration)| time.as_secs_f64() / (*size).max(1) as f64;
         let paces: Vec<f64> = self.starts.iter().map(pace).collect();
         let ratio = match &*paces {
             [first, .., last] => last / first,
             _ => 1.0,
         };
         add(
-            "start time for each byte alive, last start: at most 1.5 times the first",
+            "start time for each byte of the directory, last start: at most 1.5 times the first",
             format!("{ratio:.2}"),
             ratio <= 1.5,
         );
