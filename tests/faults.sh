@@ -51,8 +51,9 @@ tidy() {
 }
 trap 'tidy; rm -rf "$work"' EXIT
 
-# Most rows wait for a disk or a clock: so many run at once.
+# Most rows wait for a disk or a clock: so many run at once. Those of a table keep their order.
 rows_max=3
+[[ -z $markdown ]] || rows_max=1
 
 # row ID DESCRIPTION FUNCTION [NEED...]: runs the function in a shell and a directory of its own.
 # What it prints last is what there is to tell.
@@ -137,7 +138,7 @@ has_network() {
     needs ip && needs unshare && has_root && may unshare -n ip link set lo up
 }
 has_python() { needs python3; }
-has_nats() { PATH=$PATH:$programs/../libraries/python/bin needs nats-server; }
+has_nats() { PATH=$PATH:$target/libraries/python/bin needs nats-server; }
 has_compiler() { needs cc; }
 
 # A broker, and who talks to it.

@@ -6,6 +6,7 @@ use crate::process::Process;
 use crate::wait::{DEADLINE, wait_for, wait_until};
 use crate::{port, raw, tools};
 use common::json::{self, Value};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
@@ -81,7 +82,11 @@ impl NatsServers {
                 folder.path().join(format!("n{index}")).display(),
                 if count > 1 { &cluster } else { "" },
             );
-            folder.write(&format!("n{index}.conf"), text);
+            let name = format!("n{index}.conf");
+            folder.write(&name, text);
+            // Who cuts the power does not wait until the system writes it.
+            let file = File::open(folder.path().join(name));
+            file.and_then(|file| file.sync_all()).expect("a file that was written can be synced");
             Server { process: None, host, port, monitor }
         });
         let servers = servers.collect();
