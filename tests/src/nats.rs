@@ -6,7 +6,6 @@ use crate::process::Process;
 use crate::wait::{DEADLINE, wait_for, wait_until};
 use crate::{port, raw, tools};
 use common::json::{self, Value};
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
@@ -16,7 +15,9 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct NatsServers {
     servers: Vec<Server>,
-    folder: Folder,
+    /// What they store, and their settings.
+    store: Folder,
+    settings: Folder,
 }
 
 #[derive(Debug)]
@@ -45,19 +46,20 @@ impl NatsServers {
         NatsServers::start_in(Folder::temporary("nats"), count, settings, jetstream)
     }
 
-    /// The same in this folder.
+    /// The same, with what they store in this folder.
     ///
     /// # Panics
     ///
     /// When they do not come up.
     #[must_use]
     pub fn start_in(
-        folder: Folder,
+        store: Folder,
         count: usize,
         settings: &str,
         jetstream: &str,
     ) -> Option<NatsServers> {
         tools::nats_server()?;
+        let kept = Folder::temporary("settings");
         let host = |link: Link, index| {
             if network::is_own() { link.host(index) } else { "127.0.0.1".to_owned() }
         };
@@ -79,18 +81,14 @@ impl NatsServers {
                 "server_name: n{index}\nlisten: {host}:{port}\nhttp: {host}:{monitor}\n\
                  jetstream {{ store_dir: \"{}\", max_mem: 1G, max_file: 4G, {jetstream} }}\n\
                  {}{settings}\n",
-                folder.path().join(format!("n{index}")).display(),
+                store.path().join(format!("n{index}")).display(),
                 if count > 1 { &cluster } else { "" },
             );
-            let name = format!("n{index}.conf");
-            folder.write(&name, text);
-            // Who cuts the power does not wait until the system writes it.
-            let file = File::open(folder.path().join(name));
-            file.and_then(|file| file.sync_all()).expect("a file that was written can be synced");
+            kept.write(&format!("n{index}.conf"), text);
             Server { process: None, host, port, monitor }
         });
         let servers = servers.collect();
-        let mut servers = NatsServers { servers, folder };
+        let mut servers = NatsServers { servers, store, settings: kept };
         (0..count).for_each(|index| servers.begin(index));
         (0..count).for_each(|index| servers.wait_until_healthy(index));
         Some(servers)
@@ -123,7 +121,7 @@ impl NatsServers {
     ///
     /// When there is no such disk.
     pub fn resize_disk(&self, index: usize, size: &str) {
-        let disk = self.folder.path().join(format!("n{index}"));
+        let disk = self.store.path().join(format!("n{index}"));
         let mounted = |how: &str| {
             let mut command = Command::new("mount");
             command.args(["-t", "tmpfs", "-o", how, "tmpfs"]).arg(&disk);
@@ -136,8 +134,8 @@ impl NatsServers {
     /// Changes the settings that the next start of one reads.
     pub fn set(&self, index: usize, change: impl FnOnce(&str) -> String) {
         let name = format!("n{index}.conf");
-        let settings = String::from_utf8_lossy(&self.folder.read(&name)).into_owned();
-        self.folder.write(&name, change(&settings));
+        let settings = String::from_utf8_lossy(&self.settings.read(&name)).into_owned();
+        self.settings.write(&name, change(&settings));
     }
 
     fn server(&self, index: usize) -> &Server {
@@ -188,7 +186,7 @@ impl NatsServers {
     #[track_caller]
     pub fn begin(&mut self, index: usize) {
         let mut command = tools::nats_server().expect("it was there before");
-        command.arg("-c").arg(self.folder.path().join(format!("n{index}.conf")));
+        command.arg("-c").arg(self.settings.path().join(format!("n{index}.conf")));
         if network::is_own() {
             command = network::on(index, &command);
         }

@@ -28,11 +28,11 @@ pub(crate) fn run(config: &Config) -> Result<(), Error> {
     {
         return Err(Error::new(format!("cannot begin in another network: {}", again.exec())));
     }
-    let servers = match (&config.power, config.is_loss_wanted) {
-        (None, _) => NatsServers::start(COUNT),
-        (Some(_), is_lazy) => {
-            let sync = if is_lazy { "" } else { "sync_interval: always" };
-            NatsServers::start_in(Folder::kept(config.data.clone().into()), COUNT, "", sync)
+    let servers = match &config.power {
+        None => NatsServers::start(COUNT),
+        Some(_) => {
+            let store = Folder::kept(config.data.clone().into());
+            NatsServers::start_in(store, COUNT, "", "sync_interval: always")
         }
     };
     let mut servers = servers.ok_or_else(|| Error::new("there is no nats-server".to_owned()))?;
@@ -77,7 +77,7 @@ pub(crate) fn run(config: &Config) -> Result<(), Error> {
         *made.entry(what).or_insert(0_u64) += 1;
     }
     load.end_publishing();
-    let counts = if config.is_loss_wanted { load.count() } else { load.finish() };
+    let counts = load.finish();
     let made: Vec<_> = made.iter().map(|(what, count)| format!("{count} {what}")).collect();
     say(config, &made.join(", "), &counts)
 }

@@ -59,7 +59,7 @@ Options:
 
   --loss
         Succeed only if acknowledged messages were lost: shows that a loss is
-        found. Servers of NATS then sync by and by, not before they answer.
+        found.
 
   --markdown
         Print everything in one line, for the cell of a table.
