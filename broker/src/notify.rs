@@ -8,13 +8,16 @@ use std::env;
 use std::ffi::OsStr;
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::mem;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::{Duration, Instant};
 
 /// How long something may be lost before the operator hears of it: brokers that start together
 /// need a moment to find each other.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long nothing may fail before the next failure is another outage: what comes back for a
+/// moment is still lost.
+const STABLE_TIME: Duration = Duration::from_secs(30);
 
 /// How much time the start is given from each word on, in microseconds. Words come about once a
 /// second, so only a start that stands still runs out of it.
@@ -28,16 +31,19 @@ pub(crate) fn warn(line: impl Display) {
 /// Something that the broker needs, and that may be lost for a while.
 #[derive(Default)]
 pub(crate) struct Outage {
-    /// When the first attempt failed; nothing while all is well.
-    since: Option<Instant>,
+    /// When the first attempt failed, and when the last did, if any did.
+    failed: Option<(Instant, Instant)>,
     is_told: bool,
 }
 
 impl Outage {
     /// An attempt failed: tells the operator once, if that goes on for so long.
     pub(crate) fn failed(&mut self, patience: Duration, line: impl Display) {
-        let since = *self.since.get_or_insert_with(Instant::now);
-        if !self.is_told && since.elapsed() >= patience {
+        let now = Instant::now();
+        let known = self.failed.filter(|(_, last)| now.duration_since(*last) < STABLE_TIME);
+        let since = known.map_or(now, |(since, _)| since);
+        self.failed = Some((since, now));
+        if !self.is_told && now.duration_since(since) >= patience {
             self.is_told = true;
             warn(line);
         }
@@ -45,7 +51,8 @@ impl Outage {
 
     /// An attempt succeeded: tells the operator, who heard that they fail.
     pub(crate) fn is_over(&mut self, line: impl Display) {
-        if mem::take(self).is_told {
+        if self.is_told {
+            *self = Outage::default();
             warn(line);
         }
     }
@@ -87,10 +94,14 @@ mod tests {
     fn the_operator_hears_of_what_stays_lost_and_that_it_is_back() {
         let mut outage = Outage::default();
         outage.failed(Duration::MAX, "not yet");
-        assert!(!outage.is_told && outage.since.is_some());
+        assert!(!outage.is_told);
+        let (since, _) = outage.failed.unwrap();
+        outage.is_over("back for a moment");
+        outage.failed(Duration::MAX, "not yet");
+        assert_eq!(outage.failed.unwrap().0, since, "it is the same outage");
         outage.failed(Duration::ZERO, "lost");
         assert!(outage.is_told);
         outage.is_over("back");
-        assert!(!outage.is_told && outage.since.is_none());
+        assert!(!outage.is_told && outage.failed.is_none());
     }
 }
