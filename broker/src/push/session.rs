@@ -102,7 +102,7 @@ impl Session {
     }
 
     /// Adds subscriptions, where a topic has none yet, and takes answers, which go out before their
-    /// first message; a stream of events begins with them. Gives them with their
+    /// first message; a stream of events begins with them. Gives those that are new with their
     /// indexes; they are not read before they are told of messages.
     pub(super) fn subscribe(
         &self,

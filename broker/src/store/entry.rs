@@ -48,8 +48,8 @@ const PLAIN_STAMP_SIZE: usize = "\n1767225600000".len();
 pub(crate) fn message(entry: &str) -> &str {
     let bytes = entry.as_bytes();
     let usual = bytes.len().wrapping_sub(PLAIN_STAMP_SIZE);
-    // There is one line break. It is looked for from the back: a stamp is short, a message may be
-    // long. Where it mostly stands first: each publish asks twice.
+    // An entry has one line break, and most stamps have the same size: one look finds it. Else it
+    // is searched for from the back, as a message may be long.
     let end = match bytes.get(usual) {
         Some(b'\n') => Some(usual),
         _ => bytes.iter().rposition(|byte| *byte == b'\n'),
