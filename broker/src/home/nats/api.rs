@@ -212,7 +212,7 @@ impl NatsHome {
                 Err(unanswered) => unanswered.0,
                 Ok(message) if message.status().is_some() => "JetStream is not there".to_owned(),
                 Ok(message) => {
-                    let answer = json::parse(&message.payload).ok();
+                    let answer = json::parse(message.payload()).ok();
                     match answer.as_ref().map(|it| (ApiError::of(it), read(it))) {
                         Some((None, Some(found))) => return Ok(Ok(found)),
                         Some((Some(error), _)) if error.reason() != Reason::NotHere => {

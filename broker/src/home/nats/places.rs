@@ -122,7 +122,7 @@ impl SharedPositions for NatsHome {
         self.collect_all(&places, &subject, 1, deadline, |_, message| {
             let subject = message.header("Nats-Subject").unwrap_or_default();
             let time = message.header("Nats-Time-Stamp").and_then(|it| clock::moment(it, 0).ok());
-            let place = standing(subject, &message.payload, time.unwrap_or(0));
+            let place = standing(subject, message.payload(), time.unwrap_or(0));
             all.extend(place.map(|mut standing| {
                 if let Some(list) = lists.get(&*standing.key.topic) {
                     let is_here = standing.cursor.stream == list.stream;

@@ -110,7 +110,7 @@ impl NatsHome {
         self.collect_all(&self.names.records(), &subject, 1, deadline, |at, message| {
             let subject = message.header("Nats-Subject").unwrap_or_default();
             let list = subject.rsplit('.').next().and_then(|list| list.parse().ok());
-            all.extend(list.zip(Kept::of(at, &message.payload)));
+            all.extend(list.zip(Kept::of(at, message.payload())));
             true
         })?;
         Ok(all)

@@ -151,7 +151,7 @@ impl NatsHome {
             Ok(message) if message.status() == Some(503) => {
                 Err(format!("{}: JetStream is off for this account", self.address))
             }
-            Ok(message) if json::parse(&message.payload).is_err() => {
+            Ok(message) if json::parse(message.payload()).is_err() => {
                 Err(format!("{}: this is no NATS server", self.address))
             }
             _ => Ok(()),

@@ -151,7 +151,7 @@ fn outcome(live: &Live, answer: Result<Message, Unanswered>) -> Sent {
         Err(lost) => return Sent::Refused(unanswered(&lost.0)),
     };
     let nonsense = || Sent::Refused(unanswered("its answer makes no sense"));
-    let Ok(answer) = json::parse(&answer.payload) else { return nonsense() };
+    let Ok(answer) = json::parse(answer.payload()) else { return nonsense() };
     match (ApiError::of(&answer), answer.get("seq").and_then(Value::as_u64)) {
         (None, Some(at)) => Sent::Stored(at),
         (Some(error), _) => match error.reason() {

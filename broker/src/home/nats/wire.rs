@@ -6,6 +6,7 @@
 //! from an operation that has not wholly arrived.
 
 use common::bytes::write_decimal;
+use std::ops::Range;
 use std::str;
 
 /// The longest line of a server: INFO names every other server.
@@ -33,11 +34,12 @@ pub(super) enum Operation {
 pub(super) struct Message {
     /// The subscription that it came by.
     pub(super) sid: u64,
-    /// The subject, and behind it the headers as they came: a version and perhaps a status, then a
-    /// line for each.
-    head: String,
+    /// The subject, behind it the headers as they came (a version and perhaps a status, then a line
+    /// for each), and the payload: one piece of memory, for there are many messages.
+    bytes: Vec<u8>,
     subject_size: usize,
-    pub(super) payload: Vec<u8>,
+    /// Of both.
+    head_size: usize,
 }
 
 /// What no server says.
@@ -45,12 +47,20 @@ pub(super) struct Message {
 pub(super) struct Malformed;
 
 impl Message {
-    fn parts(&self) -> (&str, &str) {
-        self.head.split_at_checked(self.subject_size).unwrap_or_default()
+    fn text(&self, range: Range<usize>) -> &str {
+        self.bytes.get(range).and_then(|text| str::from_utf8(text).ok()).unwrap_or_default()
     }
 
     pub(super) fn subject(&self) -> &str {
-        self.parts().0
+        self.text(0..self.subject_size)
+    }
+
+    fn headers(&self) -> &str {
+        self.text(self.subject_size..self.head_size)
+    }
+
+    pub(super) fn payload(&self) -> &[u8] {
+        self.bytes.get(self.head_size..).unwrap_or_default()
     }
 
     /// The number that ends its subject: which request it answers.
@@ -60,12 +70,12 @@ impl Message {
 
     /// The status, where this is an answer without content.
     pub(super) fn status(&self) -> Option<u16> {
-        self.parts().1.lines().next()?.split(' ').nth(1)?.parse().ok()
+        self.headers().lines().next()?.split(' ').nth(1)?.parse().ok()
     }
 
     /// The value of a header.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
-        header(self.parts().1, name)
+        header(self.headers(), name)
     }
 
     /// A header that is a number.
@@ -130,11 +140,11 @@ fn message(
     let Some(content) = input.get(start..start + size + 2) else { return Ok(None) };
     let content = content.strip_suffix(b"\r\n").ok_or(Malformed)?;
     let (headers, payload) = content.split_at_checked(head).ok_or(Malformed)?;
-    let mut head = String::with_capacity(subject.len() + headers.len());
-    head.push_str(subject);
-    head.push_str(&String::from_utf8_lossy(headers));
+    let headers = String::from_utf8_lossy(headers);
+    let bytes = [subject.as_bytes(), headers.as_bytes(), payload].concat();
     let sid = sid.parse().map_err(|_| Malformed)?;
-    let message = Message { sid, head, subject_size: subject.len(), payload: payload.to_vec() };
+    let subject_size = subject.len();
+    let message = Message { sid, bytes, subject_size, head_size: subject_size + headers.len() };
     Ok(Some((Operation::Message(message), start + size + 2)))
 }
 
@@ -218,8 +228,8 @@ mod tests {
             panic!("{whole:?}");
         };
         assert_eq!((numbered.header("N"), numbered.status()), (Some("3 14"), None));
-        assert_eq!((numbered.payload.as_slice(), numbered.sid), (&b"hi"[..], 9));
-        assert_eq!((status.status(), status.payload.len()), (Some(503), 0));
+        assert_eq!((numbered.payload(), numbered.sid), (&b"hi"[..], 9));
+        assert_eq!((status.status(), status.payload().len()), (Some(503), 0));
         for cut in 0..input.len() {
             assert_eq!(operations(&input, cut), whole, "cut at {cut}");
         }

@@ -81,7 +81,7 @@ impl Follower<'_> {
     /// What a list keeps was asked for.
     fn take_record(&mut self, name: &Arc<str>, message: &Message) {
         let Some((list, _)) = self.topics.get(name).and_then(|topic| topic.list) else { return };
-        let answer = json::parse(&message.payload).ok();
+        let answer = json::parse(message.payload()).ok();
         let error = answer.as_ref().and_then(ApiError::of);
         let kept = match (&answer, &error) {
             (Some(answer), None) => Kept::answered(answer),
@@ -99,7 +99,7 @@ impl Follower<'_> {
     /// What a list keeps was changed.
     fn take_change(&mut self, message: &Message) {
         let id = message.subject().rsplit('.').next().and_then(|id| id.parse::<StreamId>().ok());
-        let kept = message.number("Nats-Sequence").and_then(|at| Kept::of(at, &message.payload));
+        let kept = message.number("Nats-Sequence").and_then(|at| Kept::of(at, message.payload()));
         let Some((id, kept)) = id.zip(kept) else { return };
         let followed = self.topics.iter().find(|(_, topic)| {
             topic.list.is_some_and(|(list, _)| list == id) && topic.is_confirmed
@@ -116,7 +116,7 @@ impl Follower<'_> {
     fn take_hold(&mut self, message: &Message) {
         let name = message.subject().rsplit('.').next().and_then(unescape);
         if let Some((name, fence)) = name.zip(message.number("Nats-Sequence"))
-            && message.payload != self.home.id.as_bytes()
+            && message.payload() != self.home.id.as_bytes()
         {
             (self.handle)(Event::Taken(&name, fence));
         }
@@ -140,7 +140,7 @@ impl Follower<'_> {
 
     /// A topic's stream was looked up.
     fn take_list(&mut self, name: &Arc<str>, message: &Message) {
-        let Ok(answer) = json::parse(&message.payload) else { return };
+        let Ok(answer) = json::parse(message.payload()) else { return };
         if ApiError::of(&answer).is_some() {
             return;
         }
@@ -196,7 +196,7 @@ impl Follower<'_> {
     /// A stream says from where to where it goes. When it was asked, `next` was the next offset
     /// here.
     fn take_info(&mut self, name: &Arc<str>, next: u64, message: &Message) {
-        let Ok(answer) = json::parse(&message.payload) else {
+        let Ok(answer) = json::parse(message.payload()) else {
             return self.want(name, |topic| topic.wants_list = true);
         };
         let Some(info) = Info::of(&answer) else {

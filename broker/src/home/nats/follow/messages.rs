@@ -77,7 +77,7 @@ pub(in crate::home::nats) fn entry_of(message: &Message) -> Result<String> {
     let publisher = names::publisher(subject)
         .or_else(|| percent::decode(message.header("P")?, false).ok().map(String::from));
     let text =
-        str::from_utf8(&message.payload).map_err(|_| Refusal::field("message", "is not UTF-8"))?;
+        str::from_utf8(message.payload()).map_err(|_| Refusal::field("message", "is not UTF-8"))?;
     let time = message.header("Nats-Time-Stamp").and_then(|time| clock::moment(time, 0).ok());
     remote::entry(text, time.unwrap_or(0), publisher.as_deref())
 }
