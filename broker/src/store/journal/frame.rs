@@ -235,8 +235,8 @@ impl Frame {
         })
     }
 
-    /// Writes the frame from `offset` on to a file whose checksums begin with `seed`. Gives where it
-    /// ends: where it begins, if it is empty.
+    /// Writes the frame from `offset` on to a file whose checksums begin with `seed`. Gives where
+    /// it ends: where it begins, if it is empty.
     pub(super) fn write_at(
         &mut self,
         file: &dyn File,
