@@ -5,6 +5,7 @@
 
 use super::JOURNAL;
 use super::error::Error;
+use super::segment::Segment;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
@@ -152,7 +153,9 @@ impl Disk {
             let failed = |cause| Error::io("create", directory.to_owned(), cause);
             create_directory(directory).map_err(failed)?;
             make_private(directory, DIRECTORY_MODE);
-        } else if let Err(cause) = fs::symlink_metadata(&journal) {
+        } else if let Err(cause) = fs::symlink_metadata(&journal)
+            && fs::symlink_metadata(directory.join(Segment::name(1))).is_err()
+        {
             return Err(Error::io("open", journal, cause));
         }
         let path = directory.join("LOCK");

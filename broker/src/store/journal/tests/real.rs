@@ -1,5 +1,6 @@
 //! The journal on the real disk: the lock, and foreign files.
 
+use super::super::repair::Repaired;
 use super::super::storage::{Directory, Disk};
 use super::super::{Error, Journal, Notice, Progress, repair, verify};
 use super::{FIRST, ONE, news, see, seen_in, single};
@@ -135,6 +136,11 @@ fn repair_saves_the_damaged_file_beside_the_journal() {
     assert_eq!(verify(&temporary.0).unwrap().topics["news"].next, 0);
     let kept = fs::read(temporary.0.join("damaged-1-0")).unwrap();
     assert_eq!(kept, bytes);
+    fs::remove_file(temporary.0.join("journal")).unwrap();
+    for dry_run in [true, false] {
+        assert_eq!(repair(&temporary.0, dry_run, |_| {}).unwrap(), Repaired::Manifest);
+    }
+    assert_eq!(verify(&temporary.0).unwrap().topics["news"].next, 0);
 }
 
 #[test]
