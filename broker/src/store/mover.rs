@@ -9,7 +9,7 @@
 const HEAP_SIZE: usize = 64 << 20;
 
 /// glibc maps what is so large, in bytes, on its own: it pins nothing, and need not move.
-const MAPPED_SIZE: usize = 128 << 10;
+const MAPPED_SIZE: usize = 1 << 20;
 
 /// About how much is moved at once, in bytes: for so long nobody can read or publish.
 const PIECE_SIZE: usize = 128 << 10;
