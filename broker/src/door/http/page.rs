@@ -30,7 +30,7 @@ pub(super) const PAGE: &str = concat!(
 /// the broker that it came from. Text that somebody published cannot become code, even if the
 /// page took it for markup. A test compares the digests with the file.
 const POLICY: &str = "default-src 'none'; \
-    script-src 'sha256-UV/xjWMoIGd9GQsf67Rgc0ieZyawphy35i6XX4s4eDk='; \
+    script-src 'sha256-WUiKEfFuVVY4OnR7xyHfh78qH7WGUrz9/H6hZXJ6OLY='; \
     style-src 'sha256-bUmYT5ui1QEnw/c0vku1SmxI/IsqVqOEjvkt/5HcMJA='; \
     img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";

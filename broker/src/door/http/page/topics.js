@@ -244,9 +244,10 @@ $('more').onclick = () => {
   rowsMax += ROWS_STEP;
   drawTopics();
 };
-// An observer tells changes only. It looks again after each step, in case the end is still near.
-const nearEnd = new IntersectionObserver(([more]) => {
-  if (!more.isIntersecting) return;
+// An observer tells changes only, and of several at once the last one holds. It looks again after
+// each step, in case the end is still near.
+const nearEnd = new IntersectionObserver((changes) => {
+  if (!changes.at(-1).isIntersecting) return;
   $('more').click();
   nearEnd.unobserve($('more'));
   nearEnd.observe($('more'));
