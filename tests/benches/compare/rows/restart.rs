@@ -45,15 +45,16 @@ pub(super) fn after_a_kill(setting: &Setting<'_>) -> Table {
     let plan = Plan { rounds: 1, ..setting.plan };
     alternate(&plan, &mut table, &setting.of(&kinds), Disk::Lazy, |contender| {
         let mut server = Server::start(contender, Disk::Lazy)?;
-        // It accepts connections before its new directory is synced.
+        // It accepts connections before its new directory is synced, and publishes only then.
         let mut lane = driver::patiently(|| {
             let mut lane = Lane::open(contender, Disk::Lazy, &server)?;
             lane.prepare(&topics)?;
+            driver::publish_exactly(&mut lane, &topics, MORE)?;
             Ok(lane)
         })?;
         driver::publish_exactly(&mut lane, &topics, count)?;
         let mut rounds = Vec::new();
-        let mut stored = count;
+        let mut stored = MORE + count;
         for _ in 0..setting.plan.rounds {
             // Killed soon after work: whoever is idle has tidied up.
             driver::publish_exactly(&mut lane, &topics, MORE)?;
