@@ -22,9 +22,10 @@ impl NatsHome {
     /// What is wanted of a list, but for a digest, which nobody knows.
     pub(super) fn read_piece(&self, wanted: Wanted<'_>, deadline: Instant) -> Result<Piece> {
         let Wanted { topic, stream: list, begin, size_max } = wanted;
-        // What stands at an offset is the same on every server, and needs no leader.
+        // What stands at an offset is the same on every server, and needs no leader. The last
+        // offset has no sequence, which would be one more.
         if let Begin::Offset(from) = begin
-            && from >= self.kept(list).first
+            && (self.kept(list).first..u64::MAX).contains(&from)
             && size_max > 0
             && let Some(piece) = self.read_from(wanted, from, from, deadline)?
         {
