@@ -45,6 +45,26 @@ fn topics_that_are_deleted_leave_the_disk_while_the_broker_serves() {
 }
 
 #[test]
+fn the_journal_stays_small_while_far_more_is_published_than_kept() {
+    let mut system =
+        System::reserve_with(&["--data", "data", "--segment", "65536", "--keep-messages", "20"]);
+    system.start_broker();
+    let body = |number: u64| {
+        let line = "x".repeat(30_000);
+        format!(
+            r#"{{"topic":"t","message":"{line}","publisher":"p","epoch":0,"sequence":{number}}}"#
+        )
+    };
+    for number in 0..400 {
+        let answer = system.request("POST", "/publish", body(number));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        // Twice what is alive and two segments, one of which may be one message longer.
+        let size = size(&system);
+        assert!(size < 2 * 21 * 30_200 + 3 * 96_000, "{size} bytes after {number} messages");
+    }
+}
+
+#[test]
 fn k11_kills_while_segments_are_closed_and_cleaned_lose_nothing() {
     let mut system = small();
     let load = full_load(&system, Duration::ZERO);

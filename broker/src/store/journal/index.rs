@@ -317,7 +317,16 @@ impl Index {
         let positions = self.positions.values().flat_map(HashMap::values);
         let here = positions.filter(|held| numbers.contains(&held.segment));
         contents.positions = here.map(|held| u64::from(held.size)).sum();
-        contents.left = contents.size.saturating_sub(self.alive(&contents));
+        let mut dead = 0;
+        for (id, share) in &mut contents.lists {
+            // A record is kept whole as long as one of its messages is: its bytes count for those.
+            let first = self.lists.get(id).map_or(u64::MAX, |list| list.first);
+            share.from = share.from.max(first.min(share.to));
+            if share.from == share.to {
+                dead += share.messages;
+            }
+        }
+        contents.left = contents.size.saturating_sub(self.alive(&contents) + dead);
         self.segments.retain(|number, _| !numbers.contains(number));
         self.segments.insert(*numbers.start(), contents);
     }

@@ -338,7 +338,6 @@ impl Journal {
     /// Notes the records of a frame that was written.
     fn note(&mut self, frame: &Frame) -> Result<(), Failure> {
         let mut index = self.shared.index();
-        let before = index.cancellations();
         for (record, size) in frame.records() {
             if let Err(problem) = index.note(&record, size) {
                 debug_assert!(false, "{problem}: {record:?}");
@@ -346,9 +345,6 @@ impl Journal {
                 let (path, offset) = (self.path(), self.size);
                 return Err(Failure::Unknown(Error::Damaged { path, offset, problem }));
             }
-        }
-        if index.cancellations() != before {
-            self.shared.wake();
         }
         Ok(())
     }

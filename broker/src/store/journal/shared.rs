@@ -13,12 +13,12 @@ use crate::notify;
 use common::lock::or_abort;
 use std::io;
 use std::process;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
-use std::thread;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-/// How often it is looked for something to clean, at most.
+/// How long it is not looked for something to clean, unless a segment is closed.
 const LOOK_TIME: Duration = Duration::from_millis(100);
 
 /// How long nothing is appended before what was not synced is.
@@ -40,6 +40,9 @@ const WAIT_TIME: Duration = Duration::from_millis(200);
 /// How much is appended meanwhile, in bytes for each millisecond.
 const WAIT_RATE: u64 = 10_000;
 
+/// How much longer it waits with each segment more that the directory is too large.
+const WAIT_GROWTH: u32 = 4;
+
 /// Shared by the journal and the thread that cleans it.
 ///
 /// Lock order: each is taken alone. `index` is held to look something up or to note it, never
@@ -49,8 +52,10 @@ pub(super) struct Shared {
     pub(super) id: JournalId,
     pub(super) settings: Settings,
     index: Mutex<Index>,
-    /// Told when something was noted, and when something was cleaned.
-    changed: Condvar,
+    /// Told when something was cleaned.
+    cleaned: Condvar,
+    /// The thread that cleans, which is woken when a segment was closed.
+    cleaner: OnceLock<Thread>,
     /// The last segment.
     last: Mutex<Segment>,
     manifest: Mutex<Manifest>,
@@ -65,8 +70,8 @@ pub(super) struct Shared {
     reserve: Mutex<Reserve>,
     /// Whether the last segment is to be closed, because most of it is dead.
     is_last_dead: AtomicBool,
-    /// Whether the directory is larger than it should be, and cleaning helps.
-    is_behind: AtomicBool,
+    /// By how many segments the directory is larger than it should be, where cleaning helps.
+    behind: AtomicU32,
 }
 
 impl Shared {
@@ -86,7 +91,8 @@ impl Shared {
             id: manifest.id,
             settings,
             index: Mutex::new(index),
-            changed: Condvar::new(),
+            cleaned: Condvar::new(),
+            cleaner: OnceLock::new(),
             last: Mutex::new(last),
             manifest: Mutex::new(manifest),
             unsynced: AtomicU64::new(0),
@@ -95,7 +101,7 @@ impl Shared {
             largest: AtomicU64::new(largest),
             reserve: Mutex::new(reserve),
             is_last_dead: AtomicBool::new(false),
-            is_behind: AtomicBool::new(false),
+            behind: AtomicU32::new(0),
         }
     }
 
@@ -104,16 +110,11 @@ impl Shared {
         or_abort(&self.index)
     }
 
-    /// Says that records were noted that may have cancelled others.
-    pub(super) fn wake(&self) {
-        self.changed.notify_one();
-    }
-
     /// Notes which segment is the last one now.
     pub(super) fn set_last(&self, last: Segment) {
         *or_abort(&self.last) = last;
         self.is_last_dead.store(false, Ordering::Relaxed);
-        self.wake();
+        self.cleaner.get().inspect(|thread| thread.unpark());
     }
 
     /// Notes that a segment of so many bytes was closed.
@@ -201,12 +202,14 @@ impl Shared {
         })
     }
 
-    /// Before so many bytes are appended, waits a moment where cleaning cannot keep up with that.
+    /// Before so many bytes are appended, waits a moment where cleaning cannot keep up with that:
+    /// the longer, the further it is behind, so that it keeps up on any disk.
     pub(super) fn wait_for_cleaning(&self, size: usize) {
-        if self.is_behind.load(Ordering::Relaxed) {
-            let time = Duration::from_millis(1 + size as u64 / WAIT_RATE).min(WAIT_TIME);
-            let is_behind = |_: &mut Index| self.is_behind.load(Ordering::Relaxed);
-            drop(self.changed.wait_timeout_while(self.index(), time, is_behind));
+        let behind = || self.behind.load(Ordering::Relaxed);
+        if behind() > 0 {
+            let time = Duration::from_millis(1 + size as u64 / WAIT_RATE);
+            let time = (time * WAIT_GROWTH.pow(behind().clamp(1, 5) - 1)).min(WAIT_TIME);
+            drop(self.cleaned.wait_timeout_while(self.index(), time, |_| behind() > 0));
         }
     }
 
@@ -216,17 +219,17 @@ impl Shared {
         size.saturating_sub(2 * alive)
     }
 
-    /// Whether the directory soon is larger than it should be, by two segments: one for the
-    /// reserve, and for what is being written beside an old segment.
-    fn is_large(&self, index: &Index) -> bool {
-        self.excess(index) > self.settings.segment_size
+    /// The same in segments. At one, the directory soon is larger than it should be, by two: there
+    /// is one more for the reserve, and for what is being written beside an old segment.
+    fn segments_behind(&self, index: &Index) -> u32 {
+        u32::try_from(self.excess(index) / self.settings.segment_size).unwrap_or(u32::MAX)
     }
 
     /// Rests after a piece of cleaning, for as long as it can keep up.
     pub(super) fn rest(&self, begun: Instant) {
-        let is_large = self.is_large(&self.index());
-        self.is_behind.store(is_large, Ordering::Relaxed);
-        if !is_large {
+        let behind = self.segments_behind(&self.index());
+        self.behind.store(behind, Ordering::Relaxed);
+        if behind == 0 {
             thread::sleep(begun.elapsed() * REST);
         }
     }
@@ -241,10 +244,10 @@ impl Shared {
         let copies = is_calm || self.is_full() || self.excess(&index) > segment_size / 2;
         let candidate = index.candidate(copies, dead_min, segment_size / 2);
         let is_last_dead = index.is_last_dead(copies, dead_min);
-        let is_large = self.is_large(&index);
+        let behind = self.segments_behind(&index);
         drop(index);
         self.is_last_dead.store(is_last_dead, Ordering::Relaxed);
-        self.is_behind.store(is_large && candidate.is_some(), Ordering::Relaxed);
+        self.behind.store(if candidate.is_some() { behind } else { 0 }, Ordering::Relaxed);
         let Some(numbers) = candidate else { return Ok(false) };
         match cleaning::clean(self, numbers.clone()) {
             Err(failure) if failure.is_full() && self.give_up_reserve() => {
@@ -258,17 +261,20 @@ impl Shared {
 
 /// Starts the thread that cleans, which ends with the journal.
 pub(super) fn spawn(shared: &Arc<Shared>) -> io::Result<()> {
-    let shared = Arc::downgrade(shared);
+    let weak = Arc::downgrade(shared);
     let thread = thread::Builder::new().name("journal cleaning".to_owned());
-    thread.spawn(move || attend(&shared)).map(drop)
+    let thread = thread.spawn(move || attend(&weak))?;
+    shared.cleaner.get_or_init(|| thread.thread().clone());
+    Ok(())
 }
 
 /// Cleans what there is to clean, again and again.
 fn attend(shared: &Weak<Shared>) {
     let (mut seen, mut changed) = (0, (0, Instant::now()));
     let mut unsynced = (0, Instant::now());
+    let mut pause = LOOK_TIME;
     loop {
-        thread::sleep(LOOK_TIME);
+        thread::park_timeout(pause);
         let Some(shared) = shared.upgrade() else { return };
         let changes = shared.index().cancellations();
         if changes != changed.0 {
@@ -281,13 +287,15 @@ fn attend(shared: &Weak<Shared>) {
                 Ok(_) => {}
                 Err(Failure::NotDone(error)) => {
                     say("the journal was not cleaned", &error);
-                    shared.is_behind.store(false, Ordering::Relaxed);
+                    shared.behind.store(0, Ordering::Relaxed);
                     thread::sleep(FAILURE_TIME);
                 }
                 Err(Failure::Unknown(error)) => end(&error),
             }
-            shared.changed.notify_all();
+            shared.cleaned.notify_all();
         }
+        let keeps_up = shared.behind.load(Ordering::Relaxed) == 0;
+        pause = if keeps_up { LOOK_TIME } else { Duration::ZERO };
         let count = shared.unsynced.load(Ordering::Relaxed);
         if count != unsynced.0 {
             unsynced = (count, Instant::now());

@@ -413,6 +413,31 @@ fn a_topic_that_lets_go_leaves_a_journal_that_stays_small() {
 }
 
 #[test]
+fn what_was_kept_for_the_last_of_a_record_s_messages_goes_with_them() {
+    let disk = SimulatedDisk::default();
+    let (mut expected, mut journal) = start(&disk);
+    let mut frame = Frame::default();
+    frame.add(&Record::new("t", stream(1), Event::Create));
+    for first in (0..500).step_by(10) {
+        frame.append("t", stream(1), first, 5, None, ["one of ten messages"; 10].into_iter());
+        journal.append(&mut frame).unwrap();
+        super::records(&frame).for_each(|record| expected.apply(&record));
+        for first in [first + 5, first + 9] {
+            frame.clear();
+            let event = Event::Trim { first, digest: Some(3), gone: false };
+            frame.add(&Record::new("t", stream(1), event));
+            journal.append(&mut frame).unwrap();
+            super::records(&frame).for_each(|record| expected.apply(&record));
+            clean_all(&journal);
+        }
+        frame.clear();
+    }
+    assert!(size(&disk) < 4 * 700, "{} bytes in {:?}", size(&disk), segments(&disk));
+    drop(journal);
+    assert_eq!(start(&disk).0, expected);
+}
+
+#[test]
 fn a_segment_of_which_nothing_is_left_goes_unread_and_one_of_which_a_part_is_left_waits_for_calm() {
     let disk = SimulatedDisk::default();
     let (mut expected, mut journal) = start(&disk);
