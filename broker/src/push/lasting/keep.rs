@@ -41,15 +41,13 @@ pub(super) struct Keep {
 
 impl Keep {
     pub(super) fn new(lasting: &Arc<LastingSubscriptions>, keys: Vec<Key>, begins: bool) -> Keep {
-        let (written, refused) = Default::default();
-        Keep { lasting: Arc::clone(lasting), keys, begins, written, refused }
+        Keep { lasting: Arc::clone(lasting), keys, begins, ..Keep::default() }
     }
 }
 
 impl Change for Keep {
     fn size(&self) -> usize {
-        let keys = self.keys.iter();
-        keys.map(|key| record_size(key.name.len() + key.topic.len())).sum()
+        self.keys.iter().map(|key| record_size(key.name.len() + key.topic.len())).sum()
     }
 
     fn accept(
@@ -235,7 +233,10 @@ impl Push {
             thread::sleep(KEEP_INTERVAL);
             // A full disk is told to publishers; this is tried again with the next.
             let _ = self.keep(&self.lasting.moved(), false);
-            self.forget_idle();
+            if self.lasting.is_shared() {
+                // Others look after them.
+                let _ = self.keep_here(&self.lasting.idle(), false);
+            }
             // Subscribers that were connected to the process before this one have to come back.
             if let Some(time) = forget_after
                 && begun.elapsed() >= time.min(FORGET_PAUSE)

@@ -122,31 +122,23 @@ impl LastingSubscriptions {
         session: u64,
     ) -> Result<Begun> {
         let mut table = self.table.lock();
-        let begun = table.held.get(&session).map_or(0, |held| held.begun);
-        let full = if begun >= CONNECTION_SUBSCRIBERS_MAX {
-            Some(("a connection may begin", CONNECTION_SUBSCRIBERS_MAX))
-        } else if table.count >= SUBSCRIBERS_MAX {
-            Some(("all together may have", SUBSCRIBERS_MAX))
-        } else {
-            None
-        };
         let (cursor, is_kept) = match table.position(name, topic) {
             Some(Position { cursor, kept, ending: false, .. }) => (*cursor, *kept),
             // The end that is under way finds that it has begun again.
-            Some(ending) => {
-                let Position { counted, moved, .. } = *ending;
-                *ending = Position { cursor: begin, counted, moved, ..Position::default() };
+            Some(it) => {
+                let Position { counted, moved, .. } = *it;
+                *it = Position { cursor: begin, counted, moved, ..Position::default() };
                 (begin, false)
             }
             None => {
-                if let Some((who, subscribers_max)) = full {
-                    return Err(Refusal::TooManySubscribers { who, subscribers_max });
-                }
+                let begun = table.held.get(&session).map_or(0, |held| held.begun);
+                check_room("a connection may begin", begun + 1, CONNECTION_SUBSCRIBERS_MAX)?;
+                check_room("all together may have", table.count + 1, SUBSCRIBERS_MAX)?;
                 table.count += 1;
                 table.held.entry(session).or_default().begun += 1;
+                let position = Position { cursor: begin, ..Position::default() };
                 let it = table.names.entry(name.into()).or_default();
-                it.positions
-                    .insert(topic.into(), Position { cursor: begin, ..Position::default() });
+                it.positions.insert(topic.into(), position);
                 (begin, false)
             }
         };
@@ -201,11 +193,7 @@ impl LastingSubscriptions {
         let mut moved = Vec::new();
         for (name, it) in &table.names {
             let mut is_due = it.seen(now) >= it.seen_kept + SEEN_INTERVAL;
-            for (topic, position) in &it.positions {
-                if position.moved || mem::take(&mut is_due) {
-                    moved.push(Key { name: Arc::clone(name), topic: Arc::clone(topic) });
-                }
-            }
+            moved.extend(it.keys_of(name, |it| it.moved || mem::take(&mut is_due)));
         }
         moved
     }
@@ -239,13 +227,13 @@ impl LastingSubscriptions {
     /// its list. Gives where it stands then, if there is such a subscription.
     pub(crate) fn acknowledge(&self, name: &str, topic: &str, cursor: Cursor) -> Option<Cursor> {
         let mut table = self.table.lock();
-        let known = table.position(name, topic).filter(|it| !it.ending)?;
-        // Of the list that is gone.
-        let is_late = known.suspended;
-        if !is_late && (known.cursor.stream != cursor.stream || known.cursor.next < cursor.next) {
-            (known.cursor, known.moved) = (cursor, true);
+        let it = table.position(name, topic).filter(|it| !it.ending)?;
+        let is_new = it.cursor.stream != cursor.stream || it.cursor.next < cursor.next;
+        // While it waits for another list, this is of the one that is gone.
+        if is_new && !it.suspended {
+            (it.cursor, it.moved) = (cursor, true);
         }
-        Some(known.cursor)
+        Some(it.cursor)
     }
 
     /// The same for what a session was sent, which may have lost the name since.
@@ -253,5 +241,13 @@ impl LastingSubscriptions {
         if self.holder(name) == Some(session) {
             self.acknowledge(name, topic, cursor);
         }
+    }
+}
+
+/// Whether there may be so many lasting subscriptions.
+fn check_room(who: &'static str, count: usize, subscribers_max: usize) -> Result<()> {
+    match count <= subscribers_max {
+        true => Ok(()),
+        false => Err(Refusal::TooManySubscribers { who, subscribers_max }),
     }
 }

@@ -14,7 +14,9 @@
 //!
 //! Where they are stored: see [`SharedPositions`]. Most brokers share with nobody.
 
-use super::{Key, LastingSubscriptions, Name, Position, SEEN_INTERVAL, Standing, Table};
+use super::{
+    Key, LastingSubscriptions, Name, Position, SEEN_INTERVAL, Standing, Table, check_room,
+};
 use crate::access::{Grant, Right};
 use crate::push::{Beginning, Push};
 use crate::refusal::{Refusal, Result};
@@ -113,21 +115,10 @@ impl LastingSubscriptions {
         self.table.lock().names.get(name)?.fence
     }
 
-    /// A name that this broker had was taken by it once more. Without a fence, it is taken again
-    /// before anything is kept of it.
-    fn renew(&self, name: &str, fence: Option<u64>) {
-        if let Some(it) = self.table.lock().names.get_mut(name) {
-            it.fence = it.fence.and(fence);
-        }
-    }
-
     /// What a name stands for that was taken. Gives the subscriptions that are no more.
     fn learn(&self, name: &str, fence: u64, found: Vec<Standing>) -> Result<Vec<Key>> {
         let mut table = self.table.lock();
-        if table.count + found.len() > SUBSCRIBERS_MAX {
-            let (who, subscribers_max) = ("all together may have", SUBSCRIBERS_MAX);
-            return Err(Refusal::TooManySubscribers { who, subscribers_max });
-        }
+        check_room("all together may have", table.count + found.len(), SUBSCRIBERS_MAX)?;
         let name: Arc<str> = name.into();
         let it = table.names.entry(Arc::clone(&name)).or_default();
         if it.fence.is_some_and(|known| known >= fence) {
@@ -150,28 +141,21 @@ impl LastingSubscriptions {
             let counted = position.counted;
             *position = Position { cursor, counted, kept: true, ..Position::default() };
         }
-        let added = it.positions.len() - before;
-        table.count += added;
+        table.count += it.positions.len() - before;
         Ok(gone)
     }
 
     /// Somebody else has taken a name. Gives its subscriptions, which end here.
     fn lose(&self, name: &str, fence: u64) -> Option<(Option<u64>, Vec<Key>)> {
         let mut table = self.table.lock();
-        let (name, it) = table.names.get_key_value(name)?;
-        let (name, keys) = (Arc::clone(name), it.keys(name).collect());
-        let it = table.names.get_mut(&name)?;
-        if it.fence.is_none_or(|own| own >= fence) {
-            return None;
-        }
+        let it = table.names.get_mut(name).filter(|it| it.fence.is_some_and(|own| own < fence))?;
         it.fence = None;
-        it.positions.values_mut().for_each(|position| position.ending = true);
-        Some((it.holder.take(), keys))
+        Some((it.holder.take(), it.end_all(&name.into())))
     }
 
     /// The subscriptions of names that no connection here has had for a while, which are forgotten
     /// here.
-    fn idle(&self) -> Vec<Key> {
+    pub(super) fn idle(&self) -> Vec<Key> {
         let mut table = self.table.lock();
         let is_idle = |it: &Name| {
             it.holder.is_none()
@@ -179,12 +163,8 @@ impl LastingSubscriptions {
                 && !it.positions.values().any(|position| position.moved)
         };
         table.names.retain(|_, it| !(it.positions.is_empty() && is_idle(it)));
-        let mut idle = Vec::new();
-        for (name, it) in table.names.iter_mut().filter(|(_, it)| is_idle(it)) {
-            it.positions.values_mut().for_each(|position| position.ending = true);
-            idle.extend(it.keys(name));
-        }
-        idle
+        let idle = table.names.iter_mut().filter(|(_, it)| is_idle(it));
+        idle.flat_map(|(name, it)| it.end_all(name)).collect()
     }
 
     /// Notes whether positions were kept where others find them.
@@ -202,11 +182,9 @@ impl LastingSubscriptions {
     fn take_back(&self, keys: &[Key]) -> Vec<Key> {
         let mut table = self.table.lock();
         let mut ends = |key: &&Key| {
-            let position = table.position(&key.name, &key.topic);
-            position.is_some_and(|position| {
-                position.ending = !position.kept;
-                position.ending
-            })
+            let Some(it) = table.position(&key.name, &key.topic) else { return false };
+            it.ending = !it.kept;
+            it.ending
         };
         keys.iter().filter(&mut ends).cloned().collect()
     }
@@ -218,14 +196,6 @@ impl LastingSubscriptions {
 
     fn cursor(&self, name: &str, topic: &str) -> Option<Cursor> {
         self.table.lock().position(name, topic).map(|position| position.cursor)
-    }
-
-    /// A subscription whose list is gone begins anew.
-    fn restart(&self, name: &str, topic: &str, begin: Cursor) {
-        if let Some(position) = self.table.lock().position(name, topic) {
-            let counted = position.counted;
-            *position = Position { cursor: begin, counted, ..Position::default() };
-        }
     }
 }
 
@@ -269,10 +239,7 @@ impl Push {
     /// Sees to it that a name is this broker's, where it is shared, and that it is known where it
     /// stands.
     pub(super) fn take(&self, name: &str) -> Result<()> {
-        match self.lasting.elsewhere(name) {
-            None => Ok(()),
-            Some(_) => self.take_in(&self.lasting.turn(name)?),
-        }
+        self.lasting.elsewhere(name).map_or(Ok(()), |_| self.take_in(&self.lasting.turn(name)?))
     }
 
     fn take_in(&self, Turn { name, .. }: &Turn<'_>) -> Result<()> {
@@ -293,7 +260,10 @@ impl Push {
         if present != StreamId::NONE && !shared.is_present(topic, present)? {
             return Err(passing("the topic was deleted and created again"));
         }
-        self.lasting.restart(name, topic, place.cursor);
+        if let Some(it) = self.lasting.table.lock().position(name, topic) {
+            let counted = it.counted;
+            *it = Position { cursor: place.cursor, counted, ..Position::default() };
+        }
         Ok(())
     }
 
@@ -373,8 +343,11 @@ impl Push {
             let topics: Vec<_> = of_name.iter().map(|key| Arc::clone(&key.topic)).collect();
             let ended = self.lasting.turn(name).and_then(|_turn| {
                 let ended = shared.end(name, &topics);
-                // What is written from now on is written behind the end.
-                self.lasting.renew(name, ended.as_ref().map_or(None, |(_, fence)| *fence));
+                if let Some(it) = self.lasting.table.lock().names.get_mut(name) {
+                    // What is written from now on is written behind the end. Without a fence, the
+                    // name is taken again before anything is kept of it.
+                    it.fence = it.fence.and(ended.as_ref().map_or(None, |(_, fence)| *fence));
+                }
                 Ok(ended?.0)
             });
             count += ended.inspect_err(|_| drop(self.lasting.take_back(ending)))?;
@@ -404,13 +377,6 @@ impl Push {
         let standings = self.all_standings(|_| true).unwrap_or_default().into_iter();
         let is_unseen = |it: &Standing| !it.is_connected && it.seen + 2 * SEEN_INTERVAL < time;
         standings.filter(is_unseen).map(|standing| standing.key).collect()
-    }
-
-    /// Forgets here what others look after.
-    pub(super) fn forget_idle(&self) {
-        if self.lasting.is_shared() {
-            let _ = self.keep_here(&self.lasting.idle(), false);
-        }
     }
 }
 

@@ -137,6 +137,12 @@ impl Name {
         self.holder.is_none() && self.seen < time
     }
 
+    /// Notes that all its subscriptions end. Gives which they are.
+    pub(super) fn end_all(&mut self, name: &Arc<str>) -> Vec<Key> {
+        self.positions.values_mut().for_each(|position| position.ending = true);
+        self.keys(name).collect()
+    }
+
     pub(super) fn keys(&self, name: &Arc<str>) -> impl Iterator<Item = Key> {
         self.keys_of(name, |_| true)
     }
@@ -144,7 +150,7 @@ impl Name {
     pub(super) fn keys_of(
         &self,
         name: &Arc<str>,
-        which: impl Fn(&Position) -> bool,
+        mut which: impl FnMut(&Position) -> bool,
     ) -> impl Iterator<Item = Key> {
         let those = self.positions.iter().filter(move |(_, position)| which(position));
         those.map(|(topic, _)| Key { name: Arc::clone(name), topic: Arc::clone(topic) })
