@@ -216,6 +216,31 @@ fn a_name_with_topics_that_a_token_may_not_read_is_not_taken_over() {
     assert!(line.contains("still here"), "{line}");
 }
 
+/// A reader could end what others are to be sent, by its topic or by a pattern.
+#[test]
+fn a_name_of_another_connection_is_ended_by_administrators_only() {
+    let Guarded { system, .. } = guarded();
+    let session = |token: &str, command: &str| {
+        let mut raw = Raw::connect(&system.address());
+        raw.send(format!(r#"{{"command":"auth","token":"{token}"}}{command}"#));
+        assert!(raw.line().contains("Authenticated"));
+        let line = raw.line();
+        (raw, line)
+    };
+    for subject in [r#""topic":"a/x""#, r#""pattern":"a/*""#] {
+        let subscribe = r#"{"command":"subscribe","topic":"a/x","subscriber":"boss"}"#;
+        let (mut boss, line) = session("all", subscribe);
+        assert!(line.contains("Subscribed"), "{line}");
+        let end = format!(r#"{{"command":"unsubscribe",{subject},"subscriber":"boss"}}"#);
+        let (_reader, line) = session("reader", &end);
+        assert!(line.contains("\"code\":403"), "{subject}: {line}");
+        let (_other, line) = session("all", &end);
+        assert!(line.contains("Unsubscribed"), "{subject}: {line}");
+        let line = boss.line();
+        assert!(line.contains("\"event\":\"unsubscribed\""), "{subject}: {line}");
+    }
+}
+
 #[test]
 fn every_text_line_asks_for_its_right() {
     let Guarded { system, .. } = guarded();
