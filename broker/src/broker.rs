@@ -88,7 +88,7 @@ impl Broker {
             entry::check_topic(topic)?;
         }
         let changed = self.homes.change(topic, change);
-        self.log.note(action, topic, &changed);
+        self.log.note(action, topic, changed.as_ref().err());
         if matches!(change, TopicChange::Create) && changed.is_ok() {
             // A pattern may choose it.
             self.push.announce(topic);

@@ -17,7 +17,7 @@
 //! If the file is moved away, a new one is begun.
 
 use crate::notify;
-use crate::refusal::{Refusal, Result};
+use crate::refusal::Refusal;
 use crate::store::{Batch, Outcome};
 use common::clock;
 use common::json::{Charset, Json};
@@ -80,15 +80,9 @@ impl Log {
         self.lines.is_some()
     }
 
-    /// Notes that somebody did something to a topic or a peer.
-    pub(crate) fn note(&self, action: &str, subject: &str, outcome: &Result<()>) {
-        self.line(action, subject, "", outcome.as_ref().err());
-    }
-
-    /// Notes that a request was refused before anybody looked at what it asks for. Its query is
-    /// left out: it may hold a token.
-    pub(crate) fn denied(&self, method: &str, path: &str, refusal: &Refusal) {
-        self.line("asked", &[method, " ", path].concat(), "", Some(refusal));
+    /// Notes that somebody did something to a topic or a peer, or was refused it.
+    pub(crate) fn note(&self, action: &str, subject: &str, refusal: Option<&Refusal>) {
+        self.line(action, subject, "", refusal);
     }
 
     /// Notes that messages were read.
@@ -99,8 +93,8 @@ impl Log {
     }
 
     /// Notes that the home of a topic is or was at a peer.
-    pub(crate) fn note_at(&self, action: &str, topic: &str, peer: &str, outcome: &Result<()>) {
-        self.line(action, topic, &quoted(" at=", peer), outcome.as_ref().err());
+    pub(crate) fn note_at(&self, action: &str, topic: &str, peer: &str, it: Option<&Refusal>) {
+        self.line(action, topic, &quoted(" at=", peer), it);
     }
 
     /// Notes what became of the publishes of a batch, in one line for those of a topic that follow
@@ -261,7 +255,7 @@ mod tests {
     #[test]
     fn what_comes_from_outside_cannot_forge_a_line() {
         let (log, waiting) = log(1);
-        log.note("created", "a\" ok\n\u{1b}[2J\u{e9}", &Err(Refusal::TopicExists));
+        log.note("created", "a\" ok\n\u{1b}[2J\u{e9}", Some(&Refusal::TopicExists));
         assert_eq!(
             next(&waiting),
             r#"- created "a\" ok\n\u001b[2J\u00e9" refused=409 "Topic already exists""#
@@ -272,10 +266,10 @@ mod tests {
     fn lines_that_find_no_room_are_counted() {
         let (log, waiting) = log(1);
         for topic in ["a", "b", "c"] {
-            log.note("created", topic, &Ok(()));
+            log.note("created", topic, None);
         }
         assert_eq!(next(&waiting), "- created \"a\" ok");
-        log.note("created", "d", &Ok(()));
+        log.note("created", "d", None);
         assert_eq!(
             next(&waiting),
             "- left out 2 lines: the log could not be written so fast\n- created \"d\" ok"

@@ -2,7 +2,7 @@
 //! over HTTP each request carries it (`http/head.rs`). A connection may fail a few times.
 
 use crate::access::{Access, Client, Grant};
-use crate::refusal::{Refusal, Result};
+use crate::refusal::Result;
 use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
@@ -16,8 +16,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Whether a connection has authenticated.
 pub(super) struct Authentication {
-    grant: Option<Grant>,
-    client: Client,
+    /// What the connection may do, once it has authenticated.
+    pub(super) grant: Option<Grant>,
+    pub(super) client: Client,
     /// How often it has failed.
     failures: u32,
 }
@@ -36,17 +37,12 @@ impl Authentication {
         self.grant.is_some()
     }
 
-    /// What the connection may do, once it has authenticated.
-    pub(super) fn grant(&self) -> Option<&Grant> {
-        self.grant.as_ref()
-    }
-
     /// Whether it failed too often and has to be closed.
     pub(super) fn has_failed(&self) -> bool {
         !self.is_done() && self.failures >= ATTEMPTS_MAX
     }
 
-    /// What a token is good for that comes with one request.
+    /// What a token is good for.
     ///
     /// # Errors
     ///
@@ -59,31 +55,6 @@ impl Authentication {
     pub(super) fn count_failure(&mut self) {
         self.failures = ATTEMPTS_MAX.min(self.failures + 1);
         thread::sleep(PAUSE * self.failures);
-    }
-
-    /// Checks a token; `how` says how to send it, if it is not right. What was once right stays
-    /// so for the connection.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::Token`], [`Refusal::WrongToken`], [`Refusal::TooManyGuesses`].
-    pub(super) fn check(
-        &mut self,
-        access: &Access,
-        token: Option<&str>,
-        how: &'static str,
-    ) -> Result<()> {
-        let refusal = match self.admit(access, token) {
-            Ok(Some(grant)) => {
-                self.grant = Some(grant);
-                return Ok(());
-            }
-            Ok(None) if token.is_some() => Refusal::WrongToken { how },
-            Ok(None) => Refusal::Token { how, is_guess: false },
-            Err(refusal) => refusal,
-        };
-        self.count_failure();
-        Err(refusal)
     }
 }
 
@@ -106,16 +77,15 @@ mod tests {
         let mut authentication = Authentication::new(&access, &stream());
         assert!(!authentication.is_done());
         for _ in 1..ATTEMPTS_MAX {
-            assert!(authentication.check(&access, Some("guess"), "").is_err());
+            assert!(authentication.admit(&access, Some("guess")).unwrap().is_none());
+            authentication.count_failure();
         }
         assert!(!authentication.has_failed());
-        assert!(authentication.check(&access, Some("secret"), "").is_ok());
-        assert!(authentication.is_done());
-        let mut other = Authentication::new(&access, &stream());
-        for _ in 0..ATTEMPTS_MAX {
-            assert!(other.check(&access, None, "").is_err());
-        }
-        assert!(other.has_failed());
+        assert!(authentication.admit(&access, Some("secret")).unwrap().is_some());
+        authentication.count_failure();
+        assert!(authentication.has_failed());
+        authentication.grant = Some(Grant::EVERYTHING);
+        assert!(authentication.is_done() && !authentication.has_failed());
     }
 
     #[test]
@@ -123,6 +93,6 @@ mod tests {
         let access = Access::default();
         let mut authentication = Authentication::new(&access, &stream());
         assert!(authentication.is_done());
-        assert!(authentication.check(&access, Some("any"), "").is_ok());
+        assert!(authentication.admit(&access, Some("any")).unwrap().is_some());
     }
 }

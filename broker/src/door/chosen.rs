@@ -45,20 +45,15 @@ pub(super) fn places(
         };
         Some(Beginning::chosen(&topic, cursor))
     };
-    let places =
-        broker.push.chosen(|topic| chooses(interests, topic)).into_iter().filter_map(place);
+    let chosen = broker.push.chosen(|topic| chooses(interests, topic)).into_iter();
     // One that was deleted meanwhile is chosen again when it comes into being.
-    Ok(places.filter(|place| place.cursor.stream != StreamId::NONE).collect())
+    let is_there = |place: &Beginning| place.cursor.stream != StreamId::NONE;
+    Ok(chosen.filter_map(place).filter(is_there).collect())
 }
 
-/// Whether a name that is given has been subscribed to any of those topics before.
+/// Whether the name that is given, if one is, has been subscribed to any of those topics before.
 fn is_known(broker: &Broker, interests: &[Interest]) -> Result<bool> {
-    for interest in interests {
-        let keys =
-            interest.name.as_ref().map_or(Ok(Vec::new()), |it| broker.push.lasting_of(it))?;
-        if keys.iter().any(|key| interest.chooses(&key.topic)) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    let name = interests.first().and_then(|interest| interest.name.as_ref());
+    let keys = name.map_or(Ok(Vec::new()), |name| broker.push.lasting_of(name))?;
+    Ok(keys.iter().any(|key| chooses(interests, &key.topic)))
 }

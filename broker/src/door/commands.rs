@@ -11,7 +11,7 @@
 use super::ANSWERS_SIZE;
 use super::authentication::Authentication;
 use super::publish::BATCH_MAX;
-use crate::access::{Client, Grant, Right};
+use crate::access::Grant;
 use crate::activity::{Activity, Role};
 use crate::broker::Broker;
 use crate::push::Subscriber;
@@ -20,8 +20,7 @@ use crate::store::{Batch, Outcome};
 use common::connection::Connection;
 use common::deadline::ProgressDeadline;
 use common::trouble::Trouble;
-use std::mem;
-use std::net::{IpAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -171,11 +170,6 @@ impl<'a, P: Protocol> Commands<'a, P> {
         }
     }
 
-    /// The address of the client.
-    pub(super) fn client(&self) -> IpAddr {
-        Client::of(&self.stream).address
-    }
-
     /// Ends the connection, once the client has taken what it was answered.
     pub(super) fn end(mut self, mut connection: Connection) {
         self.subscriber.finish(&mut self.answers);
@@ -189,18 +183,27 @@ impl<'a, P: Protocol> Commands<'a, P> {
         self.protocol.write_refusal(&mut self.answers, refusal);
     }
 
-    /// Lets the client in if `token` is right.
+    /// Lets the client in if `token` is right. What was once right stays so for the connection.
     ///
     /// # Errors
     ///
-    /// [`Refusal::Token`].
+    /// [`Refusal::Token`], [`Refusal::WrongToken`], [`Refusal::TooManyGuesses`].
     pub(super) fn authenticate(&mut self, token: Option<&str>) -> Result<()> {
         let how = P::HOW_TO_AUTHENTICATE;
-        let done = self.authentication.check(&self.broker.access, token, how);
-        self.broker.log.note("authenticated", P::NAME, &done);
-        if let Some(grant) = self.authentication.grant() {
-            self.broker.access.end_with(grant, &self.stream);
+        let done = match self.authentication.admit(&self.broker.access, token) {
+            Ok(Some(grant)) => {
+                self.broker.access.end_with(&grant, &self.stream);
+                self.authentication.grant = Some(grant);
+                Ok(())
+            }
+            Ok(None) if token.is_some() => Err(Refusal::WrongToken { how }),
+            Ok(None) => Err(Refusal::Token { how, is_guess: false }),
+            Err(refusal) => Err(refusal),
+        };
+        if done.is_err() {
+            self.authentication.count_failure();
         }
+        self.broker.log.note("authenticated", P::NAME, done.as_ref().err());
         done
     }
 
@@ -211,20 +214,7 @@ impl<'a, P: Protocol> Commands<'a, P> {
     /// [`Refusal::Token`] before it has authenticated.
     pub(super) fn grant(&self) -> Result<&Grant> {
         let missing = Refusal::Token { how: P::HOW_TO_AUTHENTICATE, is_guess: false };
-        self.authentication.grant().ok_or(missing)
-    }
-
-    /// Ends a lasting subscription. Returns whether there was one.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::Forbidden`] where the name is not this connection's, and only administrators may
-    /// end it; [`Refusal::NotStored`].
-    pub(super) fn end_lasting(&self, name: &str, topic: &str) -> Result<bool> {
-        let is_of_another = self.subscriber.is_of_another(name, topic)?;
-        let right = if is_of_another { Right::Admin } else { Right::Read };
-        self.grant()?.check(right, topic)?;
-        self.subscriber.end_lasting(name, topic)
+        self.authentication.grant.as_ref().ok_or(missing)
     }
 
     /// Appends the batch where it is full.
@@ -239,18 +229,16 @@ impl<'a, P: Protocol> Commands<'a, P> {
         if self.batch.is_empty() {
             return;
         }
-        let mut batch = mem::take(&mut self.batch);
-        let outcomes = self.broker.publish(&mut batch);
-        for (publish, outcome) in batch.publishes.iter().zip(&outcomes) {
+        let outcomes = self.broker.publish(&mut self.batch);
+        for (publish, outcome) in self.batch.publishes.iter().zip(&outcomes) {
             self.protocol.write_outcome(&mut self.answers, &publish.topic, outcome);
             if self.answers.len() >= ANSWERS_SIZE {
-                self.send();
+                self.subscriber.answer(&mut self.answers);
             }
         }
         self.send();
-        self.broker.push.announce_batch(&batch);
-        batch.clear();
-        self.batch = batch;
+        self.broker.push.announce_batch(&self.batch);
+        self.batch.clear();
     }
 
     /// Appends and sends all there is.

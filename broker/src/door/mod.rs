@@ -52,10 +52,8 @@ pub(crate) fn serve(stream: Arc<TcpStream>, mut slot: Slot, broker: &Arc<Broker>
     let undecided = undecided.count();
     let mut begun = None;
     loop {
-        match connection.fill(begun.map(|begun| begun + broker.timeouts.head)) {
-            Ok(0) | Err(_) => return,
-            Ok(_) => {}
-        }
+        let deadline = begun.map(|begun| begun + broker.timeouts.head);
+        let Ok(1..) = connection.fill(deadline) else { return };
         let blank = connection.buffered().iter().all(u8::is_ascii_whitespace);
         if blank && connection.buffered().len() <= BLANK_SIZE_MAX {
             continue;
@@ -112,10 +110,8 @@ fn linger(connection: &mut Connection) {
     let mut discarded = 0;
     while discarded < LINGER_SIZE_MAX {
         connection.consume(connection.buffered().len());
-        match connection.fill(Some(deadline)) {
-            Ok(size) if size > 0 => discarded += size,
-            _ => break,
-        }
+        let Ok(size @ 1..) = connection.fill(Some(deadline)) else { break };
+        discarded += size;
     }
 }
 

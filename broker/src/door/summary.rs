@@ -15,9 +15,7 @@ pub(super) fn topics<'a>(
     grant: &Grant,
 ) -> impl Iterator<Item = (String, Summary)> + use<'a> {
     let grant = grant.clone();
-    let list = |behind: Option<&String>, count| {
-        broker.homes.list(behind.map_or("", String::as_str), count)
-    };
+    let list = |behind: &String, count| broker.homes.list(behind, count);
     let topics = pages(list, |(topic, _)| topic.clone());
     let is_chosen = move |topic: &str| pattern.is_none_or(|pattern| pattern.matches(topic));
     topics.filter(move |(topic, _)| is_chosen(topic) && grant.allows(Right::Read, topic))

@@ -128,24 +128,23 @@ impl Commands<'_, Text> {
             }
             Command::Unsubscribe { topic, id } => {
                 self.append();
-                self.end_lasting(id, topic).map(drop)
+                self.subscriber.end_lasting(id, topic, self.grant()?).map(drop)
             }
         }
     }
 
     fn subscribe(&mut self, topic: &str, id: &str) -> Result<()> {
-        let permitted = self.grant().and_then(|grant| grant.check(Right::Read, topic));
-        let prepared = permitted.and_then(|()| self.broker.prepare_for(&self.subscriber, topic));
-        let end = self.broker.push.topics.end(topic);
-        let mut places = vec![Beginning::asked(topic, end)];
-        let done = prepared.and_then(|()| self.subscriber.lasting(id, &mut places)).map(|()| {
-            let answers = &mut self.answers;
-            self.subscriber.subscribe(Vec::new(), places, Format::Text, Some(id), answers);
-        });
-        if done.is_err() {
-            self.broker.log.note("subscribed", topic, &done);
-        }
-        done
+        let begin = || {
+            self.grant()?.check(Right::Read, topic)?;
+            self.broker.prepare_for(&self.subscriber, topic)?;
+            let mut places = vec![Beginning::asked(topic, self.broker.push.topics.end(topic))];
+            self.subscriber.lasting(id, &mut places).map(|()| places)
+        };
+        let places = begin().inspect_err(|refusal| {
+            self.broker.log.note("subscribed", topic, Some(refusal));
+        })?;
+        self.subscriber.subscribe(Vec::new(), places, Format::Text, Some(id), &mut self.answers);
+        Ok(())
     }
 }
 

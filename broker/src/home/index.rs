@@ -260,10 +260,9 @@ impl Index {
     }
 
     /// Up to `count` of the peers that are there, in the order of their addresses, behind one.
-    pub(crate) fn peers(&self, behind: Option<&Address>, count: usize) -> Vec<Address> {
+    pub(crate) fn peers(&self, behind: &Address, count: usize) -> Vec<Address> {
         let state = self.state.lock();
-        let behind = behind.map_or(Bound::Unbounded, Bound::Excluded);
-        let peers = state.peers.range((behind, Bound::Unbounded));
+        let peers = state.peers.range((Bound::Excluded(behind), Bound::Unbounded));
         let here = peers.filter(|(_, peer)| peer.is_here());
         here.map(|(address, _)| address.clone()).take(count).collect()
     }

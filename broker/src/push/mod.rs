@@ -164,7 +164,7 @@ impl Push {
             return Vec::new();
         }
         let followers = self.patterns.lock();
-        let (mut added, mut begun, mut sessions) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut added, mut begun) = (Vec::new(), Vec::new());
         for (topic, stream) in created {
             for (session, Interest { format, name, .. }) in followers.choosing(&topic) {
                 if self.listeners.check_room(0, 1).is_err() {
@@ -189,12 +189,8 @@ impl Push {
         }
         // Where it is not stored, a crash may repeat some.
         let _ = self.keep(&keys, true);
-        for (index, session) in added {
-            if session.notify(index, u64::MAX) {
-                sessions.push(session);
-            }
-        }
-        sessions
+        added.retain(|(index, session)| session.notify(*index, u64::MAX));
+        added.into_iter().map(|(_, session)| session).collect()
     }
 
     /// Adds subscriptions of a session, as [`Session::subscribe`]. Gives the indexes of those that
@@ -211,34 +207,32 @@ impl Push {
             let topic = self.listeners.name(&place.topic);
             Subscription::new(Beginning { topic, ..place }, format, name.clone())
         });
-        let added = session.subscribe(subscriptions, format, answers);
-        added.iter().for_each(|(index, topic)| {
-            self.listeners.add(topic, Listener::Session(Arc::clone(session), *index));
-        });
-        added.into_iter().map(|(index, _)| index).collect()
+        let listen = |(index, topic)| {
+            self.listeners.add(&topic, Listener::Session(Arc::clone(session), index));
+            index
+        };
+        session.subscribe(subscriptions, format, answers).into_iter().map(listen).collect()
     }
 
     /// The topics that are there and that are chosen, and their lists.
     pub(crate) fn chosen(&self, is_chosen: impl Fn(&str) -> bool) -> Vec<(String, StreamId)> {
-        let list = |behind: Option<&String>, count| {
-            self.topics.list(behind.map_or("", String::as_str), count)
-        };
+        let list = |behind: &String, count| self.topics.list(behind, count);
         let topics = pages(list, |(topic, _)| topic.clone());
         let chosen = topics.filter(|(topic, _)| is_chosen(topic));
         chosen.map(|(topic, summary)| (topic, summary.stream)).collect()
     }
 }
 
-/// All items of a list of which `page` gives so many behind a key: no lock is held while they are
-/// written.
-pub(crate) fn pages<T, K>(
-    page: impl Fn(Option<&K>, usize) -> Vec<T>,
+/// All items of a list of which `page` gives so many behind a key, at first behind one that is less
+/// than all others: no lock is held while they are written.
+pub(crate) fn pages<T, K: Default>(
+    page: impl Fn(&K, usize) -> Vec<T>,
     key: impl Fn(&T) -> K,
 ) -> impl Iterator<Item = T> {
-    let mut behind = Some(None);
+    let mut behind = Some(K::default());
     let next = move || {
-        let items = page(behind.take()?.as_ref(), LISTED_AT_ONCE);
-        behind = items.get(LISTED_AT_ONCE - 1).map(|last| Some(key(last)));
+        let items = page(&behind.take()?, LISTED_AT_ONCE);
+        behind = items.get(LISTED_AT_ONCE - 1).map(&key);
         Some(items)
     };
     iter::from_fn(next).flatten()

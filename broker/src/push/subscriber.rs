@@ -1,6 +1,6 @@
 //! A connection in its role as subscriber: its session, and its place among the listeners.
 
-use crate::access::Grant;
+use crate::access::{Grant, Right};
 use crate::activity::Activity;
 use crate::push::lasting::Key;
 use crate::push::{
@@ -132,7 +132,7 @@ impl Subscriber {
         let name: Option<Arc<str>> = name.map(Arc::from);
         let log = &self.push.log;
         for place in places.iter().filter(|it| it.is_asked && self.cursor(&it.topic).is_none()) {
-            log.note("subscribed", &place.topic, &Ok(()));
+            log.note("subscribed", &place.topic, None);
         }
         // What is neither by pattern nor by name concerns no other session.
         let is_alone = interests.is_empty() && name.is_none();
@@ -145,7 +145,7 @@ impl Subscriber {
             }
             // From here on topics are noted that come into being.
             for interest in &interests {
-                log.note("subscribed", &interest.pattern.to_string(), &Ok(()));
+                log.note("subscribed", &interest.pattern.to_string(), None);
                 followers.add(&self.session, interest.clone());
             }
         }
@@ -176,7 +176,7 @@ impl Subscriber {
             self.push.listeners.unsubscribe(&topic, &self.session, None);
         }
         if removed > 0 {
-            self.push.log.note("unsubscribed", &pattern.to_string(), &Ok(()));
+            self.push.log.note("unsubscribed", &pattern.to_string(), None);
         }
         removed > 0
     }
@@ -206,26 +206,20 @@ impl Subscriber {
         }
     }
 
-    /// Whether a name that is not this connection's has a lasting subscription.
-    ///
-    /// # Errors
-    ///
-    /// As [`Push::lasting_of`].
-    pub(crate) fn is_of_another(&self, name: &str, topic: &str) -> Result<bool> {
-        Ok(self.push.lasting.holder(name) != Some(self.session.number)
-            && self.push.lasting_of(name)?.iter().any(|key| &*key.topic == topic))
-    }
-
     /// Ends a name's lasting subscription, whichever connection has it. Returns whether there was
     /// one.
     ///
     /// # Errors
     ///
-    /// The end is not stored; it goes on then.
-    pub(crate) fn end_lasting(&self, name: &str, topic: &str) -> Result<bool> {
+    /// [`Refusal::Forbidden`] where the name is not this connection's, and only administrators may
+    /// end it; [`Refusal::NotStored`]. It goes on then.
+    pub(crate) fn end_lasting(&self, name: &str, topic: &str, grant: &Grant) -> Result<bool> {
+        let own = Some(self.session.number);
+        let is_of_another = self.push.lasting.holder(name) != own
+            && self.push.lasting_of(name)?.iter().any(|key| &*key.topic == topic);
+        grant.check(if is_of_another { Right::Admin } else { Right::Read }, topic)?;
         let key = Key { name: name.into(), topic: topic.into() };
-        let ended = self.push.end_lasting(&[key], None, Some(self.session.number))?;
-        Ok(ended > 0)
+        Ok(self.push.end_lasting(&[key], None, own)? > 0)
     }
 
     /// Ends a subscription that the client asked for. Where a pattern of its chooses the topic too,
@@ -242,7 +236,7 @@ impl Subscriber {
     fn end(&self, topic: &str) -> bool {
         let found = self.push.listeners.unsubscribe(topic, &self.session, None).is_some();
         if found {
-            self.push.log.note("unsubscribed", topic, &Ok(()));
+            self.push.log.note("unsubscribed", topic, None);
         }
         found
     }

@@ -15,17 +15,6 @@ use common::http::parse::Body;
 use common::json;
 use common::limits::BODY_SIZE_MAX;
 
-/// A request whose body has not wholly arrived.
-pub(super) struct Unfinished<'a> {
-    pub(super) route: Route,
-    pub(super) head_size: usize,
-    /// Its body, which is sized or chunked.
-    pub(super) body: Body,
-    /// Whether the client waits for a word before it sends the body.
-    pub(super) expects_continue: bool,
-    pub(super) manner: Manner<'a>,
-}
-
 /// The size of a body, as far as it says it before it comes.
 pub(super) fn promised(body: Body) -> Result<Option<usize>> {
     match body {
@@ -77,20 +66,23 @@ impl Route {
 }
 
 impl<'a> Door<'a> {
-    /// Reads the rest of a body, and takes the request then.
-    pub(super) fn gather(&mut self, unfinished: Unfinished<'a>) -> Result<Taken<'a>, End> {
-        self.flush()?;
-        let Unfinished { route, head_size, body, expects_continue, manner } = unfinished;
-        self.connection.consume(head_size);
+    /// Reads the rest of a body that is sized or chunked, and takes the request then.
+    /// `expects_continue` says that the client waits for a word before it sends the body.
+    pub(super) fn gather(
+        &mut self,
+        route: Route,
+        body: Body,
+        expects_continue: bool,
+        manner: Manner<'a>,
+    ) -> Result<Taken<'a>, End> {
         let broker: &'a Broker = self.broker;
         let mut share = broker.input_budget.share();
-        match self.rest(body, expects_continue, &mut share) {
-            Ok(body) => {
-                Ok((route.take(&body, &mut self.batch, broker, &mut share, &self.grant), manner))
-            }
-            Err(Stop::Refused(refusal, _)) => Ok(closing(refusal, manner)),
-            Err(Stop::End) => Err(End),
-        }
+        let body = match self.rest(body, expects_continue, &mut share) {
+            Ok(body) => body,
+            Err(Stop::Refused(refusal, _)) => return Ok(closing(refusal, manner)),
+            Err(Stop::End) => return Err(End),
+        };
+        Ok((route.take(&body, &mut self.batch, broker, &mut share, &self.grant), manner))
     }
 
     /// Reads the rest of a body.

@@ -81,7 +81,7 @@ impl Door<'_> {
         let found = self.begin(query, format).inspect_err(|stop| {
             if let Stop::Refused(refusal, _) = stop {
                 for topic in &query.topics {
-                    self.broker.log.note("subscribed", topic, &Err(refusal.clone()));
+                    self.broker.log.note("subscribed", topic, Some(refusal));
                 }
             }
         });
@@ -103,13 +103,20 @@ impl Door<'_> {
         self.broker.access.end_with(&self.grant, &stream);
         let activity = Arc::clone(&self.activity);
         let subscriber = Subscriber::new(stream, activity, &self.broker.push);
-        // Before the head: a browser comes back for ever to a stream that began and ended.
-        if let Some(name) = &query.name
-            && let Err(refusal) = take_up(self.broker, query, &subscriber, name, &mut places)
-        {
-            self.decline(&refusal, None);
-            subscriber.finish(&mut self.answers.bytes);
-            return Err(Stop::End);
+        if let Some(name) = &query.name {
+            // Before the head: a browser comes back for ever to a stream that began and ended.
+            if let Err(refusal) = subscriber.lasting(name, &mut places) {
+                self.decline(&refusal, None);
+                subscriber.finish(&mut self.answers.bytes);
+                return Err(Stop::End);
+            }
+            let lasting = &self.broker.push.lasting;
+            for Beginning { topic, cursor, .. } in &mut places {
+                // What its last stream was sent is acknowledged by the id that it comes back with.
+                let last = query.last.iter().find(|last| last.stream == cursor.stream);
+                let known = last.and_then(|last| lasting.acknowledge(name, topic, *last));
+                *cursor = known.unwrap_or(*cursor);
+            }
         }
         self.answers.head(head);
         let (name, answers) = (query.name.as_deref(), &mut self.answers.bytes);
@@ -198,22 +205,4 @@ fn resume(broker: &Broker, query: &EventsQuery, topic: &str) -> Option<Cursor> {
     // a cursor of another. A mirror may only be behind its home; there the stream waits.
     let is_ahead = cursor.next > end.next && !broker.push.topics.is_mirror(topic);
     Some(if is_ahead { Cursor { stream: StreamId::random(), ..cursor } } else { cursor })
-}
-
-/// Has a name go on with topics, behind what its last stream acknowledged by the id that it comes
-/// back with.
-fn take_up(
-    broker: &Broker,
-    query: &EventsQuery,
-    subscriber: &Subscriber,
-    name: &str,
-    places: &mut [Beginning],
-) -> Result<()> {
-    subscriber.lasting(name, places)?;
-    for Beginning { topic, cursor, .. } in places {
-        let acknowledged = query.last.iter().find(|last| last.stream == cursor.stream);
-        let known = acknowledged.map(|last| broker.push.lasting.acknowledge(name, topic, *last));
-        *cursor = known.flatten().unwrap_or(*cursor);
-    }
-    Ok(())
 }

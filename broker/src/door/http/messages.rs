@@ -145,10 +145,9 @@ impl Door<'_> {
 
     /// Waits until a topic goes on behind `end`, the deadline passes, or the client has left. Gives
     /// the topic's end.
-    fn wait(&mut self, topic: &str, end: Cursor, deadline: Instant) -> Result<Cursor> {
+    fn wait(&mut self, topic: &str, end: Cursor, mut deadline: Instant) -> Result<Cursor> {
         let Door { connection, broker, .. } = self;
         let waiting = broker.push.listeners.join(topic);
-        let mut deadline = deadline;
         let mut has_ended = false;
         loop {
             let now = broker.push.topics.end(topic);

@@ -16,8 +16,7 @@ mod subscribers;
 mod topics;
 
 use self::answer::{Answers, Head, JSON, Manner, TEXT};
-use self::body::Unfinished;
-use self::route::Action;
+use self::route::{Action, Route};
 use super::authentication::Authentication;
 use super::publish::BATCH_MAX;
 use super::{ANSWERS_SIZE, linger};
@@ -121,27 +120,17 @@ fn closing(refusal: Refusal, manner: Manner<'_>) -> Taken<'_> {
     (Err(refusal), Manner { keep_alive: false, ..manner })
 }
 
-/// What the front of the buffer holds.
-enum Next<'a> {
-    /// The beginning of a head.
-    Partial,
-    /// A whole head, and not the whole body.
-    Body(Unfinished<'a>),
-    Request(Taken<'a>),
-}
-
 impl<'a> Door<'a> {
     fn run(&mut self, begun: Instant) -> Result<(), End> {
         // Nothing where it begins with what was read already.
         let mut head_begun = Some(begun);
         loop {
-            let (request, manner) = match self.next() {
-                Next::Partial => match self.await_head(&mut head_begun)? {
+            let (request, manner) = match self.next()? {
+                Some(taken) => taken,
+                None => match self.await_head(&mut head_begun)? {
                     Some(refusal) => closing(refusal, Manner::PLAIN),
                     None => continue,
                 },
-                Next::Body(unfinished) => self.gather(unfinished)?,
-                Next::Request(taken) => taken,
             };
             if !self.answer(request, manner)? {
                 self.flush()?;
@@ -155,18 +144,19 @@ impl<'a> Door<'a> {
         }
     }
 
-    /// Looks at the front of the buffer, and uses it up where it is a whole request.
-    fn next(&mut self) -> Next<'a> {
+    /// Takes the next request, and reads the rest of its body; nothing where its head has not
+    /// wholly come.
+    fn next(&mut self) -> Result<Option<Taken<'a>>, End> {
         let broker: &'a Broker = self.broker;
         let input = self.connection.buffered().get(self.used..).unwrap_or_default();
         let (request, head_size) = match parse::request(input) {
             Ok(Progress::Complete { value, size }) => (value, size),
-            Ok(Progress::Partial) => return Next::Partial,
+            Ok(Progress::Partial) => return Ok(None),
             Err(error) => {
                 // No answer to `HEAD` has a body, whatever is wrong with the rest of the head.
                 let head_only = input.trim_ascii_start().starts_with(b"HEAD ");
                 let manner = Manner { head_only, ..Manner::PLAIN };
-                return Next::Request(closing(Refusal::Http(error), manner));
+                return Ok(Some(closing(Refusal::Http(error), manner)));
             }
         };
         let mut manner = Manner::of(&request);
@@ -186,25 +176,30 @@ impl<'a> Door<'a> {
         if let Err(refusal) = &route
             && matches!(refusal.status(), 401 | 403 | 421 | 429 | 501)
         {
-            broker.log.denied(request.method, request.path, refusal);
+            // Without its query, which may hold a token.
+            let asked = [request.method, " ", request.path].concat();
+            broker.log.note("asked", &asked, Some(refusal));
         }
         let end = promised.ok().flatten().map(|size| head_size + size);
-        match (end.and_then(|end| input.get(head_size..end)).filter(|_| !is_over), route) {
-            (Some(body), route) => {
+        let taken = match (end.and_then(|end| input.get(head_size..end)), route) {
+            (Some(body), route) if !is_over => {
                 self.used += head_size + body.len();
                 let mut share = broker.input_budget.share();
-                let take = |route: route::Route| {
+                let take = |route: Route| {
                     route.take(body, &mut self.batch, broker, &mut share, &self.grant)
                 };
-                Next::Request((route.and_then(take), manner))
-            }
-            (None, Ok(route)) => {
-                let Request { body, expects_continue, .. } = request;
-                Next::Body(Unfinished { route, head_size, body, expects_continue, manner })
+                (route.and_then(take), manner)
             }
             // What is refused is refused before its body is awaited.
-            (None, Err(refusal)) => Next::Request(closing(refusal, manner)),
-        }
+            (_, Err(refusal)) => closing(refusal, manner),
+            (_, Ok(route)) => {
+                let Request { body, expects_continue, .. } = request;
+                self.flush()?;
+                self.connection.consume(head_size);
+                self.gather(route, body, expects_continue, manner)?
+            }
+        };
+        Ok(Some(taken))
     }
 
     /// Sends what is ready and waits for more of a head. Gives why it is waited for no longer.
@@ -220,7 +215,7 @@ impl<'a> Door<'a> {
         let seconds = timeouts.head.as_secs();
         let begun = *head_begun.get_or_insert_with(Instant::now);
         let came = self.fill(begun + timeouts.head)?;
-        Ok(if came.is_none() { Some(Refusal::HeadTimeout { seconds }) } else { None })
+        Ok(came.is_none().then_some(Refusal::HeadTimeout { seconds }))
     }
 
     /// Reads more of something. Gives how many bytes came, if any did before the deadline.
@@ -234,20 +229,16 @@ impl<'a> Door<'a> {
 
     /// Does what a request asks, and writes its answer. Gives whether the connection goes on.
     fn answer(&mut self, request: Result<Option<Action>>, manner: Manner<'a>) -> Result<bool, End> {
-        if let Ok(None) = request {
+        let Some(request) = request.transpose() else {
             // What only the last of a batch can be is answered at once.
             if manner != Manner::PLAIN || self.batch.publishes.len() >= BATCH_MAX {
                 self.append(manner)?;
             }
             return Ok(manner.keep_alive);
-        }
+        };
         self.append(Manner::PLAIN)?;
         self.answers.manner = manner;
-        let done = match request {
-            Ok(action) => action.map_or(Ok(()), |action| action(self)),
-            Err(refusal) => Err(refusal.into()),
-        };
-        match done {
+        match request.map_err(Stop::from).and_then(|action| action(self)) {
             Ok(()) => {}
             Err(Stop::End) => return Err(End),
             Err(Stop::Refused(refusal, extent)) => {
@@ -349,22 +340,23 @@ impl<'a> Door<'a> {
             return Ok(());
         }
         let mut piece = Vec::new();
-        let mut has_more = write(&mut piece)?;
-        if !has_more {
+        if !write(&mut piece)? {
             self.answers.whole(head, &piece);
             return Ok(());
         }
         self.answers.head(head);
-        while has_more && !head_only {
+        if head_only {
+            return Ok(());
+        }
+        let mut has_more = true;
+        while has_more {
             self.answers.part(&piece);
             self.send()?;
             piece.clear();
             has_more = write(&mut piece)?;
-            if !has_more {
-                self.answers.part(&piece);
-                self.answers.part(&[]);
-            }
         }
+        self.answers.part(&piece);
+        self.answers.part(&[]);
         Ok(())
     }
 

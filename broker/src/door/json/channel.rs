@@ -16,7 +16,7 @@ impl Commands<'_, Json> {
         let channel = arguments.required("channel")?;
         self.grant()?.check(Right::Read, channel)?;
         self.broker.prepare_for(&self.subscriber, channel).inspect_err(|refusal| {
-            self.broker.log.note("subscribed", channel, &Err(refusal.clone()));
+            self.broker.log.note("subscribed", channel, Some(refusal));
         })?;
         let is_new = self.subscriber.cursor(channel).is_none();
         let push = &self.broker.push;

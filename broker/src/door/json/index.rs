@@ -23,7 +23,7 @@ impl Commands<'_, Json> {
     pub(super) fn unregister(&mut self, arguments: &Value<'_>) -> Result<()> {
         let (address, key) = self.peer(arguments)?;
         let done = self.broker.index.unregister(&address, key);
-        self.broker.log.note("unregistered", &address.to_string(), &done);
+        self.broker.log.note("unregistered", &address.to_string(), done.as_ref().err());
         done?;
         self.protocol.presences.remove(&address);
         self.confirm(&format!("Peer {address} unregistered"), arguments)
@@ -41,7 +41,7 @@ impl Commands<'_, Json> {
         let peer = address.to_string();
         let done = self.broker.index.add(topic, address, arguments.stream()?, key);
         if !matches!(done, Ok(false)) {
-            self.broker.log.note_at("added", topic, &peer, &done.clone().map(drop));
+            self.broker.log.note_at("added", topic, &peer, done.as_ref().err());
         }
         done?;
         self.confirm(&format!("Topic '{topic}' added"), arguments)
@@ -51,7 +51,7 @@ impl Commands<'_, Json> {
         let topic = arguments.topic("topic")?;
         let (address, key) = self.peer(arguments)?;
         let done = self.broker.index.remove(topic, &address, key);
-        self.broker.log.note_at("removed", topic, &address.to_string(), &done);
+        self.broker.log.note_at("removed", topic, &address.to_string(), done.as_ref().err());
         done?;
         self.confirm(&format!("Topic '{topic}' deleted"), arguments)
     }
@@ -76,9 +76,12 @@ impl Commands<'_, Json> {
         let is_present = value(arguments, "present")?.and_then(Value::as_bool) == Some(true);
         let done = match is_present {
             true => self.register_present(&address, arguments).map(Some),
-            false => self.broker.index.register(address.clone(), self.client()).map(|()| None),
+            false => {
+                let client = self.authentication.client.address;
+                self.broker.index.register(address.clone(), client).map(|()| None)
+            }
         };
-        self.broker.log.note("registered", &address.to_string(), &done.clone().map(drop));
+        self.broker.log.note("registered", &address.to_string(), done.as_ref().err());
         let key = done?;
         success(&mut self.answers, &format!("Peer {address} registered"), |answer| {
             answer.optional("key", key)
@@ -120,8 +123,7 @@ impl Commands<'_, Json> {
         let missing = || Refusal::field("pattern", "is missing");
         let pattern = arguments.pattern()?.ok_or_else(missing)?;
         let index = &self.broker.index;
-        let list =
-            |behind: Option<&String>, count| index.list(behind.map_or("", String::as_str), count);
+        let list = |behind: &String, count| index.list(behind, count);
         let topics = pages(list, |(topic, _)| topic.clone());
         let topics = topics.filter(|(topic, _)| pattern.matches(topic));
         self.answer_with_list("Topics found", "topics", topics, |list, (topic, home)| {

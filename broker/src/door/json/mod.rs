@@ -227,7 +227,7 @@ impl Commands<'_, Json> {
     /// The peers that were registered for as long as this connection lasts are away.
     fn leave(&mut self) {
         for (address, _presence) in self.protocol.presences.drain() {
-            self.broker.log.note("away", &address.to_string(), &Ok(()));
+            self.broker.log.note("away", &address.to_string(), None);
         }
     }
 

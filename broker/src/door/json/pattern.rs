@@ -54,7 +54,7 @@ impl Commands<'_, Json> {
             let grant = self.grant()?;
             for key in self.broker.push.lasting_of(name)? {
                 if pattern.matches(&key.topic) && grant.allows(Right::Read, &key.topic) {
-                    has_ended |= self.end_lasting(name, &key.topic)?;
+                    has_ended |= self.subscriber.end_lasting(name, &key.topic, grant)?;
                 }
             }
         }

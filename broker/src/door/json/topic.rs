@@ -19,7 +19,7 @@ impl Commands<'_, Json> {
         let topic = arguments.required("topic")?;
         if let Err(refusal) = self.subscribe_to(topic, arguments) {
             self.broker.metrics.refused(refusal.status());
-            self.broker.log.note("subscribed", topic, &Err(refusal.clone()));
+            self.broker.log.note("subscribed", topic, Some(&refusal));
             // Whoever subscribes to many topics at once has to know which one this is.
             Dialect::Topic.refuse(&mut self.answers, &refusal, Some(topic));
         }
@@ -120,7 +120,7 @@ impl Commands<'_, Json> {
         }
         let topic = arguments.topic("topic")?;
         let lasting = match arguments.text("subscriber")? {
-            Some(name) => self.end_lasting(name, topic)?,
+            Some(name) => self.subscriber.end_lasting(name, topic, self.grant()?)?,
             None => self.grant()?.check(Right::Read, topic).map(|()| false)?,
         };
         let here = self.subscriber.unsubscribe(topic);

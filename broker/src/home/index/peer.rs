@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 const TELL_TIME: Duration = Duration::from_secs(10);
 
 /// Where a peer is reached.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Address {
     pub(crate) host: String,
     pub(crate) port: u16,

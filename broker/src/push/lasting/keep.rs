@@ -168,7 +168,7 @@ impl Push {
         let Some(session) = self.listeners.session(topic, session) else { return };
         let ended = self.listeners.unsubscribe(topic, &session, Some(name));
         let Some(format) = ended else { return };
-        self.log.note("unsubscribed", topic, &Ok(()));
+        self.log.note("unsubscribed", topic, None);
         let mut note = Vec::new();
         if tell {
             let others = OtherCursors::default();
