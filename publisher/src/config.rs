@@ -96,34 +96,30 @@ impl Form {
             }
             return Ok(Form::Repeat { topics, messages: given.to_vec(), period });
         }
-        match (topics.as_slice(), file, given) {
+        let wrong = match (topics.as_slice(), &file, given) {
             ([], _, []) => {
                 let owned = |(topic, message): (&str, &str)| (topic.to_owned(), message.to_owned());
-                Ok(Form::Messages(FIVE.map(owned).to_vec()))
+                return Ok(Form::Messages(FIVE.map(owned).to_vec()));
             }
-            ([], _, [id]) if is_word(id) => Ok(Form::Dialogue { id: id.clone() }),
-            ([], _, [id]) if id.is_empty() => Err(Error::new("the id must not be empty")),
-            ([], _, [_]) => {
-                Err(Error::new("an id is one word, and a message needs --topic=<topic>"))
+            ([], _, [id]) if is_word(id) => return Ok(Form::Dialogue { id: id.clone() }),
+            ([], _, [id]) if id.is_empty() => "the id must not be empty",
+            ([], _, [_]) => "an id is one word, and a message needs --topic=<topic>",
+            ([], _, [topic, messages @ ..]) => {
+                let messages = messages.join(" ");
+                let hint = format!("publisher --topic={topic:?} {messages:?}");
+                return Err(Error::new(format!("messages need a topic: {hint}")));
             }
-            ([], _, [topic, messages @ ..]) => Err(Error::new(format!(
-                "messages need a topic: publisher --topic={topic:?} {:?}",
-                messages.join(" ")
-            ))),
-            ([topic], Some(file), [] | [_]) => {
-                let (topic, id) = (topic.clone(), given.first().cloned());
-                Ok(Form::Lines { topic, file: Some(file), id })
+            ([topic], Some(_), [] | [_]) | ([topic], None, []) => {
+                return Ok(Form::Lines { topic: topic.clone(), file, id: given.first().cloned() });
             }
-            ([_], Some(_), _) => {
-                Err(Error::new("with --file there may be one id, and no messages"))
-            }
-            ([topic], None, []) => Ok(Form::Lines { topic: topic.clone(), file: None, id: None }),
+            ([_], Some(_), _) => "with --file there may be one id, and no messages",
             ([topic], None, messages) => {
                 let with_topic = |message: &String| (topic.clone(), message.clone());
-                Ok(Form::Messages(messages.iter().map(with_topic).collect()))
+                return Ok(Form::Messages(messages.iter().map(with_topic).collect()));
             }
-            _ => Err(Error::new("several topics need --every=<period>")),
-        }
+            _ => "several topics need --every=<period>",
+        };
+        Err(Error::new(wrong))
     }
 }
 

@@ -4,7 +4,7 @@
 //! together. A refused line is reported, and the next ones continue.
 
 use crate::feed::{Feed, Source};
-use crate::file;
+use crate::file::unread;
 use crate::line_reader::LineReader;
 use common::client::{Broker, Publisher};
 use common::flags::Error;
@@ -32,7 +32,7 @@ pub(crate) fn converse(broker: Broker, id: &str) -> Result<(), Error> {
         if is_typed {
             show("> ");
         }
-        let Some(line) = lines.next().map_err(file::unread_input)? else {
+        let Some(line) = lines.next().map_err(|cause| unread(None, cause))? else {
             if is_typed {
                 show("\n");
             }
@@ -43,7 +43,7 @@ pub(crate) fn converse(broker: Broker, id: &str) -> Result<(), Error> {
             (Some(b"quit" | b"exit"), _) if is_typed => break,
             (Some(b"help"), _) if is_typed => show(&format!("{FORM}, help or quit\n")),
             (_, text) => match text.ok_or("a line is longer than 8 MiB").and_then(parse) {
-                Ok(Some((topic, message))) => feed.send(topic, message)?,
+                Ok(Some((topic, message))) => feed.send(0, topic, message)?,
                 Ok(None) => {}
                 Err(reason) => feed.leave_out(0, reason)?,
             },

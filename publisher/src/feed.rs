@@ -7,7 +7,6 @@
 use crate::{error, say};
 use common::client::{self, Publisher};
 use common::flags::Error;
-use std::collections::VecDeque;
 
 /// Where messages come from.
 #[derive(Debug, Clone, Copy)]
@@ -24,12 +23,13 @@ pub(crate) enum Source {
 pub(crate) struct Feed {
     pub(crate) publisher: Publisher,
     source: Source,
-    /// Messages that were sent and not acknowledged when it was last looked: runs of consecutive
-    /// lines, each as the number of the first and how many. Empty in a dialogue.
-    runs: VecDeque<(u64, u64)>,
-    /// Messages that are in no run any more: acknowledged, or refused.
-    settled: u64,
+    /// Messages that were sent, and those of them that the broker refused.
+    sent: u64,
     refused: u64,
+    /// The line that was sent or left out last; 0 in a dialogue.
+    line: u64,
+    /// The lines that were left out since nothing was on its way.
+    skipped: Vec<u64>,
     /// Lines that were not published; the user was told of each.
     left_out: u64,
     /// The number that a broker expects which has lost messages.
@@ -38,28 +38,15 @@ pub(crate) struct Feed {
 
 impl Feed {
     pub(crate) fn new(publisher: Publisher, source: Source) -> Feed {
-        let (runs, forgotten) = (VecDeque::new(), None);
-        Feed { publisher, source, runs, settled: 0, refused: 0, left_out: 0, forgotten }
+        let (sent, refused, line, skipped) = (0, 0, 0, Vec::new());
+        Feed { publisher, source, sent, refused, line, skipped, left_out: 0, forgotten: None }
     }
 
-    /// Sends a message.
-    pub(crate) fn send(&mut self, topic: &str, message: &str) -> Result<(), Error> {
+    /// Sends the message that is this line, counted from 1; 0 in a dialogue.
+    pub(crate) fn send(&mut self, line: u64, topic: &str, message: &str) -> Result<(), Error> {
+        (self.line, self.sent) = (line, self.sent + 1);
         let sent = self.publisher.send(topic, message);
         self.consider(sent).map(drop)
-    }
-
-    /// Sends the message that is the line with this number, counted from 1.
-    pub(crate) fn send_line(
-        &mut self,
-        number: u64,
-        topic: &str,
-        message: &str,
-    ) -> Result<(), Error> {
-        match self.runs.back_mut() {
-            Some((first, count)) if *first + *count == number => *count += 1,
-            _ => self.runs.push_back((number, 1)),
-        }
-        self.send(topic, message)
     }
 
     /// Waits until everything that was sent is acknowledged or refused.
@@ -75,8 +62,8 @@ impl Feed {
 
     /// Nothing that was sent is on its way any more.
     pub(crate) fn forget(&mut self) {
-        self.runs.clear();
-        self.settled = self.publisher.acknowledged() + self.refused;
+        self.skipped.clear();
+        self.sent = self.publisher.acknowledged() + self.refused;
     }
 
     /// The end of the input.
@@ -90,14 +77,18 @@ impl Feed {
     }
 
     /// A line cannot be a message.
-    pub(crate) fn leave_out(&mut self, number: u64, reason: &'static str) -> Result<(), Error> {
+    pub(crate) fn leave_out(&mut self, line: u64, reason: &'static str) -> Result<(), Error> {
         match self.source {
             Source::File => {
                 self.flush()?;
                 let published = self.publisher.acknowledged();
-                return Err(error::of_line(number, reason, published));
+                return Err(error::of_line(line, reason, published));
             }
-            Source::Input => say(format_args!("line {number} {reason}: it is left out")),
+            Source::Input => {
+                self.line = line;
+                self.skipped.push(line);
+                say(format_args!("line {line} {reason}: it is left out"));
+            }
             Source::Dialogue => say(reason),
         }
         self.left_out += 1;
@@ -112,7 +103,7 @@ impl Feed {
         };
         match (self.source, &cause) {
             (Source::Input, client::Error::Refused { code: 400 | 413, .. }) => {
-                say(format_args!("line {}: {cause}", self.line_of_next()));
+                say(format_args!("line {}: {cause}", self.line_of_next().unwrap_or_default()));
             }
             // Without the right token there is no use in the next one.
             (Source::Dialogue, client::Error::Refused { code, .. }) if *code != 401 => say(cause),
@@ -124,27 +115,20 @@ impl Feed {
     }
 
     /// The line of the oldest message that is neither acknowledged nor refused.
-    fn line_of_next(&mut self) -> u64 {
-        let mut left = self.publisher.acknowledged() + self.refused - self.settled;
-        self.settled += left;
-        while let Some((first, count)) = self.runs.front_mut() {
-            let taken = left.min(*count);
-            (*first, *count, left) = (*first + taken, *count - taken, left - taken);
-            if *count > 0 {
-                return *first;
-            }
-            self.runs.pop_front();
-        }
-        0
+    fn line_of_next(&self) -> Option<u64> {
+        let pending = self.sent - self.publisher.acknowledged() - self.refused;
+        let first =
+            (self.line + 1).checked_sub(pending).filter(|_| self.line > 0 && pending > 0)?;
+        let earlier = |first, skipped: &u64| first - u64::from(*skipped >= first);
+        Some(self.skipped.iter().rev().fold(first, earlier))
     }
 
     /// The error for the user. When a message is refused, all before it are acknowledged.
     pub(crate) fn failed(&mut self, cause: &client::Error) -> Error {
-        let line = Some(self.line_of_next()).filter(|line| *line > 0);
         if let client::Error::Forgotten { expected, .. } = cause {
             self.forgotten = Some(*expected);
         }
-        error::of_client(cause, line, self.publisher.acknowledged())
+        error::of_client(cause, self.line_of_next(), self.publisher.acknowledged())
     }
 }
 
@@ -156,12 +140,16 @@ mod tests {
     #[test]
     fn the_line_of_a_refused_message_is_known_whatever_was_left_out() {
         let mut feed = Feed::new(Publisher::new(Broker::at("nowhere:1")), Source::Input);
-        for line in [1, 2, 5, 6, 9] {
-            feed.send_line(line, "t", "x").unwrap();
+        for line in 1..=10 {
+            match line {
+                1 | 2 | 5 | 6 | 9 => feed.send(line, "t", "x").unwrap(),
+                _ => feed.leave_out(line, "is not UTF-8").unwrap(),
+            }
         }
         for line in [1, 2, 5, 6, 9] {
-            assert_eq!(feed.line_of_next(), line);
+            assert_eq!(feed.line_of_next(), Some(line));
             feed.refused += 1;
         }
+        assert_eq!(feed.line_of_next(), None);
     }
 }

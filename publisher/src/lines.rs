@@ -7,7 +7,7 @@
 //! standard input it is reported and skipped, because later lines may never come again.
 
 use crate::feed::{Feed, Source};
-use crate::file::{self, Resumable};
+use crate::file::{self, Resumable, unread};
 use crate::line_reader::LineReader;
 use crate::progress::Progress;
 use crate::say;
@@ -29,13 +29,12 @@ pub(crate) fn publish(broker: Broker, topic: &str, path: Option<&Path>) -> Resul
         Some(path) => {
             let file = file::open(path)?;
             let mut feed = Feed::new(publisher, Source::File);
-            let fail = |cause| file::unread(path, cause);
-            publish_lines(&mut feed, topic, &file, file::bytes_left(&file), 0, fail)
+            publish_lines(&mut feed, topic, Some(path), &file, file::bytes_left(&file), 0)
         }
         None => {
             let mut feed = Feed::new(publisher, Source::Input);
             let (input, size) = (io::stdin().lock(), file::bytes_on_standard_input());
-            publish_lines(&mut feed, topic, input, size, 0, file::unread_input)
+            publish_lines(&mut feed, topic, None, input, size, 0)
         }
     }
 }
@@ -53,9 +52,8 @@ pub(crate) fn resume(broker: Broker, topic: &str, path: &Path, id: &str) -> Resu
             file.check_published(&broker, &mut feed.publisher, topic, there)?;
             Progress::note(format_args!("{there} lines were published before"));
         }
-        let (input, size) = (file.rewound()?, Some(file.size()));
-        let fail = |cause| file::unread(path, cause);
-        match publish_lines(&mut feed, topic, input, size, there, fail) {
+        let input = file.rewound()?;
+        match publish_lines(&mut feed, topic, Some(path), input, file::bytes_left(input), there) {
             Ok(()) => return file.check_unchanged(),
             Err(error) => match feed.forgotten.take() {
                 Some(expected) => say(format_args!(
@@ -68,26 +66,27 @@ pub(crate) fn resume(broker: Broker, topic: &str, path: &Path, id: &str) -> Resu
     }
 }
 
-/// Publishes all lines of an input of `size` bytes but the first `there`, which are in the broker.
+/// Publishes all lines of an input of `size` bytes, a file or standard input, but the first
+/// `there`, which are in the broker.
 fn publish_lines(
     feed: &mut Feed,
     topic: &str,
+    path: Option<&Path>,
     input: impl Read,
     size: Option<u64>,
     there: u64,
-    fail: impl Fn(io::Error) -> Error,
 ) -> Result<(), Error> {
     let before = feed.publisher.acknowledged();
     let mut progress = Progress::new(size);
     let mut lines = LineReader::new(input, BODY_SIZE_MAX);
     let mut number = 0;
     feed.forget();
-    while let Some(line) = lines.next().map_err(&fail)? {
+    while let Some(line) = lines.next().map_err(|cause| unread(path, cause))? {
         number += 1;
         let is_last_for_now = line.is_last_for_now;
         if number > there {
             match line.text.ok_or(TOO_LONG).and_then(message) {
-                Ok(message) => feed.send_line(number, topic, message)?,
+                Ok(message) => feed.send(number, topic, message)?,
                 Err(reason) => feed.leave_out(number, reason)?,
             }
         }

@@ -1,7 +1,7 @@
 //! `publisher --every 1s`: publishes the same messages again and again.
 
 use crate::error;
-use common::client::{self, Broker, Publisher};
+use common::client::{Broker, Publisher};
 use common::flags::Error;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,30 +17,16 @@ pub(crate) fn repeat(
     let mut publisher = Publisher::new(broker);
     let mut due = Instant::now();
     for round in 1_u64.. {
-        let result = if messages.is_empty() {
-            publish(&mut publisher, topics, &[format!("message {round}")])
-        } else {
-            publish(&mut publisher, topics, messages)
-        };
-        let published = publisher.acknowledged();
-        result.map_err(|cause| error::of_client(&cause, None, published))?;
+        let numbered = [format!("message {round}")];
+        let messages = if messages.is_empty() { &numbered } else { messages };
+        let mut sent = topics.iter().flat_map(|topic| messages.iter().map(move |it| (topic, it)));
+        let sent = sent.try_for_each(|(topic, message)| publisher.send(topic, message));
+        let published = sent.and_then(|()| publisher.flush());
+        published.map_err(|cause| error::of_client(&cause, None, publisher.acknowledged()))?;
         due = next(due, period, Instant::now());
         thread::sleep(due.saturating_duration_since(Instant::now()));
     }
     Ok(())
-}
-
-fn publish(
-    publisher: &mut Publisher,
-    topics: &[String],
-    messages: &[String],
-) -> Result<(), client::Error> {
-    for topic in topics {
-        for message in messages {
-            publisher.send(topic, message)?;
-        }
-    }
-    publisher.flush()
 }
 
 /// When the next round is due: in step with the first, so that the time of the rounds does not add
