@@ -4,6 +4,7 @@ use crate::print::Print;
 use common::client::{Broker, Start};
 use common::flags::{Arguments, Error, Program, is_word};
 use common::pattern::Pattern;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 /// The subscriber's flags and help.
@@ -87,12 +88,14 @@ fn print(arguments: &Arguments) -> Result<Print, Error> {
     if let Some(wrong) = patterns.iter().find(|text| Pattern::new(text).is_none()) {
         return Err(Error::new(format!("{wrong:?} is no pattern: 1 to 255 bytes")));
     }
+    let output = arguments.value("output").filter(|file| *file != "-").map(PathBuf::from);
     Ok(Print {
         topics,
         patterns,
         start,
-        count: arguments.number("count")?,
-        output: arguments.value("output").filter(|file| *file != "-").map(PathBuf::from),
+        left: arguments.number("count")?.unwrap_or(u64::MAX),
+        is_terminal: output.is_none() && io::stdout().is_terminal(),
+        output,
         is_json: arguments.has("json"),
         has_time: arguments.has("time"),
     })
@@ -126,10 +129,11 @@ mod tests {
             topics: vec!["t".to_owned()],
             patterns: Vec::new(),
             start: Start::Offset(0),
-            count: Some(2),
+            left: 2,
             output: None,
             is_json: false,
             has_time: false,
+            is_terminal: io::stdout().is_terminal(),
         };
         assert_eq!(print(&["--topic=t", "--from=0", "--count", "2", "--output=-"]), expected);
         assert_eq!(print(&["--topic=t", "--last=5"]).start, Start::Last(5));

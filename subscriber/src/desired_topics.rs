@@ -81,9 +81,7 @@ impl DesiredTopics {
         let mut state = self.state.lock();
         send(&self.lines(&state))?;
         state.stream = Some(stream);
-        if state.is_over || (state.is_complete && !state.wants_any()) {
-            state.end();
-        }
+        state.end_if_over();
         Ok(())
     }
 
@@ -92,35 +90,26 @@ impl DesiredTopics {
         self.state.lock().stream = None;
     }
 
-    /// Nothing more will be typed. If no topic is wanted, this ends the program as soon as the
-    /// broker was told so.
-    pub(crate) fn complete(&self) {
+    /// Nothing more will be typed. This ends the program: at once where that is asked for; else, if
+    /// no topic is wanted, as soon as the broker was told so.
+    pub(crate) fn complete(&self, ends_at_once: bool) {
         let mut state = self.state.lock();
-        state.is_complete = true;
-        if !state.wants_any() && (state.topics.is_empty() || state.stream.is_some()) {
-            state.end();
-        }
-        self.changed.notify_all();
-    }
-
-    /// Ends the program.
-    pub(crate) fn end(&self) {
-        self.state.lock().end();
+        (state.is_complete, state.is_over) = (true, ends_at_once);
+        state.end_if_over();
         self.changed.notify_all();
     }
 }
 
 impl State {
-    fn end(&mut self) {
-        self.is_over = true;
-        if let Some(stream) = &self.stream {
+    /// Ends the program if there is nothing more to do.
+    fn end_if_over(&mut self) {
+        let is_told = self.topics.is_empty() || self.stream.is_some();
+        let wants_none = self.topics.iter().all(|(_, is_wanted)| !is_wanted);
+        self.is_over |= self.is_complete && is_told && wants_none;
+        if let Some(stream) = self.stream.as_ref().filter(|_| self.is_over) {
             // The broker handles the lines, and closes; that wakes the thread that reads.
             let _ = stream.shutdown(Shutdown::Write);
         }
-    }
-
-    fn wants_any(&self) -> bool {
-        self.topics.iter().any(|(_, is_wanted)| *is_wanted)
     }
 }
 
@@ -173,7 +162,7 @@ mod tests {
         assert!(topics.set("b", false).1.is_none());
         let lines = "UNSUBSCRIBE a ann\nUNSUBSCRIBE b ann\nSUBSCRIBE c ann\n";
         assert_eq!(told(&topics, &stream), lines);
-        topics.end();
+        topics.complete(true);
         assert!(!topics.wait());
     }
 
@@ -201,7 +190,7 @@ mod tests {
         let (stream, mut peer) = pair();
         let topics = DesiredTopics::new("ann".to_owned());
         topics.set("a", true);
-        topics.end();
+        topics.complete(true);
         told(&topics, &stream);
         assert_eq!(std::io::Read::read(&mut peer, &mut [0]).unwrap(), 0, "it was shut down");
     }
@@ -211,7 +200,7 @@ mod tests {
         let (stream, mut peer) = pair();
         let topics = DesiredTopics::new("ann".to_owned());
         topics.set("a", false);
-        topics.complete();
+        topics.complete(false);
         assert!(topics.wait(), "the broker was not told yet");
         assert_eq!(told(&topics, &stream), "UNSUBSCRIBE a ann\n");
         assert_eq!(std::io::Read::read(&mut peer, &mut [0]).unwrap(), 0, "it was shut down");
@@ -222,7 +211,7 @@ mod tests {
     fn where_a_topic_is_wanted_it_goes_on_after_the_last_line() {
         let topics = DesiredTopics::new("ann".to_owned());
         topics.set("a", true);
-        topics.complete();
+        topics.complete(false);
         assert!(topics.wait());
     }
 }

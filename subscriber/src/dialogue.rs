@@ -58,11 +58,7 @@ pub(crate) fn converse(broker: Broker, id: &str) -> Result<(), Error> {
     let mut dialogue = Dialogue::new(broker, topics, io::stdout(), io::stdout().is_terminal());
     dialogue.prompt = prompt;
     let failed = |dialogue: &mut Dialogue<_>, trouble| Ok(dialogue.outage.failed(trouble)?);
-    match retry::repeat(&mut dialogue, failed, Dialogue::run) {
-        // A reader that has closed standard output has seen enough.
-        Err(error) if error.is_closed_pipe() => Ok(()),
-        result => result,
-    }
+    retry::repeat(&mut dialogue, failed, Dialogue::run)
 }
 
 /// Takes typed lines, until the end of input.
@@ -98,7 +94,7 @@ fn listen(typed: impl BufRead, topics: &DesiredTopics, prompt: &str) {
             let _ = (&*stream).write_all(line.as_bytes());
         }
     }
-    if prompt.is_empty() { topics.complete() } else { topics.end() }
+    topics.complete(!prompt.is_empty());
 }
 
 /// Tells something while a line is waited for.

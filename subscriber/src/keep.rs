@@ -12,12 +12,13 @@
 
 use crate::PROGRAM;
 use crate::error;
-use crate::list::{Comparison, Cursor, List, WAIT, WholeLines, position};
+use crate::list::{Answer, Comparison, List, PATIENCE, WAIT, WholeLines, position};
 use crate::received::{Beginning, Received};
 use common::bytes;
 use common::client::{self, Broker, Outage, Refusal, Start, Subscriber, Trouble};
 use common::flags::Error;
 use common::retry;
+use common::stream::StreamId;
 use std::io::{self, ErrorKind, IsTerminal};
 use std::mem;
 use std::path::Path;
@@ -58,8 +59,8 @@ struct Keeper {
     received: Received,
     /// Whether the broker's last answer carried an offset.
     knows_offsets: bool,
-    /// The stream id of the list that the file was proved to be the beginning of.
-    stream: Option<String>,
+    /// The list that the file was proved to be the beginning of.
+    stream: Option<StreamId>,
     /// How often in a row the list differed from the file.
     differences: u32,
     has_said_how_far: bool,
@@ -96,14 +97,14 @@ impl Keeper {
         // The digest proves that the file is the beginning of the list. On a connection that has
         // given part of the list already, the stream alone says that it is still the same.
         let is_proved = self.stream.is_some() && self.list.client.is_connected();
-        let stream = self.stream.as_deref().or(self.received.stream());
+        let stream = self.stream.or(self.received.stream());
         let digest = self.received.digest().filter(|_| !is_proved);
         let position = position(self.received.next(), stream, digest);
         let asked = Instant::now();
         match self.list.ask(&position, WAIT)? {
-            Ok(Some(cursor)) => {
+            Ok(Some(answer)) => {
                 let before = self.received.size();
-                self.append(cursor)?;
+                self.append(&answer)?;
                 // Only a broker that does not wait answers with nothing at once.
                 let has_waited = asked.elapsed() >= POLL_PAUSE;
                 let has_given = self.received.size() > before;
@@ -139,10 +140,10 @@ impl Keeper {
     /// Asks for the whole list, as every broker understands it.
     fn compare(&mut self) -> Result<Duration, Failure> {
         match self.list.ask("", Duration::ZERO)? {
-            Ok(Some(cursor)) => {
+            Ok(Some(answer)) => {
                 self.knows_offsets = true;
-                if self.received.is_blank() && cursor.first == 0 {
-                    self.append(cursor)?;
+                if self.received.is_blank() && answer.first == 0 {
+                    self.append(&answer)?;
                 } else {
                     // Messages that are in the file already need not be sent.
                     self.list.client.hang_up();
@@ -160,16 +161,16 @@ impl Keeper {
     }
 
     /// Appends the answer, which begins where the file ends.
-    fn append(&mut self, cursor: Cursor) -> Result<(), Failure> {
-        self.stream = cursor.stream;
+    fn append(&mut self, answer: &Answer) -> Result<(), Failure> {
+        self.stream = answer.stream;
         let received = &mut self.received;
         let mut is_too_much = false;
         let result = self.list.read(|batch| {
             let count = bytes::count(batch, |byte| byte == b'\n') as u64;
-            is_too_much = received.next() + count > cursor.next;
+            is_too_much = received.next() + count > answer.next;
             if is_too_much { Err(ErrorKind::InvalidData.into()) } else { received.append(batch) }
         });
-        if is_too_much || (result.is_ok() && self.received.next() < cursor.next) {
+        if is_too_much || (result.is_ok() && self.received.next() < answer.next) {
             let trouble = "the messages do not fit the offset that came with them";
             return Err(Trouble::Invalid(trouble).into());
         }
@@ -197,7 +198,7 @@ impl Keeper {
         let received = &mut self.received;
         let mut take =
             |piece: &[u8]| lines.take(comparison.new_part(piece), |batch| received.append(batch));
-        let result = self.list.read_pieces(|piece| {
+        let result = self.list.client.body(PATIENCE, |piece| {
             last_line_is_open = !piece.ends_with(b"\n");
             take(piece)
         });
@@ -245,7 +246,7 @@ impl Keeper {
         let mut subscriber = Subscriber::new(self.outage.broker().clone());
         let result = subscriber.subscribe(&self.topic, Start::Offset(first));
         let digest = subscriber.digest(&self.topic);
-        let stream = subscriber.cursor(&self.topic).map(|cursor| cursor.stream.to_string());
+        let stream = subscriber.cursor(&self.topic).map(|cursor| cursor.stream);
         match result {
             // The topic has removed more in the meantime.
             Err(client::Error::Refused { code: 410, reason, .. }) => {

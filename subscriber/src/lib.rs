@@ -46,12 +46,17 @@ const RECEIVED_FILE: &str = "received.txt";
 pub fn run(config: Config) -> Result<(), Error> {
     let Config { broker, form } = config;
     let broker = broker.on_notice(|notice| PROGRAM.say(notice));
-    match form {
+    let result = match form {
         Form::Keep => {
             let topic = topic_file::read(Path::new(TOPIC_FILE))?;
             keep::keep(broker, topic, Path::new(RECEIVED_FILE))
         }
         Form::Dialogue { id } => dialogue::converse(broker, &id),
         Form::Print(print) => print.run(&broker),
+    };
+    match result {
+        // A reader that has closed standard output has seen enough.
+        Err(error) if error.is_closed_pipe() => Ok(()),
+        result => result,
     }
 }

@@ -5,6 +5,7 @@ use common::crc32::Crc32;
 use common::http::client::Client;
 use common::http::percent;
 use common::limits::BODY_SIZE_MAX;
+use common::stream::StreamId;
 use std::io;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use std::time::Duration;
 pub(crate) const WAIT: Duration = Duration::from_secs(30);
 
 /// How long the next bytes of an answer may take, beyond what the broker was asked to wait.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The list of one topic, and the connection over which it is read.
 #[derive(Debug)]
@@ -22,14 +23,14 @@ pub(crate) struct List {
     topic: String,
 }
 
-/// The place after the messages of an answer.
+/// What the head of an answer says.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Cursor {
-    /// The offset to ask for next.
+pub(crate) struct Answer {
+    /// The offset after its messages, to ask for next.
     pub(crate) next: u64,
     /// The list's own id.
-    pub(crate) stream: Option<String>,
-    /// The first offset that it still has.
+    pub(crate) stream: Option<StreamId>,
+    /// The first offset that the list still has.
     pub(crate) first: u64,
 }
 
@@ -45,7 +46,7 @@ impl List {
         &mut self,
         position: &str,
         wait: Duration,
-    ) -> Result<Result<Option<Cursor>, Refusal>, Trouble> {
+    ) -> Result<Result<Option<Answer>, Refusal>, Trouble> {
         let target = format!("/messages?topic={}{position}", percent::encode(&self.topic));
         let head = self.client.request("GET", &target, b"", wait + PATIENCE)?;
         let offset = |name| head.field(name).and_then(|offset| offset.parse().ok());
@@ -54,9 +55,9 @@ impl List {
             let refusal = Refusal::of_http(head.status, &self.client.short_body(PATIENCE));
             return Ok(Err(Refusal { first, ..refusal }));
         }
-        let stream = head.field("Stream-Id").map(str::to_owned);
+        let stream = head.field("Stream-Id").and_then(|stream| stream.parse().ok());
         let first = first.unwrap_or(0);
-        Ok(Ok(offset("Stream-Next-Offset").map(|next| Cursor { next, stream, first })))
+        Ok(Ok(offset("Stream-Next-Offset").map(|next| Answer { next, stream, first })))
     }
 
     /// Reads the messages of the answer, and passes on whole lines, as many at once as came.
@@ -65,25 +66,16 @@ impl List {
         mut sink: impl FnMut(&[u8]) -> io::Result<()>,
     ) -> Result<(), Trouble> {
         let mut lines = WholeLines::default();
-        self.read_pieces(|piece| lines.take(piece, &mut sink))
-    }
-
-    /// Reads the messages of the answer as they come.
-    pub(crate) fn read_pieces(
-        &mut self,
-        sink: impl FnMut(&[u8]) -> io::Result<()>,
-    ) -> Result<(), Trouble> {
-        self.client.body(PATIENCE, sink)
+        self.client.body(PATIENCE, |piece| lines.take(piece, &mut sink))
     }
 }
 
 /// Where to continue in a list: the first offset to give, the list that it belongs to, and the
-/// digest of the messages before it. Only brokers whose answers carry a [`Cursor`] know it. They
-/// wait if there are no messages yet.
-pub(crate) fn position(from: u64, stream: Option<&str>, digest: Option<u32>) -> String {
-    let stream = stream.map(|stream| format!("&stream={}", percent::encode(stream)));
-    let digest = digest.map(|digest| format!("&digest={digest:08x}"));
-    let (stream, digest) = (stream.unwrap_or_default(), digest.unwrap_or_default());
+/// digest of the messages before it. Only brokers that give an [`Answer`] know it. They wait if
+/// there are no messages yet.
+pub(crate) fn position(from: u64, stream: Option<StreamId>, digest: Option<u32>) -> String {
+    let stream = stream.map(|stream| format!("&stream={stream}")).unwrap_or_default();
+    let digest = digest.map(|digest| format!("&digest={digest:08x}")).unwrap_or_default();
     format!("&from={from}{stream}{digest}&wait={}", WAIT.as_secs())
 }
 
@@ -162,7 +154,7 @@ mod tests {
     fn a_request_may_continue_at_a_position_in_a_list() {
         assert_eq!(position(0, None, None), "&from=0&wait=30");
         assert_eq!(
-            position(7, Some("0123456789abcdef"), Some(0xBEEF)),
+            position(7, "0123456789abcdef".parse().ok(), Some(0xBEEF)),
             "&from=7&stream=0123456789abcdef&digest=0000beef&wait=30"
         );
     }

@@ -9,7 +9,7 @@
 
 use crate::PROGRAM;
 use crate::error;
-use crate::list::List;
+use crate::list::{Answer, List};
 use common::bytes;
 use common::client::{Broker, Event, Message, Refusal, Start, Subscriber, Trouble};
 use common::clock::plain_date;
@@ -19,7 +19,7 @@ use common::json::{self, Charset, Object};
 use common::stream::{Cursor, StreamId};
 use common::terminal::escaped;
 use std::fs::File;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -44,56 +44,50 @@ pub struct Print {
     pub patterns: Vec<String>,
     /// The first message of each.
     pub start: Start,
-    /// How many messages; `None` for all that ever come.
-    pub count: Option<u64>,
+    /// How many messages; `u64::MAX` for all that ever come.
+    pub left: u64,
     /// The file to print to; `None` for standard output.
     pub output: Option<PathBuf>,
     /// Whether each message is a JSON object.
     pub is_json: bool,
     /// Whether the time stands before each message.
     pub has_time: bool,
+    /// Whether a terminal shows them, which control characters could change.
+    pub is_terminal: bool,
 }
 
 impl Print {
     /// Prints messages, up to their count.
-    ///
-    /// A reader that has closed standard output has seen enough: that is a success.
     pub(crate) fn run(mut self, broker: &Broker) -> Result<(), Error> {
         let mut output: Box<dyn Write> = match &self.output {
             Some(path) => Box::new(File::create(path).map_err(|it| error::unusable(path, it))?),
             None => Box::new(io::stdout()),
         };
-        match self.print(broker, &mut output) {
-            Err(error) if error.is_closed_pipe() => Ok(()),
-            result => result,
-        }
-    }
-
-    fn print(&mut self, broker: &Broker, output: &mut impl Write) -> Result<(), Error> {
-        let is_terminal = self.output.is_none() && io::stdout().is_terminal();
-        let is_one_topic = self.topics.len() == 1 && self.patterns.is_empty();
-        let is_plain = is_one_topic && !is_terminal && !self.is_json && !self.has_time;
-        let mut left = self.count.unwrap_or(u64::MAX);
-        while left > 0 {
-            if is_plain {
-                self.print_lists(broker, output, &mut left)?;
+        while self.left > 0 {
+            if self.is_plain() {
+                self.print_lists(broker, &mut output)?;
             }
-            if left > 0 {
-                self.print_events(broker, output, &mut left, is_terminal, is_plain)?;
+            if self.left > 0 {
+                self.print_events(broker, &mut output)?;
             }
         }
         Ok(())
     }
 
+    /// Whether a line is a message as it is, so that lists would do.
+    fn is_plain(&self) -> bool {
+        !self.has_topics() && !self.is_terminal && !self.is_json && !self.has_time
+    }
+
+    /// Whether lines are of several topics, and begin with their names.
+    fn has_topics(&self) -> bool {
+        self.topics.len() > 1 || !self.patterns.is_empty()
+    }
+
     /// Prints messages of one topic as they are, while very many of them are there: a plain list
     /// needs a tenth of the processor time that events need. Whatever is unusual is left to the
     /// subscription that follows.
-    fn print_lists(
-        &mut self,
-        broker: &Broker,
-        output: &mut impl Write,
-        left: &mut u64,
-    ) -> Result<(), Error> {
+    fn print_lists(&mut self, broker: &Broker, output: &mut impl Write) -> Result<(), Error> {
         let Some(topic) = self.topics.first() else { return Ok(()) };
         let mut list = List::new(broker, topic);
         let start = match &self.start {
@@ -109,12 +103,11 @@ impl Print {
         let Some(mut cursor) = first.map_err(refused)? else { return Ok(()) };
         loop {
             let before = cursor.next;
-            let Cursor { next, stream } = cursor;
-            let wait = LIST_WAIT.as_secs();
+            let (Cursor { next, stream }, left, wait) = (cursor, self.left, LIST_WAIT.as_secs());
             let position = format!("&from={next}&stream={stream}&limit={left}&wait={wait}");
             let print = |lines: &[u8]| {
                 let count = bytes::count(lines, |byte| byte == b'\n') as u64;
-                (cursor.next, *left) = (cursor.next + count, left.saturating_sub(count));
+                (cursor.next, self.left) = (cursor.next + count, self.left.saturating_sub(count));
                 output.write_all(lines)
             };
             let after = place(&mut list, &position, LIST_WAIT).map_err(refused)?;
@@ -124,7 +117,7 @@ impl Print {
                 Some(Err(Trouble::Sink(cause))) => {
                     return Err(error::unwritable(self.output.as_deref(), cause));
                 }
-                Some(Ok(())) if *left > 0 && cursor.next >= before + MANY => {}
+                Some(Ok(())) if self.left > 0 && cursor.next >= before + MANY => {}
                 _ => return Ok(()),
             }
         }
@@ -132,20 +125,13 @@ impl Print {
 
     /// Prints messages as they come. Messages that have arrived are written together, and do not
     /// wait for later ones. Where lists would do, it ends when very many have arrived.
-    fn print_events(
-        &mut self,
-        broker: &Broker,
-        output: &mut impl Write,
-        left: &mut u64,
-        is_terminal: bool,
-        is_plain: bool,
-    ) -> Result<(), Error> {
+    fn print_events(&mut self, broker: &Broker, output: &mut impl Write) -> Result<(), Error> {
         let mut subscriber = Subscriber::new(broker.clone());
         self.subscribe(broker, &mut subscriber)?;
         let mut lines = Vec::new();
         // How many messages there were without a pause.
         let mut run = 0;
-        while *left > 0 {
+        while self.left > 0 {
             let event = subscriber.next_buffered();
             // Before an error too: what was read is printed.
             if !matches!(event, Ok(Some(_))) || lines.len() >= BUFFER_SIZE {
@@ -158,15 +144,15 @@ impl Print {
             }
             match event {
                 Some(Event::Message(message)) => {
-                    self.add_line(&mut lines, &message, is_terminal);
-                    (*left, run) = (*left - 1, run + 1);
-                    if is_plain && run == MANY {
+                    self.add_line(&mut lines, &message);
+                    (self.left, run) = (self.left - 1, run + 1);
+                    if run == MANY && self.is_plain() {
                         self.start = Start::Cursor(message.next());
                         break;
                     }
                 }
                 Some(event) => tell(&event),
-                None => *left = 0,
+                None => self.left = 0,
             }
         }
         self.write_lines(output, &mut lines)
@@ -194,10 +180,10 @@ impl Print {
     }
 
     /// Adds a message as a line.
-    fn add_line(&self, line: &mut Vec<u8>, message: &Message, is_terminal: bool) {
+    fn add_line(&self, line: &mut Vec<u8>, message: &Message) {
         let Message { topic, offset, text, time, publisher, .. } = message;
         if self.is_json {
-            let charset = if is_terminal { Charset::Ascii } else { Charset::Utf8 };
+            let charset = if self.is_terminal { Charset::Ascii } else { Charset::Utf8 };
             let mut object = Object::begin(line, charset);
             object.field("topic", &**topic).field("offset", *offset).field("message", text);
             object.field("time", *time).field("publisher", publisher.as_deref());
@@ -208,11 +194,11 @@ impl Print {
             line.extend_from_slice(plain_date(*time).as_bytes());
             line.push(b'\t');
         }
-        if self.topics.len() > 1 || !self.patterns.is_empty() {
+        if self.has_topics() {
             line.extend_from_slice(topic.as_bytes());
             line.push(b'\t');
         }
-        let text = if is_terminal { escaped(text) } else { text.into() };
+        let text = if self.is_terminal { escaped(text) } else { text.into() };
         line.extend_from_slice(text.as_bytes());
         line.push(b'\n');
     }
@@ -224,14 +210,13 @@ impl Print {
 ///
 /// The broker does not take the token.
 fn place(list: &mut List, position: &str, wait: Duration) -> Result<Option<Cursor>, Refusal> {
-    let answer = match list.ask(position, wait) {
-        Ok(Err(refusal)) if refusal.code == 401 => return Err(refusal),
-        Ok(Ok(Some(answer))) => answer,
-        _ => return Ok(None),
-    };
-    let stream = answer.stream.and_then(|stream| stream.parse().ok());
-    let stream = stream.filter(|stream| *stream != StreamId::NONE);
-    Ok(stream.map(|stream| Cursor { stream, next: answer.next }))
+    match list.ask(position, wait) {
+        Ok(Err(refusal)) if refusal.code == 401 => Err(refusal),
+        Ok(Ok(Some(Answer { next, stream: Some(stream), .. }))) if stream != StreamId::NONE => {
+            Ok(Some(Cursor { stream, next }))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Tells the user about an event that is not a message.
@@ -266,10 +251,11 @@ mod tests {
             topics: topics.iter().map(|&topic| topic.to_owned()).collect(),
             patterns: Vec::new(),
             start: Start::Now,
-            count: None,
+            left: u64::MAX,
             output: None,
             is_json,
             has_time,
+            is_terminal,
         };
         let message = Message {
             topic: "a b".into(),
@@ -280,7 +266,7 @@ mod tests {
             publisher: None,
         };
         let mut line = Vec::new();
-        print.add_line(&mut line, &message, is_terminal);
+        print.add_line(&mut line, &message);
         String::from_utf8(line).unwrap()
     }
 

@@ -15,6 +15,7 @@ use common::bytes;
 use common::crc32::Crc32;
 use common::flags::Error;
 use common::limits::PIECE_SIZE;
+use common::stream::StreamId;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -34,8 +35,8 @@ pub(crate) struct Received {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Beginning {
     pub(crate) offset: u64,
-    /// The stream id; `None` if the file begins at offset 0.
-    pub(crate) stream: Option<String>,
+    /// The list; `None` if the file begins at offset 0.
+    pub(crate) stream: Option<StreamId>,
     /// The digest of the messages before it; `None` if the broker did not say it.
     pub(crate) digest: Option<u32>,
 }
@@ -45,7 +46,7 @@ impl Beginning {
     fn parse(text: &str) -> Option<Beginning> {
         let mut words = text.split_whitespace();
         let offset = words.next()?.parse().ok()?;
-        let stream = Some(words.next()?.to_owned());
+        let stream = Some(words.next()?.parse().ok()?);
         let digest = match words.next()? {
             "-" => None,
             digest => Some(u32::from_str_radix(digest, 16).ok()?),
@@ -56,7 +57,7 @@ impl Beginning {
 
 impl fmt::Display for Beginning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} ", self.offset, self.stream.as_deref().unwrap_or_default())?;
+        write!(f, "{} {} ", self.offset, self.stream.unwrap_or_default())?;
         match self.digest {
             Some(digest) => write!(f, "{digest:08x}"),
             None => f.write_str("-"),
@@ -126,9 +127,9 @@ impl Received {
         self.beginning.offset + self.contents.lines
     }
 
-    /// The stream id that the file began with, if known.
-    pub(crate) fn stream(&self) -> Option<&str> {
-        self.beginning.stream.as_deref()
+    /// The list that the file began with, if known.
+    pub(crate) fn stream(&self) -> Option<StreamId> {
+        self.beginning.stream
     }
 
     /// Whether nothing is known about its topic: it is empty, and begins at offset 0.

@@ -29,11 +29,16 @@ const BARE: &str = "GET /messages?topic=t";
 
 #[test]
 fn an_empty_file_takes_the_first_answer_and_goes_on_from_there() {
-    let answers = vec![list("5", 2, "a\nb\n"), list("5", 3, "c\n"), list("5", 3, "")];
+    let answers = vec![
+        list("0000000000000005", 2, "a\nb\n"),
+        list("0000000000000005", 3, "c\n"),
+        list("0000000000000005", 3, ""),
+    ];
     let (after, old, asked) = keep("", answers);
     assert_eq!(after, "a\nb\nc\n");
     assert_eq!(old, None);
-    let follow = |from| format!("GET /messages?topic=t&from={from}&stream=5&wait=30");
+    let follow =
+        |from| format!("GET /messages?topic=t&from={from}&stream=0000000000000005&wait=30");
     assert_eq!(asked, [BARE.to_owned(), follow(2), follow(3)]);
 }
 
@@ -41,7 +46,10 @@ fn an_empty_file_takes_the_first_answer_and_goes_on_from_there() {
 fn a_file_that_is_the_beginning_of_the_list_is_proved_by_its_digest_and_goes_on() {
     // The CRC-32 of "a\nb\n".
     let request = "GET /messages?topic=t&from=2&digest=18572a97&wait=30";
-    let (after, old, asked) = keep("a\nb\nc", vec![list("5", 3, "a\nb\nc\n"), list("5", 3, "c\n")]);
+    let (after, old, asked) = keep(
+        "a\nb\nc",
+        vec![list("0000000000000005", 3, "a\nb\nc\n"), list("0000000000000005", 3, "c\n")],
+    );
     assert_eq!(asked, [BARE, request]);
     assert_eq!(after, "a\nb\nc\n");
     assert_eq!(old, None);
@@ -50,7 +58,11 @@ fn a_file_that_is_the_beginning_of_the_list_is_proved_by_its_digest_and_goes_on(
 #[test]
 fn a_file_of_another_list_is_kept_and_begun_anew() {
     for other in [410, 412, 416] {
-        let answers = vec![list("5", 1, "x\n"), status(other), list("5", 1, "x\n")];
+        let answers = vec![
+            list("0000000000000005", 1, "x\n"),
+            status(other),
+            list("0000000000000005", 1, "x\n"),
+        ];
         let (after, old, asked) = keep("a\nb\n", answers);
         assert_eq!(after, "x\n");
         assert_eq!(old.as_deref(), Some("a\nb\n"));
@@ -60,28 +72,36 @@ fn a_file_of_another_list_is_kept_and_begun_anew() {
 
 #[test]
 fn a_list_that_is_begun_anew_under_way_is_noticed_by_its_stream() {
-    let answers = vec![list("5", 1, "a\n"), status(410), list("6", 1, "b\n"), list("6", 1, "")];
+    let answers = vec![
+        list("0000000000000005", 1, "a\n"),
+        status(410),
+        list("0000000000000006", 1, "b\n"),
+        list("0000000000000006", 1, ""),
+    ];
     let (after, old, asked) = keep("", answers);
     assert_eq!(after, "b\n");
     assert_eq!(old.as_deref(), Some("a\n"));
-    assert_eq!(asked[1], "GET /messages?topic=t&from=1&stream=5&wait=30");
-    assert_eq!(asked[3], "GET /messages?topic=t&from=1&stream=6&wait=30");
+    assert_eq!(asked[1], "GET /messages?topic=t&from=1&stream=0000000000000005&wait=30");
+    assert_eq!(asked[3], "GET /messages?topic=t&from=1&stream=0000000000000006&wait=30");
 }
 
 #[test]
 fn an_answer_that_is_cut_short_leaves_whole_lines_and_the_rest_is_asked_for() {
-    let cut = "HTTP/1.1 200 OK\r\nStream-Next-Offset: 3\r\nStream-Id: 5\r\n\
+    let cut = "HTTP/1.1 200 OK\r\nStream-Next-Offset: 3\r\nStream-Id: 0000000000000005\r\n\
                Transfer-Encoding: chunked\r\n\r\n6\r\na\nb\nc_\r\n";
-    let (after, old, asked) = keep("", vec![cut.to_owned(), list("5", 3, "c_c\n")]);
+    let (after, old, asked) = keep("", vec![cut.to_owned(), list("0000000000000005", 3, "c_c\n")]);
     assert_eq!(after, "a\nb\nc_c\n");
     assert_eq!(old, None);
     // On a new connection the file is proved again.
-    assert_eq!(asked[1], "GET /messages?topic=t&from=2&stream=5&digest=18572a97&wait=30");
+    assert_eq!(
+        asked[1],
+        "GET /messages?topic=t&from=2&stream=0000000000000005&digest=18572a97&wait=30"
+    );
 }
 
 #[test]
 fn no_failure_takes_anything_from_the_file() {
-    let first = list("5", 1, "a\n");
+    let first = list("0000000000000005", 1, "a\n");
     let mut answers = vec![first];
     answers.extend([401, 404, 500, 503, 507].map(status));
     answers.push("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nb".to_owned());
@@ -139,8 +159,12 @@ fn a_bare_list_that_differs_twice_is_another_list() {
 
 #[test]
 fn a_broker_that_takes_the_place_of_another_is_asked_what_it_knows() {
-    let answers =
-        vec![list("5", 1, "a\n"), bare("a\nb\n"), bare("a\nb\n"), list("5", 3, "a\nb\nc\n")];
+    let answers = vec![
+        list("0000000000000005", 1, "a\n"),
+        bare("a\nb\n"),
+        bare("a\nb\n"),
+        list("0000000000000005", 3, "a\nb\nc\n"),
+    ];
     let (after, old, asked) = keep("", answers);
     assert_eq!(after, "a\nb\n");
     assert_eq!(old, None);
@@ -150,7 +174,8 @@ fn a_broker_that_takes_the_place_of_another_is_asked_what_it_knows() {
 #[test]
 fn a_file_that_somebody_removed_is_written_again() {
     let folder = Folder::new();
-    let (broker, thread) = broker(vec![list("5", 1, "a\n"), list("5", 2, "a\nb\n")]);
+    let (broker, thread) =
+        broker(vec![list("0000000000000005", 1, "a\n"), list("0000000000000005", 2, "a\nb\n")]);
     let received = Received::open(&folder.file()).unwrap();
     let mut keeper = Keeper::new(broker, "t".to_owned(), received);
     keeper.round().unwrap();
@@ -165,8 +190,9 @@ fn a_file_that_somebody_removed_is_written_again() {
 #[cfg(target_os = "linux")]
 fn a_full_disk_is_waited_for_and_the_file_goes_on_where_it_was() {
     let folder = Folder::new();
-    let rest = || list("5", 2, "b\n");
-    let (broker, thread) = broker(vec![list("5", 1, "a\n"), rest(), bare("a\nb\n"), rest()]);
+    let rest = || list("0000000000000005", 2, "b\n");
+    let (broker, thread) =
+        broker(vec![list("0000000000000005", 1, "a\n"), rest(), bare("a\nb\n"), rest()]);
     let mut keeper = Keeper::new(broker, "t".to_owned(), Received::open(&folder.file()).unwrap());
     keeper.round().unwrap();
 
