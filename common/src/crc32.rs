@@ -39,6 +39,12 @@ impl Crc32 {
         self.0 = !crc;
     }
 
+    /// Adds a message and its line end.
+    pub fn update_line(&mut self, message: &str) {
+        self.update(message.as_bytes());
+        self.update(b"\n");
+    }
+
     /// The checksum of all bytes so far.
     pub fn value(self) -> u32 {
         self.0
@@ -59,24 +65,15 @@ const fn tables() -> [[u32; 256]; 16] {
     let mut tables = [[0; 256]; 16];
     let mut byte = 0_u32;
     while byte < 256 {
-        let mut crc = byte;
-        let mut bit = 0;
-        while bit < 8 {
+        let (mut crc, mut bit) = (byte, 0);
+        while bit < 8 * tables.len() {
             crc = if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 };
             bit += 1;
+            if bit % 8 == 0 {
+                tables[bit / 8 - 1][byte as usize] = crc;
+            }
         }
-        tables[0][byte as usize] = crc;
         byte += 1;
-    }
-    let mut table = 1;
-    while table < 16 {
-        let mut byte = 0;
-        while byte < 256 {
-            let crc = tables[table - 1][byte];
-            tables[table][byte] = (crc >> 8) ^ tables[0][(crc & 0xFF) as usize];
-            byte += 1;
-        }
-        table += 1;
     }
     tables
 }

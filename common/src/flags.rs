@@ -17,12 +17,12 @@
 
 use crate::units;
 use std::ffi::OsString;
-use std::fmt::{self, Write as _};
-use std::io::{self, Write as _};
+use std::fmt;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
-use std::{env, error};
+use std::{env, error, iter};
 
 #[cfg(test)]
 mod tests;
@@ -134,10 +134,7 @@ impl Program {
                 result.ordinary.push(argument);
                 continue;
             }
-            let (dashed, given) = match argument.split_once('=') {
-                Some((dashed, value)) => (dashed, Some(value)),
-                None => (argument.as_str(), None),
-            };
+            let (dashed, given) = split_value(&argument);
             match argument.as_str() {
                 "--" => flags_ended = true,
                 "-h" | "--help" => return Ok(Command::Print(self.help.to_owned())),
@@ -189,16 +186,16 @@ impl Program {
     fn flags(&self) -> impl Iterator<Item = Flag> {
         self.help.lines().filter_map(|line| {
             let form = line.strip_prefix("  ")?.trim_start_matches("-h, ").strip_prefix("--")?;
-            let (form, repeats) = match form.strip_suffix("...") {
-                Some(form) => (form, true),
-                None => (form, false),
-            };
-            Some(match form.split_once('=') {
-                Some((name, value)) => Flag { name, value: Some(value), repeats },
-                None => Flag { name: form, value: None, repeats },
-            })
+            let (form, repeats) = (form.trim_end_matches("..."), form.ends_with("..."));
+            let (name, value) = split_value(form);
+            Some(Flag { name, value, repeats })
         })
     }
+}
+
+/// A flag's name, and the value behind `=`.
+fn split_value(text: &str) -> (&str, Option<&str>) {
+    text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)))
 }
 
 /// The known name that is most similar to `name`: `name` is its beginning, or differs in at most
@@ -340,14 +337,9 @@ pub fn print(line: impl fmt::Display) {
 
 /// An error and its causes in one line.
 pub fn one_line(error: &dyn error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // Writing to a string does not fail.
-        let _ = write!(line, ": {error}");
-        cause = error.source();
-    }
-    line.replace(['\n', '\r'], " ")
+    let errors = iter::successors(Some(error), |error| error.source());
+    let texts: Vec<_> = errors.map(ToString::to_string).collect();
+    texts.join(": ").replace(['\n', '\r'], " ")
 }
 
 /// How many characters have to be put in, taken out or changed to make one word of the other.

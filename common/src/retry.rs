@@ -6,6 +6,7 @@
 //! ([`client::Outage`](crate::client::Outage)).
 
 use crate::random::random;
+use crate::trouble::Trouble;
 use std::time::Duration;
 
 /// The first pause: a broker that is just starting is up within a few of these.
@@ -45,15 +46,15 @@ impl Pauses {
 
 /// How one attempt failed.
 #[derive(Debug)]
-pub enum Failure<T, E> {
+pub enum Failure<E> {
     /// It may succeed later.
-    Passing(T),
+    Passing(Trouble),
     /// It never will.
     Final(E),
 }
 
-impl<T, E> From<T> for Failure<T, E> {
-    fn from(trouble: T) -> Failure<T, E> {
+impl<E> From<Trouble> for Failure<E> {
+    fn from(trouble: Trouble) -> Failure<E> {
         Failure::Passing(trouble)
     }
 }
@@ -64,10 +65,10 @@ impl<T, E> From<T> for Failure<T, E> {
 /// # Errors
 ///
 /// A failure that another attempt cannot change.
-pub fn repeat<S, R, T, E>(
+pub fn repeat<S, R, E>(
     subject: &mut S,
-    failed: impl Fn(&mut S, T) -> Result<(), E>,
-    mut attempt: impl FnMut(&mut S) -> Result<R, Failure<T, E>>,
+    failed: impl Fn(&mut S, Trouble) -> Result<(), E>,
+    mut attempt: impl FnMut(&mut S) -> Result<R, Failure<E>>,
 ) -> Result<R, E> {
     loop {
         match attempt(subject) {

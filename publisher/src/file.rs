@@ -74,7 +74,7 @@ impl Resumable {
             match subscriber.next_within(PATIENCE).map_err(fail)? {
                 Some(Event::Message(message)) => {
                     if message.publisher.as_deref() == Some(publisher.name()) {
-                        add(&mut crc, &message.text);
+                        crc.update_line(&message.text);
                         found += 1;
                     }
                 }
@@ -95,7 +95,7 @@ impl Resumable {
         while let Some(line) = lines.next().map_err(fail)? {
             let Some(Ok(message)) = line.text.map(message) else { return Ok(None) };
             let first = first.get_or_insert_with(|| message.to_owned());
-            add(&mut crc, message);
+            crc.update_line(message);
             left -= 1;
             if left == 0 {
                 return Ok(Some((first.clone(), crc)));
@@ -115,11 +115,6 @@ impl Resumable {
         }
         Err(Error::of(&self.path, "was changed while it was published: publish a copy of it"))
     }
-}
-
-fn add(crc: &mut Crc32, message: &str) {
-    crc.update(message.as_bytes());
-    crc.update(b"\n");
 }
 
 /// A file, or standard input, cannot be read.

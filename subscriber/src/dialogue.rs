@@ -37,7 +37,7 @@ const COMPLAINT_PAUSE: Duration = Duration::from_millis(100);
 const LINE_SIZE_MAX: usize = BODY_SIZE_MAX + TEXT_LINE_OVERHEAD;
 
 /// How a connection failed.
-type Failure = retry::Failure<Trouble, Error>;
+type Failure = retry::Failure<Error>;
 
 /// Subscribes to the typed topics, and prints their messages. Without a terminal it continues after
 /// the end of standard input, if there is a subscription.

@@ -48,7 +48,7 @@ pub(crate) fn keep(broker: Broker, topic: String, path: &Path) -> Result<(), Err
 }
 
 /// How a round failed. In passing, [`Trouble::Sink`] says that the disk is full.
-type Failure = retry::Failure<Trouble, Error>;
+type Failure = retry::Failure<Error>;
 
 /// A file on its way to equal a topic.
 #[derive(Debug)]

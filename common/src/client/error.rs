@@ -109,7 +109,7 @@ pub enum Error {
 }
 
 /// How one attempt failed.
-pub type Failure = retry::Failure<Trouble, Error>;
+pub type Failure = retry::Failure<Error>;
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
@@ -123,7 +123,7 @@ impl From<Error> for flags::Error {
     }
 }
 
-impl From<flags::Error> for retry::Failure<Trouble, flags::Error> {
+impl From<flags::Error> for retry::Failure<flags::Error> {
     fn from(error: flags::Error) -> Self {
         retry::Failure::Final(error)
     }

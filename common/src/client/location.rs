@@ -71,13 +71,9 @@ fn address_of_flag(value: &str) -> Option<String> {
 
 fn address_of_environment(host: Option<&str>, port: Option<&str>) -> Result<String, Error> {
     let wrong = |text: String| Err(Error::new(text));
-    let own = match port.map(|port| whole_number::<u16>(port.trim())) {
-        Some(Err(_)) => {
-            let port = port.unwrap_or_default();
-            return wrong(format!("PEER_BROKER_PORT is {port:?}, not a port"));
-        }
-        Some(Ok(port)) => Some(port),
-        None => None,
+    let own = port.map(|port| whole_number::<u16>(port.trim())).transpose();
+    let Ok(own) = own else {
+        return wrong(format!("PEER_BROKER_PORT is {:?}, not a port", port.unwrap_or_default()));
     };
     let given = host.unwrap_or("127.0.0.1").trim();
     let is_bare_ipv6 = given.parse::<Ipv6Addr>().is_ok();

@@ -5,6 +5,7 @@ use crate::json::{Object, Value};
 use crate::limits::{BODY_SIZE_MAX, TOPIC_NAME_SIZE_MAX};
 use crate::retry::repeat;
 use crate::stream::StreamId;
+use crate::trouble::Trouble;
 use crate::{clock, random};
 
 #[cfg(test)]
@@ -142,7 +143,7 @@ impl Publisher {
         if !self.queue.push_batch(topic, messages, false) {
             return Err(self.too_large(topic));
         }
-        self.repeat(|publisher| {
+        repeat(self, Publisher::failed, |publisher| {
             loop {
                 if let Some(receipt) = publisher.step()? {
                     return Ok(receipt);
@@ -168,7 +169,7 @@ impl Publisher {
         if self.queue.unsent_size() < BATCH_SIZE {
             return Ok(());
         }
-        self.repeat(|publisher| {
+        repeat(self, Publisher::failed, |publisher| {
             while publisher.queue.unsent_size() >= BATCH_SIZE {
                 publisher.step()?;
             }
@@ -182,7 +183,7 @@ impl Publisher {
     ///
     /// [`Error`].
     pub fn flush(&mut self) -> Result<(), Error> {
-        self.repeat(|publisher| {
+        repeat(self, Publisher::failed, |publisher| {
             while !publisher.queue.is_empty() {
                 publisher.step()?;
             }
@@ -246,12 +247,9 @@ impl Publisher {
         self.queue.size()
     }
 
-    /// Repeats an attempt until it succeeds or cannot succeed.
-    fn repeat<R>(
-        &mut self,
-        attempt: impl FnMut(&mut Publisher) -> Result<R, Failure>,
-    ) -> Result<R, Error> {
-        repeat(self, |publisher, trouble| publisher.link.failed(trouble), attempt)
+    /// An attempt failed: sleeps before the next one.
+    fn failed(&mut self, trouble: Trouble) -> Result<(), Error> {
+        self.link.failed(trouble)
     }
 
     /// Sends commands, or takes one answer if there is nothing to send now.
@@ -265,63 +263,52 @@ impl Publisher {
             self.link.send(&self.output)?;
             return Ok(None);
         }
-        match self.link.answer(self.queue.front_size(), Receipt::read)? {
-            Ok(receipt) => {
-                if let Some(topic) = self.queue.is_other_stream(receipt.stream) {
-                    // The broker accepted the next sequence, so it has all messages before it.
-                    self.link.broker().forgotten(topic);
-                }
-                self.acknowledged += self.queue.remove_front();
-                Ok(Some(receipt))
-            }
-            Err(refusal) => {
-                self.refused(refusal)?;
-                Ok(None)
-            }
+        let receipt = match self.link.answer(self.queue.front_size(), Receipt::read)? {
+            Ok(receipt) => receipt,
+            Err(refusal) => return self.refused(refusal).map(|()| None),
+        };
+        if let Some(topic) = self.queue.is_other_stream(receipt.stream) {
+            // The broker accepted the next sequence, so it has all messages before it.
+            self.link.broker().forgotten(topic);
         }
+        self.acknowledged += self.queue.remove_front();
+        Ok(Some(receipt))
     }
 
     /// The oldest batch was refused: decides what to do.
     fn refused(&mut self, refusal: Refusal) -> Result<(), Failure> {
         // Later batches on their way have wrong sequences now, and will be refused too.
         self.link.hang_up();
-        let front = self.queue.front().ok_or(INVALID)?;
+        let (front, topic) = self.queue.front().ok_or(INVALID)?;
+        let topic = topic.to_owned();
         match refusal {
+            // The broker has lost messages that it had acknowledged.
             Refusal { expected: Some(expected), .. } if expected < front.sequence => {
-                self.forgotten(&front.topic, expected)
+                if self.is_resuming {
+                    self.queue.clear();
+                    let address = self.link.broker().address().to_owned();
+                    return Err(Error::Forgotten { address, topic, expected }.into());
+                }
+                self.link.broker().forgotten(&topic);
+                self.queue.renumber(&topic, 0);
             }
             // Nothing was published in this epoch yet, so a newer one is as good.
             Refusal { epoch: Some(present), .. }
-                if front.begins_epoch && !self.is_resuming && present < u64::MAX =>
+                if front.begins_epoch() && !self.is_resuming && present < u64::MAX =>
             {
-                self.queue.renumber(&front.topic, present);
-                Ok(())
+                self.queue.renumber(&topic, present);
             }
-            Refusal { code: 400 | 413, .. } if front.can_be_split => {
-                self.queue.split_front();
-                Ok(())
-            }
+            Refusal { code: 400 | 413, .. } if front.can_be_split() => self.queue.split_front(),
             refusal => {
                 self.queue.remove_front();
                 if self.is_resuming {
                     self.queue.clear();
                 } else if refusal.epoch.is_none() {
-                    self.queue.renumber(&front.topic, 0);
+                    self.queue.renumber(&topic, 0);
                 }
-                Err(self.link.broker().refused(&front.topic, refusal).into())
+                return Err(self.link.broker().refused(&topic, refusal).into());
             }
         }
-    }
-
-    /// The broker has lost messages that it had acknowledged.
-    fn forgotten(&mut self, topic: &str, expected: u64) -> Result<(), Failure> {
-        if self.is_resuming {
-            self.queue.clear();
-            let (address, topic) = (self.link.broker().address().to_owned(), topic.to_owned());
-            return Err(Error::Forgotten { address, topic, expected }.into());
-        }
-        self.link.broker().forgotten(topic);
-        self.queue.renumber(topic, 0);
         Ok(())
     }
 

@@ -64,11 +64,11 @@ struct Topic {
 
 /// Messages of one topic that are appended together.
 #[derive(Debug)]
-struct Batch {
+pub(super) struct Batch {
     /// A place in `topics`.
     topic: usize,
     /// The sequence of the first message.
-    sequence: u64,
+    pub(super) sequence: u64,
     count: u64,
     /// [`HEAD`], and the messages as JSON strings with commas between them.
     bytes: Vec<u8>,
@@ -76,18 +76,6 @@ struct Batch {
     is_open: bool,
     /// Whether it was on its way when a connection ended: the broker may have it.
     may_be_stored: bool,
-}
-
-/// The batch that the next answer is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Front {
-    pub(super) topic: String,
-    /// The sequence of the first message.
-    pub(super) sequence: u64,
-    /// Whether there are several messages that need not be appended together.
-    pub(super) can_be_split: bool,
-    /// Whether certainly nothing was published to the topic in this epoch.
-    pub(super) begins_epoch: bool,
 }
 
 impl Queue {
@@ -213,13 +201,10 @@ impl Queue {
         self.sent_size = 0;
     }
 
-    /// The batch that the next answer is about.
-    pub(super) fn front(&self) -> Option<Front> {
+    /// The batch that the next answer is about, and its topic.
+    pub(super) fn front(&self) -> Option<(&Batch, &str)> {
         let batch = self.batches.front()?;
-        let topic = self.topics.get(batch.topic)?.name.clone();
-        let can_be_split = batch.is_open && batch.count > 1;
-        let begins_epoch = batch.sequence == 0 && !batch.may_be_stored;
-        Some(Front { topic, sequence: batch.sequence, can_be_split, begins_epoch })
+        Some((batch, &self.topics.get(batch.topic)?.name))
     }
 
     /// Removes the oldest batch. Gives how many messages it had.
@@ -241,14 +226,10 @@ impl Queue {
         let command = [&batch.bytes, &b"]}"[..]].concat();
         let command = json::parse(&command).unwrap_or(Value::Null);
         let messages = command.get("messages").and_then(Value::as_array).unwrap_or_default();
-        let messages = messages.iter().filter_map(Value::as_str);
-        let singles = messages.zip(batch.sequence..).map(|(message, sequence)| {
-            let mut single = Batch { sequence, ..Batch::new(batch.topic, false) };
-            single.add(message);
-            single
-        });
-        let singles: Vec<Batch> = singles.collect();
-        for single in singles.into_iter().rev() {
+        for (place, message) in messages.iter().enumerate().rev() {
+            let mut single = Batch::new(batch.topic, false);
+            single.sequence = batch.sequence + place as u64;
+            single.add(message.as_str().unwrap_or_default());
             self.size += single.bytes.len();
             self.batches.push_front(single);
         }
@@ -285,6 +266,16 @@ impl Batch {
     fn new(topic: usize, is_open: bool) -> Batch {
         let bytes = HEAD.to_vec();
         Batch { topic, sequence: 0, count: 0, bytes, is_open, may_be_stored: false }
+    }
+
+    /// Whether there are several messages that need not be appended together.
+    pub(super) fn can_be_split(&self) -> bool {
+        self.is_open && self.count > 1
+    }
+
+    /// Whether certainly nothing was published to the topic in this epoch.
+    pub(super) fn begins_epoch(&self) -> bool {
+        self.sequence == 0 && !self.may_be_stored
     }
 
     fn add(&mut self, message: &str) {

@@ -6,7 +6,7 @@ use super::{
 use crate::crc32::Crc32;
 use crate::json::Object;
 use crate::pattern::Pattern;
-use crate::retry;
+use crate::retry::repeat;
 use crate::stream::{Cursor, StreamId};
 use crate::trouble::Trouble;
 use std::collections::VecDeque;
@@ -135,7 +135,7 @@ impl Subscriber {
 
     /// Waits until the broker has confirmed a subscription, and removes what it refuses.
     fn confirm(&mut self, target: Target<'_>) -> Result<(), Error> {
-        let result = self.repeat(Subscriber::wait);
+        let result = repeat(self, Subscriber::failed, Subscriber::wait);
         if result.is_err() {
             self.subscriptions.remove(target);
         }
@@ -163,7 +163,7 @@ impl Subscriber {
     }
 
     fn end(&mut self, target: Target<'_>) -> Result<(), Error> {
-        let result = self.repeat(|subscriber| {
+        let result = repeat(self, Subscriber::failed, |subscriber| {
             let Some(name) = subscriber.subscriptions.name(target) else { return Ok(()) };
             // A subscription without a name ended with its connection. One with a name is ended by
             // a connection that has subscribed with it: others need a right for that.
@@ -182,7 +182,7 @@ impl Subscriber {
     /// Where a subscription continues: after the last message that was read. `None` if the topic
     /// does not exist yet, or is not subscribed to.
     pub fn cursor(&self, topic: &str) -> Option<Cursor> {
-        let cursor = self.subscriptions.topic(topic)?.cursor;
+        let cursor = self.subscriptions.topic(topic)?.cursor();
         cursor.filter(|cursor| cursor.stream != StreamId::NONE)
     }
 
@@ -244,7 +244,7 @@ impl Subscriber {
             return Ok(Some(event));
         }
         let is_late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        self.repeat(|subscriber| {
+        repeat(self, Subscriber::failed, |subscriber| {
             while !subscriber.subscriptions.is_empty() {
                 if subscriber.link.line_size().is_none() && is_late() {
                     break;
@@ -322,12 +322,9 @@ impl Subscriber {
         Ok(())
     }
 
-    /// Repeats an attempt until it succeeds or cannot succeed.
-    fn repeat<R>(
-        &mut self,
-        attempt: impl FnMut(&mut Subscriber) -> Result<R, Failure>,
-    ) -> Result<R, Error> {
-        retry::repeat(self, |subscriber, trouble| subscriber.link.failed(trouble), attempt)
+    /// An attempt failed: sleeps before the next one.
+    fn failed(&mut self, trouble: Trouble) -> Result<(), Error> {
+        self.link.failed(trouble)
     }
 }
 

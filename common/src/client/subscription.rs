@@ -34,10 +34,8 @@ pub(super) struct Subscription {
     pub(super) topic: Arc<str>,
     /// The name of its lasting subscription.
     pub(super) name: Option<String>,
-    /// Where it begins, while there is no cursor.
-    pub(super) start: Start,
-    /// Where it continues; `None` until the broker has said where it begins.
-    pub(super) cursor: Option<Cursor>,
+    /// Where it begins; a cursor where it continues, as soon as the broker has said one.
+    pub(super) place: Start,
     /// The digest of the topic at the cursor, if known. It proves that the topic's list begins
     /// with the messages that were read, also if it has another id.
     pub(super) digest: Option<Crc32>,
@@ -68,31 +66,34 @@ impl Start {
 
 impl Subscription {
     pub(super) fn new(topic: &str, start: Start) -> Subscription {
-        let cursor = match start {
-            Start::Cursor(cursor) => Some(cursor),
-            _ => None,
-        };
         Subscription {
             topic: topic.into(),
             name: start.name().map(str::to_owned),
-            start,
-            cursor,
+            has_begun: matches!(start, Start::Cursor(_)),
+            place: start,
             digest: None,
             is_chosen: false,
-            has_begun: cursor.is_some(),
+        }
+    }
+
+    /// Where it continues; `None` until the broker has said where it begins.
+    pub(super) fn cursor(&self) -> Option<Cursor> {
+        match self.place {
+            Start::Cursor(cursor) => Some(cursor),
+            _ => None,
         }
     }
 
     /// Writes where it begins or continues, as a command says it.
     pub(super) fn write_place(&self, command: &mut Object<'_>) {
-        match (&self.name, &self.cursor, &self.start) {
-            (None, Some(Cursor { stream, next }), _) => {
+        match (&self.name, &self.place) {
+            (None, Start::Cursor(Cursor { stream, next })) => {
                 command.field("from", *next).field("stream", *stream)
             }
             // A broker that knows the name knows where it continues. One that has lost it would
             // begin at the end, and leave out messages since its restart.
-            (Some(_), Some(_), _) => command.field("from", 0_u64),
-            (_, None, start) => start.write(command),
+            (Some(_), Start::Cursor(_)) => command.field("from", 0_u64),
+            (_, start) => start.write(command),
         };
         match (&self.name, self.digest) {
             (Some(name), _) => command.field("subscriber", name),
@@ -103,7 +104,7 @@ impl Subscription {
 
     /// Moves past a message. Gives its place, or `None` if it was read before.
     pub(super) fn pass(&mut self, pushed: &Pushed<'_>) -> Result<Option<Cursor>, Trouble> {
-        let Some(cursor) = &mut self.cursor else { return Err(INVALID) };
+        let Start::Cursor(cursor) = &mut self.place else { return Err(INVALID) };
         if let Some(stream) = pushed.stream {
             if cursor.stream != stream && cursor.stream != StreamId::NONE {
                 return Err(INVALID);
@@ -119,23 +120,22 @@ impl Subscription {
         let place = *cursor;
         cursor.next += 1;
         if let Some(crc) = &mut self.digest {
-            crc.update(pushed.text.as_bytes());
-            crc.update(b"\n");
+            crc.update_line(&pushed.text);
         }
         Ok(Some(place))
     }
 
     /// It continues at this place of another list.
     pub(super) fn begin_at(&mut self, cursor: Cursor) {
-        self.cursor = Some(cursor);
+        self.place = Start::Cursor(cursor);
         self.digest = (cursor.next == 0).then(Crc32::default);
     }
 
     /// Unread messages before this offset were removed.
     pub(super) fn trimmed(&mut self, next: u64) -> Event {
-        match &mut self.cursor {
-            Some(cursor) => cursor.next = next,
-            None => self.start = Start::Offset(next),
+        match &mut self.place {
+            Start::Cursor(cursor) => cursor.next = next,
+            start => *start = Start::Offset(next),
         }
         self.digest = None;
         Event::Trimmed { topic: Arc::clone(&self.topic), next }
@@ -148,20 +148,21 @@ impl Subscription {
         if !is_proved && self.name.is_none() {
             self.digest = digest.map(Crc32::after);
         }
-        match self.cursor {
+        let continues = match self.cursor() {
             // Its list begins with the messages that were read. It has a new id since a repair.
-            Some(own) if is_proved && own.next == place.next => self.cursor = Some(place),
+            Some(own) if is_proved && own.next == place.next => place,
             // Messages without an acknowledgement come again. Those that another process has
             // acknowledged under the same name do not come.
             Some(own) if own.stream == place.stream => {
-                self.cursor = Some(Cursor { next: own.next.max(place.next), ..own });
+                Cursor { next: own.next.max(place.next), ..own }
             }
             Some(own) if own.stream != StreamId::NONE => {
                 self.begin_at(place);
                 return Some(self.reset());
             }
-            _ => self.cursor = Some(place),
-        }
+            _ => place,
+        };
+        self.place = Start::Cursor(continues);
         None
     }
 

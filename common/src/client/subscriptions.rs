@@ -63,7 +63,7 @@ enum Asked {
 
 /// What is wrong with a line: the connection cannot be used any more, or the broker refuses a
 /// subscription to this topic.
-pub(super) type Fault = Failure<Trouble, (Arc<str>, Refusal)>;
+pub(super) type Fault = Failure<(Arc<str>, Refusal)>;
 
 impl Subscriptions {
     pub(super) fn is_empty(&self) -> bool {
@@ -268,7 +268,7 @@ impl Subscriptions {
     /// A topic matches a pattern, and begins at this place.
     fn chosen(&mut self, topic: &str, place: Cursor) -> Option<Event> {
         if let Some(known) = self.topics.get_mut(topic) {
-            let is_another = known.cursor.is_some_and(|own| own.stream != place.stream);
+            let is_another = known.cursor().is_some_and(|own| own.stream != place.stream);
             known.begin_at(place);
             return is_another.then(|| known.reset());
         }
@@ -325,8 +325,8 @@ impl Subscriptions {
             return Ok(Some(trimmed));
         }
         // The list is another one, or shorter than the part that was read.
-        if matches!(refusal.code, 410 | 412 | 416) && subscription.cursor.take().is_some() {
-            (subscription.start, subscription.digest) = (Start::Offset(0), None);
+        if matches!(refusal.code, 410 | 412 | 416) && subscription.cursor().is_some() {
+            (subscription.place, subscription.digest) = (Start::Offset(0), None);
             let reset = subscription.reset();
             self.ask_for(topic);
             return Ok(Some(reset));

@@ -312,34 +312,25 @@ fn announced_body(fields: &Fields<'_>, minor_version: u8) -> Result<Option<Body>
 /// Checks that the codings are `chunked` alone: the one coding that frames a message, and that
 /// must therefore come once and last (RFC 9112 §6.3, §7.1).
 fn only_chunked(codings: &str) -> Result<(), Error> {
-    let mut chunked_is_last = false;
-    let mut others = false;
+    let (mut others, mut is_chunked) = (false, false);
     for coding in codings.split(',') {
         let name = coding.split(';').next().unwrap_or_default().trim_ascii();
-        if name.is_empty() || !scan::are(name.as_bytes(), TOKEN) || chunked_is_last {
+        let is_token = !name.is_empty() && scan::are(name.as_bytes(), TOKEN);
+        let was_last = is_chunked;
+        is_chunked = name.eq_ignore_ascii_case("chunked");
+        if !is_token || was_last || (is_chunked && coding.contains(';')) {
             return Err(Error::TRANSFER_ENCODING);
         }
-        if !name.eq_ignore_ascii_case("chunked") {
-            others = true;
-        } else if coding.contains(';') {
-            return Err(Error::TRANSFER_ENCODING);
-        } else {
-            chunked_is_last = true;
-        }
+        others |= !is_chunked;
     }
     if others { Err(Error::TRANSFER_ENCODING_NOT_SUPPORTED) } else { Ok(()) }
 }
 
 /// Whether the client waits for `100 Continue`; anything else that it might expect is an error.
 fn reads_expectation(fields: &Fields<'_>) -> Result<bool, Error> {
-    let mut expects = false;
-    for member in fields.members("Expect").filter(|member| !member.is_empty()) {
-        if !member.eq_ignore_ascii_case(b"100-continue") {
-            return Err(Error::EXPECTATION);
-        }
-        expects = true;
-    }
-    Ok(expects)
+    let mut members = fields.members("Expect").filter(|member| !member.is_empty());
+    let is_known = |member: &[u8]| member.eq_ignore_ascii_case(b"100-continue");
+    members.try_fold(false, |_, member| is_known(member).then_some(true)).ok_or(Error::EXPECTATION)
 }
 
 fn says_close(fields: &Fields<'_>) -> bool {

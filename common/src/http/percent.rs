@@ -39,14 +39,12 @@ pub fn decode(text: &str, plus_is_space: bool) -> Result<Cow<'_, str>, NotEncode
 
 /// Escapes every byte that is not unreserved, so that the result fits in any part of a URL.
 pub fn encode(text: &str) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    let digit = |nibble: u8| char::from(*DIGITS.get(usize::from(nibble)).unwrap_or(&b'0'));
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
             encoded.push(char::from(byte));
         } else {
-            encoded.extend(['%', digit(byte >> 4), digit(byte & 15)]);
+            encoded.push_str(&format!("%{byte:02X}"));
         }
     }
     encoded

@@ -92,9 +92,9 @@ fn no_more_is_on_its_way_than_the_window_holds() {
 fn a_batch_that_was_refused_is_judged_message_by_message() {
     let mut queue = filled(&[("a", "1"), ("a", "\\\"ü"), ("a", "3"), ("b", "4")]);
     commands(&mut queue);
-    assert!(queue.front().unwrap().can_be_split);
+    assert!(queue.front().unwrap().0.can_be_split());
     queue.split_front();
-    assert!(!queue.front().unwrap().can_be_split);
+    assert!(!queue.front().unwrap().0.can_be_split());
     let expected = [r#"a 0 0 ["1"]"#, r#"a 0 1 ["\\\"ü"]"#, r#"a 0 2 ["3"]"#, r#"b 0 0 ["4"]"#];
     assert_eq!(commands(&mut queue), expected);
 }
