@@ -1,10 +1,10 @@
 //! `broker verify`: what a journal holds.
 
-use super::JOURNAL;
 use super::error::Error;
 use super::index::{Index, List};
 use super::row::Row;
 use super::storage::{Directory, Disk};
+use super::{JOURNAL, Progress};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::{fmt, io};
@@ -42,15 +42,14 @@ pub(super) fn verify_in(directory: &dyn Directory) -> Result<Summary, Error> {
         return Err(directory.failed("open", JOURNAL)(cause));
     };
     let mut index = Index::default();
-    let ends = row.scan(directory, &mut index, |_| {}, |_| {})?;
+    let ends = row.scan(&mut index, &Progress::default(), |_| {})?;
     let subscriptions = index.subscriptions();
     let mut summary = Summary { subscriptions, ..Summary::default() };
     for (segment, end) in row.segments.iter().zip(&ends) {
-        let size = segment.file.size().map_err(directory.failed("read", &segment.name))?;
         summary.segments += 1;
         summary.frames += end.frames;
         summary.size += end.offset;
-        summary.torn += size - end.offset;
+        summary.torn += segment.size()? - end.offset;
     }
     summary.topics = index.topics().map(|(topic, list)| (topic.to_owned(), *list)).collect();
     Ok(summary)

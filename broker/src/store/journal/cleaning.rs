@@ -21,8 +21,7 @@ use super::error::{Error, Failure};
 use super::header::SegmentHeader;
 use super::index::{Contents, List};
 use super::record::{Event, Record};
-use super::row::damaged;
-use super::scan::{EndKind, Scan, Stop};
+use super::scan::{EndKind, Scan};
 use super::segment::Segment;
 use super::shared::Shared;
 use super::storage::File;
@@ -54,9 +53,8 @@ pub(super) fn clean(shared: &Shared, numbers: RangeInclusive<u32>) -> Result<(),
     let segments = segments.map_err(Failure::NotDone)?;
     let header = SegmentHeader { journal: *id, numbers };
     let name = Segment::name(*header.numbers.start());
-    let (mut before, mut written) = (0, None);
-    let mut damage = None;
-    let result = directory.write_beside(&name, |file| {
+    let (mut before, mut damage) = (0, None);
+    let written = directory.write_beside(&name, |file| {
         let mut rewrite = Rewrite::begin(shared, &header, file)?;
         for (topic, stream, next) in passed.iter().flatten() {
             rewrite.carried(topic, *stream).skipped = Some(*next);
@@ -74,20 +72,20 @@ pub(super) fn clean(shared: &Shared, numbers: RangeInclusive<u32>) -> Result<(),
                     shared.rest(begun);
                     (begun, read) = (Instant::now(), 0);
                 }
-                rewrite.take(&record).map_err(Stop::Failed)
+                Ok(rewrite.take(&record)?)
             })?;
             let problem = match end.kind {
                 EndKind::Whole => continue,
                 EndKind::Torn => "the segment was closed, and something else stands there",
                 EndKind::Damaged(problem) => problem,
             };
-            damage = Some(damaged(directory, segment, &end, problem));
+            damage = Some(segment.damaged(end.offset, problem));
             return Err(io::Error::other("the segment is damaged"));
         }
-        written = Some(rewrite.finish()?);
-        Ok(())
+        rewrite.finish()
     });
-    let file = result.map_err(|error| Failure::NotDone(damage.take().unwrap_or(error)))?;
+    let written = written.map_err(|error| Failure::NotDone(damage.unwrap_or(error)))?;
+    let (file, (contents, size)) = written;
     drop(segments);
     shared.sync_last().map_err(Failure::Unknown)?;
     directory.put_in_place(&name).map_err(Failure::Unknown)?;
@@ -96,18 +94,15 @@ pub(super) fn clean(shared: &Shared, numbers: RangeInclusive<u32>) -> Result<(),
         // What cannot be removed now is removed by the next start.
         let _ = directory.remove(joined);
     }
-    if let Some((contents, size)) = written {
-        shared.index().replace(contents);
-        shared.closed_size.fetch_sub(before, Ordering::Relaxed);
-        shared.closed_size.fetch_add(size, Ordering::Relaxed);
-    }
+    shared.index().replace(contents);
+    shared.closed_size.fetch_sub(before, Ordering::Relaxed);
+    shared.closed_size.fetch_add(size, Ordering::Relaxed);
     Ok(())
 }
 
 /// A segment that is being written again.
 struct Rewrite<'s> {
     shared: &'s Shared,
-    numbers: RangeInclusive<u32>,
     writer: SegmentWriter<'s>,
     contents: Contents,
     /// What is known of each topic so far, by name.
@@ -117,6 +112,7 @@ struct Rewrite<'s> {
 }
 
 /// What is carried to the end of the segment for a list.
+#[derive(Default)]
 struct Carried {
     stream: StreamId,
     fate: Fate,
@@ -131,13 +127,14 @@ struct Carried {
 }
 
 /// Which records of a list are kept.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Fate {
     /// It is there, and begins at this offset.
     Alive { first: u64 },
     /// It is gone, and later segments hold records of it: it goes on where they begin.
     HeldLater,
     /// It is gone.
+    #[default]
     Dead,
 }
 
@@ -147,17 +144,16 @@ impl<'s> Rewrite<'s> {
         header: &SegmentHeader,
         file: &'s dyn File,
     ) -> io::Result<Rewrite<'s>> {
-        let numbers = header.numbers.clone();
-        let (writer, contents) =
-            (SegmentWriter::begin(header, file)?, Contents::new(numbers.clone()));
+        let contents = Contents::new(header.numbers.clone());
         let (lists, positions) = Default::default();
-        Ok(Rewrite { shared, numbers, writer, contents, lists, positions })
+        let writer = SegmentWriter::begin(header, file)?;
+        Ok(Rewrite { shared, writer, contents, lists, positions })
     }
 
     /// Takes the next record: keeps it, leaves it out, or carries it to the end.
     fn take(&mut self, record: &Record<'_>) -> io::Result<()> {
         let Record { topic, stream, event } = *record;
-        let before = *self.numbers.start();
+        let before = *self.contents.numbers.start();
         let is_kept = match event {
             Event::Create | Event::Mirror => self.is_held(topic, stream),
             Event::Append { first, count, time, publisher, .. } => {
@@ -212,7 +208,7 @@ impl<'s> Rewrite<'s> {
                 let is_late = self.lists.get(topic).is_some_and(|list| list.stream != stream)
                     && stream != StreamId::NONE;
                 let last = self.shared.index().position(subscriber, topic);
-                if last.is_some_and(|last| self.numbers.contains(&last)) && !is_late {
+                if last.is_some_and(|last| self.contents.numbers.contains(&last)) && !is_late {
                     let key = (topic.to_owned(), subscriber.to_owned());
                     self.positions.insert(key, (stream, next, seen));
                 }
@@ -233,7 +229,7 @@ impl<'s> Rewrite<'s> {
     /// may have the id that it had: then both are taken for one.
     fn is_held(&mut self, topic: &str, stream: StreamId) -> bool {
         self.carried(topic, stream).fate != Fate::Dead
-            || self.shared.index().is_held_before(*self.numbers.start(), topic, stream)
+            || self.shared.index().is_held(..*self.contents.numbers.start(), topic, stream)
     }
 
     /// What is carried for a list.
@@ -242,11 +238,12 @@ impl<'s> Rewrite<'s> {
             let index = self.shared.index();
             let fate = match index.find(topic, stream) {
                 Some(list) => Fate::Alive { first: list.first },
-                None if index.is_held_after(*self.numbers.end(), topic, stream) => Fate::HeldLater,
+                None if index.is_held(*self.contents.numbers.end() + 1.., topic, stream) => {
+                    Fate::HeldLater
+                }
                 None => Fate::Dead,
             };
-            let (skipped, trim, bounds, sequences) = Default::default();
-            let carried = Carried { stream, fate, skipped, trim, bounds, sequences };
+            let carried = Carried { stream, fate, ..Carried::default() };
             self.lists.insert(topic.to_owned(), carried);
         }
         self.lists.get_mut(topic).expect("it was just put there, if it was not there")
@@ -264,7 +261,7 @@ impl<'s> Rewrite<'s> {
             let topic = topic.as_str();
             let list = self.shared.index().find(topic, stream).copied();
             let is_here = |last: fn(&List) -> u32| {
-                list.as_ref().is_some_and(|list| self.numbers.contains(&last(list)))
+                list.as_ref().is_some_and(|list| self.contents.numbers.contains(&last(list)))
             };
             let (has_trim, has_bounds) = (is_here(|list| list.trim), is_here(|list| list.bounds));
             if let Some((first, digest, gone)) = trim.filter(|_| has_trim) {

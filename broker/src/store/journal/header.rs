@@ -29,7 +29,7 @@
 //! the checksums of its frames covered bytes 0 to 40 alone. It is read, and never written.
 
 use crate::store::StreamId;
-use common::crc32::{Crc32, crc32};
+use common::crc32::Crc32;
 use std::ops::RangeInclusive;
 use std::str;
 
@@ -68,7 +68,7 @@ impl SegmentHeader {
         let SegmentHeader { journal, numbers } = self;
         let (first, last) = (numbers.start(), numbers.end());
         let text = format!("{SEGMENT_MAGIC}{journal} {first:08x} {last:08x} ");
-        format!("{text}{:08x}\n", crc32(text.as_bytes())).into_bytes()
+        sealed(Crc32::default(), &text).into_bytes()
     }
 
     /// Reads a header; `None` where a single bit is not as [`Self::bytes`] writes it.
@@ -104,22 +104,20 @@ impl FrameHeader {
     /// The header as it stands in a segment whose checksums begin with `seed`.
     pub(super) fn text(self, seed: Crc32) -> String {
         let FrameHeader { offset, length, checksum } = self;
-        let text = format!("{FRAME_TAG}{offset:016x} {length:08x} {checksum:08x} ");
-        let own = own_checksum(seed, &text);
-        text + &own
+        sealed(seed, &format!("{FRAME_TAG}{offset:016x} {length:08x} {checksum:08x} "))
     }
 
     /// Reads the header at the beginning of `bytes`; `None` where a single bit is not as
     /// [`Self::text`] writes it.
     pub(super) fn read(bytes: &[u8], seed: Crc32) -> Option<FrameHeader> {
         let bytes = bytes.get(..FRAME_HEADER_SIZE)?;
-        let fields = bytes.strip_prefix(FRAME_TAG.as_bytes())?;
-        let mut fields = str::from_utf8(fields).ok()?.split(' ');
+        let text =
+            bytes.starts_with(FRAME_TAG.as_bytes()).then(|| str::from_utf8(bytes).ok())??;
+        let mut fields = text.split(' ').skip(1);
         let offset = u64::from_str_radix(fields.next()?, 16).ok()?;
         let mut number = || u32::from_str_radix(fields.next()?, 16).ok();
         let (length, checksum) = (number()?, number()?);
-        let (text, own) = str::from_utf8(bytes).ok()?.split_at_checked(41)?;
-        (own_checksum(seed, text) == own).then_some(FrameHeader { offset, length, checksum })
+        (sealed(seed, text.get(..41)?) == text).then_some(FrameHeader { offset, length, checksum })
     }
 
     /// Where the frame ends in the file.
@@ -129,15 +127,16 @@ impl FrameHeader {
     }
 }
 
-/// The end of a frame's header: the checksum of what stands before it, and a line break.
-fn own_checksum(mut seed: Crc32, text: &str) -> String {
+/// A text with its checksum, which begins with `seed`, and a line break.
+pub(super) fn sealed(mut seed: Crc32, text: &str) -> String {
     seed.update(text.as_bytes());
-    format!("{:08x}\n", seed.value())
+    format!("{text}{:08x}\n", seed.value())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use common::crc32::crc32;
 
     fn segment() -> SegmentHeader {
         SegmentHeader { journal: "0000000000000abc".parse().unwrap(), numbers: 3..=17 }

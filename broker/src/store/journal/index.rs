@@ -12,7 +12,7 @@ use super::record::{Event, Record};
 use crate::store::StreamId;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::ops::RangeInclusive;
+use std::ops::{RangeBounds, RangeInclusive};
 use std::sync::Arc;
 
 /// How many small neighbours are joined whatever their sizes are.
@@ -287,12 +287,6 @@ impl Index {
         Some(self.positions.get(topic)?.get(subscriber)?.segment)
     }
 
-    /// Whether a segment before this one holds anything of a list.
-    pub(super) fn is_held_before(&self, number: u32, topic: &str, stream: StreamId) -> bool {
-        let list = self.id(topic, stream);
-        self.segments.range(..number).any(|(_, contents)| contents.lists.contains_key(&list))
-    }
-
     /// Whether a segment before this one holds positions of a lasting subscription, or of any to
     /// a topic where no subscriber is named.
     pub(super) fn has_position_before(&self, number: u32, subscriber: &str, topic: &str) -> bool {
@@ -300,10 +294,15 @@ impl Index {
         self.segments.range(..number).any(|(_, contents)| contents.subscriptions.contains(&hash))
     }
 
-    /// Whether a segment after this one holds anything of a list.
-    pub(super) fn is_held_after(&self, number: u32, topic: &str, stream: StreamId) -> bool {
+    /// Whether a segment with one of these numbers holds anything of a list.
+    pub(super) fn is_held(
+        &self,
+        numbers: impl RangeBounds<u32>,
+        topic: &str,
+        stream: StreamId,
+    ) -> bool {
         let list = self.id(topic, stream);
-        self.segments.range(number + 1..).any(|(_, contents)| contents.lists.contains_key(&list))
+        self.segments.range(numbers).any(|(_, contents)| contents.lists.contains_key(&list))
     }
 
     /// The first numbers of the segments with these numbers.

@@ -17,9 +17,9 @@
 
 use super::JOURNAL;
 use super::error::Error;
-use super::header::JournalId;
+use super::header::{JournalId, sealed};
 use super::storage::Directory;
-use common::crc32::crc32;
+use common::crc32::Crc32;
 
 const MAGIC: &str = "topic journal ";
 const VERSION: u32 = 2;
@@ -62,7 +62,7 @@ impl Manifest {
         let first = first_line(VERSION);
         let text =
             format!("{first}id {id}\nreached {segment:08x} {size:016x}\nunsynced {unsynced}\n");
-        format!("{text}{:08x}\n", crc32(text.as_bytes())).into_bytes()
+        sealed(Crc32::default(), &text).into_bytes()
     }
 
     fn parse(text: &str) -> Option<Manifest> {
@@ -79,7 +79,7 @@ impl Manifest {
 
     /// Puts the manifest into the directory, durably, in the place of the one before.
     pub(super) fn write(&self, directory: &dyn Directory) -> Result<(), Error> {
-        directory.replace(JOURNAL, |file| file.write_all_at(&self.bytes(), 0)).map(drop)
+        directory.replace(JOURNAL, |file| file.write_all_at(&self.bytes(), 0))
     }
 }
 
@@ -133,8 +133,7 @@ pub(super) fn read(directory: &dyn Directory) -> Result<Content, Error> {
 
 /// The first line of the file, in any version: the whole header of a journal of format 1.
 pub(super) fn first_line(version: u32) -> String {
-    let text = format!("{MAGIC}{version:04} ");
-    format!("{text}{:08x}\n", crc32(text.as_bytes()))
+    sealed(Crc32::default(), &format!("{MAGIC}{version:04} "))
 }
 
 /// Whether a file of these bytes alone is a journal of format 1 whose creation was cut short: the

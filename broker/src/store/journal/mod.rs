@@ -62,14 +62,15 @@ pub(crate) use recovery::Notice;
 pub(crate) use repair::{Damage, repair};
 
 use crate::store::StreamId;
-use index::Index;
+use index::{Index, List};
 use record::Format;
 use reserve::Reserve;
 use row::Row;
 use segment::Segment;
 use shared::Shared;
+use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use storage::{Directory, Disk};
@@ -124,8 +125,6 @@ pub(crate) struct Journal {
     segment: Segment,
     /// Where its next frame begins: everything before it is known to be there.
     size: u64,
-    /// The segment that follows, where it was made and the last one could not be closed.
-    next: Option<Segment>,
     /// Set while the contents of the file are not known: during an append, and always after one
     /// that panicked, or failed in this way.
     is_closed: bool,
@@ -160,45 +159,34 @@ impl Journal {
         mut replay: impl FnMut(Record<'_>),
     ) -> Result<(Journal, Vec<Notice>), Error> {
         let mut notices = Vec::new();
-        let found = Row::find(&*directory)?;
-        if found.is_none() {
-            notices.push(Notice::Created { path: directory.path(JOURNAL) });
+        let (mut row, is_new) = Row::begin(&*directory)?;
+        if is_new {
+            notices.push(Notice::Created(directory.path(JOURNAL)));
         }
-        let mut row = Row::begin(&*directory, found)?;
-        for segment in &row.segments {
-            let size = segment.file.size().map_err(directory.failed("read", &segment.name))?;
-            progress.size.fetch_add(size, Ordering::Relaxed);
-        }
-        let read = |bytes| {
-            progress.read.fetch_add(bytes, Ordering::Relaxed);
-        };
         let mut index = Index::default();
-        let ends = row.scan(&*directory, &mut index, read, &mut replay)?;
-        let settled = row.settle(&*directory, &ends)?;
-        notices.extend(settled.into_iter().map(Notice::Torn));
-        let was_unsynced = row.lost_appends(&*directory);
-        let (manifest, taken_over) = row.take_over(&*directory)?;
-        if taken_over {
-            notices.push(Notice::TakenOver { path: directory.path(&Segment::name(1)) });
+        let ends = row.scan(&mut index, progress, &mut replay)?;
+        notices.extend(row.settle(&ends)?.into_iter().map(Notice::Torn));
+        let was_unsynced = row.lost_appends();
+        if row.take_over()? {
+            notices.push(Notice::TakenOver(directory.path(&Segment::name(1))));
         }
-        let (Some(segment), Some(last)) = (row.segments.pop(), ends.last()) else {
-            let problem = "the segment is missing";
-            return Err(Error::Damaged { path: directory.path(JOURNAL), offset: 0, problem });
+        let Row { manifest, mut segments, .. } = row;
+        let (Some(segment), Some(last)) = (segments.pop(), ends.last()) else {
+            return Err(row::missing(&*directory, 1));
         };
         let size = last.offset;
-        let closed: Vec<u64> = ends.iter().rev().skip(1).map(|end| end.offset).collect();
         let reserve = Reserve::open(&*directory)?;
         let last = segment.clone();
-        let shared = Shared::new(directory, settings, index, last, manifest, &closed, reserve);
-        let shared = Arc::new(shared);
-        let mut journal = Journal { shared, segment, size, next: None, is_closed: false };
+        let shared = Shared::new(directory, settings, index, last, manifest, reserve);
+        ends.iter().rev().skip(1).for_each(|end| shared.add_closed(end.offset));
+        let mut journal = Journal { shared: Arc::new(shared), segment, size, is_closed: false };
         if journal.segment.format == Format::One {
             // It is never written to again.
             journal.rotate()?;
         }
         if was_unsynced {
-            let topics = journal.give_new_streams(&mut replay)?;
-            notices.push(Notice::Unsynced { topics });
+            let topics = journal.give_new_streams(false, |_| true, &mut replay)?;
+            notices.push(Notice::Unsynced(topics.len()));
         }
         journal.note_start()?;
         Ok((journal, notices))
@@ -208,28 +196,31 @@ impl Journal {
     /// possible: readers are served all the same, and publishes refused until there is room.
     fn note_start(&self) -> Result<(), Error> {
         let number = *self.segment.numbers.end();
-        let mut noted = self.shared.set_reached(number, self.size);
-        if noted.as_ref().is_err_and(Error::is_full) && self.shared.give_up_reserve() {
-            noted = self.shared.set_reached(number, self.size);
-        }
+        let set_reached = || self.shared.set_reached(number, self.size).map_err(Failure::NotDone);
+        let noted = self.shared.with_reserve(set_reached).map_err(Error::from);
         let done = [noted, self.shared.ensure_reserve(self.size)];
         done.into_iter().find(|done| done.as_ref().is_err_and(|it| !it.is_full())).unwrap_or(Ok(()))
     }
 
-    /// Gives every list another stream id, durably. Gives how many there are.
-    fn give_new_streams(&mut self, mut replay: impl FnMut(Record<'_>)) -> Result<usize, Error> {
-        let mut frame = Frame::default();
-        let mut count = 0;
-        for (topic, list) in self.shared.index().topics() {
-            let event = Event::NewStream { new: StreamId::random(), own: false };
-            let record = Record::new(topic, list.stream, event);
+    /// Gives lists another stream id, durably: those of the topics that are chosen. Where they are
+    /// this broker's `own` from now on, they were copies of another's. Gives the lists.
+    fn give_new_streams(
+        &mut self,
+        own: bool,
+        is_chosen: impl Fn(&str) -> bool,
+        mut replay: impl FnMut(Record<'_>),
+    ) -> Result<BTreeMap<String, List>, Error> {
+        let (mut frame, mut lists) = (Frame::default(), BTreeMap::new());
+        for (topic, list) in self.shared.index().topics().filter(|(topic, _)| is_chosen(topic)) {
+            let new = StreamId::random();
+            let record = Record::new(topic, list.stream, Event::NewStream { new, own });
             frame.add(&record);
             replay(record);
-            count += 1;
+            lists.insert(topic.to_owned(), List { stream: new, ..*list });
         }
         self.write(&mut frame, Sync::Always)?;
         self.note(&frame)?;
-        Ok(count)
+        Ok(lists)
     }
 
     /// Bytes of the journal.
@@ -244,7 +235,7 @@ impl Journal {
     ///
     /// See [`Failure`]: whether to go on or to end the process.
     pub(crate) fn append(&mut self, frame: &mut Frame) -> Result<(), Failure> {
-        let failed = |cause| Error::io("write", self.path(), io::Error::other(cause));
+        let failed = |cause| self.segment.failed("write")(io::Error::other(cause));
         if self.is_closed {
             return Err(Failure::Unknown(failed("an earlier append failed")));
         }
@@ -265,7 +256,8 @@ impl Journal {
             let ensured = self.shared.ensure_reserve(size).map_err(Failure::NotDone);
             ensured.and_then(|()| self.write(frame, sync))
         } else {
-            self.with_reserve(|journal| journal.write(frame, sync))
+            let shared = Arc::clone(&self.shared);
+            shared.with_reserve(|| self.write(frame, sync))
         };
         let is_full = written.as_ref().is_err_and(Failure::is_full);
         if takes_room || is_full {
@@ -282,22 +274,11 @@ impl Journal {
 
     /// Begins another segment; where there is no room for that, the last one goes on.
     fn rotate_if_possible(&mut self) -> Result<(), Failure> {
-        match self.with_reserve(Journal::rotate) {
+        let shared = Arc::clone(&self.shared);
+        match shared.with_reserve(|| self.rotate()) {
             Err(Failure::NotDone(_)) => Ok(()),
             rotated => rotated,
         }
-    }
-
-    /// Does something that frees room, on a full disk with what the reserve gives.
-    fn with_reserve(
-        &mut self,
-        mut act: impl FnMut(&mut Journal) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        let done = act(self);
-        if done.as_ref().is_err_and(Failure::is_full) && self.shared.give_up_reserve() {
-            return act(self);
-        }
-        done
     }
 
     /// Writes a frame behind the last one.
@@ -305,9 +286,8 @@ impl Journal {
         if sync == Sync::Os {
             self.shared.mark_unsynced().map_err(Failure::NotDone)?;
         }
-        let path = self.path();
-        let failed = |action, cause| Error::io(action, path, cause);
-        let Segment { file, seed, .. } = &self.segment;
+        let segment = &self.segment;
+        let Segment { file, seed, .. } = segment;
         self.is_closed = true;
         let end = match frame.write_at(&**file, self.size, *seed) {
             Ok(end) => end,
@@ -318,9 +298,9 @@ impl Journal {
                 return Err(match cut {
                     Ok(()) => {
                         self.is_closed = false;
-                        Failure::NotDone(failed("write", cause))
+                        Failure::NotDone(segment.failed("write")(cause))
                     }
-                    Err(cause) => Failure::Unknown(failed("cut back", cause)),
+                    Err(cause) => Failure::Unknown(segment.failed("cut back")(cause)),
                 });
             }
         };
@@ -328,7 +308,7 @@ impl Journal {
             && let Err(cause) = file.sync()
         {
             // The system now takes the pages for written: another sync would succeed, and lie.
-            return Err(Failure::Unknown(failed("sync", cause)));
+            return Err(Failure::Unknown(segment.failed("sync")(cause)));
         }
         self.size = end;
         self.is_closed = false;
@@ -342,8 +322,7 @@ impl Journal {
             if let Err(problem) = index.note(&record, size) {
                 debug_assert!(false, "{problem}: {record:?}");
                 self.is_closed = true;
-                let (path, offset) = (self.path(), self.size);
-                return Err(Failure::Unknown(Error::Damaged { path, offset, problem }));
+                return Err(Failure::Unknown(self.segment.damaged(self.size, problem)));
             }
         }
         Ok(())
@@ -352,27 +331,17 @@ impl Journal {
     /// Closes the last segment and begins the next one.
     fn rotate(&mut self) -> Result<(), Failure> {
         let Shared { directory, id, .. } = &*self.shared;
-        let number = *self.segment.numbers.end() + 1;
-        let next = match self.next.take() {
-            Some(next) => next,
-            None => Segment::create(&**directory, *id, number)?,
-        };
+        // In place of an empty one where the last attempt could not close this one.
+        let next = Segment::create(&**directory, *id, *self.segment.numbers.end() + 1)?;
         // Only now: a segment that is closed is followed by another.
         let mut frame = Frame::default();
         frame.add(&Record::CLOSE);
-        if let Err(error) = self.write(&mut frame, Sync::Always) {
-            self.next = Some(next);
-            return Err(error);
-        }
+        self.write(&mut frame, Sync::Always)?;
         self.shared.add_closed(self.size);
         self.size = next.header_size();
         self.shared.index().begin(next.numbers.clone());
         self.shared.set_last(next.clone());
         self.segment = next;
         Ok(())
-    }
-
-    fn path(&self) -> PathBuf {
-        self.shared.directory.path(&self.segment.name)
     }
 }

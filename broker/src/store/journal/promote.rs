@@ -7,12 +7,10 @@
 
 use super::check::{Count, verify_in, write_topics};
 use super::error::Error;
-use super::frame::Frame;
 use super::index::List;
-use super::record::{Event, Record};
+use super::record::Event;
 use super::storage::{Directory, Disk};
 use super::{Journal, Progress, SEGMENT_SIZE, Settings, Sync};
-use crate::store::StreamId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
@@ -44,15 +42,7 @@ pub(super) fn promote_in(directory: Arc<dyn Directory>) -> Result<Promoted, Erro
             }
             _ => {}
         })?;
-    let (mut frame, mut promoted) = (Frame::default(), BTreeMap::new());
-    for topic in mirrors {
-        let Some(list) = journal.shared.index().list(&topic).copied() else { continue };
-        let new = StreamId::random();
-        frame.add(&Record::new(&topic, list.stream, Event::NewStream { new, own: true }));
-        promoted.insert(topic, List { stream: new, ..list });
-    }
-    journal.append(&mut frame)?;
-    Ok(Promoted(promoted))
+    journal.give_new_streams(true, |topic| mirrors.contains(topic), |_| ()).map(Promoted)
 }
 
 impl fmt::Display for Promoted {

@@ -19,22 +19,14 @@ const PIECE_SIZE: u64 = 1 << 20;
 #[derive(Debug)]
 pub(crate) enum Notice {
     /// There was no journal; there is one now, and it is empty.
-    Created {
-        /// The journal.
-        path: PathBuf,
-    },
-    /// The journal of an older broker is the first segment of this one now.
-    TakenOver {
-        /// The first segment.
-        path: PathBuf,
-    },
+    Created(PathBuf),
+    /// The journal of an older broker is the first segment of this one now, which is this file.
+    TakenOver(PathBuf),
     /// An append that nobody was told of had been cut short, and was cut off.
     Torn(Torn),
-    /// The machine was restarted while the last appends may not have been on disk.
-    Unsynced {
-        /// How many topics go on under a new stream id.
-        topics: usize,
-    },
+    /// The machine was restarted while the last appends may not have been on disk: so many topics
+    /// go on under a new stream id.
+    Unsynced(usize),
 }
 
 /// What was cut off the end of a journal.
@@ -57,8 +49,8 @@ pub(super) fn settle(
     segment: &Segment,
     end: End,
 ) -> Result<Option<Torn>, Error> {
-    let Segment { name, file, .. } = segment;
-    let size = file.size().map_err(directory.failed("read", name))?;
+    let file = &*segment.file;
+    let size = segment.size()?;
     let mut torn = None;
     if end.kind != EndKind::Whole {
         let kept = match keep(directory, segment, "torn", end.offset..size) {
@@ -68,9 +60,9 @@ pub(super) fn settle(
             Err(error) if error.is_full() => None,
             Err(error) => return Err(error),
         };
-        file.set_size(end.offset).map_err(directory.failed("cut", name))?;
-        file.sync().map_err(directory.failed("sync", name))?;
-        let (path, offset) = (directory.path(name), end.offset);
+        file.set_size(end.offset).map_err(segment.failed("cut"))?;
+        file.sync().map_err(segment.failed("sync"))?;
+        let (path, offset) = (segment.path.clone(), end.offset);
         torn = Some(Torn { path, offset, size: size - offset, kept });
     }
     // The last frame may have been read from memory alone: its sync may never have happened, or
@@ -78,21 +70,20 @@ pub(super) fn settle(
     // be synced again.
     // A header was synced before it had its name.
     if end.last > 0 {
-        copy(&**file, end.last..end.offset, &**file, end.last)
-            .map_err(directory.failed("write", name))?;
+        copy(file, end.last..end.offset, file, end.last).map_err(segment.failed("write"))?;
     }
-    file.sync().map_err(directory.failed("sync", name))?;
-    directory.sync_names(name)?;
+    file.sync().map_err(segment.failed("sync"))?;
+    directory.sync().map_err(segment.failed("sync the directory of"))?;
     Ok(torn)
 }
 
 /// Writes the record that closes a segment, durably.
-pub(super) fn close(directory: &dyn Directory, segment: &Segment, size: u64) -> Result<(), Error> {
-    let Segment { name, file, seed, .. } = segment;
+pub(super) fn close(segment: &Segment, size: u64) -> Result<(), Error> {
+    let Segment { file, seed, .. } = segment;
     let mut frame = Frame::default();
     frame.add(&Record::CLOSE);
-    frame.write_at(&**file, size, *seed).map_err(directory.failed("write", name))?;
-    file.sync().map_err(directory.failed("sync", name))
+    frame.write_at(&**file, size, *seed).map_err(segment.failed("write"))?;
+    file.sync().map_err(segment.failed("sync"))
 }
 
 /// Copies a range of a segment to a file of its own, which is durable then: the first of
@@ -131,17 +122,17 @@ fn copy(from: &dyn File, range: Range<u64>, to: &dyn File, offset: u64) -> io::R
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Notice::Created { path } => {
+            Notice::Created(path) => {
                 write!(f, "there was no {}; it is new and empty", path.display())
             }
-            Notice::TakenOver { path } => write!(
+            Notice::TakenOver(path) => write!(
                 f,
                 "the journal of an older broker was taken over as {}; the older one refuses it \
                  from now on",
                 path.display()
             ),
             Notice::Torn(torn) => write!(f, "an append was cut short: {torn}"),
-            Notice::Unsynced { topics } => write!(
+            Notice::Unsynced(topics) => write!(
                 f,
                 "the machine was restarted before the last appends were known to be on disk: \
                  {topics} topics go on under new stream ids"

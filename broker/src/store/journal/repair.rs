@@ -10,15 +10,16 @@
 //! A topic that may have lost a message, or whose offsets may have moved, goes on under a new
 //! stream id. That is in the new segment itself, so nobody is ever served without it.
 
+use super::Progress;
 use super::check::Count;
 use super::error::Error;
-use super::header::{JournalId, SegmentHeader};
+use super::header::SegmentHeader;
 use super::index::{Index, List};
 use super::manifest::{self, Content, Manifest};
 use super::record::{Event, Record};
 use super::recovery::{self, Torn};
 use super::row::Row;
-use super::scan::{EndKind, Scan, Stop};
+use super::scan::{EndKind, Scan};
 use super::segment::Segment;
 use super::storage::{Directory, Disk, File};
 use super::writer::SegmentWriter;
@@ -72,10 +73,8 @@ pub(crate) fn repair(
     dry_run: bool,
     tell: impl FnMut(&Damage),
 ) -> Result<Repaired, Error> {
-    match dry_run {
-        true => repair_in(&Disk::look_at(directory)?, dry_run, tell),
-        false => repair_in(&Disk::lock(directory, false)?, dry_run, tell),
-    }
+    let disk = if dry_run { Disk::look_at(directory)? } else { Disk::lock(directory, false)? };
+    repair_in(&disk, dry_run, tell)
 }
 
 pub(super) fn repair_in(
@@ -88,8 +87,8 @@ pub(super) fn repair_in(
         Ok(None) => return Ok(Repaired::Nothing),
         Err(error) => (without_manifest(directory, error)?, true),
     };
-    let scanned = row.scan(directory, &mut Index::default(), |_| {}, |_| {});
-    let manifest = row.manifest.clone().unwrap_or_else(|| Manifest::new(JournalId::random()));
+    let scanned = row.scan(&mut Index::default(), &Progress::default(), |_| {});
+    let manifest = row.manifest.clone();
     let (path, offset, problem) = match scanned {
         Ok(_) if was_lost && !dry_run => {
             return manifest.write(directory).map(|()| Repaired::Manifest);
@@ -97,7 +96,7 @@ pub(super) fn repair_in(
         Ok(_) if was_lost => return Ok(Repaired::Manifest),
         Ok(_) if dry_run => return Ok(Repaired::Nothing),
         Ok(ends) => {
-            let torn = row.settle(directory, &ends)?;
+            let torn = row.settle(&ends)?;
             return Ok(if torn.is_empty() { Repaired::Nothing } else { Repaired::Torn(torn) });
         }
         Err(Error::Damaged { path, offset, problem }) if !row.segments.is_empty() => {
@@ -105,7 +104,7 @@ pub(super) fn repair_in(
         }
         Err(error) => return Err(error),
     };
-    let first = row.segments.iter().position(|segment| directory.path(&segment.name) >= path);
+    let first = row.segments.iter().position(|segment| segment.path >= path);
     // Where the last one is missing, the one before it takes what is to be said about that.
     let first = first.unwrap_or(row.segments.len() - 1);
     let (before, broken) = row.segments.split_at(first);
@@ -114,7 +113,15 @@ pub(super) fn repair_in(
     let header = SegmentHeader { journal: manifest.id, numbers: start..=last };
     let name = Segment::name(start);
     let mut damage = Damage { path, offset, problem, ..Damage::default() };
-    let (mut kept, mut size) = (Vec::new(), 0);
+    if !dry_run {
+        for segment in broken {
+            let mut scan = Scan::new(segment).map_err(segment.failed("read"))?;
+            let end = scan.read(|_, _| Ok(())).map_err(segment.failed("read"))?;
+            if end.kind != EndKind::Whole {
+                damage.kept.push(recovery::keep(directory, segment, "damaged", 0..scan.size())?);
+            }
+        }
+    }
     let mut rewrite = |file: Option<&dyn File>| {
         let (index, suspects, changed) = Default::default();
         let mut salvage = Salvage { index, damage: &mut damage, suspects, changed, writer: None };
@@ -124,37 +131,29 @@ pub(super) fn repair_in(
         salvage.writer = file.map(|file| SegmentWriter::begin(&header, file)).transpose()?;
         salvage.read_all(broken, manifest.reached)?;
         salvage.give_new_streams()?;
-        size = salvage.writer.map_or(Ok(0), SegmentWriter::finish)?;
+        let size = salvage.writer.map_or(Ok(0), SegmentWriter::finish)?;
         tell(&damage);
-        Ok(())
+        Ok(size)
     };
     if dry_run {
         rewrite(None).map_err(directory.failed("read", &name))?;
-        return Ok(Repaired::Damage(damage));
+    } else {
+        let size = directory.replace(&name, |file| rewrite(Some(file)))?;
+        Manifest { reached: (last, size), unsynced: None, ..manifest }.write(directory)?;
     }
-    for segment in broken {
-        let failed = || directory.failed("read", &segment.name);
-        let mut scan = Scan::new(segment).map_err(failed())?;
-        if scan.read(|_, _| Ok(())).map_err(failed())?.kind != EndKind::Whole {
-            kept.push(recovery::keep(directory, segment, "damaged", 0..scan.size())?);
-        }
-    }
-    directory.replace(&name, |file| rewrite(Some(file)))?;
-    Manifest { reached: (last, size), unsynced: None, ..manifest }.write(directory)?;
-    damage.kept = kept;
     Ok(Repaired::Damage(damage))
 }
 
 /// The row where the manifest is lost: made from what stands in the segments, if that is damage,
 /// and no older broker has begun a journal there, which is not to be written over.
-fn without_manifest(directory: &dyn Directory, error: Error) -> Result<Row, Error> {
+fn without_manifest(directory: &dyn Directory, error: Error) -> Result<Row<'_>, Error> {
     let is_format_1 = || matches!(manifest::read(directory), Ok(Content::Format1));
     if !error.is_damage() || is_format_1() {
         return Err(error);
     }
     let names = directory.list()?;
     for number in Segment::numbers(&names) {
-        let header = Segment::open_any(directory, &Segment::name(number))?.header(directory)?;
+        let header = Segment::open_any(directory, &Segment::name(number))?.header()?;
         if let Some(header) = header {
             return Row::open(directory, Manifest::new(header.journal), &names);
         }
@@ -203,7 +202,7 @@ impl Salvage<'_> {
         self.index.begin(segment.numbers.clone());
         let mut scan = Scan::new(segment)?;
         loop {
-            let end = scan.read(|record, _| self.take(record).map_err(Stop::Failed))?;
+            let end = scan.read(|record, _| Ok(self.take(record)?))?;
             self.damage.frames_kept += end.frames;
             if end.kind == EndKind::Whole || (end.kind == EndKind::Torn && is_last) {
                 return Ok((end.offset, end.is_closed));

@@ -5,21 +5,24 @@
 //! anything was appended to the next one. So a segment that is missing, doubled, out of its place,
 //! cut short, or of another journal is found, and named.
 
-use super::JOURNAL;
 use super::error::Error;
 use super::header::{JournalId, SegmentHeader};
 use super::index::Index;
 use super::manifest::{self, Content, Manifest};
 use super::record::{Event, Record};
 use super::recovery::{self, Torn};
-use super::scan::{End, EndKind, Scan, Stop};
+use super::scan::{End, EndKind, Scan};
 use super::segment::Segment;
 use super::storage::{Directory, TEMPORARY};
+use super::{JOURNAL, Progress};
+use std::sync::atomic::Ordering;
 
 /// What a directory holds.
-pub(super) struct Row {
-    /// Not there where the journal is of format 1.
-    pub(super) manifest: Option<Manifest>,
+pub(super) struct Row<'d> {
+    directory: &'d dyn Directory,
+    pub(super) manifest: Manifest,
+    /// Whether it was not written yet: the journal is of format 1.
+    is_format_1: bool,
     /// In order.
     pub(super) segments: Vec<Segment>,
     /// Files that a start, a cleaning or a repair left behind when it was killed.
@@ -28,13 +31,13 @@ pub(super) struct Row {
     damage: Option<Error>,
 }
 
-impl Row {
+impl<'d> Row<'d> {
     /// What is in a directory; `None` where nothing was ever kept there.
     ///
     /// # Errors
     ///
     /// It is not known which journal the files there are of.
-    pub(super) fn find(directory: &dyn Directory) -> Result<Option<Row>, Error> {
+    pub(super) fn find(directory: &'d dyn Directory) -> Result<Option<Row<'d>>, Error> {
         let names = directory.list()?;
         let numbers = Segment::numbers(&names);
         let path = directory.path(JOURNAL);
@@ -42,7 +45,7 @@ impl Row {
         // to make.
         let is_format_1 = |name: &String| {
             let opened = Segment::open_any(directory, name);
-            opened.and_then(|segment| segment.is_format_1(directory)).unwrap_or(true)
+            opened.and_then(|segment| segment.is_format_1()).unwrap_or(true)
         };
         let only = match (manifest::read(directory)?, numbers.as_slice()) {
             (Content::Manifest(manifest), _) => {
@@ -71,28 +74,27 @@ impl Row {
                 )));
             }
         };
-        let (manifest, damage) = (None, None);
-        let segments = vec![Segment::open_any(directory, &only)?];
-        Ok(Some(Row { manifest, segments, left_over: left_over(&names), damage }))
+        let mut row = Row::new(directory, Manifest::new(JournalId::random()), &names);
+        row.is_format_1 = true;
+        row.segments.push(Segment::open_any(directory, &only)?);
+        Ok(Some(row))
     }
 
     /// The row of a journal whose manifest is this, among the files with these names.
     pub(super) fn open(
-        directory: &dyn Directory,
+        directory: &'d dyn Directory,
         manifest: Manifest,
         names: &[String],
-    ) -> Result<Row, Error> {
-        let (id, mut next) = (manifest.id, 1);
-        let mut row = Row::new(manifest);
-        row.left_over = left_over(names);
+    ) -> Result<Row<'d>, Error> {
+        let (journal, mut next) = (manifest.id, 1);
+        let mut row = Row::new(directory, manifest, names);
         for number in Segment::numbers(names) {
             let name = Segment::name(number);
-            let opened = Segment::open(directory, &name, id);
-            let (segment, mut damage) = match opened {
+            let (segment, mut damage) = match Segment::open(directory, &name, journal) {
                 Err(error @ Error::Damaged { .. }) => {
-                    let file = directory.open(&name).map_err(directory.failed("open", &name))?;
-                    let header = SegmentHeader { journal: id, numbers: number..=number };
-                    (Segment::new(&header, file.into()), Some(error))
+                    let file = Segment::open_any(directory, &name)?.file;
+                    let header = SegmentHeader { journal, numbers: number..=number };
+                    (Segment::new(directory, &header, file), Some(error))
                 }
                 opened => (opened?, None),
             };
@@ -100,9 +102,8 @@ impl Row {
             if number > next {
                 row.damage.get_or_insert_with(|| missing(directory, next));
             } else if number < next && last >= next {
-                let (path, offset) = (directory.path(&name), 0);
                 let problem = "its place in the row is another segment's";
-                damage = damage.or(Some(Error::Damaged { path, offset, problem }));
+                damage = damage.or(Some(segment.damaged(0, problem)));
             }
             row.damage = row.damage.or(damage);
             if number < next {
@@ -116,45 +117,43 @@ impl Row {
         Ok(row)
     }
 
-    fn new(manifest: Manifest) -> Row {
-        let (segments, left_over) = (Vec::new(), Vec::new());
-        Row { manifest: Some(manifest), segments, left_over, damage: None }
+    fn new(directory: &'d dyn Directory, manifest: Manifest, names: &[String]) -> Row<'d> {
+        let (is_format_1, segments, damage) = Default::default();
+        Row { directory, manifest, is_format_1, segments, left_over: left_over(names), damage }
     }
 
-    /// The row that was found; a new one where there is none, or where the creation of one was cut
-    /// short.
-    pub(super) fn begin(directory: &dyn Directory, found: Option<Row>) -> Result<Row, Error> {
+    /// The row that is in a directory; a new one where there is none, or where the creation of one
+    /// was cut short. Says whether there was none.
+    pub(super) fn begin(directory: &'d dyn Directory) -> Result<(Row<'d>, bool), Error> {
+        let found = Row::find(directory)?;
+        let is_new = found.is_none();
         let mut row = match found {
             Some(row) => row,
-            None => {
-                let manifest = Manifest::new(JournalId::random());
-                manifest.write(directory)?;
-                Row::new(manifest)
-            }
+            None => Row::new(directory, Manifest::new(JournalId::random()), &[]),
         };
-        if let (Some(manifest), []) = (&row.manifest, row.segments.as_slice()) {
-            if manifest.reached.0 > 0 {
+        if is_new {
+            row.manifest.write(directory)?;
+        }
+        if row.segments.is_empty() {
+            if row.manifest.reached.0 > 0 {
                 return Err(missing(directory, 1));
             }
-            row.segments.push(Segment::create(directory, manifest.id, 1)?);
+            row.segments.push(Segment::create(directory, row.manifest.id, 1)?);
         }
-        Ok(row)
+        Ok((row, is_new))
     }
 
     /// Whether the machine was restarted while it was not known of all appends that they were on
     /// disk.
-    pub(super) fn lost_appends(&self, directory: &dyn Directory) -> bool {
-        let run = self.manifest.as_ref().and_then(|manifest| manifest.unsynced.as_deref());
-        run.is_some_and(|run| directory.boot_id().as_deref() != Some(run))
+    pub(super) fn lost_appends(&self) -> bool {
+        let run = self.manifest.unsynced.as_deref();
+        run.is_some_and(|run| self.directory.boot_id().as_deref() != Some(run))
     }
 
     /// Makes sure that what was read is on disk, and removes what was left over. Gives what was
     /// cut off.
-    pub(super) fn settle(
-        &mut self,
-        directory: &dyn Directory,
-        ends: &[End],
-    ) -> Result<Vec<Torn>, Error> {
+    pub(super) fn settle(&mut self, ends: &[End]) -> Result<Vec<Torn>, Error> {
+        let directory = self.directory;
         if !self.left_over.is_empty() {
             // The rename that made them superfluous may not be on disk.
             directory.sync_names(JOURNAL)?;
@@ -173,48 +172,48 @@ impl Row {
             if let (0, Some((segment, end))) = (end.last, last.next()) {
                 torn.extend(recovery::settle(directory, segment, *end)?);
                 if !end.is_closed {
-                    recovery::close(directory, segment, end.offset)?;
+                    recovery::close(segment, end.offset)?;
                 }
             }
         }
         Ok(torn)
     }
 
-    /// Makes a journal of format 1 the first segment of a row. Gives the manifest, and whether it
-    /// was one.
-    pub(super) fn take_over(
-        &mut self,
-        directory: &dyn Directory,
-    ) -> Result<(Manifest, bool), Error> {
-        if let Some(manifest) = self.manifest.take() {
-            return Ok((manifest, false));
+    /// Makes a journal of format 1 the first segment of a row. Says whether it was one.
+    pub(super) fn take_over(&mut self) -> Result<bool, Error> {
+        let directory = self.directory;
+        if !self.is_format_1 {
+            return Ok(false);
         }
-        if let Some(segment) = self.segments.first_mut().filter(|first| first.name == JOURNAL) {
-            segment.name = Segment::name(1);
-            let renamed = directory.rename(JOURNAL, &segment.name);
-            renamed.map_err(directory.failed("rename", JOURNAL))?;
-            directory.sync_names(JOURNAL)?;
+        for segment in &mut self.segments {
+            if segment.path == directory.path(JOURNAL) {
+                let name = Segment::name(1);
+                directory.rename(JOURNAL, &name).map_err(segment.failed("rename"))?;
+                directory.sync_names(JOURNAL)?;
+                segment.path = directory.path(&name);
+            }
         }
-        let manifest = Manifest::new(JournalId::random());
-        manifest.write(directory)?;
-        Ok((manifest, true))
+        self.manifest.write(directory)?;
+        Ok(true)
     }
 
     /// Reads all records of the row, in order. They are noted in `index` and then handed to
-    /// `each`; `progress` is told of the bytes that were read. Gives how each segment ends.
+    /// `each`. Gives how each segment ends.
     ///
     /// # Errors
     ///
     /// What was once synced and is no longer as it was written.
     pub(super) fn scan(
         &mut self,
-        directory: &dyn Directory,
         index: &mut Index,
-        mut progress: impl FnMut(u64),
+        progress: &Progress,
         mut each: impl FnMut(Record<'_>),
     ) -> Result<Vec<End>, Error> {
         if let Some(damage) = self.damage.take() {
             return Err(damage);
+        }
+        for segment in &self.segments {
+            progress.size.fetch_add(segment.size()?, Ordering::Relaxed);
         }
         let mut ends = Vec::new();
         for (place, segment) in self.segments.iter().enumerate() {
@@ -223,53 +222,48 @@ impl Row {
             let scanned = Scan::new(segment).and_then(|mut scan| {
                 scan.read(|record, size| {
                     if is_closed {
-                        let problem = "a frame stands there after the end of the segment";
-                        return Err(Stop::Damaged(problem));
+                        return Err("a frame stands there after the end of the segment".into());
                     }
-                    progress(size as u64);
+                    progress.read.fetch_add(size as u64, Ordering::Relaxed);
                     is_closed = record.event == Event::Close;
-                    if index.note(&record, size).map_err(Stop::Damaged)? && !is_closed {
+                    if index.note(&record, size)? && !is_closed {
                         each(record);
                     }
                     Ok(())
                 })
             });
-            let mut end = scanned.map_err(directory.failed("read", &segment.name))?;
+            let mut end = scanned.map_err(segment.failed("read"))?;
             let is_damaged = matches!(end.kind, EndKind::Damaged(_));
-            if is_damaged && place + 1 == self.segments.len() && self.lost_appends(directory) {
+            if is_damaged && place + 1 == self.segments.len() && self.lost_appends() {
                 // Nobody was promised that these are on disk: they may have holes anywhere.
                 end.kind = EndKind::Torn;
             }
-            self.check_end(directory, place, &end)?;
+            self.check_end(segment, self.segments.get(place + 1..).unwrap_or_default(), &end)?;
             ends.push(end);
         }
         let number = self.segments.last().map_or(0, |segment| *segment.numbers.end());
-        if self.manifest.as_ref().is_some_and(|manifest| manifest.reached.0 > number) {
-            return Err(missing(directory, number + 1));
+        if self.manifest.reached.0 > number {
+            return Err(missing(self.directory, number + 1));
         }
         Ok(ends)
     }
 
-    /// Checks how a segment ends. All but the last are closed; but for one whose closing was cut
-    /// short when the next had been made, and that one is still empty. The last one reaches at
-    /// least as far as it did at the last start.
-    fn check_end(&self, directory: &dyn Directory, place: usize, end: &End) -> Result<(), Error> {
-        let Some(segment) = self.segments.get(place) else { return Ok(()) };
+    /// Checks how a segment ends, which these follow. All but the last are closed; but for one
+    /// whose closing was cut short when the next had been made, and that one is still empty. The
+    /// last one reaches at least as far as it did at the last start.
+    fn check_end(&self, segment: &Segment, later: &[Segment], end: &End) -> Result<(), Error> {
         let is_closed = end.is_closed;
-        let (number, size) = self.manifest.as_ref().map_or((0, 0), |manifest| manifest.reached);
+        let (number, size) = self.manifest.reached;
         let is_shorter = segment.numbers.contains(&number) && end.offset < size;
-        let is_last = match self.segments.get(place + 1..).unwrap_or_default() {
+        let is_last = match later {
             [] => true,
-            [next] if !is_closed => {
-                let size = next.file.size().map_err(directory.failed("read", &next.name))?;
-                size == next.header_size()
-            }
+            [next] if !is_closed => next.size()? == next.header_size(),
             _ => false,
         };
         let problem = match end.kind {
             EndKind::Damaged(problem) => problem,
             _ if is_last && is_closed => {
-                return Err(missing(directory, *segment.numbers.end() + 1));
+                return Err(missing(self.directory, *segment.numbers.end() + 1));
             }
             EndKind::Torn if !is_last => "the segment was closed, and something else stands there",
             _ if !is_last && !is_closed => {
@@ -278,7 +272,7 @@ impl Row {
             _ if !is_closed && is_shorter => "the journal reached further when it was last opened",
             _ => return Ok(()),
         };
-        Err(damaged(directory, segment, end, problem))
+        Err(segment.damaged(end.offset, problem))
     }
 }
 
@@ -291,17 +285,8 @@ fn left_over(names: &[String]) -> Vec<String> {
     names.iter().filter(is_left_over).cloned().collect()
 }
 
-fn missing(directory: &dyn Directory, number: u32) -> Error {
+/// The segment with this number is not there.
+pub(super) fn missing(directory: &dyn Directory, number: u32) -> Error {
     let path = directory.path(&Segment::name(number));
     Error::Damaged { path, offset: 0, problem: "the segment is missing" }
-}
-
-/// Damage at the end of what was read of a segment.
-pub(super) fn damaged(
-    directory: &dyn Directory,
-    segment: &Segment,
-    end: &End,
-    problem: &'static str,
-) -> Error {
-    Error::Damaged { path: directory.path(&segment.name), offset: end.offset, problem }
 }

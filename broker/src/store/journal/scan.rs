@@ -60,13 +60,29 @@ pub(super) enum EndKind {
     Damaged(&'static str),
 }
 
-/// Why a scan stops before the end of the file.
+/// Why a scan stops.
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// The frame's checksums are right, but not what it says.
-    Damaged(&'static str),
-    /// Something else failed.
+    /// No whole frame follows.
+    Ends(EndKind),
+    /// The file could not be read, or what was read could not be used.
     Failed(io::Error),
+}
+
+/// Torn, not damaged.
+const TORN: Stop = Stop::Ends(EndKind::Torn);
+
+/// Something is wrong with a frame.
+impl From<&'static str> for Stop {
+    fn from(problem: &'static str) -> Stop {
+        Stop::Ends(EndKind::Damaged(problem))
+    }
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Stop {
+        Stop::Failed(error)
+    }
 }
 
 /// Reads the frames of a segment.
@@ -112,30 +128,39 @@ impl<'s> Scan<'s> {
         let (offset, kind) = (self.offset, EndKind::Whole);
         let mut end = End { offset, last: 0, frames: 0, is_closed: false, kind };
         loop {
-            let header = match self.examine()? {
-                Ok(header) => header,
-                Err(kind) => return Ok(End { kind, ..end }),
-            };
-            let place = header.offset + FRAME_HEADER_SIZE as u64;
-            let payload = self.window.get(place, header.length.into())?;
-            let (format, ends) = (self.segment.format, &mut self.ends);
-            let done = records(payload, format, |mut record, size| {
-                if format == Format::One {
-                    complete(&mut record, ends);
-                }
-                end.is_closed = record.event == Event::Close;
-                each(record, size)
-            });
-            match done {
-                Ok(()) => {}
+            match self.read_frame(&mut end, &mut each) {
+                Ok(()) => end.frames += 1,
+                Err(Stop::Ends(kind)) => return Ok(End { kind, ..end }),
                 Err(Stop::Failed(error)) => return Err(error),
-                Err(Stop::Damaged(problem)) => {
-                    return Ok(End { kind: EndKind::Damaged(problem), ..end });
-                }
             }
-            self.offset = header.end();
-            end = End { offset: self.offset, last: header.offset, frames: end.frames + 1, ..end };
         }
+    }
+
+    /// Reads the next frame.
+    fn read_frame(
+        &mut self,
+        end: &mut End,
+        each: &mut impl FnMut(Record<'_>, usize) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        const MALFORMED: &str = "the frame there holds what is never written";
+        let header = self.examine()?;
+        let place = header.offset + FRAME_HEADER_SIZE as u64;
+        let payload = self.window.get(place, header.length.into())?;
+        let text = str::from_utf8(payload).map_err(|_| MALFORMED)?;
+        let mut records = Records::new(text, self.segment.format);
+        for (mut record, size) in records.by_ref() {
+            if self.segment.format == Format::One {
+                complete(&mut record, &mut self.ends);
+            }
+            end.is_closed = record.event == Event::Close;
+            each(record, size)?;
+        }
+        if records.is_malformed() {
+            return Err(MALFORMED.into());
+        }
+        self.offset = header.end();
+        (end.offset, end.last) = (self.offset, header.offset);
+        Ok(())
     }
 
     /// Goes on behind what is not whole, at the next header that belongs where it stands. Gives
@@ -149,14 +174,14 @@ impl<'s> Scan<'s> {
     }
 
     /// The frame that begins at `self.offset`, or what stands there instead.
-    fn examine(&mut self) -> io::Result<Result<FrameHeader, EndKind>> {
+    fn examine(&mut self) -> Result<FrameHeader, Stop> {
         let (offset, size) = (self.offset, self.window.size);
         let left = size.saturating_sub(offset);
         if left == 0 {
-            return Ok(Err(EndKind::Whole));
+            return Err(Stop::Ends(EndKind::Whole));
         }
         if left < FRAME_HEADER_SIZE as u64 {
-            return Ok(Err(EndKind::Torn));
+            return Err(TORN);
         }
         // As much as it takes to see a hole in a header: two ends of sectors.
         let head = self.window.get(offset, left.min(2 * SECTOR_SIZE))?;
@@ -166,26 +191,23 @@ impl<'s> Scan<'s> {
             let may_be_last = left <= (FRAME_HEADER_SIZE + FRAME_SIZE_MAX) as u64;
             let is_torn =
                 has_hole(head, offset, size) && may_be_last && self.next_header(offset)?.is_none();
-            let damaged = EndKind::Damaged("no frame begins there");
-            return Ok(Err(if is_torn { EndKind::Torn } else { damaged }));
+            return Err(if is_torn { TORN } else { "no frame begins there".into() });
         };
-        let problem = if header.offset != offset {
-            "the frame there was written for another place"
-        } else if header.length == 0 || header.length as usize > FRAME_SIZE_MAX {
-            "the frame there has a length that is never written"
-        } else if header.end() > size {
-            return Ok(Err(EndKind::Torn));
-        } else {
-            let frame = self.window.get(offset, header.end() - offset)?;
-            if crc32(frame.get(FRAME_HEADER_SIZE..).unwrap_or_default()) == header.checksum {
-                return Ok(Ok(header));
-            }
-            if header.end() == size && has_hole(frame, offset, size) {
-                return Ok(Err(EndKind::Torn));
-            }
-            "the checksum of the frame there is wrong"
-        };
-        Ok(Err(EndKind::Damaged(problem)))
+        if header.offset != offset {
+            return Err("the frame there was written for another place".into());
+        }
+        if header.length == 0 || header.length as usize > FRAME_SIZE_MAX {
+            return Err("the frame there has a length that is never written".into());
+        }
+        if header.end() > size {
+            return Err(TORN);
+        }
+        let frame = self.window.get(offset, header.end() - offset)?;
+        if crc32(frame.get(FRAME_HEADER_SIZE..).unwrap_or_default()) == header.checksum {
+            return Ok(header);
+        }
+        let is_torn = header.end() == size && has_hole(frame, offset, size);
+        Err(if is_torn { TORN } else { "the checksum of the frame there is wrong".into() })
     }
 
     /// Where, from an offset on, the next frame header begins that belongs where it stands.
@@ -220,21 +242,6 @@ impl Window<'_> {
         let bytes = self.bytes.get(index(offset - self.start)..).unwrap_or_default();
         Ok(bytes.get(..index(size)).unwrap_or_default())
     }
-}
-
-/// Calls `each` with the records of a payload.
-fn records(
-    payload: &[u8],
-    format: Format,
-    mut each: impl FnMut(Record<'_>, usize) -> Result<(), Stop>,
-) -> Result<(), Stop> {
-    const MALFORMED: Stop = Stop::Damaged("the frame there holds what is never written");
-    let text = str::from_utf8(payload).map_err(|_| MALFORMED)?;
-    let mut records = Records::new(text, format);
-    for (record, size) in records.by_ref() {
-        each(record, size)?;
-    }
-    if records.is_malformed() { Err(MALFORMED) } else { Ok(()) }
 }
 
 /// Fills in what an append of format 1 leaves out.

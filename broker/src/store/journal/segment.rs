@@ -7,13 +7,15 @@ use super::manifest::first_line;
 use super::record::Format;
 use super::storage::{Directory, File};
 use common::crc32::Crc32;
+use std::io;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// An open segment.
 #[derive(Clone)]
 pub(super) struct Segment {
-    pub(super) name: String,
+    pub(super) path: PathBuf,
     /// Its place in the row; more than one number where segments were joined.
     pub(super) numbers: RangeInclusive<u32>,
     pub(super) file: Arc<dyn File>,
@@ -45,29 +47,27 @@ impl Segment {
     /// the first segment.
     pub(super) fn open_any(directory: &dyn Directory, name: &str) -> Result<Segment, Error> {
         let file = directory.open(name).map_err(directory.failed("open", name))?.into();
-        let (name, seed) = (name.to_owned(), Crc32::default());
-        Ok(Segment { name, numbers: 1..=1, file, seed, format: Format::One })
+        let (path, seed) = (directory.path(name), Crc32::default());
+        Ok(Segment { path, numbers: 1..=1, file, seed, format: Format::One })
     }
 
     /// Whether the file begins as a journal of format 1 does.
-    pub(super) fn is_format_1(&self, directory: &dyn Directory) -> Result<bool, Error> {
+    pub(super) fn is_format_1(&self) -> Result<bool, Error> {
         let header = first_line(1);
-        let bytes = self.beginning(directory, header.len())?;
-        Ok(bytes == header.as_bytes())
+        Ok(self.beginning(header.len())? == header.as_bytes())
     }
 
     /// The first bytes of the file, up to so many.
-    fn beginning(&self, directory: &dyn Directory, size: usize) -> Result<Vec<u8>, Error> {
-        let failed = |cause| directory.failed("read", &self.name)(cause);
-        let there = usize::try_from(self.file.size().map_err(failed)?).unwrap_or(size);
+    fn beginning(&self, size: usize) -> Result<Vec<u8>, Error> {
+        let there = usize::try_from(self.size()?).unwrap_or(size);
         let mut bytes = vec![0; there.min(size)];
-        self.file.read_all_at(&mut bytes, 0).map_err(failed)?;
+        self.file.read_all_at(&mut bytes, 0).map_err(self.failed("read"))?;
         Ok(bytes)
     }
 
     /// The header of the file, where it is as it was written.
-    pub(super) fn header(&self, directory: &dyn Directory) -> Result<Option<SegmentHeader>, Error> {
-        Ok(SegmentHeader::read(&self.beginning(directory, SEGMENT_HEADER_SIZE)?))
+    pub(super) fn header(&self) -> Result<Option<SegmentHeader>, Error> {
+        Ok(SegmentHeader::read(&self.beginning(SEGMENT_HEADER_SIZE)?))
     }
 
     /// Opens the segment of this name, which must be one of this journal.
@@ -77,18 +77,16 @@ impl Segment {
         journal: JournalId,
     ) -> Result<Segment, Error> {
         let unknown = Segment::open_any(directory, name)?;
-        let problem = match unknown.header(directory)? {
+        let problem = match unknown.header()? {
             Some(header) if header.journal != journal => "it belongs to another journal",
             Some(header) if Segment::name(*header.numbers.start()) == name => {
-                return Ok(Segment::new(&header, unknown.file));
+                return Ok(Segment::new(directory, &header, unknown.file));
             }
             Some(_) => "it has the name of another segment",
-            None if name == Segment::name(1) && unknown.is_format_1(directory)? => {
-                return Ok(unknown);
-            }
+            None if name == Segment::name(1) && unknown.is_format_1()? => return Ok(unknown),
             None => "the header of the segment is not as it was written",
         };
-        Err(Error::Damaged { path: directory.path(name), offset: 0, problem })
+        Err(unknown.damaged(0, problem))
     }
 
     /// Makes a new, empty segment, durably.
@@ -100,16 +98,36 @@ impl Segment {
         let header = SegmentHeader { journal, numbers: number..=number };
         let name = Segment::name(number);
         let write = |file: &dyn File| file.write_all_at(&header.bytes(), 0);
-        let file = directory.write_beside(&name, write).map_err(Failure::NotDone)?;
+        let (file, ()) = directory.write_beside(&name, write).map_err(Failure::NotDone)?;
         directory.put_in_place(&name).map_err(Failure::Unknown)?;
-        Ok(Segment::new(&header, file.into()))
+        Ok(Segment::new(directory, &header, file.into()))
     }
 
     /// The segment with this header.
-    pub(super) fn new(header: &SegmentHeader, file: Arc<dyn File>) -> Segment {
+    pub(super) fn new(
+        directory: &dyn Directory,
+        header: &SegmentHeader,
+        file: Arc<dyn File>,
+    ) -> Segment {
         let numbers = header.numbers.clone();
-        let name = Segment::name(*numbers.start());
-        Segment { name, numbers, file, seed: header.seed(), format: Format::Two }
+        let path = directory.path(&Segment::name(*numbers.start()));
+        Segment { path, numbers, file, seed: header.seed(), format: Format::Two }
+    }
+
+    /// Bytes of the file.
+    pub(super) fn size(&self) -> Result<u64, Error> {
+        self.file.size().map_err(self.failed("read"))
+    }
+
+    /// What makes an [`Error`] of a failure to do something with the file.
+    pub(super) fn failed(&self, action: &'static str) -> impl FnOnce(io::Error) -> Error + use<> {
+        let path = self.path.clone();
+        move |cause| Error::io(action, path, cause)
+    }
+
+    /// Something is wrong with what stands at a byte of the file.
+    pub(super) fn damaged(&self, offset: u64, problem: &'static str) -> Error {
+        Error::Damaged { path: self.path.clone(), offset, problem }
     }
 
     /// Where its first frame begins.

@@ -81,11 +81,8 @@ impl Shared {
         index: Index,
         last: Segment,
         manifest: Manifest,
-        closed_sizes: &[u64],
         reserve: Reserve,
     ) -> Shared {
-        let closed_size = closed_sizes.iter().sum();
-        let largest = closed_sizes.iter().copied().max().unwrap_or(0);
         Shared {
             directory,
             id: manifest.id,
@@ -96,9 +93,9 @@ impl Shared {
             last: Mutex::new(last),
             manifest: Mutex::new(manifest),
             unsynced: AtomicU64::new(0),
-            closed_size: AtomicU64::new(closed_size),
+            closed_size: AtomicU64::new(0),
             is_full: AtomicBool::new(false),
-            largest: AtomicU64::new(largest),
+            largest: AtomicU64::new(0),
             reserve: Mutex::new(reserve),
             is_last_dead: AtomicBool::new(false),
             behind: AtomicU32::new(0),
@@ -147,9 +144,14 @@ impl Shared {
         or_abort(&self.reserve).ensure(&*self.directory, wanted)
     }
 
-    /// Gives up the reserve, so that room can be freed. Says whether there was one.
-    pub(super) fn give_up_reserve(&self) -> bool {
-        or_abort(&self.reserve).give_up()
+    /// Does something that frees room, on a full disk with what the reserve gives.
+    pub(super) fn with_reserve(
+        &self,
+        mut act: impl FnMut() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let done = act();
+        let is_full = done.as_ref().is_err_and(Failure::is_full);
+        if is_full && or_abort(&self.reserve).give_up() { act() } else { done }
     }
 
     /// Syncs the last segment, where appends do not.
@@ -158,7 +160,7 @@ impl Shared {
             return Ok(());
         }
         let last = or_abort(&self.last).clone();
-        last.file.sync().map_err(self.directory.failed("sync", &last.name))
+        last.file.sync().map_err(last.failed("sync"))
     }
 
     /// Writes another manifest, if this gives one.
@@ -249,12 +251,7 @@ impl Shared {
         self.is_last_dead.store(is_last_dead, Ordering::Relaxed);
         self.behind.store(if candidate.is_some() { behind } else { 0 }, Ordering::Relaxed);
         let Some(numbers) = candidate else { return Ok(false) };
-        match cleaning::clean(self, numbers.clone()) {
-            Err(failure) if failure.is_full() && self.give_up_reserve() => {
-                cleaning::clean(self, numbers)?;
-            }
-            cleaned => cleaned?,
-        }
+        self.with_reserve(|| cleaning::clean(self, numbers.clone()))?;
         Ok(true)
     }
 }

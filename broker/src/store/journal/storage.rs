@@ -64,36 +64,37 @@ impl dyn Directory + '_ {
 
     /// Writes a file in the place of the one that has the name, durably. A crash, or a failure
     /// before the new one is there, leaves the old one.
-    pub(super) fn replace(
+    pub(super) fn replace<T>(
         &self,
         name: &str,
-        write: impl FnOnce(&dyn File) -> io::Result<()>,
-    ) -> Result<Box<dyn File>, Error> {
-        let file = self.write_beside(name, write)?;
+        write: impl FnOnce(&dyn File) -> io::Result<T>,
+    ) -> Result<T, Error> {
+        let (_file, written) = self.write_beside(name, write)?;
         self.put_in_place(name)?;
-        Ok(file)
+        Ok(written)
     }
 
     /// Writes a file, durably, that is to take the place of the one that has the name. A failure
-    /// leaves nothing.
-    pub(super) fn write_beside(
+    /// leaves nothing. Gives the file, and what is said of it.
+    pub(super) fn write_beside<T>(
         &self,
         name: &str,
-        write: impl FnOnce(&dyn File) -> io::Result<()>,
-    ) -> Result<Box<dyn File>, Error> {
+        write: impl FnOnce(&dyn File) -> io::Result<T>,
+    ) -> Result<(Box<dyn File>, T), Error> {
         let beside = format!("{name}{TEMPORARY}");
         if self.has(&beside)? {
             self.remove(&beside).map_err(self.failed("remove", &beside))?;
         }
         let file = self.create(&beside).map_err(self.failed("create", &beside))?;
-        let written = write(&*file).map_err(self.failed("write", &beside));
-        let synced = written.and_then(|()| file.sync().map_err(self.failed("sync", &beside)));
-        if let Err(error) = synced {
+        let written = write(&*file).map_err(self.failed("write", &beside)).and_then(|written| {
+            file.sync().map_err(self.failed("sync", &beside))?;
+            Ok(written)
+        });
+        if written.is_err() {
             // What cannot be removed now is removed by the next start.
             let _ = self.remove(&beside);
-            return Err(error);
         }
-        Ok(file)
+        Ok((file, written?))
     }
 
     /// Gives what was written beside a file that file's name, durably.
