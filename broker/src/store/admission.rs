@@ -9,7 +9,7 @@
 
 use crate::refusal::{Refusal, Result};
 use crate::store::journal::Frame;
-use crate::store::{Limits, Lists, Memory, StreamId, TopicState, memory};
+use crate::store::{Limits, Memory, StreamId, TopicState, memory};
 use common::limits::TOPICS_MAX;
 use std::collections::{BTreeSet, HashMap};
 
@@ -111,14 +111,6 @@ impl Admission {
         Ok(())
     }
 
-    /// Makes a topic visible that was created.
-    pub(crate) fn begin_list(&self, topic: &str, lists: &mut Lists) {
-        if let Some(state) = self.topics.get(topic) {
-            (self.on_create)(topic, state.stream);
-            lists.insert(topic.to_owned(), Vec::new());
-        }
-    }
-
     /// Takes a topic out of the account, and gives what was known of it.
     pub(crate) fn remove(&mut self, topic: &str) -> Option<TopicState> {
         let state = self.topics.remove(topic)?;
@@ -126,38 +118,12 @@ impl Admission {
         self.memory.give_back(state.size);
         Some(state)
     }
-
-    /// Takes what was let go out of a topic's list, for the caller to free.
-    pub(crate) fn apply_trim(
-        &mut self,
-        topic: &str,
-        list: &mut Vec<String>,
-        now: u64,
-    ) -> Vec<String> {
-        let Some(state) = self.topics.get_mut(topic).filter(|state| state.is_trimmed()) else {
-            return Vec::new();
-        };
-        let before = state.messages();
-        let gone = state.apply_trim(list, now, &mut self.memory);
-        self.trimmed += before - state.messages();
-        gone
-    }
-
-    /// Forgets what was accepted of a topic and is not in its list; the topic too, where it has
-    /// none yet.
-    pub(crate) fn reset(&mut self, topic: &str, lists: &Lists) {
-        if !lists.contains_key(topic) {
-            self.remove(topic);
-        } else if let Some(state) = self.topics.get_mut(topic) {
-            state.reset(&mut self.memory);
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Append, Batch, Change, Publisher, Sequence};
+    use crate::store::{Append, Batch, Change, Lists, Locked, Publisher, Sequence};
 
     fn batch(publishes: &[(&str, &str, Option<u64>)]) -> Batch {
         let mut batch = Batch::default();
@@ -178,7 +144,7 @@ mod tests {
     /// Decides about a batch. Gives it with the answers.
     fn accept(admission: &mut Admission, batch: Batch, frame: Option<&mut Frame>) -> Append {
         let mut append = Append::new(batch);
-        append.accept(admission, &Lists::new(), frame).unwrap();
+        append.accept(&mut Locked { admission, lists: &mut Lists::new() }, frame).unwrap();
         append
     }
 
@@ -188,7 +154,8 @@ mod tests {
         let mut lists = Lists::new();
         let first = batch(&[("a", "one", None), ("a", "two", Some(0))]);
         let mut frame = Frame::default();
-        accept(&mut admission, first, Some(&mut frame)).apply(&mut admission, &mut lists);
+        let mut append = accept(&mut admission, first, Some(&mut frame));
+        append.apply(&mut Locked { admission: &mut admission, lists: &mut lists });
         let before = known(&admission);
         let batch = batch(&[
             ("a", "three", Some(1)),
@@ -203,7 +170,7 @@ mod tests {
         assert!(append.answers[3].as_ref().unwrap().duplicate);
         assert_eq!(append.answers[5].as_ref().unwrap().offset, Some(4));
         assert_ne!(known(&admission), before);
-        append.undo(&mut admission, &lists);
+        append.undo(&mut Locked { admission: &mut admission, lists: &mut lists });
         assert_eq!(known(&admission), before);
     }
 

@@ -3,7 +3,7 @@
 use crate::refusal::{Refusal, Result};
 use crate::store::journal::{Event, Frame, Record};
 use crate::store::{
-    Admission, Batch, Before, Change, Entry, Garbage, Limits, Lists, MARK_EVERY, Memory, Point,
+    Admission, Batch, Before, Change, Entry, Garbage, Limits, Locked, MARK_EVERY, Memory, Point,
     Publish, Publisher, Receipt, Receipts, Sequences, StreamId, TopicState, TopicView, Verdict,
     entry, record_size,
 };
@@ -39,18 +39,13 @@ impl Change for Append {
     }
 
     /// Decides about each publish, in order. The answers say what was refused.
-    fn accept(
-        &mut self,
-        admission: &mut Admission,
-        lists: &Lists,
-        mut frame: Option<&mut Frame>,
-    ) -> Result<()> {
+    fn accept(&mut self, locked: &mut Locked<'_>, mut frame: Option<&mut Frame>) -> Result<()> {
         let mut entries = self.batch.entries.as_slice();
         // A topic is looked up once for all publishes to it that follow one another: a look-up for
         // each would show in the rate of small publishes.
         for run in self.batch.runs() {
             let Some(topic) = run.first().map(|publish| &*publish.topic) else { continue };
-            let mut opened = Open::topic(admission, lists, topic, &self.batch);
+            let mut opened = Open::topic(locked, topic, &self.batch);
             for publish in run {
                 let (these, rest) = entries.split_at_checked(publish.count).unwrap_or_default();
                 entries = rest;
@@ -64,7 +59,7 @@ impl Change for Append {
             }
             match (opened, &mut frame) {
                 // Nothing was accepted of what the topic was created for.
-                (Ok(Open { is_new: true, .. }), _) => drop(admission.remove(topic)),
+                (Ok(Open { is_new: true, .. }), _) => drop(locked.admission.remove(topic)),
                 (Ok(Open { state, .. }), Some(frame)) if state.is_trimmed() => {
                     frame.add(&Record::new(topic, state.stream, state.trim_event()));
                 }
@@ -74,18 +69,18 @@ impl Change for Append {
         Ok(())
     }
 
-    fn apply(&mut self, admission: &mut Admission, lists: &mut Lists) -> Garbage {
+    fn apply(&mut self, locked: &mut Locked<'_>) -> Garbage {
         let mut gone = Vec::new();
-        let time = self.batch.time();
+        let (time, defaults) = (self.batch.time(), locked.admission.limits);
         let Batch { publishes, entries, .. } = &mut self.batch;
         let mut entries = entries.drain(..);
         let mut answers = self.answers.iter();
         for run in publishes.chunk_by(|one, other| one.topic == other.topic) {
             let Some(topic) = run.first().map(|publish| &*publish.topic) else { continue };
-            let mut found = admission.topics.get_mut(topic).zip(lists.get_mut(topic));
+            let mut found = locked.topic(topic);
             if found.is_none() {
-                admission.begin_list(topic, lists);
-                found = admission.topics.get_mut(topic).zip(lists.get_mut(topic));
+                locked.begin_list(topic);
+                found = locked.topic(topic);
             }
             for (publish, answer) in run.iter().zip(&mut answers) {
                 let mut these = entries.by_ref().take(publish.count);
@@ -95,12 +90,13 @@ impl Change for Append {
                     state.append(list, time, these);
                 }
             }
-            let Some((state, list)) = found else { continue };
-            let limits = state.limits(&admission.limits);
+            let Some((state, _)) = found else { continue };
+            let limits = state.limits(&defaults);
             if limits != Limits::default() {
-                gone.push(admission.apply_trim(topic, list, time));
-                let state = admission.topics.get(topic);
-                if state.is_some_and(|state| state.is_beyond(&limits, None) || state.has_dead()) {
+                gone.push(locked.apply_trim(topic, time));
+                let is_more =
+                    |state: &TopicState| state.is_beyond(&limits, None) || state.has_dead();
+                if locked.topic(topic).is_some_and(|(state, _)| is_more(state)) {
                     self.beyond.push(topic.to_owned());
                 }
             }
@@ -108,18 +104,19 @@ impl Change for Append {
         (None, gone)
     }
 
-    fn undo(&mut self, admission: &mut Admission, lists: &Lists) {
+    fn undo(&mut self, locked: &mut Locked<'_>) {
+        let Admission { topics, memory, .. } = &mut *locked.admission;
         for (index, before) in self.numbered.drain(..).rev() {
             let Some(Publish { topic, numbered, .. }) = self.batch.publishes.get(index) else {
                 continue;
             };
-            let state = admission.topics.get_mut(&**topic);
+            let state = topics.get_mut(&**topic);
             if let Some((state, (publisher, _))) = state.zip(numbered.as_ref()) {
-                state.undo_number(publisher, before, &mut admission.memory);
+                state.undo_number(publisher, before, memory);
             }
         }
         for publish in self.batch.runs().filter_map(|run| run.first()) {
-            admission.reset(&publish.topic, lists);
+            locked.reset(&publish.topic);
         }
     }
 }
@@ -140,12 +137,8 @@ struct Open<'a> {
 impl<'a> Open<'a> {
     /// A topic that a batch is about to be published to; it is created if need be, unless only
     /// topics will do whose home this broker is.
-    fn topic(
-        admission: &'a mut Admission,
-        lists: &'a Lists,
-        topic: &str,
-        batch: &Batch,
-    ) -> Result<Open<'a>> {
+    fn topic(locked: &'a mut Locked<'_>, topic: &str, batch: &Batch) -> Result<Open<'a>> {
+        let Locked { admission, lists } = locked;
         let known = admission.topics.get(topic);
         let is_new = known.is_none();
         if batch.own_only && known.is_none_or(|state| state.mirror) {
@@ -154,7 +147,7 @@ impl<'a> Open<'a> {
         if is_new {
             admission.create(topic, StreamId::random(), false)?;
         }
-        let Admission { topics, memory, limits, durable, .. } = admission;
+        let Admission { topics, memory, limits, durable, .. } = &mut **admission;
         let state = topics.get_mut(topic).ok_or(Refusal::NoTopic)?;
         let limits = state.limits(limits);
         let list = if limits == Limits::default() { None } else { lists.get(topic) };

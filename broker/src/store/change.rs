@@ -11,7 +11,7 @@
 use crate::refusal::{Refusal, Result};
 use crate::store::journal::{Event, Frame, Record};
 use crate::store::{
-    Admission, BoundsChange, Cursor, Limits, Point, StreamId, TopicState, TopicView,
+    Admission, BoundsChange, Cursor, Limits, Locked, Point, StreamId, TopicState, TopicView,
 };
 use common::clock;
 use common::crc32::Crc32;
@@ -34,19 +34,14 @@ pub(crate) trait Change: Send {
     fn size(&self) -> usize;
 
     /// Accepts or refuses, and puts what is accepted into the frame, where there is a journal.
-    fn accept(
-        &mut self,
-        admission: &mut Admission,
-        lists: &Lists,
-        frame: Option<&mut Frame>,
-    ) -> Result<()>;
+    fn accept(&mut self, locked: &mut Locked<'_>, frame: Option<&mut Frame>) -> Result<()>;
 
     /// Makes visible what was accepted.
-    fn apply(&mut self, admission: &mut Admission, lists: &mut Lists) -> Garbage;
+    fn apply(&mut self, locked: &mut Locked<'_>) -> Garbage;
 
     /// Takes back what was accepted: nothing of it is in the journal. So is all that was accepted
     /// with it, the last first.
-    fn undo(&mut self, admission: &mut Admission, lists: &Lists);
+    fn undo(&mut self, locked: &mut Locked<'_>);
 
     /// Whether it has a frame of its own, since what follows is judged by what it leaves.
     fn is_alone(&self) -> bool {
@@ -140,15 +135,11 @@ impl Change for ListChange {
         record_size(self.topic.len())
     }
 
-    fn accept(
-        &mut self,
-        admission: &mut Admission,
-        lists: &Lists,
-        frame: Option<&mut Frame>,
-    ) -> Result<()> {
+    fn accept(&mut self, locked: &mut Locked<'_>, frame: Option<&mut Frame>) -> Result<()> {
         let topic = &*self.topic;
         let unknown = || Refusal::UnknownTopic(topic.to_owned());
-        let Admission { topics, memory, limits, .. } = admission;
+        let Locked { admission, lists } = locked;
+        let Admission { topics, memory, limits, .. } = &mut **admission;
         let state = topics.get_mut(topic);
         let (stream, event) = match (&self.change, state) {
             (TopicChange::Create, _) => {
@@ -188,11 +179,12 @@ impl Change for ListChange {
         Ok(())
     }
 
-    fn apply(&mut self, admission: &mut Admission, lists: &mut Lists) -> Garbage {
+    fn apply(&mut self, locked: &mut Locked<'_>) -> Garbage {
         let topic = &*self.topic;
         match &self.change {
-            TopicChange::Create => admission.begin_list(topic, lists),
+            TopicChange::Create => locked.begin_list(topic),
             TopicChange::Delete => {
+                let Locked { admission, lists } = locked;
                 match (&admission.dependents, self.shared) {
                     (None, _) => {}
                     (Some(them), Some(shared)) => them.suspend(topic, shared),
@@ -201,12 +193,10 @@ impl Change for ListChange {
                 return (admission.remove(topic), Vec::from_iter(lists.remove(topic)));
             }
             TopicChange::Trim(_) => {
-                let now = clock::unix_milliseconds();
-                let gone = lists.get_mut(topic).map(|list| admission.apply_trim(topic, list, now));
-                return (None, Vec::from_iter(gone));
+                return (None, vec![locked.apply_trim(topic, clock::unix_milliseconds())]);
             }
             TopicChange::SetBounds(change) => {
-                if let Some(state) = admission.topics.get_mut(topic) {
+                if let Some((state, _)) = locked.topic(topic) {
                     state.bounds = state.bounds.with(change);
                 }
             }
@@ -214,8 +204,8 @@ impl Change for ListChange {
         Garbage::default()
     }
 
-    fn undo(&mut self, admission: &mut Admission, lists: &Lists) {
-        admission.reset(&self.topic, lists);
+    fn undo(&mut self, locked: &mut Locked<'_>) {
+        locked.reset(&self.topic);
     }
 
     fn is_alone(&self) -> bool {
@@ -240,7 +230,8 @@ mod tests {
         frame.clear();
         let before = frame.size();
         let mut admission = Admission::new(Memory::new(u64::MAX));
-        change.accept(&mut admission, &Lists::new(), Some(&mut frame)).unwrap();
+        let mut locked = Locked { admission: &mut admission, lists: &mut Lists::new() };
+        change.accept(&mut locked, Some(&mut frame)).unwrap();
         frame.size() - before
     }
 

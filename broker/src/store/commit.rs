@@ -139,19 +139,12 @@ impl Commits {
 /// How many of these changes make the next frame.
 fn group_size(waiting: &[Arc<Waiting<dyn Change>>]) -> usize {
     let mut size = 0;
-    let mut count = 0;
-    for waiting in waiting {
+    let together = waiting.iter().take_while(|waiting| {
         let change = &waiting.lock().change;
         size += change.size();
-        if count > 0 && (change.is_alone() || size > GROUP_SIZE_MAX) {
-            break;
-        }
-        count += 1;
-        if change.is_alone() {
-            break;
-        }
-    }
-    count
+        size <= GROUP_SIZE_MAX && !change.is_alone()
+    });
+    together.count().max(1)
 }
 
 impl JournalWriter {
@@ -161,8 +154,7 @@ impl JournalWriter {
         for waiting in group {
             let State { answer, change, .. } = &mut *waiting.lock();
             let frame = &mut self.frame;
-            *answer =
-                contents.with(|admission, lists| change.accept(admission, lists, Some(frame)));
+            *answer = contents.with(|locked| change.accept(locked, Some(frame)));
         }
         let accepted = group.iter().map(|waiting| waiting.lock());
         let accepted = accepted.filter(|state| state.answer.is_ok());
@@ -179,7 +171,7 @@ impl JournalWriter {
                 }
                 for mut state in accepted {
                     let State { garbage, change, .. } = &mut *state;
-                    *garbage = contents.with(|admission, lists| change.apply(admission, lists));
+                    *garbage = contents.with(|locked| change.apply(locked));
                 }
             }
             Err(error @ Failure::Unknown(_)) => {
@@ -192,7 +184,7 @@ impl JournalWriter {
                 meter.is_healthy.store(false, Ordering::Relaxed);
                 let refusal = Refusal::NotStored { reason: common::flags::one_line(&error) };
                 for mut state in accepted.rev() {
-                    contents.with(|admission, lists| state.change.undo(admission, lists));
+                    contents.with(|locked| state.change.undo(locked));
                     state.answer = Err(refusal.clone());
                 }
             }

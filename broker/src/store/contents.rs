@@ -20,6 +20,51 @@ pub(crate) struct Contents {
     lists: Mutex<HashMap<String, Vec<String>>>,
 }
 
+/// The contents while both locks are held.
+pub(crate) struct Locked<'a> {
+    pub(crate) admission: &'a mut Admission,
+    pub(crate) lists: &'a mut Lists,
+}
+
+impl Locked<'_> {
+    /// A topic that readers see: its state and its list.
+    pub(crate) fn topic(&mut self, topic: &str) -> Option<(&mut TopicState, &mut Vec<String>)> {
+        self.admission.topics.get_mut(topic).zip(self.lists.get_mut(topic))
+    }
+
+    /// Makes a topic visible that was created.
+    pub(crate) fn begin_list(&mut self, topic: &str) {
+        if let Some(state) = self.admission.topics.get(topic) {
+            (self.admission.on_create)(topic, state.stream);
+            self.lists.insert(topic.to_owned(), Vec::new());
+        }
+    }
+
+    /// Takes what was let go out of a topic's list, for the caller to free.
+    pub(crate) fn apply_trim(&mut self, topic: &str, now: u64) -> Vec<String> {
+        let Admission { topics, memory, trimmed, .. } = &mut *self.admission;
+        match topics.get_mut(topic).zip(self.lists.get_mut(topic)) {
+            Some((state, list)) if state.is_trimmed() => {
+                let before = state.messages();
+                let gone = state.apply_trim(list, now, memory);
+                *trimmed += before - state.messages();
+                gone
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Forgets what was accepted of a topic and is not in its list; the topic too, where it has
+    /// none yet.
+    pub(crate) fn reset(&mut self, topic: &str) {
+        if !self.lists.contains_key(topic) {
+            self.admission.remove(topic);
+        } else if let Some(state) = self.admission.topics.get_mut(topic) {
+            state.reset(&mut self.admission.memory);
+        }
+    }
+}
+
 impl Contents {
     /// What was kept before.
     pub(crate) fn new(admission: Admission, lists: Lists) -> Contents {
@@ -27,8 +72,9 @@ impl Contents {
     }
 
     /// Takes a step of a change, which others wait for.
-    pub(super) fn with<T>(&self, step: impl FnOnce(&mut Admission, &mut Lists) -> T) -> T {
-        step(&mut or_abort(&self.admission), &mut or_abort(&self.lists))
+    pub(super) fn with<T>(&self, step: impl FnOnce(&mut Locked<'_>) -> T) -> T {
+        let (mut admission, mut lists) = (or_abort(&self.admission), or_abort(&self.lists));
+        step(&mut Locked { admission: &mut admission, lists: &mut lists })
     }
 
     /// Changes a topic in a way that no reader sees.
@@ -37,9 +83,7 @@ impl Contents {
         topic: &str,
         tidy: impl FnOnce(&mut TopicState, &mut Vec<String>) -> T,
     ) -> Option<T> {
-        self.with(|admission, lists| {
-            Some(tidy(admission.topics.get_mut(topic)?, lists.get_mut(topic)?))
-        })
+        self.with(|locked| locked.topic(topic).map(|(state, list)| tidy(state, list)))
     }
 
     /// Looks at what is known beside the lists, accepted changes included.
@@ -51,7 +95,7 @@ impl Contents {
     /// all topics in such pieces takes little memory, and nobody waits long for the lock.
     pub(crate) fn list(&self, behind: &str, count: usize) -> Vec<(String, Summary)> {
         let names = (Bound::Excluded(behind), Bound::Unbounded);
-        self.with(|admission, lists| {
+        self.with(|Locked { admission, lists }| {
             let topics = admission.names.range::<str, _>(names).filter_map(|topic| {
                 let view = TopicView::new(admission.topics.get(topic)?, lists.get(topic)?);
                 Some((topic.clone(), view.summary(&admission.limits)))
@@ -63,11 +107,13 @@ impl Contents {
     /// Looks at a topic, on a broker with these bounds. A topic that is not there is an empty list
     /// of the stream [`StreamId::NONE`].
     pub(crate) fn see<T>(&self, topic: &str, see: impl FnOnce(TopicView<'_>, &Limits) -> T) -> T {
-        self.with(|admission, lists| match admission.topics.get(topic).zip(lists.get(topic)) {
-            Some((state, list)) => see(TopicView::new(state, list), &admission.limits),
-            None => {
-                let nothing = TopicState::new(StreamId::NONE, false, 0);
-                see(TopicView::new(&nothing, &[]), &admission.limits)
+        self.with(|Locked { admission: Admission { topics, limits, .. }, lists }| {
+            match topics.get(topic).zip(lists.get(topic)) {
+                Some((state, list)) => see(TopicView::new(state, list), limits),
+                None => {
+                    let nothing = TopicState::new(StreamId::NONE, false, 0);
+                    see(TopicView::new(&nothing, &[]), limits)
+                }
             }
         })
     }

@@ -7,8 +7,8 @@
 use crate::refusal::{Refusal, Result};
 use crate::store::journal::{Event, Frame, Record};
 use crate::store::{
-    Admission, Change, Cursor, Entry, Garbage, Limits, ListChange, Lists, Memory, Point, Publisher,
-    StreamId, TopicChange, TopicState, Topics, Upto, entry, record_size, text_size,
+    Change, Cursor, Entry, Garbage, Limits, ListChange, Locked, Memory, Point, Publisher, StreamId,
+    TopicChange, TopicState, Topics, Upto, entry, record_size, text_size,
 };
 
 /// More of a topic that another broker is the home of, as that has it.
@@ -27,13 +27,9 @@ impl Change for Mirrored {
         record_size(self.topic.len()) + self.entries.iter().map(record).sum::<usize>()
     }
 
-    fn accept(
-        &mut self,
-        admission: &mut Admission,
-        _: &Lists,
-        frame: Option<&mut Frame>,
-    ) -> Result<()> {
+    fn accept(&mut self, locked: &mut Locked<'_>, frame: Option<&mut Frame>) -> Result<()> {
         let Mirrored { topic, from, entries } = self;
+        let admission = &mut *locked.admission;
         let known = admission.topics.get(topic);
         let is_new = known.is_none();
         if known.is_some_and(|state| !state.mirror) {
@@ -66,12 +62,11 @@ impl Change for Mirrored {
         Ok(())
     }
 
-    fn apply(&mut self, admission: &mut Admission, lists: &mut Lists) -> Garbage {
-        if !lists.contains_key(&self.topic) {
-            admission.begin_list(&self.topic, lists);
+    fn apply(&mut self, locked: &mut Locked<'_>) -> Garbage {
+        if !locked.lists.contains_key(&self.topic) {
+            locked.begin_list(&self.topic);
         }
-        let list = lists.get_mut(&self.topic);
-        if let Some((state, list)) = admission.topics.get_mut(&self.topic).zip(list) {
+        if let Some((state, list)) = locked.topic(&self.topic) {
             for entry in self.entries.drain(..) {
                 let time = Entry::of(&entry).milliseconds();
                 state.append(list, time, std::iter::once(entry));
@@ -80,8 +75,8 @@ impl Change for Mirrored {
         Garbage::default()
     }
 
-    fn undo(&mut self, admission: &mut Admission, lists: &Lists) {
-        admission.reset(&self.topic, lists);
+    fn undo(&mut self, locked: &mut Locked<'_>) {
+        locked.reset(&self.topic);
     }
 }
 

@@ -41,6 +41,7 @@ mod view;
 pub(crate) use admission::{Admission, Dependents, Outcome, Receipt, Receipts};
 pub(crate) use batch::{Batch, Publish, Publisher, Sequence};
 pub(crate) use change::{Change, Garbage, Lists, TopicChange, Upto, record_size};
+pub(crate) use contents::Locked;
 pub(crate) use entry::Entry;
 pub(crate) use extract::Extract;
 pub(crate) use memory::{Memory, subscription_size};

@@ -133,9 +133,9 @@ impl Topics {
         match &self.commits {
             Some(commits) => commits.commit(change, &self.contents),
             None => {
-                let answer = self.with(|admission, lists| {
-                    change.accept(admission, lists, None)?;
-                    Ok(change.apply(admission, lists))
+                let answer = self.with(|locked| {
+                    change.accept(locked, None)?;
+                    Ok(change.apply(locked))
                 });
                 (change, answer.map(drop))
             }

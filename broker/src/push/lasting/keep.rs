@@ -9,7 +9,7 @@ use super::{Begun, Key, LastingSubscriptions, Standing};
 use crate::push::{Beginning, Encoder, Note, OtherCursors, Push};
 use crate::refusal::{Refusal, Result};
 use crate::store::journal::{Event, Frame, Record};
-use crate::store::{Admission, Change, Cursor, Extent, Garbage, Lists, StreamId, record_size};
+use crate::store::{Change, Cursor, Extent, Garbage, Locked, StreamId, record_size};
 use common::clock;
 use std::sync::Arc;
 use std::thread;
@@ -50,15 +50,10 @@ impl Change for Keep {
         self.keys.iter().map(|key| record_size(key.name.len() + key.topic.len())).sum()
     }
 
-    fn accept(
-        &mut self,
-        admission: &mut Admission,
-        _: &Lists,
-        mut frame: Option<&mut Frame>,
-    ) -> Result<()> {
+    fn accept(&mut self, locked: &mut Locked<'_>, mut frame: Option<&mut Frame>) -> Result<()> {
         let mut table = self.lasting.table.lock();
         for key in &self.keys {
-            let accepted = table.accept(key, admission).unwrap_or_else(|refusal| {
+            let accepted = table.accept(key, locked.admission).unwrap_or_else(|refusal| {
                 // That one topic is gone says less than any other.
                 if self.refused.is_none() || !matches!(refusal, Refusal::OtherStream) {
                     self.refused = Some(refusal);
@@ -80,7 +75,7 @@ impl Change for Keep {
         Ok(())
     }
 
-    fn apply(&mut self, admission: &mut Admission, _: &mut Lists) -> Garbage {
+    fn apply(&mut self, locked: &mut Locked<'_>) -> Garbage {
         let is_shared = self.lasting.is_shared();
         let mut table = self.lasting.table.lock();
         for (Key { name, topic }, cursor) in self.keys.iter().zip(&self.written) {
@@ -89,20 +84,20 @@ impl Change for Keep {
                 // What others share is kept when they find it.
                 position.kept |= !is_shared;
             } else if position.ending {
-                admission.memory.give_back(table.remove(name, topic));
+                locked.admission.memory.give_back(table.remove(name, topic));
             }
         }
         Garbage::default()
     }
 
     /// What was to begin is forgotten, what was to end goes on, and the rest is tried again.
-    fn undo(&mut self, admission: &mut Admission, _: &Lists) {
+    fn undo(&mut self, locked: &mut Locked<'_>) {
         let mut table = self.lasting.table.lock();
         for Key { name, topic } in &self.keys {
             let Some(position) = table.position(name, topic) else { continue };
             (position.ending, position.moved) = (false, true);
             if self.begins && !position.kept {
-                admission.memory.give_back(table.remove(name, topic));
+                locked.admission.memory.give_back(table.remove(name, topic));
             }
         }
     }

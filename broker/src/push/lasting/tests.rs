@@ -3,7 +3,7 @@
 use super::keep::Keep;
 use super::*;
 use crate::store::journal::Frame;
-use crate::store::{Admission, Change, Dependents, Lists, Memory};
+use crate::store::{Admission, Change, Dependents, Lists, Locked, Memory};
 
 fn at(next: u64) -> Cursor {
     Cursor { stream: StreamId::NONE, next }
@@ -30,11 +30,12 @@ fn begin_end(lasting: &LastingSubscriptions, name: &str, topic: &str) -> bool {
 
 /// Accepts, and applies or takes back.
 fn change(mut keep: Keep, admission: &mut Admission, is_stored: bool) -> Keep {
-    keep.accept(admission, &Lists::new(), None).unwrap();
+    let mut locked = Locked { admission, lists: &mut Lists::new() };
+    keep.accept(&mut locked, None).unwrap();
     if is_stored {
-        keep.apply(admission, &mut Lists::new());
+        keep.apply(&mut locked);
     } else {
-        keep.undo(admission, &Lists::new());
+        keep.undo(&mut locked);
     }
     keep
 }
