@@ -40,6 +40,7 @@ mod locations;
 mod mirrors;
 mod nats;
 mod peers;
+mod permits;
 mod remote;
 mod replaced;
 

@@ -70,7 +70,7 @@ pub(super) fn of(request: &Request<'_>, grant: &Grant) -> Result<Route> {
     if let Some(topic) = topic {
         return of_topic(method, topic, query, grant);
     }
-    let of_query = |name| Ok(Query::of(query)?.text(name)?.map(str::to_owned));
+    let of_query = |name| Ok::<_, Refusal>(Query::of(query)?.text(name)?.map(str::to_owned));
     if let Some(subscriber) = subscriber {
         let (subscriber, topic) = (decoded("subscriber", subscriber)?, of_query("topic")?);
         grant.check_any(Right::Admin)?;

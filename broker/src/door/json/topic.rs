@@ -87,7 +87,7 @@ impl Commands<'_, Json> {
             let mut places = [Beginning::asked(topic, begin)];
             name.map_or(Ok(()), |name| self.subscriber.lasting(name, &mut places))?;
             let [Beginning { cursor, .. }] = places;
-            Ok(cursor)
+            Ok::<_, Refusal>(cursor)
         };
         let cursor = match (known, name) {
             (Some(known), None) => known,

@@ -2,7 +2,8 @@
 //!
 //! Questions of this kind change nothing twice: they are asked again until they are answered.
 
-use super::NatsHome;
+use super::Attempt;
+use super::requests::Live;
 use super::wire::{self, Message};
 use crate::refusal::{Refusal, Result};
 use crate::store::{Sequence, StreamId};
@@ -24,14 +25,25 @@ const VOUCH_TIME: Duration = Duration::from_millis(1500);
 
 /// Why the cluster does not do what it was asked.
 #[derive(Debug, Clone)]
-pub(super) struct ApiError {
+pub(super) struct Failure {
+    /// The servers' number for it, [`UNANSWERED`] or [`NOBODY`].
     code: u64,
     text: String,
 }
 
-/// Errors that are acted upon. This is the one place that knows their numbers.
+/// No answer, or none that makes sense.
+const UNANSWERED: u64 = u64::MAX;
+
+/// The status of an answer which says that nobody was there who could.
+const NOBODY: u64 = 503;
+
+/// Failures that are acted upon. This is the one place that knows their numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reason {
+    /// What was asked for may have been done, or may be done later.
+    Unanswered,
+    /// Nobody was there who could do it.
+    Nobody,
     /// There is no such stream.
     NoStream,
     /// There is no such message.
@@ -57,7 +69,7 @@ pub(super) struct Last {
     pub(super) number: Option<Sequence>,
 }
 
-/// A message as the leader of a stream has it.
+/// A message as a server of its stream has it.
 pub(super) struct Stored {
     pub(super) at: u64,
     pub(super) subject: String,
@@ -87,13 +99,13 @@ pub(super) struct Info {
     pub(super) is_vouched: bool,
 }
 
-impl ApiError {
+impl Failure {
     /// The error in an answer, if there is one.
-    pub(super) fn of(answer: &Value<'_>) -> Option<ApiError> {
+    fn of(answer: &Value<'_>) -> Option<Failure> {
         let error = answer.get("error")?;
         let code = error.get("err_code").and_then(Value::as_u64).unwrap_or(0);
         let text = error.get("description").and_then(Value::as_str).unwrap_or("no reason given");
-        Some(ApiError { code, text: text.to_owned() })
+        Some(Failure { code, text: text.to_owned() })
     }
 
     /// Whether it says that there is no such thing.
@@ -101,8 +113,30 @@ impl ApiError {
         matches!(self.reason(), Reason::NoStream | Reason::NoMessage)
     }
 
+    /// Whether nobody has said what was asked.
+    pub(super) fn is_unclear(&self) -> bool {
+        matches!(self.reason(), Reason::Unanswered | Reason::Nobody)
+    }
+
+    /// Whether another server may answer, or this one later.
+    pub(super) fn is_passing(&self) -> bool {
+        self.is_unclear() || self.reason() == Reason::NotHere
+    }
+
+    /// Whether a message was not stored, and may be sent again.
+    pub(super) fn is_unstored(&self) -> bool {
+        self.finds_nobody() || matches!(self.reason(), Reason::Passing | Reason::NotHere)
+    }
+
+    /// Whether nobody holds the subject of a message.
+    pub(super) fn finds_nobody(&self) -> bool {
+        matches!(self.reason(), Reason::Nobody | Reason::NoStream)
+    }
+
     pub(super) fn reason(&self) -> Reason {
         match self.code {
+            UNANSWERED => Reason::Unanswered,
+            NOBODY => Reason::Nobody,
             10059 => Reason::NoStream,
             10037 => Reason::NoMessage,
             10065 => Reason::Overlap,
@@ -114,13 +148,32 @@ impl ApiError {
             _ => Reason::Other,
         }
     }
+}
 
+impl From<String> for Failure {
+    /// There is no answer, and why.
+    fn from(text: String) -> Failure {
+        Failure { code: UNANSWERED, text }
+    }
+}
+
+impl From<&str> for Failure {
+    fn from(text: &str) -> Failure {
+        text.to_owned().into()
+    }
+}
+
+impl From<Failure> for Refusal {
     /// What a client is told.
-    pub(super) fn refusal(&self) -> Refusal {
-        let ApiError { code, text } = self;
-        let (status, advice) = match code {
+    fn from(failure: Failure) -> Refusal {
+        let Failure { code, text } = &failure;
+        let (status, advice) = match *code {
+            UNANSWERED | NOBODY => {
+                let text = format!("NATS does not answer: {text}; try again");
+                return Refusal::Home { status: 503, text };
+            }
             10054 => (413, ""),
-            10005 | 10074 if self.reason() == Reason::TooFew => {
+            10005 | 10074 if failure.reason() == Reason::TooFew => {
                 (507, ": fewer servers are up than --nats-replicas says")
             }
             // Limits of servers, accounts and streams, and a stream that takes no more.
@@ -132,21 +185,24 @@ impl ApiError {
 }
 
 /// What clients are told while nobody knows what has become of a request.
-pub(super) fn unanswered(reason: &str) -> Refusal {
-    Refusal::Home { status: 503, text: format!("NATS does not answer: {reason}; try again") }
+pub(super) fn unanswered(reason: impl Into<Failure>) -> Refusal {
+    reason.into().into()
 }
 
-/// Waits before something is tried again.
-///
-/// # Errors
-///
-/// There is no time left: why it was not done.
-pub(super) fn pause(time: Duration, deadline: Instant, why: &str) -> Result<()> {
-    if Instant::now() + time >= deadline {
-        return Err(unanswered(why));
+/// What an answer says. `read` takes from it what is wanted.
+pub(super) fn answered<T>(
+    answer: &Message,
+    read: impl Fn(&Value<'_>) -> Option<T>,
+) -> Result<T, Failure> {
+    if answer.status().is_some() {
+        return Err(Failure { code: NOBODY, text: "no server is there for it".to_owned() });
     }
-    thread::sleep(time);
-    Ok(())
+    let answer = json::parse(answer.payload()).ok();
+    match answer.as_ref().map(|it| (Failure::of(it), read(it))) {
+        Some((Some(error), _)) => Err(error),
+        Some((None, Some(found))) => Ok(found),
+        _ => Err("its answer makes no sense".into()),
+    }
 }
 
 /// An object of the API.
@@ -192,59 +248,65 @@ impl Info {
     }
 }
 
-impl NatsHome {
-    /// Asks until there is an answer. `read` takes from it what is wanted.
+impl Attempt<'_> {
+    /// When to wait no longer for what may take so long.
+    pub(super) fn within(&self, time: Duration) -> Instant {
+        self.deadline.min(Instant::now() + time)
+    }
+
+    /// Waits before something is tried again.
+    ///
+    /// # Errors
+    ///
+    /// There is no time left: why it was not done.
+    pub(super) fn pause(&self, time: Duration, why: impl Into<Failure>) -> Result<(), Failure> {
+        if Instant::now() + time >= self.deadline {
+            return Err(why.into());
+        }
+        thread::sleep(time);
+        Ok(())
+    }
+
+    /// Asks until there is an answer: the words of the question are the parts of its subject.
+    /// `read` takes from the answer what is wanted.
     pub(super) fn ask<T>(
         &self,
-        question: &str,
+        question: &[&str],
         body: &[u8],
-        deadline: Instant,
         read: impl Fn(&Value<'_>) -> Option<T>,
-    ) -> Result<Result<T, ApiError>> {
-        let subject = format!("$JS.API.{question}");
+    ) -> Result<T, Failure> {
+        let subject = format!("$JS.API.{}", question.join("."));
         loop {
-            let live = self.requests.live(deadline).map_err(|it| unanswered(&it.reason))?;
-            let until = deadline.min(Instant::now() + ANSWER_TIMEOUT);
-            let answer = live.request(until, |reply, out| {
+            let live = self.requests.live(self.deadline)?;
+            let answer = live.request(self.within(ANSWER_TIMEOUT), |reply, out| {
                 wire::publish(out, &subject, Some(reply), "", body);
             });
-            let why = match answer {
-                Err(unanswered) => unanswered.0,
-                Ok(message) if message.status().is_some() => "JetStream is not there".to_owned(),
-                Ok(message) => {
-                    let answer = json::parse(message.payload()).ok();
-                    match answer.as_ref().map(|it| (ApiError::of(it), read(it))) {
-                        Some((None, Some(found))) => return Ok(Ok(found)),
-                        Some((Some(error), _)) if error.reason() != Reason::NotHere => {
-                            return Ok(Err(error));
-                        }
-                        Some((Some(error), _)) => {
-                            live.retire();
-                            error.text
-                        }
-                        _ => "its answer makes no sense".to_owned(),
-                    }
-                }
-            };
-            pause(PAUSE, deadline, &why)?;
+            match live.outcome(answer, &read) {
+                Err(failure) if failure.is_passing() => self.pause(PAUSE, failure)?,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// The same; nothing where what is asked about is missing.
+    pub(super) fn ask_for<T>(
+        &self,
+        question: &[&str],
+        body: &[u8],
+        read: impl Fn(&Value<'_>) -> Option<T>,
+    ) -> Result<Option<T>> {
+        match self.ask(question, body, read) {
+            Err(failure) if failure.is_missing() => Ok(None),
+            asked => Ok(Some(asked?)),
         }
     }
 
     /// Removes the messages of a subject that stand before a sequence.
-    pub(super) fn purge(
-        &self,
-        stream: &str,
-        subject: &str,
-        before: u64,
-        deadline: Instant,
-    ) -> Result<()> {
+    pub(super) fn purge(&self, stream: &str, subject: &str, before: u64) -> Result<()> {
         let body = object(|object| {
             object.field("filter", subject).field("seq", before);
         });
-        match self.ask(&format!("STREAM.PURGE.{stream}"), &body, deadline, |_| Some(()))? {
-            Err(error) if error.reason() != Reason::NoStream => Err(error.refusal()),
-            _ => Ok(()),
-        }
+        self.ask_for(&["STREAM.PURGE", stream], &body, |_| Some(())).map(drop)
     }
 
     /// Messages that a server of a stream has, perhaps not the newest. Says whether it answered.
@@ -252,60 +314,49 @@ impl NatsHome {
         &self,
         stream: &str,
         query: impl FnOnce(&mut Object<'_>),
-        deadline: Instant,
-    ) -> Result<(Vec<Message>, bool)> {
+    ) -> Result<(Vec<Message>, bool), Failure> {
         let (subject, body) = (format!("$JS.API.DIRECT.GET.{stream}"), object(query));
-        let live = self.requests.live(deadline).map_err(|it| unanswered(&it.reason))?;
-        let answers = live.collect(deadline, |reply, out| {
+        let answers = self.requests.live(self.deadline)?.collect(self.deadline, |reply, out| {
             wire::publish(out, &subject, Some(reply), "", &body);
         });
-        answers.map_err(|lost| unanswered(&lost.0))
+        Ok(answers?)
     }
 
     /// From where to where a stream goes, as its leader says; nothing where it is gone.
-    pub(super) fn info(&self, list: StreamId, deadline: Instant) -> Result<Option<Info>> {
-        let question = format!("STREAM.INFO.{}", self.names.stream(list));
-        match self.ask(&question, b"", deadline, Info::of)? {
-            Ok(info) => Ok(Some(info)),
-            Err(error) if error.reason() == Reason::NoStream => Ok(None),
-            Err(error) => Err(error.refusal()),
-        }
+    pub(super) fn info(&self, list: StreamId) -> Result<Option<Info>> {
+        self.ask_for(&["STREAM.INFO", &self.names.stream(list)], b"", Info::of)
     }
 
     /// Whether the leader of a stream is no leader that was cut off: what it has said of the past
     /// may be answered to a client. Most replicas have to be heard of by it after that.
-    pub(super) fn vouch(&self, list: StreamId, deadline: Instant) -> Result<()> {
-        let is_alone = self.info(list, deadline)?.is_some_and(|info| info.is_alone);
-        if is_alone {
+    pub(super) fn vouch(&self, list: StreamId) -> Result<()> {
+        if self.info(list)?.is_some_and(|info| info.is_alone) {
             return Ok(());
         }
-        thread::sleep(VOUCH_TIME.min(deadline.saturating_duration_since(Instant::now())));
-        if self.info(list, deadline)?.is_some_and(|info| info.is_vouched) {
+        thread::sleep(VOUCH_TIME.min(self.deadline.saturating_duration_since(Instant::now())));
+        if self.info(list)?.is_some_and(|info| info.is_vouched) {
             return Ok(());
         }
-        if let Ok(live) = self.requests.live(deadline) {
+        if let Ok(live) = self.requests.live(self.deadline) {
             live.retire();
         }
         Err(unanswered("the leader of the stream is cut off"))
     }
 
     /// Has another server lead a stream.
-    pub(super) fn replace_leader(&self, list: StreamId, deadline: Instant) -> Result<()> {
-        let question = format!("STREAM.LEADER.STEPDOWN.{}", self.names.stream(list));
-        // A single server has none.
-        self.ask(&question, b"", deadline, |_| Some(())).map(drop)
+    pub(super) fn replace_leader(&self, list: StreamId) -> Result<()> {
+        let question = ["STREAM.LEADER.STEPDOWN", &self.names.stream(list)];
+        match self.ask(&question, b"", |_| Some(())) {
+            Err(failure) if failure.is_passing() => Err(failure.into()),
+            // A single server has none.
+            _ => Ok(()),
+        }
     }
 
     /// The last message of a publisher, as the stream's leader has it; nothing where the stream is
     /// gone.
-    pub(super) fn last(
-        &self,
-        list: StreamId,
-        publisher: &str,
-        deadline: Instant,
-    ) -> Result<Option<Last>> {
-        let subject = self.names.numbered(list, publisher);
-        self.message(list, &about("last_by_subj", &subject), deadline)
+    pub(super) fn last(&self, list: StreamId, publisher: &str) -> Result<Option<Last>> {
+        self.message(list, &about("last_by_subj", &self.names.numbered(list, publisher)))
     }
 
     /// The first message of a publisher from a place on, in the same way.
@@ -314,43 +365,62 @@ impl NatsHome {
         list: StreamId,
         publisher: &str,
         at: u64,
-        deadline: Instant,
     ) -> Result<Option<Last>> {
         let subject = self.names.numbered(list, publisher);
         let body = object(|object| {
-            object.field("seq", at).field("next_by_subj", &*subject);
+            object.field("seq", at).field("next_by_subj", subject);
         });
-        self.message(list, &body, deadline)
+        self.message(list, &body)
     }
 
     /// The place of the first message of a time or later, in Unix milliseconds, in the same way.
-    pub(super) fn first_since(
-        &self,
-        list: StreamId,
-        time: u64,
-        deadline: Instant,
-    ) -> Result<Option<u64>> {
-        let found = self.message(list, &about("start_time", &written(time)), deadline)?;
+    pub(super) fn first_since(&self, list: StreamId, time: u64) -> Result<Option<u64>> {
+        let found = self.message(list, &about("start_time", &written(time)))?;
         Ok(found.map(|last| last.at).filter(|at| *at > 0))
     }
 
     /// Place and number of one message.
-    fn message(&self, list: StreamId, body: &[u8], deadline: Instant) -> Result<Option<Last>> {
-        let question = format!("STREAM.MSG.GET.{}", self.names.stream(list));
-        let found = self.ask(&question, body, deadline, |answer| {
+    fn message(&self, list: StreamId, body: &[u8]) -> Result<Option<Last>> {
+        let found = self.ask(&["STREAM.MSG.GET", &self.names.stream(list)], body, |answer| {
             let Stored { at, headers, .. } = Stored::of(answer)?;
             Some(Last { at, number: wire::header(&headers, "N").and_then(number) })
-        })?;
+        });
         match found {
-            Ok(last) => Ok(Some(last)),
-            Err(error) if error.reason() == Reason::NoMessage => Ok(Some(Last::default())),
-            Err(error) if error.reason() == Reason::NoStream => Ok(None),
-            Err(error) => Err(error.refusal()),
+            Err(failure) if failure.reason() == Reason::NoMessage => Ok(Some(Last::default())),
+            Err(failure) if failure.reason() == Reason::NoStream => Ok(None),
+            found => Ok(Some(found?)),
         }
     }
 }
 
+impl Live {
+    /// What an answer on this connection says.
+    pub(super) fn outcome<T>(
+        &self,
+        answer: Result<Message, String>,
+        read: impl Fn(&Value<'_>) -> Option<T>,
+    ) -> Result<T, Failure> {
+        let outcome = answered(&answer?, read);
+        if outcome.as_ref().is_err_and(|failure| failure.reason() == Reason::NotHere) {
+            self.retire();
+        }
+        outcome
+    }
+}
+
 impl Stored {
+    /// A message that was sent as it is.
+    pub(super) fn sent(message: &Message) -> Option<Stored> {
+        let subject = message.header("Nats-Subject").unwrap_or_else(|| message.subject());
+        Some(Stored {
+            at: message.number("Nats-Sequence")?,
+            subject: subject.to_owned(),
+            headers: String::new(),
+            payload: message.payload().to_vec(),
+            time: message.time().unwrap_or(0),
+        })
+    }
+
     /// The message in an answer.
     pub(super) fn of(answer: &Value<'_>) -> Option<Stored> {
         let message = answer.get("message")?;
@@ -438,8 +508,7 @@ mod tests {
     #[test]
     fn limits_of_the_cluster_are_told_as_a_full_store() {
         for (code, status) in [(10023, 507), (10027, 507), (10005, 507), (10054, 413), (1, 503)] {
-            let error = ApiError { code, text: "why".to_owned() };
-            let refusal = error.refusal();
+            let refusal = Refusal::from(Failure { code, text: "why".to_owned() });
             assert_eq!(refusal.status(), status, "{code}");
             assert!(refusal.to_string().contains("why"));
         }

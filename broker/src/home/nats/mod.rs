@@ -38,6 +38,7 @@ mod wire;
 
 pub use start::Settings;
 
+use super::permits::Permits;
 use super::remote::{Event, Forwarded, List, MirrorEnd, RemoteHome};
 use crate::push::{Piece, Wanted};
 use crate::refusal::{Refusal, Result};
@@ -48,12 +49,12 @@ use connection::{Servers, Writer};
 use follow::Command;
 use names::Names;
 use requests::Requests;
-use retention::{Kept, Removal};
+use retention::{Kept, Removal, TEND_TIME};
 use sequences::LastSequences;
 use std::collections::{HashMap, HashSet};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use storing::Batches;
 use streams::Listed;
 use tables::Table;
 
@@ -88,7 +89,8 @@ pub(crate) struct NatsHome {
     /// Those that were there when they were needed first.
     tables: Mutex<HashSet<Table>>,
     listed: Mutex<Listed>,
-    batches: Batches,
+    /// For messages that are stored together.
+    batches: Permits,
     follower: Mutex<FollowerState>,
 }
 
@@ -101,7 +103,26 @@ struct FollowerState {
     commands: Vec<Command>,
 }
 
+/// What is done at a cluster for one caller: until a deadline.
+#[derive(Clone, Copy)]
+struct Attempt<'a> {
+    home: &'a NatsHome,
+    deadline: Instant,
+}
+
+impl Deref for Attempt<'_> {
+    type Target = NatsHome;
+
+    fn deref(&self) -> &NatsHome {
+        self.home
+    }
+}
+
 impl NatsHome {
+    fn attempt(&self, deadline: Instant) -> Attempt<'_> {
+        Attempt { home: self, deadline }
+    }
+
     /// A topic has this list: it is remembered, and followed.
     fn remember(&self, topic: &str, list: StreamId) {
         if self.note_list(topic, list) {
@@ -134,35 +155,36 @@ impl RemoteHome for NatsHome {
     }
 
     fn append(&self, publishes: &[Forwarded<'_>], deadline: Instant) -> Receipts {
-        self.publish(publishes, deadline)
+        self.attempt(deadline).publish(publishes)
     }
 
     fn change(&self, topic: &str, change: &TopicChange, deadline: Instant) -> Result<Cursor> {
+        let attempt = self.attempt(deadline);
         let stream = match change {
-            TopicChange::Create if self.find(topic, deadline)?.is_some() => {
+            TopicChange::Create if attempt.find(topic)?.is_some() => {
                 return Err(Refusal::TopicExists);
             }
             TopicChange::Create => {
-                let created = self.create_stream(topic, deadline)?.ok_or(Refusal::TopicExists)?;
+                let created = attempt.create_stream(topic)?.ok_or(Refusal::TopicExists)?;
                 self.remember(topic, created);
                 created
             }
             TopicChange::Delete => {
-                let list = self.find(topic, deadline)?.ok_or(Refusal::NoTopic)?;
+                let list = attempt.find(topic)?.ok_or(Refusal::NoTopic)?;
                 // Another list of the topic may have places as soon as this one is gone.
-                let places_end = self.places_end(deadline)?;
+                let places_end = attempt.places_end()?;
                 // Where it is gone already, this call may have been repeated.
-                self.delete_stream(list, deadline)?;
-                self.remove_places(topic, places_end, deadline)?;
+                attempt.delete_stream(list)?;
+                attempt.remove_places(topic, places_end)?;
                 self.streams.lock().remove(topic);
                 self.tell([Command::Look(topic.to_owned())]);
                 list
             }
-            TopicChange::Trim(upto) => return self.trim(topic, *upto, deadline),
+            TopicChange::Trim(upto) => return attempt.trim(topic, *upto),
             TopicChange::SetBounds(change) => {
-                let list = self.find(topic, deadline)?;
+                let list = attempt.find(topic)?;
                 let list = list.ok_or_else(|| Refusal::UnknownTopic(topic.to_owned()))?;
-                self.change_kept(list, deadline, |kept| {
+                attempt.change_kept(list, |kept| {
                     let limits = kept.limits.as_bounds().with(change).or(&self.limits);
                     Kept { limits, ..kept }
                 })?;
@@ -173,7 +195,7 @@ impl RemoteHome for NatsHome {
     }
 
     fn read(&self, wanted: Wanted<'_>, deadline: Instant) -> Result<Piece> {
-        self.read_piece(wanted, deadline)
+        self.attempt(deadline).read_piece(wanted)
     }
 
     fn limits(&self, stream: StreamId) -> Option<Limits> {
@@ -181,7 +203,7 @@ impl RemoteHome for NatsHome {
     }
 
     fn keep_bounds(&self, topics: &Topics) {
-        self.keep_bounds_of(topics);
+        self.attempt(Instant::now() + TEND_TIME).keep_bounds(topics);
     }
 
     fn replicas(&self) -> Option<u64> {
@@ -189,11 +211,11 @@ impl RemoteHome for NatsHome {
     }
 
     fn list(&self, deadline: Instant) -> Option<Result<List>> {
-        Some(self.listed(deadline))
+        Some(self.attempt(deadline).listed())
     }
 
     fn names(&self, pattern: &Pattern, deadline: Instant) -> Result<Vec<String>> {
-        let listed = self.listed(deadline)?;
+        let listed = self.attempt(deadline).listed()?;
         Ok(listed.keys().filter(|topic| pattern.matches(topic)).cloned().collect())
     }
 

@@ -10,120 +10,99 @@
 //! What is read of a name that was taken is all that was kept of it: an answer without the new hold
 //! is that of a leader which is none any more, and is not believed.
 
-use super::NatsHome;
-use super::api::{Info, Stored, about, object, pause};
+use super::api::{Info, Stored, about, object};
 use super::names::{HOLD, unescape};
 use super::storing::{BATCH_COUNT_MAX, expecting};
 use super::tables::Table;
+use super::{Attempt, NatsHome};
 use crate::home::deadline;
 use crate::push::{Key, SharedPositions, Standing};
 use crate::refusal::Result;
 use crate::store::{Cursor, StreamId};
-use common::clock;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Before something is tried again.
 const PAUSE: Duration = Duration::from_millis(20);
 
-impl NatsHome {
+impl Attempt<'_> {
     /// Where a name stands, as the leader says. With a fence, nothing where the leader does not
     /// know of that.
-    fn places(
-        &self,
-        name: &str,
-        fence: Option<u64>,
-        deadline: Instant,
-    ) -> Result<Option<Vec<Standing>>> {
-        let question = format!("STREAM.MSG.GET.{}", self.names.places());
+    fn places(&self, name: &str, fence: Option<u64>) -> Result<Option<Vec<Standing>>> {
         let (subject, mut from) = (self.names.place(name, "*"), 1);
         let (mut places, mut is_known) = (Vec::new(), fence.is_none());
         loop {
-            let body = object(|object| {
+            let next = object(|object| {
                 object.field("seq", from).field("next_by_subj", &*subject);
             });
-            match self.ask(&question, &body, deadline, Stored::of)? {
-                Ok(Stored { at, subject, payload, time, .. }) => {
-                    from = at + 1;
-                    is_known |= fence == Some(at);
-                    places.extend(standing(&subject, &payload, time));
-                }
-                Err(error) if error.is_missing() => return Ok(is_known.then_some(places)),
-                Err(error) => return Err(error.refusal()),
-            }
+            let Some(record) = self.record(&next)? else { return Ok(is_known.then_some(places)) };
+            from = record.at + 1;
+            is_known |= fence == Some(record.at);
+            places.extend(standing(&record));
         }
     }
 
     /// One record; nothing where there is none.
-    fn record(&self, subject: &str, deadline: Instant) -> Result<Option<Stored>> {
-        let question = format!("STREAM.MSG.GET.{}", self.names.places());
-        match self.ask(&question, &about("last_by_subj", subject), deadline, Stored::of)? {
-            Ok(stored) => Ok(Some(stored)),
-            Err(error) if error.is_missing() => Ok(None),
-            Err(error) => Err(error.refusal()),
-        }
+    fn record(&self, which: &[u8]) -> Result<Option<Stored>> {
+        self.ask_for(&["STREAM.MSG.GET", &self.names.places()], which, Stored::of)
     }
 
     /// The fence of a name; 0 where nobody has taken it.
-    fn fence(&self, name: &str, deadline: Instant) -> Result<u64> {
-        Ok(self.record(&self.names.hold(name), deadline)?.map_or(0, |hold| hold.at))
+    fn fence(&self, name: &str) -> Result<u64> {
+        let hold = self.record(&about("last_by_subj", &self.names.hold(name)))?;
+        Ok(hold.map_or(0, |hold| hold.at))
     }
 
     /// The sequence behind all places.
-    pub(super) fn places_end(&self, deadline: Instant) -> Result<u64> {
-        let question = format!("STREAM.INFO.{}", self.names.places());
-        match self.ask(&question, b"", deadline, Info::of)? {
-            Ok(info) => Ok(info.next + 1),
-            Err(error) if error.is_missing() => Ok(0),
-            Err(error) => Err(error.refusal()),
-        }
+    pub(super) fn places_end(&self) -> Result<u64> {
+        let info = self.ask_for(&["STREAM.INFO", &self.names.places()], b"", Info::of)?;
+        Ok(info.map_or(0, |info| info.next + 1))
     }
 
     /// Removes the places in a topic that were written before a sequence.
-    pub(super) fn remove_places(&self, topic: &str, before: u64, deadline: Instant) -> Result<()> {
+    pub(super) fn remove_places(&self, topic: &str, before: u64) -> Result<()> {
         match before {
             0 => Ok(()),
-            _ => self.purge(&self.names.places(), &self.names.place("*", topic), before, deadline),
+            _ => self.purge(&self.names.places(), &self.names.place("*", topic), before),
         }
     }
 }
 
 /// What a record says of a place, if it is one.
-fn standing(subject: &str, payload: &[u8], seen: u64) -> Option<Standing> {
-    let mut parts = subject.rsplit('.');
+fn standing(record: &Stored) -> Option<Standing> {
+    let mut parts = record.subject.rsplit('.');
     let (topic, name) = (parts.next().filter(|topic| *topic != HOLD)?, parts.next()?);
     let key = Key { name: unescape(name)?.into(), topic: unescape(topic)?.into() };
-    let cursor = str::from_utf8(payload).ok()?.parse().ok()?;
+    let (cursor, seen) = (cursor_of(record)?, record.time);
     Some(Standing { key, cursor, is_connected: false, seen, lag: 0 })
+}
+
+fn cursor_of(place: &Stored) -> Option<Cursor> {
+    str::from_utf8(&place.payload).ok()?.parse().ok()
 }
 
 impl SharedPositions for NatsHome {
     fn take(&self, name: &str) -> Result<(u64, Vec<Standing>)> {
-        let (deadline, id) = (deadline(), self.id.as_bytes().to_vec());
-        let hold = [(self.names.hold(name), id)];
+        let attempt = self.attempt(deadline());
+        let hold = [(self.names.hold(name), self.id.as_bytes().to_vec())];
         loop {
-            let Some(fence) = self.store_records(Table::Places, &hold, "", deadline)? else {
-                continue;
-            };
-            match self.places(name, Some(fence), deadline)? {
+            let Some(fence) = attempt.store_records(Table::Places, &hold, "")? else { continue };
+            match attempt.places(name, Some(fence))? {
                 Some(places) => return Ok((fence, places)),
-                None => pause(PAUSE, deadline, "the leader of the stream is cut off")?,
+                None => attempt.pause(PAUSE, "the leader of the stream is cut off")?,
             }
         }
     }
 
     fn standings(&self, name: Option<&str>) -> Result<Vec<Standing>> {
-        let deadline = deadline();
+        let attempt = self.attempt(deadline());
         if let Some(name) = name {
-            return Ok(self.places(name, None, deadline)?.unwrap_or_default());
+            return Ok(attempt.places(name, None)?.unwrap_or_default());
         }
-        let (mut all, lists) = (Vec::new(), self.listed(deadline)?);
+        let (mut all, lists) = (Vec::new(), attempt.listed()?);
         let (places, subject) = (self.names.places(), self.names.place("*", "*"));
-        self.collect_all(&places, &subject, 1, deadline, |_, message| {
-            let subject = message.header("Nats-Subject").unwrap_or_default();
-            let time = message.header("Nats-Time-Stamp").and_then(|it| clock::moment(it, 0).ok());
-            let place = standing(subject, message.payload(), time.unwrap_or(0));
-            all.extend(place.map(|mut standing| {
+        attempt.collect_all(&places, &subject, 1, |stored| {
+            all.extend(standing(&stored).map(|mut standing| {
                 if let Some(list) = lists.get(&*standing.key.topic) {
                     let is_here = standing.cursor.stream == list.stream;
                     let next = if is_here { standing.cursor.next } else { 0 };
@@ -137,15 +116,15 @@ impl SharedPositions for NatsHome {
     }
 
     fn keep(&self, name: &str, fence: u64, positions: &[(Arc<str>, Cursor)]) -> Result<bool> {
-        let (deadline, hold) = (deadline(), self.names.hold(name));
-        let first = expecting(fence, Some(&hold));
+        let attempt = self.attempt(deadline());
+        let first = expecting(fence, Some(&self.names.hold(name)));
         let record = |(topic, cursor): &(Arc<str>, Cursor)| {
             (self.names.place(name, topic), cursor.to_string().into_bytes())
         };
         for records in positions.chunks(BATCH_COUNT_MAX) {
             let records: Vec<_> = records.iter().map(record).collect();
-            while self.store_records(Table::Places, &records, &first, deadline)?.is_none() {
-                if self.fence(name, deadline)? != fence {
+            while attempt.store_records(Table::Places, &records, &first)?.is_none() {
+                if attempt.fence(name)? != fence {
                     return Ok(false);
                 }
             }
@@ -154,20 +133,18 @@ impl SharedPositions for NatsHome {
     }
 
     fn acknowledge(&self, name: &str, topic: &str, cursor: Cursor) -> Result<Option<Cursor>> {
-        let deadline = deadline();
+        let attempt = self.attempt(deadline());
         loop {
-            let fence = self.fence(name, deadline)?;
-            let place = self.record(&self.names.place(name, topic), deadline)?;
-            let known =
-                place.and_then(|it| str::from_utf8(&it.payload).ok()?.parse::<Cursor>().ok());
-            let Some(known) = known else { return Ok(None) };
+            let fence = attempt.fence(name)?;
+            let place = attempt.record(&about("last_by_subj", &self.names.place(name, topic)))?;
+            let Some(known) = place.and_then(|place| cursor_of(&place)) else { return Ok(None) };
             if known.stream == cursor.stream && known.next >= cursor.next {
                 return Ok(Some(known));
             }
             if self.keep(name, fence, &[(topic.into(), cursor)])? {
                 return Ok(Some(cursor));
             }
-            pause(PAUSE, deadline, "the name is being taken")?;
+            attempt.pause(PAUSE, "the name is being taken")?;
         }
     }
 
@@ -178,16 +155,18 @@ impl SharedPositions for NatsHome {
         let ended: Vec<_> = ended.map(|place| &place.key.topic).collect();
         let is_over = ended.len() == places.len();
         if is_over {
-            self.purge(&stream, &self.names.place(name, "*"), fence + 1, deadline())?;
+            let all = self.names.place(name, "*");
+            self.attempt(deadline()).purge(&stream, &all, fence + 1)?;
         } else {
             for topic in &ended {
-                self.purge(&stream, &self.names.place(name, topic), fence, deadline())?;
+                let place = self.names.place(name, topic);
+                self.attempt(deadline()).purge(&stream, &place, fence)?;
             }
         }
         Ok((ended.len(), (!is_over).then_some(fence)))
     }
 
     fn is_present(&self, topic: &str, list: StreamId) -> Result<bool> {
-        Ok(self.find(topic, deadline())? == Some(list))
+        Ok(self.attempt(deadline()).find(topic)? == Some(list))
     }
 }

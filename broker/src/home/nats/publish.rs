@@ -11,16 +11,16 @@
 //!
 //! What is to become of a number is judged in `sequences`.
 
-use super::NatsHome;
-use super::api::{Last, pause, unanswered};
+use super::Attempt;
+use super::api::{Failure, Last};
 use super::groups::Group;
 use super::names::escape;
-use super::storing::{BATCH_COUNT_MAX, Sent, expecting};
+use super::storing::{BATCH_COUNT_MAX, expecting};
 use crate::home::Forwarded;
 use crate::refusal::{Refusal, Result};
 use crate::store::{Entry, Publish, Receipt, Sequence, StreamId};
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Before a publish is tried again that was not stored.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -36,43 +36,31 @@ struct Placed {
     last: Last,
 }
 
-impl NatsHome {
+impl Attempt<'_> {
     /// Appends publishes: one answer for each.
-    pub(super) fn publish<'a>(
-        &self,
-        mut publishes: &'a [Forwarded<'a>],
-        deadline: Instant,
-    ) -> Vec<Result<Receipt>> {
+    pub(super) fn publish<'a>(&self, mut publishes: &'a [Forwarded<'a>]) -> Vec<Result<Receipt>> {
         let mut answers = Vec::with_capacity(publishes.len());
         while let Some((group, rest)) = Group::first(publishes) {
+            let mut left = group.publishes;
             if group.is_of_single_messages() {
-                let appended = self.append_each(&group, deadline);
-                let left = group.publishes.get(appended.len()..).unwrap_or_default();
+                let appended = self.append_each(&group);
+                left = left.get(appended.len()..).unwrap_or_default();
                 answers.extend(appended);
-                self.append_together(left, deadline, &mut answers);
-            } else {
-                self.append_together(group.publishes, deadline, &mut answers);
             }
+            self.append_together(left, &mut answers);
             publishes = rest;
         }
         answers
     }
 
     /// Appends what is in effect one publish: all of it or nothing.
-    fn append_together(
-        &self,
-        publishes: &[Forwarded<'_>],
-        deadline: Instant,
-        answers: &mut Vec<Result<Receipt>>,
-    ) {
+    fn append_together(&self, publishes: &[Forwarded<'_>], answers: &mut Vec<Result<Receipt>>) {
         let Some((group, _)) = Group::first(publishes) else { return };
-        let placed = self.place(&group, deadline);
+        let placed = self.place(&group);
         let mut from = 0;
         for (publish, _) in group.publishes {
-            let answer = placed.as_ref().map_err(Clone::clone);
-            answers.push(
-                answer.and_then(|placed| self.receipt(&group, placed, publish, from, deadline)),
-            );
+            let placed = placed.as_ref().map_err(Clone::clone);
+            answers.push(placed.and_then(|placed| self.receipt(&group, placed, publish, from)));
             from += publish.count;
         }
     }
@@ -80,25 +68,20 @@ impl NatsHome {
     /// Appends publishes of one message each, which need not be stored together: a single server
     /// syncs for whatever is. Gives the answers to those at the front; the others were not stored,
     /// and may be tried again.
-    fn append_each(&self, group: &Group<'_>, deadline: Instant) -> Vec<Result<Receipt>> {
-        let Ok((stream, is_created)) = self.open(group.topic, deadline) else { return Vec::new() };
+    fn append_each(&self, group: &Group<'_>) -> Vec<Result<Receipt>> {
+        let Ok((stream, is_created)) = self.open(group.topic) else { return Vec::new() };
         let subject = self.names.unnumbered(stream);
-        let mut sent = self.store_each(&group.entries, deadline, |_, entry, headers| {
+        let mut sent = self.store_each(&group.entries, |_, entry, headers| {
             (&subject, message(None, entry, headers))
         });
-        let stored = sent.iter().take_while(|it| matches!(it, Sent::Stored(_))).count();
-        let is_stored = |it: &Sent| matches!(it, Sent::Stored(_) | Sent::Refused(_));
+        let stored = sent.iter().take_while(|it| it.is_ok()).count();
+        let is_unstored = |it: &Result<_, Failure>| it.as_ref().is_err_and(Failure::is_unstored);
         // What was sent later must not be stored before.
-        if !sent.iter().skip(stored).any(is_stored) {
+        if sent.iter().skip(stored).all(is_unstored) {
             sent.truncate(stored);
         }
-        let answer = |(index, sent)| match sent {
-            Sent::Stored(at) => {
-                Ok(self.stored(stream, at.checked_sub(1), 1, is_created && index == 0))
-            }
-            Sent::Refused(refusal) => Err(refusal),
-            Sent::NotNow(why) => Err(unanswered(&why)),
-            Sent::NoStream => Err(unanswered("no server leads the stream of the topic")),
+        let answer = |(index, sent): (usize, Result<u64, Failure>)| {
+            Ok(self.stored(stream, sent?.checked_sub(1), 1, is_created && index == 0))
         };
         sent.into_iter().enumerate().map(answer).collect()
     }
@@ -116,7 +99,7 @@ impl NatsHome {
     }
 
     /// Sees to it that the messages of a group are in the cluster.
-    fn place(&self, group: &Group<'_>, deadline: Instant) -> Result<Placed> {
+    fn place(&self, group: &Group<'_>) -> Result<Placed> {
         let count = group.entries.len();
         if group.numbered.is_none() && count > BATCH_COUNT_MAX {
             let text = format!(
@@ -127,75 +110,63 @@ impl NatsHome {
         }
         let mut placed = Placed::default();
         loop {
-            let (stream, is_created) = self.open(group.topic, deadline)?;
+            let (stream, is_created) = self.open(group.topic)?;
             if placed.stream.is_some_and(|before| before != stream) {
                 // What was stored of it went with the list.
                 placed = Placed::default();
             }
             placed.is_created |= is_created;
             placed.stream = Some(stream);
-            let skip = match group.numbered {
-                None => placed.runs.iter().map(|run| run.1).sum(),
-                Some((publisher, number)) => {
-                    match self.judge(stream, publisher, number, count, deadline)? {
-                        Some((last, skip)) => {
-                            placed.last = last;
-                            skip
-                        }
-                        // It was not up to date, or the stream is gone.
-                        None => {
-                            self.look(group.topic, stream, deadline)?;
-                            pause(PAUSE, deadline, "the stream is gone, or changes its leader")?;
-                            continue;
-                        }
-                    }
-                }
+            let judged = match group.numbered {
+                None => Some((Last::default(), placed.runs.iter().map(|run| run.1).sum())),
+                Some((publisher, number)) => self.judge(stream, publisher, number, count)?,
             };
+            let Some((last, skip)) = judged else {
+                // It was not up to date, or the stream is gone.
+                self.look(group.topic, stream)?;
+                self.pause(PAUSE, "the stream is gone, or changes its leader")?;
+                continue;
+            };
+            placed.last = last;
             let rest = group.entries.get(skip..).unwrap_or_default();
             let rest = rest.get(..BATCH_COUNT_MAX).unwrap_or(rest);
             if rest.is_empty() {
                 return Ok(placed);
             }
-            let numbered = group
-                .numbered
-                .map(|(publisher, number)| (publisher, number.later(skip as u64), placed.last.at));
-            let doubt = || {
-                if let Some((publisher, ..)) = numbered {
-                    self.sequences.doubt(stream, publisher);
-                }
-            };
-            let why = match self.send(stream, numbered, rest, deadline) {
-                Sent::Stored(at) => {
-                    placed.runs.push((skip, rest.len(), at.saturating_sub(rest.len() as u64)));
-                    if let Some((publisher, number, _)) = numbered {
-                        let number = Some(number.later(rest.len() as u64 - 1));
+            let count = rest.len() as u64;
+            let numbered = group.numbered.map(|(name, number)| (name, number.later(skip as u64)));
+            match self.send(stream, numbered, last.at, rest) {
+                Ok(at) => {
+                    placed.runs.push((skip, rest.len(), at.saturating_sub(count)));
+                    if let Some((publisher, number)) = numbered {
+                        let number = Some(number.later(count - 1));
                         self.sequences.note(stream, publisher, Last { at, number });
                     }
-                    continue;
                 }
-                Sent::Refused(refusal) => {
-                    doubt();
-                    return Err(refusal);
+                Err(failure) => {
+                    if let Some((publisher, _)) = numbered {
+                        self.sequences.doubt(stream, publisher);
+                    }
+                    if !failure.is_unstored() {
+                        return Err(failure.into());
+                    }
+                    if failure.finds_nobody() {
+                        self.look(group.topic, stream)?;
+                    }
+                    self.pause(PAUSE, failure)?;
                 }
-                Sent::NoStream => {
-                    self.look(group.topic, stream, deadline)?;
-                    "no server leads the stream of the topic".to_owned()
-                }
-                Sent::NotNow(why) => why,
-            };
-            doubt();
-            pause(PAUSE, deadline, &why)?;
+            }
         }
     }
 
     /// The list of a topic, which is created if need be; says whether it was.
-    fn open(&self, topic: &str, deadline: Instant) -> Result<(StreamId, bool)> {
+    fn open(&self, topic: &str) -> Result<(StreamId, bool)> {
         loop {
             if let Some(stream) = self.streams.lock().get(topic) {
                 return Ok((*stream, false));
             }
             if self.creating.lock().insert(topic.to_owned()) {
-                let found = self.find_or_create(topic, deadline);
+                let found = self.find_or_create(topic);
                 self.creating.lock().remove(topic);
                 if let Some((stream, is_created)) = found? {
                     self.remember(topic, stream);
@@ -203,46 +174,44 @@ impl NatsHome {
                 }
             }
             // Somebody else is about to create it.
-            pause(PAUSE, deadline, "the topic is being created or deleted")?;
+            self.pause(PAUSE, "the topic is being created or deleted")?;
         }
     }
 
     /// The list of a topic, and whether this created it; nothing where somebody else is about to.
-    fn find_or_create(&self, topic: &str, deadline: Instant) -> Result<Option<(StreamId, bool)>> {
-        if let Some(stream) = self.find(topic, deadline)? {
+    fn find_or_create(&self, topic: &str) -> Result<Option<(StreamId, bool)>> {
+        if let Some(stream) = self.find(topic)? {
             return Ok(Some((stream, false)));
         }
-        Ok(self.create_stream(topic, deadline)?.map(|stream| (stream, true)))
+        Ok(self.create_stream(topic)?.map(|stream| (stream, true)))
     }
 
     /// Looks whether a topic has another list now, or whether this one was never finished. That it
     /// has none is for the thread that follows to find out: while leaders change, a server may not
     /// know of a list for a moment.
-    fn look(&self, topic: &str, before: StreamId, deadline: Instant) -> Result<()> {
-        match self.find(topic, deadline)? {
-            Some(list) if list == before => self.finish_stream(topic, list, deadline)?,
+    fn look(&self, topic: &str, before: StreamId) -> Result<()> {
+        match self.find(topic)? {
+            Some(list) if list == before => self.finish_stream(topic, list)?,
             Some(list) => self.remember(topic, list),
             None => {}
         }
         Ok(())
     }
 
-    /// Sends messages of a publish.
+    /// Sends messages of a publish, which follow the publisher's last.
     fn send(
         &self,
         stream: StreamId,
-        numbered: Option<(&str, Sequence, u64)>,
+        numbered: Option<(&str, Sequence)>,
+        last: u64,
         entries: &[&str],
-        deadline: Instant,
-    ) -> Sent {
+    ) -> Result<u64, Failure> {
         let (subject, first) = match numbered {
-            Some((publisher, _, at)) => {
-                (self.names.numbered(stream, publisher), expecting(at, None))
-            }
+            Some((publisher, _)) => (self.names.numbered(stream, publisher), expecting(last, None)),
             None => (self.names.unnumbered(stream), String::new()),
         };
-        self.store(entries, &first, deadline, |index, entry, headers| {
-            let number = numbered.map(|(_, first, _)| first.later(index as u64));
+        self.store(entries, &first, |index, entry, headers| {
+            let number = numbered.map(|(_, first)| first.later(index as u64));
             (&subject, message(number, entry, headers))
         })
     }
@@ -254,7 +223,6 @@ impl NatsHome {
         placed: &Placed,
         publish: &Publish,
         from: usize,
-        deadline: Instant,
     ) -> Result<Receipt> {
         let stream = placed.stream.unwrap_or(StreamId::NONE);
         let end = from + publish.count;
@@ -270,7 +238,7 @@ impl NatsHome {
         let duplicate = appended == 0 && publish.count > 0;
         if let (Some((publisher, first)), true) = (group.numbered, duplicate) {
             let number = first.later(from as u64);
-            offset = self.offset_of(stream, publisher, number, placed.last, deadline)?;
+            offset = self.offset_of(stream, publisher, number, placed.last)?;
             offset = offset.filter(|offset| *offset >= self.kept(stream).first);
         }
         let stored = self.stored(stream, offset, appended, placed.is_created && from == 0);

@@ -3,14 +3,13 @@
 //! Any server of the stream answers, also where most are gone. One that is behind may not know of
 //! the newest messages: then it is asked again, as long as the leader knows of them.
 
-use super::NatsHome;
+use super::Attempt;
 use super::api::{unanswered, written};
 use super::follow::entry_of;
 use crate::push::{Piece, Wanted};
 use crate::refusal::{Refusal, Result};
 use crate::store::Begin;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How many messages are asked for at once.
 const READ_COUNT: u64 = 1000;
@@ -18,23 +17,23 @@ const READ_COUNT: u64 = 1000;
 /// Before a server is asked again that is behind.
 const PAUSE: Duration = Duration::from_millis(20);
 
-impl NatsHome {
+impl Attempt<'_> {
     /// What is wanted of a list, but for a digest, which nobody knows.
-    pub(super) fn read_piece(&self, wanted: Wanted<'_>, deadline: Instant) -> Result<Piece> {
+    pub(super) fn read_piece(&self, wanted: Wanted<'_>) -> Result<Piece> {
         let Wanted { topic, stream: list, begin, size_max } = wanted;
         // What stands at an offset is the same on every server, and needs no leader. The last
         // offset has no sequence, which would be one more.
         if let Begin::Offset(from) = begin
             && (self.kept(list).first..u64::MAX).contains(&from)
             && size_max > 0
-            && let Some(piece) = self.read_from(wanted, from, from, deadline)?
+            && let Some(piece) = self.read_from(wanted, from, from)?
         {
             return Ok(piece);
         }
         loop {
             // The leader knows all that was acknowledged.
-            let Some(info) = self.info(list, deadline)? else {
-                return Err(match self.find(topic, deadline)? {
+            let Some(info) = self.info(list)? else {
+                return Err(match self.find(topic)? {
                     Some(same) if same == list => unanswered("the stream has no leader"),
                     _ => Refusal::OtherStream,
                 });
@@ -49,8 +48,8 @@ impl NatsHome {
                 }
                 Begin::Offset(from) if from > next => {
                     // Who is told this may begin anew: it has to be true.
-                    self.vouch(list, deadline)?;
-                    match self.info(list, deadline)? {
+                    self.vouch(list)?;
+                    match self.info(list)? {
                         Some(info) if info.next < from => {
                             return Err(Refusal::PastEnd { from, next: info.next });
                         }
@@ -62,14 +61,11 @@ impl NatsHome {
             if from == next || size_max == 0 {
                 return Ok(Piece::empty(from));
             }
-            match self.read_from(wanted, first, from, deadline)? {
+            match self.read_from(wanted, first, from)? {
                 Some(piece) => return Ok(piece),
                 // Nothing was published so late.
                 None if matches!(begin, Begin::Since(_)) => return Ok(Piece::empty(next)),
-                None if Instant::now() + PAUSE >= deadline => {
-                    return Err(unanswered("the server is behind"));
-                }
-                None => thread::sleep(PAUSE),
+                None => self.pause(PAUSE, "the server is behind")?,
             }
         }
     }
@@ -81,19 +77,14 @@ impl NatsHome {
         Wanted { stream: list, begin, size_max, .. }: Wanted<'_>,
         first: u64,
         from: u64,
-        deadline: Instant,
     ) -> Result<Option<Piece>> {
-        let (messages, _) = self.collect(
-            &self.names.stream(list),
-            |object| {
-                match begin {
-                    Begin::Since(time) => object.field("start_time", written(time)),
-                    _ => object.field("seq", from + 1),
-                };
-                object.field("batch", READ_COUNT).field("max_bytes", size_max as u64);
-            },
-            deadline,
-        )?;
+        let (messages, _) = self.collect(&self.names.stream(list), |object| {
+            match begin {
+                Begin::Since(time) => object.field("start_time", written(time)),
+                _ => object.field("seq", from + 1),
+            };
+            object.field("batch", READ_COUNT).field("max_bytes", size_max as u64);
+        })?;
         let mut piece: Option<Piece> = None;
         for message in messages {
             let offset = message.number("Nats-Sequence").and_then(|it| it.checked_sub(1));

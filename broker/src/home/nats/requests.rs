@@ -3,7 +3,7 @@
 //! Whoever finds no connection makes one. A server that has left somebody without an answer is
 //! given up for new requests; those that wait for it still hear its answers.
 
-use super::connection::{Link, Servers, Unusable, Writer};
+use super::connection::{Link, Servers, Writer};
 use super::wire::Message;
 use common::lock::Mutex;
 use std::collections::BTreeMap;
@@ -64,10 +64,6 @@ struct Call {
     answers: Vec<(u64, Message)>,
 }
 
-/// There is no answer: what was asked for may have been done, or may be done later.
-#[derive(Clone)]
-pub(super) struct Unanswered(pub(super) String);
-
 impl Requests {
     /// No connection yet.
     pub(super) fn new(servers: Arc<Servers>) -> Requests {
@@ -75,34 +71,41 @@ impl Requests {
     }
 
     /// The connection for the next request.
-    pub(super) fn live(&self, deadline: Instant) -> Result<Arc<Live>, Unusable> {
-        let mut state = self.state.lock();
-        while state.live.as_ref().is_none_or(|live| !live.is_usable()) {
-            if state.is_opening {
-                let left = deadline.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    let reason = "no server answers".to_owned();
-                    return Err(Unusable { reason, is_lasting: false });
-                }
-                let waited = self.changed.wait_timeout(state, left);
-                state = waited.unwrap_or_else(PoisonError::into_inner).0;
-                continue;
-            }
-            state.is_opening = true;
-            drop(state);
-            let opened = self.servers.open().and_then(Live::begin);
-            state = self.state.lock();
-            state.is_opening = false;
-            self.changed.notify_all();
-            state.live = Some(opened?);
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub(super) fn live(&self, deadline: Instant) -> Result<Arc<Live>, String> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let is_awaited = |state: &mut State| state.is_opening && state.usable().is_none();
+        let waited = self.changed.wait_timeout_while(self.state.lock(), left, is_awaited);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        if let Some(live) = state.usable() {
+            return Ok(live);
         }
-        state.live.clone().ok_or_else(|| Unusable { reason: String::new(), is_lasting: false })
+        if state.is_opening {
+            return Err("no server answers".to_owned());
+        }
+        state.is_opening = true;
+        drop(state);
+        let opened = self.servers.open().map_err(|it| it.reason).and_then(Live::begin);
+        let mut state = self.state.lock();
+        (state.is_opening, state.live) = (false, opened.as_ref().ok().cloned());
+        drop(state);
+        self.changed.notify_all();
+        opened
+    }
+}
+
+impl State {
+    fn usable(&self) -> Option<Arc<Live>> {
+        self.live.clone().filter(|live| live.is_usable())
     }
 }
 
 impl Live {
     /// Starts to read answers.
-    fn begin(link: Link) -> Result<Arc<Live>, Unusable> {
+    fn begin(link: Link) -> Result<Arc<Live>, String> {
         let live = Arc::new(Live {
             writer: Arc::clone(&link.writer),
             inbox: link.inbox.clone(),
@@ -112,9 +115,7 @@ impl Live {
         });
         let reader = Arc::clone(&live);
         let spawned = thread::Builder::new().spawn(move || reader.read(link));
-        let failed = |error| Unusable { reason: format!("no thread: {error}"), is_lasting: false };
-        spawned.map_err(failed)?;
-        Ok(live)
+        spawned.map(|_| live).map_err(|error| format!("no thread: {error}"))
     }
 
     fn is_usable(&self) -> bool {
@@ -127,11 +128,16 @@ impl Live {
     }
 
     /// Writes a request, and waits for its answer. `write` is given the subject of the answer.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no answer: what was asked for may have been done, or may be done later. The
+    /// same holds for the other two.
     pub(super) fn request(
         &self,
         deadline: Instant,
         write: impl FnOnce(&str, &mut Vec<u8>),
-    ) -> Result<Message, Unanswered> {
+    ) -> Result<Message, String> {
         let (mut answers, lost) = self.call(1, false, deadline, |inbox, number, out| {
             write(&format!("{inbox}.{number}"), out);
         });
@@ -143,7 +149,7 @@ impl Live {
         &self,
         deadline: Instant,
         write: impl FnOnce(&str, &mut Vec<u8>),
-    ) -> Result<(Vec<Message>, bool), Unanswered> {
+    ) -> Result<(Vec<Message>, bool), String> {
         let (mut answers, lost) = self.call(1, true, deadline, |inbox, number, out| {
             write(&format!("{inbox}.{number}"), out);
         });
@@ -158,7 +164,7 @@ impl Live {
         count: usize,
         deadline: Instant,
         write: impl FnOnce(&str, u64, &mut Vec<u8>),
-    ) -> Vec<Result<Message, Unanswered>> {
+    ) -> Vec<Result<Message, String>> {
         let (answers, lost) = self.call(count as u64, false, deadline, write);
         let mut found: Vec<_> = (0..count).map(|_| Err(lost.clone())).collect();
         for (place, answer) in answers {
@@ -177,7 +183,7 @@ impl Live {
         has_many: bool,
         deadline: Instant,
         write: impl FnOnce(&str, u64, &mut Vec<u8>),
-    ) -> (Vec<(u64, Message)>, Unanswered) {
+    ) -> (Vec<(u64, Message)>, String) {
         let first = self.last.fetch_add(count, Ordering::Relaxed);
         let (caller, open) = (thread::current(), count);
         let mut waiting = self.waiting.lock();
@@ -205,7 +211,7 @@ impl Live {
         if call.as_ref().is_some_and(|call| call.open > 0) {
             self.retire();
         }
-        let lost = Unanswered(why.unwrap_or_else(|| "no answer in time".to_owned()));
+        let lost = why.unwrap_or_else(|| "no answer in time".to_owned());
         (call.map(|call| call.answers).unwrap_or_default(), lost)
     }
 

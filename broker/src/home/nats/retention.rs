@@ -16,20 +16,19 @@
 //! a broker was killed before it had removed what was let go, some of it may stay in the stream,
 //! hidden, until its publisher is heard of again.
 
-use super::NatsHome;
 use super::api::{Stored, about, object, unanswered};
 use super::storing::expecting;
 use super::tables::Table;
-use super::wire::Message;
+use super::{Attempt, NatsHome};
 use crate::refusal::{Refusal, Result};
 use crate::store::{Cursor, Extent, Limits, StreamId, Topics, Upto};
 use common::clock;
 use common::json::{self, Value};
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long it may take to let go what is beyond the bounds of all topics.
-const TEND_TIME: Duration = Duration::from_secs(4);
+pub(super) const TEND_TIME: Duration = Duration::from_secs(4);
 
 /// How much is asked for at once.
 const READ_COUNT: u64 = 1000;
@@ -52,13 +51,13 @@ pub(super) type Removal = (StreamId, u64, u64);
 impl Kept {
     /// The record in an answer.
     pub(super) fn answered(answer: &Value<'_>) -> Option<Kept> {
-        let Stored { at, payload, .. } = Stored::of(answer)?;
-        Kept::of(at, &payload)
+        Kept::of(&Stored::of(answer)?)
     }
 
-    /// The record that stands at this sequence.
-    pub(super) fn of(at: u64, text: &[u8]) -> Option<Kept> {
-        let record = json::parse(text).ok()?;
+    /// What a record says.
+    pub(super) fn of(record: &Stored) -> Option<Kept> {
+        let at = record.at;
+        let record = json::parse(&record.payload).ok()?;
         let number = |key| record.get(key).and_then(Value::as_u64);
         let (messages, bytes) = (number("keep_messages"), number("keep_bytes"));
         let limits = Limits { messages, bytes, age: number("keep_for") };
@@ -92,25 +91,23 @@ impl NatsHome {
         }
         *known
     }
+}
 
+impl Attempt<'_> {
     /// What a list keeps, as the leader of the records says.
-    fn ask_kept(&self, list: StreamId, deadline: Instant) -> Result<Kept> {
-        let question = format!("STREAM.MSG.GET.{}", self.names.records());
+    fn ask_kept(&self, list: StreamId) -> Result<Kept> {
+        let question = ["STREAM.MSG.GET", &self.names.records()];
         let body = about("last_by_subj", &self.names.record(list));
-        match self.ask(&question, &body, deadline, Kept::answered)? {
-            Ok(kept) => Ok(self.note(list, kept)),
-            Err(error) if error.is_missing() => Ok(Kept::default()),
-            Err(error) => Err(error.refusal()),
-        }
+        let kept = self.ask_for(&question, &body, Kept::answered)?;
+        Ok(kept.map_or(Kept::default(), |kept| self.note(list, kept)))
     }
 
     /// What all lists keep.
-    pub(super) fn all_kept(&self, deadline: Instant) -> Result<HashMap<StreamId, Kept>> {
+    pub(super) fn all_kept(&self) -> Result<HashMap<StreamId, Kept>> {
         let (subject, mut all) = (self.names.record('*'), HashMap::new());
-        self.collect_all(&self.names.records(), &subject, 1, deadline, |at, message| {
-            let subject = message.header("Nats-Subject").unwrap_or_default();
-            let list = subject.rsplit('.').next().and_then(|list| list.parse().ok());
-            all.extend(list.zip(Kept::of(at, message.payload())));
+        self.collect_all(&self.names.records(), &subject, 1, |record| {
+            let list = record.subject.rsplit('.').next().and_then(|list| list.parse().ok());
+            all.extend(list.zip(Kept::of(&record)));
             true
         })?;
         Ok(all)
@@ -123,23 +120,17 @@ impl NatsHome {
         stream: &str,
         subject: &str,
         mut from: u64,
-        deadline: Instant,
-        mut take: impl FnMut(u64, &Message) -> bool,
+        mut take: impl FnMut(Stored) -> bool,
     ) -> Result<bool> {
         loop {
-            let (messages, is_answered) = self.collect(
-                stream,
-                |object| {
-                    object.field("seq", from).field("next_by_subj", subject);
-                    object.field("batch", READ_COUNT).field("max_bytes", READ_SIZE);
-                },
-                deadline,
-            )?;
+            let (messages, is_answered) = self.collect(stream, |object| {
+                object.field("seq", from).field("next_by_subj", subject);
+                object.field("batch", READ_COUNT).field("max_bytes", READ_SIZE);
+            })?;
             let before = from;
-            for message in &messages {
-                let Some(at) = message.number("Nats-Sequence") else { continue };
-                from = at + 1;
-                if !take(at, message) {
+            for stored in messages.iter().filter_map(Stored::sent) {
+                from = stored.at + 1;
+                if !take(stored) {
                     return Ok(true);
                 }
             }
@@ -153,18 +144,17 @@ impl NatsHome {
     pub(super) fn change_kept(
         &self,
         list: StreamId,
-        deadline: Instant,
         change: impl Fn(Kept) -> Kept,
     ) -> Result<(Kept, Kept)> {
         loop {
-            let before = self.ask_kept(list, deadline)?;
+            let before = self.ask_kept(list)?;
             let after = change(before);
             if after == before {
                 return Ok((before, after));
             }
             let record = [(self.names.record(list), after.write())];
             let expected = expecting(before.at, None);
-            if let Some(at) = self.store_records(Table::Kept, &record, &expected, deadline)? {
+            if let Some(at) = self.store_records(Table::Kept, &record, &expected)? {
                 let after = Kept { at, ..after };
                 self.note(list, after);
                 return Ok((before, after));
@@ -173,8 +163,8 @@ impl NatsHome {
     }
 
     /// Lets go what lies before an offset. It is removed when there is time.
-    fn let_go(&self, list: StreamId, first: u64, deadline: Instant) -> Result<u64> {
-        let (before, after) = self.change_kept(list, deadline, |kept| {
+    fn let_go(&self, list: StreamId, first: u64) -> Result<u64> {
+        let (before, after) = self.change_kept(list, |kept| {
             let first = kept.first.max(first);
             Kept { first, ..kept }
         })?;
@@ -185,28 +175,25 @@ impl NatsHome {
     }
 
     /// Lets messages go by hand. Gives the first offset.
-    pub(super) fn trim(&self, topic: &str, upto: Upto, deadline: Instant) -> Result<Cursor> {
+    pub(super) fn trim(&self, topic: &str, upto: Upto) -> Result<Cursor> {
         let unknown = || Refusal::UnknownTopic(topic.to_owned());
-        let list = self.find(topic, deadline)?.ok_or_else(unknown)?;
-        let info = self.info(list, deadline)?.ok_or_else(unknown)?;
+        let list = self.find(topic)?.ok_or_else(unknown)?;
+        let info = self.info(list)?.ok_or_else(unknown)?;
         let first = match upto {
             Upto::Offset(from) if from > info.next => {
                 return Err(Refusal::PastEnd { from, next: info.next });
             }
             Upto::Offset(offset) => offset,
-            Upto::Time(time) => {
-                self.first_since(list, time, deadline)?.map_or(info.next, |at| at - 1)
-            }
+            Upto::Time(time) => self.first_since(list, time)?.map_or(info.next, |at| at - 1),
             // No client asks for another.
             _ => 0,
         };
-        let next = self.let_go(list, first.max(info.first), deadline)?;
+        let next = self.let_go(list, first.max(info.first))?;
         Ok(Cursor { stream: list, next })
     }
 
     /// Lets go what mirrors have found to be beyond the bounds, and removes what was let go.
-    pub(super) fn keep_bounds_of(&self, topics: &Topics) {
-        let deadline = Instant::now() + TEND_TIME;
+    pub(super) fn keep_bounds(&self, topics: &Topics) {
         let known: Vec<_> =
             self.streams.lock().iter().map(|(it, list)| (it.clone(), *list)).collect();
         for (topic, list) in known {
@@ -215,15 +202,15 @@ impl NatsHome {
                 continue;
             }
             // Whatever fails is tried again soon.
-            if let Ok(first) = self.first_within(&topic, list, &kept.limits, topics, deadline)
+            if let Ok(first) = self.first_within(&topic, list, &kept.limits, topics)
                 && first > kept.first
             {
-                let _ = self.let_go(list, first, deadline);
+                let _ = self.let_go(list, first);
             }
         }
         let removals = std::mem::take(&mut *self.removals.lock());
         for removal in removals {
-            if self.remove(removal, deadline).is_err() {
+            if self.remove(removal).is_err() {
                 self.removals.lock().push(removal);
             }
         }
@@ -236,7 +223,6 @@ impl NatsHome {
         list: StreamId,
         limits: &Limits,
         topics: &Topics,
-        deadline: Instant,
     ) -> Result<u64> {
         let Extent { mut first, end } = topics.extent(topic);
         let begin = topics.see(topic, |view, _| view.start());
@@ -246,7 +232,7 @@ impl NatsHome {
         // The mirror is a part of the list: how old and how large the rest is has to be asked.
         if let Some(age) = limits.age {
             let time = clock::unix_milliseconds().saturating_sub(age);
-            let since = self.first_since(list, time, deadline)?.map_or(end.next, |at| at - 1);
+            let since = self.first_since(list, time)?.map_or(end.next, |at| at - 1);
             first = first.max(since);
         }
         if let Some(keep) = limits.bytes {
@@ -259,18 +245,18 @@ impl NatsHome {
     }
 
     /// Removes what was let go from the stream, but for the last message of each publisher.
-    fn remove(&self, (list, from, first): Removal, deadline: Instant) -> Result<()> {
+    fn remove(&self, (list, from, first): Removal) -> Result<()> {
         let (stream, numbered) = (self.names.stream(list), self.names.numbered(list, "*"));
         let mut last = HashMap::from([(self.names.unnumbered(list), first + 1)]);
-        let is_read = self.collect_all(&stream, &numbered, from + 1, deadline, |at, message| {
-            if at <= first {
-                let subject = message.header("Nats-Subject").unwrap_or_default();
-                last.insert(subject.to_owned(), at);
+        let is_read = self.collect_all(&stream, &numbered, from + 1, |stored| {
+            let is_gone = stored.at <= first;
+            if is_gone {
+                last.insert(stored.subject, stored.at);
             }
-            at <= first
+            is_gone
         })?;
         for (subject, before) in &last {
-            self.purge(&stream, subject, *before, deadline)?;
+            self.purge(&stream, subject, *before)?;
         }
         if is_read { Ok(()) } else { Err(unanswered("no server has the stream")) }
     }

@@ -6,12 +6,11 @@
 //! that is refused begins a new epoch.
 
 use super::api::Last;
-use super::{KEPT_MAX, NatsHome};
+use super::{Attempt, KEPT_MAX};
 use crate::refusal::Result;
 use crate::store::{Sequence, Sequences, StreamId, Verdict};
 use common::lock::Mutex;
 use std::collections::HashMap;
-use std::time::Instant;
 
 /// The last messages of publishers, as far as this broker has heard: only guesses, for the cluster
 /// decides.
@@ -49,7 +48,7 @@ impl LastSequences {
     }
 }
 
-impl NatsHome {
+impl Attempt<'_> {
     /// Judges the messages of a publisher: gives its last message, and how many of these are there
     /// already. Nothing where what was kept of it had to be forgotten.
     pub(super) fn judge(
@@ -58,13 +57,12 @@ impl NatsHome {
         publisher: &str,
         number: Sequence,
         count: usize,
-        deadline: Instant,
     ) -> Result<Option<(Last, usize)>> {
         let known = self.sequences.get(stream, publisher);
         let kept = known.filter(|known| !known.is_doubted).map(|known| known.last);
         let last = match kept {
             Some(last) => last,
-            None => match self.last(stream, publisher, deadline)? {
+            None => match self.last(stream, publisher)? {
                 Some(last) => last,
                 None => return Ok(None),
             },
@@ -73,7 +71,7 @@ impl NatsHome {
             self.sequences.forget(stream, publisher);
             // A leader whose disk is full lacks what most servers have stored. If the next leader
             // lacks it as well, it is lost.
-            self.replace_leader(stream, deadline)?;
+            self.replace_leader(stream)?;
             return Ok(None);
         }
         let before = last.number.map(|number| Sequences::new(number.later(1), 0));
@@ -92,8 +90,8 @@ impl NatsHome {
             }
             Err(refusal) => {
                 // A publisher that is refused begins a new epoch: that has to be true.
-                self.vouch(stream, deadline)?;
-                let is_same = self.last(stream, publisher, deadline)? == Some(last);
+                self.vouch(stream)?;
+                let is_same = self.last(stream, publisher)? == Some(last);
                 if is_same { Err(refusal) } else { Ok(None) }
             }
         }
@@ -109,7 +107,6 @@ impl NatsHome {
         publisher: &str,
         number: Sequence,
         last: Last,
-        deadline: Instant,
     ) -> Result<Option<u64>> {
         if last.number == Some(number) {
             return Ok(last.at.checked_sub(1));
@@ -118,7 +115,7 @@ impl NatsHome {
         let (mut low, mut high) = (1, last.at);
         let mut middle = last.at.saturating_sub(between).max(low);
         while low < high {
-            let found = self.first_from(stream, publisher, middle, deadline)?.unwrap_or_default();
+            let found = self.first_from(stream, publisher, middle)?.unwrap_or_default();
             match found.number {
                 Some(there) if there == number => return Ok(found.at.checked_sub(1)),
                 Some(there) if (there.epoch, there.sequence) < (number.epoch, number.sequence) => {

@@ -1,13 +1,16 @@
 //! Whether a cluster can be the home of topics: found out before a broker serves.
 
-use super::api::{Reason, about, pause};
+use super::api::{Failure, Reason, about};
 use super::connection::{Credentials, Servers, Unusable};
 use super::names::Names;
 use super::publish::HEADERS_SIZE_MAX;
 use super::requests::Requests;
+use super::storing::BATCHES_MAX;
 use super::streams::streams;
 use super::tables::Table;
 use super::{NatsHome, wire};
+use crate::home::permits::Permits;
+use crate::refusal::Refusal;
 use crate::store::Limits;
 use common::json;
 use common::random::random;
@@ -81,7 +84,7 @@ impl NatsHome {
             removals: Default::default(),
             tables: Default::default(),
             listed: Default::default(),
-            batches: Default::default(),
+            batches: Permits::new(BATCHES_MAX),
             follower: Default::default(),
         };
         if info.is_some() {
@@ -107,21 +110,21 @@ impl NatsHome {
     /// many servers as are to store each message.
     fn check(&self) -> Result<(), Unfit> {
         let deadline = Instant::now() + PATIENCE;
-        let account = self.ask("INFO", b"", deadline, |_| Some(()));
-        match account {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(format!("{}: {}", self.address, error.refusal())),
+        match self.attempt(deadline).ask(&["INFO"], b"", |_| Some(())) {
+            Ok(()) => {}
             // A cluster that is starting has no leader yet.
-            Err(_) => return self.answers(deadline + PATIENCE),
+            Err(failure) if failure.is_passing() => return self.answers(deadline + PATIENCE),
+            Err(failure) => return Err(self.unfit(failure)),
         }
         let everything = about("subject", &self.names.everything());
-        let foreign = self.ask("STREAM.NAMES", &everything, deadline + PATIENCE, |answer| {
+        let attempt = self.attempt(deadline + PATIENCE);
+        let foreign = attempt.ask(&["STREAM.NAMES"], &everything, |answer| {
             let tables = [self.names.records(), self.names.places()];
             let is_own =
                 |name: &str| self.names.list(name).is_some() || tables.iter().any(|it| it == name);
             Some(streams(answer).find(|name| !is_own(name)).map(str::to_owned))
         });
-        if let Ok(Ok(Some(name))) = foreign {
+        if let Ok(Some(name)) = foreign {
             return Err(format!(
                 "{}: the stream {name:?}, which is not this broker's, holds subjects below {}: \
                  choose other names with --nats-prefix",
@@ -130,15 +133,18 @@ impl NatsHome {
             ));
         }
         // A server may be about to come.
-        let deadline = Instant::now() + PATIENCE;
+        let attempt = self.attempt(Instant::now() + PATIENCE);
         while self.replicas > 1
-            && let Ok(Err(error)) = self.create_table(Table::Kept, deadline)
-            && error.reason() == Reason::TooFew
+            && let Err(failure) = attempt.create_table(Table::Kept)
+            && failure.reason() == Reason::TooFew
         {
-            let waited = pause(PAUSE, deadline, "");
-            waited.map_err(|_| format!("{}: {}", self.address, error.refusal()))?;
+            attempt.pause(PAUSE, failure).map_err(|failure| self.unfit(failure))?;
         }
         Ok(())
+    }
+
+    fn unfit(&self, failure: Failure) -> Unfit {
+        format!("{}: {}", self.address, Refusal::from(failure))
     }
 
     /// Whether anybody answers for JetStream.

@@ -1,16 +1,11 @@
 //! Messages on their way into a stream: one, or several that are stored together.
 
-use super::NatsHome;
-use super::api::{ApiError, Reason, unanswered};
-use super::requests::{Live, Unanswered};
-use super::wire::{self, Message};
-use crate::refusal::Refusal;
-use common::json::{self, Value};
-use common::lock::Mutex;
+use super::api::Failure;
+use super::{Attempt, wire};
+use common::json::Value;
 use common::random::random;
 use std::fmt::Write as _;
-use std::sync::{Condvar, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The most messages that the servers store together.
 pub(super) const BATCH_COUNT_MAX: usize = 1000;
@@ -20,50 +15,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How many batches a broker has open: servers take 50 of a stream, of all brokers, and may leave
 /// one more without an answer.
-const BATCHES_MAX: usize = 16;
-
-/// The batches that are open.
-#[derive(Default)]
-pub(super) struct Batches {
-    open: Mutex<usize>,
-    ended: Condvar,
-}
-
-/// One of them.
-struct OpenBatch<'a>(&'a Batches);
-
-/// What has become of messages that were sent.
-pub(super) enum Sent {
-    /// The last of them stands at this sequence.
-    Stored(u64),
-    /// They were not stored, and may be sent again.
-    NotNow(String),
-    /// They were not stored: nobody holds their subject.
-    NoStream,
-    Refused(Refusal),
-}
-
-impl Batches {
-    /// Waits until there is room for one more; nothing where the deadline passes before.
-    fn open(&self, deadline: Instant) -> Option<OpenBatch<'_>> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let open = self.open.lock();
-        let waited = self.ended.wait_timeout_while(open, left, |open| *open >= BATCHES_MAX);
-        let (mut open, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-        if timeout.timed_out() {
-            return None;
-        }
-        *open += 1;
-        Some(OpenBatch(self))
-    }
-}
-
-impl Drop for OpenBatch<'_> {
-    fn drop(&mut self) {
-        *self.0.open.lock() -= 1;
-        self.0.ended.notify_one();
-    }
-}
+pub(super) const BATCHES_MAX: usize = 16;
 
 /// The header of a message that is stored only if the last one of its subject, or of another, is
 /// this one.
@@ -77,26 +29,22 @@ pub(super) fn expecting(last: u64, subject: Option<&str>) -> String {
     header
 }
 
-impl NatsHome {
+impl Attempt<'_> {
     /// Stores messages: all of them, if `first` fits, which is a header of the first. `parts` gives
-    /// the subject and the payload of each, and writes its other headers.
+    /// the subject and the payload of each, and writes its other headers. Gives the sequence of the
+    /// last.
     pub(super) fn store<'m, M>(
         &self,
         messages: &'m [M],
         first: &str,
-        deadline: Instant,
         parts: impl Fn(usize, &'m M, &mut String) -> (&'m str, &'m [u8]),
-    ) -> Sent {
-        let open = (messages.len() > 1).then(|| self.batches.open(deadline));
-        if matches!(open, Some(None)) {
-            return Sent::Refused(unanswered("too many batches are open"));
-        }
-        let live = match self.requests.live(deadline) {
-            Ok(live) => live,
-            Err(unusable) => return Sent::Refused(unanswered(&unusable.reason)),
+    ) -> Result<u64, Failure> {
+        let open = match messages.len() {
+            0 | 1 => None,
+            _ => Some(self.batches.take(self.deadline).ok_or("too many batches are open")?),
         };
-        let until = deadline.min(Instant::now() + ANSWER_TIMEOUT);
-        let answer = live.request(until, |reply, out| {
+        let live = self.requests.live(self.deadline)?;
+        let answer = live.request(self.within(ANSWER_TIMEOUT), |reply, out| {
             let batch = open.is_some().then(|| format!("{:016x}", random()));
             let mut headers = String::new();
             for (index, message) in messages.iter().enumerate() {
@@ -116,18 +64,17 @@ impl NatsHome {
                 wire::publish(out, subject, is_last.then_some(reply), &headers, payload);
             }
         });
-        outcome(&live, answer)
+        live.outcome(answer, sequence)
     }
 
     /// Stores messages, each for itself, in this order as far as all of them are stored.
     pub(super) fn store_each<'m, M>(
         &self,
         messages: &'m [M],
-        deadline: Instant,
         parts: impl Fn(usize, &'m M, &mut String) -> (&'m str, &'m [u8]),
-    ) -> Vec<Sent> {
-        let Ok(live) = self.requests.live(deadline) else { return Vec::new() };
-        let until = deadline.min(Instant::now() + ANSWER_TIMEOUT);
+    ) -> Vec<Result<u64, Failure>> {
+        let Ok(live) = self.requests.live(self.deadline) else { return Vec::new() };
+        let until = self.within(ANSWER_TIMEOUT);
         let answers = live.request_each(messages.len(), until, |inbox, first, out| {
             let (mut headers, mut reply) = (String::new(), String::new());
             for (index, message) in messages.iter().enumerate() {
@@ -139,30 +86,11 @@ impl NatsHome {
                 wire::publish(out, subject, Some(&reply), &headers, payload);
             }
         });
-        answers.into_iter().map(|answer| outcome(&live, answer)).collect()
+        answers.into_iter().map(|answer| live.outcome(answer, sequence)).collect()
     }
 }
 
-/// What an answer says of messages that were sent.
-fn outcome(live: &Live, answer: Result<Message, Unanswered>) -> Sent {
-    let answer = match answer {
-        Ok(answer) if answer.status() == Some(503) => return Sent::NoStream,
-        Ok(answer) => answer,
-        Err(lost) => return Sent::Refused(unanswered(&lost.0)),
-    };
-    let nonsense = || Sent::Refused(unanswered("its answer makes no sense"));
-    let Ok(answer) = json::parse(answer.payload()) else { return nonsense() };
-    match (ApiError::of(&answer), answer.get("seq").and_then(Value::as_u64)) {
-        (None, Some(at)) => Sent::Stored(at),
-        (Some(error), _) => match error.reason() {
-            Reason::NoStream => Sent::NoStream,
-            Reason::Passing => Sent::NotNow(error.refusal().to_string()),
-            Reason::NotHere => {
-                live.retire();
-                Sent::NotNow(error.refusal().to_string())
-            }
-            _ => Sent::Refused(error.refusal()),
-        },
-        (None, None) => nonsense(),
-    }
+/// Where a message was stored.
+fn sequence(answer: &Value<'_>) -> Option<u64> {
+    answer.get("seq").and_then(Value::as_u64)
 }

@@ -6,7 +6,7 @@
 //! the only one of its topic. Where its creator was killed before that, the next broker that
 //! publishes to it finishes it.
 
-use super::NatsHome;
+use super::Attempt;
 use super::api::{Info, Reason, about, object};
 use super::retention::Kept;
 use crate::home::List;
@@ -48,70 +48,60 @@ pub(super) fn streams<'v>(answer: &'v Value<'_>) -> impl Iterator<Item = &'v str
     items(answer).iter().filter_map(Value::as_str)
 }
 
-impl NatsHome {
+impl Attempt<'_> {
     /// The stream of a topic, as the cluster says now.
-    pub(super) fn find(&self, topic: &str, deadline: Instant) -> Result<Option<StreamId>> {
-        Ok(self.lists(topic, deadline)?.first().copied())
+    pub(super) fn find(&self, topic: &str) -> Result<Option<StreamId>> {
+        Ok(self.lists(topic)?.first().copied())
     }
 
     /// The streams that hold the name of a topic.
-    fn lists(&self, topic: &str, deadline: Instant) -> Result<Vec<StreamId>> {
+    fn lists(&self, topic: &str) -> Result<Vec<StreamId>> {
         let claim = self.names.claim(topic);
-        let found = self.ask("STREAM.NAMES", &about("subject", &claim), deadline, |answer| {
+        self.ask(&["STREAM.NAMES"], &about("subject", &claim), |answer| {
             let list = |name| self.names.list(name).ok_or_else(|| foreign(name));
             Some(streams(answer).map(list).collect())
-        })?;
-        found.map_err(|error| error.refusal())?
+        })?
     }
 
     /// Creates the stream of a topic; nothing where there is one.
-    pub(super) fn create_stream(&self, topic: &str, deadline: Instant) -> Result<Option<StreamId>> {
+    pub(super) fn create_stream(&self, topic: &str) -> Result<Option<StreamId>> {
         let list = StreamId::random();
         // It takes no messages until it is known to be the only one: a leader that was elected just
         // now may not have known of another, and a single server may make two at once.
-        let create = format!("STREAM.CREATE.{}", self.names.stream(list));
-        match self.ask(&create, &self.settings(topic, list, false), deadline, |_| Some(()))? {
-            Ok(()) => {}
-            Err(error) if error.reason() == Reason::Overlap => return Ok(None),
-            Err(error) => return Err(error.refusal()),
+        let create = ["STREAM.CREATE", &self.names.stream(list)];
+        match self.ask(&create, &self.settings(topic, list, false), |_| Some(())) {
+            Err(failure) if failure.reason() == Reason::Overlap => return Ok(None),
+            created => created?,
         }
-        if self.lists(topic, deadline)? != [list] {
-            self.delete_stream(list, deadline)?;
+        if self.lists(topic)? != [list] {
+            self.delete_stream(list)?;
             // Not in step with the other, which may give way as well.
             thread::sleep(PAUSE * u32::try_from(random() % 8).unwrap_or(0));
             return Ok(None);
         }
-        self.open_stream(topic, list, deadline)?;
+        self.open_stream(topic, list)?;
         Ok(Some(list))
     }
 
     /// Finishes a stream whose creator was killed.
-    pub(super) fn finish_stream(
-        &self,
-        topic: &str,
-        list: StreamId,
-        deadline: Instant,
-    ) -> Result<()> {
-        let question = format!("STREAM.INFO.{}", self.names.stream(list));
-        let subjects = self.ask(&question, b"", deadline, |answer| {
-            Some(answer.get("config")?.get("subjects")?.as_array()?.len())
-        })?;
-        if subjects.is_ok_and(|count| count == 1) && self.lists(topic, deadline)? == [list] {
-            self.open_stream(topic, list, deadline)?;
+    pub(super) fn finish_stream(&self, topic: &str, list: StreamId) -> Result<()> {
+        let info = self.info(list)?;
+        if info.is_some_and(|info| !info.is_open) && self.lists(topic)? == [list] {
+            self.open_stream(topic, list)?;
         }
         Ok(())
     }
 
     /// Lets a stream take messages.
-    fn open_stream(&self, topic: &str, list: StreamId, deadline: Instant) -> Result<()> {
+    fn open_stream(&self, topic: &str, list: StreamId) -> Result<()> {
         if self.limits != Limits::default() {
             let default = Kept { limits: self.limits, ..Kept::default() };
-            self.change_kept(list, deadline, |kept| if kept.at > 0 { kept } else { default })?;
+            self.change_kept(list, |kept| if kept.at > 0 { kept } else { default })?;
         }
-        let update = format!("STREAM.UPDATE.{}", self.names.stream(list));
-        let updated = self.ask(&update, &self.settings(topic, list, true), deadline, |_| Some(()));
+        let update = ["STREAM.UPDATE", &self.names.stream(list)];
+        let updated = self.ask(&update, &self.settings(topic, list, true), |_| Some(()));
         self.forget_listed();
-        updated?.map_err(|error| error.refusal())
+        Ok(updated?)
     }
 
     fn settings(&self, topic: &str, list: StreamId, takes_messages: bool) -> Vec<u8> {
@@ -139,16 +129,12 @@ impl NatsHome {
         })
     }
 
-    /// Deletes a stream; says whether it was there.
-    pub(super) fn delete_stream(&self, list: StreamId, deadline: Instant) -> Result<bool> {
-        let question = format!("STREAM.DELETE.{}", self.names.stream(list));
-        let deleted = self.ask(&question, b"", deadline, |_| Some(()))?;
+    /// Deletes a stream, if it is there.
+    pub(super) fn delete_stream(&self, list: StreamId) -> Result<()> {
+        let delete = ["STREAM.DELETE", &self.names.stream(list)];
+        let deleted = self.ask_for(&delete, b"", |_| Some(()));
         self.forget_listed();
-        match deleted {
-            Ok(()) => Ok(true),
-            Err(error) if error.reason() == Reason::NoStream => Ok(false),
-            Err(error) => Err(error.refusal()),
-        }
+        deleted.map(drop)
     }
 
     /// What was listed is no longer so.
@@ -158,20 +144,20 @@ impl NatsHome {
 
     /// All topics in short, as the cluster had them a moment ago. Their bytes are those of the
     /// servers, which count headers as well.
-    pub(super) fn listed(&self, deadline: Instant) -> Result<List> {
+    pub(super) fn listed(&self) -> Result<List> {
         let listed = self.listed.lock().clone();
         if let Some((at, topics)) = listed
             && at.elapsed() < LIST_TIME
         {
             return Ok(topics);
         }
-        let kept = self.all_kept(deadline)?;
+        let kept = self.all_kept()?;
         let (mut topics, mut count) = (BTreeMap::new(), 0);
         loop {
             let body = object(|object| {
                 object.field("subject", self.names.claims()).field("offset", count);
             });
-            let page = self.ask("STREAM.LIST", &body, deadline, |answer| {
+            let page = self.ask(&["STREAM.LIST"], &body, |answer| {
                 let found = items(answer).iter().filter_map(|item| {
                     let config = item.get("config")?;
                     let list = self.names.list(config.get("name")?.as_str()?)?;
@@ -192,7 +178,7 @@ impl NatsHome {
                 let total = answer.get("total").and_then(Value::as_u64)?;
                 Some((found.collect::<Vec<_>>(), items(answer).len() as u64, total))
             });
-            let (found, read, total) = page?.map_err(|error| error.refusal())?;
+            let (found, read, total) = page?;
             topics.extend(found);
             count += read;
             if read == 0 || count >= total {

@@ -1,11 +1,10 @@
 //! Streams of small records, of which the last of each subject is kept: what topics keep, and where
 //! lasting subscriptions stand.
 
-use super::NatsHome;
-use super::api::{ApiError, Reason, object, pause};
-use super::storing::Sent;
+use super::Attempt;
+use super::api::{Failure, Reason, object};
 use crate::refusal::Result;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Before a record is read again that somebody else has changed.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -17,7 +16,7 @@ pub(super) enum Table {
     Places,
 }
 
-impl NatsHome {
+impl Attempt<'_> {
     /// Stores records together if `first` fits, which is a header of the first: gives the sequence
     /// of the last. Nothing where they were not stored, and may be stored later.
     pub(super) fn store_records(
@@ -25,27 +24,25 @@ impl NatsHome {
         table: Table,
         records: &[(String, Vec<u8>)],
         first: &str,
-        deadline: Instant,
     ) -> Result<Option<u64>> {
         // Whether it is there does not show by its silence: somebody may listen to all subjects.
         if !self.tables.lock().contains(&table) {
-            match self.create_table(table, deadline)? {
-                Err(error) if error.reason() != Reason::NameInUse => return Err(error.refusal()),
+            match self.create_table(table) {
+                Err(failure) if failure.reason() != Reason::NameInUse => return Err(failure.into()),
                 _ => self.tables.lock().insert(table),
             };
         }
-        let sent = self.store(records, first, deadline, |_, (subject, text), _| (subject, text));
-        let why = match sent {
-            Sent::Stored(at) => return Ok(Some(at)),
-            Sent::Refused(refusal) => return Err(refusal),
-            Sent::NotNow(why) => why,
-            Sent::NoStream => {
-                self.tables.lock().remove(&table);
-                format!("no server leads the stream {}", self.table(table)[0])
+        match self.store(records, first, |_, (subject, text), _| (subject, text)) {
+            Ok(at) => Ok(Some(at)),
+            Err(failure) if failure.is_unstored() => {
+                if failure.finds_nobody() {
+                    self.tables.lock().remove(&table);
+                }
+                self.pause(PAUSE, failure)?;
+                Ok(None)
             }
-        };
-        pause(PAUSE, deadline, &why)?;
-        Ok(None)
+            Err(failure) => Err(failure.into()),
+        }
     }
 
     /// The stream of a table, the subjects of its records, and of those that are sent once more,
@@ -64,11 +61,7 @@ impl NatsHome {
     }
 
     /// Creates the stream of a table, unless it is there.
-    pub(super) fn create_table(
-        &self,
-        table: Table,
-        deadline: Instant,
-    ) -> Result<Result<(), ApiError>> {
+    pub(super) fn create_table(&self, table: Table) -> Result<(), Failure> {
         let [stream, subjects, from, to] = self.table(table);
         let settings = object(|object| {
             object.field("name", &*stream);
@@ -83,6 +76,6 @@ impl NatsHome {
             });
             object.raw("republish", &republish);
         });
-        self.ask(&format!("STREAM.CREATE.{stream}"), &settings, deadline, |_| Some(()))
+        self.ask(&["STREAM.CREATE", &stream], &settings, |_| Some(()))
     }
 }

@@ -6,6 +6,7 @@
 //! from an operation that has not wholly arrived.
 
 use common::bytes::write_decimal;
+use common::clock;
 use std::ops::Range;
 use std::str;
 
@@ -76,6 +77,11 @@ impl Message {
     /// The value of a header.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         header(self.headers(), name)
+    }
+
+    /// When it was stored, in Unix milliseconds, where that is said.
+    pub(super) fn time(&self) -> Option<u64> {
+        clock::moment(self.header("Nats-Time-Stamp")?, 0).ok()
     }
 
     /// A header that is a number.

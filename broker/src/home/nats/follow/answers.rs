@@ -2,7 +2,7 @@
 
 use super::topic::Question;
 use super::{ADVISORIES, Follower, HOLDS, MISSING_TIME, RECORDS};
-use crate::home::nats::api::{ApiError, Info, Reason, unanswered};
+use crate::home::nats::api::{Info, Stored, answered, unanswered};
 use crate::home::nats::connection::ANSWERS;
 use crate::home::nats::names::unescape;
 use crate::home::nats::retention::Kept;
@@ -11,7 +11,7 @@ use crate::home::nats::wire::{self, Message};
 use crate::home::{Event, News, Place};
 use crate::refusal::Refusal;
 use crate::store::{Cursor, Limits, StreamId};
-use common::json;
+use common::json::Value;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -81,17 +81,13 @@ impl Follower<'_> {
     /// What a list keeps was asked for.
     fn take_record(&mut self, name: &Arc<str>, message: &Message) {
         let Some((list, _)) = self.topics.get(name).and_then(|topic| topic.list) else { return };
-        let answer = json::parse(message.payload()).ok();
-        let error = answer.as_ref().and_then(ApiError::of);
-        let kept = match (&answer, &error) {
-            (Some(answer), None) => Kept::answered(answer),
-            (_, Some(error)) if error.is_missing() => Some(Kept::default()),
-            _ => None,
-        };
-        match (kept, error) {
-            (Some(kept), _) => self.keep(name, list, kept),
-            (None, Some(error)) => return self.refuse(name, error.refusal()),
-            (None, None) => self.want(name, |topic| topic.wants_record = true),
+        match answered(message, Kept::answered) {
+            Ok(kept) => self.keep(name, list, kept),
+            Err(failure) if failure.is_missing() => self.keep(name, list, Kept::default()),
+            Err(failure) if failure.is_unclear() => {
+                self.want(name, |topic| topic.wants_record = true);
+            }
+            Err(failure) => return self.refuse(name, failure.into()),
         }
         self.want(name, |_| {});
     }
@@ -99,7 +95,7 @@ impl Follower<'_> {
     /// What a list keeps was changed.
     fn take_change(&mut self, message: &Message) {
         let id = message.subject().rsplit('.').next().and_then(|id| id.parse::<StreamId>().ok());
-        let kept = message.number("Nats-Sequence").and_then(|at| Kept::of(at, message.payload()));
+        let kept = Stored::sent(message).and_then(|record| Kept::of(&record));
         let Some((id, kept)) = id.zip(kept) else { return };
         let followed = self.topics.iter().find(|(_, topic)| {
             topic.list.is_some_and(|(list, _)| list == id) && topic.is_confirmed
@@ -140,14 +136,12 @@ impl Follower<'_> {
 
     /// A topic's stream was looked up.
     fn take_list(&mut self, name: &Arc<str>, message: &Message) {
-        let Ok(answer) = json::parse(message.payload()) else { return };
-        if ApiError::of(&answer).is_some() {
-            return;
+        let first = |answer: &Value<'_>| Some(streams(answer).next().map(str::to_owned));
+        let Ok(stream) = answered(message, first) else { return };
+        let found = stream.as_ref().and_then(|stream| self.home.names.list(stream));
+        if let (Some(stream), None) = (&stream, found) {
+            return self.refuse(name, foreign(stream));
         }
-        let found = match streams(&answer).next().map(|name| (name, self.home.names.list(name))) {
-            Some((stream, None)) => return self.refuse(name, foreign(stream)),
-            found => found.and_then(|(_, list)| list),
-        };
         let Some(topic) = self.topics.get_mut(name) else { return };
         let before = topic.list.map(|(list, _)| list);
         let known = before.or(topic.wanted).filter(|list| *list != StreamId::NONE);
@@ -196,16 +190,12 @@ impl Follower<'_> {
     /// A stream says from where to where it goes. When it was asked, `next` was the next offset
     /// here.
     fn take_info(&mut self, name: &Arc<str>, next: u64, message: &Message) {
-        let Ok(answer) = json::parse(message.payload()) else {
-            return self.want(name, |topic| topic.wants_list = true);
-        };
-        let Some(info) = Info::of(&answer) else {
-            return match ApiError::of(&answer) {
-                Some(error) if error.reason() != Reason::NoStream => {
-                    self.refuse(name, error.refusal());
-                }
-                _ => self.want(name, |topic| topic.wants_list = true),
-            };
+        let info = match answered(message, Info::of) {
+            Ok(info) => info,
+            Err(failure) if failure.is_unclear() || failure.is_missing() => {
+                return self.want(name, |topic| topic.wants_list = true);
+            }
+            Err(failure) => return self.refuse(name, failure.into()),
         };
         if next > info.next {
             // The mirror holds more than the stream.

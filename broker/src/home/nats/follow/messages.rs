@@ -6,7 +6,6 @@ use crate::home::nats::names;
 use crate::home::nats::wire::Message;
 use crate::home::{News, remote};
 use crate::refusal::{Refusal, Result};
-use common::clock;
 use common::http::percent;
 use std::sync::Arc;
 use std::time::Instant;
@@ -78,6 +77,5 @@ pub(in crate::home::nats) fn entry_of(message: &Message) -> Result<String> {
         .or_else(|| percent::decode(message.header("P")?, false).ok().map(String::from));
     let text =
         str::from_utf8(message.payload()).map_err(|_| Refusal::field("message", "is not UTF-8"))?;
-    let time = message.header("Nats-Time-Stamp").and_then(|time| clock::moment(time, 0).ok());
-    remote::entry(text, time.unwrap_or(0), publisher.as_deref())
+    remote::entry(text, message.time().unwrap_or(0), publisher.as_deref())
 }

@@ -81,7 +81,7 @@ impl NatsHome {
     pub(super) fn follow_until_lost(&self, handle: &mut dyn FnMut(Event<'_>)) -> Refusal {
         let mut link = match self.servers.open() {
             Ok(link) => link,
-            Err(unusable) => return unanswered(&unusable.reason),
+            Err(unusable) => return unanswered(unusable.reason),
         };
         self.follower.lock().writer = Some(Arc::clone(&link.writer));
         let mut follower = Follower {
@@ -95,7 +95,7 @@ impl NatsHome {
             out: Vec::new(),
         };
         (follower.handle)(Event::Connected);
-        unanswered(&follower.run(&mut link))
+        unanswered(follower.run(&mut link))
     }
 }
 
