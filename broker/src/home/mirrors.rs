@@ -15,7 +15,7 @@ use crate::store::{Batch, Cursor, Publish, Receipt, Receipts, StreamId, TopicCha
 use common::limits::TOPICS_MAX;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -245,18 +245,14 @@ impl Mirrors {
         deadline: Instant,
         decide: impl Fn(&State) -> Option<Result<()>>,
     ) -> Result<()> {
-        let mut state = self.following.lock();
-        loop {
-            if let Some(decided) = decide(&state) {
-                return decided;
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(self.behind());
-            }
-            let waited = self.following.changed.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut decided = None;
+        let is_open = |state: &mut State| {
+            decided = decide(state);
+            decided.is_none()
+        };
+        drop(self.following.changed.wait_timeout_while(self.following.lock(), left, is_open));
+        decided.unwrap_or_else(|| Err(self.behind()))
     }
 
     /// Waits until the mirror of a topic is where it should be. False where the home was lost

@@ -10,7 +10,7 @@ use super::broker::{BrokerHome, IndexClient};
 use super::index::Address;
 use super::locations::Locations;
 use super::mirrors::Mirrors;
-use super::{HOME_TIMEOUT, Identity};
+use super::{Identity, deadline};
 use crate::notify;
 use crate::refusal::{Refusal, Result};
 use crate::store::{Batch, Receipts, TopicChange, Topics, memory};
@@ -107,7 +107,7 @@ impl Peers {
 
     /// Follows topics that are waited for here, and whose home was not known.
     fn follow_moved(&self) {
-        let deadline = Instant::now() + HOME_TIMEOUT;
+        let deadline = deadline();
         for topic in self.locations.all_moved() {
             if Instant::now() >= deadline {
                 // The index is to hear of this peer in time; the rest follows.

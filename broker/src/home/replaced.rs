@@ -5,7 +5,7 @@
 //! topic. So a home that comes back empty again and again cannot fill the disk, and no file that
 //! was saved is overwritten.
 
-use super::HOME_TIMEOUT;
+use super::deadline;
 use super::following::Phase;
 use super::mirrors::Mirrors;
 use super::remote::MirrorEnd;
@@ -18,7 +18,6 @@ use common::limits::PIECE_SIZE;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 /// The folder, within the data directory.
 const FOLDER: &str = "set-aside";
@@ -95,7 +94,7 @@ impl Mirrors {
     ///
     /// The home cannot be asked.
     fn shared(&self, topic: &str) -> Result<u64> {
-        let deadline = Instant::now() + HOME_TIMEOUT;
+        let deadline = deadline();
         let topics = &self.push.topics;
         let (start, end) = topics.see(topic, |view, _| (view.start(), view.end()));
         let last = self.push.lasting.last_in(topic).unwrap_or(0);

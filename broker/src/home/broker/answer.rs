@@ -50,24 +50,20 @@ pub(super) fn receipt(answer: &Value<'_>) -> Receipt {
 ///
 /// Where they are none.
 pub(super) fn piece(answer: &Value<'_>) -> Result<Piece> {
-    let first = number(answer, "from");
-    let texts = answer.get("entries").and_then(Value::as_array).unwrap_or_default();
+    let texts = array(answer, "entries");
     let entry = |value: &Value<'_>| {
         let Entry { message, time, publisher } = Entry::of(value.as_str().unwrap_or_default());
         let time = time.parse().map_err(|_| Refusal::field("time", "is no time"))?;
         remote::entry(message, time, publisher)
     };
-    let entries = texts.iter().map(entry).collect::<Result<_, _>>();
-    match (first, entries) {
-        (Some(first), Ok(entries)) => Ok(Piece { first, entries, digest: digest(answer) }),
-        (None, _) => Err(nonsense("it does not say where they begin")),
-        (_, Err(refusal)) => Err(nonsense(&refusal.to_string())),
-    }
-}
-
-fn nonsense(reason: &str) -> Refusal {
-    let text = format!("the topic's home sends what are no messages: {reason}");
-    Refusal::Home { status: 502, text }
+    let first = number(answer, "from").ok_or_else(|| Refusal::field("from", "is missing"));
+    let entries = texts.iter().map(entry).collect::<Result<_>>();
+    let piece =
+        first.and_then(|first| Ok(Piece { first, entries: entries?, digest: digest(answer) }));
+    piece.map_err(|refusal| Refusal::Home {
+        status: 502,
+        text: format!("the topic's home sends what are no messages: {refusal}"),
+    })
 }
 
 /// The digest that stands under a key.
@@ -78,6 +74,10 @@ pub(super) fn digest(answer: &Value<'_>) -> Option<u32> {
 /// The stream that an answer or an event names.
 pub(super) fn stream(object: &Value<'_>) -> Option<StreamId> {
     text(object, "stream").and_then(|text| text.parse().ok())
+}
+
+pub(super) fn array<'v, 'a>(object: &'v Value<'a>, key: &str) -> &'v [Value<'a>] {
+    object.get(key).and_then(Value::as_array).unwrap_or_default()
 }
 
 pub(super) fn text<'v>(object: &'v Value<'_>, key: &str) -> Option<&'v str> {

@@ -134,16 +134,16 @@ impl BrokerConnection {
         Err(Refusal::Unreachable { broker: target.address.clone(), reason })
     }
 
-    /// Sends one command. `take` sees its answer where that is a success.
-    pub(super) fn command(
+    /// Sends one command. `read` takes what is wanted from its answer, where that is a success.
+    pub(super) fn command<T>(
         &mut self,
         command: &[u8],
         deadline: Instant,
-        mut take: impl FnMut(&Value<'_>),
-    ) -> Result<()> {
-        let mut done = Ok(());
-        self.exchange(command, 1, deadline, |answer| done = answer.map(&mut take))?;
-        done
+        read: impl Fn(&Value<'_>) -> T,
+    ) -> Result<T> {
+        let mut answered = Err(self.target.timed_out());
+        self.exchange(command, 1, deadline, |answer| answered = answer.map(&read))?;
+        answered
     }
 
     /// Waits for bytes, and hands on every object that is whole.

@@ -3,8 +3,8 @@
 //! The home is asked something from time to time and counts as lost if it does not answer, because
 //! a machine that is gone does not say so.
 
-use super::super::HOME_TIMEOUT;
 use super::super::remote::{self, Event, News, Place};
+use super::super::{HOME_TIMEOUT, deadline};
 use super::answer::{self, number, text};
 use super::{BrokerHome, command};
 use crate::push::Subscriber;
@@ -33,7 +33,7 @@ impl BrokerHome {
         handle: &mut dyn FnMut(Event<'_>),
     ) -> Result<Infallible> {
         let target = &self.pool.target;
-        let deadline = Instant::now() + HOME_TIMEOUT;
+        let deadline = deadline();
         let mut connection = target.connect(deadline)?;
         let path = command::path(std::slice::from_ref(&self.own_id), HOME_TIMEOUT);
         connection.command(&path, deadline, |_| {})?;

@@ -1,8 +1,8 @@
 //! The commands of a peer to its index.
 
-use super::super::HOME_TIMEOUT;
+use super::super::deadline;
 use super::super::index::Address;
-use super::answer::{number, text};
+use super::answer::{array, number, text};
 use super::command;
 use super::connection::{BrokerConnection, Target};
 use super::pool::ConnectionPool;
@@ -61,18 +61,16 @@ impl IndexClient {
     ///
     /// [`Refusal::UnknownTopic`], [`Refusal::Away`], [`Refusal::Unreachable`].
     pub(crate) fn home_of(&self, topic: &str, deadline: Instant) -> Result<Address> {
-        let mut found = Err(Refusal::UnknownTopic(topic.to_owned()));
-        self.pool.ask(&self.about("query_topic", topic), 1, deadline, |answer| match answer {
-            Ok(answer) => {
-                self.count(answer);
-                found = address(answer).ok_or_else(|| Refusal::UnknownTopic(topic.to_owned()));
-            }
-            Err(refusal) if refusal.status() == 503 => {
-                found = Err(Refusal::Away(topic.to_owned()));
-            }
-            Err(_) => {}
-        })?;
-        found
+        let found = self.pool.command(&self.about("query_topic", topic), deadline, |answer| {
+            self.count(answer);
+            address(answer)
+        });
+        match found {
+            Ok(Some(address)) => Ok(address),
+            Err(lost @ Refusal::Unreachable { .. }) => Err(lost),
+            Err(refusal) if refusal.status() == 503 => Err(Refusal::Away(topic.to_owned())),
+            Ok(None) | Err(_) => Err(Refusal::UnknownTopic(topic.to_owned())),
+        }
     }
 
     /// Asks for the homes of all topics that match.
@@ -85,15 +83,13 @@ impl IndexClient {
         pattern: &Pattern,
         deadline: Instant,
     ) -> Result<Vec<(String, Address)>> {
-        let mut homes = Vec::new();
-        let asked = self.pool.command(&command::query(pattern), deadline, |answer| {
-            let topics = answer.get("topics").and_then(Value::as_array).unwrap_or_default();
-            homes.extend(topics.iter().filter_map(|it| {
+        self.pool.command(&command::query(pattern), deadline, |answer| {
+            let home = |it: &Value<'_>| {
                 let topic = text(it, "topic").filter(|it| entry::check_topic(it).is_ok())?;
                 Some((topic.to_owned(), address(it)?))
-            }));
-        });
-        asked.map(|()| homes)
+            };
+            array(answer, "topics").iter().filter_map(home).collect()
+        })
     }
 
     /// Says that a topic's home is here, and which list it is if there is one yet.
@@ -129,17 +125,17 @@ impl IndexClient {
     ///
     /// What the index says.
     pub(crate) fn register(&self, topics: usize) -> Result<Registration<'_>> {
-        let (target, deadline) = (&self.pool.target, Instant::now() + HOME_TIMEOUT);
+        let (target, deadline) = (&self.pool.target, deadline());
         if target.token.is_some() {
             self.asks_for_token.store(target.asks_for_token(deadline)?, Ordering::Relaxed);
         }
         let connection = target.connect(deadline)?;
         let mut registration = Registration { client: self, connection };
-        let (mut key, peers) = (None, self.peers.load(Ordering::Relaxed));
+        let peers = self.peers.load(Ordering::Relaxed);
         let register = self.command("register_peer", |object| {
             object.field("present", true).field("peers", peers).field("topics", topics as u64)
         });
-        registration.say(&register, |answer| key = text(answer, "key").map(str::to_owned))?;
+        let key = registration.say(&register, |it| text(it, "key").map(str::to_owned))?;
         *self.key.lock() = key;
         Ok(registration)
     }
@@ -199,9 +195,8 @@ impl Registration<'_> {
             let add =
                 |(topic, stream): &(String, StreamId)| client.add_command(topic, Some(*stream));
             let commands: Vec<u8> = topics.iter().flat_map(add).collect();
-            let (deadline, mut topics) = (Instant::now() + HOME_TIMEOUT, topics.iter());
-            let count = topics.len();
-            self.connection.exchange(&commands, count, deadline, |answer| {
+            let (count, mut topics) = (topics.len(), topics.iter());
+            self.connection.exchange(&commands, count, deadline(), |answer| {
                 match (topics.next(), answer) {
                     (_, Ok(answer)) => client.count(answer),
                     (Some((topic, _)), Err(refusal)) => refused(topic, &refusal),
@@ -243,8 +238,8 @@ impl Registration<'_> {
         }
     }
 
-    /// Says one thing. `take` sees the answer where that is a success.
-    fn say(&mut self, command: &[u8], take: impl FnMut(&Value<'_>)) -> Result<()> {
-        self.connection.command(command, Instant::now() + HOME_TIMEOUT, take)
+    /// Says one thing. `read` takes what is wanted from the answer, where that is a success.
+    fn say<T>(&mut self, command: &[u8], read: impl Fn(&Value<'_>) -> T) -> Result<T> {
+        self.connection.command(command, deadline(), read)
     }
 }

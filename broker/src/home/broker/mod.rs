@@ -54,10 +54,13 @@ impl BrokerHome {
 
     /// Sends commands on the connection on which topics are followed, if there is one.
     fn send(&self, commands: &mut Vec<u8>) {
-        let follower = self.follower.lock().clone();
-        if let Some(follower) = follower {
+        if let Some(follower) = self.follower() {
             follower.answer(commands);
         }
+    }
+
+    fn follower(&self) -> Option<Arc<Subscriber>> {
+        self.follower.lock().clone()
     }
 }
 
@@ -82,38 +85,30 @@ impl RemoteHome for BrokerHome {
     }
 
     fn change(&self, topic: &str, change: &TopicChange, deadline: Instant) -> Result<Cursor> {
-        let mut changed = Cursor { stream: StreamId::NONE, next: 0 };
-        let asked = self.pool.command(&command::change(topic, change), deadline, |answer| {
-            let stream = answer::stream(answer).unwrap_or(StreamId::NONE);
-            changed = Cursor { stream, next: answer::number(answer, "first").unwrap_or(0) };
+        let asked = self.pool.command(&command::change(topic, change), deadline, |answer| Cursor {
+            stream: answer::stream(answer).unwrap_or(StreamId::NONE),
+            next: answer::number(answer, "first").unwrap_or(0),
         });
         match (change, asked) {
             (TopicChange::Create, Err(it)) if it.status() == 409 => Err(Refusal::TopicExists),
             (TopicChange::Delete, Err(it)) if it.status() == 404 => Err(Refusal::NoTopic),
-            (_, asked) => asked.map(|()| changed),
+            (_, asked) => asked,
         }
     }
 
     fn read(&self, wanted: Wanted<'_>, deadline: Instant) -> Result<Piece> {
-        let mut piece = Err(Refusal::NotHere);
-        let read = self.pool.command(&command::read(wanted), deadline, |answer| {
-            piece = answer::piece(answer);
-        });
-        match read {
+        match self.pool.command(&command::read(wanted), deadline, answer::piece) {
             Err(Refusal::Home { status: 404 | 410, .. }) => Err(Refusal::OtherStream),
-            read => read.and(piece),
+            read => read.flatten(),
         }
     }
 
     fn names(&self, pattern: &Pattern, deadline: Instant) -> Result<Vec<String>> {
-        let mut names = Vec::new();
-        let listed = self.pool.command(&command::list(pattern), deadline, |answer| {
-            let topics = answer.get("topics").and_then(Value::as_array).unwrap_or_default();
-            names.extend(topics.iter().filter_map(|name| Some(name.as_str()?.to_owned())));
-        });
-        listed?;
-        names.retain(|name| entry::check_topic(name).is_ok());
-        Ok(names)
+        self.pool.command(&command::list(pattern), deadline, |answer| {
+            let names = answer::array(answer, "topics").iter().filter_map(Value::as_str);
+            let topics = names.filter(|name| entry::check_topic(name).is_ok());
+            topics.map(str::to_owned).collect()
+        })
     }
 
     fn follow(&self, mirrors: &[MirrorEnd]) {
@@ -131,8 +126,7 @@ impl RemoteHome for BrokerHome {
     }
 
     fn disconnect(&self) {
-        let follower = self.follower.lock().clone();
-        if let Some(follower) = follower {
+        if let Some(follower) = self.follower() {
             follower.session().close();
         }
     }

@@ -353,20 +353,19 @@ impl Attempt<'_> {
         }
     }
 
-    /// The last message of a publisher, as the stream's leader has it; nothing where the stream is
+    /// The last message of a subject, as the stream's leader has it; nothing where the stream is
     /// gone.
-    pub(super) fn last(&self, list: StreamId, publisher: &str) -> Result<Option<Last>> {
-        self.message(list, &about("last_by_subj", &self.names.numbered(list, publisher)))
+    pub(super) fn last(&self, list: StreamId, subject: &str) -> Result<Option<Last>> {
+        self.message(list, &about("last_by_subj", subject))
     }
 
-    /// The first message of a publisher from a place on, in the same way.
+    /// The first message of a subject from a place on, in the same way.
     pub(super) fn first_from(
         &self,
         list: StreamId,
-        publisher: &str,
+        subject: &str,
         at: u64,
     ) -> Result<Option<Last>> {
-        let subject = self.names.numbered(list, publisher);
         let body = object(|object| {
             object.field("seq", at).field("next_by_subj", subject);
         });

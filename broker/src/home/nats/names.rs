@@ -8,17 +8,11 @@ use common::http::percent;
 use std::fmt::Display;
 
 /// How all names begin.
-#[derive(Debug, Clone)]
 pub(super) struct Names {
-    prefix: String,
+    pub(super) prefix: String,
 }
 
 impl Names {
-    /// Names that begin so.
-    pub(super) fn new(prefix: String) -> Names {
-        Names { prefix }
-    }
-
     /// What all subjects match.
     pub(super) fn everything(&self) -> String {
         format!("{}.>", self.prefix)
@@ -94,14 +88,9 @@ impl Names {
         format!("{}.p.{}.{HOLD}", self.prefix, escape_or_all(name))
     }
 
-    /// Where the servers send holds once more.
-    pub(super) fn hold_again(&self) -> String {
-        format!("{}.q.{{{{wildcard(1)}}}}", self.prefix)
-    }
-
-    /// What all of those match.
-    pub(super) fn holds_again(&self) -> String {
-        format!("{}.q.*", self.prefix)
+    /// Where the servers send the hold of a name once more.
+    pub(super) fn hold_again(&self, name: &str) -> String {
+        format!("{}.q.{name}", self.prefix)
     }
 }
 
@@ -135,7 +124,7 @@ mod tests {
 
     #[test]
     fn every_text_is_one_part_of_a_subject_and_comes_back() {
-        let names = Names::new("ps".to_owned());
+        let names = Names { prefix: "ps".to_owned() };
         let list: StreamId = "5200324a7302a56f".parse().unwrap();
         assert_eq!(names.claim("a b/ü"), "ps.t.a%20b%2F%C3%BC");
         for text in ["ann", "*", ">", "a.b", "a b", "%41", "ü", "..", "$JS", &"x".repeat(255)] {

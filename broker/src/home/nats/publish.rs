@@ -70,7 +70,7 @@ impl Attempt<'_> {
     /// and may be tried again.
     fn append_each(&self, group: &Group<'_>) -> Vec<Result<Receipt>> {
         let Ok((stream, is_created)) = self.open(group.topic) else { return Vec::new() };
-        let subject = self.names.unnumbered(stream);
+        let subject = self.subject(stream, group);
         let mut sent = self.store_each(&group.entries, |_, entry, headers| {
             (&subject, message(None, entry, headers))
         });
@@ -81,21 +81,17 @@ impl Attempt<'_> {
             sent.truncate(stored);
         }
         let answer = |(index, sent): (usize, Result<u64, Failure>)| {
-            Ok(self.stored(stream, sent?.checked_sub(1), 1, is_created && index == 0))
+            let (offset, created) = (sent?.checked_sub(1), is_created && index == 0);
+            Ok(Receipt { offset, appended: 1, created, ..self.receipt_of(stream) })
         };
         sent.into_iter().enumerate().map(answer).collect()
     }
 
-    /// The answer to a publish that was stored.
-    fn stored(
-        &self,
-        stream: StreamId,
-        offset: Option<u64>,
-        appended: u64,
-        created: bool,
-    ) -> Receipt {
+    /// What all receipts for publishes to a list have in common.
+    fn receipt_of(&self, stream: StreamId) -> Receipt {
         let (durable, replicas) = (self.is_durable, Some(self.replicas));
-        Receipt { stream, offset, appended, duplicate: false, created, durable, replicas }
+        let (offset, appended, duplicate, created) = Default::default();
+        Receipt { stream, offset, appended, duplicate, created, durable, replicas }
     }
 
     /// Sees to it that the messages of a group are in the cluster.
@@ -117,9 +113,10 @@ impl Attempt<'_> {
             }
             placed.is_created |= is_created;
             placed.stream = Some(stream);
+            let subject = self.subject(stream, group);
             let judged = match group.numbered {
                 None => Some((Last::default(), placed.runs.iter().map(|run| run.1).sum())),
-                Some((publisher, number)) => self.judge(stream, publisher, number, count)?,
+                Some((_, number)) => self.judge(stream, &subject, number, count)?,
             };
             let Some((last, skip)) = judged else {
                 // It was not up to date, or the stream is gone.
@@ -134,19 +131,22 @@ impl Attempt<'_> {
                 return Ok(placed);
             }
             let count = rest.len() as u64;
-            let numbered = group.numbered.map(|(name, number)| (name, number.later(skip as u64)));
-            match self.send(stream, numbered, last.at, rest) {
+            let number = group.numbered.map(|(_, first)| first.later(skip as u64));
+            let expected = number.map_or(String::new(), |_| expecting(last.at, None));
+            let sent = self.store(rest, &expected, |index, entry, headers| {
+                let number = number.map(|number| number.later(index as u64));
+                (&subject, message(number, entry, headers))
+            });
+            match sent {
                 Ok(at) => {
                     placed.runs.push((skip, rest.len(), at.saturating_sub(count)));
-                    if let Some((publisher, number)) = numbered {
+                    if let Some(number) = number {
                         let number = Some(number.later(count - 1));
-                        self.sequences.note(stream, publisher, Last { at, number });
+                        self.sequences.note(&subject, Last { at, number });
                     }
                 }
                 Err(failure) => {
-                    if let Some((publisher, _)) = numbered {
-                        self.sequences.doubt(stream, publisher);
-                    }
+                    self.sequences.doubt(&subject);
                     if !failure.is_unstored() {
                         return Err(failure.into());
                     }
@@ -166,7 +166,10 @@ impl Attempt<'_> {
                 return Ok((*stream, false));
             }
             if self.creating.lock().insert(topic.to_owned()) {
-                let found = self.find_or_create(topic);
+                let found = match self.find(topic) {
+                    Ok(None) => self.create_stream(topic).map(|it| it.map(|list| (list, true))),
+                    found => found.map(|it| it.map(|list| (list, false))),
+                };
                 self.creating.lock().remove(topic);
                 if let Some((stream, is_created)) = found? {
                     self.remember(topic, stream);
@@ -176,14 +179,6 @@ impl Attempt<'_> {
             // Somebody else is about to create it.
             self.pause(PAUSE, "the topic is being created or deleted")?;
         }
-    }
-
-    /// The list of a topic, and whether this created it; nothing where somebody else is about to.
-    fn find_or_create(&self, topic: &str) -> Result<Option<(StreamId, bool)>> {
-        if let Some(stream) = self.find(topic)? {
-            return Ok(Some((stream, false)));
-        }
-        Ok(self.create_stream(topic)?.map(|stream| (stream, true)))
     }
 
     /// Looks whether a topic has another list now, or whether this one was never finished. That it
@@ -198,22 +193,12 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// Sends messages of a publish, which follow the publisher's last.
-    fn send(
-        &self,
-        stream: StreamId,
-        numbered: Option<(&str, Sequence)>,
-        last: u64,
-        entries: &[&str],
-    ) -> Result<u64, Failure> {
-        let (subject, first) = match numbered {
-            Some((publisher, _)) => (self.names.numbered(stream, publisher), expecting(last, None)),
-            None => (self.names.unnumbered(stream), String::new()),
-        };
-        self.store(entries, &first, |index, entry, headers| {
-            let number = numbered.map(|(_, first)| first.later(index as u64));
-            (&subject, message(number, entry, headers))
-        })
+    /// The subject of a group's messages.
+    fn subject(&self, list: StreamId, group: &Group<'_>) -> String {
+        match group.numbered {
+            Some((publisher, _)) => self.names.numbered(list, publisher),
+            None => self.names.unnumbered(list),
+        }
     }
 
     /// The answer to one publish of a group, whose first message is the group's `from`.
@@ -236,13 +221,13 @@ impl Attempt<'_> {
             }
         }
         let duplicate = appended == 0 && publish.count > 0;
-        if let (Some((publisher, first)), true) = (group.numbered, duplicate) {
-            let number = first.later(from as u64);
-            offset = self.offset_of(stream, publisher, number, placed.last)?;
+        if let (Some((_, first)), true) = (group.numbered, duplicate) {
+            let (subject, number) = (self.subject(stream, group), first.later(from as u64));
+            offset = self.offset_of(stream, &subject, number, placed.last)?;
             offset = offset.filter(|offset| *offset >= self.kept(stream).first);
         }
-        let stored = self.stored(stream, offset, appended, placed.is_created && from == 0);
-        Ok(Receipt { duplicate, ..stored })
+        let created = placed.is_created && from == 0;
+        Ok(Receipt { offset, appended, duplicate, created, ..self.receipt_of(stream) })
     }
 }
 

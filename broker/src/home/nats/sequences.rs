@@ -12,10 +12,10 @@ use crate::store::{Sequence, Sequences, StreamId, Verdict};
 use common::lock::Mutex;
 use std::collections::HashMap;
 
-/// The last messages of publishers, as far as this broker has heard: only guesses, for the cluster
-/// decides.
+/// The last messages of publishers, by their subjects, as far as this broker has heard: only
+/// guesses, for the cluster decides.
 #[derive(Default)]
-pub(super) struct LastSequences(Mutex<HashMap<(StreamId, String), Known>>);
+pub(super) struct LastSequences(Mutex<HashMap<String, Known>>);
 
 #[derive(Clone, Copy)]
 struct Known {
@@ -25,26 +25,26 @@ struct Known {
 }
 
 impl LastSequences {
-    fn get(&self, list: StreamId, publisher: &str) -> Option<Known> {
-        self.0.lock().get(&(list, publisher.to_owned())).copied()
+    fn get(&self, subject: &str) -> Option<Known> {
+        self.0.lock().get(subject).copied()
     }
 
-    pub(super) fn note(&self, list: StreamId, publisher: &str, last: Last) {
+    pub(super) fn note(&self, subject: &str, last: Last) {
         let mut known = self.0.lock();
         if known.len() >= KEPT_MAX {
             known.clear();
         }
-        known.insert((list, publisher.to_owned()), Known { last, is_doubted: false });
+        known.insert(subject.to_owned(), Known { last, is_doubted: false });
     }
 
-    pub(super) fn doubt(&self, list: StreamId, publisher: &str) {
-        if let Some(known) = self.0.lock().get_mut(&(list, publisher.to_owned())) {
+    pub(super) fn doubt(&self, subject: &str) {
+        if let Some(known) = self.0.lock().get_mut(subject) {
             known.is_doubted = true;
         }
     }
 
-    fn forget(&self, list: StreamId, publisher: &str) {
-        self.0.lock().remove(&(list, publisher.to_owned()));
+    fn forget(&self, subject: &str) {
+        self.0.lock().remove(subject);
     }
 }
 
@@ -53,48 +53,39 @@ impl Attempt<'_> {
     /// already. Nothing where what was kept of it had to be forgotten.
     pub(super) fn judge(
         &self,
-        stream: StreamId,
-        publisher: &str,
+        list: StreamId,
+        subject: &str,
         number: Sequence,
         count: usize,
     ) -> Result<Option<(Last, usize)>> {
-        let known = self.sequences.get(stream, publisher);
+        let known = self.sequences.get(subject);
         let kept = known.filter(|known| !known.is_doubted).map(|known| known.last);
-        let last = match kept {
-            Some(last) => last,
-            None => match self.last(stream, publisher)? {
-                Some(last) => last,
-                None => return Ok(None),
-            },
-        };
+        let last = if kept.is_some() { kept } else { self.last(list, subject)? };
+        let Some(last) = last else { return Ok(None) };
         if known.is_some_and(|known| known.is_doubted && known.last.at > last.at) {
-            self.sequences.forget(stream, publisher);
+            self.sequences.forget(subject);
             // A leader whose disk is full lacks what most servers have stored. If the next leader
             // lacks it as well, it is lost.
-            self.replace_leader(stream)?;
+            self.replace_leader(list)?;
             return Ok(None);
         }
         let before = last.number.map(|number| Sequences::new(number.later(1), 0));
-        match Sequences::judge(before.as_ref(), number, count as u64) {
-            Ok(Verdict::Append { skip }) => {
-                self.sequences.note(stream, publisher, last);
-                Ok(Some((last, usize::try_from(skip).unwrap_or(count))))
-            }
-            Ok(Verdict::Duplicate { .. }) => {
-                self.sequences.note(stream, publisher, last);
-                Ok(Some((last, count)))
-            }
+        let skip = match Sequences::judge(before.as_ref(), number, count as u64) {
+            Ok(Verdict::Append { skip }) => usize::try_from(skip).unwrap_or(count),
+            Ok(Verdict::Duplicate { .. }) => count,
             Err(_) if kept.is_some() => {
-                self.sequences.doubt(stream, publisher);
-                Ok(None)
+                self.sequences.doubt(subject);
+                return Ok(None);
             }
             Err(refusal) => {
                 // A publisher that is refused begins a new epoch: that has to be true.
-                self.vouch(stream)?;
-                let is_same = self.last(stream, publisher)? == Some(last);
-                if is_same { Err(refusal) } else { Ok(None) }
+                self.vouch(list)?;
+                let is_same = self.last(list, subject)? == Some(last);
+                return if is_same { Err(refusal) } else { Ok(None) };
             }
-        }
+        };
+        self.sequences.note(subject, last);
+        Ok(Some((last, skip)))
     }
 
     /// The offset of a number that is there; nothing where its message is not.
@@ -103,8 +94,8 @@ impl Attempt<'_> {
     /// mostly right. Then it is looked for by halves.
     pub(super) fn offset_of(
         &self,
-        stream: StreamId,
-        publisher: &str,
+        list: StreamId,
+        subject: &str,
         number: Sequence,
         last: Last,
     ) -> Result<Option<u64>> {
@@ -115,7 +106,7 @@ impl Attempt<'_> {
         let (mut low, mut high) = (1, last.at);
         let mut middle = last.at.saturating_sub(between).max(low);
         while low < high {
-            let found = self.first_from(stream, publisher, middle)?.unwrap_or_default();
+            let found = self.first_from(list, subject, middle)?.unwrap_or_default();
             match found.number {
                 Some(there) if there == number => return Ok(found.at.checked_sub(1)),
                 Some(there) if (there.epoch, there.sequence) < (number.epoch, number.sequence) => {

@@ -72,7 +72,7 @@ impl NatsHome {
             address,
             requests: Requests::new(Arc::clone(&servers)),
             servers,
-            names: Names::new(prefix),
+            names: Names { prefix },
             replicas: replicas.unwrap_or(if is_clustered { REPLICAS } else { 1 }),
             is_durable: is_synced,
             message_size_max: payload_max.saturating_sub(HEADERS_SIZE_MAX),

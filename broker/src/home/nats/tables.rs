@@ -48,14 +48,13 @@ impl Attempt<'_> {
     /// The stream of a table, the subjects of its records, and of those that are sent once more,
     /// and as what.
     fn table(&self, table: Table) -> [String; 4] {
-        let names = &self.names;
+        let (names, each) = (&self.names, "{{wildcard(1)}}");
         match table {
             Table::Kept => {
-                let (all, again) = (names.record('*'), names.record_again("{{wildcard(1)}}"));
-                [names.records(), all.clone(), all, again]
+                [names.records(), names.record('*'), names.record('*'), names.record_again(each)]
             }
             Table::Places => {
-                [names.places(), names.place("*", "*"), names.hold("*"), names.hold_again()]
+                [names.places(), names.place("*", "*"), names.hold("*"), names.hold_again(each)]
             }
         }
     }

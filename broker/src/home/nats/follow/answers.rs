@@ -50,10 +50,10 @@ impl Follower<'_> {
             Question::Messages => {
                 let is_more = message.number("Nats-Num-Pending").is_some_and(|count| count > 0);
                 let is_gone = !matches!(message.status(), Some(204 | 404));
-                self.want(&name, |topic| {
-                    topic.wants_messages |= is_more && topic.next > asked.next;
-                    topic.wants_list |= is_gone;
-                });
+                let next = self.topics.get(&name).map_or(0, |topic| topic.next);
+                let is_more = is_more && next > asked.next;
+                self.want(&name, is_gone.then_some(Question::List));
+                self.want(&name, is_more.then_some(Question::Messages));
             }
         }
     }
@@ -71,10 +71,10 @@ impl Follower<'_> {
         let concerned: Vec<Arc<str>> = concerned.map(|(name, _)| Arc::clone(name)).collect();
         let is_deleted = subject.contains(".DELETED.");
         for name in concerned {
-            self.want(&name, |topic| {
+            if let Some(topic) = self.topics.get_mut(&name) {
                 topic.is_deleted |= is_deleted;
-                topic.wants_list = true;
-            });
+            }
+            self.want(&name, [Question::List]);
         }
     }
 
@@ -85,11 +85,11 @@ impl Follower<'_> {
             Ok(kept) => self.keep(name, list, kept),
             Err(failure) if failure.is_missing() => self.keep(name, list, Kept::default()),
             Err(failure) if failure.is_unclear() => {
-                self.want(name, |topic| topic.wants_record = true);
+                return self.want(name, [Question::Record]);
             }
             Err(failure) => return self.refuse(name, failure.into()),
         }
-        self.want(name, |_| {});
+        self.want(name, []);
     }
 
     /// What a list keeps was changed.
@@ -154,7 +154,8 @@ impl Follower<'_> {
             return;
         }
         if before.is_some() && before == found {
-            return self.want(name, |topic| topic.wants_info |= !topic.is_confirmed);
+            let is_new = !topic.is_confirmed;
+            return self.want(name, is_new.then_some(Question::Info));
         }
         if before.is_none() {
             if known.is_some() && found != known {
@@ -182,7 +183,7 @@ impl Follower<'_> {
                 self.numbers.insert(self.last, Arc::clone(name));
                 let subject = self.home.names.republished(list);
                 wire::subscribe(&mut self.out, &subject, self.last);
-                self.want(name, |topic| (topic.wants_record, topic.wants_info) = (true, true));
+                self.want(name, [Question::Record, Question::Info]);
             }
         }
     }
@@ -193,7 +194,7 @@ impl Follower<'_> {
         let info = match answered(message, Info::of) {
             Ok(info) => info,
             Err(failure) if failure.is_unclear() || failure.is_missing() => {
-                return self.want(name, |topic| topic.wants_list = true);
+                return self.want(name, [Question::List]);
             }
             Err(failure) => return self.refuse(name, failure.into()),
         };
@@ -214,7 +215,7 @@ impl Follower<'_> {
         let first = info.first.max(topic.told.first);
         if std::mem::take(&mut topic.is_stuck) && topic.next == next && first <= next {
             let text = format!("sequence {} of its stream is missing", next + 1);
-            return self.distrust(name, Refusal::Home { status: 502, text });
+            return self.distrust(name, text);
         }
         // A mirror is the newest part of its list: what there is no memory for is read when
         // somebody asks for it.
@@ -229,7 +230,7 @@ impl Follower<'_> {
         if limits != Limits::default() {
             self.hand_on(name, News::Keeps(limits));
         }
-        self.want(name, |topic| topic.wants_messages |= topic.next < info.next);
+        self.want(name, (begin < info.next).then_some(Question::Messages));
     }
 
     /// There is no list of this topic.

@@ -1,6 +1,7 @@
 //! The messages of a topic that is followed: put in order.
 
 use super::Follower;
+use super::topic::Question;
 use crate::home::nats::connection::ANSWERS;
 use crate::home::nats::names;
 use crate::home::nats::wire::Message;
@@ -29,7 +30,7 @@ impl Follower<'_> {
             Ok(entry) => entry,
             Err(refusal) if offset == topic.next => {
                 let text = format!("sequence {sequence} of its stream: {refusal}");
-                return self.distrust(name, Refusal::Home { status: 502, text });
+                return self.distrust(name, text);
             }
             Err(_) => return,
         };
@@ -53,20 +54,18 @@ impl Follower<'_> {
 
     /// Keeps a message until those before it are here, and asks for these.
     fn keep_ahead(&mut self, name: &Arc<str>, sid: u64, offset: u64, entry: String) {
+        let Some(topic) = self.topics.get_mut(name) else { return };
         if sid == ANSWERS {
             // What was read begins later than what was asked for.
-            return self.want(name, |topic| {
-                (topic.is_stuck, topic.wants_record, topic.wants_info) = (true, true, true);
-            });
+            topic.is_stuck = true;
+            return self.want(name, [Question::Record, Question::Info]);
         }
-        self.want(name, |topic| {
-            let end = topic.ahead.back().map(|(last, _)| last + 1);
-            if end.is_some_and(|end| end != offset) || topic.ahead.len() >= AHEAD_MAX {
-                topic.ahead.clear();
-            }
-            topic.ahead.push_back((offset, entry));
-            topic.wants_messages = true;
-        });
+        let end = topic.ahead.back().map(|(last, _)| last + 1);
+        if end.is_some_and(|end| end != offset) || topic.ahead.len() >= AHEAD_MAX {
+            topic.ahead.clear();
+        }
+        topic.ahead.push_back((offset, entry));
+        self.want(name, [Question::Messages]);
     }
 }
 

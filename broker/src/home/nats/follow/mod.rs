@@ -18,7 +18,7 @@ pub(super) use messages::entry_of;
 
 use super::NatsHome;
 use super::api::{about, object, unanswered};
-use super::connection::{ANSWERS, Link, Writer};
+use super::connection::{ANSWERS, Link};
 use super::wire;
 use crate::home::{Event, MirrorEnd, News};
 use crate::refusal::Refusal;
@@ -29,12 +29,6 @@ use topic::{Asked, Question, Topic};
 
 /// How long the thread waits for something to happen.
 const TICK: Duration = Duration::from_millis(100);
-
-/// After how long a silence of a topic it is asked for more.
-const SILENCE: Duration = Duration::from_secs(1);
-
-/// How long a question may be without an answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a stream has to be missing before it is taken for deleted, where no server has said so:
 /// while leaders change, one may not know of it for a moment.
@@ -65,8 +59,7 @@ pub(super) enum Command {
 struct Follower<'a> {
     home: &'a NatsHome,
     handle: &'a mut dyn FnMut(Event<'_>),
-    writer: Arc<Writer>,
-    inbox: String,
+    link: Link,
     topics: HashMap<Arc<str>, Topic>,
     /// Which topic a subscription or a question is about.
     numbers: HashMap<u64, Arc<str>>,
@@ -79,7 +72,7 @@ struct Follower<'a> {
 impl NatsHome {
     /// Follows until the connection ends; says why it did.
     pub(super) fn follow_until_lost(&self, handle: &mut dyn FnMut(Event<'_>)) -> Refusal {
-        let mut link = match self.servers.open() {
+        let link = match self.servers.open() {
             Ok(link) => link,
             Err(unusable) => return unanswered(unusable.reason),
         };
@@ -87,30 +80,29 @@ impl NatsHome {
         let mut follower = Follower {
             home: self,
             handle,
-            writer: Arc::clone(&link.writer),
-            inbox: link.inbox.clone(),
+            link,
             topics: HashMap::new(),
             numbers: HashMap::new(),
             last: HOLDS,
             out: Vec::new(),
         };
         (follower.handle)(Event::Connected);
-        unanswered(follower.run(&mut link))
+        unanswered(follower.run())
     }
 }
 
 impl Follower<'_> {
     /// Hands on what comes until the connection ends; says why it did.
-    fn run(&mut self, link: &mut Link) -> String {
+    fn run(&mut self) -> String {
         // Who may not hear this hears of it when a stream is silent.
         wire::subscribe(&mut self.out, "$JS.EVENT.ADVISORY.STREAM.>", ADVISORIES);
         wire::subscribe(&mut self.out, &self.home.names.record_again('*'), RECORDS);
-        wire::subscribe(&mut self.out, &self.home.names.holds_again(), HOLDS);
+        wire::subscribe(&mut self.out, &self.home.names.hold_again("*"), HOLDS);
         let mut looked = Instant::now();
         loop {
             let mut deadline = Instant::now() + TICK;
             loop {
-                match link.next(deadline) {
+                match self.link.next(deadline) {
                     Ok(Some(message)) => self.take(message),
                     Ok(None) => break,
                     Err(lost) => return lost,
@@ -128,10 +120,10 @@ impl Follower<'_> {
                 }
             }
             if !self.out.is_empty() {
-                self.writer.write(&self.out);
+                self.link.writer.write(&self.out);
                 self.out.clear();
             }
-            if link.is_leaving {
+            if self.link.is_leaving {
                 return "the server is about to stop".to_owned();
             }
         }
@@ -141,9 +133,10 @@ impl Follower<'_> {
         match command {
             Command::Leave(topic) => self.drop_topic(&topic),
             Command::Look(topic) => {
-                self.want(&Arc::from(topic), |topic| {
-                    (topic.is_deleted, topic.wants_list) = (true, true);
-                });
+                if let Some(topic) = self.topics.get_mut(&*topic) {
+                    topic.is_deleted = true;
+                }
+                self.want(&Arc::from(topic), [Question::List]);
             }
             Command::Follow(MirrorEnd { topic, next, stream, room, .. }) => {
                 let name: Arc<str> = Arc::from(topic);
@@ -153,85 +146,71 @@ impl Follower<'_> {
                         && topic.list.is_some_and(|(list, _)| Some(list) == stream)
                 });
                 if is_known {
-                    return self.want(&name, |topic| {
-                        (topic.wants_record, topic.wants_info) = (true, true);
-                    });
+                    return self.want(&name, [Question::Record, Question::Info]);
                 }
                 self.drop_topic(&name);
-                let topic =
-                    Topic { wanted: stream, next, room, wants_list: true, ..Topic::default() };
+                let topic = Topic { wanted: stream, next, room, ..Topic::default() };
                 self.topics.insert(Arc::clone(&name), topic);
-                self.want(&name, |_| {});
+                self.want(&name, [Question::List]);
             }
         }
     }
 
     /// Asks once more where nothing was heard.
     fn look_after(&mut self) -> Result<(), String> {
-        let mut silent = Vec::new();
-        for (name, topic) in &self.topics {
-            match topic.asked {
-                Some(asked) if asked.since.elapsed() >= ANSWER_TIMEOUT => {
-                    if matches!(asked.question, Question::List) {
-                        return Err("JetStream has no leader".to_owned());
-                    }
-                    silent.push(Arc::clone(name));
-                }
-                None if topic.touched.is_some_and(|at| at.elapsed() >= SILENCE) => {
-                    silent.push(Arc::clone(name));
-                }
-                _ => {}
-            }
-        }
+        let silent = self.topics.iter().filter(|(_, topic)| topic.is_silent());
+        let silent: Vec<_> = silent.map(|(name, _)| Arc::clone(name)).collect();
         for name in silent {
-            if let Some(asked) = self.topics.get(&name).and_then(|topic| topic.asked) {
-                self.numbers.remove(&asked.number);
-            }
-            self.want(&name, |topic| {
+            let Some(topic) = self.topics.get_mut(&name) else { continue };
+            topic.touched = Some(Instant::now());
+            let mut looks = topic.list.is_none() || topic.missing.is_some();
+            if let Some(Asked { number, question, .. }) = topic.asked.take() {
+                if question == Question::List {
+                    return Err("JetStream has no leader".to_owned());
+                }
+                self.numbers.remove(&number);
                 // A stream whose leader does not answer may have been deleted.
-                let is_silent = topic.asked.take().is_some();
-                topic.wants_list = is_silent || topic.list.is_none() || topic.missing.is_some();
-                topic.wants_messages = true;
-                topic.touched = Some(Instant::now());
-            });
+                looks = true;
+            }
+            self.want(&name, looks.then_some(Question::List));
+            self.want(&name, [Question::Messages]);
         }
         Ok(())
     }
 
-    /// Notes what is wanted of a topic, and asks the next question, unless one is open.
-    fn want(&mut self, name: &Arc<str>, note: impl FnOnce(&mut Topic)) {
+    /// Notes what is to be asked of a topic, and asks the next question, unless one is open.
+    fn want(&mut self, name: &Arc<str>, questions: impl IntoIterator<Item = Question>) {
         let Some(topic) = self.topics.get_mut(name) else { return };
-        note(topic);
-        if topic.asked.is_some() {
-            return;
-        }
+        topic.wants.extend(questions);
+        let Some(question) = topic.wants.first().copied() else { return };
         let names = &self.home.names;
-        let (question, subject, body) = match topic.list {
-            _ if std::mem::take(&mut topic.wants_list) => {
-                (Question::List, "STREAM.NAMES".to_owned(), about("subject", &names.claim(name)))
+        let (subject, body) = match (question, topic.list) {
+            _ if topic.asked.is_some() => return,
+            (Question::List, _) => {
+                ("STREAM.NAMES".to_owned(), about("subject", &names.claim(name)))
             }
-            None => return,
-            Some((list, _)) if std::mem::take(&mut topic.wants_record) => {
+            (_, None) => return,
+            (Question::Record, Some((list, _))) => {
                 let body = about("last_by_subj", &names.record(list));
-                (Question::Record, format!("STREAM.MSG.GET.{}", names.records()), body)
+                (format!("STREAM.MSG.GET.{}", names.records()), body)
             }
-            Some((list, _)) if std::mem::take(&mut topic.wants_info) => {
-                (Question::Info, format!("STREAM.INFO.{}", names.stream(list)), Vec::new())
+            (Question::Info, Some((list, _))) => {
+                (format!("STREAM.INFO.{}", names.stream(list)), Vec::new())
             }
-            Some((list, _)) if std::mem::take(&mut topic.wants_messages) => {
+            (Question::Messages, Some((list, _))) => {
                 let body = object(|object| {
                     object.field("seq", topic.next + 1).field("batch", READ_COUNT);
                     object.field("max_bytes", READ_SIZE);
                 });
-                (Question::Messages, format!("DIRECT.GET.{}", names.stream(list)), body)
+                (format!("DIRECT.GET.{}", names.stream(list)), body)
             }
-            Some(_) => return,
         };
+        topic.wants.remove(&question);
         self.last += 1;
         let (number, since, next) = (self.last, Instant::now(), topic.next);
         topic.asked = Some(Asked { number, question, since, next });
         self.numbers.insert(number, Arc::clone(name));
-        let reply = format!("{}.{number}", self.inbox);
+        let reply = format!("{}.{number}", self.link.inbox);
         wire::publish(&mut self.out, &format!("$JS.API.{subject}"), Some(&reply), "", &body);
     }
 
@@ -246,9 +225,9 @@ impl Follower<'_> {
     }
 
     /// The same where the stream holds what no broker stores.
-    fn distrust(&mut self, name: &Arc<str>, refusal: Refusal) {
+    fn distrust(&mut self, name: &Arc<str>, text: String) {
         self.drop_topic(name);
-        self.hand_on(name, News::Nonsense(refusal));
+        self.hand_on(name, News::Nonsense(Refusal::Home { status: 502, text }));
     }
 
     fn drop_topic(&mut self, name: &str) {

@@ -2,8 +2,14 @@
 
 use crate::home::nats::retention::Kept;
 use crate::store::StreamId;
-use std::collections::VecDeque;
-use std::time::Instant;
+use std::collections::{BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+/// After how long a silence of a topic it is asked for more.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// How long a question may be without an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Default)]
 pub(super) struct Topic {
@@ -21,10 +27,8 @@ pub(super) struct Topic {
     /// Messages that follow one another, and come later than the next.
     pub(super) ahead: VecDeque<(u64, String)>,
     pub(super) asked: Option<Asked>,
-    pub(super) wants_list: bool,
-    pub(super) wants_record: bool,
-    pub(super) wants_info: bool,
-    pub(super) wants_messages: bool,
+    /// What is to be asked when that is answered.
+    pub(super) wants: BTreeSet<Question>,
     /// Whether what was read began later than what was asked for.
     pub(super) is_stuck: bool,
     /// Since when its stream is missing.
@@ -45,7 +49,8 @@ pub(super) struct Asked {
     pub(super) next: u64,
 }
 
-#[derive(Clone, Copy)]
+/// In the order in which they are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Question {
     List,
     Record,
@@ -54,6 +59,14 @@ pub(super) enum Question {
 }
 
 impl Topic {
+    /// Whether a question is without an answer, or nothing was heard, for too long.
+    pub(super) fn is_silent(&self) -> bool {
+        match self.asked {
+            Some(asked) => asked.since.elapsed() >= ANSWER_TIMEOUT,
+            None => self.touched.is_some_and(|at| at.elapsed() >= SILENCE),
+        }
+    }
+
     /// Goes on at an offset, if that is later.
     pub(super) fn go_to(&mut self, next: u64) {
         self.next = self.next.max(next);
