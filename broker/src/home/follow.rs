@@ -52,10 +52,7 @@ struct Connection {
 /// Messages that follow one another, and are not yet appended.
 #[derive(Default)]
 struct Run {
-    topic: String,
-    stream: Option<StreamId>,
-    first: u64,
-    entries: Vec<String>,
+    messages: Mirrored,
     /// Memory that they take.
     size: u64,
 }
@@ -63,9 +60,10 @@ struct Run {
 impl Run {
     /// Whether the message of this offset belongs to it.
     fn goes_on(&self, topic: &str, offset: u64) -> bool {
-        self.topic == topic
-            && self.first + self.entries.len() as u64 == offset
-            && self.entries.len() < RUN_COUNT_MAX
+        let Mirrored { topic: own, from, entries } = &self.messages;
+        own == topic
+            && from.next + entries.len() as u64 == offset
+            && entries.len() < RUN_COUNT_MAX
             && self.size < RUN_SIZE_MAX
     }
 }
@@ -122,11 +120,12 @@ impl Mirrors {
         if let Event::Topic(topic, News::Message { offset, stream, entry }) = event {
             if !connection.run.goes_on(topic, offset) {
                 self.append(mem::take(&mut connection.run));
-                let topic = topic.to_owned();
-                connection.run = Run { topic, stream, first: offset, ..Run::default() };
+                let stream = stream.unwrap_or_else(|| self.push.topics.end(topic).stream);
+                let (topic, from) = (topic.to_owned(), Cursor { stream, next: offset });
+                connection.run.messages = Mirrored { topic, from, entries: Vec::new() };
             }
             connection.run.size += memory::entry_size(&entry);
-            connection.run.entries.push(entry);
+            connection.run.messages.entries.push(entry);
             return;
         }
         self.append(mem::take(&mut connection.run));
@@ -326,29 +325,27 @@ impl Mirrors {
     }
 
     /// Appends messages to a mirror that is followed, and delivers them.
-    fn append(&self, Run { topic, stream, first, entries, size }: Run) {
-        if entries.is_empty() || !self.following.lock().wants(&topic) {
+    fn append(&self, Run { messages, size }: Run) {
+        if messages.entries.is_empty() || !self.following.lock().wants(&messages.topic) {
             return;
         }
         let topics = &self.push.topics;
-        let stream = stream.unwrap_or_else(|| topics.end(&topic).stream);
-        let from = Cursor { stream, next: first };
         topics.make_room(size, true);
-        let (mirrored, mut stored) = topics.mirror(Mirrored { topic, from, entries });
-        let Mirrored { topic, entries, .. } = &mirrored;
+        let (Mirrored { topic, from, entries }, mut stored) = topics.mirror(messages);
+        let (topic, Cursor { stream, next }) = (topic.as_str(), from);
         if matches!(stored, Err(Refusal::Full { .. })) && topics.begin_mirror(topic, stream).is_ok()
         {
             // There is no room for any of it: the mirror goes on behind it, with nothing in it.
-            let digest = topics.digest(topic, stream, first).ok().flatten();
+            let digest = topics.digest(topic, stream, next).ok().flatten();
             let digest = digest.map(|digest| {
                 let mut digest = Crc32::after(digest);
-                for entry in entries {
+                for entry in &entries {
                     digest.update(entry::message(entry).as_bytes());
                     digest.update(b"\n");
                 }
                 digest.value()
             });
-            let first = Cursor { next: first + entries.len() as u64, ..from };
+            let first = Cursor { stream, next: next + entries.len() as u64 };
             stored = topics.trim(topic, Upto::Home { first, digest });
         }
         match stored {

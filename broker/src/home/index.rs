@@ -233,7 +233,7 @@ impl Index {
 
     /// How many peers are there.
     pub(crate) fn here(&self) -> usize {
-        self.state.lock().here()
+        self.state.lock().count(Peer::is_here)
     }
 
     /// Up to `count` topics whose homes are there, in the order of their names, behind one of them.
@@ -250,7 +250,7 @@ impl Index {
     /// index says so.
     pub(crate) fn count(&self) -> usize {
         let state = self.state.lock();
-        let here = state.here();
+        let here = state.count(Peer::is_here);
         if state.expected <= PEERS_MAX && self.is_young() { here.max(state.expected) } else { here }
     }
 
@@ -271,34 +271,30 @@ impl Index {
 impl State {
     /// Checks whether there is room for another peer.
     fn check_room(&mut self, standing: &Standing) -> Result<()> {
-        let count = |state: &State, client: Option<IpAddr>, lasting: bool| {
-            let is_counted = |peer: &&Peer| match peer.standing {
-                Standing::Lasting(by) => client.is_none_or(|client| client == by),
-                _ => !lasting,
-            };
-            state.peers.values().filter(is_counted).count()
+        let check = |count, peers_max, whose: &str| match count < peers_max {
+            true => Ok(()),
+            false => Err(Refusal::TooManyPeers { whose: whose.to_owned(), peers_max }),
         };
-        let mut limits = vec![("in all".to_owned(), PEERS_MAX, None, false)];
+        let is_lasting = |peer: &Peer| matches!(peer.standing, Standing::Lasting(_));
         if let Standing::Lasting(client) = *standing {
-            let all = "by clients that do not stay".to_owned();
-            let own = format!("by clients of {client} that do not stay");
-            limits.push((all, LASTING_PEERS_MAX, None, true));
-            limits.push((own, ADDRESS_PEERS_MAX, Some(client), true));
-        }
-        for (whose, peers_max, client, lasting) in limits.into_iter().rev() {
+            let is_own =
+                |peer: &Peer| matches!(peer.standing, Standing::Lasting(by) if by == client);
+            let whose = format!("by clients of {client} that do not stay");
             // Nobody's peers make way for those of an address that has many.
-            if client.is_none() && count(self, client, lasting) >= peers_max {
+            check(self.count(is_own), ADDRESS_PEERS_MAX, &whose)?;
+            if self.count(is_lasting) >= LASTING_PEERS_MAX {
                 self.forget_idle();
             }
-            if count(self, client, lasting) >= peers_max {
-                return Err(Refusal::TooManyPeers { whose, peers_max });
-            }
+            check(self.count(is_lasting), LASTING_PEERS_MAX, "by clients that do not stay")?;
         }
-        Ok(())
+        if self.peers.len() >= PEERS_MAX {
+            self.forget_idle();
+        }
+        check(self.peers.len(), PEERS_MAX, "in all")
     }
 
-    fn here(&self) -> usize {
-        self.peers.values().filter(|peer| peer.is_here()).count()
+    fn count(&self, is_counted: impl Fn(&Peer) -> bool) -> usize {
+        self.peers.values().filter(|peer| is_counted(peer)).count()
     }
 
     fn register(&mut self, address: Address, standing: Standing, has_counted: bool) -> Result<()> {

@@ -35,7 +35,7 @@ mod broker;
 mod follow;
 mod followers;
 mod following;
-pub(crate) mod index;
+mod index;
 mod locations;
 mod mirrors;
 mod nats;

@@ -126,11 +126,11 @@ impl Servers {
     pub(super) fn open(&self) -> Result<Link, Unusable> {
         let count = self.addresses.len();
         let first = self.first.fetch_add(1, Ordering::Relaxed);
-        let mut worst = Unusable { reason: "no server is named".to_owned(), is_lasting: false };
+        let mut worst = Unusable::from("no server is named".to_owned());
         for address in (first..first + count).filter_map(|it| self.addresses.get(it % count)) {
             match Link::open(address, &self.credentials) {
                 Ok(link) => return Ok(link),
-                Err((reason, is_lasting)) if !worst.is_lasting => {
+                Err(Unusable { reason, is_lasting }) if !worst.is_lasting => {
                     worst = Unusable { reason: format!("{address}: {reason}"), is_lasting };
                 }
                 Err(_) => {}
@@ -140,14 +140,22 @@ impl Servers {
     }
 }
 
+impl From<String> for Unusable {
+    /// It may pass.
+    fn from(reason: String) -> Unusable {
+        Unusable { reason, is_lasting: false }
+    }
+}
+
 impl Link {
-    fn open(address: &str, credentials: &Credentials) -> Result<Link, (String, bool)> {
-        let passing = |reason: String| (reason, false);
+    fn open(address: &str, credentials: &Credentials) -> Result<Link, Unusable> {
+        let lasting = |reason| Unusable { reason, is_lasting: true };
+        let silent = || "the server says nothing".to_owned();
         let connection = connect::connect(address, OPEN_TIMEOUT);
-        let connection = connection.map_err(|error| passing(flags::one_line(&error)))?;
+        let connection = connection.map_err(|error| flags::one_line(&error))?;
         let stream = Arc::clone(connection.stream());
         let limited = stream.set_write_timeout(Some(WRITE_TIMEOUT));
-        limited.map_err(|error| passing(flags::one_line(&error)))?;
+        limited.map_err(|error| flags::one_line(&error))?;
         let mut link = Link {
             connection,
             writer: Arc::new(Writer { stream: Mutex::new(stream) }),
@@ -159,13 +167,10 @@ impl Link {
             complaint: None,
         };
         let deadline = Instant::now() + OPEN_TIMEOUT;
-        let silent = || ("the server says nothing".to_owned(), false);
-        let Operation::Info(info) =
-            link.operation(deadline).map_err(passing)?.ok_or_else(silent)?
-        else {
-            return Err(("this is no NATS server".to_owned(), true));
+        let Operation::Info(info) = link.operation(deadline)?.ok_or_else(silent)? else {
+            return Err(lasting("this is no NATS server".to_owned()));
         };
-        link.info = judge(&info, credentials).map_err(|reason| (reason, true))?;
+        link.info = judge(&info, credentials).map_err(lasting)?;
         let mut out = b"CONNECT ".to_vec();
         credentials.write(&mut out);
         out.extend_from_slice(b"\r\n");
@@ -173,11 +178,11 @@ impl Link {
         out.extend_from_slice(b"PING\r\n");
         link.writer.write(&out);
         loop {
-            match link.operation(deadline).map_err(passing)?.ok_or_else(silent)? {
+            match link.operation(deadline)?.ok_or_else(silent)? {
                 Operation::Pong => return Ok(link),
                 Operation::Error(error) => {
                     let how = "set NATS_USER and NATS_PASSWORD, or NATS_TOKEN, in the environment";
-                    return Err((format!("the server says '{error}': {how}"), true));
+                    return Err(lasting(format!("the server says '{error}': {how}")));
                 }
                 _ => {}
             }

@@ -162,24 +162,22 @@ pub(super) fn publish(
     headers: &str,
     payload: &[u8],
 ) {
-    const VERSION: &str = "NATS/1.0\r\n";
-    out.extend_from_slice(if headers.is_empty() { b"PUB " } else { b"HPUB " });
-    for word in [Some(subject), reply].into_iter().flatten() {
+    let (word, version, end) = match headers {
+        "" => ("PUB", "", ""),
+        _ => ("HPUB", "NATS/1.0\r\n", "\r\n"),
+    };
+    for word in [word, subject].into_iter().chain(reply) {
         out.extend_from_slice(word.as_bytes());
         out.push(b' ');
     }
-    let mut head = 0;
-    if !headers.is_empty() {
-        head = VERSION.len() + headers.len() + 2;
+    let head = version.len() + headers.len() + end.len();
+    if head > 0 {
         write_decimal(out, head as u64);
         out.push(b' ');
     }
     write_decimal(out, (head + payload.len()) as u64);
-    out.extend_from_slice(b"\r\n");
-    if !headers.is_empty() {
-        out.extend_from_slice(VERSION.as_bytes());
-        out.extend_from_slice(headers.as_bytes());
-        out.extend_from_slice(b"\r\n");
+    for part in ["\r\n", version, headers, end] {
+        out.extend_from_slice(part.as_bytes());
     }
     out.extend_from_slice(payload);
     out.extend_from_slice(b"\r\n");
