@@ -91,7 +91,7 @@ impl Peers {
         })?;
         // Deleted while the index was being told of them.
         for (topic, _) in topics.iter().filter(|(topic, _)| !self.topics().is_own(topic)) {
-            let _ = registration.remove(topic);
+            let _ = self.index.remove(topic, deadline());
         }
         let mut state = self.state.lock();
         state.contested = contested;

@@ -69,6 +69,26 @@ impl<'a> Value<'a> {
         self.all(key).next()
     }
 
+    /// The text of a member, if that is a string.
+    pub fn get_str(&self, key: &str) -> Option<&str> {
+        self.get(key)?.as_str()
+    }
+
+    /// The number of a member, if that is one: see [`Value::as_u64`].
+    pub fn get_u64(&self, key: &str) -> Option<u64> {
+        self.get(key)?.as_u64()
+    }
+
+    /// Whether a member is `true`.
+    pub fn is_true(&self, key: &str) -> bool {
+        self.get(key) == Some(&Value::Bool(true))
+    }
+
+    /// The elements of a member; none if that is not an array.
+    pub fn get_array(&self, key: &str) -> &[Value<'a>] {
+        self.get(key).and_then(Value::as_array).unwrap_or_default()
+    }
+
     /// The values of all members named `key`.
     pub fn all(&self, key: &str) -> impl Iterator<Item = &Value<'a>> {
         let members = match self {
@@ -97,6 +117,9 @@ mod tests {
         assert_eq!(which(|value| value.as_str() == Some("text")), [3]);
         assert_eq!(which(|value| value.as_array().is_some()), [4]);
         assert_eq!(which(|value| value.get("a").is_some()), [5]);
+        assert_eq!(which(|value| value.get_u64("a") == Some(1)), [5]);
+        assert!(!elements[5].is_true("a") && elements[5].get_str("a").is_none());
+        assert!(elements[5].get_array("a").is_empty());
     }
 
     #[test]

@@ -9,21 +9,20 @@ use common::json::Value;
 /// Why another broker does not do what it was asked, where an answer says that: what a client of
 /// this broker is told.
 pub(super) fn refusal(answer: &Value<'_>) -> Option<Refusal> {
-    if text(answer, "status") == Some("success") {
+    if answer.get_str("status") == Some("success") {
         return None;
     }
-    let code = number(answer, "code").and_then(|code| u16::try_from(code).ok());
+    let code = answer.get_u64("code").and_then(|code| u16::try_from(code).ok());
     let status = code.filter(|status| (400..=599).contains(status)).unwrap_or(502);
-    let detail = |key| number(answer, key);
     Some(match status {
-        409 if let Some(expected) = detail("expected") => Refusal::Gap { expected },
-        403 if let Some(present) = detail("epoch") => Refusal::OldEpoch { present },
-        410 if let Some(first) = detail("first") => {
-            Refusal::Trimmed { first, next: detail("next").unwrap_or(first) }
+        409 if let Some(expected) = answer.get_u64("expected") => Refusal::Gap { expected },
+        403 if let Some(present) = answer.get_u64("epoch") => Refusal::OldEpoch { present },
+        410 if let Some(first) = answer.get_u64("first") => {
+            Refusal::Trimmed { first, next: answer.get_u64("next").unwrap_or(first) }
         }
         508 => Refusal::Ring,
         _ => {
-            let text = text(answer, "message").unwrap_or("no reason given").to_owned();
+            let text = answer.get_str("message").unwrap_or("no reason given").to_owned();
             Refusal::Home { status, text }
         }
     })
@@ -31,15 +30,13 @@ pub(super) fn refusal(answer: &Value<'_>) -> Option<Refusal> {
 
 /// What the home says of a publish that it took.
 pub(super) fn receipt(answer: &Value<'_>) -> Receipt {
-    let count = |key| number(answer, key).unwrap_or(0);
-    let flag = |key| answer.get(key).and_then(Value::as_bool).unwrap_or(false);
     Receipt {
         stream: stream(answer).unwrap_or(StreamId::NONE),
-        offset: number(answer, "offset"),
-        appended: count("appended"),
-        duplicate: flag("duplicate"),
-        durable: flag("durable"),
-        replicas: number(answer, "replicas"),
+        offset: answer.get_u64("offset"),
+        appended: answer.get_u64("appended").unwrap_or(0),
+        duplicate: answer.is_true("duplicate"),
+        durable: answer.is_true("durable"),
+        replicas: answer.get_u64("replicas"),
         created: false,
     }
 }
@@ -50,14 +47,13 @@ pub(super) fn receipt(answer: &Value<'_>) -> Receipt {
 ///
 /// Where they are none.
 pub(super) fn piece(answer: &Value<'_>) -> Result<Piece> {
-    let texts = array(answer, "entries");
     let entry = |value: &Value<'_>| {
         let Entry { message, time, publisher } = Entry::of(value.as_str().unwrap_or_default());
         let time = time.parse().map_err(|_| Refusal::field("time", "is no time"))?;
         remote::entry(message, time, publisher)
     };
-    let first = number(answer, "from").ok_or_else(|| Refusal::field("from", "is missing"));
-    let entries = texts.iter().map(entry).collect::<Result<_>>();
+    let first = answer.get_u64("from").ok_or_else(|| Refusal::field("from", "is missing"));
+    let entries = answer.get_array("entries").iter().map(entry).collect::<Result<_>>();
     let piece =
         first.and_then(|first| Ok(Piece { first, entries: entries?, digest: digest(answer) }));
     piece.map_err(|refusal| Refusal::Home {
@@ -68,24 +64,12 @@ pub(super) fn piece(answer: &Value<'_>) -> Result<Piece> {
 
 /// The digest that stands under a key.
 pub(super) fn digest(answer: &Value<'_>) -> Option<u32> {
-    text(answer, "digest").and_then(|digest| u32::from_str_radix(digest, 16).ok())
+    answer.get_str("digest").and_then(|digest| u32::from_str_radix(digest, 16).ok())
 }
 
 /// The stream that an answer or an event names.
 pub(super) fn stream(object: &Value<'_>) -> Option<StreamId> {
-    text(object, "stream").and_then(|text| text.parse().ok())
-}
-
-pub(super) fn array<'v, 'a>(object: &'v Value<'a>, key: &str) -> &'v [Value<'a>] {
-    object.get(key).and_then(Value::as_array).unwrap_or_default()
-}
-
-pub(super) fn text<'v>(object: &'v Value<'_>, key: &str) -> Option<&'v str> {
-    object.get(key).and_then(Value::as_str)
-}
-
-pub(super) fn number(object: &Value<'_>, key: &str) -> Option<u64> {
-    object.get(key).and_then(Value::as_u64)
+    object.get_str("stream").and_then(|text| text.parse().ok())
 }
 
 #[cfg(test)]

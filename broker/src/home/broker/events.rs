@@ -5,7 +5,7 @@
 
 use super::super::remote::{self, Event, News, Place};
 use super::super::{HOME_TIMEOUT, deadline};
-use super::answer::{self, number, text};
+use super::answer;
 use super::{BrokerHome, command};
 use crate::push::Subscriber;
 use crate::refusal::{Refusal, Result};
@@ -44,7 +44,7 @@ impl BrokerHome {
         let (mut heard, mut said, mut looked) = (Instant::now(), Instant::now(), Instant::now());
         loop {
             let mut is_ring = false;
-            let take = |object: &Value<'_>| match text(object, "topic") {
+            let take = |object: &Value<'_>| match object.get_str("topic") {
                 Some(topic) => {
                     if let Some(news) = news(object) {
                         handle(Event::Topic(topic, news));
@@ -80,26 +80,26 @@ impl BrokerHome {
 /// What an object says of its topic, if that is of any concern.
 fn news(object: &Value<'_>) -> Option<News> {
     let stream = answer::stream(object);
-    Some(match (text(object, "event"), text(object, "status")) {
+    Some(match (object.get_str("event"), object.get_str("status")) {
         (Some("message"), _) => {
-            let (offset, message) = (number(object, "offset")?, text(object, "message")?);
-            let time = number(object, "time").unwrap_or(0);
-            match remote::entry(message, time, text(object, "publisher")) {
+            let (offset, message) = (object.get_u64("offset")?, object.get_str("message")?);
+            let time = object.get_u64("time").unwrap_or(0);
+            match remote::entry(message, time, object.get_str("publisher")) {
                 Ok(entry) => News::Message { offset, stream, entry },
                 Err(refusal) => News::Nonsense(refusal),
             }
         }
         (Some("deleted"), _) => News::Deleted,
-        (Some("trimmed"), _) => News::Trimmed(number(object, "next")?),
+        (Some("trimmed"), _) => News::Trimmed(object.get_u64("next")?),
         (Some("reset"), _) => News::Reset(stream),
         (None, Some("success")) => News::Confirmed {
-            first: number(object, "first").unwrap_or(0),
+            first: object.get_u64("first").unwrap_or(0),
             begin: Place {
-                offset: number(object, "next").unwrap_or(0),
+                offset: object.get_u64("next").unwrap_or(0),
                 digest: answer::digest(object),
-                text: number(object, "before"),
+                text: object.get_u64("before"),
             },
-            end: Cursor { stream: stream.unwrap_or(StreamId::NONE), next: number(object, "end")? },
+            end: Cursor { stream: stream.unwrap_or(StreamId::NONE), next: object.get_u64("end")? },
         },
         (None, Some("error")) => News::Refused(answer::refusal(object)?),
         _ => return None,

@@ -2,7 +2,6 @@
 
 use super::super::deadline;
 use super::super::index::Address;
-use super::answer::{array, number, text};
 use super::command;
 use super::connection::{BrokerConnection, Target};
 use super::pool::ConnectionPool;
@@ -85,10 +84,10 @@ impl IndexClient {
     ) -> Result<Vec<(String, Address)>> {
         self.pool.command(&command::query(pattern), deadline, |answer| {
             let home = |it: &Value<'_>| {
-                let topic = text(it, "topic").filter(|it| entry::check_topic(it).is_ok())?;
+                let topic = it.get_str("topic").filter(|it| entry::check_topic(it).is_ok())?;
                 Some((topic.to_owned(), address(it)?))
             };
-            array(answer, "topics").iter().filter_map(home).collect()
+            answer.get_array("topics").iter().filter_map(home).collect()
         })
     }
 
@@ -135,7 +134,7 @@ impl IndexClient {
         let register = self.command("register_peer", |object| {
             object.field("present", true).field("peers", peers).field("topics", topics as u64)
         });
-        let key = registration.say(&register, |it| text(it, "key").map(str::to_owned))?;
+        let key = registration.say(&register, |it| it.get_str("key").map(str::to_owned))?;
         *self.key.lock() = key;
         Ok(registration)
     }
@@ -147,7 +146,7 @@ impl IndexClient {
 
     /// Notes how many peers there are, where an answer says so.
     fn count(&self, answer: &Value<'_>) {
-        if let Some(peers) = number(answer, "peers") {
+        if let Some(peers) = answer.get_u64("peers") {
             self.peers.store(peers, Ordering::Relaxed);
         }
     }
@@ -175,8 +174,8 @@ impl IndexClient {
 
 /// The address that an answer names.
 fn address(answer: &Value<'_>) -> Option<Address> {
-    let port = u16::try_from(number(answer, "port")?).ok()?;
-    Some(Address { host: text(answer, "host")?.to_owned(), port })
+    let port = u16::try_from(answer.get_u64("port")?).ok()?;
+    Some(Address { host: answer.get_str("host")?.to_owned(), port })
 }
 
 impl Registration<'_> {
@@ -212,15 +211,6 @@ impl Registration<'_> {
     fn told(&mut self) -> Result<()> {
         let client = self.client;
         self.say(&client.command("told_topics", |object| object), |answer| client.count(answer))
-    }
-
-    /// Says that a topic is no longer here.
-    ///
-    /// # Errors
-    ///
-    /// What the index says.
-    pub(crate) fn remove(&mut self, topic: &str) -> Result<()> {
-        self.say(&self.client.about("delete_topic", topic), |_| {})
     }
 
     /// Waits a while, and lets the index know that this peer is there: it says once more that all

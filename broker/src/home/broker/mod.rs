@@ -87,7 +87,7 @@ impl RemoteHome for BrokerHome {
     fn change(&self, topic: &str, change: &TopicChange, deadline: Instant) -> Result<Cursor> {
         let asked = self.pool.command(&command::change(topic, change), deadline, |answer| Cursor {
             stream: answer::stream(answer).unwrap_or(StreamId::NONE),
-            next: answer::number(answer, "first").unwrap_or(0),
+            next: answer.get_u64("first").unwrap_or(0),
         });
         match (change, asked) {
             (TopicChange::Create, Err(it)) if it.status() == 409 => Err(Refusal::TopicExists),
@@ -105,7 +105,7 @@ impl RemoteHome for BrokerHome {
 
     fn names(&self, pattern: &Pattern, deadline: Instant) -> Result<Vec<String>> {
         self.pool.command(&command::list(pattern), deadline, |answer| {
-            let names = answer::array(answer, "topics").iter().filter_map(Value::as_str);
+            let names = answer.get_array("topics").iter().filter_map(Value::as_str);
             let topics = names.filter(|name| entry::check_topic(name).is_ok());
             topics.map(str::to_owned).collect()
         })

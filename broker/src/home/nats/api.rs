@@ -103,8 +103,8 @@ impl Failure {
     /// The error in an answer, if there is one.
     fn of(answer: &Value<'_>) -> Option<Failure> {
         let error = answer.get("error")?;
-        let code = error.get("err_code").and_then(Value::as_u64).unwrap_or(0);
-        let text = error.get("description").and_then(Value::as_str).unwrap_or("no reason given");
+        let code = error.get_u64("err_code").unwrap_or(0);
+        let text = error.get_str("description").unwrap_or("no reason given");
         Some(Failure { code, text: text.to_owned() })
     }
 
@@ -225,15 +225,12 @@ impl Info {
     /// What an answer says.
     pub(super) fn of(answer: &Value<'_>) -> Option<Info> {
         let state = answer.get("state")?;
-        let number = |key| state.get(key).and_then(Value::as_u64).unwrap_or(0);
-        let replicas = answer.get("cluster").and_then(|it| it.get("replicas"));
-        let replicas = replicas.and_then(Value::as_array).unwrap_or_default();
+        let number = |key| state.get_u64(key).unwrap_or(0);
+        let replicas =
+            answer.get("cluster").map_or(&[][..], |cluster| cluster.get_array("replicas"));
         let is_heard = |replica: &&Value<'_>| {
-            replica.get("current").and_then(Value::as_bool) == Some(true)
-                && replica
-                    .get("active")
-                    .and_then(Value::as_u64)
-                    .is_some_and(|it| Duration::from_nanos(it) < VOUCH_TIME)
+            let silence = replica.get_u64("active").map(Duration::from_nanos);
+            replica.is_true("current") && silence.is_some_and(|silence| silence < VOUCH_TIME)
         };
         let heard = 1 + replicas.iter().filter(is_heard).count();
         let is_vouched = heard * 2 > replicas.len() + 1;
@@ -241,8 +238,7 @@ impl Info {
         let bytes = number("bytes");
         let message_size = bytes / number("messages").max(1);
         let is_alone = replicas.is_empty();
-        let subjects = answer.get("config").and_then(|config| config.get("subjects")?.as_array());
-        let is_open = subjects.is_some_and(|subjects| subjects.len() > 1);
+        let is_open = answer.get("config").is_some_and(|it| it.get_array("subjects").len() > 1);
         let next = number("last_seq");
         Some(Info { first, next, bytes, message_size, is_open, is_alone, is_vouched })
     }
@@ -423,10 +419,10 @@ impl Stored {
     /// The message in an answer.
     pub(super) fn of(answer: &Value<'_>) -> Option<Stored> {
         let message = answer.get("message")?;
-        let bytes = |key| base64(message.get(key).and_then(Value::as_str).unwrap_or_default());
-        let text = |key| message.get(key).and_then(Value::as_str).unwrap_or_default();
+        let text = |key| message.get_str(key).unwrap_or_default();
+        let bytes = |key| base64(text(key));
         let (headers, payload) = (String::from_utf8(bytes("hdrs")?).ok()?, bytes("data")?);
-        let at = message.get("seq").and_then(Value::as_u64)?;
+        let at = message.get_u64("seq")?;
         let time = clock::moment(text("time"), 0).unwrap_or(0);
         Some(Stored { at, subject: text("subject").to_owned(), headers, payload, time })
     }

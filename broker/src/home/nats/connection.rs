@@ -7,7 +7,7 @@
 
 use super::wire::{self, Message, Operation};
 use common::connection::Connection;
-use common::json::{self, Object, Value};
+use common::json::{self, Object};
 use common::lock::Mutex;
 use common::random::random;
 use common::trouble::Trouble;
@@ -265,29 +265,28 @@ impl Credentials {
 /// Whether a server can be the home of topics, as far as it says itself.
 fn judge(info: &str, credentials: &Credentials) -> Result<Info, String> {
     let info = json::parse(info.as_bytes()).map_err(|_| "this is no NATS server".to_owned())?;
-    let is = |key| info.get(key).and_then(Value::as_bool) == Some(true);
-    let number = |key| info.get(key).and_then(Value::as_u64);
-    if is("tls_required") {
+    if info.is_true("tls_required") {
         return Err("the server asks for TLS, which this broker cannot speak: let it listen \
                     without TLS for its brokers, or put a proxy before it"
             .to_owned());
     }
-    if is("auth_required") && info.get("nonce").is_some() && !credentials.are_given() {
+    if info.is_true("auth_required") && info.get("nonce").is_some() && !credentials.are_given() {
         return Err(
             "the server asks for an nkey or a JWT, which this broker cannot sign: give it \
                     a user and a password"
                 .to_owned(),
         );
     }
-    if number("api_lvl").is_none_or(|level| level < API_LEVEL_MIN) {
-        let version = info.get("version").and_then(Value::as_str).unwrap_or("unknown");
-        let jetstream = if is("jetstream") { "" } else { ", and JetStream is off" };
+    if info.get_u64("api_lvl").is_none_or(|level| level < API_LEVEL_MIN) {
+        let version = info.get_str("version").unwrap_or("unknown");
+        let jetstream = if info.is_true("jetstream") { "" } else { ", and JetStream is off" };
         return Err(format!("the server is of version {version}{jetstream}; 2.12 is needed"));
     }
-    if !is("jetstream") {
+    if !info.is_true("jetstream") {
         return Err("JetStream is off: start nats-server with -js".to_owned());
     }
-    let payload_max = number("max_payload").and_then(|max| usize::try_from(max).ok()).unwrap_or(0);
+    let payload_max =
+        info.get_u64("max_payload").and_then(|max| usize::try_from(max).ok()).unwrap_or(0);
     Ok(Info { payload_max, is_clustered: info.get("cluster").is_some() })
 }
 

@@ -160,17 +160,17 @@ impl RemoteHome for NatsHome {
 
     fn change(&self, topic: &str, change: &TopicChange, deadline: Instant) -> Result<Cursor> {
         let attempt = self.attempt(deadline);
+        let found = attempt.find(topic)?;
+        let known = || found.ok_or_else(|| Refusal::UnknownTopic(topic.to_owned()));
         let stream = match change {
-            TopicChange::Create if attempt.find(topic)?.is_some() => {
-                return Err(Refusal::TopicExists);
-            }
+            TopicChange::Create if found.is_some() => return Err(Refusal::TopicExists),
             TopicChange::Create => {
                 let created = attempt.create_stream(topic)?.ok_or(Refusal::TopicExists)?;
                 self.remember(topic, created);
                 created
             }
             TopicChange::Delete => {
-                let list = attempt.find(topic)?.ok_or(Refusal::NoTopic)?;
+                let list = found.ok_or(Refusal::NoTopic)?;
                 // Another list of the topic may have places as soon as this one is gone.
                 let places_end = attempt.places_end()?;
                 // Where it is gone already, this call may have been repeated.
@@ -180,10 +180,9 @@ impl RemoteHome for NatsHome {
                 self.tell([Command::Look(topic.to_owned())]);
                 list
             }
-            TopicChange::Trim(upto) => return attempt.trim(topic, *upto),
+            TopicChange::Trim(upto) => return attempt.trim(topic, known()?, *upto),
             TopicChange::SetBounds(change) => {
-                let list = attempt.find(topic)?;
-                let list = list.ok_or_else(|| Refusal::UnknownTopic(topic.to_owned()))?;
+                let list = known()?;
                 attempt.change_kept(list, |kept| {
                     let limits = kept.limits.as_bounds().with(change).or(&self.limits);
                     Kept { limits, ..kept }

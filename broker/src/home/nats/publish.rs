@@ -30,8 +30,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 struct Placed {
     stream: Option<StreamId>,
     is_created: bool,
-    /// The messages from this one on, so many of them, begin at this offset.
-    runs: Vec<(usize, usize, u64)>,
+    /// The offset of each message that was appended.
+    offsets: Vec<Option<u64>>,
     /// The publisher's last message, where the group is numbered.
     last: Last,
 }
@@ -115,7 +115,7 @@ impl Attempt<'_> {
             placed.stream = Some(stream);
             let subject = self.subject(stream, group);
             let judged = match group.numbered {
-                None => Some((Last::default(), placed.runs.iter().map(|run| run.1).sum())),
+                None => Some((Last::default(), placed.offsets.iter().flatten().count())),
                 Some((_, number)) => self.judge(stream, &subject, number, count)?,
             };
             let Some((last, skip)) = judged else {
@@ -139,7 +139,9 @@ impl Attempt<'_> {
             });
             match sent {
                 Ok(at) => {
-                    placed.runs.push((skip, rest.len(), at.saturating_sub(count)));
+                    let offsets = (at.saturating_sub(count)..at).map(Some);
+                    placed.offsets.resize(skip, None);
+                    placed.offsets.extend(offsets);
                     if let Some(number) = number {
                         let number = Some(number.later(count - 1));
                         self.sequences.note(&subject, Last { at, number });
@@ -210,16 +212,9 @@ impl Attempt<'_> {
         from: usize,
     ) -> Result<Receipt> {
         let stream = placed.stream.unwrap_or(StreamId::NONE);
-        let end = from + publish.count;
-        let mut offset = None;
-        let mut appended = 0;
-        for &(begin, count, at) in &placed.runs {
-            let (begin_here, end_here) = (begin.max(from), (begin + count).min(end));
-            if begin_here < end_here {
-                offset = offset.or(Some(at + (begin_here - begin) as u64));
-                appended += (end_here - begin_here) as u64;
-            }
-        }
+        let mut appended = placed.offsets.iter().skip(from).take(publish.count).flatten();
+        let mut offset = appended.next().copied();
+        let appended = offset.map_or(0, |_| 1 + appended.count() as u64);
         let duplicate = appended == 0 && publish.count > 0;
         if let (Some((_, first)), true) = (group.numbered, duplicate) {
             let (subject, number) = (self.subject(stream, group), first.later(from as u64));

@@ -60,8 +60,8 @@ struct Call {
     has_many: bool,
     /// How many are not wholly answered.
     open: u64,
-    /// Each with the place of its request among these.
-    answers: Vec<(u64, Message)>,
+    /// By the places of their requests among these; where many answer one, in their order.
+    answers: BTreeMap<u64, Message>,
 }
 
 impl Requests {
@@ -141,7 +141,7 @@ impl Live {
         let (mut answers, lost) = self.call(1, false, deadline, |inbox, number, out| {
             write(&format!("{inbox}.{number}"), out);
         });
-        answers.pop().map(|(_, answer)| answer).ok_or(lost)
+        answers.pop_first().map(|(_, answer)| answer).ok_or(lost)
     }
 
     /// The same where several messages answer. Says whether somebody was there who could.
@@ -153,8 +153,8 @@ impl Live {
         let (mut answers, lost) = self.call(1, true, deadline, |inbox, number, out| {
             write(&format!("{inbox}.{number}"), out);
         });
-        let status = answers.pop().and_then(|(_, last)| last.status()).ok_or(lost)?;
-        Ok((answers.into_iter().map(|(_, answer)| answer).collect(), status != 503))
+        let status = answers.pop_last().and_then(|(_, last)| last.status()).ok_or(lost)?;
+        Ok((answers.into_values().collect(), status != 503))
     }
 
     /// Writes so many requests, and waits for the answer to each. The answers to them are sent to
@@ -165,14 +165,9 @@ impl Live {
         deadline: Instant,
         write: impl FnOnce(&str, u64, &mut Vec<u8>),
     ) -> Vec<Result<Message, String>> {
-        let (answers, lost) = self.call(count as u64, false, deadline, write);
-        let mut found: Vec<_> = (0..count).map(|_| Err(lost.clone())).collect();
-        for (place, answer) in answers {
-            if let Some(found) = usize::try_from(place).ok().and_then(|it| found.get_mut(it)) {
-                *found = Ok(answer);
-            }
-        }
-        found
+        let count = count as u64;
+        let (mut answers, lost) = self.call(count, false, deadline, write);
+        (0..count).map(|place| answers.remove(&place).ok_or_else(|| lost.clone())).collect()
     }
 
     /// Writes so many requests together, and waits until all are answered. Gives the answers, and
@@ -183,12 +178,12 @@ impl Live {
         has_many: bool,
         deadline: Instant,
         write: impl FnOnce(&str, u64, &mut Vec<u8>),
-    ) -> (Vec<(u64, Message)>, String) {
+    ) -> (BTreeMap<u64, Message>, String) {
         let first = self.last.fetch_add(count, Ordering::Relaxed);
         let (caller, open) = (thread::current(), count);
         let mut waiting = self.waiting.lock();
         if waiting.ended.is_none() {
-            let call = Call { caller, count, has_many, open, answers: Vec::new() };
+            let call = Call { caller, count, has_many, open, answers: BTreeMap::new() };
             waiting.calls.insert(first, call);
             drop(waiting);
             let mut out = Vec::new();
@@ -261,7 +256,8 @@ impl Waiting {
         if !call.has_many || message.status().is_some() {
             call.open -= 1;
         }
-        call.answers.push((place, message));
+        let place = if call.has_many { call.answers.len() as u64 } else { place };
+        call.answers.insert(place, message);
         (call.open == 0).then(|| call.caller.clone())
     }
 }

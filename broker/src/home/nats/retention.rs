@@ -58,10 +58,9 @@ impl Kept {
     pub(super) fn of(record: &Stored) -> Option<Kept> {
         let at = record.at;
         let record = json::parse(&record.payload).ok()?;
-        let number = |key| record.get(key).and_then(Value::as_u64);
-        let (messages, bytes) = (number("keep_messages"), number("keep_bytes"));
-        let limits = Limits { messages, bytes, age: number("keep_for") };
-        Some(Kept { at, first: number("first")?, limits })
+        let (messages, bytes) = (record.get_u64("keep_messages"), record.get_u64("keep_bytes"));
+        let limits = Limits { messages, bytes, age: record.get_u64("keep_for") };
+        Some(Kept { at, first: record.get_u64("first")?, limits })
     }
 
     fn write(&self) -> Vec<u8> {
@@ -175,10 +174,8 @@ impl Attempt<'_> {
     }
 
     /// Lets messages go by hand. Gives the first offset.
-    pub(super) fn trim(&self, topic: &str, upto: Upto) -> Result<Cursor> {
-        let unknown = || Refusal::UnknownTopic(topic.to_owned());
-        let list = self.find(topic)?.ok_or_else(unknown)?;
-        let info = self.info(list)?.ok_or_else(unknown)?;
+    pub(super) fn trim(&self, topic: &str, list: StreamId, upto: Upto) -> Result<Cursor> {
+        let info = self.info(list)?.ok_or_else(|| Refusal::UnknownTopic(topic.to_owned()))?;
         let first = match upto {
             Upto::Offset(from) if from > info.next => {
                 return Err(Refusal::PastEnd { from, next: info.next });

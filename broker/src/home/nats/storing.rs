@@ -2,7 +2,6 @@
 
 use super::api::Failure;
 use super::{Attempt, wire};
-use common::json::Value;
 use common::random::random;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -64,7 +63,7 @@ impl Attempt<'_> {
                 wire::publish(out, subject, is_last.then_some(reply), &headers, payload);
             }
         });
-        live.outcome(answer, sequence)
+        live.outcome(answer, |answer| answer.get_u64("seq"))
     }
 
     /// Stores messages, each for itself, in this order as far as all of them are stored.
@@ -86,11 +85,7 @@ impl Attempt<'_> {
                 wire::publish(out, subject, Some(&reply), &headers, payload);
             }
         });
-        answers.into_iter().map(|answer| live.outcome(answer, sequence)).collect()
+        let stored = |answer| live.outcome(answer, |answer| answer.get_u64("seq"));
+        answers.into_iter().map(stored).collect()
     }
-}
-
-/// Where a message was stored.
-fn sequence(answer: &Value<'_>) -> Option<u64> {
-    answer.get("seq").and_then(Value::as_u64)
 }

@@ -15,7 +15,7 @@ use crate::store::{Limits, StreamId, Summary, entry};
 use common::clock;
 use common::json::Value;
 use common::random::random;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -38,14 +38,9 @@ pub(super) fn foreign(name: &str) -> Refusal {
     Refusal::Home { status: 503, text }
 }
 
-/// The items in an answer that lists streams.
-pub(super) fn items<'v, 'a>(answer: &'v Value<'a>) -> &'v [Value<'a>] {
-    answer.get("streams").and_then(Value::as_array).unwrap_or_default()
-}
-
 /// The names in an answer that lists streams.
 pub(super) fn streams<'v>(answer: &'v Value<'_>) -> impl Iterator<Item = &'v str> {
-    items(answer).iter().filter_map(Value::as_str)
+    answer.get_array("streams").iter().filter_map(Value::as_str)
 }
 
 impl Attempt<'_> {
@@ -152,42 +147,41 @@ impl Attempt<'_> {
             return Ok(topics);
         }
         let kept = self.all_kept()?;
-        let (mut topics, mut count) = (BTreeMap::new(), 0);
-        loop {
+        let (mut topics, mut count, mut total) = (BTreeMap::new(), 0, 1);
+        while count < total {
             let body = object(|object| {
                 object.field("subject", self.names.claims()).field("offset", count);
             });
             let page = self.ask(&["STREAM.LIST"], &body, |answer| {
-                let found = items(answer).iter().filter_map(|item| {
-                    let config = item.get("config")?;
-                    let list = self.names.list(config.get("name")?.as_str()?)?;
-                    let topic = config.get("metadata")?.get("topic")?.as_str()?;
-                    entry::check_topic(topic).ok()?;
-                    let info = Info::of(item).filter(|info| info.is_open)?;
-                    let Info { first, next, bytes, .. } = info;
-                    let Kept { first: begin, limits, .. } =
-                        kept.get(&list).copied().unwrap_or_default();
-                    let last = item.get("state")?.get("last_ts")?.as_str()?;
-                    let last = clock::moment(last, 0).ok().filter(|_| next > 0);
-                    let first = first.max(begin);
-                    Some((
-                        topic.to_owned(),
-                        Summary { stream: list, first, next, bytes, last, limits },
-                    ))
-                });
-                let total = answer.get("total").and_then(Value::as_u64)?;
-                Some((found.collect::<Vec<_>>(), items(answer).len() as u64, total))
+                let items = answer.get_array("streams");
+                let found = items.iter().filter_map(|item| self.summary(item, &kept));
+                Some((found.collect::<Vec<_>>(), items.len() as u64, answer.get_u64("total")?))
             });
-            let (found, read, total) = page?;
+            let (found, read, all) = page?;
             topics.extend(found);
             count += read;
-            if read == 0 || count >= total {
-                break;
-            }
+            total = if read == 0 { 0 } else { all };
         }
         let topics = Arc::new(topics);
         let listed = Some((Instant::now(), Arc::clone(&topics)));
         *self.listed.lock() = listed;
         Ok(topics)
+    }
+
+    /// A topic in short, as its stream is listed; nothing where that is not open, or of another.
+    fn summary(
+        &self,
+        item: &Value<'_>,
+        kept: &HashMap<StreamId, Kept>,
+    ) -> Option<(String, Summary)> {
+        let config = item.get("config")?;
+        let stream = self.names.list(config.get_str("name")?)?;
+        let topic = config.get("metadata")?.get_str("topic")?;
+        entry::check_topic(topic).ok()?;
+        let Info { first, next, bytes, .. } = Info::of(item).filter(|info| info.is_open)?;
+        let Kept { first: begin, limits, .. } = kept.get(&stream).copied().unwrap_or_default();
+        let last = clock::moment(item.get("state")?.get_str("last_ts")?, 0);
+        let (first, last) = (first.max(begin), last.ok().filter(|_| next > 0));
+        Some((topic.to_owned(), Summary { stream, first, next, bytes, last, limits }))
     }
 }
