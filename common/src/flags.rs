@@ -94,19 +94,13 @@ impl Program {
             }
             Err(error) => Err(error),
         };
-        match configured {
-            Err(error) => {
-                self.say(format_args!("{error}; see {} --help", self.name));
-                ExitCode::from(2)
-            }
-            Ok(configuration) => match run(configuration) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => {
-                    self.say(one_line(&error));
-                    ExitCode::from(error.status)
-                }
-            },
-        }
+        let (line, status) = match configured.map(run) {
+            Ok(Ok(())) => return ExitCode::SUCCESS,
+            Ok(Err(error)) => (one_line(&error), error.status),
+            Err(error) => (format!("{error}; see {} --help", self.name), 2),
+        };
+        self.say(line);
+        ExitCode::from(status)
     }
 
     /// Tells the user something on standard error, in a line that begins with the program's name.
@@ -141,26 +135,24 @@ impl Program {
                 "--version" => return Ok(Command::Print(self.version())),
                 _ => {
                     let Flag { name, value, repeats } = self.flag(dashed)?;
-                    if !repeats && result.has(name) {
-                        return Err(Error::new(format!("flag --{name} was given twice")));
+                    let wrong = |what: String| Err(Error::new(format!("flag --{name} {what}")));
+                    let mut given = given.map(str::to_owned);
+                    match value {
+                        _ if !repeats && result.has(name) => {
+                            return wrong("was given twice".into());
+                        }
+                        None if given.is_some() => return wrong("takes no value".into()),
+                        Some(_) if given.is_none() => {
+                            given = arguments.next().transpose()?.filter(is_no_flag);
+                        }
+                        _ => {}
                     }
-                    let value = match (value, given) {
-                        (None, Some(_)) => {
-                            return Err(Error::new(format!("flag --{name} takes no value")));
-                        }
-                        (None, None) => String::new(),
-                        (Some(value), given) => {
-                            let given = match given {
-                                Some(given) => Some(given.to_owned()),
-                                None => arguments.next().transpose()?.filter(is_no_flag),
-                            };
-                            // An empty one is a variable that was not set.
-                            given.filter(|given| !given.is_empty()).ok_or_else(|| {
-                                Error::new(format!("flag --{name} needs a value: --{name}={value}"))
-                            })?
-                        }
-                    };
-                    result.values.push((name, value));
+                    let given = given.unwrap_or_default();
+                    // An empty one is a variable that was not set.
+                    if let Some(value) = value.filter(|_| given.is_empty()) {
+                        return wrong(format!("needs a value: --{name}={value}"));
+                    }
+                    result.values.push((name, given));
                 }
             }
         }

@@ -73,25 +73,21 @@ fn listen(typed: impl BufRead, topics: &DesiredTopics, prompt: &str) {
         };
         let words: Vec<_> = line.split_whitespace().collect();
         let verb = words.first().map(|verb| verb.to_ascii_lowercase()).unwrap_or_default();
-        let (line, stream) = match (verb.as_str(), words.as_slice()) {
-            (_, []) => continue,
+        match (verb.as_str(), words.as_slice()) {
+            (_, []) => {}
             (verb @ ("subscribe" | "unsubscribe"), [_, topic]) => {
                 let is_wanted = verb == "subscribe";
                 let (before, after) = if is_wanted { ("", "") } else { ("not ", " any more") };
                 if !prompt.is_empty() {
                     show(&format!("{before}subscribed to {topic:?}{after}\n"));
                 }
-                topics.set(topic, is_wanted)
+                if let (line, Some(stream)) = topics.set(topic, is_wanted) {
+                    // A lost line is sent again on the next connection.
+                    let _ = (&*stream).write_all(line.as_bytes());
+                }
             }
             ("quit" | "exit", [_]) => break,
-            _ => {
-                PROGRAM.say(HELP);
-                continue;
-            }
-        };
-        if let Some(stream) = stream {
-            // A lost line is sent again on the next connection.
-            let _ = (&*stream).write_all(line.as_bytes());
+            _ => PROGRAM.say(HELP),
         }
     }
     topics.complete(!prompt.is_empty());
@@ -150,10 +146,8 @@ impl<W: Write> Dialogue<W> {
     fn receive(&mut self) -> Result<(), Failure> {
         let broker = self.outage.broker();
         let mut connection = connect(broker.address(), CONNECT_TIMEOUT)?;
-        let token = match broker.shown_token() {
-            Some(token) => format!("AUTH {token}\n"),
-            None => String::new(),
-        };
+        let token = broker.shown_token().map(|token| format!("AUTH {token}\n"));
+        let token = token.unwrap_or_default();
         let stream = Arc::clone(connection.stream());
         let tell = |lines: &str| send(&mut connection, (token + lines).as_bytes());
         self.topics.connected(stream, tell)?;

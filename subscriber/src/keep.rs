@@ -106,9 +106,7 @@ impl Keeper {
                 let before = self.received.size();
                 self.append(&answer)?;
                 // Only a broker that does not wait answers with nothing at once.
-                let has_waited = asked.elapsed() >= POLL_PAUSE;
-                let has_given = self.received.size() > before;
-                if !has_given && !has_waited {
+                if self.received.size() == before && asked.elapsed() < POLL_PAUSE {
                     return Ok(POLL_PAUSE);
                 }
             }
@@ -263,7 +261,7 @@ impl Keeper {
     fn failed(&mut self, trouble: Trouble) -> Result<(), Error> {
         let Trouble::Sink(cause) = trouble else { return Ok(self.outage.failed(trouble)?) };
         let path = self.received.path();
-        match self.outage.wait(|_| PROGRAM.say(disk_full(path, &cause))) {
+        match self.outage.wait(format_args!("{}", disk_full(path, &cause))) {
             true => Ok(()),
             false => Err(error::unwritable(Some(path), cause)),
         }

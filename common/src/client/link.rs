@@ -21,7 +21,7 @@ pub(super) struct Link {
     connection: Option<Connection>,
     /// How many bytes of an unfinished line were searched for its end.
     looked: usize,
-    outage: Outage,
+    pub(super) outage: Outage,
     /// How long the broker may take for an answer.
     pub(super) answer_timeout: Duration,
 }
@@ -93,34 +93,30 @@ impl Link {
     ) -> Result<Result<T, Refusal>, Trouble> {
         let patience = self.attempt() + allowance(size);
         let answer = self.judgement(read, patience)?;
-        self.succeeded();
+        self.outage.succeeded();
         Ok(answer)
     }
 
-    /// The same, but the outage goes on. An answer that says "not now" counts as a failure.
+    /// The same within `patience`, but the outage goes on. An answer that says "not now" counts as
+    /// a failure. After any error the connection cannot be used any more.
     fn judgement<T>(
         &mut self,
         read: impl Fn(&Value<'_>) -> Option<T>,
         patience: Duration,
     ) -> Result<Result<T, Refusal>, Trouble> {
-        let line = self.line(patience)?;
+        let deadline = Instant::now() + patience;
+        let size = loop {
+            match self.line_size() {
+                Some(size) => break size,
+                None => self.fill(deadline)?,
+            }
+        };
+        let line = self.take(size);
         match json::parse(line).ok().and_then(read_answer) {
             Some(Ok(value)) => read(&value).map(Ok).ok_or(INVALID),
             Some(Err(refusal)) if refusal.is_passing() => Err(Trouble::Answer(refusal.reason)),
             Some(Err(refusal)) => Ok(Err(refusal)),
             None => Err(invalid(line)),
-        }
-    }
-
-    /// Waits for the next line, with its end, no longer than `patience`. After any error the
-    /// connection cannot be used any more.
-    fn line(&mut self, patience: Duration) -> Result<&[u8], Trouble> {
-        let deadline = Instant::now() + patience;
-        loop {
-            if let Some(size) = self.line_size() {
-                return Ok(self.take(size));
-            }
-            self.fill(deadline)?;
         }
     }
 
@@ -154,11 +150,6 @@ impl Link {
     /// How long the broker may take for the next answer.
     fn attempt(&mut self) -> Duration {
         self.outage.attempt().min(self.answer_timeout)
-    }
-
-    /// An attempt succeeded: the next failure begins a new outage.
-    pub(super) fn succeeded(&mut self) {
-        self.outage.succeeded();
     }
 
     /// Ends the connection. Answers that have not arrived are lost.

@@ -6,7 +6,7 @@ use crate::limits::ANSWER_TIMEOUT;
 use crate::retry::{PAUSE_MAX, Pauses};
 use crate::trouble::Trouble;
 use std::time::{Duration, Instant};
-use std::{mem, thread};
+use std::{fmt, mem, thread};
 
 /// The shortest time in which an attempt can be expected to succeed, however little is left.
 pub(super) const ATTEMPT_MIN: Duration = Duration::from_secs(1);
@@ -50,31 +50,26 @@ impl Outage {
     ///
     /// [`Error::GaveUp`] when the patience is over.
     pub fn failed(&mut self, trouble: Trouble) -> Result<(), Error> {
-        let tell = |broker: &Broker| {
-            let address = &broker.address;
-            broker.notify(format_args!(
-                "cannot use the broker at {address} ({trouble}); trying again"
-            ));
-        };
+        let address = self.broker.address.clone();
+        let notice = format_args!("cannot use the broker at {address} ({trouble}); trying again");
         // Another attempt cannot help here.
         let is_hopeless = matches!(trouble, Trouble::Address | Trouble::NoSessions);
-        if !is_hopeless && self.wait(tell) {
+        if !is_hopeless && self.wait(notice) {
             return Ok(());
         }
-        Err(Error::GaveUp { address: self.broker.address.clone(), trouble })
+        Err(Error::GaveUp { address, trouble })
     }
 
-    /// An attempt failed: sleeps before the next one. Calls `tell` before that when the user
-    /// should hear that attempts fail: after a second, and then every 30. False when the patience
-    /// is over.
+    /// An attempt failed: sleeps before the next one. Tells the user before that if it is time to:
+    /// after a second, and then every 30. False when the patience is over.
     #[must_use]
-    pub fn wait(&mut self, tell: impl FnOnce(&Broker)) -> bool {
+    pub fn wait(&mut self, notice: fmt::Arguments<'_>) -> bool {
         let left = self.patience_left();
         if left.is_zero() {
             return false;
         }
         if self.is_worth_a_line(Instant::now()) {
-            tell(&self.broker);
+            self.broker.notify(notice);
             self.is_told = true;
         }
         if self.ended.take().is_some_and(|ended| ended.elapsed() > PAUSE_MAX) {
@@ -142,10 +137,10 @@ mod tests {
         let broker = Broker::at("nowhere:1").patience(Duration::from_millis(20));
         let mut outage = Outage::new(broker);
         let begin = Instant::now();
-        while outage.wait(|_| {}) {}
+        while outage.wait(format_args!("")) {}
         assert!(begin.elapsed() >= Duration::from_millis(20));
         assert_eq!(outage.attempt(), ATTEMPT_MIN);
         outage.succeeded();
-        assert!(outage.wait(|_| {}), "this is another outage");
+        assert!(outage.wait(format_args!("")), "this is another outage");
     }
 }

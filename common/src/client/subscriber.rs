@@ -286,7 +286,7 @@ impl Subscriber {
     fn take(&mut self, size: usize) -> Result<Option<Event>, Failure> {
         let result = self.subscriptions.take(self.link.take(size));
         if !matches!(result, Err(Fault::Passing(_))) {
-            self.link.succeeded();
+            self.link.outage.succeeded();
         }
         result.map_err(|fault| match fault {
             Fault::Passing(trouble) => trouble.into(),
@@ -300,18 +300,12 @@ impl Subscriber {
         let patience = if is_asked { self.link.answer_timeout } else { self.silence_max };
         let silence_end = self.heard + patience;
         match self.link.fill(deadline.map_or(silence_end, |deadline| deadline.min(silence_end))) {
-            Err(Trouble::TimedOut) if !is_asked || Instant::now() < silence_end => {
-                if Instant::now() >= silence_end {
-                    self.subscriptions.ask_for_sign();
-                }
-                Ok(())
-            }
-            Err(trouble) => Err(trouble.into()),
-            Ok(()) => {
-                self.heard = Instant::now();
-                Ok(())
-            }
+            Ok(()) => self.heard = Instant::now(),
+            Err(Trouble::TimedOut) if Instant::now() < silence_end => {}
+            Err(Trouble::TimedOut) if !is_asked => self.subscriptions.ask_for_sign(),
+            Err(trouble) => return Err(trouble.into()),
         }
+        Ok(())
     }
 
     fn open(&mut self, deadline: Option<Instant>) -> Result<(), Failure> {

@@ -28,10 +28,8 @@ pub(super) struct Subscriptions {
     patterns: Vec<Followed>,
     /// Topics that patterns choose, and that the user has left.
     left: HashSet<Arc<str>>,
-    /// The commands on the present connection that are not answered yet.
-    asked: VecDeque<Asked>,
-    /// Commands to send.
-    commands: Vec<u8>,
+    /// The commands on the present connection.
+    commands: Commands,
     /// The publisher of the last message: often that of the next one too.
     publisher: Option<Arc<str>>,
 }
@@ -50,6 +48,14 @@ struct Followed {
     start: Start,
     /// Whether the broker has confirmed it. Then a topic that is not known yet is new.
     has_begun: bool,
+}
+
+/// Commands, each a line.
+#[derive(Debug, Default)]
+struct Commands {
+    unsent: Vec<u8>,
+    /// Those that are not answered yet.
+    asked: VecDeque<Asked>,
 }
 
 /// The command that an answer belongs to.
@@ -140,9 +146,8 @@ impl Subscriptions {
             Target::Topic(topic) => ("topic", topic),
             Target::Pattern(pattern) => ("pattern", pattern),
         };
-        let mut command = command(&mut self.commands, "unsubscribe", key, text);
+        let mut command = self.commands.begin(Asked::Other, "unsubscribe", key, text);
         command.optional("subscriber", name).end_line();
-        self.asked.push_back(Asked::Other);
         // The broker does not know that the user named a topic that it was sending already.
         if let Target::Pattern(pattern) = target
             && let Some(pattern) = Pattern::new(pattern)
@@ -157,14 +162,13 @@ impl Subscriptions {
     /// Asks for something that changes nothing, to get an answer.
     pub(super) fn ask_for_sign(&mut self) {
         let topic = self.topics.keys().next().cloned().unwrap_or_default();
-        command(&mut self.commands, "pull", "topic", &topic).field("limit", 0_u64).end_line();
-        self.asked.push_back(Asked::Other);
+        let mut command = self.commands.begin(Asked::Other, "pull", "topic", &topic);
+        command.field("limit", 0_u64).end_line();
     }
 
     /// Asks for everything on a new connection.
     pub(super) fn ask_for_all(&mut self) {
-        self.asked.clear();
-        self.commands.clear();
+        self.commands = Commands::default();
         let topics: Vec<_> = self.topics.keys().cloned().collect();
         topics.into_iter().for_each(|topic| self.ask_for(topic));
         // After the known topics, which continue where they were.
@@ -173,32 +177,31 @@ impl Subscriptions {
 
     fn ask_for_pattern(&mut self, index: usize) {
         let Some(Followed { pattern, start, has_begun }) = self.patterns.get(index) else { return };
-        let pattern = pattern.as_str().to_owned();
-        let mut command = command(&mut self.commands, "subscribe", "pattern", &pattern);
+        let (pattern, asked) = (pattern.as_str(), Asked::Follow(pattern.as_str().to_owned()));
+        let mut command = self.commands.begin(asked, "subscribe", "pattern", pattern);
         match start {
             _ if *has_begun => command.field("from", 0_u64),
             start => start.write(&mut command),
         };
         command.optional("subscriber", start.name()).end_line();
-        self.asked.push_back(Asked::Follow(pattern));
     }
 
     /// Whether something was asked that was not answered yet.
     pub(super) fn is_waiting(&self) -> bool {
-        !self.asked.is_empty()
+        !self.commands.asked.is_empty()
     }
 
     /// The commands to send. The caller sends and clears them.
     pub(super) fn commands(&mut self) -> &mut Vec<u8> {
-        &mut self.commands
+        &mut self.commands.unsent
     }
 
     fn ask_for(&mut self, topic: Arc<str>) {
         let Some(subscription) = self.topics.get(&topic) else { return };
-        let mut command = command(&mut self.commands, "subscribe", "topic", &topic);
+        let asked = Asked::Subscribe(Arc::clone(&topic));
+        let mut command = self.commands.begin(asked, "subscribe", "topic", &topic);
         subscription.write_place(&mut command);
         command.end_line();
-        self.asked.push_back(Asked::Subscribe(topic));
     }
 
     /// Takes the next line of the present connection.
@@ -275,9 +278,8 @@ impl Subscriptions {
         let followed = self.patterns.iter().find(|it| it.pattern.matches(topic))?;
         let name = followed.start.name().map(str::to_owned);
         if self.left.contains(topic) {
-            let mut command = command(&mut self.commands, "unsubscribe", "topic", topic);
+            let mut command = self.commands.begin(Asked::Other, "unsubscribe", "topic", topic);
             command.optional("subscriber", name).end_line();
-            self.asked.push_back(Asked::Other);
             return None;
         }
         let mut chosen = Subscription::new(topic, Start::Cursor(place));
@@ -288,7 +290,7 @@ impl Subscriptions {
     }
 
     fn answered(&mut self, answer: Result<Value<'_>, Refusal>) -> Result<Option<Event>, Fault> {
-        match (self.asked.pop_front().ok_or(INVALID)?, answer) {
+        match (self.commands.asked.pop_front().ok_or(INVALID)?, answer) {
             (Asked::Other, _) => Ok(None),
             (_, Err(refusal)) if refusal.is_passing() => {
                 Err(Trouble::Answer(refusal.reason).into())
@@ -336,16 +338,14 @@ impl Subscriptions {
     }
 }
 
-/// Begins a command about a topic or a pattern.
-fn command<'a>(
-    commands: &'a mut Vec<u8>,
-    command: &str,
-    key: &'static str,
-    value: &str,
-) -> Object<'a> {
-    let mut object = Object::new(commands);
-    object.field("command", command).field(key, value);
-    object
+impl Commands {
+    /// Begins a command about a topic or a pattern.
+    fn begin(&mut self, asked: Asked, verb: &str, key: &'static str, value: &str) -> Object<'_> {
+        self.asked.push_back(asked);
+        let mut object = Object::new(&mut self.unsent);
+        object.field("command", verb).field(key, value);
+        object
+    }
 }
 
 /// The place that the answer to `subscribe` names.

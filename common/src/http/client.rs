@@ -8,7 +8,6 @@
 //! Repeating failed requests ([`retry`](crate::retry)), redirects, cookies, proxies, TLS.
 
 use super::chunked::Decoder;
-use super::fields::Fields;
 use super::parse::{self, Body, Progress};
 use super::scan::{self, TARGET, TEXT, TOKEN};
 use crate::connect::{CONNECT_TIMEOUT, connect};
@@ -40,15 +39,18 @@ pub struct Head {
     pub status: u16,
     /// Whether the server takes another request on this connection.
     pub keep_alive: bool,
-    /// The header lines as they came, which were found to be good.
-    section: Vec<u8>,
+    /// All of it as it came.
+    bytes: Vec<u8>,
 }
 
 impl Head {
     /// The value of the first field of this name (in any case), without the white space around
     /// it; `None` also where it is not UTF-8.
     pub fn field(&self, name: &str) -> Option<&str> {
-        Fields::parse(&self.section)?.get(name)
+        match parse::response(&self.bytes, true) {
+            Ok(Progress::Complete { value, .. }) => value.fields.get(name),
+            _ => None,
+        }
     }
 }
 
@@ -209,15 +211,13 @@ impl Client {
             {
                 Progress::Complete { value, size } => {
                     let (status, keep_alive, body) = (value.status, value.keep_alive, value.body);
-                    let head = connection.take(size);
+                    let bytes = connection.take(size).to_vec();
                     if status < 200 {
                         none = CUT;
                         continue;
                     }
-                    let lines = head.iter().position(|&byte| byte == b'\n').unwrap_or(0) + 1;
-                    let section = head.get(lines..).unwrap_or_default().to_vec();
                     (self.unread, self.decoder) = (body, Decoder::new(u64::MAX));
-                    return Ok(Head { status, keep_alive, section });
+                    return Ok(Head { status, keep_alive, bytes });
                 }
                 Progress::Partial => {
                     if !connection.buffered().is_empty() {

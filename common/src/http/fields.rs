@@ -11,7 +11,8 @@ use std::str;
 /// The header fields of a message, in the order in which they came.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fields<'a> {
-    lines: Vec<(&'a [u8], &'a [u8])>,
+    /// Every name, as it was written, and its value.
+    pub(super) lines: Vec<(&'a [u8], &'a [u8])>,
     /// A bit for the length of each name, up to 63: most names that are looked for are not there,
     /// and this says so at once.
     lengths: u64,
@@ -38,13 +39,6 @@ impl<'a> Fields<'a> {
         self.all(name).flat_map(|value| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii)
     }
 
-    /// Every name, as it was written, and its value.
-    pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
-        self.lines.iter().map(|&(name, value)| {
-            (str::from_utf8(name).expect("a name is made of ASCII bytes"), value)
-        })
-    }
-
     /// The value of a field that a message may have once, and that must be text.
     pub(super) fn only(&self, name: &'static str) -> Result<Option<&'a str>, Error> {
         let mut values = self.all(name);
@@ -53,11 +47,6 @@ impl<'a> Fields<'a> {
             return Err(Error::Repeated(name));
         }
         first.map(|value| str::from_utf8(value).map_err(|_| Error::FIELD_VALUE)).transpose()
-    }
-
-    /// The fields of a section that is nothing else; `None` where it is not valid.
-    pub(super) fn parse(section: &'a [u8]) -> Option<Fields<'a>> {
-        Fields::read(&mut Scanner::new(section)).ok()
     }
 
     /// Reads all lines up to and with the empty one that ends the section.
