@@ -136,6 +136,9 @@ impl Task {
         match arguments.ordinary() {
             [] => {
                 Call::check_absent(arguments)?;
+                if arguments.has("dry-run") {
+                    return Err(Error::new("--dry-run needs repair"));
+                }
                 Ok(Task::Serve(Box::new(Config::from(arguments)?)))
             }
             [verb, rest @ ..] if ["verify", "repair", "promote"].contains(&verb.as_str()) => {
@@ -146,6 +149,10 @@ impl Task {
                         return Err(Error::new(format!("{verb} needs the directory of a journal")));
                     }
                 };
+                let goes = |flag: &&str| *flag == "dry-run" && verb == "repair";
+                if let Some(flag) = arguments.names().find(|flag| !goes(flag)) {
+                    return Err(Error::new(format!("--{flag} does not work with {verb}")));
+                }
                 Ok(match verb.as_str() {
                     "verify" => Task::Verify(directory),
                     "repair" => Task::Repair { directory, dry_run: arguments.has("dry-run") },
@@ -242,8 +249,9 @@ impl Config {
             Some(other) => return Err(Error::value("sync", other, "it is always or os")),
         };
         let data = arguments.value("data").map(PathBuf::from);
-        if data.is_none() && arguments.has("sync") {
-            return Err(Error::new("--sync needs --data"));
+        let of_data = ["sync", "segment"].into_iter().find(|flag| arguments.has(flag));
+        if let (None, Some(flag)) = (&data, of_data) {
+            return Err(Error::new(format!("--{flag} needs --data")));
         }
         let segment_size = arguments.size("segment")?.unwrap_or(SEGMENT_SIZE);
         let reason = format!("it must be at least {SEGMENT_SIZE_MIN}");
@@ -286,7 +294,7 @@ impl Config {
 fn limits(arguments: &Arguments) -> Result<Limits, Error> {
     let above_0 = |flag: &'static str, bound: Option<u64>| {
         let reason = "must be at least 1; leave it out to keep all";
-        refuse_if(bound == Some(0), flag, 0, reason).map(|()| bound)
+        refuse_if(bound == Some(0), flag, as_given(arguments, flag), reason).map(|()| bound)
     };
     let age = arguments.time("keep-for")?;
     let age = age.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
@@ -309,7 +317,12 @@ fn token() -> Result<Option<Token>, Error> {
 /// The value of a flag as a length of time that is not 0.
 fn above_0(arguments: &Arguments, flag: &'static str) -> Result<Option<Duration>, Error> {
     let time = arguments.time(flag)?;
-    refuse_if(time == Some(Duration::ZERO), flag, 0, AT_LEAST_1).map(|()| time)
+    let text = as_given(arguments, flag);
+    refuse_if(time == Some(Duration::ZERO), flag, text, AT_LEAST_1).map(|()| time)
+}
+
+fn as_given<'a>(arguments: &'a Arguments, flag: &str) -> &'a str {
+    arguments.value(flag).unwrap_or_default()
 }
 
 impl Timeouts {

@@ -108,7 +108,7 @@ refusals! {
               again later";
     /// The topic is not the one that the cursor was given for: it was deleted and made again, or
     /// the broker lost its memory.
-    OtherStream => 410, "the topic was deleted and created again: read it from offset 0";
+    OtherStream => 410, "the topic was deleted and created again: read it from its first message";
     /// The digest is not that of the first messages.
     OtherDigest => 412, "the digest is not that of the topic's first messages";
     /// A number was left out before this one.
@@ -121,10 +121,10 @@ refusals! {
               Unix time in milliseconds";
     /// Memory for messages is used up.
     Full { bytes_max: u64 } =>
-        507, "memory for messages is full ({bytes_max} bytes): delete a topic, or start the \
-              broker with a larger --max-memory";
+        507, "memory for messages is full ({bytes_max} bytes): delete or trim a topic, or start \
+              the broker with a larger --max-memory";
     /// The journal could not be written; nothing of the publish is in it.
-    NotStored { reason: String } => 507, "not stored: {reason}; make room on the disk";
+    NotStored { reason: String } => 507, "not stored: {reason}; delete or trim a topic, or make room on the disk";
     /// The home of a topic refuses, in its own words.
     Home { status: u16, text: String } => *status, "{text}";
     /// Another broker that is needed is out of reach.

@@ -270,6 +270,42 @@ fn d13_stray_files_are_left_alone_and_a_left_over_one_is_removed() {
 }
 
 #[test]
+fn a_directory_without_a_journal_is_named_and_left_empty() {
+    let folder = Folder::temporary("empty");
+    let data = folder.path().to_str().unwrap();
+    for verb in ["verify", "repair", "promote"] {
+        let (status, said) = status_of(verb, data);
+        assert_eq!(status, Some(1), "{verb}: {said}");
+        assert!(said.contains(&format!("there is no {data}/journal")), "{verb}: {said}");
+    }
+    assert_eq!(fs::read_dir(data).unwrap().count(), 0);
+}
+
+#[test]
+fn a_repair_without_the_first_files_keeps_the_others_and_says_so() {
+    let mut system = System::reserve_with(&["--data", "data", "--segment", "65536"]);
+    system.start_broker();
+    let line = "x".repeat(70_000);
+    (0..4).for_each(|_| system.publish("t", &line));
+    system.kill_broker();
+    let data = data_of(&system);
+    fs::remove_file(format!("{data}/journal")).unwrap();
+    fs::remove_file(format!("{data}/{SEGMENT}")).unwrap();
+    let (is_good, said) = look("repair", &data);
+    assert!(is_good && said.ends_with("\nrepaired\n"), "{said}");
+    assert!(said.contains("1 topic may have lost messages"), "{said}");
+    system.start_broker();
+    assert_eq!(system.messages("t").len(), 3);
+
+    system.kill_broker();
+    let segments = fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().path());
+    let segments = segments.filter(|path| path.to_str().unwrap().contains("/journal-"));
+    segments.for_each(|path| fs::remove_file(path).unwrap());
+    let (status, said) = status_of("repair", &data);
+    assert!(status == Some(3) && said.contains("but no segment of it"), "{said}");
+}
+
+#[test]
 fn d14_a_journal_that_is_no_file_is_refused_and_nobody_waits() {
     let folder = Folder::temporary("no file");
     let data = folder.path().to_str().unwrap();

@@ -139,6 +139,11 @@ fn what_does_not_go_with_a_verb_is_named() {
         (&["fly"], "unexpected argument \"fly\""),
         (&["topics", "--data", "d"], "--data does not work with topics"),
         (&["--json"], "--json needs a verb"),
+        (&["promote", "--dry-run", "d"], "--dry-run does not work with promote"),
+        (&["verify", "d", "--data", "d"], "--data does not work with verify"),
+        (&["--dry-run"], "--dry-run needs repair"),
+        (&["--segment", "1M"], "--segment needs --data"),
+        (&["--keep-for", "0s"], "--keep-for cannot be \"0s\""),
     ] {
         let output = program::command("broker").args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");

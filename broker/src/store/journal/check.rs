@@ -6,8 +6,8 @@ use super::row::Row;
 use super::storage::{Directory, Disk};
 use super::{JOURNAL, Progress};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
-use std::{fmt, io};
 
 /// What a journal holds.
 #[derive(Debug, Default)]
@@ -38,8 +38,7 @@ pub(crate) fn verify(directory: &Path) -> Result<Summary, Error> {
 
 pub(super) fn verify_in(directory: &dyn Directory) -> Result<Summary, Error> {
     let Some(mut row) = Row::find(directory)? else {
-        let cause = io::ErrorKind::NotFound.into();
-        return Err(directory.failed("open", JOURNAL)(cause));
+        return Err(Error::absent(&directory.path(JOURNAL)));
     };
     let mut index = Index::default();
     let ends = row.scan(&mut index, &Progress::default(), |_| {})?;

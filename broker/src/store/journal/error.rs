@@ -1,6 +1,6 @@
 //! The errors of a journal, each with what to do about it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::{error, fmt, io};
 
 /// Why a journal cannot be opened, checked or repaired. Nothing was cut off.
@@ -36,6 +36,12 @@ impl Error {
     /// There is something of a journal that is not a whole one.
     pub(super) fn foreign(text: String) -> Error {
         Error::Unusable { text, is_damage: true }
+    }
+
+    /// There is no journal.
+    pub(super) fn absent(journal: &Path) -> Error {
+        let text = format!("there is no {}: name the directory of --data", journal.display());
+        Error::Unusable { text, is_damage: false }
     }
 
     pub(super) fn io(action: &'static str, path: PathBuf, cause: io::Error) -> Error {

@@ -10,19 +10,19 @@
 //! A topic that may have lost a message, or whose offsets may have moved, goes on under a new
 //! stream id. That is in the new segment itself, so nobody is ever served without it.
 
-use super::Progress;
 use super::check::Count;
 use super::error::Error;
 use super::header::SegmentHeader;
 use super::index::{Index, List};
 use super::manifest::{self, Content, Manifest};
-use super::record::{Event, Record};
+use super::record::{Event, Format, Record};
 use super::recovery::{self, Torn};
 use super::row::Row;
 use super::scan::{EndKind, Scan};
 use super::segment::Segment;
 use super::storage::{Directory, Disk, File};
 use super::writer::SegmentWriter;
+use super::{JOURNAL, Progress};
 use crate::store::StreamId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -39,6 +39,8 @@ pub(crate) enum Repaired {
     Torn(Vec<Torn>),
     /// Damage: what is good is kept.
     Damage(Damage),
+    /// The same, where it was only to be said what a repair would do.
+    Planned,
 }
 
 /// Damage in a journal, and what a repair does about it.
@@ -58,7 +60,7 @@ pub(crate) struct Damage {
     pub(crate) bytes_lost: u64,
     /// Topics that go on under a new stream id, and how many messages each keeps.
     pub(crate) topics: BTreeMap<String, u64>,
-    /// Copies of the damaged files; none yet where this is only what a repair would do.
+    /// Copies of the damaged files.
     pub(crate) kept: Vec<PathBuf>,
 }
 
@@ -84,7 +86,7 @@ pub(super) fn repair_in(
 ) -> Result<Repaired, Error> {
     let (mut row, was_lost) = match Row::find(directory) {
         Ok(Some(row)) => (row, false),
-        Ok(None) => return Ok(Repaired::Nothing),
+        Ok(None) => return Err(Error::absent(&directory.path(JOURNAL))),
         Err(error) => (without_manifest(directory, error)?, true),
     };
     let scanned = row.scan(&mut Index::default(), &Progress::default(), |_| {});
@@ -102,13 +104,21 @@ pub(super) fn repair_in(
         Err(Error::Damaged { path, offset, problem }) if !row.segments.is_empty() => {
             (path, offset, problem)
         }
+        Err(Error::Damaged { .. }) => {
+            let text = format!(
+                "{} is there, but no segment of it; restore a copy, or move that file away to \
+                 start empty",
+                directory.path(JOURNAL).display()
+            );
+            return Err(Error::foreign(text));
+        }
         Err(error) => return Err(error),
     };
     let first = row.segments.iter().position(|segment| segment.path >= path);
     // Where the last one is missing, the one before it takes what is to be said about that.
     let first = first.unwrap_or(row.segments.len() - 1);
     let (before, broken) = row.segments.split_at(first);
-    let start = broken.first().map_or(1, |target| *target.numbers.start());
+    let start = before.last().map_or(1, |segment| *segment.numbers.end() + 1);
     let last = broken.last().map_or(1, |last| *last.numbers.end()).max(manifest.reached.0);
     let header = SegmentHeader { journal: manifest.id, numbers: start..=last };
     let name = Segment::name(start);
@@ -129,7 +139,7 @@ pub(super) fn repair_in(
             salvage.read(segment, false)?;
         }
         salvage.writer = file.map(|file| SegmentWriter::begin(&header, file)).transpose()?;
-        salvage.read_all(broken, manifest.reached)?;
+        salvage.read_all(broken, start, manifest.reached)?;
         salvage.give_new_streams()?;
         let size = salvage.writer.map_or(Ok(0), SegmentWriter::finish)?;
         tell(&damage);
@@ -137,10 +147,10 @@ pub(super) fn repair_in(
     };
     if dry_run {
         rewrite(None).map_err(directory.failed("read", &name))?;
-    } else {
-        let size = directory.replace(&name, |file| rewrite(Some(file)))?;
-        Manifest { reached: (last, size), unsynced: None, ..manifest }.write(directory)?;
+        return Ok(Repaired::Planned);
     }
+    let size = directory.replace(&name, |file| rewrite(Some(file)))?;
+    Manifest { reached: (last, size), unsynced: None, ..manifest }.write(directory)?;
     Ok(Repaired::Damage(damage))
 }
 
@@ -175,17 +185,25 @@ struct Salvage<'f> {
 }
 
 impl Salvage<'_> {
-    /// Reads the segments from the first damaged one on.
-    fn read_all(&mut self, segments: &[Segment], reached: (u32, u64)) -> io::Result<()> {
-        let mut next = segments.first().map_or(1, |segment| *segment.numbers.start());
+    /// Reads the segments from the first damaged or missing one on, which has the number `next`.
+    fn read_all(
+        &mut self,
+        segments: &[Segment],
+        mut next: u32,
+        reached: (u32, u64),
+    ) -> io::Result<()> {
         for (place, segment) in segments.iter().enumerate() {
             if *segment.numbers.start() != next {
                 self.gap();
             }
             next = *segment.numbers.end() + 1;
             let is_last = place + 1 == segments.len();
-            let (size, is_closed) = self.read(segment, is_last)?;
-            let is_short = segment.numbers.contains(&reached.0) && size < reached.1;
+            // It was on disk before any frame: without it, what is missing was there.
+            let has_header =
+                segment.format == Format::One || matches!(segment.header(), Ok(Some(_)));
+            let (size, is_closed) = self.read(segment, is_last && has_header)?;
+            let is_short = (segment.numbers.contains(&reached.0) && size < reached.1)
+                || (!has_header && size == segment.header_size());
             if is_closed == is_last || (!is_closed && is_short) {
                 self.gap();
             }
@@ -196,15 +214,15 @@ impl Salvage<'_> {
         Ok(())
     }
 
-    /// Reads all whole frames of a segment. Gives where the last one ends, and whether it closes
-    /// the segment.
-    fn read(&mut self, segment: &Segment, is_last: bool) -> io::Result<(u64, bool)> {
+    /// Reads all whole frames of a segment, the last of which may be torn. Gives where the last
+    /// one ends, and whether it closes the segment.
+    fn read(&mut self, segment: &Segment, may_be_torn: bool) -> io::Result<(u64, bool)> {
         self.index.begin(segment.numbers.clone());
         let mut scan = Scan::new(segment)?;
         loop {
             let end = scan.read(|record, _| Ok(self.take(record)?))?;
             self.damage.frames_kept += end.frames;
-            if end.kind == EndKind::Whole || (end.kind == EndKind::Torn && is_last) {
+            if end.kind == EndKind::Whole || (end.kind == EndKind::Torn && may_be_torn) {
                 return Ok((end.offset, end.is_closed));
             }
             self.gap();
@@ -284,11 +302,10 @@ impl fmt::Display for Repaired {
                 f.write_str("an append that was never acknowledged was cut short")?;
                 torn.iter().try_for_each(|torn| write!(f, ": {torn}"))
             }
-            Repaired::Damage(Damage { kept, .. }) if kept.is_empty() => {
-                f.write_str("nothing was changed")
-            }
+            Repaired::Planned => f.write_str("nothing was changed"),
             Repaired::Damage(Damage { kept, .. }) => {
-                f.write_str("repaired; the damaged files are kept in")?;
+                let files = if kept.is_empty() { "" } else { "; the damaged files are kept in" };
+                write!(f, "repaired{files}")?;
                 kept.iter().try_for_each(|kept| write!(f, " {}", kept.display()))
             }
         }
@@ -311,7 +328,7 @@ impl fmt::Display for Damage {
         }
         write!(
             f,
-            "\n{} may have lost messages and goes on under a new stream id:",
+            "\n{} may have lost messages; the stream id is a new one:",
             Count(topics.len() as u64, "topic")
         )?;
         for (topic, messages) in topics {

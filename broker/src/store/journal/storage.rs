@@ -149,15 +149,16 @@ impl Disk {
     /// Locks a directory before anything in it is read. Where `create` is set, the last part of
     /// its path is made if it is not there; otherwise it must hold a journal already.
     pub(super) fn lock(directory: &Path, create: bool) -> Result<Disk, Error> {
-        let journal = directory.join(JOURNAL);
         if create {
             let failed = |cause| Error::io("create", directory.to_owned(), cause);
             create_directory(directory).map_err(failed)?;
             make_private(directory, DIRECTORY_MODE);
-        } else if let Err(cause) = fs::symlink_metadata(&journal)
-            && fs::symlink_metadata(directory.join(Segment::name(1))).is_err()
-        {
-            return Err(Error::io("open", journal, cause));
+        } else {
+            let disk = Disk { directory: directory.to_owned(), _lock: None, reads_only: true };
+            let is_ours = |name: &String| name == JOURNAL || Segment::number(name).is_some();
+            if !(&disk as &dyn Directory).list()?.iter().any(is_ours) {
+                return Err(Error::absent(&directory.join(JOURNAL)));
+            }
         }
         let path = directory.join("LOCK");
         let mut options = OpenOptions::new();

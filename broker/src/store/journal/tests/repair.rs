@@ -7,6 +7,8 @@ use super::disk::{Call, Fault, SimulatedDisk};
 use super::{Base, FIRST, open, open_with, says, single, stream, with_news};
 use crate::store::journal::Frame;
 
+const SMALL: Settings = Settings { sync: Sync::Always, segment_size: 400 };
+
 fn repair(disk: &SimulatedDisk) -> Repaired {
     repair_in(disk, false, |_| {}).unwrap()
 }
@@ -26,7 +28,7 @@ fn d15_a_repair_keeps_all_whole_frames_and_the_damaged_file() {
         let before = disk.after_kill();
         let mut told = 0;
         let planned = repair_in(&before, true, |_| told += 1).unwrap();
-        assert!(matches!(planned, Repaired::Damage(_)) && told == 1);
+        assert!(planned == Repaired::Planned && told == 1);
         assert_eq!(before.read(FIRST).unwrap(), damaged, "a dry run changes nothing");
         assert_eq!(before.names(), ["journal", FIRST]);
 
@@ -88,21 +90,14 @@ fn a_topic_whose_messages_follow_on_one_another_keeps_its_stream() {
 
 #[test]
 fn a_repair_that_is_killed_at_any_call_can_be_repeated() {
-    let settings = Settings { sync: Sync::Always, segment_size: 400 };
-    let whole = SimulatedDisk::default();
-    let mut journal = open_with(&whole, settings).unwrap().journal;
-    journal.append(&mut super::news()).unwrap();
-    for first in 0..10 {
-        journal.append(&mut single(first, "a message")).unwrap();
-    }
-    drop(journal);
+    let whole = row();
     let mut bytes = whole.read("journal-00000002").unwrap();
     bytes[150] ^= 1;
     whole.put("journal-00000002", &bytes);
     let probe = whole.after_kill();
     probe.plan(None, usize::MAX, Fault::Kill);
     repair(&probe);
-    let expected = open_with(&probe, settings).unwrap().seen.len();
+    let expected = open_with(&probe, SMALL).unwrap().seen.len();
     assert!(expected > 10, "{expected}");
     for killed_at in 1..=probe.calls().len() {
         let disk = whole.after_kill();
@@ -110,7 +105,7 @@ fn a_repair_that_is_killed_at_any_call_can_be_repeated() {
         assert!(repair_in(&disk, false, |_| {}).is_err() || killed_at > 1);
         for after in disk.after_power_cuts().into_iter().chain([disk.after_kill()]) {
             let repaired = repair(&after);
-            let seen = open_with(&after, settings).unwrap().seen;
+            let seen = open_with(&after, SMALL).unwrap().seen;
             let renewed = seen.iter().filter(|line| line.contains("NewStream")).count();
             assert!(renewed > 0, "killed at call {killed_at}: {repaired:?}");
             assert_eq!(seen.len() - renewed, expected - 1, "killed at call {killed_at}");
@@ -133,6 +128,55 @@ fn a_journal_that_was_shortened_is_repaired_with_new_stream_ids() {
     disk.lose("journal");
     assert_eq!(repair(&disk), Repaired::Manifest);
     assert_eq!(open(&disk).unwrap().seen, base.seen(3));
+}
+
+/// A journal of several segments, all with messages of one topic.
+fn row() -> SimulatedDisk {
+    let disk = SimulatedDisk::default();
+    let mut journal = open_with(&disk, SMALL).unwrap().journal;
+    journal.append(&mut super::news()).unwrap();
+    for first in 0..10 {
+        journal.append(&mut single(first, "a message")).unwrap();
+    }
+    disk
+}
+
+#[test]
+fn d12_a_repair_goes_on_without_a_segment_that_is_missing() {
+    let whole = row();
+    let segments = whole.names().into_iter().filter(|name| name.starts_with("journal-"));
+    for missing in segments {
+        for also in ["", "journal"] {
+            let disk = whole.after_kill();
+            disk.lose(&missing);
+            if !also.is_empty() {
+                disk.lose(also);
+            }
+            let repaired = repair(&disk);
+            let Repaired::Damage(damage) = &repaired else { panic!("{missing}: {repaired:?}") };
+            assert_eq!((damage.topics.len(), damage.gaps), (1, 1), "{missing}: {damage:?}");
+            let seen = open_with(&disk, SMALL).unwrap().seen;
+            assert!(seen.iter().any(|line| line.contains("NewStream")), "{missing}: {seen:?}");
+            assert_eq!(repair(&disk), Repaired::Nothing);
+        }
+    }
+}
+
+#[test]
+fn a_last_segment_whose_header_is_gone_may_have_held_anything() {
+    let whole = row();
+    let last = whole.names().into_iter().max().unwrap();
+    let bytes = whole.read(&last).unwrap();
+    for left in [0, 20, 62] {
+        let disk = whole.after_kill();
+        disk.put(&last, &bytes[..left]);
+        let Repaired::Damage(damage) = repair(&disk) else { panic!("{left} bytes") };
+        assert_eq!(damage.topics.len(), 1, "{left} bytes: {damage:?}");
+    }
+    let disk = whole.after_kill();
+    disk.put(&last, &vec![0; bytes.len()]);
+    let Repaired::Damage(damage) = repair(&disk) else { panic!("a hole") };
+    assert_eq!(damage.topics.len(), 1, "{damage:?}");
 }
 
 #[test]
