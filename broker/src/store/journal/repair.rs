@@ -178,8 +178,8 @@ struct Salvage<'f> {
     /// Topics that may have lost something: they were there at a gap, and nothing later proves
     /// that their messages follow on one another.
     suspects: BTreeSet<String>,
-    /// Topics that did, or whose offsets moved.
-    changed: BTreeSet<String>,
+    /// Topics that did, and by how much the offsets of what follows moved.
+    changed: BTreeMap<String, u64>,
     /// Where what is read is written: not what stands before the damage.
     writer: Option<SegmentWriter<'f>>,
 }
@@ -253,17 +253,25 @@ impl Salvage<'_> {
             if appends && known != Some(stream) {
                 // Its creation is lost.
                 self.put(&Record::new(topic, stream, Event::Create))?;
-                self.changed.insert(topic.to_owned());
+                self.changed.insert(topic.to_owned(), 0);
+            } else if let Some(moved) = self.changed.get_mut(topic).filter(|_| !appends) {
+                *moved = 0;
             }
         }
-        if let Event::Append { first, .. } = &mut record.event {
-            let next = self.index.list(topic).map_or(0, |list| list.next);
-            if *first == next {
-                self.suspects.remove(topic);
-            } else {
-                self.changed.insert(topic.to_owned());
+        let next = self.index.list(topic).map_or(0, |list| list.next);
+        let moved = self.changed.get(topic).copied().unwrap_or(0);
+        match &mut record.event {
+            Event::Append { first, .. } if *first == next => drop(self.suspects.remove(topic)),
+            Event::Append { first, .. } => {
+                self.changed.insert(topic.to_owned(), first.saturating_sub(next));
                 *first = next;
             }
+            Event::Trim { first, .. } => *first = first.saturating_sub(moved),
+            // To repeat messages is better than to skip those behind what is lost.
+            Event::Position { next: position, .. } => {
+                *position = position.saturating_sub(moved).min(next);
+            }
+            _ => {}
         }
         self.put(&record)
     }
@@ -280,7 +288,8 @@ impl Salvage<'_> {
 
     /// Gives the topics that may not be what they were another stream id.
     fn give_new_streams(&mut self) -> io::Result<()> {
-        let touched = |topic: &str| self.suspects.contains(topic) || self.changed.contains(topic);
+        let touched =
+            |topic: &str| self.suspects.contains(topic) || self.changed.contains_key(topic);
         let topics = self.index.topics().filter(|(topic, _)| touched(topic));
         let topics: BTreeMap<String, List> =
             topics.map(|(topic, list)| (topic.to_owned(), *list)).collect();

@@ -4,7 +4,7 @@ use super::super::manifest;
 use super::super::repair::{Repaired, repair_in};
 use super::super::{Event, Notice, Record, Settings, Sync};
 use super::disk::{Call, Fault, SimulatedDisk};
-use super::{Base, FIRST, open, open_with, says, single, stream, with_news};
+use super::{Base, FIRST, open, open_with, publish, says, single, stream, with_news};
 use crate::store::journal::Frame;
 
 const SMALL: Settings = Settings { sync: Sync::Always, segment_size: 400 };
@@ -139,6 +139,38 @@ fn row() -> SimulatedDisk {
         journal.append(&mut single(first, "a message")).unwrap();
     }
     disk
+}
+
+/// Where messages before them are lost, offsets that stand in later records mean others.
+#[test]
+fn a_repair_lets_go_of_nothing_and_skips_nothing_behind_a_message_that_is_lost() {
+    let disk = SimulatedDisk::default();
+    let mut journal = with_news(&disk);
+    (0..4).for_each(|first| journal.append(&mut single(first, "kept")).unwrap());
+    let start = usize::try_from(journal.size()).unwrap();
+    (4..6).for_each(|first| journal.append(&mut single(first, "lost")).unwrap());
+    let end = usize::try_from(journal.size()).unwrap();
+    let mut frame = Frame::default();
+    let position = |subscriber, next| Event::Position { subscriber, next, seen: 1 };
+    frame.add(&Record::new("news", stream(1), position("ann", 6)));
+    (6..9).for_each(|first| publish(&mut frame, "news", 1, first, "kept"));
+    frame.add(&Record::new("news", stream(1), position("bob", 7)));
+    for first in [3, 7] {
+        let event = Event::Trim { first, digest: Some(7), gone: false };
+        frame.add(&Record::new("news", stream(1), event));
+    }
+    journal.append(&mut frame).unwrap();
+    drop(journal);
+    let mut bytes = disk.read(FIRST).unwrap();
+    bytes[start..end].fill(b'x');
+    disk.put(FIRST, &bytes);
+    let Repaired::Damage(damage) = repair(&disk) else { panic!("not damaged") };
+    assert_eq!(Vec::from_iter(damage.topics), [("news".to_owned(), 2)]);
+    let seen = open(&disk).unwrap().seen;
+    let has = |words: &str| seen.iter().any(|line| line.contains(words));
+    assert!(has(r#"subscriber: "ann", next: 4,"#), "{seen:?}");
+    assert!(has(r#"subscriber: "bob", next: 5,"#), "{seen:?}");
+    assert!(has("Trim { first: 1,") && has("Trim { first: 5,"), "{seen:?}");
 }
 
 #[test]
