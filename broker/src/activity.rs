@@ -4,8 +4,9 @@
 //!
 //! The decision (`server/connection_limit.rs`).
 
+use common::lock::Mutex;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Times are kept in milliseconds since a day before this, so that 0 is long ago.
@@ -13,21 +14,22 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// What a connection does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Role {
     /// HTTP, where requests and answers have deadlines; or nothing was sent yet.
-    Bounded = 0,
+    #[default]
+    Bounded,
     /// A JSON or text connection without a subscription.
-    Session = 1,
+    Session,
     /// Messages are pushed to it, over whatever protocol.
-    Subscriber = 2,
+    Subscriber,
 }
 
 /// The activity of one connection. One thread at a time writes each field; a thread that needs a
 /// slot reads them. No order between them is needed.
 #[derive(Debug)]
 pub(crate) struct Activity {
-    role: AtomicU8,
+    role: Mutex<Role>,
     heard: AtomicU64,
     delivered: AtomicU64,
 }
@@ -35,7 +37,7 @@ pub(crate) struct Activity {
 impl Default for Activity {
     fn default() -> Activity {
         Activity {
-            role: AtomicU8::new(Role::Bounded as u8),
+            role: Mutex::default(),
             heard: AtomicU64::new(now()),
             delivered: AtomicU64::new(0),
         }
@@ -55,15 +57,11 @@ impl Activity {
 
     /// Notes what the connection does from now on.
     pub(crate) fn set_role(&self, role: Role) {
-        self.role.store(role as u8, Ordering::Relaxed);
+        *self.role.lock() = role;
     }
 
     pub(crate) fn role(&self) -> Role {
-        match self.role.load(Ordering::Relaxed) {
-            1 => Role::Session,
-            2 => Role::Subscriber,
-            _ => Role::Bounded,
-        }
+        *self.role.lock()
     }
 
     /// For how long the client has sent nothing.
@@ -75,18 +73,6 @@ impl Activity {
     pub(crate) fn unused(&self) -> Duration {
         self.silent().min(since(&self.delivered))
     }
-
-    /// Makes everything so far as if it were so much longer ago.
-    #[cfg(test)]
-    pub(crate) fn age(&self, time: Duration) {
-        for then in [&self.heard, &self.delivered] {
-            let milliseconds = u64::try_from(time.as_millis()).unwrap();
-            then.store(
-                then.load(Ordering::Relaxed).saturating_sub(milliseconds),
-                Ordering::Relaxed,
-            );
-        }
-    }
 }
 
 fn now() -> u64 {
@@ -95,4 +81,20 @@ fn now() -> u64 {
 
 fn since(then: &AtomicU64) -> Duration {
     Duration::from_millis(now().saturating_sub(then.load(Ordering::Relaxed)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Activity {
+        /// Makes everything so far as if it were so much longer ago.
+        pub(crate) fn age(&self, time: Duration) {
+            let milliseconds = u64::try_from(time.as_millis()).unwrap();
+            for then in [&self.heard, &self.delivered] {
+                let earlier = then.load(Ordering::Relaxed).saturating_sub(milliseconds);
+                then.store(earlier, Ordering::Relaxed);
+            }
+        }
+    }
 }

@@ -46,10 +46,7 @@ pub enum Role {
 
 impl Role {
     fn from(arguments: &Arguments) -> Result<Role, Error> {
-        let given = |flag: &'static str| {
-            let read = |text| host_and_port(flag, text);
-            arguments.value(flag).map(read).transpose()
-        };
+        let given = |flag| arguments.value(flag).map(|text| host_and_port(flag, text)).transpose();
         let text = |(host, port): (String, u16)| format!("{host}:{port}");
         let nats = nats(arguments)?;
         match (given("upstream")?, given("index")?, given("advertise")?, nats) {

@@ -221,14 +221,10 @@ impl Session {
             if rest.is_empty() {
                 return true;
             }
-            match (&*self.stream).write(rest) {
-                Ok(size) if size > 0 => unsent.written += size,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
-                {
-                    return false;
-                }
+            match (&*self.stream).write(rest).map_err(|error| error.kind()) {
+                Ok(size @ 1..) => unsent.written += size,
+                Err(ErrorKind::Interrupted) => {}
+                Err(ErrorKind::WouldBlock | ErrorKind::TimedOut) => return false,
                 _ => {
                     // Not acknowledged: the client never got it whole.
                     unsent.receipts.clear();

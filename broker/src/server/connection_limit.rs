@@ -88,15 +88,13 @@ impl State {
     /// of those that are past their time, the session that was silent for longest; else the
     /// subscriber.
     fn unused(&self) -> Option<u64> {
-        let rank = |open: &Open| match (open.activity.silent(), open.activity.unused()) {
-            _ if !open.spoke => Some((2, Duration::ZERO)),
-            (time, _) if open.activity.role() == Role::Session => {
-                (time >= SESSION_SILENCE).then_some((1, time))
+        let rank = |Open { activity, spoke, .. }: &Open| match activity.role() {
+            _ if !spoke => Some((2, Duration::ZERO)),
+            Role::Bounded => None,
+            Role::Session => Some((1, activity.silent())).filter(|it| it.1 >= SESSION_SILENCE),
+            Role::Subscriber => {
+                Some((0, activity.unused())).filter(|it| it.1 >= SUBSCRIBER_SILENCE)
             }
-            (_, time) if open.activity.role() == Role::Subscriber => {
-                (time >= SUBSCRIBER_SILENCE).then_some((0, time))
-            }
-            _ => None,
         };
         let open = self.open.iter().filter_map(|(number, open)| Some((rank(open)?, number)));
         open.max_by_key(|(rank, number)| (*rank, Reverse(**number))).map(|(_, number)| *number)

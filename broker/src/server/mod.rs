@@ -48,14 +48,10 @@ pub(crate) fn serve(
         welcome(stream, broker, limit, &mut turned_away);
     }
     loop {
-        match listener.accept() {
+        match listener.accept().map_err(|error| error.kind()) {
             Ok((stream, _)) => welcome(stream, broker, limit, &mut turned_away),
             // The client left before it was accepted, or a signal came.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::ConnectionAborted | ErrorKind::Interrupted
-                ) => {}
+            Err(ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
             Err(_) => {
                 drop(spare.take());
                 turned_away.0.clear();

@@ -86,11 +86,8 @@ fn text(broker: &Broker, grant: &Grant) -> String {
         let size = meter.size.load(Ordering::Relaxed);
         page.value("broker_journal_size_bytes", "The size of the journal on disk.", size);
         let help = "1 if the last write to the journal succeeded, else 0.";
-        page.value(
-            "broker_journal_healthy",
-            help,
-            u8::from(meter.is_healthy.load(Ordering::Relaxed)),
-        );
+        let is_healthy = meter.is_healthy.load(Ordering::Relaxed);
+        page.value("broker_journal_healthy", help, u8::from(is_healthy));
         let help = "To write a group of changes to the journal, and sync it where that is asked.";
         page.histogram("broker_journal_commit_duration_seconds", help, &meter.time);
     }

@@ -1,7 +1,6 @@
 //! Commands of the dialect `topic` for the index, and for finding a ring of brokers.
 
 use super::Json;
-use super::topic::success;
 use crate::door::commands::Commands;
 use crate::door::fields::{Field, Fields, value};
 use crate::home::Address;
@@ -59,7 +58,7 @@ impl Commands<'_, Json> {
     /// Says that it is done; to a peer also how many there are, which it says when it comes back.
     fn confirm(&mut self, text: &str, arguments: &Value<'_>) -> Result<()> {
         let peers = arguments.get("key").map(|_| self.broker.index.count() as u64);
-        success(&mut self.answers, text, |answer| answer.optional("peers", peers))
+        self.succeed(text, |answer| answer.optional("peers", peers))
     }
 
     /// The peer that a command is about, and what shows that it speaks for itself: that this
@@ -83,9 +82,7 @@ impl Commands<'_, Json> {
         };
         self.broker.log.note("registered", &address.to_string(), done.as_ref().err());
         let key = done?;
-        success(&mut self.answers, &format!("Peer {address} registered"), |answer| {
-            answer.optional("key", key)
-        })
+        self.succeed(&format!("Peer {address} registered"), |answer| answer.optional("key", key))
     }
 
     fn register_present(&mut self, address: &Address, arguments: &Value<'_>) -> Result<String> {
@@ -113,7 +110,7 @@ impl Commands<'_, Json> {
         let index = &self.broker.index;
         let home = index.home(topic, asks.as_ref().map(|address| (address, key)))?;
         let peers = key.map(|_| index.count() as u64);
-        success(&mut self.answers, &format!("Topic '{topic}' found"), |answer| {
+        self.succeed(&format!("Topic '{topic}' found"), |answer| {
             write_address(answer, &home).optional("peers", peers)
         })
     }
@@ -166,7 +163,7 @@ impl Commands<'_, Json> {
         if asks {
             self.broker.homes.check_path(&seen, time)?;
         }
-        success(&mut self.answers, "No ring", |answer| answer)
+        self.succeed("No ring", |answer| answer)
     }
 }
 

@@ -40,7 +40,10 @@ pub(crate) fn serve(mut connection: Connection, activity: Arc<Activity>, broker:
     };
     let mut commands = Commands::new(&connection, activity, broker, protocol);
     commands.run(&mut connection);
-    commands.leave();
+    // The peers that were registered for as long as this connection lasts are away.
+    for (address, _presence) in commands.protocol.presences.drain() {
+        broker.log.note("away", &address.to_string(), None);
+    }
     commands.end(connection);
 }
 
@@ -51,8 +54,8 @@ const PRESENCE_TIMEOUT: Duration = Duration::from_secs(15);
 /// seconds; a connection that it keeps for later is made again when it is needed.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Carries out a command.
-type Action = fn(&mut Commands<'_, Json>, &Value<'_>) -> Result<()>;
+/// A command, and what carries it out.
+type Command = (&'static str, Need, fn(&mut Commands<'_, Json>, &Value<'_>) -> Result<()>);
 
 /// What a client needs to be allowed to for a command.
 #[derive(Clone, Copy)]
@@ -67,7 +70,7 @@ enum Need {
 }
 
 /// The commands of the dialect `topic`, beside `auth` and `publish`.
-const TOPIC_COMMANDS: [(&str, Need, Action); 17] = [
+const TOPIC_COMMANDS: [Command; 17] = [
     ("subscribe", Need::Own, |it, with| it.subscribe(with)),
     ("unsubscribe", Need::Own, |it, with| it.unsubscribe(with)),
     ("pull", Need::Topic(Right::Read), |it, with| it.pull(with)),
@@ -88,7 +91,7 @@ const TOPIC_COMMANDS: [(&str, Need, Action); 17] = [
 ];
 
 /// Those of the dialect `channel`.
-const CHANNEL_COMMANDS: [(&str, Need, Action); 2] = [
+const CHANNEL_COMMANDS: [Command; 2] = [
     ("subscribe", Need::Own, |it, with| it.subscribe_to_channel(with)),
     ("unsubscribe", Need::Own, |it, with| it.leave_channel(with)),
 ];
@@ -101,18 +104,11 @@ enum Dialect {
 }
 
 impl Dialect {
-    /// The key that names the topic.
-    fn key(self) -> &'static str {
+    /// The key that names the topic, and the commands.
+    fn words(self) -> (&'static str, &'static [Command]) {
         match self {
-            Dialect::Channel => "channel",
-            Dialect::Topic => "topic",
-        }
-    }
-
-    fn commands(self) -> &'static [(&'static str, Need, Action)] {
-        match self {
-            Dialect::Channel => &CHANNEL_COMMANDS,
-            Dialect::Topic => &TOPIC_COMMANDS,
+            Dialect::Channel => ("channel", &CHANNEL_COMMANDS),
+            Dialect::Topic => ("topic", &TOPIC_COMMANDS),
         }
     }
 
@@ -224,13 +220,6 @@ impl Protocol for Json {
 }
 
 impl Commands<'_, Json> {
-    /// The peers that were registered for as long as this connection lasts are away.
-    fn leave(&mut self) {
-        for (address, _presence) in self.protocol.presences.drain() {
-            self.broker.log.note("away", &address.to_string(), None);
-        }
-    }
-
     /// Handles one object.
     fn command(&mut self, object: &Value<'_>) {
         if !matches!(object, Value::Object(_)) {
@@ -240,12 +229,11 @@ impl Commands<'_, Json> {
             Some(arguments @ Value::Object(_)) => arguments,
             _ => object,
         };
-        for dialect in [Dialect::Channel, Dialect::Topic] {
-            let by_pattern = dialect == Dialect::Topic && arguments.get("pattern").is_some();
-            if by_pattern || arguments.get(dialect.key()).is_some() {
-                self.protocol.dialect = dialect;
-                break;
-            }
+        let has = |key| arguments.get(key).is_some();
+        if has("channel") {
+            self.protocol.dialect = Dialect::Channel;
+        } else if has("topic") || has("pattern") {
+            self.protocol.dialect = Dialect::Topic;
         }
         let command = object.required("command").unwrap_or_default();
         if let Err(refusal) = self.carry_out(command, arguments) {
@@ -255,10 +243,11 @@ impl Commands<'_, Json> {
 
     fn carry_out(&mut self, command: &str, arguments: &Value<'_>) -> Result<()> {
         let dialect = self.protocol.dialect;
+        let (key, commands) = dialect.words();
         if self.authentication.is_done() && command.eq_ignore_ascii_case("publish") {
             let size_max = self.broker.message_size_max;
             let grant = self.grant()?.clone();
-            publish::add(arguments, dialect.key(), &mut self.batch, size_max, &grant)?;
+            publish::add(arguments, key, &mut self.batch, size_max, &grant)?;
             self.protocol.dialects.push_back(dialect);
             self.bound_batch();
             return Ok(());
@@ -271,7 +260,7 @@ impl Commands<'_, Json> {
             dialect.write_authenticated(&mut self.answers);
             return Ok(());
         }
-        let known = dialect.commands().iter().find(|(name, ..)| *name == command);
+        let known = commands.iter().find(|(name, ..)| *name == command);
         let Some((_, need, action)) = known else {
             self.grant()?.check_all(Right::Admin)?;
             return Err(Refusal::UnknownCommand);

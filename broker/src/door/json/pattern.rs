@@ -2,7 +2,6 @@
 //! topics.
 
 use super::Json;
-use super::topic::success;
 use crate::access::Right;
 use crate::door::commands::Commands;
 use crate::door::fields::{Fields, value};
@@ -35,7 +34,7 @@ impl Commands<'_, Json> {
         }
         let pattern = arguments.text("pattern")?;
         let message = format!("Subscribed to pattern '{}'", pattern.unwrap_or_default());
-        success(&mut self.answers, &message, |answer| {
+        self.succeed(&message, |answer| {
             answer.field("topics", places.len()).optional("pattern", pattern)
         })?;
         self.subscriber.subscribe(interests, places, Format::Topic, name, &mut self.answers);
@@ -61,9 +60,7 @@ impl Commands<'_, Json> {
         if !is_left && !has_ended {
             return Err(Refusal::NotFollowed(pattern.to_string()));
         }
-        success(&mut self.answers, &format!("Unsubscribed from pattern '{pattern}'"), |answer| {
-            answer
-        })
+        self.succeed(&format!("Unsubscribed from pattern '{pattern}'"), |answer| answer)
     }
 
     /// The topics that the client may read, or those of them that match. Another broker wants to

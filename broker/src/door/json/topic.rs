@@ -34,15 +34,13 @@ impl Commands<'_, Json> {
             self.broker.change(topic, &TopicChange::SetBounds(change))?;
         }
         let stream = self.broker.push.topics.end(topic).stream;
-        success(&mut self.answers, &format!("Topic '{topic}' created"), |answer| {
-            answer.field("stream", stream)
-        })
+        self.succeed(&format!("Topic '{topic}' created"), |answer| answer.field("stream", stream))
     }
 
     pub(super) fn set_bounds(&mut self, arguments: &Value<'_>) -> Result<()> {
         let topic = arguments.topic("topic")?;
         self.broker.change(topic, &TopicChange::SetBounds(bounds::change(arguments)?))?;
-        success(&mut self.answers, &format!("Topic '{topic}' changed"), |answer| answer)
+        self.succeed(&format!("Topic '{topic}' changed"), |answer| answer)
     }
 
     pub(super) fn delete(&mut self, arguments: &Value<'_>) -> Result<()> {
@@ -51,7 +49,7 @@ impl Commands<'_, Json> {
         }
         let topic = arguments.topic("topic")?;
         self.broker.change(topic, &TopicChange::Delete)?;
-        success(&mut self.answers, &format!("Topic '{topic}' deleted"), |answer| answer)?;
+        self.succeed(&format!("Topic '{topic}' deleted"), |answer| answer)?;
         // Those who follow the topic are told after whoever deleted it.
         self.send();
         self.broker.push.announce(topic);
@@ -60,8 +58,7 @@ impl Commands<'_, Json> {
 
     fn subscribe_to(&mut self, topic: &str, arguments: &Value<'_>) -> Result<()> {
         self.grant()?.check(Right::Read, topic)?;
-        let from = arguments.begin()?;
-        let stream = arguments.stream()?;
+        let (from, stream) = (arguments.begin()?.unwrap_or(Begin::Now), arguments.stream()?);
         let name = arguments.text("subscriber")?;
         name.map_or(Ok(()), |name| self.subscriber.check_lasting(name, self.grant()?))?;
         self.broker.prepare_for(&self.subscriber, topic)?;
@@ -72,30 +69,26 @@ impl Commands<'_, Json> {
         let room = arguments.number("room")?;
         let push = &self.broker.push;
         let topics = &push.topics;
-        let known = self.subscriber.cursor(topic);
-        let begin = |name: Option<&str>| {
-            let begin = match (from, digest) {
-                (Some(Begin::Offset(from)), DigestField::Checked(digest)) => {
-                    push.resume(topic, from, digest, stream)?
-                }
-                _ if room.is_some() => topics.begin(topic, from.unwrap_or(Begin::Now), stream)?,
-                _ => push.begin(topic, from.unwrap_or(Begin::Now), stream)?,
-            };
-            let within = |room| topics.see(topic, |view, _| view.within(begin, room));
-            let begin = room.map_or(begin, within);
-            // A name that is known goes on at its own place.
-            let mut places = [Beginning::asked(topic, begin)];
-            name.map_or(Ok(()), |name| self.subscriber.lasting(name, &mut places))?;
-            let [Beginning { cursor, .. }] = places;
-            Ok::<_, Refusal>(cursor)
+        let cursor = match self.subscriber.cursor(topic) {
+            Some(known) if name.is_none() => known,
+            known => {
+                let begin = match (from, digest) {
+                    (Begin::Offset(from), DigestField::Checked(digest)) => {
+                        push.resume(topic, from, digest, stream)?
+                    }
+                    _ if room.is_some() => topics.begin(topic, from, stream)?,
+                    _ => push.begin(topic, from, stream)?,
+                };
+                let within = |room| topics.see(topic, |view, _| view.within(begin, room));
+                let mut places = [Beginning::asked(topic, room.map_or(begin, within))];
+                // A name that is known goes on at its own place.
+                name.map_or(Ok(()), |name| self.subscriber.lasting(name, &mut places))?;
+                let [Beginning { cursor, .. }] = places;
+                // The name has another topic, for when it has a connection of its own.
+                known.unwrap_or(cursor)
+            }
         };
-        let cursor = match (known, name) {
-            (Some(known), None) => known,
-            // The name has another topic, for when it has a connection of its own.
-            (Some(known), name) => begin(name).map(|_| known)?,
-            (None, name) => begin(name)?,
-        };
-        success(&mut self.answers, &format!("Subscribed to topic '{topic}'"), |answer| {
+        self.succeed(&format!("Subscribed to topic '{topic}'"), |answer| {
             answer.field("next", cursor.next).field("stream", cursor.stream);
             answer.field("end", topics.end(topic).next).field("topic", topic);
             if tells_first {
@@ -123,28 +116,27 @@ impl Commands<'_, Json> {
             Some(name) => self.subscriber.end_lasting(name, topic, self.grant()?)?,
             None => self.grant()?.check(Right::Read, topic).map(|()| false)?,
         };
-        let here = self.subscriber.unsubscribe(topic);
-        if !here && !lasting {
+        if !self.subscriber.unsubscribe(topic) && !lasting {
             return Err(Refusal::NotSubscribed(topic.to_owned()));
         }
-        success(&mut self.answers, &format!("Unsubscribed from topic '{topic}'"), |answer| answer)
+        self.succeed(&format!("Unsubscribed from topic '{topic}'"), |answer| answer)
     }
 
     pub(super) fn pull(&mut self, arguments: &Value<'_>) -> Result<()> {
         let topic = arguments.topic("topic")?;
         self.broker.homes.prepare(topic)?;
-        let end = self.broker.push.topics.summary(topic)?.next;
-        let from = arguments.begin()?;
         let push = &self.broker.push;
+        let end = push.topics.summary(topic)?.next;
+        let from = arguments.begin()?.unwrap_or(Begin::First);
         let (digest, stream) = (DigestField::of(arguments)?, arguments.stream()?);
         let limit = arguments.number("limit")?.unwrap_or(u64::MAX);
         let begin = match (from, digest) {
-            (Some(Begin::Offset(from)), DigestField::Checked(digest)) => {
+            (Begin::Offset(from), DigestField::Checked(digest)) => {
                 push.resume(topic, from, digest, stream)?
             }
             // Nothing is to be read there.
-            _ if limit == 0 => push.topics.begin(topic, from.unwrap_or(Begin::First), stream)?,
-            _ => push.begin(topic, from.unwrap_or(Begin::First), stream)?,
+            _ if limit == 0 => push.topics.begin(topic, from, stream)?,
+            _ => push.begin(topic, from, stream)?,
         };
         let last = end.min(begin.next.saturating_add(limit));
         // Another broker takes whole entries, in pieces of a size that it says.
@@ -184,6 +176,16 @@ impl Commands<'_, Json> {
         Ok(())
     }
 
+    /// Answers that a command was carried out, and what else `more` has to say.
+    pub(super) fn succeed(
+        &mut self,
+        text: &str,
+        more: impl for<'a, 'o> FnOnce(&'a mut Object<'o>) -> &'a mut Object<'o>,
+    ) -> Result<()> {
+        more(&mut success_begin(&mut self.answers, text)).end_line();
+        Ok(())
+    }
+
     /// Answers with a list of items, each of which `write` adds.
     pub(super) fn answer_with_list<T>(
         &mut self,
@@ -209,7 +211,7 @@ impl Commands<'_, Json> {
         let topic = arguments.topic("topic")?;
         self.broker.change(topic, &TopicChange::Trim(arguments.upto()?))?;
         let Extent { first, end } = self.broker.push.topics.extent(topic);
-        success(&mut self.answers, &format!("Topic '{topic}' trimmed"), |answer| {
+        self.succeed(&format!("Topic '{topic}' trimmed"), |answer| {
             answer.field("first", first).field("next", end.next)
         })
     }
@@ -235,10 +237,10 @@ impl Commands<'_, Json> {
             })?;
         }
         let place = Cursor { next: offset + 1, ..end };
-        if self.broker.push.acknowledge(name, topic, place)?.is_none() {
-            return Err(Refusal::NotSubscribed(topic.to_owned()));
+        match push.acknowledge(name, topic, place)? {
+            Some(_) => self.succeed("Acknowledged", |answer| answer),
+            None => Err(Refusal::NotSubscribed(topic.to_owned())),
         }
-        success(&mut self.answers, "Acknowledged", |answer| answer)
     }
 }
 
@@ -273,16 +275,6 @@ pub(super) fn begin_confirmation(out: &mut Vec<u8>, topic: &str) {
     answer.field("status", "success").raw("message", b"\"Message published on topic '");
     json::write_part(out, topic, Charset::Ascii);
     out.extend_from_slice(b"'\"");
-}
-
-/// Answers that a command was carried out, and what else `more` has to say.
-pub(super) fn success(
-    out: &mut Vec<u8>,
-    text: &str,
-    more: impl for<'a, 'o> FnOnce(&'a mut Object<'o>) -> &'a mut Object<'o>,
-) -> Result<()> {
-    more(&mut success_begin(out, text)).end_line();
-    Ok(())
 }
 
 fn success_begin<'o>(out: &'o mut Vec<u8>, text: &str) -> Object<'o> {
