@@ -1,6 +1,6 @@
 //! The bounds of a topic as fields of a JSON object: `keep_messages`, `keep_bytes`, `keep_for`.
 
-use super::fields::value;
+use super::member;
 use crate::refusal::{Refusal, Result};
 use crate::store::{Bound, BoundsChange, Limits, age};
 use common::json::{Object, Value};
@@ -34,7 +34,7 @@ fn bound(
     wrong: &'static str,
     read: impl FnOnce(&Value<'_>) -> Option<u64>,
 ) -> Result<Option<Bound>> {
-    match value(object, name)? {
+    match member(object, name)? {
         None => Ok(None),
         Some(Value::Null) => Ok(Some(Bound::None)),
         Some(value) if value.as_str() == Some("default") => Ok(Some(Bound::Default)),

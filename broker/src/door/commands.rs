@@ -8,9 +8,7 @@
 //!
 //! The form of a command, and what it does: each door is a [`Protocol`].
 
-use super::ANSWERS_SIZE;
-use super::authentication::Authentication;
-use super::publish::BATCH_MAX;
+use super::{ANSWERS_SIZE, Authentication, BATCH_MAX};
 use crate::access::Grant;
 use crate::activity::{Activity, Role};
 use crate::broker::Broker;

@@ -124,12 +124,12 @@ pub(super) trait Fields {
 
 impl Fields for Value<'_> {
     fn find(&self, name: &'static str) -> Result<Option<Field<'_>>> {
-        Ok(value(self, name)?.map(|value| Field::of(name, value)))
+        Ok(member(self, name)?.map(|value| Field::of(name, value)))
     }
 }
 
 /// The value of the only member of this name.
-pub(super) fn value<'a, 'b>(object: &'a Value<'b>, name: &str) -> Result<Option<&'a Value<'b>>> {
+pub(super) fn member<'a, 'b>(object: &'a Value<'b>, name: &str) -> Result<Option<&'a Value<'b>>> {
     once(object.all(name), name)
 }
 
@@ -181,7 +181,7 @@ pub(super) fn as_pattern(text: &str) -> Result<Pattern> {
 }
 
 /// This text as a digest.
-pub(super) fn digest(text: &str) -> Result<u32> {
+pub(super) fn as_digest(text: &str) -> Result<u32> {
     let is_digest = text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let digest = u32::from_str_radix(text, 16).ok().filter(|_| is_digest);
     digest.ok_or_else(|| Refusal::field("digest", "is not 8 hexadecimal digits"))

@@ -14,6 +14,11 @@ mod publish;
 mod summary;
 mod text;
 
+use authentication::Authentication;
+use commands::{Commands, Next, Protocol};
+use fields::{Field, Fields, Query, as_digest, as_pattern, decoded, member};
+use publish::{BATCH_MAX, Confirmations};
+
 use crate::broker::Broker;
 use crate::log;
 use crate::metrics::Connections;

@@ -1,6 +1,6 @@
 //! A publish as a JSON object, and its answer: the same fields in every door.
 
-use super::fields::Field;
+use super::Field;
 use crate::access::{Grant, Right};
 use crate::refusal::{Refusal, Result};
 use crate::store::{Batch, Publisher, Receipt, Sequence};

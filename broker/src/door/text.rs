@@ -5,7 +5,7 @@
 //! connection: the next SUBSCRIBE by that id resumes all its topics, and sends what was published
 //! in the meantime. A line is answered only if it cannot be read or is refused.
 
-use super::commands::{Commands, Next, Protocol};
+use super::{Commands, Next, Protocol};
 use crate::access::Right;
 use crate::activity::Activity;
 use crate::broker::Broker;

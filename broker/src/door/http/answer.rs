@@ -3,7 +3,7 @@
 //! One function writes every head, another one every refusal. Every answer has a `Date` (RFC 9110
 //! §6.6.1) and a length. Nothing that a client sent gets into a head.
 
-use crate::door::publish::Confirmations;
+use crate::door::Confirmations;
 use crate::refusal::Refusal;
 use crate::store::{Extent, Outcome};
 use common::http::parse::Request;

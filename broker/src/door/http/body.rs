@@ -1,8 +1,6 @@
 //! Reads the body of a request, and what it says.
 
-use super::answer::Manner;
-use super::route::{Action, Route};
-use super::{Door, End, Stop, Taken, closing, topics};
+use super::{Action, Door, End, Manner, Route, Stop, Taken, closing, topics};
 use crate::access::Grant;
 use crate::broker::Broker;
 use crate::door::publish;

@@ -3,11 +3,9 @@
 //! The id of an event is a cursor for every topic of the stream. So `Last-Event-ID` continues right
 //! after the last event, in all topics.
 
-use super::answer::{EVENTS, Head};
-use super::{Door, Stop};
+use super::{Door, EVENTS, Head, Stop};
 use crate::broker::Broker;
-use crate::door::chosen;
-use crate::door::fields::{Fields, Query, as_pattern};
+use crate::door::{Fields, Query, as_pattern, chosen};
 use crate::push::{Beginning, Format, Interest, Subscriber};
 use crate::refusal::{Refusal, Result};
 use crate::store::{Begin, Cursor, StreamId, entry};

@@ -1,8 +1,8 @@
 //! Checks the head of a request before it is routed: its method, its host and its token.
 
-use super::route::METHODS;
+use super::METHODS;
 use crate::access::{Access, Grant};
-use crate::door::authentication::Authentication;
+use crate::door::Authentication;
 use crate::refusal::{Refusal, Result};
 use common::http::parse::Request;
 use common::http::percent;

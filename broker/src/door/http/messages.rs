@@ -3,9 +3,8 @@
 //! The end of the answer is fixed before the first byte is sent, so the answer has a length. The
 //! list is copied and sent piece by piece; publishers are not held up.
 
-use super::answer::{Head, LINES, TEXT};
-use super::{Door, End, Stop};
-use crate::door::fields::{Fields, Query, digest};
+use super::{Door, End, Head, LINES, Stop, TEXT};
+use crate::door::{Fields, Query, as_digest};
 use crate::push::{Format, Range};
 use crate::refusal::{Refusal, Result};
 use crate::store::{Begin, Cursor, Extent, StreamId};
@@ -42,7 +41,7 @@ impl MessagesQuery {
             limit: query.number("limit")?,
             wait: query.number("wait")?.map(seconds),
             stream: query.stream()?,
-            digest: query.text("digest")?.map(digest).transpose()?,
+            digest: query.text("digest")?.map(as_digest).transpose()?,
             is_json: match query.text("format")? {
                 None => prefers_lines(request),
                 Some("json") => true,
@@ -83,18 +82,8 @@ impl Door<'_> {
             self.send()?;
         }
         let (topic, push) = (&query.topic, &self.broker.push);
-        let read = self.range(query).and_then(|(begin, end)| {
-            let extent = push.topics.extent(topic);
-            match push.topics.read(topic, begin.stream, |view| view.text_size(begin.next, end)) {
-                Ok(size) => Ok((begin, end, extent, Some(size))),
-                // Only the home knows the size.
-                Err(Refusal::NotHere) => Ok((begin, end, extent, None)),
-                // The topic was deleted meanwhile, so the head would be wrong.
-                Err(refusal) => Err(refusal),
-            }
-        });
-        let (begin, end, extent, size) = match read {
-            Ok(read) => read,
+        let (begin, end, first, size) = match self.range(query) {
+            Ok(range) => range,
             // What it was about to begin with was let go since.
             Err(Refusal::Trimmed { .. }) if query.from.is_none() => {
                 return self.messages(query);
@@ -105,7 +94,7 @@ impl Door<'_> {
             true => ((LINES, None), Some(Format::Line)),
             false => ((TEXT, size), None),
         };
-        let extent = Some(Extent { end: Cursor { next: end, ..begin }, ..extent });
+        let extent = Some(Extent { first, end: Cursor { next: end, ..begin } });
         let head = Head { status: 200, body: Some(body), extent, ..Head::default() };
         let mut range = Range::new(push, topic, begin, end, format);
         self.body(head, |out| {
@@ -121,8 +110,9 @@ impl Door<'_> {
         Ok(())
     }
 
-    /// Where the answer begins, and the offset before which it ends.
-    fn range(&mut self, query: &MessagesQuery) -> Result<(Cursor, u64)> {
+    /// Where the answer begins, and the offset before which it ends; the first offset of the topic;
+    /// and the size of the answer, where not only the topic's home knows it.
+    fn range(&mut self, query: &MessagesQuery) -> Result<(Cursor, u64, u64, Option<u64>)> {
         self.broker.homes.prepare(&query.topic)?;
         let push = &self.broker.push;
         let mut end = push.topics.end(&query.topic);
@@ -140,7 +130,14 @@ impl Door<'_> {
             end = self.wait(&query.topic, end, Instant::now() + wait)?;
         }
         let last = end.next.min(from.saturating_add(query.limit.unwrap_or(u64::MAX)));
-        Ok((Cursor { stream: end.stream, next: from }, last))
+        let first = push.topics.extent(&query.topic).first;
+        let size = push.topics.read(&query.topic, end.stream, |view| view.text_size(from, last));
+        let size = match size {
+            Err(Refusal::NotHere) => None,
+            // Where the topic was deleted meanwhile, the head would be wrong.
+            size => Some(size?),
+        };
+        Ok((Cursor { stream: end.stream, next: from }, last, first, size))
     }
 
     /// Waits until a topic goes on behind `end`, the deadline passes, or the client has left. Gives

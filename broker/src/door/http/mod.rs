@@ -15,11 +15,12 @@ mod route;
 mod subscribers;
 mod topics;
 
-use self::answer::{Answers, Head, JSON, Manner, TEXT};
-use self::route::{Action, Route};
-use super::authentication::Authentication;
-use super::publish::BATCH_MAX;
-use super::{ANSWERS_SIZE, linger};
+use answer::{Answers, EVENTS, HTML, Head, JSON, LINES, Manner, TEXT};
+use events::EventsQuery;
+use messages::MessagesQuery;
+use route::{Action, METHODS, Route};
+
+use super::{ANSWERS_SIZE, Authentication, BATCH_MAX, linger};
 use crate::access::Grant;
 use crate::activity::Activity;
 use crate::broker::Broker;

@@ -3,7 +3,7 @@
 //! It is built from the files in `page/` and served as one file. So it needs no other server and no
 //! network, and a strict policy can name its one script and its one style sheet by their digests.
 
-use super::answer::{HTML, Head};
+use super::{HTML, Head};
 
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,8 @@
 //! Routes a request: from its head to what is done, if its client may.
 
-use super::answer::TEXT;
-use super::events::EventsQuery;
-use super::messages::MessagesQuery;
-use super::{ALIVE, Door, Stop, page, topics};
+use super::{ALIVE, Door, EventsQuery, MessagesQuery, Stop, TEXT, page, topics};
 use crate::access::{Grant, Right};
-use crate::door::fields::{Fields, Query, decoded};
+use crate::door::{Fields, Query, decoded};
 use crate::refusal::{Refusal, Result};
 use crate::store::entry;
 use common::http::parse::Request;

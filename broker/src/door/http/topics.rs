@@ -1,9 +1,7 @@
 //! `/topics` and `/topics/T`: topics as resources.
 
-use super::answer::JSON;
-use super::{Door, Stop};
-use crate::door::fields::{Fields, Query};
-use crate::door::{BYTE_ORDER_MARK, bounds, summary};
+use super::{Door, JSON, Stop};
+use crate::door::{BYTE_ORDER_MARK, Fields, Query, bounds, summary};
 use crate::refusal::{Refusal, Result};
 use crate::store::{Batch, BoundsChange, Summary, TopicChange, Upto};
 use common::json::{self, Object, Value};

@@ -5,8 +5,7 @@
 
 use super::Json;
 use crate::access::Right;
-use crate::door::commands::Commands;
-use crate::door::fields::Fields;
+use crate::door::{Commands, Fields};
 use crate::push::{Beginning, Format};
 use crate::refusal::Result;
 use common::json::{Object, Value};

@@ -1,8 +1,7 @@
 //! Commands of the dialect `topic` for the index, and for finding a ring of brokers.
 
 use super::Json;
-use crate::door::commands::Commands;
-use crate::door::fields::{Field, Fields, value};
+use crate::door::{Commands, Field, Fields, member};
 use crate::home::Address;
 use crate::push::pages;
 use crate::refusal::{Refusal, Result};
@@ -72,7 +71,7 @@ impl Commands<'_, Json> {
     /// Registers a peer, with `"present":true` for as long as this connection lasts.
     pub(super) fn register(&mut self, arguments: &Value<'_>) -> Result<()> {
         let address = address(arguments)?;
-        let is_present = value(arguments, "present")?.and_then(Value::as_bool) == Some(true);
+        let is_present = member(arguments, "present")?.and_then(Value::as_bool) == Some(true);
         let done = match is_present {
             true => self.register_present(&address, arguments).map(Some),
             false => {
@@ -105,7 +104,7 @@ impl Commands<'_, Json> {
 
     pub(super) fn query(&mut self, arguments: &Value<'_>) -> Result<()> {
         let topic = arguments.topic("topic")?;
-        let asks = value(arguments, "host")?.map(|_| address(arguments)).transpose()?;
+        let asks = member(arguments, "host")?.map(|_| address(arguments)).transpose()?;
         let key = arguments.text("key")?;
         let index = &self.broker.index;
         let home = index.home(topic, asks.as_ref().map(|address| (address, key)))?;
@@ -144,10 +143,10 @@ impl Commands<'_, Json> {
 
     /// Says whether one of the brokers in `seen` is this one, or its upstream, and so on.
     pub(super) fn path(&mut self, arguments: &Value<'_>) -> Result<()> {
-        let seen = value(arguments, "seen")?.and_then(Value::as_array).unwrap_or_default();
+        let seen = member(arguments, "seen")?.and_then(Value::as_array).unwrap_or_default();
         let mut seen: Vec<String> =
             seen.iter().filter_map(|id| Some(id.as_str()?.to_owned())).collect();
-        self.protocol.is_broker |= value(arguments, "broker")?.is_some();
+        self.protocol.is_broker |= member(arguments, "broker")?.is_some();
         if seen.contains(&self.broker.id) {
             return Err(Refusal::Ring);
         }

@@ -8,9 +8,7 @@ mod index;
 mod pattern;
 mod topic;
 
-use super::commands::{Commands, Next, Protocol};
-use super::fields::Fields;
-use super::publish::{self, Confirmations};
+use super::{Commands, Confirmations, Fields, Next, Protocol, publish};
 use crate::access::Right;
 use crate::activity::Activity;
 use crate::broker::Broker;

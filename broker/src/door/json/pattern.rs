@@ -3,9 +3,7 @@
 
 use super::Json;
 use crate::access::Right;
-use crate::door::commands::Commands;
-use crate::door::fields::{Fields, value};
-use crate::door::{chosen, summary};
+use crate::door::{Commands, Fields, chosen, member, summary};
 use crate::push::Format;
 use crate::refusal::{Refusal, Result};
 use crate::store::Begin;
@@ -68,7 +66,7 @@ impl Commands<'_, Json> {
     pub(super) fn list_topics(&mut self, arguments: &Value<'_>) -> Result<()> {
         let (text, grant) = ("Topics listed", self.grant()?.clone());
         let pattern = arguments.pattern()?;
-        if let (Some(pattern), Some(Value::Bool(true))) = (&pattern, value(arguments, "names")?) {
+        if let (Some(pattern), Some(Value::Bool(true))) = (&pattern, member(arguments, "names")?) {
             let names = self.broker.homes.names(pattern)?;
             let names = names.iter().filter(|name| grant.allows(Right::Read, name));
             self.answer_with_list(text, "topics", names, |list, name| {

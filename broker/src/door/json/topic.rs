@@ -2,9 +2,7 @@
 
 use super::{Dialect, Json};
 use crate::access::Right;
-use crate::door::commands::Commands;
-use crate::door::fields::{Fields, digest, value};
-use crate::door::{ANSWERS_SIZE, bounds};
+use crate::door::{ANSWERS_SIZE, Commands, Fields, as_digest, bounds, member};
 use crate::push::{Beginning, Format, Range};
 use crate::refusal::{Refusal, Result};
 use crate::store::{Begin, BoundsChange, Cursor, Extent, TopicChange};
@@ -64,7 +62,7 @@ impl Commands<'_, Json> {
         self.broker.prepare_for(&self.subscriber, topic)?;
         let digest = DigestField::of(arguments)?;
         // Another broker lets go what this one has let go.
-        let tells_first = value(arguments, "first")?.is_some();
+        let tells_first = member(arguments, "first")?.is_some();
         // And has no room for more than the newest part of a topic.
         let room = arguments.number("room")?;
         let push = &self.broker.push;
@@ -256,10 +254,10 @@ enum DigestField {
 
 impl DigestField {
     fn of(arguments: &Value<'_>) -> Result<DigestField> {
-        match value(arguments, "digest")? {
+        match member(arguments, "digest")? {
             None | Some(Value::Bool(false)) => Ok(DigestField::None),
             Some(Value::Bool(true)) => Ok(DigestField::Asked),
-            Some(value) => digest(value.as_str().unwrap_or_default()).map(DigestField::Checked),
+            Some(value) => as_digest(value.as_str().unwrap_or_default()).map(DigestField::Checked),
         }
     }
 }

@@ -206,13 +206,8 @@ impl Push {
     ///
     /// Whoever shares them cannot be asked. The same holds for the others.
     pub(crate) fn lasting_of(&self, name: &str) -> Result<Vec<Key>> {
-        match self.lasting.elsewhere(name) {
-            None => Ok(self.lasting.of(name)),
-            Some(shared) => {
-                let standings = shared.standings(Some(name))?;
-                Ok(standings.into_iter().map(|standing| standing.key).collect())
-            }
-        }
+        let Some(shared) = self.lasting.elsewhere(name) else { return Ok(self.lasting.of(name)) };
+        Ok(shared.standings(Some(name))?.into_iter().map(|standing| standing.key).collect())
     }
 
     /// Checks whether a client may read all topics of a name.
