@@ -140,7 +140,7 @@ impl CatchUp {
                 }
             }
         }
-        pass.note_given_up();
+        pass.given_up.into_iter().for_each(|topic| push.pieces.note_failed(topic));
         if let Some(number) = stalled {
             or_abort(&self.state).stalled.remove(&number);
         }

@@ -126,7 +126,8 @@ impl Encoder<'_> {
                 out.extend_from_slice(b"\",\"time\":");
                 out.extend_from_slice(entry.time.as_bytes());
                 out.extend_from_slice(b",\"publisher\":");
-                entry.publisher.write(out, format.charset().unwrap_or(Charset::Utf8));
+                let (.., charset) = format.style();
+                entry.publisher.write(out, charset.unwrap_or(Charset::Utf8));
                 if format == Format::Topic && cursor.next == 0 {
                     let _ = write!(out, ",\"stream\":\"{}\"", cursor.stream);
                 }
@@ -179,29 +180,25 @@ impl Encoder<'_> {
 }
 
 impl Format {
-    /// How texts are written, where they are not written as they are.
-    fn charset(self) -> Option<Charset> {
+    /// What stands before and after the name of a topic, and how texts are written, where they are
+    /// not written as they are.
+    fn style(self) -> (&'static str, &'static str, Option<Charset>) {
+        let (ascii, utf8) = (Some(Charset::Ascii), Some(Charset::Utf8));
         match self {
-            Format::Channel | Format::Topic | Format::Element | Format::Entry => {
-                Some(Charset::Ascii)
-            }
-            Format::Event { .. } | Format::Line => Some(Charset::Utf8),
-            Format::Text => None,
+            Format::Channel => ("{\"type\":\"MESSAGE\",\"channel\":", ",\"message\":\"", ascii),
+            Format::Topic => ("{\"event\":\"message\",\"topic\":", ",\"offset\":", ascii),
+            Format::Event { .. } => ("data: {\"topic\":", ",\"offset\":", utf8),
+            Format::Line => ("{\"topic\":", ",\"offset\":", utf8),
+            Format::Text => ("DELIVER ", " ", None),
+            Format::Element | Format::Entry => ("", "", ascii),
         }
     }
 
     /// What stands before each message of a topic, or before its offset.
     fn head(self, topic: &str) -> Vec<u8> {
-        let (before, after) = match self {
-            Format::Channel => ("{\"type\":\"MESSAGE\",\"channel\":", ",\"message\":\""),
-            Format::Topic => ("{\"event\":\"message\",\"topic\":", ",\"offset\":"),
-            Format::Event { .. } => ("data: {\"topic\":", ",\"offset\":"),
-            Format::Line => ("{\"topic\":", ",\"offset\":"),
-            Format::Text => ("DELIVER ", " "),
-            Format::Element | Format::Entry => return Vec::new(),
-        };
+        let (before, after, charset) = self.style();
         let mut head = before.as_bytes().to_vec();
-        match self.charset() {
+        match charset {
             Some(charset) => topic.write(&mut head, charset),
             None => head.extend_from_slice(topic.as_bytes()),
         }
@@ -225,11 +222,11 @@ impl Format {
     /// Writes a part of a message, or as much of it as brings `out` to about this size. Gives how
     /// much of the message that was.
     fn encode_part(self, part: &str, size_end: usize, out: &mut Vec<u8>) -> usize {
-        let mut written = 0;
+        let (mut written, (.., charset)) = (0, self.style());
         while written < part.len() && (written == 0 || out.len() < size_end) {
             let end = entry::boundary(part, written + SLICE_SIZE);
             let slice = part.get(written..end).unwrap_or_default();
-            match self.charset() {
+            match charset {
                 Some(charset) => json::write_part(out, slice, charset),
                 None => out.extend_from_slice(slice.as_bytes()),
             }

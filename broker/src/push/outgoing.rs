@@ -71,7 +71,7 @@ impl Outgoing {
         }
         if !self.outbox.is_empty() && !self.subscriptions.are_inside() {
             let bytes = Arc::new(mem::take(&mut self.outbox));
-            return Some(Unsent { bytes, written: 0, count: 0, receipts: Vec::new() });
+            return Some(Unsent { bytes, ..Unsent::default() });
         }
         let mut gathered = Unsent::default();
         let mut missing = Vec::new();
@@ -98,7 +98,7 @@ impl Outgoing {
         for (index, announced) in missing {
             // Where it cannot be fetched, somebody says when it is time to try again.
             let topic = self.subscriptions.get_mut(index).map(|it| Arc::clone(&it.topic));
-            if topic.is_some_and(|topic| !pass.has_given_up(&topic)) {
+            if topic.is_some_and(|topic| !pass.given_up.contains(&topic)) {
                 self.subscriptions.note(index, announced);
             }
         }

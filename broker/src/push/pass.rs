@@ -20,8 +20,9 @@ pub(super) struct DeliveryPass<'a> {
     held: Option<(StreamId, Arc<pieces::Piece>)>,
     /// What was not to be had here, and is to be fetched.
     pub(super) missing: Option<(Arc<str>, Cursor)>,
-    /// Topics of which it could not be fetched.
-    given_up: Vec<Arc<str>>,
+    /// Topics of which it could not be fetched: it is time to try again when their home is asked
+    /// next, which is noted when the subscriptions that miss it are no longer ready.
+    pub(super) given_up: Vec<Arc<str>>,
     /// When to leave the rest to others.
     pub(super) deadline: Option<Instant>,
     /// Whether there are several sessions, for which pieces are kept.
@@ -81,17 +82,6 @@ impl<'a> DeliveryPass<'a> {
             Err(Refusal::Trimmed { first, .. }) if first > cursor.next => {}
             Err(_) => self.given_up.push(Arc::clone(topic)),
         }
-    }
-
-    /// Whether what is missing of a topic could not be fetched.
-    pub(super) fn has_given_up(&self, topic: &Arc<str>) -> bool {
-        self.given_up.contains(topic)
-    }
-
-    /// Notes what could not be fetched: it is time to try again when the home is asked next.
-    /// Called when the subscriptions that miss it are no longer ready.
-    pub(super) fn note_given_up(&mut self) {
-        self.given_up.drain(..).for_each(|topic| self.push.pieces.note_failed(topic));
     }
 
     /// Whether the time is up.
@@ -163,7 +153,7 @@ impl<'a> DeliveryPass<'a> {
             copied = self.copy(topic, &mut from, last);
         }
         if let Err(Refusal::NotHere) = copied {
-            if !self.has_given_up(topic) {
+            if !self.given_up.contains(topic) {
                 self.missing.get_or_insert_with(|| (Arc::clone(topic), from.cursor));
             }
             return Err(Unread::NotHere);

@@ -139,11 +139,9 @@ impl Session {
     /// one.
     pub(super) fn unsubscribe(&self, topic: &str, name: Option<&str>) -> Option<(usize, Format)> {
         let mut state = self.lock();
-        let (index, found) = state.subscriptions.find(topic)?;
-        if name.is_some() && found.name.as_deref() != name {
-            return None;
-        }
-        let format = found.format;
+        let is_meant = |(_, it): &(_, &Subscription)| name.is_none() || it.name.as_deref() == name;
+        let (index, &Subscription { format, .. }) =
+            state.subscriptions.find(topic).filter(is_meant)?;
         state.subscriptions.remove(index);
         if state.subscriptions.len() == 0 {
             self.activity.set_role(Role::Session);

@@ -2,9 +2,8 @@
 
 use crate::access::{Grant, Right};
 use crate::activity::Activity;
-use crate::push::lasting::Key;
 use crate::push::{
-    DeliveryPass, Format, HELD_SIZE_MAX, Interest, Progress, Push, Session, patterns,
+    DeliveryPass, Format, HELD_SIZE_MAX, Interest, Key, Progress, Push, Session, chooses,
 };
 use crate::refusal::Result;
 use crate::store::{Cursor, entry};
@@ -151,8 +150,7 @@ impl Subscriber {
         }
         if !interests.is_empty() {
             let looked_at: HashSet<_> = places.iter().map(|it| Arc::clone(&it.topic)).collect();
-            let is_new =
-                |topic: &str| !looked_at.contains(topic) && patterns::chooses(&interests, topic);
+            let is_new = |topic: &str| !looked_at.contains(topic) && chooses(&interests, topic);
             for (topic, stream) in self.push.chosen(is_new) {
                 places.push(Beginning::chosen(&topic, Cursor { stream, next: 0 }));
             }

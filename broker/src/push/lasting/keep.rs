@@ -133,9 +133,12 @@ impl Push {
         session: u64,
         begun: &mut Vec<Key>,
     ) -> Result<()> {
-        if place.cursor.stream != StreamId::NONE {
+        let end = self.topics.end(&place.topic);
+        if place.cursor.stream != StreamId::NONE
+            && let Some(position) = self.lasting.table.lock().position(name, &place.topic)
+        {
             // It may have been suspended when the process before this one ended.
-            self.lasting.settle_of(name, &place.topic, self.topics.end(&place.topic));
+            position.settle(end);
         }
         self.check_list(name, place)?;
         let Begun { cursor, is_kept, before } =

@@ -22,13 +22,6 @@ impl LastingSubscriptions {
         positions.for_each(|position| position.settle(end));
     }
 
-    /// The same for the one of a name.
-    pub(super) fn settle_of(&self, name: &str, topic: &str, end: Cursor) {
-        if let Some(position) = self.table.lock().position(name, topic) {
-            position.settle(end);
-        }
-    }
-
     /// Where a subscriber goes on in a list that it has read nothing of, and that begins at
     /// `begin`. Nothing while that is not known.
     pub(in crate::push) fn next_in(&self, name: &str, topic: &str, begin: Cursor) -> Option<u64> {
@@ -41,7 +34,7 @@ impl LastingSubscriptions {
 }
 
 impl Position {
-    fn settle(&mut self, end: Cursor) {
+    pub(super) fn settle(&mut self, end: Cursor) {
         if self.suspended {
             let next = self.cursor.next.min(end.next);
             (self.cursor, self.suspended, self.moved) = (Cursor { next, ..end }, false, true);
