@@ -93,22 +93,16 @@ impl Histogram {
     }
 }
 
-/// Connections by the door that they chose.
-#[derive(Debug, Default)]
-pub(crate) struct Connections {
-    /// Those that have not chosen yet.
-    pub(crate) undecided: Gauge,
-    pub(crate) http: Gauge,
-    pub(crate) json: Gauge,
-    pub(crate) text: Gauge,
-}
+/// The doors that a connection may choose; the first stands for those that have not chosen yet.
+pub(crate) const DOORS: [&str; 4] = ["undecided", "http", "json", "text"];
 
 /// What is counted in one broker and is not known anywhere else.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     /// When it started, in Unix milliseconds.
     pub(crate) started: u64,
-    pub(crate) connections: Connections,
+    /// Connections by their doors.
+    pub(crate) connections: [Gauge; DOORS.len()],
     pub(crate) published: Counter,
     pub(crate) publish_time: Histogram,
     /// By status, from [`STATUS_MIN`] on.
@@ -120,7 +114,7 @@ impl Metrics {
     pub(crate) fn new() -> Metrics {
         Metrics {
             started: clock::unix_milliseconds(),
-            connections: Connections::default(),
+            connections: Default::default(),
             published: Counter::default(),
             publish_time: Histogram::default(),
             refusals: [const { Counter(AtomicU64::new(0)) }; STATUSES],

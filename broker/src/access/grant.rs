@@ -72,9 +72,7 @@ impl Grant {
 
     fn demand(&self, right: Right, cover: impl FnOnce(&[Pattern]) -> bool) -> Result<()> {
         let allow = |it: &Rights| it.rights.contains(&right) && cover(&it.patterns);
-        match self.0.as_deref().is_none_or(allow) {
-            true => Ok(()),
-            false => Err(Refusal::Forbidden { right: right.name() }),
-        }
+        let forbidden = Refusal::Forbidden { right: right.name() };
+        self.0.as_deref().is_none_or(allow).then_some(()).ok_or(forbidden)
     }
 }

@@ -21,7 +21,6 @@ use publish::{BATCH_MAX, Confirmations};
 
 use crate::broker::Broker;
 use crate::log;
-use crate::metrics::Connections;
 use crate::server::connection_limit::Slot;
 use common::connection::Connection;
 use common::limits::{LINGER_SIZE_MAX, LINGER_TIMEOUT};
@@ -53,7 +52,7 @@ pub(crate) fn serve(stream: Arc<TcpStream>, mut slot: Slot, broker: &Arc<Broker>
         log::work_for(&stream);
     }
     let mut connection = Connection::new(stream);
-    let Connections { undecided, http, json, text } = &broker.metrics.connections;
+    let [undecided, http, json, text] = &broker.metrics.connections;
     let undecided = undecided.count();
     let mut begun = None;
     loop {

@@ -56,11 +56,9 @@ pub(super) fn add(
     match (text("message", message)?, messages) {
         (Some(message), None) => batch.publish(topic, publisher, [message].into_iter(), size_max),
         (None, Some(messages)) => {
-            let texts = messages.as_array().and_then(|messages| {
-                messages.iter().map(Value::as_str).collect::<Option<Vec<_>>>()
-            });
-            let texts =
-                texts.ok_or_else(|| Refusal::field("messages", "is not an array of strings"))?;
+            let texts = messages.as_array().map(|all| all.iter().map(Value::as_str));
+            let wrong = || Refusal::field("messages", "is not an array of strings");
+            let texts: Vec<_> = texts.and_then(Iterator::collect).ok_or_else(wrong)?;
             batch.publish(topic, publisher, texts.into_iter(), size_max)
         }
         (None, None) => Err(missing("message")),

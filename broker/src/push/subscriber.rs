@@ -93,16 +93,16 @@ impl Subscriber {
         self.push.listeners.check_room(self.session.with(|it| it.len()), count)
     }
 
-    /// Another connection may have taken the name meanwhile, and not found what it has here.
-    fn check_name(&self, name: Option<&str>) {
-        if let Some(name) = name
-            && self.push.lasting.holder(name).is_some_and(|it| it != self.session.number)
-        {
-            let own = self.session.number;
-            self.push.patterns.lock().retain(|session, it| session != own || !it.has_name(name));
-            for topic in self.session.with(|it| it.topics(|it| it.name.as_deref() == Some(name))) {
-                self.push.take_away(name, &topic, self.session.number, true);
-            }
+    /// Gives up what it follows under a name that is another connection's by now, which did not find
+    /// it here.
+    fn give_up(&self, name: &str) {
+        let own = self.session.number;
+        if self.push.lasting.holder(name).is_none_or(|holder| holder == own) {
+            return;
+        }
+        self.push.patterns.lock().retain(|session, it| session != own || !it.has_name(name));
+        for topic in self.session.with(|it| it.topics(|it| it.name.as_deref() == Some(name))) {
+            self.push.take_away(name, &topic, own, true);
         }
     }
 
@@ -160,7 +160,7 @@ impl Subscriber {
         // First listen, then look: what is published between the two is found either way.
         own.with(|it| added.iter().for_each(|index| it.note(*index, u64::MAX)));
         drop(followers);
-        self.check_name(name.as_deref());
+        name.iter().for_each(|name| self.give_up(name));
     }
 
     /// Follows a pattern no longer. Returns whether it was followed.

@@ -6,7 +6,7 @@
 use super::{Door, Stop};
 use crate::access::{Grant, Right};
 use crate::broker::Broker;
-use crate::metrics::{BOUNDS, Connections, Histogram, STATUS_MIN};
+use crate::metrics::{BOUNDS, DOORS, Histogram, STATUS_MIN};
 use crate::push::Standing;
 use std::cmp::Reverse;
 use std::fmt::{Display, Write};
@@ -37,17 +37,15 @@ fn text(broker: &Broker, grant: &Grant) -> String {
     let started = Seconds(Duration::from_millis(metrics.started));
     page.value("process_start_time_seconds", "When the broker started, in Unix time.", started);
 
-    let Connections { undecided, http, json, text } = &metrics.connections;
-    let doors = [("undecided", undecided), ("http", http), ("json", json), ("text", text)];
     let help = "Connections that are open, by the door that they chose.";
     page.family("broker_connections", "gauge", help);
-    for (door, presence) in doors {
-        page.sample("", &[("door", door)], presence.value());
+    for (door, gauge) in DOORS.iter().zip(&metrics.connections) {
+        page.sample("", &[("door", door)], gauge.value());
     }
     let help = "Connections that were opened, by the door that they chose.";
     page.family("broker_connections_opened_total", "counter", help);
-    for (door, presence) in doors {
-        page.sample("", &[("door", door)], presence.total.value());
+    for (door, gauge) in DOORS.iter().zip(&metrics.connections) {
+        page.sample("", &[("door", door)], gauge.total.value());
     }
     let help = "Places where somebody waits for a topic's messages: subscriptions and long reads.";
     page.value("broker_subscriptions", help, push.listeners.count());

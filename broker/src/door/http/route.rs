@@ -133,10 +133,8 @@ fn check_type(request: &Request<'_>) -> Result<()> {
         return Err(Refusal::ContentEncoding);
     }
     let kind = request.fields.get("Content-Type").unwrap_or_default();
-    match kind.get(..10).is_some_and(|kind| kind.eq_ignore_ascii_case("multipart/")) {
-        true => Err(Refusal::Form),
-        false => Ok(()),
-    }
+    let is_form = kind.get(..10).is_some_and(|kind| kind.eq_ignore_ascii_case("multipart/"));
+    (!is_form).then_some(()).ok_or(Refusal::Form)
 }
 
 /// What a request to `/topics/T` asks for.
