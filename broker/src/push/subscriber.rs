@@ -93,8 +93,8 @@ impl Subscriber {
         self.push.listeners.check_room(self.session.with(|it| it.len()), count)
     }
 
-    /// Gives up what it follows under a name that is another connection's by now, which did not find
-    /// it here.
+    /// Gives up what it follows under a name that another connection has taken meanwhile, which did
+    /// not find it here.
     fn give_up(&self, name: &str) {
         let own = self.session.number;
         if self.push.lasting.holder(name).is_none_or(|holder| holder == own) {
