@@ -18,7 +18,7 @@ use super::manifest::{self, Content, Manifest};
 use super::record::{Event, Format, Record};
 use super::recovery::{self, Torn};
 use super::row::Row;
-use super::scan::{EndKind, Scan};
+use super::scan::{End, EndKind, Scan};
 use super::segment::Segment;
 use super::storage::{Directory, Disk, File};
 use super::writer::SegmentWriter;
@@ -114,9 +114,15 @@ pub(super) fn repair_in(
         }
         Err(error) => return Err(error),
     };
-    let first = row.segments.iter().position(|segment| segment.path >= path);
-    // Where the last one is missing, the one before it takes what is to be said about that.
-    let first = first.unwrap_or(row.segments.len() - 1);
+    // Where the last one is missing, the one before it takes what is to be said about that. A file
+    // that is missing is found before what is wrong in those that are there.
+    let mut first = 0;
+    while let Some(segment) = row.segments.get(first).filter(|segment| segment.path < path)
+        && first + 1 < row.segments.len()
+        && matches!(read_to_end(segment)?, (End { kind: EndKind::Whole, is_closed: true, .. }, _))
+    {
+        first += 1;
+    }
     let (before, broken) = row.segments.split_at(first);
     let start = before.last().map_or(1, |segment| *segment.numbers.end() + 1);
     let last = broken.last().map_or(1, |last| *last.numbers.end()).max(manifest.reached.0);
@@ -125,10 +131,9 @@ pub(super) fn repair_in(
     let mut damage = Damage { path, offset, problem, ..Damage::default() };
     if !dry_run {
         for segment in broken {
-            let mut scan = Scan::new(segment).map_err(segment.failed("read"))?;
-            let end = scan.read(|_, _| Ok(())).map_err(segment.failed("read"))?;
+            let (end, size) = read_to_end(segment)?;
             if end.kind != EndKind::Whole {
-                damage.kept.push(recovery::keep(directory, segment, "damaged", 0..scan.size())?);
+                damage.kept.push(recovery::keep(directory, segment, "damaged", 0..size)?);
             }
         }
     }
@@ -152,6 +157,13 @@ pub(super) fn repair_in(
     let size = directory.replace(&name, |file| rewrite(Some(file)))?;
     Manifest { reached: (last, size), unsynced: None, ..manifest }.write(directory)?;
     Ok(Repaired::Damage(damage))
+}
+
+/// How the frames of a segment end, and the size of its file.
+fn read_to_end(segment: &Segment) -> Result<(End, u64), Error> {
+    let mut scan = Scan::new(segment).map_err(segment.failed("read"))?;
+    let end = scan.read(|_, _| Ok(())).map_err(segment.failed("read"))?;
+    Ok((end, scan.size()))
 }
 
 /// The row where the manifest is lost: made from what stands in the segments, if that is damage,

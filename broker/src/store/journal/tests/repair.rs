@@ -135,7 +135,7 @@ fn row() -> SimulatedDisk {
     let disk = SimulatedDisk::default();
     let mut journal = open_with(&disk, SMALL).unwrap().journal;
     journal.append(&mut super::news()).unwrap();
-    for first in 0..10 {
+    for first in 0..20 {
         journal.append(&mut single(first, "a message")).unwrap();
     }
     disk
@@ -192,6 +192,18 @@ fn d12_a_repair_goes_on_without_a_segment_that_is_missing() {
             assert_eq!(repair(&disk), Repaired::Nothing);
         }
     }
+}
+
+#[test]
+fn a_repair_mends_what_stands_before_a_segment_that_is_missing() {
+    let disk = row();
+    let mut bytes = disk.read("journal-00000002").unwrap();
+    bytes[150] ^= 1;
+    disk.put("journal-00000002", &bytes);
+    disk.lose("journal-00000003");
+    let Repaired::Damage(damage) = repair(&disk) else { panic!("not damaged") };
+    assert_eq!(damage.gaps, 2, "{damage:?}");
+    open_with(&disk, SMALL).unwrap();
 }
 
 #[test]
