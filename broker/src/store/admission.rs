@@ -48,7 +48,7 @@ pub(crate) trait Dependents: Send {
 type OnCreate = Box<dyn Fn(&str, StreamId) + Send>;
 
 /// The answer to a publish that was not refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Receipt {
     pub(crate) stream: StreamId,
     /// Where the first message stands; nothing where it was let go.

@@ -164,10 +164,8 @@ impl<'a> Open<'a> {
         frame: Option<&mut Frame>,
     ) -> Result<(Receipt, Option<Before>)> {
         let TopicState { stream, accepted_end: Point { offset: next, .. }, .. } = *self.state;
-        let (appended, duplicate, created, durable) = (0, true, false, self.durable);
-        let (offset, replicas) = (Some(next), None);
-        let mut receipt =
-            Receipt { stream, offset, appended, duplicate, created, durable, replicas };
+        let (offset, durable, duplicate) = (Some(next), self.durable, true);
+        let mut receipt = Receipt { stream, offset, durable, duplicate, ..Receipt::default() };
         let mut skip = 0;
         if let Some((publisher, sequence)) = &publish.numbered {
             let known = self.state.sequences.get_mut(publisher);

@@ -25,7 +25,7 @@ pub(crate) struct Publisher<'a> {
 }
 
 /// The number of a message: it is appended only where it is the next one of its publisher.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Sequence {
     /// A run of the publisher: a newer one starts again at sequence 0, and ends the older.
     pub(crate) epoch: u64,

@@ -77,7 +77,7 @@ impl Contents {
         step(&mut Locked { admission: &mut admission, lists: &mut lists })
     }
 
-    /// Changes a topic in a way that no reader sees.
+    /// Changes a topic in a way that leaves no trace in the journal.
     pub(crate) fn tidy<T>(
         &self,
         topic: &str,

@@ -114,11 +114,7 @@ impl Topics {
     /// Notes where the home of a mirror begins, and how much text it has from there to the end of
     /// the mirror, where that is known.
     pub(crate) fn home_begins(&self, topic: &str, first: u64, text: Option<u64>) {
-        self.know(|known| {
-            if let Some(state) = known.topics.get_mut(topic) {
-                state.home_begins(first, text);
-            }
-        });
+        self.tidy(topic, |state, _| state.home_begins(first, text));
     }
 
     /// Deletes what is here of a topic that another broker is the home of. Where that has another

@@ -20,9 +20,8 @@ const EPOCH_STEP_MAX: u64 = 1 << 20;
 /// What one publisher has published to one topic, in its present epoch.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sequences {
-    epoch: u64,
-    /// The sequence that is appended next.
-    next: u64,
+    /// The number that is appended next.
+    next: Sequence,
     /// Where the messages of this epoch lie, oldest first. A run ends where somebody else's
     /// message stands between two of this publisher's.
     runs: Vec<Run>,
@@ -40,8 +39,7 @@ struct Run {
 /// What was known before something was appended.
 #[derive(Debug)]
 pub(crate) struct Before {
-    epoch: u64,
-    next: u64,
+    next: Sequence,
     /// The runs of the epoch that ended.
     runs: Option<Vec<Run>>,
     /// How many runs there were.
@@ -61,7 +59,7 @@ pub(crate) enum Verdict {
 impl Sequences {
     /// A publisher whose messages are gone, and whose next would be `next`.
     pub(crate) fn new(next: Sequence, time: u64) -> Sequences {
-        Sequences { epoch: next.epoch, next: next.sequence, runs: Vec::new(), time }
+        Sequences { next, runs: Vec::new(), time }
     }
 
     /// Judges `count` messages that begin at `number`. Nothing is changed: see [`Self::append`].
@@ -70,17 +68,15 @@ impl Sequences {
         number: Sequence,
         count: u64,
     ) -> Result<Verdict> {
-        let expected = match known {
-            Some(sequences) if number.epoch < sequences.epoch => {
-                return Err(Refusal::OldEpoch { present: sequences.epoch });
-            }
-            Some(sequences) if number.epoch == sequences.epoch => sequences.next,
-            _ => 0,
-        };
-        let present = known.map_or(0, |sequences| sequences.epoch);
+        let next = known.map(|sequences| sequences.next).unwrap_or_default();
+        let present = next.epoch;
+        if number.epoch < present {
+            return Err(Refusal::OldEpoch { present });
+        }
         if number.epoch > EPOCH_MAX.max(present.saturating_add(EPOCH_STEP_MAX)) {
             return Err(Refusal::HighEpoch { present });
         }
+        let expected = if number.epoch == present { next.sequence } else { 0 };
         if number.sequence > expected {
             return Err(Refusal::Gap { expected });
         }
@@ -102,32 +98,30 @@ impl Sequences {
         offset: u64,
         time: u64,
     ) -> Before {
-        let Sequences { epoch, next, time: heard, .. } = *self;
-        let mut before = Before { epoch, next, runs: None, count: self.runs.len(), time: heard };
+        let Sequences { next, time: heard, .. } = *self;
+        let mut before = Before { next, runs: None, count: self.runs.len(), time: heard };
         // Another epoch; or the same once more, after its numbers were forgotten.
-        if (number.epoch, number.sequence) != (epoch, next) {
+        if number != next {
             before.runs = Some(std::mem::take(&mut self.runs));
-            self.epoch = number.epoch;
         }
         if count > 0 && self.runs.last().is_none_or(|run| run.end(number.sequence) != offset) {
             self.runs.push(Run { sequence: number.sequence, offset });
         }
-        self.next = number.sequence + count;
-        self.time = time;
+        (self.next, self.time) = (number.later(count), time);
         before
     }
 
     /// Takes back the last [`Sequences::append`].
     pub(crate) fn undo(&mut self, before: Before) {
-        let Before { epoch, next, runs, count, time } = before;
+        let Before { next, runs, count, time } = before;
         self.runs = runs.unwrap_or_else(|| std::mem::take(&mut self.runs));
         self.runs.truncate(count);
-        (self.epoch, self.next, self.time) = (epoch, next, time);
+        (self.next, self.time) = (next, time);
     }
 
     /// Whether nothing is known.
     pub(crate) fn is_empty(&self) -> bool {
-        self.next == 0
+        self.next.sequence == 0
     }
 
     /// Notes that the publisher repeats what is known.
@@ -142,14 +136,14 @@ impl Sequences {
 
     /// The offset after the last message whose place is known; 0 where there is none.
     pub(crate) fn end(&self) -> u64 {
-        self.runs.last().map_or(0, |run| run.end(self.next))
+        self.runs.last().map_or(0, |run| run.end(self.next.sequence))
     }
 
     /// Forgets where messages before an offset stood.
     pub(crate) fn forget_before(&mut self, offset: u64) {
         let mut gone = self.runs.partition_point(|run| run.offset < offset);
         // The last of these may reach beyond the offset.
-        let until = self.runs.get(gone).map_or(self.next, |next| next.sequence);
+        let until = self.runs.get(gone).map_or(self.next.sequence, |next| next.sequence);
         let last = gone.checked_sub(1).and_then(|last| self.runs.get(last));
         if last.is_some_and(|last| last.end(until) > offset) {
             gone -= 1;
@@ -163,8 +157,7 @@ impl Sequences {
     /// The offset of a message of this epoch, where it is known.
     fn offset(&self, sequence: u64) -> Option<u64> {
         let after = self.runs.partition_point(|run| run.sequence <= sequence);
-        let run = after.checked_sub(1).and_then(|last| self.runs.get(last));
-        run.map(|run| run.end(sequence))
+        self.runs.get(..after)?.last().map(|run| run.end(sequence))
     }
 
     /// Bytes of memory that the positions take, beside the struct itself.

@@ -321,7 +321,8 @@ impl TopicState {
         };
         self.base = self.start.offset;
         self.filled = self.base;
-        let blocks = self.marks.iter().take_while(|mark| mark.block() < self.block()).count();
+        let block = self.base / MARK_EVERY;
+        let blocks = self.marks.iter().take_while(|mark| mark.block() < block).count();
         self.marks.drain(..blocks);
         if list.capacity() > 2 * live.max(1024) {
             list.shrink_to(live + live / 8);
@@ -388,11 +389,6 @@ impl TopicState {
     /// every end.
     pub(super) fn index(&self, offset: u64) -> usize {
         usize::try_from(offset.saturating_sub(self.base)).unwrap_or(usize::MAX)
-    }
-
-    /// The block in which the list begins.
-    fn block(&self) -> u64 {
-        self.base / MARK_EVERY
     }
 }
 

@@ -263,11 +263,10 @@ impl Topics {
                 break;
             }
             digest.update(&text);
-            self.know(|known| match known.topics.get_mut(topic) {
-                Some(state) if state.stream == stream && place.inside == 0 => {
+            self.tidy(topic, |state, _| {
+                if state.stream == stream && place.inside == 0 {
                     state.digest_found(place.cursor.next, digest);
                 }
-                _ => {}
             });
         }
         Ok(Some(digest.value()))

@@ -2,7 +2,7 @@
 
 use crate::refusal::{Refusal, Result};
 use crate::store::{
-    Begin, Cursor, Entry, Extract, Limits, MARK_EVERY, Place, Point, StreamId, TopicState,
+    Begin, Cursor, Entry, Extract, Limits, MARK_EVERY, Mark, Place, Point, StreamId, TopicState,
 };
 use common::crc32::Crc32;
 
@@ -206,26 +206,16 @@ impl<'a> TopicView<'a> {
     /// The offset after the last message that is older than a time. So one message of a clock
     /// that was fast holds nothing up: later ones of the right time let it go with them.
     pub(crate) fn after_older(&self, time: u64) -> u64 {
-        for mark in self.state.marks.iter().rev().filter(|mark| mark.oldest < time) {
-            let (begin, entries) = self.block(mark.start.offset);
-            let last = entries.iter().rposition(|entry| Entry::of(entry).milliseconds() < time);
-            if let Some(last) = last {
-                return begin + last as u64 + 1;
-            }
-        }
-        self.start()
+        let mut marks = self.state.marks.iter().rev().filter(|mark| mark.oldest < time);
+        let last = marks.find_map(|mark| self.times(mark).rfind(|(_, at)| *at < time));
+        last.map_or(self.start(), |(offset, _)| offset + 1)
     }
 
     /// The first message of a time or later; the end where there is none.
     fn since(&self, time: u64) -> u64 {
-        for mark in self.state.marks.iter().filter(|mark| mark.newest >= time) {
-            let (begin, entries) = self.block(mark.start.offset);
-            let first = entries.iter().position(|entry| Entry::of(entry).milliseconds() >= time);
-            if let Some(first) = first {
-                return begin + first as u64;
-            }
-        }
-        self.end().next
+        let mut marks = self.state.marks.iter().filter(|mark| mark.newest >= time);
+        let first = marks.find_map(|mark| self.times(mark).find(|(_, at)| *at >= time));
+        first.map_or(self.end().next, |(offset, _)| offset)
     }
 
     /// The first offset before which there are at least so many bytes of text, or of memory.
@@ -262,10 +252,11 @@ impl<'a> TopicView<'a> {
         *points.into_iter().flatten().max_by_key(|point| point.offset).unwrap_or(start)
     }
 
-    /// The entries that are left of the block that begins at an offset, and where they begin.
-    fn block(&self, offset: u64) -> (u64, &'a [String]) {
-        let begin = offset.max(self.start());
-        (begin, self.entries(begin, (offset / MARK_EVERY + 1) * MARK_EVERY))
+    /// The offsets and times of what is left of a block.
+    fn times(&self, mark: &Mark) -> impl DoubleEndedIterator<Item = (u64, u64)> + use<'a> {
+        let begin = mark.start.offset.max(self.start());
+        let entries = self.entries(begin, (mark.block() + 1) * MARK_EVERY).iter().enumerate();
+        entries.map(move |(place, entry)| (begin + place as u64, Entry::of(entry).milliseconds()))
     }
 
     /// The entries from one offset, which is not before the first, to another.

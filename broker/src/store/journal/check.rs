@@ -42,15 +42,15 @@ pub(super) fn verify_in(directory: &dyn Directory) -> Result<Summary, Error> {
     };
     let mut index = Index::default();
     let ends = row.scan(&mut index, &Progress::default(), |_| {})?;
+    let topics = index.topics().map(|(topic, list)| (topic.to_owned(), *list)).collect();
     let subscriptions = index.subscriptions();
-    let mut summary = Summary { subscriptions, ..Summary::default() };
+    let mut summary = Summary { topics, subscriptions, ..Summary::default() };
     for (segment, end) in row.segments.iter().zip(&ends) {
         summary.segments += 1;
         summary.frames += end.frames;
         summary.size += end.offset;
         summary.torn += segment.size()? - end.offset;
     }
-    summary.topics = index.topics().map(|(topic, list)| (topic.to_owned(), *list)).collect();
     Ok(summary)
 }
 

@@ -19,7 +19,7 @@
 
 use super::error::{Error, Failure};
 use super::header::SegmentHeader;
-use super::index::{Contents, List};
+use super::index::{Contents, List, hash};
 use super::record::{Event, Record};
 use super::scan::{EndKind, Scan};
 use super::segment::Segment;
@@ -201,7 +201,7 @@ impl<'s> Rewrite<'s> {
                 self.positions.retain(|(of, _), _| of != topic);
                 let is_held = self.is_held(topic, stream);
                 self.lists.remove(topic);
-                is_held || self.shared.index().has_position_before(before, "", topic)
+                is_held || self.shared.index().has_position_before(before, hash("", topic))
             }
             Event::Position { subscriber, next, seen } => {
                 // Not one that came late, for a list that had another id already.
@@ -218,7 +218,7 @@ impl<'s> Rewrite<'s> {
                 self.positions.remove(&(topic.to_owned(), subscriber.to_owned()));
                 let index = self.shared.index();
                 index.position(subscriber, topic).is_none()
-                    && index.has_position_before(before, subscriber, topic)
+                    && index.has_position_before(before, hash(subscriber, topic))
             }
             Event::Close => false,
         };
@@ -228,19 +228,18 @@ impl<'s> Rewrite<'s> {
     /// Whether a list is there, or another segment holds anything of it. A mirror that begins anew
     /// may have the id that it had: then both are taken for one.
     fn is_held(&mut self, topic: &str, stream: StreamId) -> bool {
-        self.carried(topic, stream).fate != Fate::Dead
-            || self.shared.index().is_held(..*self.contents.numbers.start(), topic, stream)
+        let (id, before) = (self.shared.index().id(topic, stream), *self.contents.numbers.start());
+        self.carried(topic, stream).fate != Fate::Dead || self.shared.index().is_held(..before, id)
     }
 
     /// What is carried for a list.
     fn carried(&mut self, topic: &str, stream: StreamId) -> &mut Carried {
         if self.lists.get(topic).is_none_or(|carried| carried.stream != stream) {
             let index = self.shared.index();
-            let fate = match index.find(topic, stream) {
+            let id = index.id(topic, stream);
+            let fate = match index.find(id) {
                 Some(list) => Fate::Alive { first: list.first },
-                None if index.is_held(*self.contents.numbers.end() + 1.., topic, stream) => {
-                    Fate::HeldLater
-                }
+                None if index.is_held(*self.contents.numbers.end() + 1.., id) => Fate::HeldLater,
                 None => Fate::Dead,
             };
             let carried = Carried { stream, fate, ..Carried::default() };
@@ -259,7 +258,9 @@ impl<'s> Rewrite<'s> {
                 continue;
             }
             let topic = topic.as_str();
-            let list = self.shared.index().find(topic, stream).copied();
+            let index = self.shared.index();
+            let list = index.find(index.id(topic, stream)).copied();
+            drop(index);
             let is_here = |last: fn(&List) -> u32| {
                 list.as_ref().is_some_and(|list| self.contents.numbers.contains(&last(list)))
             };

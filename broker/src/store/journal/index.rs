@@ -44,8 +44,8 @@ pub(super) struct Index {
     positions: HashMap<Arc<str>, HashMap<Box<str>, Held>>,
     /// What the segments hold, by their first number.
     segments: BTreeMap<u32, Contents>,
-    /// How many records cancelled others.
-    cancellations: u64,
+    /// How many records cancelled others. While it changes there may be more to clean.
+    pub(super) cancellations: u64,
 }
 
 /// A list that is there.
@@ -111,17 +111,12 @@ impl Contents {
     pub(super) fn add(&mut self, record: &Record<'_>, list: ListId, size: usize) {
         let size = size as u64;
         self.size += size;
-        let share = match record.event {
-            Event::Close => return,
-            Event::End { subscriber } => {
-                self.ends.insert(hash(subscriber, record.topic));
-                return;
-            }
-            Event::Delete => return self.ends.extend([list.0, hash("", record.topic)]),
-            _ => self.lists.entry(list).or_default(),
-        };
         match record.event {
+            Event::Close => {}
+            Event::End { subscriber } => self.ends.extend([hash(subscriber, record.topic)]),
+            Event::Delete => self.ends.extend([list.0, hash("", record.topic)]),
             Event::Append { first, count, publisher, .. } => {
+                let share = self.lists.entry(list).or_default();
                 if share.messages == 0 {
                     share.from = first;
                 }
@@ -130,17 +125,22 @@ impl Contents {
                 share.is_numbered |= publisher.is_some_and(|by| by.sequence.is_some());
             }
             Event::Position { subscriber, .. } => {
-                self.subscriptions.insert(hash(subscriber, record.topic));
+                self.lists.entry(list).or_default();
                 // A deletion ends it even where it was to a topic that was not there yet.
-                self.subscriptions.insert(hash("", record.topic));
+                let topic = record.topic;
+                self.subscriptions.extend([hash(subscriber, topic), hash("", topic)]);
             }
-            Event::Trim { first, .. } => share.to = share.to.max(first),
-            _ => share.other += size,
+            Event::Trim { first, .. } => {
+                let share = self.lists.entry(list).or_default();
+                share.to = share.to.max(first);
+            }
+            _ => self.lists.entry(list).or_default().other += size,
         }
     }
 }
 
-fn hash(subscriber: &str, topic: &str) -> u64 {
+/// The hash of a lasting subscription; of any to a topic, where no subscriber is named.
+pub(super) fn hash(subscriber: &str, topic: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     (subscriber, topic).hash(&mut hasher);
     hasher.finish()
@@ -175,9 +175,7 @@ impl Index {
     pub(super) fn note(&mut self, record: &Record<'_>, size: usize) -> Result<bool, &'static str> {
         let Record { topic, stream, event } = *record;
         let id = self.id(topic, stream);
-        let Some(mut last) = self.segments.last_entry() else {
-            return Err("no segment was begun");
-        };
+        let mut last = self.segments.last_entry().ok_or("no segment was begun")?;
         let segment = *last.key();
         last.get_mut().add(record, id, size);
         let list = self.lists.get_mut(&id).filter(|list| list.stream == stream);
@@ -226,10 +224,9 @@ impl Index {
             Event::Bounds(_) => list?.bounds = segment,
             Event::Sequence { .. } => drop(list?),
             Event::Position { subscriber, .. } => {
-                // One of a list that is gone came late: it says nothing any more.
-                let is_late = list.is_err() && stream != StreamId::NONE;
                 self.cancellations += 1;
-                if is_late {
+                // One of a list that is gone came late: it says nothing any more.
+                if list.is_err() && stream != StreamId::NONE {
                     return Ok(false);
                 }
                 last.get_mut().positions += size as u64;
@@ -252,9 +249,9 @@ impl Index {
         Ok(true)
     }
 
-    /// The list of a topic that has this stream id, or had it.
-    pub(super) fn find(&self, topic: &str, stream: StreamId) -> Option<&List> {
-        self.lists.get(&self.id(topic, stream))
+    /// The list that is known by this.
+    pub(super) fn find(&self, id: ListId) -> Option<&List> {
+        self.lists.get(&id)
     }
 
     /// The list of a topic.
@@ -267,16 +264,6 @@ impl Index {
         self.topics.iter().filter_map(|(topic, id)| Some((&**topic, self.lists.get(id)?)))
     }
 
-    /// Makes cleaning look for something once more.
-    pub(super) fn look_again(&mut self) {
-        self.cancellations += 1;
-    }
-
-    /// How many records cancelled others so far.
-    pub(super) fn cancellations(&self) -> u64 {
-        self.cancellations
-    }
-
     /// How many lasting subscriptions there are.
     pub(super) fn subscriptions(&self) -> u64 {
         self.positions.values().map(|positions| positions.len() as u64).sum()
@@ -287,21 +274,13 @@ impl Index {
         Some(self.positions.get(topic)?.get(subscriber)?.segment)
     }
 
-    /// Whether a segment before this one holds positions of a lasting subscription, or of any to
-    /// a topic where no subscriber is named.
-    pub(super) fn has_position_before(&self, number: u32, subscriber: &str, topic: &str) -> bool {
-        let hash = hash(subscriber, topic);
+    /// Whether a segment before this one holds positions of a lasting subscription with this hash.
+    pub(super) fn has_position_before(&self, number: u32, hash: u64) -> bool {
         self.segments.range(..number).any(|(_, contents)| contents.subscriptions.contains(&hash))
     }
 
     /// Whether a segment with one of these numbers holds anything of a list.
-    pub(super) fn is_held(
-        &self,
-        numbers: impl RangeBounds<u32>,
-        topic: &str,
-        stream: StreamId,
-    ) -> bool {
-        let list = self.id(topic, stream);
+    pub(super) fn is_held(&self, numbers: impl RangeBounds<u32>, list: ListId) -> bool {
         self.segments.range(numbers).any(|(_, contents)| contents.lists.contains_key(&list))
     }
 
@@ -356,13 +335,10 @@ impl Index {
         numbers: &RangeInclusive<u32>,
     ) -> Option<Vec<(Arc<str>, StreamId, u64)>> {
         let (first, last) = (*numbers.start(), *numbers.end());
-        let before = || self.segments.range(..first).map(|(_, contents)| contents);
         let mut passed = HashMap::new();
         for contents in self.segments.range(numbers.clone()).map(|(_, contents)| contents) {
             let ends_nothing = contents.ends.iter().all(|hash| {
-                before().all(|it| {
-                    !it.lists.contains_key(&ListId(*hash)) && !it.subscriptions.contains(hash)
-                })
+                !self.is_held(..first, ListId(*hash)) && !self.has_position_before(first, *hash)
             });
             let is_passed = |(id, share): (&ListId, &Share)| match self.lists.get(id) {
                 Some(list) => {
@@ -373,9 +349,8 @@ impl Index {
                         && !numbers.contains(&list.trim)
                 }
                 None => {
-                    let holds = |it: &Contents| it.lists.contains_key(id);
-                    !self.segments.range(last + 1..).any(|(_, it)| holds(it))
-                        && (share.other == 0 || !before().any(holds))
+                    !self.is_held(last + 1.., *id)
+                        && (share.other == 0 || !self.is_held(..first, *id))
                 }
             };
             if !(contents.positions == 0 && ends_nothing && contents.lists.iter().all(is_passed)) {

@@ -128,7 +128,7 @@ impl Shared {
     /// Notes whether the disk had no room for an append.
     pub(super) fn set_full(&self, is_full: bool) {
         if self.is_full.swap(is_full, Ordering::Relaxed) != is_full {
-            self.index().look_again();
+            self.index().cancellations += 1;
         }
     }
 
@@ -273,7 +273,7 @@ fn attend(shared: &Weak<Shared>) {
     loop {
         thread::park_timeout(pause);
         let Some(shared) = shared.upgrade() else { return };
-        let changes = shared.index().cancellations();
+        let changes = shared.index().cancellations;
         if changes != changed.0 {
             changed = (changes, Instant::now());
         }
