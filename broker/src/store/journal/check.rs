@@ -1,10 +1,6 @@
 //! `broker verify`: what a journal holds.
 
-use super::error::Error;
-use super::index::{Index, List};
-use super::row::Row;
-use super::storage::{Directory, Disk};
-use super::{JOURNAL, Progress};
+use super::{Directory, Disk, Error, Index, JOURNAL, List, Progress, Row};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;

@@ -17,15 +17,11 @@
 //! Nothing keeps a record that a later one cancels, and the later one may not be on disk yet. So
 //! with `--sync os` the last segment is synced before the rename.
 
-use super::error::{Error, Failure};
-use super::header::SegmentHeader;
-use super::index::{Contents, List, hash};
-use super::record::{Event, Record};
-use super::scan::{EndKind, Scan};
-use super::segment::Segment;
-use super::shared::Shared;
-use super::storage::File;
-use super::writer::SegmentWriter;
+use super::index::{Contents, hash};
+use super::{
+    EndKind, Error, Event, Failure, File, List, Record, Scan, Segment, SegmentHeader,
+    SegmentWriter, Shared,
+};
 use crate::store::{Bounds, Sequence, StreamId};
 use common::clock;
 use std::collections::BTreeMap;
@@ -115,7 +111,10 @@ struct Rewrite<'s> {
 #[derive(Default)]
 struct Carried {
     stream: StreamId,
-    fate: Fate,
+    /// The list, where it is there.
+    list: Option<List>,
+    /// Whether it is gone, and later segments hold records of it: it goes on where they begin.
+    is_held_later: bool,
     /// Up to where its messages were left out, since that was last written.
     skipped: Option<u64>,
     /// The last trim.
@@ -124,18 +123,6 @@ struct Carried {
     bounds: Option<Bounds>,
     /// What comes next of publishers whose last messages were left out, and when that was.
     sequences: BTreeMap<String, (Sequence, u64)>,
-}
-
-/// Which records of a list are kept.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Fate {
-    /// It is there, and begins at this offset.
-    Alive { first: u64 },
-    /// It is gone, and later segments hold records of it: it goes on where they begin.
-    HeldLater,
-    /// It is gone.
-    #[default]
-    Dead,
 }
 
 impl<'s> Rewrite<'s> {
@@ -160,8 +147,7 @@ impl<'s> Rewrite<'s> {
                 let next = first + count;
                 let numbered = publisher.and_then(|by| Some((by.name, by.sequence?)));
                 let carried = self.carried(topic, stream);
-                let is_left = matches!(carried.fate, Fate::Alive { first } if next > first);
-                if !is_left {
+                if carried.list.is_none_or(|list| next <= list.first) {
                     carried.skipped = carried.skipped.max(Some(next));
                     if let Some((name, sequence)) = numbered {
                         carried.sequences.insert(name.to_owned(), (sequence.later(count), time));
@@ -229,7 +215,8 @@ impl<'s> Rewrite<'s> {
     /// may have the id that it had: then both are taken for one.
     fn is_held(&mut self, topic: &str, stream: StreamId) -> bool {
         let (id, before) = (self.shared.index().id(topic, stream), *self.contents.numbers.start());
-        self.carried(topic, stream).fate != Fate::Dead || self.shared.index().is_held(..before, id)
+        let carried = self.carried(topic, stream);
+        carried.list.is_some() || carried.is_held_later || self.shared.index().is_held(..before, id)
     }
 
     /// What is carried for a list.
@@ -237,12 +224,9 @@ impl<'s> Rewrite<'s> {
         if self.lists.get(topic).is_none_or(|carried| carried.stream != stream) {
             let index = self.shared.index();
             let id = index.id(topic, stream);
-            let fate = match index.find(id) {
-                Some(list) => Fate::Alive { first: list.first },
-                None if index.is_held(*self.contents.numbers.end() + 1.., id) => Fate::HeldLater,
-                None => Fate::Dead,
-            };
-            let carried = Carried { stream, fate, ..Carried::default() };
+            let (list, later) = (index.find(id).copied(), *self.contents.numbers.end() + 1);
+            let is_held_later = list.is_none() && index.is_held(later.., id);
+            let carried = Carried { stream, list, is_held_later, ..Carried::default() };
             self.lists.insert(topic.to_owned(), carried);
         }
         self.lists.get_mut(topic).expect("it was just put there, if it was not there")
@@ -253,18 +237,15 @@ impl<'s> Rewrite<'s> {
     fn finish(mut self) -> io::Result<(Contents, u64)> {
         let now = clock::unix_milliseconds();
         for (topic, carried) in std::mem::take(&mut self.lists) {
-            let Carried { stream, fate, mut skipped, trim, bounds, sequences } = carried;
-            if fate == Fate::Dead {
+            let Carried { stream, list, is_held_later, mut skipped, trim, bounds, sequences } =
+                carried;
+            if list.is_none() && !is_held_later {
                 continue;
             }
             let topic = topic.as_str();
-            let index = self.shared.index();
-            let list = index.find(index.id(topic, stream)).copied();
-            drop(index);
-            let is_here = |last: fn(&List) -> u32| {
-                list.as_ref().is_some_and(|list| self.contents.numbers.contains(&last(list)))
-            };
-            let (has_trim, has_bounds) = (is_here(|list| list.trim), is_here(|list| list.bounds));
+            let numbers = &self.contents.numbers;
+            let has_trim = list.is_some_and(|list| numbers.contains(&list.trim));
+            let has_bounds = list.is_some_and(|list| numbers.contains(&list.bounds));
             if let Some((first, digest, gone)) = trim.filter(|_| has_trim) {
                 self.add(topic, stream, Event::Trim { first, digest, gone })?;
                 skipped = skipped.filter(|skipped| *skipped > first);
@@ -275,13 +256,11 @@ impl<'s> Rewrite<'s> {
             if let Some(bounds) = bounds.filter(|_| has_bounds) {
                 self.add(topic, stream, Event::Bounds(bounds))?;
             }
-            let is_kept =
-                |time| fate != Fate::HeldLater && now.saturating_sub(time) < SEQUENCE_TIME;
-            for (publisher, (next, time)) in
-                sequences.iter().filter(|(_, (_, time))| is_kept(*time))
-            {
-                let (next, time) = (*next, *time);
-                self.add(topic, stream, Event::Sequence { publisher, next, time })?;
+            for (publisher, (next, time)) in sequences {
+                if list.is_some() && now.saturating_sub(time) < SEQUENCE_TIME {
+                    let publisher = publisher.as_str();
+                    self.add(topic, stream, Event::Sequence { publisher, next, time })?;
+                }
             }
         }
         self.write_positions()?;

@@ -1,8 +1,6 @@
 //! A frame: everything that one commit writes to the journal.
 
-use super::header::{FRAME_HEADER_SIZE, FrameHeader};
-use super::record::{Event, Format, Record, Records};
-use super::storage::File;
+use super::{Event, FRAME_HEADER_SIZE, File, Format, FrameHeader, Record, Records};
 use crate::store::{Publisher, Sequence, StreamId};
 use common::bytes::write_decimal;
 use common::crc32::{Crc32, crc32};

@@ -15,10 +15,8 @@
 //! `--sync os`, `unsynced` names the run of the machine (its boot id) in which something was
 //! appended that may not be on disk; a start in the same run finds it in the page cache.
 
-use super::JOURNAL;
-use super::error::Error;
-use super::header::{JournalId, sealed};
-use super::storage::Directory;
+use super::header::sealed;
+use super::{Directory, Error, JOURNAL, JournalId};
 use common::crc32::Crc32;
 
 const MAGIC: &str = "topic journal ";

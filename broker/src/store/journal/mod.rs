@@ -62,10 +62,15 @@ pub(crate) use recovery::Notice;
 pub(crate) use repair::{Damage, repair};
 
 use crate::store::StreamId;
+use check::{Count, verify_in, write_topics};
+use header::{FRAME_HEADER_SIZE, FrameHeader, JournalId, SegmentHeader};
 use index::{Index, List};
-use record::Format;
+use manifest::{Content, Manifest};
+use record::{Format, Records};
+use recovery::Torn;
 use reserve::Reserve;
 use row::Row;
+use scan::{End, EndKind, Scan};
 use segment::Segment;
 use shared::Shared;
 use std::collections::BTreeMap;
@@ -73,7 +78,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use storage::{Directory, Disk};
+use storage::{Directory, Disk, File, TEMPORARY};
+use writer::SegmentWriter;
 
 /// What the names of the journal's files begin with, and the name of its manifest.
 const JOURNAL: &str = "journal";

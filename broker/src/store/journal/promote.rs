@@ -5,12 +5,10 @@
 //! All of them do, or none: they stand in one frame. Each goes on under a new stream id, since the
 //! other broker may come back, and two lists must not have the same.
 
-use super::check::{Count, verify_in, write_topics};
-use super::error::Error;
-use super::index::List;
-use super::record::Event;
-use super::storage::{Directory, Disk};
-use super::{Journal, Progress, SEGMENT_SIZE, Settings, Sync};
+use super::{
+    Count, Directory, Disk, Error, Event, Journal, List, Progress, SEGMENT_SIZE, Settings, Sync,
+    verify_in, write_topics,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;

@@ -2,12 +2,7 @@
 //!
 //! Every step may be interrupted; the next start does it again.
 
-use super::error::Error;
-use super::frame::Frame;
-use super::record::Record;
-use super::scan::{End, EndKind};
-use super::segment::Segment;
-use super::storage::{Directory, File};
+use super::{Directory, End, EndKind, Error, File, Frame, Record, Segment};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::{fmt, io};

@@ -10,19 +10,11 @@
 //! A topic that may have lost a message, or whose offsets may have moved, goes on under a new
 //! stream id. That is in the new segment itself, so nobody is ever served without it.
 
-use super::check::Count;
-use super::error::Error;
-use super::header::SegmentHeader;
-use super::index::{Index, List};
-use super::manifest::{self, Content, Manifest};
-use super::record::{Event, Format, Record};
-use super::recovery::{self, Torn};
-use super::row::Row;
-use super::scan::{End, EndKind, Scan};
-use super::segment::Segment;
-use super::storage::{Directory, Disk, File};
-use super::writer::SegmentWriter;
-use super::{JOURNAL, Progress};
+use super::{
+    Content, Count, Directory, Disk, End, EndKind, Error, Event, File, Format, Index, JOURNAL,
+    List, Manifest, Progress, Record, Row, Scan, Segment, SegmentHeader, SegmentWriter, Torn,
+    manifest, recovery,
+};
 use crate::store::StreamId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

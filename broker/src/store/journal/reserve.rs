@@ -6,8 +6,7 @@
 //! made again before anything is appended that takes room; where it cannot be made, that is
 //! refused as on a full disk. Its bytes are real, and not of a kind that a file system compresses.
 
-use super::error::Error;
-use super::storage::{Directory, File};
+use super::{Directory, Error, File};
 use std::io;
 
 /// The name of its file.

@@ -5,16 +5,10 @@
 //! anything was appended to the next one. So a segment that is missing, doubled, out of its place,
 //! cut short, or of another journal is found, and named.
 
-use super::error::Error;
-use super::header::{JournalId, SegmentHeader};
-use super::index::Index;
-use super::manifest::{self, Content, Manifest};
-use super::record::{Event, Record};
-use super::recovery::{self, Torn};
-use super::scan::{End, EndKind, Scan};
-use super::segment::Segment;
-use super::storage::{Directory, TEMPORARY};
-use super::{JOURNAL, Progress};
+use super::{
+    Content, Directory, End, EndKind, Error, Event, Index, JOURNAL, JournalId, Manifest, Progress,
+    Record, Scan, Segment, SegmentHeader, TEMPORARY, Torn, manifest, recovery,
+};
 use std::sync::atomic::Ordering;
 
 /// What a directory holds.

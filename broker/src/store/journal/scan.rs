@@ -19,10 +19,9 @@
 //! Everything else is *damage*. A single zero byte is damage too, even at the end of a sector:
 //! disks lose sectors, not bytes.
 
-use super::header::{FRAME_HEADER_SIZE, FRAME_SIZE_MAX, FrameHeader};
-use super::record::{Event, Format, Record, Records};
-use super::segment::Segment;
-use super::storage::File;
+use super::{
+    Event, FRAME_HEADER_SIZE, FRAME_SIZE_MAX, File, Format, FrameHeader, Record, Records, Segment,
+};
 use crate::store::StreamId;
 use common::crc32::crc32;
 use std::collections::HashMap;

@@ -1,11 +1,8 @@
 //! A segment: one file of the row.
 
-use super::JOURNAL;
-use super::error::{Error, Failure};
-use super::header::{FORMAT_1_HEADER_SIZE, JournalId, SEGMENT_HEADER_SIZE, SegmentHeader};
+use super::header::{FORMAT_1_HEADER_SIZE, SEGMENT_HEADER_SIZE};
 use super::manifest::first_line;
-use super::record::Format;
-use super::storage::{Directory, File};
+use super::{Directory, Error, Failure, File, Format, JOURNAL, JournalId, SegmentHeader};
 use common::crc32::Crc32;
 use std::io;
 use std::ops::RangeInclusive;

@@ -1,14 +1,9 @@
 //! The state that appending threads share with the cleaning thread.
 
-use super::cleaning;
-use super::error::{Error, Failure};
-use super::header::JournalId;
-use super::index::Index;
-use super::manifest::Manifest;
-use super::reserve::Reserve;
-use super::segment::Segment;
-use super::storage::Directory;
-use super::{Settings, Sync};
+use super::{
+    Directory, Error, Failure, Index, JournalId, Manifest, Reserve, Segment, Settings, Sync,
+    cleaning,
+};
 use crate::notify;
 use common::lock::or_abort;
 use std::io;

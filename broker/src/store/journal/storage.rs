@@ -3,9 +3,7 @@
 //! The traits exist so that tests can put a simulated disk there that loses what was not synced,
 //! tears writes and fails on command.
 
-use super::JOURNAL;
-use super::error::Error;
-use super::segment::Segment;
+use super::{Error, JOURNAL, Segment};
 use std::fs::{self, DirBuilder, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};

@@ -1,9 +1,6 @@
 //! Writes a whole segment, record by record.
 
-use super::frame::Frame;
-use super::header::SegmentHeader;
-use super::record::Record;
-use super::storage::File;
+use super::{File, Frame, Record, SegmentHeader};
 use common::crc32::Crc32;
 use std::io;
 
