@@ -52,21 +52,10 @@ pub fn moment(text: &str, now: u64) -> Result<u64, &'static str> {
 
 /// `1994-11-06T08:49:37.5+01:00`; `T` may be a space, and the offset `Z`.
 fn rfc_3339(text: &str) -> Option<u64> {
-    // Each digit stands for any digit, the blank for what may be between date and time.
-    const FORM: &[u8] = b"0000-00-00 00:00:00";
-    let number = |digits: &str| whole_number::<i64>(digits).ok();
+    const UTC: &str = "+00:00";
     let (local, zone) = match text.strip_suffix(['Z', 'z']) {
-        Some(local) => (local, 0),
-        None => {
-            let (local, zone) = text.split_at_checked(text.len().checked_sub("+00:00".len())?)?;
-            let (hours, minutes) = zone.get(1..)?.split_once(':').filter(|it| it.0.len() == 2)?;
-            let minutes = number(hours)? * 60 + number(minutes)?;
-            match zone.as_bytes().first()? {
-                b'+' => (local, minutes),
-                b'-' => (local, -minutes),
-                _ => return None,
-            }
-        }
+        Some(local) => (local, UTC),
+        None => text.split_at_checked(text.len().checked_sub(UTC.len())?)?,
     };
     let (whole, fraction) = local.split_once('.').unwrap_or((local, "0"));
     if fraction.is_empty() || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -74,17 +63,15 @@ fn rfc_3339(text: &str) -> Option<u64> {
     }
     let thousandths = fraction.bytes().chain(*b"00").take(3);
     let fraction = thousandths.fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'));
-    let has_form = |(byte, form): (u8, &u8)| match form {
-        b'0' => byte.is_ascii_digit(),
-        b' ' => matches!(byte, b'T' | b't' | b' '),
-        _ => byte == *form,
-    };
-    if whole.len() != FORM.len() || !whole.bytes().zip(FORM).all(has_form) {
+    if !has_form(whole, "0000-00-00 00:00:00") || !has_form(zone, UTC) {
         return None;
     }
-    let field = |from, to| number(whole.get(from..to)?);
-    let (year, month, day) = (field(0, 4)?, field(5, 7)?, field(8, 10)?);
-    let (hour, minute, second) = (field(11, 13)?, field(14, 16)?, field(17, 19)?);
+    let number = |text: &str, from, to| whole_number::<i64>(text.get(from..to)?).ok();
+    let (year, month, day) = (number(whole, 0, 4)?, number(whole, 5, 7)?, number(whole, 8, 10)?);
+    let hour = number(whole, 11, 13)?;
+    let (minute, second) = (number(whole, 14, 16)?, number(whole, 17, 19)?);
+    let zone_minutes = number(zone, 1, 3)? * 60 + number(zone, 4, 6)?;
+    let zone = if zone.starts_with('-') { -zone_minutes } else { zone_minutes };
     let in_range = (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24;
     if !in_range || minute > 59 || second > 60 {
         return None;
@@ -95,6 +82,18 @@ fn rfc_3339(text: &str) -> Option<u64> {
     let days = years * 365 + years / 4 - years / 100 + years / 400 + day_of_year - 719_468;
     let seconds = days * 86_400 + hour * 3600 + (minute - zone) * 60 + second;
     u64::try_from(seconds * 1000 + fraction).ok()
+}
+
+/// Whether a text looks as this one does: each `0` stands for any digit, the space for what may be
+/// between date and time, the plus for either sign.
+fn has_form(text: &str, form: &str) -> bool {
+    let fits = |(byte, form): (u8, u8)| match form {
+        b'0' => byte.is_ascii_digit(),
+        b' ' => matches!(byte, b'T' | b't' | b' '),
+        b'+' => matches!(byte, b'+' | b'-'),
+        _ => byte == form,
+    };
+    text.len() == form.len() && text.bytes().zip(form.bytes()).all(fits)
 }
 
 /// A moment in the Gregorian calendar, UTC.

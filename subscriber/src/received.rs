@@ -20,6 +20,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Write};
+use std::iter;
 use std::path::{Path, PathBuf};
 
 /// The file, and what is known about its contents.
@@ -215,11 +216,9 @@ impl Received {
 /// The first of the names `.old`, `.old.2` and so on that no file has, taken by an empty file, so
 /// that nobody else takes it.
 fn free_name(path: &Path) -> Result<PathBuf, Error> {
-    for number in 1_u64.. {
-        let name = match number {
-            1 => with(path, ".old"),
-            _ => with(path, &format!(".old.{number}")),
-        };
+    let later = (2_u64..).map(|number| format!(".old.{number}"));
+    for ending in iter::once(".old".to_owned()).chain(later) {
+        let name = with(path, &ending);
         if with(&name, ".from").exists() {
             continue;
         }

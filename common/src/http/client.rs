@@ -59,8 +59,7 @@ impl Head {
 pub struct Client {
     /// `HOST:PORT`; each request says it in `Host`.
     address: String,
-    /// The value of `Authorization`.
-    authorization: Option<String>,
+    token: Option<String>,
     connection: Option<Connection>,
     /// Whether the connection can be used again after the answer that is being read. Not after a
     /// failure.
@@ -79,7 +78,7 @@ impl Client {
     pub fn new(address: &str, token: Option<&str>) -> Client {
         Client {
             address: address.to_owned(),
-            authorization: token.map(|token| format!("Bearer {token}")),
+            token: token.map(str::to_owned),
             connection: None,
             keep_alive: false,
             unread: Body::None,
@@ -177,25 +176,21 @@ impl Client {
     fn encode(&self, method: &str, target: &str, body: &[u8]) -> Result<Vec<u8>, Trouble> {
         let is_token = !method.is_empty() && scan::are(method.as_bytes(), TOKEN);
         let is_target = !target.is_empty() && scan::are(target.as_bytes(), TARGET);
-        let authorization = self.authorization.as_deref();
-        if !is_token
-            || !is_target
-            || authorization.is_some_and(|it| !scan::are(it.as_bytes(), TEXT))
-        {
+        let is_text = self.token.iter().all(|token| scan::are(token.as_bytes(), TEXT));
+        if !is_token || !is_target || !is_text {
             return Err(Trouble::Invalid(REQUEST));
         }
         let mut request = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\n", self.address);
-        if let Some(authorization) = authorization {
-            request.extend(["Authorization: ", authorization, "\r\n"]);
+        if let Some(token) = &self.token {
+            request += &format!("Authorization: Bearer {token}\r\n");
         }
         if !body.is_empty() {
-            request.push_str("Content-Type: application/json\r\n");
+            request += "Content-Type: application/json\r\n";
         }
         if !body.is_empty() || matches!(method, "POST" | "PUT") {
-            request.push_str(&format!("Content-Length: {}\r\n", body.len()));
+            request += &format!("Content-Length: {}\r\n", body.len());
         }
-        request.push_str("\r\n");
-        Ok([request.as_bytes(), body].concat())
+        Ok([request.as_bytes(), b"\r\n", body].concat())
     }
 
     /// Receives the head of the next answer; `to_head` says that the request was a `HEAD`.

@@ -51,15 +51,12 @@ impl<'a> Fields<'a> {
 
     /// Reads all lines up to and with the empty one that ends the section.
     pub(super) fn read(scanner: &mut Scanner<'a>) -> Result<Fields<'a>, Stop> {
-        let (mut lines, mut lengths) = (Vec::new(), 0);
+        // Enough for most clients, so that the list is allocated once.
+        let (mut lines, mut lengths) = (Vec::with_capacity(8), 0);
         let mut size_left = HEADERS_SIZE_MAX;
         while scanner.peek()? != b'\r' {
             if lines.len() == HEADERS_MAX {
                 return Err(Stop::Refused(Error::TOO_MANY_FIELDS));
-            }
-            if lines.is_empty() {
-                // Enough for most clients, so that the list is allocated once.
-                lines.reserve_exact(8);
             }
             let before = scanner.rest().len();
             let line = read_line(scanner, size_left.saturating_sub(2))?;

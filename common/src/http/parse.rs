@@ -189,16 +189,12 @@ fn read_request<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, Stop> {
 
 /// RFC 9112 §2.2: old clients send a line end after a body.
 fn skip_empty_lines(scanner: &mut Scanner<'_>) -> Result<(), Stop> {
-    for _ in 0..EMPTY_LINES_MAX {
-        if scanner.peek()? != b'\r' {
-            return Ok(());
-        }
+    let mut left = EMPTY_LINES_MAX;
+    while scanner.peek()? == b'\r' {
+        left = left.checked_sub(1).ok_or(Error::TOO_MANY_EMPTY_LINES)?;
         scanner.line_end()?;
     }
-    match scanner.peek()? {
-        b'\r' => Err(Stop::Refused(Error::TOO_MANY_EMPTY_LINES)),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 /// Reads the method, the target and the minor version.
@@ -209,12 +205,8 @@ fn read_request_line<'a>(scanner: &mut Scanner<'a>) -> Result<(&'a str, &'a str,
     }
     scanner.expect(b' ', Error::METHOD)?;
 
-    let around_target = method.len() + " ".len() + " HTTP/1.1".len();
-    let target = scanner.take(
-        TARGET,
-        REQUEST_LINE_SIZE_MAX - around_target,
-        Error::REQUEST_LINE_TOO_LONG,
-    )?;
+    let size_max = REQUEST_LINE_SIZE_MAX - method.len() - " ".len() - " HTTP/1.1".len();
+    let target = scanner.take(TARGET, size_max, Error::REQUEST_LINE_TOO_LONG)?;
     if target.is_empty() {
         return Err(Stop::Refused(Error::TARGET));
     }
