@@ -3,8 +3,8 @@
 //! A person types the lines, or they come through a pipe. Lines that arrive together are sent
 //! together. A refused line is reported, and the next ones continue.
 
+use crate::error::unreadable;
 use crate::feed::{Feed, Source};
-use crate::file::unread;
 use crate::line_reader::LineReader;
 use common::client::{Broker, Publisher};
 use common::flags::Error;
@@ -32,7 +32,7 @@ pub(crate) fn converse(broker: Broker, id: &str) -> Result<(), Error> {
         if is_typed {
             show("> ");
         }
-        let Some(line) = lines.next().map_err(|cause| unread(None, cause))? else {
+        let Some(line) = lines.next().map_err(|cause| unreadable(None, cause))? else {
             if is_typed {
                 show("\n");
             }

@@ -2,6 +2,8 @@
 
 use common::client::{self, Trouble};
 use common::flags::Error;
+use std::io;
+use std::path::Path;
 
 /// The client library failed, at this line of the input, after so many messages.
 pub(crate) fn of_client(cause: &client::Error, line: Option<u64>, published: u64) -> Error {
@@ -22,6 +24,12 @@ pub(crate) fn of_client(cause: &client::Error, line: Option<u64>, published: u64
 /// A line of the input cannot be a message.
 pub(crate) fn of_line(number: u64, reason: &str, published: u64) -> Error {
     Error::new(format!("line {number} {reason}{}", before(published)))
+}
+
+/// A file, or standard input, cannot be read.
+pub(crate) fn unreadable(path: Option<&Path>, cause: io::Error) -> Error {
+    let name = path.map_or("standard input".to_owned(), |path| path.display().to_string());
+    Error::new(format!("{name} cannot be read")).because(cause)
 }
 
 /// How many messages were published before an error.

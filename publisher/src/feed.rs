@@ -33,13 +33,13 @@ pub(crate) struct Feed {
     /// Lines that were not published; the user was told of each.
     left_out: u64,
     /// The number that a broker expects which has lost messages.
-    pub(crate) forgotten: Option<u64>,
+    pub(crate) expected: Option<u64>,
 }
 
 impl Feed {
     pub(crate) fn new(publisher: Publisher, source: Source) -> Feed {
         let (sent, refused, line, skipped) = (0, 0, 0, Vec::new());
-        Feed { publisher, source, sent, refused, line, skipped, left_out: 0, forgotten: None }
+        Feed { publisher, source, sent, refused, line, skipped, left_out: 0, expected: None }
     }
 
     /// Sends the message that is this line, counted from 1; 0 in a dialogue.
@@ -54,14 +54,14 @@ impl Feed {
         loop {
             let flushed = self.publisher.flush();
             if self.consider(flushed)? {
-                self.forget();
+                self.settle();
                 return Ok(());
             }
         }
     }
 
     /// Nothing that was sent is on its way any more.
-    pub(crate) fn forget(&mut self) {
+    pub(crate) fn settle(&mut self) {
         self.skipped.clear();
         self.sent = self.publisher.acknowledged() + self.refused;
     }
@@ -126,7 +126,7 @@ impl Feed {
     /// The error for the user. When a message is refused, all before it are acknowledged.
     pub(crate) fn failed(&mut self, cause: &client::Error) -> Error {
         if let client::Error::Forgotten { expected, .. } = cause {
-            self.forgotten = Some(*expected);
+            self.expected = Some(*expected);
         }
         error::of_client(cause, self.line_of_next(), self.publisher.acknowledged())
     }

@@ -1,6 +1,6 @@
 //! A file that is published in several runs, and the proof of what earlier runs have published.
 
-use crate::error;
+use crate::error::{self, unreadable};
 use crate::line_reader::LineReader;
 use crate::lines::message;
 use common::client::{Broker, Event, Publisher, Start, Subscriber};
@@ -28,7 +28,7 @@ impl Resumable {
     /// Opens a file.
     pub(crate) fn open(path: &Path) -> Result<Resumable, Error> {
         let file = open(path)?;
-        let metadata = file.metadata().map_err(|cause| unread(Some(path), cause))?;
+        let metadata = file.metadata().map_err(|cause| unreadable(Some(path), cause))?;
         if !metadata.is_file() {
             let what = "is not a regular file: leave out the id to publish it once";
             return Err(Error::of(path, what));
@@ -39,7 +39,7 @@ impl Resumable {
     /// The file from its start.
     pub(crate) fn rewound(&self) -> Result<&File, Error> {
         let mut file = &self.file;
-        file.rewind().map_err(|cause| unread(Some(&self.path), cause))?;
+        file.rewind().map_err(|cause| unreadable(Some(&self.path), cause))?;
         Ok(file)
     }
 
@@ -87,7 +87,7 @@ impl Resumable {
     /// The first line, and the checksum of the first `count` lines; `None` if there are fewer, or
     /// if one cannot be a message.
     fn beginning(&self, count: u64) -> Result<Option<(String, Crc32)>, Error> {
-        let fail = |cause| unread(Some(&self.path), cause);
+        let fail = |cause| unreadable(Some(&self.path), cause);
         let mut lines = LineReader::new(self.rewound()?, BODY_SIZE_MAX);
         let mut crc = Crc32::default();
         let mut first = None;
@@ -107,7 +107,7 @@ impl Resumable {
     /// Makes sure that the file is unchanged since it was opened, or has grown.
     pub(crate) fn check_unchanged(&self) -> Result<(), Error> {
         let before = &self.metadata;
-        let now = self.file.metadata().map_err(|cause| unread(Some(&self.path), cause))?;
+        let now = self.file.metadata().map_err(|cause| unreadable(Some(&self.path), cause))?;
         let is_same = now.len() == before.len() && now.modified().ok() == before.modified().ok();
         let has_grown = now.len() > before.len();
         if is_same || has_grown {
@@ -117,15 +117,9 @@ impl Resumable {
     }
 }
 
-/// A file, or standard input, cannot be read.
-pub(crate) fn unread(path: Option<&Path>, cause: io::Error) -> Error {
-    let name = path.map_or("standard input".to_owned(), |path| path.display().to_string());
-    Error::new(format!("{name} cannot be read")).because(cause)
-}
-
 /// Opens a file to be read.
 pub(crate) fn open(path: &Path) -> Result<File, Error> {
-    File::open(path).map_err(|cause| unread(Some(path), cause))
+    File::open(path).map_err(|cause| unreadable(Some(path), cause))
 }
 
 /// How many bytes a regular file still has to be read.

@@ -6,8 +6,9 @@
 //! A line that cannot be a message ends the program for a file, because a file can be corrected. On
 //! standard input it is reported and skipped, because later lines may never come again.
 
+use crate::error::unreadable;
 use crate::feed::{Feed, Source};
-use crate::file::{self, Resumable, unread};
+use crate::file::{self, Resumable};
 use crate::line_reader::LineReader;
 use crate::progress::Progress;
 use crate::say;
@@ -55,7 +56,7 @@ pub(crate) fn resume(broker: Broker, topic: &str, path: &Path, id: &str) -> Resu
         let input = file.rewound()?;
         match publish_lines(&mut feed, topic, Some(path), input, file::bytes_left(input), there) {
             Ok(()) => return file.check_unchanged(),
-            Err(error) => match feed.forgotten.take() {
+            Err(error) => match feed.expected.take() {
                 Some(expected) => say(format_args!(
                     "the broker has lost messages; going on with line {}",
                     expected + 1
@@ -80,8 +81,8 @@ fn publish_lines(
     let mut progress = Progress::new(size);
     let mut lines = LineReader::new(input, BODY_SIZE_MAX);
     let mut number = 0;
-    feed.forget();
-    while let Some(line) = lines.next().map_err(|cause| unread(path, cause))? {
+    feed.settle();
+    while let Some(line) = lines.next().map_err(|cause| unreadable(path, cause))? {
         number += 1;
         let is_last_for_now = line.is_last_for_now;
         if number > there {

@@ -102,14 +102,9 @@ impl Drop for Progress {
 
 /// `1 message` or `12,345,678 messages`
 fn counted(messages: u64) -> String {
-    format!("{} message{}", grouped(messages), if messages == 1 { "" } else { "s" })
-}
-
-/// `12,345,678`
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let groups = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy);
-    groups.collect::<Vec<_>>().join(",")
+    let digits = messages.to_string();
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+    format!("{} message{}", groups.join(","), if messages == 1 { "" } else { "s" })
 }
 
 /// `2.13 M/s`, `45.0 k/s` or `7/s`
@@ -175,9 +170,8 @@ mod tests {
     #[test]
     fn numbers_and_times_are_easy_to_read() {
         assert_eq!(
-            ["1", "999", "1,000", "1234567"]
-                .map(|text| { grouped(text.replace(',', "").parse().unwrap()) }),
-            ["1", "999", "1,000", "1,234,567"]
+            [0, 1, 999, 1_000, 1_234_567].map(counted),
+            ["0 messages", "1 message", "999 messages", "1,000 messages", "1,234,567 messages"]
         );
         assert_eq!([59.9, 60.0, 3723.0].map(time), ["59 s", "1:00", "1:02:03"]);
     }

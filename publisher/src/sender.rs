@@ -70,7 +70,7 @@ impl Sender {
 
     /// Sends the message once.
     fn attempt(&mut self, topic: &str, message: &str) -> Result<Result<(), Refusal>, Trouble> {
-        let patience = self.outage.attempt();
+        let patience = self.outage.attempt_timeout();
         let body = self.body(topic, message);
         let head = self.client.request("POST", "/publish", &body, patience)?;
         let answer = self.client.short_body(patience);
@@ -106,7 +106,7 @@ impl Sender {
             Refusal { code: 409, expected: Some(expected), .. }
                 if expected < self.sequence(topic) && !self.is_bare =>
             {
-                self.outage.broker().forgotten(topic);
+                self.outage.broker().notify_loss(topic);
                 self.epoch += 1;
                 self.sequences.clear();
                 Ok(())

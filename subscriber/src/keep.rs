@@ -251,10 +251,7 @@ impl Keeper {
                 Err(Trouble::Answer(reason).into())
             }
             Err(error) => Err(Failure::Final(error.into())),
-            Ok(()) => {
-                self.received.begin_at(&Beginning { offset: first, stream, digest })?;
-                Ok(())
-            }
+            Ok(()) => Ok(self.received.begin_at(&Beginning { offset: first, stream, digest })?),
         }
     }
 

@@ -78,7 +78,7 @@ impl Broker {
     }
 
     /// Tells the user that the broker has lost messages of this topic.
-    pub fn forgotten(&self, topic: &str) {
+    pub fn notify_loss(&self, topic: &str) {
         let address = &self.address;
         self.notify(format_args!(
             "the broker at {address} has lost messages of {topic:?}; going on"

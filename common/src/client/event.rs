@@ -79,7 +79,7 @@ impl<'a> Pushed<'a> {
     /// Reads a message whose members stand in the order in which brokers write them, as in all
     /// lines but the first of a list. It needs no JSON value: with it, a subscriber that reads two
     /// million short messages needs a third of the processor time.
-    pub(super) fn read(line: &'a [u8]) -> Option<Pushed<'a>> {
+    pub(super) fn of_line(line: &'a [u8]) -> Option<Pushed<'a>> {
         let line = line.strip_prefix(b"{\"event\":\"message\",\"topic\":")?;
         let (topic, line) = string_prefix(line)?;
         let (offset, line) = decimal_prefix(line.strip_prefix(b",\"offset\":")?)?;
@@ -94,7 +94,7 @@ impl<'a> Pushed<'a> {
     }
 
     /// Reads a message whose members stand in any order.
-    pub(super) fn of(value: &'a Value<'_>) -> Option<Pushed<'a>> {
+    pub(super) fn of_value(value: &'a Value<'_>) -> Option<Pushed<'a>> {
         let text = |key| value.get(key).and_then(Value::as_str);
         let number = |key| value.get(key).and_then(Value::as_u64);
         Some(Pushed {
@@ -130,8 +130,8 @@ mod tests {
                 publisher: publisher.map(Cow::from),
                 stream: None,
             };
-            assert_eq!(Pushed::read(line.as_bytes()).as_ref(), Some(&expected));
-            assert_eq!(Pushed::of(&json::parse(line.as_bytes()).unwrap()), Some(expected));
+            assert_eq!(Pushed::of_line(line.as_bytes()).as_ref(), Some(&expected));
+            assert_eq!(Pushed::of_value(&json::parse(line.as_bytes()).unwrap()), Some(expected));
         }
     }
 
@@ -146,9 +146,9 @@ mod tests {
             r#"{"event":"message","offset":1,"message":"a","time":5}"#,
             r#"{"event":"message","topic":"t","offset":1,"message":"a","time":5,"stream":"x"}"#,
         ] {
-            assert_eq!(Pushed::read(line.as_bytes()), None, "{line}");
+            assert_eq!(Pushed::of_line(line.as_bytes()), None, "{line}");
             let value = json::parse(line.as_bytes()).unwrap_or(Value::Null);
-            assert_eq!(Pushed::of(&value), None, "{line}");
+            assert_eq!(Pushed::of_value(&value), None, "{line}");
         }
     }
 }

@@ -49,14 +49,14 @@ impl Link {
         let left = deadline.map_or(Duration::MAX, |deadline| {
             deadline.saturating_duration_since(Instant::now()).max(ATTEMPT_MIN)
         });
-        let timeout = CONNECT_TIMEOUT.min(self.attempt()).min(left);
+        let timeout = CONNECT_TIMEOUT.min(self.attempt_timeout()).min(left);
         self.connection = Some(connect(&self.broker().address, timeout)?);
         self.looked = 0;
         if let Some(token) = &self.broker().token {
             let mut command = Vec::new();
             Object::new(&mut command).field("command", "auth").field("token", token).end_line();
             self.send(&command)?;
-            let patience = self.attempt().min(left);
+            let patience = self.attempt_timeout().min(left);
             if let Err(refusal) = self.judgement(|_| Some(()), patience)? {
                 return Err(self.broker().refused("", refusal).into());
             }
@@ -79,7 +79,7 @@ impl Link {
 
     /// Sends bytes. After any error the connection cannot be used any more.
     pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
-        let deadline = Instant::now() + self.attempt() + allowance(bytes.len());
+        let deadline = Instant::now() + self.attempt_timeout() + allowance(bytes.len());
         let connection = self.connection.as_mut().ok_or(Trouble::Invalid(CLOSED))?;
         connection.write_all(bytes, Some(deadline))
     }
@@ -91,7 +91,7 @@ impl Link {
         size: usize,
         read: impl Fn(&Value<'_>) -> Option<T>,
     ) -> Result<Result<T, Refusal>, Trouble> {
-        let patience = self.attempt() + allowance(size);
+        let patience = self.attempt_timeout() + allowance(size);
         let answer = self.judgement(read, patience)?;
         self.outage.succeeded();
         Ok(answer)
@@ -148,8 +148,8 @@ impl Link {
     }
 
     /// How long the broker may take for the next answer.
-    fn attempt(&mut self) -> Duration {
-        self.outage.attempt().min(self.answer_timeout)
+    fn attempt_timeout(&mut self) -> Duration {
+        self.outage.attempt_timeout().min(self.answer_timeout)
     }
 
     /// Ends the connection. Answers that have not arrived are lost.

@@ -80,7 +80,7 @@ impl Outage {
     }
 
     /// An attempt begins, or goes on: how long it may take.
-    pub fn attempt(&mut self) -> Duration {
+    pub fn attempt_timeout(&mut self) -> Duration {
         self.patience_left().clamp(ATTEMPT_MIN, ANSWER_TIMEOUT)
     }
 
@@ -139,7 +139,7 @@ mod tests {
         let begin = Instant::now();
         while outage.wait(format_args!("")) {}
         assert!(begin.elapsed() >= Duration::from_millis(20));
-        assert_eq!(outage.attempt(), ATTEMPT_MIN);
+        assert_eq!(outage.attempt_timeout(), ATTEMPT_MIN);
         outage.succeeded();
         assert!(outage.wait(format_args!("")), "this is another outage");
     }

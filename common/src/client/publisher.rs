@@ -267,9 +267,9 @@ impl Publisher {
             Ok(receipt) => receipt,
             Err(refusal) => return self.refused(refusal).map(|()| None),
         };
-        if let Some(topic) = self.queue.is_other_stream(receipt.stream) {
+        if let Some(topic) = self.queue.stored_in(receipt.stream) {
             // The broker accepted the next sequence, so it has all messages before it.
-            self.link.broker().forgotten(topic);
+            self.link.broker().notify_loss(topic);
         }
         self.acknowledged += self.queue.remove_front();
         Ok(Some(receipt))
@@ -289,7 +289,7 @@ impl Publisher {
                     let address = self.link.broker().address().to_owned();
                     return Err(Error::Forgotten { address, topic, expected }.into());
                 }
-                self.link.broker().forgotten(&topic);
+                self.link.broker().notify_loss(&topic);
                 self.queue.renumber(&topic, 0);
             }
             // Nothing was published in this epoch yet, so a newer one is as good.

@@ -167,8 +167,9 @@ impl Queue {
         self.batches.front().map_or(0, |batch| batch.bytes.len())
     }
 
-    /// The oldest batch was stored in this list: its topic, where that is another list than before.
-    pub(super) fn is_other_stream(&mut self, stream: StreamId) -> Option<&str> {
+    /// Notes that the oldest batch was stored in this list. Gives its topic if that is another list
+    /// than before.
+    pub(super) fn stored_in(&mut self, stream: StreamId) -> Option<&str> {
         let topic = self.topics.get_mut(self.batches.front()?.topic)?;
         let is_other = topic.stream.replace(stream).is_some_and(|before| before != stream);
         is_other.then_some(&topic.name)

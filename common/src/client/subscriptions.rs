@@ -206,7 +206,7 @@ impl Subscriptions {
 
     /// Takes the next line of the present connection.
     pub(super) fn take(&mut self, line: &[u8]) -> Result<Option<Event>, Fault> {
-        if let Some(pushed) = Pushed::read(line) {
+        if let Some(pushed) = Pushed::of_line(line) {
             return Ok(self.pushed(pushed)?);
         }
         let value = json::parse(line).map_err(|_| invalid(line))?;
@@ -215,7 +215,7 @@ impl Subscriptions {
             return self.answered(answer);
         };
         if event.as_str() == Some("message") {
-            return Ok(self.pushed(Pushed::of(&value).ok_or(INVALID)?)?);
+            return Ok(self.pushed(Pushed::of_value(&value).ok_or(INVALID)?)?);
         }
         let topic = value.get("topic").and_then(Value::as_str).ok_or(INVALID)?;
         if event.as_str() == Some("subscribed") {
