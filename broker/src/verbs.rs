@@ -243,6 +243,8 @@ fn cell(key: &str, value: Option<&Value<'_>>) -> String {
         ("last" | "last_seen", Some(value)) => {
             value.as_u64().map(clock::plain_date).unwrap_or_default()
         }
-        (_, Some(value)) => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+        (_, Some(Value::Number(digits))) => (*digits).to_owned(),
+        (_, Some(Value::Bool(truth))) => truth.to_string(),
+        (_, Some(value)) => value.as_str().unwrap_or_default().to_owned(),
     }
 }

@@ -11,22 +11,23 @@
 //! - [`Boundary`]: finds the end of a large object that comes in many pieces; looks at each byte
 //!   once
 //!
-//! To write: the [`Display`](std::fmt::Display) of a value, or [`Object`], which writes one member
-//! after another.
+//! To write: [`Object`] and [`Array`], one member or element after another.
 //!
 //! # Guarantee
 //!
 //! Time is linear in the bytes. Memory is at most about 32 times the document, which only a
 //! document of nothing but brackets and digits needs.
-//! [`JSON_DEPTH_MAX`](crate::limits::JSON_DEPTH_MAX) bounds the stack. Written values parse back to
-//! the same values.
+//! [`JSON_DEPTH_MAX`](crate::limits::JSON_DEPTH_MAX) bounds the stack. What is written parses back
+//! to the same values.
 //!
 //! # Not here
 //!
 //! A limit on the size of a document (whoever reads the bytes knows it), floating-point numbers,
-//! and conversion to structs.
+//! conversion to structs, and writing a [`Value`] again.
 
 mod boundary;
+#[cfg(test)]
+mod fixture;
 mod parse;
 mod scan;
 #[cfg(test)]

@@ -238,7 +238,7 @@ fn near(broker: &Broker, topic: &str) -> Option<String> {
     let head = client.request("GET", "/topics", b"", LIST_TIMEOUT).ok()?;
     let list = client.short_body(LIST_TIMEOUT);
     let list = json::parse(&list).ok().filter(|_| head.status == 200)?;
-    let names = list.as_array()?.iter().filter_map(|entry| entry.get("topic")?.as_str());
+    let names = list.as_array()?.iter().filter_map(|entry| entry.get_str("topic"));
     nearest(topic, names).map(str::to_owned)
 }
 

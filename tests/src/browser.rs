@@ -143,7 +143,7 @@ impl Browser {
         let answer = self.post("/element", &body);
         match answer.value() {
             Value::Object(fields) => text(fields.first().map(|(_, id)| id)),
-            other => panic!("no element {selector}: {other}"),
+            other => panic!("no element {selector}: {other:?}"),
         }
     }
 

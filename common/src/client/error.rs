@@ -34,15 +34,14 @@ impl Refusal {
     }
 
     fn read(code: u16, object: &Value<'_>) -> Refusal {
-        let number = |key| object.get(key).and_then(Value::as_u64);
-        let said = ["message", "detail", "title"].iter().find_map(|key| object.get(key)?.as_str());
+        let said = ["message", "detail", "title"].iter().find_map(|key| object.get_str(key));
         Refusal {
             code,
             // Text of another program: it must not move the cursor of the terminal.
             reason: said.unwrap_or_default().replace(char::is_control, " "),
-            expected: number("expected"),
-            epoch: number("epoch"),
-            first: number("first"),
+            expected: object.get_u64("expected"),
+            epoch: object.get_u64("epoch"),
+            first: object.get_u64("first"),
         }
     }
 
@@ -65,12 +64,11 @@ impl fmt::Display for Refusal {
 /// Reads the answer to a command: the object of a success, or the refusal. `None` if the object is
 /// not an answer.
 pub(super) fn read_answer(object: Value<'_>) -> Option<Result<Value<'_>, Refusal>> {
-    if object.get("status")?.as_str()? == "success" {
+    if object.get_str("status")? == "success" {
         return Some(Ok(object));
     }
     // An error without a code is not about a command: it says that the session is over.
-    let code = object.get("code").and_then(Value::as_u64);
-    let code = code.and_then(|code| code.try_into().ok()).unwrap_or(400);
+    let code = object.get_u64("code").and_then(|code| code.try_into().ok()).unwrap_or(400);
     Some(Err(Refusal::read(code, &object)))
 }
 

@@ -95,15 +95,13 @@ impl<'a> Pushed<'a> {
 
     /// Reads a message whose members stand in any order.
     pub(super) fn of_value(value: &'a Value<'_>) -> Option<Pushed<'a>> {
-        let text = |key| value.get(key).and_then(Value::as_str);
-        let number = |key| value.get(key).and_then(Value::as_u64);
         Some(Pushed {
-            topic: text("topic")?.into(),
-            offset: number("offset")?,
-            text: text("message")?.into(),
-            time: number("time")?,
-            publisher: text("publisher").map(Cow::from),
-            stream: text("stream").map(str::parse).transpose().ok()?,
+            topic: value.get_str("topic")?.into(),
+            offset: value.get_u64("offset")?,
+            text: value.get_str("message")?.into(),
+            time: value.get_u64("time")?,
+            publisher: value.get_str("publisher").map(Cow::from),
+            stream: value.get_str("stream").map(str::parse).transpose().ok()?,
         })
     }
 }

@@ -220,7 +220,7 @@ impl Publisher {
     /// [`Error`].
     pub fn first_offset(&mut self, topic: &str, message: &str) -> Result<Option<u64>, Error> {
         // A sequence that was taken is not appended again, and the answer says where it is.
-        let offset = |value: &Value<'_>| Some(value.get("offset").and_then(Value::as_u64));
+        let offset = |value: &Value<'_>| Some(value.get_u64("offset"));
         let answer = self.probe(topic, message, 0, offset)?;
         answer.map_err(|refusal| self.link.broker().refused(topic, refusal))
     }
@@ -332,8 +332,8 @@ impl Publisher {
 impl Receipt {
     fn read(value: &Value<'_>) -> Option<Receipt> {
         Some(Receipt {
-            stream: value.get("stream")?.as_str()?.parse().ok()?,
-            offset: value.get("offset").and_then(Value::as_u64),
+            stream: value.get_str("stream")?.parse().ok()?,
+            offset: value.get_u64("offset"),
             is_durable: value.get("durable")?.as_bool()?,
         })
     }

@@ -226,8 +226,7 @@ impl Queue {
         self.size -= batch.bytes.len();
         let command = [&batch.bytes, &b"]}"[..]].concat();
         let command = json::parse(&command).unwrap_or(Value::Null);
-        let messages = command.get("messages").and_then(Value::as_array).unwrap_or_default();
-        for (place, message) in messages.iter().enumerate().rev() {
+        for (place, message) in command.get_array("messages").iter().enumerate().rev() {
             let mut single = Batch::new(batch.topic, false);
             single.sequence = batch.sequence + place as u64;
             single.add(message.as_str().unwrap_or_default());

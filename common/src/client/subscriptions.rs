@@ -217,7 +217,7 @@ impl Subscriptions {
         if event.as_str() == Some("message") {
             return Ok(self.pushed(Pushed::of_value(&value).ok_or(INVALID)?)?);
         }
-        let topic = value.get("topic").and_then(Value::as_str).ok_or(INVALID)?;
+        let topic = value.get_str("topic").ok_or(INVALID)?;
         if event.as_str() == Some("subscribed") {
             return Ok(self.chosen(topic, place(&value).ok_or(INVALID)?));
         }
@@ -231,7 +231,7 @@ impl Subscriptions {
             }
             // Messages were removed before they were sent.
             Some("trimmed") => {
-                let next = value.get("next").and_then(Value::as_u64).ok_or(INVALID)?;
+                let next = value.get_u64("next").ok_or(INVALID)?;
                 Ok(Some(subscription.trimmed(next)))
             }
             // A lasting subscription ended with its topic. Others get a reset if the topic is
@@ -307,7 +307,7 @@ impl Subscriptions {
             }
             (Asked::Subscribe(topic), Ok(value)) => {
                 let place = place(&value).ok_or(INVALID)?;
-                let digest = value.get("digest").and_then(Value::as_str);
+                let digest = value.get_str("digest");
                 let digest = digest.and_then(|digest| u32::from_str_radix(digest, 16).ok());
                 let subscription = self.topics.get_mut(&topic);
                 Ok(subscription.and_then(|subscription| subscription.confirmed(place, digest)))
@@ -350,8 +350,8 @@ impl Commands {
 
 /// The place that the answer to `subscribe` names.
 fn place(value: &Value<'_>) -> Option<Cursor> {
-    let stream = value.get("stream")?.as_str()?.parse().ok()?;
-    Some(Cursor { stream, next: value.get("next")?.as_u64()? })
+    let stream = value.get_str("stream")?.parse().ok()?;
+    Some(Cursor { stream, next: value.get_u64("next")? })
 }
 
 /// The name; one copy for as long as it stays the same.

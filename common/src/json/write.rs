@@ -4,9 +4,8 @@
 //! byte tells whether a comma is needed. So one function may begin an object and another may
 //! continue it, and a common beginning can be written once and copied.
 
-use super::{Value, scan};
+use super::scan;
 use crate::bytes;
-use std::{fmt, str};
 
 #[cfg(test)]
 mod tests;
@@ -292,42 +291,5 @@ impl<T: Json> Json for Option<T> {
             Some(value) => value.write(out, charset),
             None => out.extend_from_slice(b"null"),
         }
-    }
-}
-
-impl Json for Value<'_> {
-    fn write(&self, out: &mut Vec<u8>, charset: Charset) {
-        match self {
-            Value::Null => out.extend_from_slice(b"null"),
-            Value::Bool(truth) => truth.write(out, charset),
-            Value::Number(digits) => out.extend_from_slice(digits.as_bytes()),
-            Value::String(text) => text.write(out, charset),
-            Value::Array(elements) => {
-                let mut array = Array::begin(out, charset);
-                for element in elements {
-                    array.element(element);
-                }
-                array.end();
-            }
-            Value::Object(members) => {
-                let mut object = Object::begin(out, charset);
-                for (key, value) in members {
-                    separate(object.out, b"{", b",");
-                    key.write(object.out, charset);
-                    object.out.push(b':');
-                    value.write(object.out, charset);
-                }
-                object.end();
-            }
-        }
-    }
-}
-
-/// Writes JSON that parses back to the same value.
-impl fmt::Display for Value<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut out = Vec::new();
-        self.write(&mut out, Charset::Utf8);
-        f.write_str(str::from_utf8(&out).map_err(|_| fmt::Error)?)
     }
 }

@@ -69,8 +69,9 @@ fn publish(messages: &[&str], script: Vec<Act>) -> (Result<(), Error>, Vec<Strin
     let requests = thread.join().unwrap();
     let seen = requests.iter().map(|body| {
         let request = common::json::parse(body.as_bytes()).unwrap();
-        let field = |key| request.get(key).map_or("-".to_owned(), ToString::to_string);
-        format!("{} {} {}", field("message"), field("epoch"), field("sequence"))
+        let number = |key| request.get_u64(key).map_or("-".to_owned(), |it| it.to_string());
+        let message = request.get_str("message").unwrap();
+        format!("{message:?} {} {}", number("epoch"), number("sequence"))
     });
     (result, seen.collect())
 }

@@ -256,7 +256,7 @@ fn a_leaf_without_room_for_a_message_passes_it_on() {
         let list = |broker: &System| {
             let list = broker.get(&format!("/topics/{topic}"));
             let list = list.json();
-            let part = |key| list.get(key).map(ToString::to_string);
+            let part = |key| list.get(key).map(|value| format!("{value:?}"));
             ["first", "next", "bytes", "digest"].map(part)
         };
         wait_until(DEADLINE, "the digest", || list(&leaf) == list(&hub));

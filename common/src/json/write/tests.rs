@@ -1,6 +1,7 @@
 //! Strings, objects and arrays as they are written.
 
 use super::*;
+use crate::json::Value;
 use crate::json::parse;
 
 fn string(text: &str) -> String {
