@@ -239,10 +239,7 @@ impl Mirrors {
     /// Has the topics that are up to date confirmed once more: so what their home has let go is let
     /// go here.
     fn compare(&self) {
-        let state = self.following.lock();
-        let live = state.topics.iter().filter(|(_, it)| matches!(it.phase, Phase::Live));
-        let live: Vec<String> = live.map(|(topic, _)| topic.clone()).collect();
-        drop(state);
+        let live = self.following.topics(|_, followed| matches!(followed.phase, Phase::Live));
         let end = |topic: String| {
             let Cursor { stream, next } = self.push.topics.end(&topic);
             let (stream, digest, room) = (Some(stream), None, 0);
@@ -257,14 +254,11 @@ impl Mirrors {
     /// Leaves the topics that do not exist and that nobody has asked for in a while: whoever asks
     /// for one name after another must not make the home remember them all.
     fn leave_unused(&self) {
-        let state = self.following.lock();
-        let unused = state.topics.iter().filter(|(topic, followed)| {
+        let unused = self.following.topics(|topic, followed| {
             followed.used.elapsed() >= UNUSED_TIME
                 && self.push.topics.summary(topic).is_err()
                 && self.push.listeners.of(topic).is_none()
         });
-        let unused: Vec<String> = unused.map(|(topic, _)| topic.clone()).collect();
-        drop(state);
         unused.iter().for_each(|topic| self.leave(topic));
     }
 

@@ -99,6 +99,13 @@ impl Following {
         self.state.lock()
     }
 
+    /// The topics of which this holds.
+    pub(super) fn topics(&self, holds: impl Fn(&str, &Followed) -> bool) -> Vec<String> {
+        let state = self.lock();
+        let topics = state.topics.iter().filter(|(topic, followed)| holds(topic, followed));
+        topics.map(|(topic, _)| topic.clone()).collect()
+    }
+
     /// Notes how far a topic is, if it is followed; says how far it was.
     pub(super) fn set(&self, topic: &str, phase: Phase) -> Option<Phase> {
         let mut state = self.lock();

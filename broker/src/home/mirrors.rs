@@ -172,9 +172,7 @@ impl Mirrors {
     /// As [`Mirrors::ready`], where there is no such mirror.
     pub(super) fn serve(&self, topic: &str, deadline: Instant) -> Result<()> {
         let Err(refusal) = self.ready(topic, deadline) else { return Ok(()) };
-        let state = self.following.lock();
-        let is_whole = state.topics.get(topic).is_some_and(|followed| followed.is_whole);
-        drop(state);
+        let is_whole = self.following.lock().topics.get(topic).is_some_and(|it| it.is_whole);
         if is_whole && self.push.topics.is_mirror(topic) { Ok(()) } else { Err(refusal) }
     }
 

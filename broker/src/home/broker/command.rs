@@ -66,26 +66,25 @@ pub(super) fn query(pattern: &Pattern) -> Vec<u8> {
 
 /// The command that changes a topic.
 pub(super) fn change(topic: &str, change: &TopicChange) -> Vec<u8> {
-    let command = match change {
-        TopicChange::Create => "create_topic",
-        TopicChange::Delete => "delete_topic",
-        TopicChange::Trim(_) => "trim_topic",
-        TopicChange::SetBounds(_) => "set_bounds",
-    };
-    write(command, |object| {
-        object.field("topic", topic);
-        match change {
-            TopicChange::Trim(Upto::Offset(offset)) => object.field("before", *offset),
-            TopicChange::Trim(Upto::Time(time)) => object.field("before_time", *time),
-            TopicChange::SetBounds(change) => {
-                bound(object, "keep_messages", change.messages, "");
-                bound(object, "keep_bytes", change.bytes, "");
-                bound(object, "keep_for", change.age, "ms")
+    match change {
+        TopicChange::Create => about("create_topic", topic),
+        TopicChange::Delete => about("delete_topic", topic),
+        TopicChange::Trim(upto) => write("trim_topic", |object| {
+            object.field("topic", topic);
+            match upto {
+                Upto::Offset(offset) => object.field("before", *offset),
+                Upto::Time(time) => object.field("before_time", *time),
+                // Each home lets go of other things by itself.
+                _ => object,
             }
-            // Each home lets go of other things by itself.
-            TopicChange::Create | TopicChange::Delete | TopicChange::Trim(_) => object,
-        }
-    })
+        }),
+        TopicChange::SetBounds(change) => write("set_bounds", |object| {
+            object.field("topic", topic);
+            bound(object, "keep_messages", change.messages, "");
+            bound(object, "keep_bytes", change.bytes, "");
+            bound(object, "keep_for", change.age, "ms")
+        }),
+    }
 }
 
 fn bound<'o, 'b>(

@@ -2,9 +2,9 @@
 //!
 //! Questions of this kind change nothing twice: they are asked again until they are answered.
 
-use super::Attempt;
 use super::requests::Live;
 use super::wire::{self, Message};
+use super::{Attempt, NatsHome};
 use crate::refusal::{Refusal, Result};
 use crate::store::{Sequence, StreamId};
 use common::clock;
@@ -206,19 +206,23 @@ pub(super) fn answered<T>(
 }
 
 /// An object of the API.
-pub(super) fn object(members: impl FnOnce(&mut Object<'_>)) -> Vec<u8> {
+pub(super) fn object(
+    members: impl for<'o, 'b> FnOnce(&'o mut Object<'b>) -> &'o mut Object<'b>,
+) -> Vec<u8> {
     let mut out = Vec::new();
     let mut object = Object::new(&mut out);
-    members(&mut object);
-    object.end();
+    members(&mut object).end();
     out
 }
 
 /// A question about one subject.
 pub(super) fn about(key: &'static str, subject: &str) -> Vec<u8> {
-    object(|object| {
-        object.field(key, subject);
-    })
+    object(|object| object.field(key, subject))
+}
+
+/// A question about the first message of a subject from a place on.
+pub(super) fn next(subject: &str, at: u64) -> Vec<u8> {
+    object(|object| object.field("seq", at).field("next_by_subj", subject))
 }
 
 impl Info {
@@ -241,6 +245,31 @@ impl Info {
         let is_open = answer.get("config").is_some_and(|it| it.get_array("subjects").len() > 1);
         let next = number("last_seq");
         Some(Info { first, next, bytes, message_size, is_open, is_alone, is_vouched })
+    }
+}
+
+impl NatsHome {
+    /// The settings of a stream with these subjects, whose messages are sent once more: from the
+    /// first subject of `republish` to the second.
+    pub(super) fn settings(
+        &self,
+        name: &str,
+        subjects: &[String],
+        republish: [String; 2],
+        more: impl for<'o, 'b> FnOnce(&'o mut Object<'b>) -> &'o mut Object<'b>,
+    ) -> Vec<u8> {
+        let [src, dest] = republish;
+        let republish = object(|object| object.field("src", src).field("dest", dest));
+        object(|object| {
+            object.field("name", name).array("subjects", |all| {
+                for subject in subjects {
+                    all.element(subject);
+                }
+            });
+            object.field("storage", "file").field("num_replicas", self.replicas);
+            object.field("allow_direct", true).field("allow_atomic", true);
+            more(object.raw("republish", &republish))
+        })
     }
 }
 
@@ -299,9 +328,7 @@ impl Attempt<'_> {
 
     /// Removes the messages of a subject that stand before a sequence.
     pub(super) fn purge(&self, stream: &str, subject: &str, before: u64) -> Result<()> {
-        let body = object(|object| {
-            object.field("filter", subject).field("seq", before);
-        });
+        let body = object(|object| object.field("filter", subject).field("seq", before));
         self.ask_for(&["STREAM.PURGE", stream], &body, |_| Some(())).map(drop)
     }
 
@@ -309,11 +336,11 @@ impl Attempt<'_> {
     pub(super) fn collect(
         &self,
         stream: &str,
-        query: impl FnOnce(&mut Object<'_>),
+        body: &[u8],
     ) -> Result<(Vec<Message>, bool), Failure> {
-        let (subject, body) = (format!("$JS.API.DIRECT.GET.{stream}"), object(query));
+        let subject = format!("$JS.API.DIRECT.GET.{stream}");
         let answers = self.requests.live(self.deadline)?.collect(self.deadline, |reply, out| {
-            wire::publish(out, &subject, Some(reply), "", &body);
+            wire::publish(out, &subject, Some(reply), "", body);
         });
         Ok(answers?)
     }
@@ -356,16 +383,8 @@ impl Attempt<'_> {
     }
 
     /// The first message of a subject from a place on, in the same way.
-    pub(super) fn first_from(
-        &self,
-        list: StreamId,
-        subject: &str,
-        at: u64,
-    ) -> Result<Option<Last>> {
-        let body = object(|object| {
-            object.field("seq", at).field("next_by_subj", subject);
-        });
-        self.message(list, &body)
+    pub(super) fn first(&self, list: StreamId, subject: &str, from: u64) -> Result<Option<Last>> {
+        self.message(list, &next(subject, from))
     }
 
     /// The place of the first message of a time or later, in Unix milliseconds, in the same way.

@@ -10,7 +10,7 @@
 //! What is read of a name that was taken is all that was kept of it: an answer without the new hold
 //! is that of a leader which is none any more, and is not believed.
 
-use super::api::{Info, Stored, about, object};
+use super::api::{Info, Stored, about, next};
 use super::names::{HOLD, unescape};
 use super::storing::{BATCH_COUNT_MAX, expecting};
 use super::tables::Table;
@@ -32,10 +32,9 @@ impl Attempt<'_> {
         let (subject, mut from) = (self.names.place(name, "*"), 1);
         let (mut places, mut is_known) = (Vec::new(), fence.is_none());
         loop {
-            let next = object(|object| {
-                object.field("seq", from).field("next_by_subj", &*subject);
-            });
-            let Some(record) = self.record(&next)? else { return Ok(is_known.then_some(places)) };
+            let Some(record) = self.record(&next(&subject, from))? else {
+                return Ok(is_known.then_some(places));
+            };
             from = record.at + 1;
             is_known |= fence == Some(record.at);
             places.extend(standing(&record));

@@ -4,7 +4,7 @@
 //! the newest messages: then it is asked again, as long as the leader knows of them.
 
 use super::Attempt;
-use super::api::{unanswered, written};
+use super::api::{object, unanswered, written};
 use super::follow::entry_of;
 use crate::push::{Piece, Wanted};
 use crate::refusal::{Refusal, Result};
@@ -78,24 +78,22 @@ impl Attempt<'_> {
         first: u64,
         from: u64,
     ) -> Result<Option<Piece>> {
-        let (messages, _) = self.collect(&self.names.stream(list), |object| {
+        let query = object(|object| {
             match begin {
                 Begin::Since(time) => object.field("start_time", written(time)),
                 _ => object.field("seq", from + 1),
             };
-            object.field("batch", READ_COUNT).field("max_bytes", size_max as u64);
-        })?;
+            object.field("batch", READ_COUNT).field("max_bytes", size_max as u64)
+        });
+        let (messages, _) = self.collect(&self.names.stream(list), &query)?;
         let mut piece: Option<Piece> = None;
         for message in messages {
             let offset = message.number("Nats-Sequence").and_then(|it| it.checked_sub(1));
             let Some(offset) = offset.filter(|offset| *offset >= first) else { continue };
+            let begins = offset == from || matches!(begin, Begin::Since(_));
             let entries = match &mut piece {
-                None if offset == from || matches!(begin, Begin::Since(_)) => {
-                    &mut piece.insert(Piece::empty(offset)).entries
-                }
-                Some(piece) if offset == piece.first + piece.entries.len() as u64 => {
-                    &mut piece.entries
-                }
+                None if begins => &mut piece.insert(Piece::empty(offset)).entries,
+                Some(it) if offset == it.first + it.entries.len() as u64 => &mut it.entries,
                 // What lies between was let go meanwhile, or is missing.
                 _ => break,
             };

@@ -67,7 +67,7 @@ impl Kept {
         let Limits { messages, bytes, age } = self.limits;
         object(|object| {
             object.field("first", self.first).field("keep_messages", messages);
-            object.field("keep_bytes", bytes).field("keep_for", age);
+            object.field("keep_bytes", bytes).field("keep_for", age)
         })
     }
 }
@@ -122,10 +122,11 @@ impl Attempt<'_> {
         mut take: impl FnMut(Stored) -> bool,
     ) -> Result<bool> {
         loop {
-            let (messages, is_answered) = self.collect(stream, |object| {
+            let query = object(|object| {
                 object.field("seq", from).field("next_by_subj", subject);
-                object.field("batch", READ_COUNT).field("max_bytes", READ_SIZE);
-            })?;
+                object.field("batch", READ_COUNT).field("max_bytes", READ_SIZE)
+            });
+            let (messages, is_answered) = self.collect(stream, &query)?;
             let before = from;
             for stored in messages.iter().filter_map(Stored::sent) {
                 from = stored.at + 1;

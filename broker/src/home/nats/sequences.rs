@@ -106,7 +106,7 @@ impl Attempt<'_> {
         let (mut low, mut high) = (1, last.at);
         let mut middle = last.at.saturating_sub(between).max(low);
         while low < high {
-            let found = self.first_from(list, subject, middle)?.unwrap_or_default();
+            let found = self.first(list, subject, middle)?.unwrap_or_default();
             match found.number {
                 Some(there) if there == number => return Ok(found.at.checked_sub(1)),
                 Some(there) if (there.epoch, there.sequence) < (number.epoch, number.sequence) => {

@@ -64,7 +64,7 @@ impl Attempt<'_> {
         // It takes no messages until it is known to be the only one: a leader that was elected just
         // now may not have known of another, and a single server may make two at once.
         let create = ["STREAM.CREATE", &self.names.stream(list)];
-        match self.ask(&create, &self.settings(topic, list, false), |_| Some(())) {
+        match self.ask(&create, &self.settings_of(topic, list, false), |_| Some(())) {
             Err(failure) if failure.reason() == Reason::Overlap => return Ok(None),
             created => created?,
         }
@@ -94,33 +94,22 @@ impl Attempt<'_> {
             self.change_kept(list, |kept| if kept.at > 0 { kept } else { default })?;
         }
         let update = ["STREAM.UPDATE", &self.names.stream(list)];
-        let updated = self.ask(&update, &self.settings(topic, list, true), |_| Some(()));
+        let updated = self.ask(&update, &self.settings_of(topic, list, true), |_| Some(()));
         self.forget_listed();
         Ok(updated?)
     }
 
-    fn settings(&self, topic: &str, list: StreamId, takes_messages: bool) -> Vec<u8> {
+    fn settings_of(&self, topic: &str, list: StreamId, takes_messages: bool) -> Vec<u8> {
         let names = &self.names;
-        object(|object| {
-            object.field("name", names.stream(list));
-            object.array("subjects", |subjects| {
-                subjects.element(names.claim(topic));
-                if takes_messages {
-                    subjects.element(names.unnumbered(list));
-                    subjects.element(names.numbered(list, "*"));
-                }
-            });
-            object.field("storage", "file").field("retention", "limits");
-            object.field("discard", "new").field("num_replicas", self.replicas);
-            object.field("allow_direct", true).field("allow_atomic", true);
+        let mut subjects = vec![names.claim(topic)];
+        if takes_messages {
+            subjects.extend([names.unnumbered(list), names.numbered(list, "*")]);
+        }
+        let republish = [names.messages(list), names.republished(list)];
+        self.settings(&names.stream(list), &subjects, republish, |object| {
+            object.field("retention", "limits").field("discard", "new");
             // An offset names one message for ever. What is let go is purged.
-            object.field("deny_delete", true);
-            let (source, target) = (names.messages(list), names.republished(list));
-            let republish = self::object(|object| {
-                object.field("src", source).field("dest", target);
-            });
-            object.raw("republish", &republish);
-            object.raw("metadata", &about("topic", topic));
+            object.field("deny_delete", true).raw("metadata", &about("topic", topic))
         })
     }
 
@@ -149,9 +138,8 @@ impl Attempt<'_> {
         let kept = self.all_kept()?;
         let (mut topics, mut count, mut total) = (BTreeMap::new(), 0, 1);
         while count < total {
-            let body = object(|object| {
-                object.field("subject", self.names.claims()).field("offset", count);
-            });
+            let all = self.names.claims();
+            let body = object(|object| object.field("subject", all).field("offset", count));
             let page = self.ask(&["STREAM.LIST"], &body, |answer| {
                 let items = answer.get_array("streams");
                 let found = items.iter().filter_map(|item| self.summary(item, &kept));

@@ -2,7 +2,7 @@
 //! lasting subscriptions stand.
 
 use super::Attempt;
-use super::api::{Failure, Reason, object};
+use super::api::{Failure, Reason};
 use crate::refusal::Result;
 use std::time::Duration;
 
@@ -62,18 +62,8 @@ impl Attempt<'_> {
     /// Creates the stream of a table, unless it is there.
     pub(super) fn create_table(&self, table: Table) -> Result<(), Failure> {
         let [stream, subjects, from, to] = self.table(table);
-        let settings = object(|object| {
-            object.field("name", &*stream);
-            object.array("subjects", |all| {
-                all.element(&*subjects);
-            });
-            object.field("storage", "file").field("max_msgs_per_subject", 1_u64);
-            object.field("num_replicas", self.replicas).field("allow_direct", true);
-            object.field("allow_atomic", true);
-            let republish = self::object(|object| {
-                object.field("src", from).field("dest", to);
-            });
-            object.raw("republish", &republish);
+        let settings = self.settings(&stream, &[subjects], [from, to], |object| {
+            object.field("max_msgs_per_subject", 1_u64)
         });
         self.ask(&["STREAM.CREATE", &stream], &settings, |_| Some(()))
     }

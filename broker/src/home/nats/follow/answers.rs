@@ -17,20 +17,17 @@ use std::time::Instant;
 
 impl Follower<'_> {
     pub(super) fn take(&mut self, message: Message) {
-        match message.sid {
+        let number = match message.sid {
             ADVISORIES => return self.take_advisory(message.subject()),
             RECORDS => return self.take_change(&message),
             HOLDS => return self.take_hold(&message),
-            _ => {}
-        }
-        if message.sid != ANSWERS {
-            if let Some(name) = self.numbers.get(&message.sid).cloned() {
-                self.message(&name, &message);
-            }
-            return;
-        }
-        let Some(number) = message.answers() else { return };
+            ANSWERS => message.answers().unwrap_or(0),
+            subscription => subscription,
+        };
         let Some(name) = self.numbers.get(&number).cloned() else { return };
+        if message.sid != ANSWERS {
+            return self.message(&name, &message);
+        }
         let asked = self.topics.get(&name).and_then(|topic| topic.asked);
         let Some(asked) = asked.filter(|asked| asked.number == number) else {
             self.numbers.remove(&number);

@@ -5,7 +5,7 @@ use super::topic::Question;
 use crate::home::nats::connection::ANSWERS;
 use crate::home::nats::names;
 use crate::home::nats::wire::Message;
-use crate::home::{News, remote};
+use crate::home::{Event, News, remote};
 use crate::refusal::{Refusal, Result};
 use common::http::percent;
 use std::sync::Arc;
@@ -39,16 +39,10 @@ impl Follower<'_> {
             return self.keep_ahead(name, message.sid, offset, entry);
         }
         let Some((list, _)) = topic.list else { return };
-        let mut entry = Some(entry);
-        while let Some(next) = entry.take() {
-            let Some(topic) = self.topics.get_mut(name) else { return };
-            let offset = topic.next;
-            topic.go_to(offset + 1);
-            if topic.ahead.front().is_some_and(|(ahead, _)| *ahead == topic.next) {
-                entry = topic.ahead.pop_front().map(|(_, entry)| entry);
-            }
+        topic.ahead.push_front((offset, entry));
+        while let Some((offset, entry)) = topic.take_next() {
             let stream = Some(list);
-            self.hand_on(name, News::Message { offset, stream, entry: next });
+            (self.handle)(Event::Topic(name, News::Message { offset, stream, entry }));
         }
     }
 

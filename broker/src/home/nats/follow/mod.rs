@@ -200,7 +200,7 @@ impl Follower<'_> {
             (Question::Messages, Some((list, _))) => {
                 let body = object(|object| {
                     object.field("seq", topic.next + 1).field("batch", READ_COUNT);
-                    object.field("max_bytes", READ_SIZE);
+                    object.field("max_bytes", READ_SIZE)
                 });
                 (format!("DIRECT.GET.{}", names.stream(list)), body)
             }

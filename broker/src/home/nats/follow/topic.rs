@@ -67,6 +67,13 @@ impl Topic {
         }
     }
 
+    /// The message that is handed on next, if it is here.
+    pub(super) fn take_next(&mut self) -> Option<(u64, String)> {
+        self.ahead.front().filter(|(offset, _)| *offset == self.next)?;
+        self.next += 1;
+        self.ahead.pop_front()
+    }
+
     /// Goes on at an offset, if that is later.
     pub(super) fn go_to(&mut self, next: u64) {
         self.next = self.next.max(next);
