@@ -181,16 +181,12 @@ impl Live {
     ) -> (BTreeMap<u64, Message>, String) {
         let first = self.last.fetch_add(count, Ordering::Relaxed);
         let (caller, open) = (thread::current(), count);
+        let call = Call { caller, count, has_many, open, answers: BTreeMap::new() };
+        self.waiting.lock().calls.insert(first, call);
+        let mut out = Vec::new();
+        write(&self.inbox, first, &mut out);
+        self.writer.write(&out);
         let mut waiting = self.waiting.lock();
-        if waiting.ended.is_none() {
-            let call = Call { caller, count, has_many, open, answers: BTreeMap::new() };
-            waiting.calls.insert(first, call);
-            drop(waiting);
-            let mut out = Vec::new();
-            write(&self.inbox, first, &mut out);
-            self.writer.write(&out);
-            waiting = self.waiting.lock();
-        }
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let is_answered = waiting.calls.get(&first).is_none_or(|call| call.open == 0);

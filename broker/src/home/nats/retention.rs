@@ -207,11 +207,9 @@ impl Attempt<'_> {
             }
         }
         let removals = std::mem::take(&mut *self.removals.lock());
-        for removal in removals {
-            if self.remove(removal).is_err() {
-                self.removals.lock().push(removal);
-            }
-        }
+        let failed = removals.into_iter().filter(|removal| self.remove(*removal).is_err());
+        let failed: Vec<_> = failed.collect();
+        self.removals.lock().extend(failed);
     }
 
     /// The offset from which on a list is within its bounds.

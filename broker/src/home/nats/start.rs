@@ -1,5 +1,6 @@
 //! Whether a cluster can be the home of topics: found out before a broker serves.
 
+use super::NatsHome;
 use super::api::{Failure, Reason, about};
 use super::connection::{Credentials, Servers, Unusable};
 use super::names::Names;
@@ -8,11 +9,9 @@ use super::requests::Requests;
 use super::storing::BATCHES_MAX;
 use super::streams::streams;
 use super::tables::Table;
-use super::{NatsHome, wire};
 use crate::home::permits::Permits;
 use crate::refusal::Refusal;
 use crate::store::Limits;
-use common::json;
 use common::random::random;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -112,8 +111,11 @@ impl NatsHome {
         let deadline = Instant::now() + PATIENCE;
         match self.attempt(deadline).ask(&["INFO"], b"", |_| Some(())) {
             Ok(()) => {}
+            Err(failure) if failure.reason() == Reason::Nobody => {
+                return Err(format!("{}: JetStream is off for this account", self.address));
+            }
             // A cluster that is starting has no leader yet.
-            Err(failure) if failure.is_passing() => return self.answers(deadline + PATIENCE),
+            Err(failure) if failure.is_passing() => return Ok(()),
             Err(failure) => return Err(self.unfit(failure)),
         }
         let everything = about("subject", &self.names.everything());
@@ -145,22 +147,5 @@ impl NatsHome {
 
     fn unfit(&self, failure: Failure) -> Unfit {
         format!("{}: {}", self.address, Refusal::from(failure))
-    }
-
-    /// Whether anybody answers for JetStream.
-    fn answers(&self, deadline: Instant) -> Result<(), Unfit> {
-        let Ok(live) = self.requests.live(deadline) else { return Ok(()) };
-        let answer = live.request(deadline, |reply, out| {
-            wire::publish(out, "$JS.API.INFO", Some(reply), "", b"");
-        });
-        match answer {
-            Ok(message) if message.status() == Some(503) => {
-                Err(format!("{}: JetStream is off for this account", self.address))
-            }
-            Ok(message) if json::parse(message.payload()).is_err() => {
-                Err(format!("{}: this is no NATS server", self.address))
-            }
-            _ => Ok(()),
-        }
     }
 }
