@@ -184,7 +184,7 @@ impl Mirrors {
         let among = topics.len() as u64;
         let mirrors: Vec<_> = topics.into_iter().map(|topic| self.end(topic, among)).collect();
         if !mirrors.is_empty() {
-            self.home.follow(&mirrors);
+            self.home.follow(mirrors);
         }
     }
 
@@ -247,7 +247,7 @@ impl Mirrors {
         };
         let ends: Vec<_> = live.into_iter().filter_map(end).collect();
         if !ends.is_empty() {
-            self.home.follow(&ends);
+            self.home.follow(ends);
         }
     }
 

@@ -65,7 +65,7 @@ pub(super) trait RemoteHome: Send + Sync {
 
     /// Asks for topics from the ends of their mirrors on. The answers are events. Where there is
     /// no connection, nothing is asked: see [`Event::Connected`].
-    fn follow(&self, mirrors: &[MirrorEnd]);
+    fn follow(&self, mirrors: Vec<MirrorEnd>);
 
     /// Asks for no more of a topic.
     fn leave(&self, topic: &str);

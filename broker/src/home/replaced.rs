@@ -28,7 +28,7 @@ impl Mirrors {
         if let Refusal::Trimmed { first, .. } = refusal {
             let end = self.end(topic.to_owned(), 1);
             let end = MirrorEnd { next: first, stream: None, digest: None, ..end };
-            return self.home.follow(&[end]);
+            return self.home.follow(vec![end]);
         }
         match refusal.status() {
             // Its list does not begin with what the mirror holds.

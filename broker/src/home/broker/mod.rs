@@ -111,7 +111,7 @@ impl RemoteHome for BrokerHome {
         })
     }
 
-    fn follow(&self, mirrors: &[MirrorEnd]) {
+    fn follow(&self, mirrors: Vec<MirrorEnd>) {
         self.send(&mut mirrors.iter().flat_map(command::subscribe).collect());
     }
 

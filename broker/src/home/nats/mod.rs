@@ -43,6 +43,7 @@ use super::remote::{Event, Forwarded, List, MirrorEnd, RemoteHome};
 use crate::push::{Piece, Wanted};
 use crate::refusal::{Refusal, Result};
 use crate::store::{Cursor, Limits, Receipts, StreamId, TopicChange, Topics};
+use api::unanswered;
 use common::lock::Mutex;
 use common::pattern::Pattern;
 use connection::{Servers, Writer};
@@ -218,11 +219,8 @@ impl RemoteHome for NatsHome {
         Ok(listed.keys().filter(|topic| pattern.matches(topic)).cloned().collect())
     }
 
-    fn follow(&self, mirrors: &[MirrorEnd]) {
-        let copy = |mirror: &MirrorEnd| {
-            Command::Follow(MirrorEnd { topic: mirror.topic.clone(), ..*mirror })
-        };
-        self.tell(mirrors.iter().map(copy));
+    fn follow(&self, mirrors: Vec<MirrorEnd>) {
+        self.tell(mirrors.into_iter().map(Command::Follow));
     }
 
     fn leave(&self, topic: &str) {
@@ -230,9 +228,9 @@ impl RemoteHome for NatsHome {
     }
 
     fn listen(&self, handle: &mut dyn FnMut(Event<'_>)) -> Refusal {
-        let lost = self.follow_until_lost(handle);
+        let Err(lost) = self.follow_until_lost(handle);
         *self.follower.lock() = FollowerState::default();
-        lost
+        unanswered(lost)
     }
 
     fn disconnect(&self) {

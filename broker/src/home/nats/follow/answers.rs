@@ -1,6 +1,6 @@
 //! What the servers answer about topics, and tell of them by themselves.
 
-use super::topic::Question;
+use super::topic::{Question, Topic};
 use super::{ADVISORIES, Follower, HOLDS, MISSING_TIME, RECORDS};
 use crate::home::nats::api::{Info, Stored, answered, unanswered};
 use crate::home::nats::connection::ANSWERS;
@@ -63,7 +63,7 @@ impl Follower<'_> {
         };
         let concerned = self.topics.iter().filter(|(_, topic)| match topic.list {
             None => subject.contains(".CREATED.") || subject.contains(".UPDATED."),
-            Some((known, _)) => known == list,
+            Some(known) => known == list,
         });
         let concerned: Vec<Arc<str>> = concerned.map(|(name, _)| Arc::clone(name)).collect();
         let is_deleted = subject.contains(".DELETED.");
@@ -77,7 +77,7 @@ impl Follower<'_> {
 
     /// What a list keeps was asked for.
     fn take_record(&mut self, name: &Arc<str>, message: &Message) {
-        let Some((list, _)) = self.topics.get(name).and_then(|topic| topic.list) else { return };
+        let Some(list) = self.topics.get(name).and_then(|topic| topic.list) else { return };
         match answered(message, Kept::answered) {
             Ok(kept) => self.keep(name, list, kept),
             Err(failure) if failure.is_missing() => self.keep(name, list, Kept::default()),
@@ -94,14 +94,11 @@ impl Follower<'_> {
         let id = message.subject().rsplit('.').next().and_then(|id| id.parse::<StreamId>().ok());
         let kept = Stored::sent(message).and_then(|record| Kept::of(&record));
         let Some((id, kept)) = id.zip(kept) else { return };
-        let followed = self.topics.iter().find(|(_, topic)| {
-            topic.list.is_some_and(|(list, _)| list == id) && topic.is_confirmed
-        });
+        let is_followed = |topic: &Topic| topic.list == Some(id) && topic.is_confirmed;
+        let followed = self.topics.iter().find(|(_, topic)| is_followed(topic));
         match followed.map(|(name, _)| Arc::clone(name)) {
             Some(name) => self.keep(&name, id, kept),
-            None => {
-                self.home.note(id, kept);
-            }
+            None => _ = self.home.note(id, kept),
         }
     }
 
@@ -140,7 +137,7 @@ impl Follower<'_> {
             return self.refuse(name, foreign(stream));
         }
         let Some(topic) = self.topics.get_mut(name) else { return };
-        let before = topic.list.map(|(list, _)| list);
+        let before = topic.list;
         let known = before.or(topic.wanted).filter(|list| *list != StreamId::NONE);
         let is_deleted = std::mem::take(&mut topic.is_deleted);
         if found.is_some() || known.is_none() {
@@ -175,7 +172,7 @@ impl Follower<'_> {
             None => self.confirm_none(name),
             Some(list) => {
                 self.last += 1;
-                topic.list = Some((list, self.last));
+                (topic.list, topic.subscription) = (Some(list), self.last);
                 self.home.note_list(name, list);
                 self.numbers.insert(self.last, Arc::clone(name));
                 let subject = self.home.names.republished(list);
@@ -202,7 +199,7 @@ impl Follower<'_> {
             return self.refuse(name, refusal);
         }
         let Some(topic) = self.topics.get_mut(name) else { return };
-        let Some((stream, _)) = topic.list else { return };
+        let Some(stream) = topic.list else { return };
         if !info.is_open && topic.wanted != Some(stream) {
             self.end_subscription(name);
             return self.confirm_none(name);

@@ -23,7 +23,8 @@ impl Follower<'_> {
             return;
         };
         let offset = sequence - 1;
-        if !topic.is_confirmed || offset < topic.next {
+        let stream = topic.list;
+        if !topic.is_confirmed || stream.is_none() || offset < topic.next {
             return;
         }
         let entry = match entry_of(message) {
@@ -38,10 +39,8 @@ impl Follower<'_> {
         if offset > topic.next {
             return self.keep_ahead(name, message.sid, offset, entry);
         }
-        let Some((list, _)) = topic.list else { return };
         topic.ahead.push_front((offset, entry));
         while let Some((offset, entry)) = topic.take_next() {
-            let stream = Some(list);
             (self.handle)(Event::Topic(name, News::Message { offset, stream, entry }));
         }
     }

@@ -17,12 +17,13 @@ mod topic;
 pub(super) use messages::entry_of;
 
 use super::NatsHome;
-use super::api::{about, object, unanswered};
+use super::api::{about, object};
 use super::connection::{ANSWERS, Link};
 use super::wire;
 use crate::home::{Event, MirrorEnd, News};
 use crate::refusal::Refusal;
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use topic::{Asked, Question, Topic};
@@ -71,11 +72,11 @@ struct Follower<'a> {
 
 impl NatsHome {
     /// Follows until the connection ends; says why it did.
-    pub(super) fn follow_until_lost(&self, handle: &mut dyn FnMut(Event<'_>)) -> Refusal {
-        let link = match self.servers.open() {
-            Ok(link) => link,
-            Err(unusable) => return unanswered(unusable.reason),
-        };
+    pub(super) fn follow_until_lost(
+        &self,
+        handle: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Infallible, String> {
+        let link = self.servers.open().map_err(|unusable| unusable.reason)?;
         self.follower.lock().writer = Some(Arc::clone(&link.writer));
         let mut follower = Follower {
             home: self,
@@ -87,13 +88,13 @@ impl NatsHome {
             out: Vec::new(),
         };
         (follower.handle)(Event::Connected);
-        unanswered(follower.run())
+        follower.run()
     }
 }
 
 impl Follower<'_> {
     /// Hands on what comes until the connection ends; says why it did.
-    fn run(&mut self) -> String {
+    fn run(&mut self) -> Result<Infallible, String> {
         // Who may not hear this hears of it when a stream is silent.
         wire::subscribe(&mut self.out, "$JS.EVENT.ADVISORY.STREAM.>", ADVISORIES);
         wire::subscribe(&mut self.out, &self.home.names.record_again('*'), RECORDS);
@@ -101,12 +102,8 @@ impl Follower<'_> {
         let mut looked = Instant::now();
         loop {
             let mut deadline = Instant::now() + TICK;
-            loop {
-                match self.link.next(deadline) {
-                    Ok(Some(message)) => self.take(message),
-                    Ok(None) => break,
-                    Err(lost) => return lost,
-                }
+            while let Some(message) = self.link.next(deadline)? {
+                self.take(message);
                 // What has arrived together is handed on together.
                 deadline = Instant::now();
             }
@@ -115,16 +112,14 @@ impl Follower<'_> {
             commands.into_iter().for_each(|command| self.obey(command));
             if looked.elapsed() >= TICK {
                 looked = Instant::now();
-                if let Err(lost) = self.look_after() {
-                    return lost;
-                }
+                self.look_after()?;
             }
             if !self.out.is_empty() {
                 self.link.writer.write(&self.out);
                 self.out.clear();
             }
             if self.link.is_leaving {
-                return "the server is about to stop".to_owned();
+                return Err("the server is about to stop".to_owned());
             }
         }
     }
@@ -140,12 +135,11 @@ impl Follower<'_> {
             }
             Command::Follow(MirrorEnd { topic, next, stream, room, .. }) => {
                 let name: Arc<str> = Arc::from(topic);
-                let is_known = self.topics.get(&name).is_some_and(|topic| {
-                    topic.is_confirmed
-                        && topic.next == next
-                        && topic.list.is_some_and(|(list, _)| Some(list) == stream)
-                });
-                if is_known {
+                let is_known = |topic: &Topic| {
+                    let is_there = topic.list.is_some() && topic.list == stream;
+                    topic.is_confirmed && topic.next == next && is_there
+                };
+                if self.topics.get(&name).is_some_and(is_known) {
                     return self.want(&name, [Question::Record, Question::Info]);
                 }
                 self.drop_topic(&name);
@@ -190,14 +184,14 @@ impl Follower<'_> {
                 ("STREAM.NAMES".to_owned(), about("subject", &names.claim(name)))
             }
             (_, None) => return,
-            (Question::Record, Some((list, _))) => {
+            (Question::Record, Some(list)) => {
                 let body = about("last_by_subj", &names.record(list));
                 (format!("STREAM.MSG.GET.{}", names.records()), body)
             }
-            (Question::Info, Some((list, _))) => {
+            (Question::Info, Some(list)) => {
                 (format!("STREAM.INFO.{}", names.stream(list)), Vec::new())
             }
-            (Question::Messages, Some((list, _))) => {
+            (Question::Messages, Some(list)) => {
                 let body = object(|object| {
                     object.field("seq", topic.next + 1).field("batch", READ_COUNT);
                     object.field("max_bytes", READ_SIZE)
@@ -240,9 +234,9 @@ impl Follower<'_> {
     /// The list of a topic is not followed any more.
     fn end_subscription(&mut self, name: &str) {
         let Some(topic) = self.topics.get_mut(name) else { return };
-        if let Some((_, subscription)) = topic.list.take() {
-            wire::unsubscribe(&mut self.out, subscription);
-            self.numbers.remove(&subscription);
+        if topic.list.take().is_some() {
+            wire::unsubscribe(&mut self.out, topic.subscription);
+            self.numbers.remove(&topic.subscription);
         }
         topic.next = 0;
         topic.ahead.clear();

@@ -16,7 +16,8 @@ pub(super) struct Topic {
     /// The list that the mirror has; nothing where any will do.
     pub(super) wanted: Option<StreamId>,
     /// The list that is there, and the subscription to it.
-    pub(super) list: Option<(StreamId, u64)>,
+    pub(super) list: Option<StreamId>,
+    pub(super) subscription: u64,
     /// The offset that is handed on next.
     pub(super) next: u64,
     pub(super) is_confirmed: bool,
