@@ -88,8 +88,7 @@ impl Attempt<'_> {
         let (messages, _) = self.collect(&self.names.stream(list), &query)?;
         let mut piece: Option<Piece> = None;
         for message in messages {
-            let offset = message.number("Nats-Sequence").and_then(|it| it.checked_sub(1));
-            let Some(offset) = offset.filter(|offset| *offset >= first) else { continue };
+            let Some(offset) = message.offset().filter(|offset| *offset >= first) else { continue };
             let begins = offset == from || matches!(begin, Begin::Since(_));
             let entries = match &mut piece {
                 None if begins => &mut piece.insert(Piece::empty(offset)).entries,
@@ -97,11 +96,8 @@ impl Attempt<'_> {
                 // What lies between was let go meanwhile, or is missing.
                 _ => break,
             };
-            let stored = entry_of(&message);
-            entries.push(stored.map_err(|refusal| Refusal::Home {
-                status: 502,
-                text: format!("sequence {} of its stream: {refusal}", offset + 1),
-            })?);
+            let entry = entry_of(&message).map_err(|text| Refusal::Home { status: 502, text });
+            entries.push(entry?);
         }
         Ok(piece)
     }

@@ -79,6 +79,11 @@ impl Message {
         header(self.headers(), name)
     }
 
+    /// The offset at which it was stored, where that is said.
+    pub(super) fn offset(&self) -> Option<u64> {
+        self.number("Nats-Sequence")?.checked_sub(1)
+    }
+
     /// When it was stored, in Unix milliseconds, where that is said.
     pub(super) fn time(&self) -> Option<u64> {
         clock::moment(self.header("Nats-Time-Stamp")?, 0).ok()

@@ -6,7 +6,7 @@ use crate::home::nats::connection::ANSWERS;
 use crate::home::nats::names;
 use crate::home::nats::wire::Message;
 use crate::home::{Event, News, remote};
-use crate::refusal::{Refusal, Result};
+use crate::refusal::Refusal;
 use common::http::percent;
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,22 +17,14 @@ const AHEAD_MAX: usize = 2000;
 impl Follower<'_> {
     /// One message of a topic, by whichever way.
     pub(super) fn message(&mut self, name: &Arc<str>, message: &Message) {
-        let Some(topic) = self.topics.get_mut(name) else { return };
-        let Some(sequence) = message.number("Nats-Sequence").filter(|sequence| *sequence > 0)
-        else {
-            return;
-        };
-        let offset = sequence - 1;
+        let Some((topic, offset)) = self.topics.get_mut(name).zip(message.offset()) else { return };
         let stream = topic.list;
         if !topic.is_confirmed || stream.is_none() || offset < topic.next {
             return;
         }
         let entry = match entry_of(message) {
             Ok(entry) => entry,
-            Err(refusal) if offset == topic.next => {
-                let text = format!("sequence {sequence} of its stream: {refusal}");
-                return self.distrust(name, text);
-            }
+            Err(text) if offset == topic.next => return self.distrust(name, text),
             Err(_) => return,
         };
         topic.touched = Some(Instant::now());
@@ -63,11 +55,18 @@ impl Follower<'_> {
 }
 
 /// A message as this broker keeps it.
-pub(in crate::home::nats) fn entry_of(message: &Message) -> Result<String> {
+///
+/// # Errors
+///
+/// Why it is none, in words.
+pub(in crate::home::nats) fn entry_of(message: &Message) -> Result<String, String> {
     let subject = message.header("Nats-Subject").unwrap_or_else(|| message.subject());
     let publisher = names::publisher(subject)
         .or_else(|| percent::decode(message.header("P")?, false).ok().map(String::from));
-    let text =
-        str::from_utf8(message.payload()).map_err(|_| Refusal::field("message", "is not UTF-8"))?;
-    remote::entry(text, message.time().unwrap_or(0), publisher.as_deref())
+    let text = str::from_utf8(message.payload());
+    let text = text.map_err(|_| Refusal::field("message", "is not UTF-8"));
+    let time = message.time().unwrap_or(0);
+    let entry = text.and_then(|text| remote::entry(text, time, publisher.as_deref()));
+    let sequence = message.number("Nats-Sequence").unwrap_or(0);
+    entry.map_err(|refusal| format!("sequence {sequence} of its stream: {refusal}"))
 }
