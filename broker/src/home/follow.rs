@@ -8,7 +8,7 @@
 
 use super::following::{Link, Phase, RETRY_TIME_MAX};
 use super::mirrors::Mirrors;
-use super::remote::{Event, MirrorEnd, News, Place};
+use super::remote::{Event, MirrorEnd, News, Start};
 use crate::notify;
 use crate::push::Push;
 use crate::refusal::Refusal;
@@ -263,7 +263,7 @@ impl Mirrors {
     }
 
     /// The home sends a topic from `begin` on; its list goes from `first` to `end`.
-    fn confirmed(&self, topic: &str, first: u64, begin: Place, end: Cursor) {
+    fn confirmed(&self, topic: &str, first: u64, begin: Start, end: Cursor) {
         let topics = &self.push.topics;
         let before = topics.end(topic);
         if topics.is_mirror(topic) && before.next > 0 && before.stream != end.stream {
@@ -333,10 +333,7 @@ impl Mirrors {
             let digest = topics.digest(topic, stream, next).ok().flatten();
             let digest = digest.map(|digest| {
                 let mut digest = Crc32::after(digest);
-                for entry in &entries {
-                    digest.update(entry::message(entry).as_bytes());
-                    digest.update(b"\n");
-                }
+                entries.iter().for_each(|entry| digest.update_line(entry::message(entry)));
                 digest.value()
             });
             let first = Cursor { stream, next: next + entries.len() as u64 };

@@ -99,12 +99,7 @@ impl Mirrors {
     }
 
     /// Changes a topic at the home, and the mirror as far as nobody else would.
-    pub(super) fn change(
-        &self,
-        topic: &str,
-        change: &TopicChange,
-        deadline: Instant,
-    ) -> Result<()> {
+    pub(super) fn change(&self, topic: &str, change: TopicChange, deadline: Instant) -> Result<()> {
         match change {
             TopicChange::SetBounds(_) => {}
             TopicChange::Delete => self.reach(deadline)?,
@@ -115,7 +110,7 @@ impl Mirrors {
         }
         let topics = &self.push.topics;
         let before = topics.end(topic).stream;
-        let Cursor { stream, next } = self.told(self.home.change(topic, change, deadline))?;
+        let Cursor { stream, next } = self.told(self.home.change(topic, &change, deadline))?;
         match change {
             // An empty list has no message that would tell the mirror of it. Where the mirror has
             // it already, that is as well.

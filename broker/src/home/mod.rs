@@ -56,7 +56,7 @@ use broker::BrokerHome;
 use common::pattern::Pattern;
 use mirrors::Mirrors;
 use peers::Peers;
-use remote::{Event, Forwarded, List, MirrorEnd, News, Place, RemoteHome};
+use remote::{Event, Forwarded, List, MirrorEnd, News, RemoteHome, Start};
 use std::io;
 use std::ops::Bound;
 use std::path::PathBuf;
@@ -194,7 +194,7 @@ impl Homes {
             (Others::Peers(peers), TopicChange::Delete) => peers.delete(topic, deadline),
             _ => match self.mirrors(topic, deadline)? {
                 None => self.push.topics.change_topic(topic, *change),
-                Some(mirrors) => mirrors.change(topic, change, deadline),
+                Some(mirrors) => mirrors.change(topic, *change, deadline),
             },
         }
     }

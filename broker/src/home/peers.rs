@@ -291,7 +291,7 @@ impl Peers {
             return Ok(());
         }
         match self.home(topic, deadline) {
-            Ok(Some(mirrors)) => mirrors.change(topic, &TopicChange::Delete, deadline),
+            Ok(Some(mirrors)) => mirrors.change(topic, TopicChange::Delete, deadline),
             // What is left of a topic that is gone elsewhere.
             Ok(None) | Err(Refusal::UnknownTopic(_)) => topics.drop_mirror(topic, None),
             Err(refusal) => Err(refusal),

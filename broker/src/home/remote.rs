@@ -108,7 +108,7 @@ pub(super) struct MirrorEnd {
 
 /// An offset, and what the home knows of the messages before it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct Start {
     pub(super) offset: u64,
     /// Their digest.
     pub(super) digest: Option<u32>,
@@ -131,7 +131,7 @@ pub(super) enum Event<'a> {
 /// What comes of a topic.
 pub(super) enum News {
     /// It is sent from `begin` on; its list goes from `first` to `end`.
-    Confirmed { first: u64, begin: Place, end: Cursor },
+    Confirmed { first: u64, begin: Start, end: Cursor },
     /// It keeps so much, and its mirrors see to that.
     Keeps(Limits),
     /// What comes next stands at this offset: what was missing before was let go.

@@ -12,7 +12,7 @@ use super::remote::MirrorEnd;
 use crate::notify;
 use crate::push::{Piece, Wanted};
 use crate::refusal::{Refusal, Result};
-use crate::store::{Begin, Cursor, Extract, Place, StreamId, Topics};
+use crate::store::{Begin, Cursor, Extract, Place, StreamId};
 use common::crc32::crc32;
 use common::limits::PIECE_SIZE;
 use std::fs::{self, File};
@@ -134,7 +134,7 @@ impl Mirrors {
         if end.next == first || !topics.is_mirror(topic) {
             return;
         }
-        match write(data, topic, topics, Cursor { next: first, ..end }, end.next) {
+        match self.write(data, topic, Cursor { next: first, ..end }, end.next) {
             Ok(path) => notify::warn(format_args!(
                 "the home of {topic:?} does not have what its mirror holds, {} messages: they \
                  were set aside in {}",
@@ -148,30 +148,26 @@ impl Mirrors {
             )),
         }
     }
-}
 
-fn write(
-    data: &Path,
-    topic: &str,
-    topics: &Topics,
-    begin: Cursor,
-    end: u64,
-) -> io::Result<PathBuf> {
-    let folder = data.join(FOLDER);
-    fs::create_dir_all(&folder)?;
-    // A topic's name may not be a file's.
-    let path = folder.join(format!("{:08x}.txt", crc32(topic.as_bytes())));
-    let mut file = File::options().write(true).create_new(true).open(&path)?;
-    let (mut place, mut text) = (Place::before(begin), Vec::new());
-    while place.cursor.next < end {
-        text.clear();
-        match topics.copy(topic, place, Extract::messages(end, PIECE_SIZE), &mut text) {
-            Ok((behind, _)) if behind != place => place = behind,
-            // It is being deleted.
-            _ => break,
+    /// Writes the messages from a cursor to an offset.
+    fn write(&self, data: &Path, topic: &str, begin: Cursor, end: u64) -> io::Result<PathBuf> {
+        let folder = data.join(FOLDER);
+        fs::create_dir_all(&folder)?;
+        // A topic's name may not be a file's.
+        let path = folder.join(format!("{:08x}.txt", crc32(topic.as_bytes())));
+        let mut file = File::options().write(true).create_new(true).open(&path)?;
+        let (mut place, mut text) = (Place::before(begin), Vec::new());
+        while place.cursor.next < end {
+            text.clear();
+            match self.push.topics.copy(topic, place, Extract::messages(end, PIECE_SIZE), &mut text)
+            {
+                Ok((behind, _)) if behind != place => place = behind,
+                // It is being deleted.
+                _ => break,
+            }
+            file.write_all(&text)?;
         }
-        file.write_all(&text)?;
+        file.sync_all()?;
+        Ok(path)
     }
-    file.sync_all()?;
-    Ok(path)
 }

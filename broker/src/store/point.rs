@@ -43,8 +43,7 @@ impl Point {
         self.text += text_size(entry);
         self.memory += memory::entry_size(entry);
         if let Some(digest) = &mut self.digest {
-            digest.update(entry::message(entry).as_bytes());
-            digest.update(b"\n");
+            digest.update_line(entry::message(entry));
         }
     }
 }

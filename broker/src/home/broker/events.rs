@@ -3,7 +3,7 @@
 //! The home is asked something from time to time and counts as lost if it does not answer, because
 //! a machine that is gone does not say so.
 
-use super::super::remote::{self, Event, News, Place};
+use super::super::remote::{self, Event, News, Start};
 use super::super::{HOME_TIMEOUT, deadline};
 use super::answer;
 use super::{BrokerHome, command};
@@ -94,7 +94,7 @@ fn news(object: &Value<'_>) -> Option<News> {
         (Some("reset"), _) => News::Reset(stream),
         (None, Some("success")) => News::Confirmed {
             first: object.get_u64("first").unwrap_or(0),
-            begin: Place {
+            begin: Start {
                 offset: object.get_u64("next").unwrap_or(0),
                 digest: answer::digest(object),
                 text: object.get_u64("before"),

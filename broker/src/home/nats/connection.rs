@@ -240,9 +240,9 @@ impl Link {
 impl Credentials {
     /// What the environment says.
     pub(super) fn given() -> Credentials {
-        let given = |name| env::var(name).ok().filter(|value| !value.is_empty());
-        let (user, password) = (given("NATS_USER"), given("NATS_PASSWORD"));
-        Credentials { user, password, token: given("NATS_TOKEN") }
+        let [user, password, token] = ["NATS_USER", "NATS_PASSWORD", "NATS_TOKEN"]
+            .map(|name| env::var(name).ok().filter(|value| !value.is_empty()));
+        Credentials { user, password, token }
     }
 
     /// The arguments of CONNECT.

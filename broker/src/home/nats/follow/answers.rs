@@ -8,7 +8,7 @@ use crate::home::nats::names::unescape;
 use crate::home::nats::retention::Kept;
 use crate::home::nats::streams::{foreign, streams};
 use crate::home::nats::wire::{self, Message};
-use crate::home::{Event, News, Place};
+use crate::home::{Event, News, Start};
 use crate::refusal::Refusal;
 use crate::store::{Cursor, Limits, StreamId};
 use common::json::Value;
@@ -237,7 +237,7 @@ impl Follower<'_> {
     }
 
     fn confirm(&mut self, name: &Arc<str>, first: u64, begin: u64, end: Cursor) {
-        let begin = Place { offset: begin, digest: None, text: None };
+        let begin = Start { offset: begin, digest: None, text: None };
         self.hand_on(name, News::Confirmed { first, begin, end });
     }
 }
