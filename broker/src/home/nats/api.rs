@@ -1,14 +1,16 @@
-//! What a cluster is asked about streams, in JSON, and what its errors are to clients.
+//! What a cluster is asked about streams, in JSON.
 //!
 //! Questions of this kind change nothing twice: they are asked again until they are answered.
 
+use super::failure::{Failure, Reason, answered, unanswered};
 use super::requests::Live;
+use super::stored::Stored;
 use super::wire::{self, Message};
 use super::{Attempt, NatsHome};
-use crate::refusal::{Refusal, Result};
+use crate::refusal::Result;
 use crate::store::{Sequence, StreamId};
 use common::clock;
-use common::json::{self, Object, Value};
+use common::json::{Object, Value};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,60 +25,12 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// when it is back, the next word of a replica tells it.
 const VOUCH_TIME: Duration = Duration::from_millis(1500);
 
-/// Why the cluster does not do what it was asked.
-#[derive(Debug, Clone)]
-pub(super) struct Failure {
-    /// The servers' number for it, [`UNANSWERED`] or [`NOBODY`].
-    code: u64,
-    text: String,
-}
-
-/// No answer, or none that makes sense.
-const UNANSWERED: u64 = u64::MAX;
-
-/// The status of an answer which says that nobody was there who could.
-const NOBODY: u64 = 503;
-
-/// Failures that are acted upon. This is the one place that knows their numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reason {
-    /// What was asked for may have been done, or may be done later.
-    Unanswered,
-    /// Nobody was there who could do it.
-    Nobody,
-    /// There is no such stream.
-    NoStream,
-    /// There is no such message.
-    NoMessage,
-    /// Another stream holds the subject.
-    Overlap,
-    /// There is such a stream, with other settings.
-    NameInUse,
-    /// Somebody else came first, or nothing was stored for another reason that passes.
-    Passing,
-    /// A server cannot do it now; another may.
-    NotHere,
-    /// The cluster has fewer servers than are to store it.
-    TooFew,
-    Other,
-}
-
 /// The last message of a publisher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Last {
     /// The sequence in the stream; 0 where there is none.
     pub(super) at: u64,
     pub(super) number: Option<Sequence>,
-}
-
-/// A message as a server of its stream has it.
-pub(super) struct Stored {
-    pub(super) at: u64,
-    pub(super) subject: String,
-    headers: String,
-    pub(super) payload: Vec<u8>,
-    /// When it was stored, in Unix milliseconds.
-    pub(super) time: u64,
 }
 
 /// What a stream says of itself.
@@ -97,112 +51,6 @@ pub(super) struct Info {
     is_alone: bool,
     /// Whether most of its servers have been heard of by its leader lately.
     pub(super) is_vouched: bool,
-}
-
-impl Failure {
-    /// The error in an answer, if there is one.
-    fn of(answer: &Value<'_>) -> Option<Failure> {
-        let error = answer.get("error")?;
-        let code = error.get_u64("err_code").unwrap_or(0);
-        let text = error.get_str("description").unwrap_or("no reason given");
-        Some(Failure { code, text: text.to_owned() })
-    }
-
-    /// Whether it says that there is no such thing.
-    pub(super) fn is_missing(&self) -> bool {
-        matches!(self.reason(), Reason::NoStream | Reason::NoMessage)
-    }
-
-    /// Whether nobody has said what was asked.
-    pub(super) fn is_unclear(&self) -> bool {
-        matches!(self.reason(), Reason::Unanswered | Reason::Nobody)
-    }
-
-    /// Whether another server may answer, or this one later.
-    pub(super) fn is_passing(&self) -> bool {
-        self.is_unclear() || self.reason() == Reason::NotHere
-    }
-
-    /// Whether a message was not stored, and may be sent again.
-    pub(super) fn is_unstored(&self) -> bool {
-        self.finds_nobody() || matches!(self.reason(), Reason::Passing | Reason::NotHere)
-    }
-
-    /// Whether nobody holds the subject of a message.
-    pub(super) fn finds_nobody(&self) -> bool {
-        matches!(self.reason(), Reason::Nobody | Reason::NoStream)
-    }
-
-    pub(super) fn reason(&self) -> Reason {
-        match self.code {
-            UNANSWERED => Reason::Unanswered,
-            NOBODY => Reason::Nobody,
-            10059 => Reason::NoStream,
-            10037 => Reason::NoMessage,
-            10065 => Reason::Overlap,
-            10058 => Reason::NameInUse,
-            10060 | 10071 | 10164 | 10167 | 10176 | 10210 => Reason::Passing,
-            10008 | 10009 | 10118 => Reason::NotHere,
-            // A server of the cluster may be away.
-            10005 | 10074 if !self.text.contains("offline") => Reason::TooFew,
-            _ => Reason::Other,
-        }
-    }
-}
-
-impl From<String> for Failure {
-    /// There is no answer, and why.
-    fn from(text: String) -> Failure {
-        Failure { code: UNANSWERED, text }
-    }
-}
-
-impl From<&str> for Failure {
-    fn from(text: &str) -> Failure {
-        text.to_owned().into()
-    }
-}
-
-impl From<Failure> for Refusal {
-    /// What a client is told.
-    fn from(failure: Failure) -> Refusal {
-        let Failure { code, text } = &failure;
-        let (status, advice) = match *code {
-            UNANSWERED | NOBODY => {
-                let text = format!("NATS does not answer: {text}; try again");
-                return Refusal::Home { status: 503, text };
-            }
-            10054 => (413, ""),
-            10005 | 10074 if failure.reason() == Reason::TooFew => {
-                (507, ": fewer servers are up than --nats-replicas says")
-            }
-            // Limits of servers, accounts and streams, and a stream that takes no more.
-            10002 | 10023 | 10026..=10028 | 10047 | 10077 | 10109 => (507, ""),
-            _ => (503, ""),
-        };
-        Refusal::Home { status, text: format!("NATS refuses: {text} ({code}){advice}") }
-    }
-}
-
-/// What clients are told while nobody knows what has become of a request.
-pub(super) fn unanswered(reason: impl Into<Failure>) -> Refusal {
-    reason.into().into()
-}
-
-/// What an answer says. `read` takes from it what is wanted.
-pub(super) fn answered<T>(
-    answer: &Message,
-    read: impl Fn(&Value<'_>) -> Option<T>,
-) -> Result<T, Failure> {
-    if answer.status().is_some() {
-        return Err(Failure { code: NOBODY, text: "no server is there for it".to_owned() });
-    }
-    let answer = json::parse(answer.payload()).ok();
-    match answer.as_ref().map(|it| (Failure::of(it), read(it))) {
-        Some((Some(error), _)) => Err(error),
-        Some((None, Some(found))) => Ok(found),
-        _ => Err("its answer makes no sense".into()),
-    }
 }
 
 /// An object of the API.
@@ -396,8 +244,8 @@ impl Attempt<'_> {
     /// Place and number of one message.
     fn message(&self, list: StreamId, body: &[u8]) -> Result<Option<Last>> {
         let found = self.ask(&["STREAM.MSG.GET", &self.names.stream(list)], body, |answer| {
-            let Stored { at, headers, .. } = Stored::of(answer)?;
-            Some(Last { at, number: wire::header(&headers, "N").and_then(number) })
+            let Stored { at, number, .. } = Stored::of(answer)?;
+            Some(Last { at, number })
         });
         match found {
             Err(failure) if failure.reason() == Reason::NoMessage => Ok(Some(Last::default())),
@@ -422,82 +270,20 @@ impl Live {
     }
 }
 
-impl Stored {
-    /// A message that was sent as it is.
-    pub(super) fn sent(message: &Message) -> Option<Stored> {
-        let subject = message.header("Nats-Subject").unwrap_or_else(|| message.subject());
-        Some(Stored {
-            at: message.number("Nats-Sequence")?,
-            subject: subject.to_owned(),
-            headers: String::new(),
-            payload: message.payload().to_vec(),
-            time: message.time().unwrap_or(0),
-        })
-    }
-
-    /// The message in an answer.
-    pub(super) fn of(answer: &Value<'_>) -> Option<Stored> {
-        let message = answer.get("message")?;
-        let text = |key| message.get_str(key).unwrap_or_default();
-        let bytes = |key| base64(text(key));
-        let (headers, payload) = (String::from_utf8(bytes("hdrs")?).ok()?, bytes("data")?);
-        let at = message.get_u64("seq")?;
-        let time = clock::moment(text("time"), 0).unwrap_or(0);
-        Some(Stored { at, subject: text("subject").to_owned(), headers, payload, time })
-    }
-}
-
 /// A time in Unix milliseconds, as the servers read it.
 pub(super) fn written(time: u64) -> String {
     let (date, milliseconds) = (clock::plain_date(time), time % 1000);
     format!("{}.{milliseconds:03}Z", date.replace(' ', "T"))
 }
 
-/// Epoch and sequence, as the header `N` has them.
-fn number(text: &str) -> Option<Sequence> {
-    let (epoch, sequence) = text.split_once(' ')?;
-    Some(Sequence { epoch: epoch.parse().ok()?, sequence: sequence.parse().ok()? })
-}
-
-/// The bytes of a text in base64.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let (mut out, mut bits, mut count) = (Vec::with_capacity(text.len() / 4 * 3), 0_u32, 0);
-    for digit in text.trim_end_matches('=').bytes() {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            out.push((bits >> count & 255) as u8);
-        }
-    }
-    Some(out)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use common::json;
 
     #[test]
     fn a_time_is_written_as_the_servers_read_it() {
         assert_eq!(written(784_111_777_042), "1994-11-06T08:49:37.042Z");
-    }
-
-    #[test]
-    fn headers_in_base64_are_read() {
-        let headers = base64("TkFUUy8xLjANCk46IDAgMA0KDQo=").unwrap();
-        let headers = String::from_utf8(headers).unwrap();
-        assert_eq!(headers, "NATS/1.0\r\nN: 0 0\r\n\r\n");
-        let first = Sequence { epoch: 0, sequence: 0 };
-        assert_eq!(number(wire::header(&headers, "N").unwrap()), Some(first));
-        assert_eq!(base64("a*b"), None);
     }
 
     #[test]
@@ -517,14 +303,5 @@ mod tests {
         assert!(!info(&format!("{far},{lagging}")).is_vouched);
         assert!(!info(far).is_vouched, "two servers: both are needed");
         assert_eq!((info("").first, info("").next), (0, 7));
-    }
-
-    #[test]
-    fn limits_of_the_cluster_are_told_as_a_full_store() {
-        for (code, status) in [(10023, 507), (10027, 507), (10005, 507), (10054, 413), (1, 503)] {
-            let refusal = Refusal::from(Failure { code, text: "why".to_owned() });
-            assert_eq!(refusal.status(), status, "{code}");
-            assert!(refusal.to_string().contains("why"));
-        }
     }
 }

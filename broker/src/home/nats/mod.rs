@@ -12,7 +12,8 @@
 //!
 //! - `wire`, `connection`, `requests`: the protocol, one server, requests to any server that
 //!   answers
-//! - `names`, `api`: names of streams and subjects, and requests to JetStream
+//! - `names`, `api`: names of streams and subjects, and questions to JetStream; `stored`, `failure`:
+//!   what it answers
 //! - `streams`, `retention`: the streams of topics, and what they keep
 //! - `storing`, `groups`, `sequences`, `publish`: publishing
 //! - `follow`, `read`: following, and reading what no mirror holds
@@ -21,6 +22,7 @@
 
 mod api;
 mod connection;
+mod failure;
 mod follow;
 mod groups;
 mod names;
@@ -31,6 +33,7 @@ mod requests;
 mod retention;
 mod sequences;
 mod start;
+mod stored;
 mod storing;
 mod streams;
 mod tables;
@@ -43,10 +46,10 @@ use super::remote::{Event, Forwarded, List, MirrorEnd, RemoteHome};
 use crate::push::{Piece, Wanted};
 use crate::refusal::{Refusal, Result};
 use crate::store::{Cursor, Limits, Receipts, StreamId, TopicChange, Topics};
-use api::unanswered;
 use common::lock::Mutex;
 use common::pattern::Pattern;
 use connection::{Servers, Writer};
+use failure::unanswered;
 use follow::Command;
 use names::Names;
 use requests::Requests;

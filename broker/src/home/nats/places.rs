@@ -10,8 +10,9 @@
 //! What is read of a name that was taken is all that was kept of it: an answer without the new hold
 //! is that of a leader which is none any more, and is not believed.
 
-use super::api::{Info, Stored, about, next};
+use super::api::{Info, about, next};
 use super::names::{HOLD, unescape};
+use super::stored::Stored;
 use super::storing::{BATCH_COUNT_MAX, expecting};
 use super::tables::Table;
 use super::{Attempt, NatsHome};

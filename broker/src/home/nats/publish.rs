@@ -12,7 +12,8 @@
 //! What is to become of a number is judged in `sequences`.
 
 use super::Attempt;
-use super::api::{Failure, Last};
+use super::api::Last;
+use super::failure::Failure;
 use super::groups::Group;
 use super::names::escape;
 use super::storing::{BATCH_COUNT_MAX, expecting};

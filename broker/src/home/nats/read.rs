@@ -4,8 +4,9 @@
 //! the newest messages: then it is asked again, as long as the leader knows of them.
 
 use super::Attempt;
-use super::api::{object, unanswered, written};
-use super::follow::entry_of;
+use super::api::{object, written};
+use super::failure::unanswered;
+use super::stored::entry_of;
 use crate::push::{Piece, Wanted};
 use crate::refusal::{Refusal, Result};
 use crate::store::Begin;

@@ -16,7 +16,9 @@
 //! a broker was killed before it had removed what was let go, some of it may stay in the stream,
 //! hidden, until its publisher is heard of again.
 
-use super::api::{Stored, about, object, unanswered};
+use super::api::{about, object};
+use super::failure::unanswered;
+use super::stored::Stored;
 use super::storing::expecting;
 use super::tables::Table;
 use super::{Attempt, NatsHome};

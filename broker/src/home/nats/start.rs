@@ -1,8 +1,9 @@
 //! Whether a cluster can be the home of topics: found out before a broker serves.
 
 use super::NatsHome;
-use super::api::{Failure, Reason, about};
+use super::api::about;
 use super::connection::{Credentials, Servers, Unusable};
+use super::failure::{Failure, Reason};
 use super::names::Names;
 use super::publish::HEADERS_SIZE_MAX;
 use super::requests::Requests;

@@ -1,6 +1,6 @@
 //! Messages on their way into a stream: one, or several that are stored together.
 
-use super::api::Failure;
+use super::failure::Failure;
 use super::{Attempt, wire};
 use common::random::random;
 use std::fmt::Write as _;

@@ -7,7 +7,8 @@
 //! publishes to it finishes it.
 
 use super::Attempt;
-use super::api::{Info, Reason, about, object};
+use super::api::{Info, about, object};
+use super::failure::Reason;
 use super::retention::Kept;
 use crate::home::List;
 use crate::refusal::{Refusal, Result};

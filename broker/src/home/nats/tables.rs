@@ -2,7 +2,7 @@
 //! lasting subscriptions stand.
 
 use super::Attempt;
-use super::api::{Failure, Reason};
+use super::failure::{Failure, Reason};
 use crate::refusal::Result;
 use std::time::Duration;
 

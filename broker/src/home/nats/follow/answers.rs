@@ -2,10 +2,12 @@
 
 use super::topic::{Question, Topic};
 use super::{ADVISORIES, Follower, HOLDS, MISSING_TIME, RECORDS};
-use crate::home::nats::api::{Info, Stored, answered, unanswered};
+use crate::home::nats::api::Info;
 use crate::home::nats::connection::ANSWERS;
+use crate::home::nats::failure::{answered, unanswered};
 use crate::home::nats::names::unescape;
 use crate::home::nats::retention::Kept;
+use crate::home::nats::stored::{Stored, entry_of};
 use crate::home::nats::streams::{foreign, streams};
 use crate::home::nats::wire::{self, Message};
 use crate::home::{Event, News, Start};
@@ -52,6 +54,34 @@ impl Follower<'_> {
                 self.want(&name, is_gone.then_some(Question::List));
                 self.want(&name, is_more.then_some(Question::Messages));
             }
+        }
+    }
+
+    /// One message of a topic, by whichever way.
+    fn message(&mut self, name: &Arc<str>, message: &Message) {
+        let Some((topic, offset)) = self.topics.get_mut(name).zip(message.offset()) else { return };
+        let stream = topic.list;
+        if !topic.is_confirmed || stream.is_none() || offset < topic.next {
+            return;
+        }
+        let entry = match entry_of(message) {
+            Ok(entry) => entry,
+            Err(text) if offset == topic.next => return self.distrust(name, text),
+            Err(_) => return,
+        };
+        topic.touched = Some(Instant::now());
+        if offset > topic.next && message.sid == ANSWERS {
+            // What was read begins later than what was asked for.
+            topic.is_stuck = true;
+            return self.want(name, [Question::Record, Question::Info]);
+        }
+        if offset > topic.next {
+            topic.keep_ahead(offset, entry);
+            return self.want(name, [Question::Messages]);
+        }
+        topic.ahead.push_front((offset, entry));
+        while let Some((offset, entry)) = topic.take_next() {
+            (self.handle)(Event::Topic(name, News::Message { offset, stream, entry }));
         }
     }
 

@@ -7,14 +7,11 @@
 //! a second of silence. A stream that nobody answers for is looked up again; so its deletion is
 //! seen.
 //!
-//! What is answered is taken in `answers`, and changes what is known of a `topic`. Messages are put
-//! in order in `messages`.
+//! What is answered is taken in `answers`, and changes what is known of a `topic`, which puts its
+//! messages in order.
 
 mod answers;
-mod messages;
 mod topic;
-
-pub(super) use messages::entry_of;
 
 use super::NatsHome;
 use super::api::{about, object};

@@ -5,6 +5,9 @@ use crate::store::StreamId;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+/// How many messages are kept that came while those before them are being read.
+const AHEAD_MAX: usize = 2000;
+
 /// After how long a silence of a topic it is asked for more.
 const SILENCE: Duration = Duration::from_secs(1);
 
@@ -73,6 +76,15 @@ impl Topic {
         self.ahead.front().filter(|(offset, _)| *offset == self.next)?;
         self.next += 1;
         self.ahead.pop_front()
+    }
+
+    /// Keeps a message until those before it are here.
+    pub(super) fn keep_ahead(&mut self, offset: u64, entry: String) {
+        let end = self.ahead.back().map(|(last, _)| last + 1);
+        if end.is_some_and(|end| end != offset) || self.ahead.len() >= AHEAD_MAX {
+            self.ahead.clear();
+        }
+        self.ahead.push_back((offset, entry));
     }
 
     /// Goes on at an offset, if that is later.
