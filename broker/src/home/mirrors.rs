@@ -83,9 +83,7 @@ impl Mirrors {
                 let here = topics.end(topic);
                 end.is_none_or(|end| here.stream == end.stream && here.next >= end.next)
             };
-            if !self.wait_for(topic, is_there, deadline) {
-                return Err(self.behind());
-            }
+            self.wait_for(topic, is_there, deadline)?;
             if receipt.duplicate {
                 // The home may not have let go yet of what is beyond the bounds.
                 let first = topics.extent(topic).first;
@@ -134,7 +132,8 @@ impl Mirrors {
             let _ = topics.drop_mirror(topic, None);
         }
         let is_gone = || list == StreamId::NONE || topics.end(topic).stream != list;
-        self.wait_for(topic, is_gone, deadline);
+        // Whoever asks later is told where it is.
+        let _ = self.wait_for(topic, is_gone, deadline);
     }
 
     /// Reads from the home what the mirror does not hold. Where that comes later than all that it
@@ -150,9 +149,7 @@ impl Mirrors {
                     let here = self.push.topics.end(topic);
                     here.stream != stream || here.next >= piece.first
                 };
-                if !self.wait_for(topic, is_there, deadline) {
-                    return Err(self.behind());
-                }
+                self.wait_for(topic, is_there, deadline)?;
             }
             Err(_) => {}
         }
@@ -248,21 +245,24 @@ impl Mirrors {
         decided.unwrap_or_else(|| Err(self.behind()))
     }
 
-    /// Waits until the mirror of a topic is where it should be. False where the home was lost
-    /// before, or the mirror stands still when the deadline has passed.
-    fn wait_for(&self, topic: &str, is_there: impl Fn() -> bool, deadline: Instant) -> bool {
+    /// Waits until the mirror of a topic is where it should be.
+    ///
+    /// # Errors
+    ///
+    /// The home was lost before, or the mirror stands still when the deadline has passed.
+    fn wait_for(&self, topic: &str, is_there: impl Fn() -> bool, deadline: Instant) -> Result<()> {
         // Mostly it is: to register costs a publish more than to look.
         if is_there() {
-            return true;
+            return Ok(());
         }
         let waiting = self.push.listeners.join(topic);
         while !is_there() {
             let patience = deadline.max(Instant::now() + STANDSTILL);
             if !self.follows(topic) || !waiting.wait(patience) {
-                return false;
+                return Err(self.behind());
             }
         }
-        true
+        Ok(())
     }
 
     /// Whether what happens to a topic at the home is heard of here.

@@ -30,6 +30,8 @@
 //!   list
 //! - `followers`: the connections of those who mirror what lives here
 //! - `index`: tells who is the home of what; `peers`: asks it; `locations`: what it answered
+//! - `permits`: how many may ask at once
+//! - `nats`: a cluster in the role of a home
 
 mod broker;
 mod follow;
@@ -279,7 +281,6 @@ impl Homes {
         match &self.others {
             Others::None => None,
             Others::Hub(mirrors) => Some(mirrors.home.address().to_owned()),
-            Others::Peers(_) if self.push.topics.is_own(topic) => None,
             Others::Peers(peers) => peers.known_home(topic),
         }
     }

@@ -221,9 +221,10 @@ impl Peers {
         Ok(mirrors)
     }
 
-    /// Where a topic's home is, if that is known.
+    /// The other peer that is a topic's home, if that is known.
     pub(super) fn known_home(&self, topic: &str) -> Option<String> {
-        self.locations.get(topic).map(|mirrors| mirrors.home.address().to_owned())
+        let elsewhere = self.locations.get(topic).filter(|_| !self.topics().is_own(topic));
+        elsewhere.map(|mirrors| mirrors.home.address().to_owned())
     }
 
     /// Appends a batch that is all of one topic at its home.

@@ -32,23 +32,19 @@ impl Mirrors {
         }
         match refusal.status() {
             // Its list does not begin with what the mirror holds.
-            410 | 412 | 416 => {
-                if self.following.set(topic, Phase::asked()).is_some() {
-                    self.set_aside(topic);
-                    if self.replace(topic) {
-                        self.follow([topic.to_owned()]);
-                    }
+            410 | 412 | 416 if self.following.set(topic, Phase::asked()).is_some() => {
+                self.set_aside(topic);
+                if self.replace(topic) {
+                    self.follow([topic.to_owned()]);
                 }
             }
-            404 => {
-                if self.following.forget(topic) {
-                    self.set_aside(topic);
-                    self.deleted(topic);
-                }
+            404 if self.following.forget(topic) => {
+                self.set_aside(topic);
+                self.deleted(topic);
             }
-            _ => {
-                self.following.stop(topic, refusal, false);
-            }
+            // It is followed no longer.
+            404 | 410 | 412 | 416 => {}
+            _ => _ = self.following.stop(topic, refusal, false),
         }
     }
 

@@ -82,24 +82,20 @@ pub(super) fn change(topic: &str, change: &TopicChange) -> Vec<u8> {
             object.field("topic", topic);
             bound(object, "keep_messages", change.messages, "");
             bound(object, "keep_bytes", change.bytes, "");
-            bound(object, "keep_for", change.age, "ms")
+            bound(object, "keep_for", change.age, "ms");
+            object
         }),
     }
 }
 
-fn bound<'o, 'b>(
-    object: &'o mut Object<'b>,
-    key: &'static str,
-    bound: Option<Bound>,
-    unit: &str,
-) -> &'o mut Object<'b> {
+fn bound(object: &mut Object<'_>, key: &'static str, bound: Option<Bound>, unit: &str) {
     match bound {
         None => object,
         Some(Bound::Default) => object.field(key, "default"),
         Some(Bound::None) => object.field(key, None::<u64>),
         Some(Bound::At(bound)) if unit.is_empty() => object.field(key, bound),
         Some(Bound::At(bound)) => object.field(key, format!("{bound}{unit}")),
-    }
+    };
 }
 
 /// Writes a publish.

@@ -53,6 +53,10 @@ pub(super) struct Info {
     pub(super) is_vouched: bool,
 }
 
+/// How much is asked for at once.
+const READ_COUNT: u64 = 1000;
+pub(super) const READ_SIZE: u64 = 1 << 20;
+
 /// An object of the API.
 pub(super) fn object(
     members: impl for<'o, 'b> FnOnce(&'o mut Object<'b>) -> &'o mut Object<'b>,
@@ -71,6 +75,14 @@ pub(super) fn about(key: &'static str, subject: &str) -> Vec<u8> {
 /// A question about the first message of a subject from a place on.
 pub(super) fn next(subject: &str, at: u64) -> Vec<u8> {
     object(|object| object.field("seq", at).field("next_by_subj", subject))
+}
+
+/// A question about several messages, of so many bytes: from where on is written by `begin`.
+pub(super) fn several(
+    size_max: u64,
+    begin: impl for<'o, 'b> FnOnce(&'o mut Object<'b>) -> &'o mut Object<'b>,
+) -> Vec<u8> {
+    object(|object| begin(object).field("batch", READ_COUNT).field("max_bytes", size_max))
 }
 
 impl Info {

@@ -110,8 +110,7 @@ impl Writer {
 
     /// Ends the connection.
     pub(super) fn close(&self) {
-        let stream = self.stream.lock();
-        let _ = stream.shutdown(Shutdown::Both);
+        let _ = self.stream.lock().shutdown(Shutdown::Both);
     }
 }
 

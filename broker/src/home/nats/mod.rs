@@ -48,7 +48,7 @@ use crate::refusal::{Refusal, Result};
 use crate::store::{Cursor, Limits, Receipts, StreamId, TopicChange, Topics};
 use common::lock::Mutex;
 use common::pattern::Pattern;
-use connection::{Servers, Writer};
+use connection::Writer;
 use failure::unanswered;
 use follow::Command;
 use names::Names;
@@ -71,7 +71,6 @@ pub(crate) struct NatsHome {
     id: String,
     /// As the user has named the servers.
     address: String,
-    servers: Arc<Servers>,
     requests: Requests,
     names: Names,
     /// How many servers store each topic.

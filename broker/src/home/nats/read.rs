@@ -4,16 +4,13 @@
 //! the newest messages: then it is asked again, as long as the leader knows of them.
 
 use super::Attempt;
-use super::api::{object, written};
+use super::api::{several, written};
 use super::failure::unanswered;
 use super::stored::entry_of;
 use crate::push::{Piece, Wanted};
 use crate::refusal::{Refusal, Result};
 use crate::store::Begin;
 use std::time::Duration;
-
-/// How many messages are asked for at once.
-const READ_COUNT: u64 = 1000;
 
 /// Before a server is asked again that is behind.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -79,12 +76,9 @@ impl Attempt<'_> {
         first: u64,
         from: u64,
     ) -> Result<Option<Piece>> {
-        let query = object(|object| {
-            match begin {
-                Begin::Since(time) => object.field("start_time", written(time)),
-                _ => object.field("seq", from + 1),
-            };
-            object.field("batch", READ_COUNT).field("max_bytes", size_max as u64)
+        let query = several(size_max as u64, |object| match begin {
+            Begin::Since(time) => object.field("start_time", written(time)),
+            _ => object.field("seq", from + 1),
         });
         let (messages, _) = self.collect(&self.names.stream(list), &query)?;
         let mut piece: Option<Piece> = None;

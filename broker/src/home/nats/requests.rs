@@ -17,7 +17,7 @@ const TICK: Duration = Duration::from_millis(500);
 
 /// The connection on which requests are made.
 pub(super) struct Requests {
-    servers: Arc<Servers>,
+    pub(super) servers: Servers,
     state: Mutex<State>,
     /// Told when somebody has connected, or could not.
     changed: Condvar,
@@ -66,7 +66,7 @@ struct Call {
 
 impl Requests {
     /// No connection yet.
-    pub(super) fn new(servers: Arc<Servers>) -> Requests {
+    pub(super) fn new(servers: Servers) -> Requests {
         Requests { servers, state: Mutex::default(), changed: Condvar::new() }
     }
 

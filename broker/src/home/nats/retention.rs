@@ -16,7 +16,7 @@
 //! a broker was killed before it had removed what was let go, some of it may stay in the stream,
 //! hidden, until its publisher is heard of again.
 
-use super::api::{about, object};
+use super::api::{READ_SIZE, about, object, several};
 use super::failure::unanswered;
 use super::stored::Stored;
 use super::storing::expecting;
@@ -31,10 +31,6 @@ use std::time::Duration;
 
 /// How long it may take to let go what is beyond the bounds of all topics.
 pub(super) const TEND_TIME: Duration = Duration::from_secs(4);
-
-/// How much is asked for at once.
-const READ_COUNT: u64 = 1000;
-const READ_SIZE: u64 = 1 << 20;
 
 /// What a list keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -124,9 +120,8 @@ impl Attempt<'_> {
         mut take: impl FnMut(Stored) -> bool,
     ) -> Result<bool> {
         loop {
-            let query = object(|object| {
-                object.field("seq", from).field("next_by_subj", subject);
-                object.field("batch", READ_COUNT).field("max_bytes", READ_SIZE)
+            let query = several(READ_SIZE, |object| {
+                object.field("seq", from).field("next_by_subj", subject)
             });
             let (messages, is_answered) = self.collect(stream, &query)?;
             let before = from;

@@ -14,7 +14,6 @@ use crate::home::permits::Permits;
 use crate::refusal::Refusal;
 use crate::store::Limits;
 use common::random::random;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long the start may take for each question.
@@ -53,8 +52,8 @@ impl NatsHome {
     pub(crate) fn new(settings: Settings) -> Result<NatsHome, Unfit> {
         let Settings { servers, replicas, prefix, is_synced, limits } = settings;
         let address = servers.join(",");
-        let servers = Arc::new(Servers::new(servers, Credentials::given()));
-        let info = match servers.open() {
+        let requests = Requests::new(Servers::new(servers, Credentials::given()));
+        let info = match requests.servers.open() {
             Ok(link) => Some(link.info),
             Err(Unusable { is_lasting: false, .. }) => None,
             Err(Unusable { reason, .. }) => return Err(reason),
@@ -70,8 +69,7 @@ impl NatsHome {
         let home = NatsHome {
             id: format!("{:016x}", random()),
             address,
-            requests: Requests::new(Arc::clone(&servers)),
-            servers,
+            requests,
             names: Names { prefix },
             replicas: replicas.unwrap_or(if is_clustered { REPLICAS } else { 1 }),
             is_durable: is_synced,

@@ -14,7 +14,7 @@ mod answers;
 mod topic;
 
 use super::NatsHome;
-use super::api::{about, object};
+use super::api::{READ_SIZE, about, several};
 use super::connection::{ANSWERS, Link};
 use super::wire;
 use crate::home::{Event, MirrorEnd, News};
@@ -31,10 +31,6 @@ const TICK: Duration = Duration::from_millis(100);
 /// How long a stream has to be missing before it is taken for deleted, where no server has said so:
 /// while leaders change, one may not know of it for a moment.
 const MISSING_TIME: Duration = Duration::from_secs(5);
-
-/// How much is asked for at once.
-const READ_COUNT: u64 = 1000;
-const READ_SIZE: u64 = 1 << 20;
 
 /// The subscription to what the servers say of streams that come and go.
 const ADVISORIES: u64 = ANSWERS + 1;
@@ -73,7 +69,7 @@ impl NatsHome {
         &self,
         handle: &mut dyn FnMut(Event<'_>),
     ) -> Result<Infallible, String> {
-        let link = self.servers.open().map_err(|unusable| unusable.reason)?;
+        let link = self.requests.servers.open().map_err(|unusable| unusable.reason)?;
         self.follower.lock().writer = Some(Arc::clone(&link.writer));
         let mut follower = Follower {
             home: self,
@@ -189,10 +185,7 @@ impl Follower<'_> {
                 (format!("STREAM.INFO.{}", names.stream(list)), Vec::new())
             }
             (Question::Messages, Some(list)) => {
-                let body = object(|object| {
-                    object.field("seq", topic.next + 1).field("batch", READ_COUNT);
-                    object.field("max_bytes", READ_SIZE)
-                });
+                let body = several(READ_SIZE, |object| object.field("seq", topic.next + 1));
                 (format!("DIRECT.GET.{}", names.stream(list)), body)
             }
         };
