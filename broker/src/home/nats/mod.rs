@@ -12,8 +12,8 @@
 //!
 //! - `wire`, `connection`, `requests`: the protocol, one server, requests to any server that
 //!   answers
-//! - `names`, `api`: names of streams and subjects, and questions to JetStream; `stored`, `failure`:
-//!   what it answers
+//! - `names`, `api`: names of streams and subjects, and questions to JetStream; `stored` and
+//!   `failure`: what it answers
 //! - `streams`, `retention`: the streams of topics, and what they keep
 //! - `storing`, `groups`, `sequences`, `publish`: publishing
 //! - `follow`, `read`: following, and reading what no mirror holds
