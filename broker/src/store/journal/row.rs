@@ -98,6 +98,9 @@ impl<'d> Row<'d> {
             } else if number < next && last >= next {
                 let problem = "its place in the row is another segment's";
                 damage = damage.or(Some(segment.damaged(0, problem)));
+            } else if number < next && matches!(segment.header(), Ok(None)) {
+                // A repair has read what there was in it.
+                damage = None;
             }
             row.damage = row.damage.or(damage);
             if number < next {

@@ -200,10 +200,14 @@ fn a_repair_mends_what_stands_before_a_segment_that_is_missing() {
     let mut bytes = disk.read("journal-00000002").unwrap();
     bytes[150] ^= 1;
     disk.put("journal-00000002", &bytes);
-    disk.lose("journal-00000003");
-    let Repaired::Damage(damage) = repair(&disk) else { panic!("not damaged") };
-    assert_eq!(damage.gaps, 2, "{damage:?}");
-    open_with(&disk, SMALL).unwrap();
+    for (lost, gaps) in [("journal-00000003", 2), ("", 1)] {
+        let disk = disk.after_kill();
+        disk.lose(lost);
+        disk.put("journal-00000004", b"no header");
+        let Repaired::Damage(damage) = repair(&disk) else { panic!("not damaged") };
+        assert_eq!(damage.gaps, gaps + 1, "{damage:?}");
+        open_with(&disk, SMALL).unwrap();
+    }
 }
 
 #[test]
