@@ -150,21 +150,24 @@ fn an_id_that_was_not_given_here_is_refused() {
 /// back, or a disk lost the end of it.
 #[test]
 fn an_id_that_is_ahead_of_the_list_is_told_so_and_gets_the_list() {
-    let mut system = System::reserve().alone();
-    system.start_broker();
-    for next in ["3", "18446744073709551615"] {
-        system.publish_batch(next, ["a", "b"].iter());
-        let query = format!("topic={next}");
+    let mut home = System::reserve().alone();
+    home.start_broker();
+    let leaf = System::start_with(&["--upstream", &home.address()]);
+    for (number, next) in ["3", "18446744073709551615", "3", "4"].into_iter().enumerate() {
+        let system = if number < 2 { &home } else { &leaf };
+        let topic = number.to_string();
+        home.publish_batch(&topic, ["a", "b"].iter());
+        let query = format!("topic={topic}");
         let list = system.get(&format!("/messages?{query}"));
         let stream = list.field("stream-id").unwrap();
         let line = format!("Last-Event-ID: {next}@{stream}\r\n");
-        let mut events = Events::open_with(&system, &query, &line);
+        let mut events = Events::open_with(system, &query, &line);
         let reset = events.next();
         assert_eq!(reset.kind, "reset");
         assert_eq!(reset.text("stream"), stream);
         assert_eq!([events.next(), events.next()].map(|it| it.message()), ["a", "b"]);
-        let mut events = events.reopen(&system, &query);
-        system.publish(next, "c");
+        let mut events = events.reopen(system, &query);
+        home.publish(&topic, "c");
         assert_eq!(events.next().message(), "c", "told once");
     }
 }

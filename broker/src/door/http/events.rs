@@ -200,7 +200,10 @@ fn resume(broker: &Broker, query: &EventsQuery, topic: &str) -> Option<Cursor> {
     let cursor = *query.last.iter().find(|cursor| cursor.stream == end.stream)?;
     // What was read from a longer list, perhaps before an older copy of it was put back, is no
     // beginning of this one: the stream says `reset` and goes on with this list, as it does for
-    // a cursor of another. A mirror may only be behind its home; there the stream waits.
-    let is_ahead = cursor.next > end.next && !broker.push.topics.is_mirror(topic);
+    // a cursor of another. A mirror may only be behind its home, which is asked; where that is out
+    // of reach, the stream waits.
+    let asked = || broker.push.begin(topic, Begin::Offset(cursor.next), Some(cursor.stream));
+    let is_ahead = cursor.next > end.next
+        && matches!(asked(), Err(Refusal::PastEnd { .. } | Refusal::Home { status: 416, .. }));
     Some(if is_ahead { Cursor { stream: StreamId::random(), ..cursor } } else { cursor })
 }
