@@ -316,6 +316,15 @@ impl error::Error for Error {
     }
 }
 
+/// Refuses a command line, or a program's work, where something is wrong with it.
+///
+/// # Errors
+///
+/// The error with this text.
+pub fn refuse_if(is_wrong: bool, text: &str) -> Result<(), Error> {
+    if is_wrong { Err(Error::new(text)) } else { Ok(()) }
+}
+
 /// Whether this id is one word, as lines of text need it.
 pub fn is_word(id: &str) -> bool {
     !id.is_empty() && !id.contains(|c: char| c.is_whitespace() || c.is_control())

@@ -1,7 +1,7 @@
 //! The command line of the publisher.
 
 use common::client::Broker;
-use common::flags::{Arguments, Error, Program, is_word};
+use common::flags::{Arguments, Error, Program, is_word, refuse_if};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -77,23 +77,16 @@ impl Form {
     fn from(arguments: &Arguments) -> Result<Form, Error> {
         let topics: Vec<String> = arguments.values("topic").map(str::to_owned).collect();
         let file = arguments.value("file").filter(|file| *file != "-").map(PathBuf::from);
-        if arguments.has("file") && topics.is_empty() {
-            return Err(Error::new("--file needs --topic=<topic>"));
-        }
-        if arguments.has("file") && arguments.has("every") {
-            return Err(Error::new("--every does not work with --file"));
-        }
-        if file.is_none() && arguments.has("file") && !arguments.ordinary().is_empty() {
-            return Err(Error::new("standard input cannot be resumed: leave out the id"));
-        }
-        let given = arguments.ordinary();
+        let (has_file, given) = (arguments.has("file"), arguments.ordinary());
+        refuse_if(has_file && topics.is_empty(), "--file needs --topic=<topic>")?;
+        refuse_if(has_file && arguments.has("every"), "--every does not work with --file")?;
+        let resumes_input = has_file && file.is_none() && !given.is_empty();
+        refuse_if(resumes_input, "standard input cannot be resumed: leave out the id")?;
         if let Some(period) = arguments.time("every")? {
             if period.is_zero() {
                 return Err(Error::value("every", "0", "it must be longer than 0"));
             }
-            if topics.is_empty() {
-                return Err(Error::new("--every needs --topic=<topic>"));
-            }
+            refuse_if(topics.is_empty(), "--every needs --topic=<topic>")?;
             return Ok(Form::Repeat { topics, messages: given.to_vec(), period });
         }
         let wrong = match (topics.as_slice(), &file, given) {

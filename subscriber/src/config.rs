@@ -2,7 +2,7 @@
 
 use crate::print::Print;
 use common::client::{Broker, Start};
-use common::flags::{Arguments, Error, Program, is_word};
+use common::flags::{Arguments, Error, Program, is_word, refuse_if};
 use common::pattern::Pattern;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -74,9 +74,8 @@ fn print(arguments: &Arguments) -> Result<Print, Error> {
         (None, None, Some(time)) => Start::Since(time.to_owned()),
         _ => return Err(Error::new("give only one of --from, --last and --since")),
     };
-    if arguments.has("time") && arguments.has("json") {
-        return Err(Error::new("--json includes the time: leave out --time"));
-    }
+    let has_both = arguments.has("time") && arguments.has("json");
+    refuse_if(has_both, "--json includes the time: leave out --time")?;
     let mut topics: Vec<String> = Vec::new();
     for topic in arguments.values("topic") {
         if topics.iter().any(|known| known == topic) {

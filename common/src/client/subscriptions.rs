@@ -296,10 +296,8 @@ impl Subscriptions {
                 Err(Trouble::Answer(refusal.reason).into())
             }
             (Asked::Follow(pattern), Ok(_)) => {
-                let mut followed = self.patterns.iter_mut();
-                if let Some(followed) = followed.find(|it| it.pattern.as_str() == pattern) {
-                    followed.has_begun = true;
-                }
+                let followed = self.patterns.iter_mut().filter(|it| it.pattern.as_str() == pattern);
+                followed.for_each(|it| it.has_begun = true);
                 Ok(None)
             }
             (Asked::Follow(pattern), Err(refusal)) => {
@@ -309,8 +307,7 @@ impl Subscriptions {
                 let place = place(&value).ok_or(INVALID)?;
                 let digest = value.get_str("digest");
                 let digest = digest.and_then(|digest| u32::from_str_radix(digest, 16).ok());
-                let subscription = self.topics.get_mut(&topic);
-                Ok(subscription.and_then(|subscription| subscription.confirmed(place, digest)))
+                Ok(self.topics.get_mut(&topic).and_then(|it| it.confirmed(place, digest)))
             }
             (Asked::Subscribe(topic), Err(refusal)) => self.refused(topic, refusal),
         }

@@ -26,6 +26,11 @@ const fn limit(status: u16, what: &'static str, limit: usize) -> Error {
     Error::Limit(status, what, limit as u64, "bytes")
 }
 
+/// Refuses a message where something is wrong with it.
+pub(super) fn refuse_if(is_wrong: bool, error: Error) -> Result<(), Error> {
+    if is_wrong { Err(error) } else { Ok(()) }
+}
+
 impl Error {
     pub(super) const LINE_END: Error = bad("a line does not end with CR LF");
     pub(super) const TOO_MANY_EMPTY_LINES: Error =

@@ -3,7 +3,7 @@
 //! These are errors: a folded line, a line without a colon, white space before the colon, a control
 //! byte, and a section that exceeds one of its three limits.
 
-use super::error::Error;
+use super::error::{Error, refuse_if};
 use super::scan::{Scanner, Stop, TEXT, TOKEN};
 use crate::limits::{HEADERS_MAX, HEADERS_SIZE_MAX};
 use std::str;
@@ -43,9 +43,7 @@ impl<'a> Fields<'a> {
     pub(super) fn only(&self, name: &'static str) -> Result<Option<&'a str>, Error> {
         let mut values = self.all(name);
         let first = values.next();
-        if values.next().is_some() {
-            return Err(Error::Repeated(name));
-        }
+        refuse_if(values.next().is_some(), Error::Repeated(name))?;
         first.map(|value| str::from_utf8(value).map_err(|_| Error::FIELD_VALUE)).transpose()
     }
 
@@ -55,9 +53,7 @@ impl<'a> Fields<'a> {
         let (mut lines, mut lengths) = (Vec::with_capacity(8), 0);
         let mut size_left = HEADERS_SIZE_MAX;
         while scanner.peek()? != b'\r' {
-            if lines.len() == HEADERS_MAX {
-                return Err(Stop::Refused(Error::TOO_MANY_FIELDS));
-            }
+            refuse_if(lines.len() == HEADERS_MAX, Error::TOO_MANY_FIELDS)?;
             let before = scanner.rest().len();
             let line = read_line(scanner, size_left.saturating_sub(2))?;
             lengths |= length_bit(line.0);
@@ -81,14 +77,10 @@ fn read_line<'a>(
 ) -> Result<(&'a [u8], &'a [u8]), Stop> {
     let too_large = Error::FIELDS_TOO_LARGE;
     let name = scanner.take(TOKEN, size_left.saturating_sub(1), too_large)?;
-    if name.is_empty() {
-        return Err(Stop::Refused(Error::FIELD_NAME));
-    }
+    refuse_if(name.is_empty(), Error::FIELD_NAME)?;
     scanner.expect(b':', Error::FIELD_NAME)?;
     let value = scanner.take(TEXT, size_left.saturating_sub(name.len() + 1), too_large)?;
-    if !matches!(scanner.peek()?, b'\r' | b'\n') {
-        return Err(Stop::Refused(Error::FIELD_VALUE));
-    }
+    refuse_if(!matches!(scanner.peek()?, b'\r' | b'\n'), Error::FIELD_VALUE)?;
     scanner.line_end()?;
     // Of the bytes that trim_ascii removes, a value can only hold the two that are white space
     // in HTTP: SP and HTAB.

@@ -14,6 +14,7 @@
 //!
 //! The body ([`chunked`](super::chunked)), and what a path or a method means (the server).
 
+use super::error::refuse_if;
 use super::scan::{self, HOST, Scanner, Stop, TARGET, TEXT, TOKEN};
 use crate::limits::{EMPTY_LINES_MAX, METHOD_SIZE_MAX, REQUEST_LINE_SIZE_MAX};
 use crate::units::{TOO_LARGE, whole_number};
@@ -154,14 +155,10 @@ fn read_request<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, Stop> {
     let fields = Fields::read(scanner)?;
 
     let host = fields.only("Host")?;
-    if host.is_none() && minor_version > 0 {
-        return Err(Stop::Refused(Error::HOST_MISSING));
-    }
+    refuse_if(host.is_none() && minor_version > 0, Error::HOST_MISSING)?;
     // An absolute target makes the value of Host void, but not its syntax (RFC 9112 §3.2.2).
     let is_void = |host: &str| host.is_empty() && target_authority.is_some();
-    if host.is_some_and(|host| !is_void(host) && authority(host).is_none()) {
-        return Err(Stop::Refused(Error::HOST));
-    }
+    refuse_if(host.is_some_and(|host| !is_void(host) && authority(host).is_none()), Error::HOST)?;
     for name in ["Authorization", "Origin"] {
         // Whoever checks the first must not miss the second.
         fields.only(name)?;
@@ -170,9 +167,7 @@ fn read_request<'a>(scanner: &mut Scanner<'a>) -> Result<Request<'a>, Stop> {
     let body = announced_body(&fields, minor_version)?.unwrap_or(Body::None);
     let has_body = !matches!(body, Body::None | Body::Sized(0));
     // RFC 9110 §9.3.1: a body means nothing here, so it is an error or an attempt to smuggle.
-    if has_body && matches!(method, "GET" | "HEAD" | "OPTIONS") {
-        return Err(Stop::Refused(Error::BODY_NOT_ALLOWED));
-    }
+    refuse_if(has_body && matches!(method, "GET" | "HEAD" | "OPTIONS"), Error::BODY_NOT_ALLOWED)?;
     let expects_continue = minor_version > 0 && reads_expectation(&fields)? && has_body;
     Ok(Request {
         method,
@@ -200,20 +195,14 @@ fn skip_empty_lines(scanner: &mut Scanner<'_>) -> Result<(), Stop> {
 /// Reads the method, the target and the minor version.
 fn read_request_line<'a>(scanner: &mut Scanner<'a>) -> Result<(&'a str, &'a str, u8), Stop> {
     let method = scanner.take(TOKEN, METHOD_SIZE_MAX, Error::METHOD_TOO_LONG)?;
-    if method.is_empty() {
-        return Err(Stop::Refused(Error::METHOD));
-    }
+    refuse_if(method.is_empty(), Error::METHOD)?;
     scanner.expect(b' ', Error::METHOD)?;
 
     let size_max = REQUEST_LINE_SIZE_MAX - method.len() - " ".len() - " HTTP/1.1".len();
     let target = scanner.take(TARGET, size_max, Error::REQUEST_LINE_TOO_LONG)?;
-    if target.is_empty() {
-        return Err(Stop::Refused(Error::TARGET));
-    }
-    if matches!(scanner.peek()?, b'\r' | b'\n') {
-        // HTTP/0.9 ends here.
-        return Err(Stop::Refused(Error::VERSION));
-    }
+    refuse_if(target.is_empty(), Error::TARGET)?;
+    // HTTP/0.9 ends here.
+    refuse_if(matches!(scanner.peek()?, b'\r' | b'\n'), Error::VERSION)?;
     scanner.expect(b' ', Error::TARGET)?;
 
     let version = scanner.take_like(b"HTTP/0.0", Error::VERSION)?;
@@ -234,9 +223,7 @@ fn split_target<'a>(
     method: &str,
     target: &'a str,
 ) -> Result<(Option<&'a str>, &'a str, &'a str), Error> {
-    if method == "CONNECT" {
-        return Err(Error::METHOD_NOT_SUPPORTED);
-    }
+    refuse_if(method == "CONNECT", Error::METHOD_NOT_SUPPORTED)?;
     if target == "*" && method == "OPTIONS" {
         return Ok((None, target, ""));
     }
@@ -246,9 +233,7 @@ fn split_target<'a>(
     }
     let (scheme, rest) = origin.split_once("://").ok_or(Error::TARGET)?;
     let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    if !scheme.eq_ignore_ascii_case("http") || authority(host).is_none() {
-        return Err(Error::TARGET);
-    }
+    refuse_if(!scheme.eq_ignore_ascii_case("http") || authority(host).is_none(), Error::TARGET)?;
     Ok((Some(host), if path.is_empty() { "/" } else { path }, query))
 }
 
@@ -265,9 +250,7 @@ fn read_response<'a>(scanner: &mut Scanner<'a>, to_head: bool) -> Result<Respons
     scanner.take(TEXT, REQUEST_LINE_SIZE_MAX - around_reason, Error::STATUS_LINE_TOO_LONG)?;
     scanner.line_end()?;
     let minor_version = minor_version(version)?;
-    if status < 100 {
-        return Err(Stop::Refused(Error::STATUS_LINE));
-    }
+    refuse_if(status < 100, Error::STATUS_LINE)?;
 
     let fields = Fields::read(scanner)?;
     let body = match status {
@@ -310,12 +293,13 @@ fn only_chunked(codings: &str) -> Result<(), Error> {
         let is_token = !name.is_empty() && scan::are(name.as_bytes(), TOKEN);
         let was_last = is_chunked;
         is_chunked = name.eq_ignore_ascii_case("chunked");
-        if !is_token || was_last || (is_chunked && coding.contains(';')) {
-            return Err(Error::TRANSFER_ENCODING);
-        }
+        refuse_if(
+            !is_token || was_last || (is_chunked && coding.contains(';')),
+            Error::TRANSFER_ENCODING,
+        )?;
         others |= !is_chunked;
     }
-    if others { Err(Error::TRANSFER_ENCODING_NOT_SUPPORTED) } else { Ok(()) }
+    refuse_if(others, Error::TRANSFER_ENCODING_NOT_SUPPORTED)
 }
 
 /// Whether the client waits for `100 Continue`; anything else that it might expect is an error.
