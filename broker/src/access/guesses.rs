@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// How many wrong tokens may come at once: more than people and their scripts mistype.
@@ -19,11 +20,20 @@ pub(super) const STEP: Duration = Duration::from_millis(200);
 /// How many addresses are remembered.
 const ADDRESSES_MAX: usize = 4096;
 
+/// How often a connection may fail before it is closed. It is enough for a person at a keyboard; an
+/// attacker needs many connections.
+const ATTEMPTS_MAX: u32 = 8;
+
+/// How much longer each further wrong token is waited for: three seconds and a half for all.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// Who shows a token.
 pub(crate) struct Client {
     pub(crate) address: IpAddr,
     /// Whether this connection has shown a right one before.
     pub(super) is_known: bool,
+    /// How often it has failed to show one.
+    failures: u32,
 }
 
 impl Client {
@@ -31,7 +41,18 @@ impl Client {
     pub(crate) fn of(stream: &TcpStream) -> Client {
         // One that has left already is nobody.
         let address = stream.peer_addr().map_or(Ipv4Addr::UNSPECIFIED.into(), |it| it.ip());
-        Client { address, is_known: false }
+        Client { address, is_known: false, failures: 0 }
+    }
+
+    /// Counts a failure, and lets the client wait for what became of it.
+    pub(crate) fn count_failure(&mut self) {
+        self.failures = ATTEMPTS_MAX.min(self.failures + 1);
+        thread::sleep(PAUSE * self.failures);
+    }
+
+    /// Whether it failed so often that its connection has to be closed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failures >= ATTEMPTS_MAX
     }
 }
 
@@ -75,6 +96,22 @@ fn network(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Client {
+        pub(in crate::access) fn at(address: IpAddr) -> Client {
+            Client { address, is_known: false, failures: 0 }
+        }
+    }
+
+    #[test]
+    fn a_connection_has_a_few_attempts() {
+        let mut client = Client::at(Ipv4Addr::LOCALHOST.into());
+        for _ in 0..ATTEMPTS_MAX {
+            assert!(!client.has_failed());
+            client.count_failure();
+        }
+        assert!(client.has_failed());
+    }
 
     #[test]
     fn an_address_may_guess_at_a_bounded_rate_and_others_do_not_notice() {

@@ -4,7 +4,7 @@ use super::*;
 
 fn admit(access: &Access, token: Option<&str>) -> Option<Grant> {
     let address = Ipv4Addr::LOCALHOST.into();
-    access.admit(token, &mut Client { address, is_known: false }).unwrap()
+    access.admit(token, &mut Client::at(address)).unwrap()
 }
 
 #[test]

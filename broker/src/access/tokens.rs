@@ -316,7 +316,7 @@ mod tests {
         tokens.replace(parse("r\tread\ta/**\nw\twrite\nall\n").unwrap());
         let find = |token: &str| {
             let address = Ipv4Addr::LOCALHOST.into();
-            tokens.find(token, &mut Client { address, is_known: false }).unwrap()
+            tokens.find(token, &mut Client::at(address)).unwrap()
         };
         assert!(find("x").is_none() && find("").is_none());
         let [reader, writer, all] = ["r", "w", "all"].map(|token| find(token).unwrap());

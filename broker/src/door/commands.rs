@@ -8,8 +8,8 @@
 //!
 //! The form of a command, and what it does: each door is a [`Protocol`].
 
-use super::{ANSWERS_SIZE, Authentication, BATCH_MAX};
-use crate::access::Grant;
+use super::{ANSWERS_SIZE, BATCH_MAX};
+use crate::access::{Client, Grant};
 use crate::activity::{Activity, Role};
 use crate::broker::Broker;
 use crate::push::Subscriber;
@@ -74,7 +74,9 @@ pub(super) struct Commands<'a, P> {
     pub(super) subscriber: Subscriber,
     activity: Arc<Activity>,
     pub(super) stream: Arc<TcpStream>,
-    pub(super) authentication: Authentication,
+    pub(super) client: Client,
+    /// What the client may do, once it has authenticated.
+    pub(super) granted: Option<Grant>,
     /// Publishes that were read and not yet appended.
     pub(super) batch: Batch,
     /// What was not yet sent; the answers of the batch come after it.
@@ -92,11 +94,14 @@ impl<'a, P: Protocol> Commands<'a, P> {
     ) -> Self {
         activity.set_role(Role::Session);
         let stream = Arc::clone(connection.stream());
+        let mut client = Client::of(&stream);
         Commands {
             broker,
             subscriber: Subscriber::new(Arc::clone(&stream), Arc::clone(&activity), &broker.push),
             activity,
-            authentication: Authentication::new(&broker.access, &stream),
+            // Where no token is asked for, nothing is guessed.
+            granted: broker.access.admit(None, &mut client).ok().flatten(),
+            client,
             stream,
             batch: Batch::default(),
             answers: Vec::new(),
@@ -116,7 +121,7 @@ impl<'a, P: Protocol> Commands<'a, P> {
                 let next = P::next(self, input.get(used..).unwrap_or_default());
                 let Next::Handled { size } = next else { break next };
                 used += size;
-                if self.authentication.has_failed() {
+                if self.granted.is_none() && self.client.has_failed() {
                     break Next::End;
                 }
                 if self.answers.len() >= ANSWERS_SIZE && !self.send() {
@@ -188,10 +193,10 @@ impl<'a, P: Protocol> Commands<'a, P> {
     /// [`Refusal::Token`], [`Refusal::WrongToken`], [`Refusal::TooManyGuesses`].
     pub(super) fn authenticate(&mut self, token: Option<&str>) -> Result<()> {
         let how = P::HOW_TO_AUTHENTICATE;
-        let done = match self.authentication.admit(&self.broker.access, token) {
+        let done = match self.broker.access.admit(token, &mut self.client) {
             Ok(Some(grant)) => {
                 self.broker.access.end_with(&grant, &self.stream);
-                self.authentication.grant = Some(grant);
+                self.granted = Some(grant);
                 Ok(())
             }
             Ok(None) if token.is_some() => Err(Refusal::WrongToken { how }),
@@ -199,7 +204,7 @@ impl<'a, P: Protocol> Commands<'a, P> {
             Err(refusal) => Err(refusal),
         };
         if done.is_err() {
-            self.authentication.count_failure();
+            self.client.count_failure();
         }
         self.broker.log.note("authenticated", P::NAME, done.as_ref().err());
         done
@@ -212,7 +217,7 @@ impl<'a, P: Protocol> Commands<'a, P> {
     /// [`Refusal::Token`] before it has authenticated.
     pub(super) fn grant(&self) -> Result<&Grant> {
         let missing = Refusal::Token { how: P::HOW_TO_AUTHENTICATE, is_guess: false };
-        self.authentication.grant.as_ref().ok_or(missing)
+        self.granted.as_ref().ok_or(missing)
     }
 
     /// Appends the batch where it is full.

@@ -3,7 +3,6 @@
 //! There is one port. The first bytes of a connection choose its door; leading white space is
 //! ignored.
 
-mod authentication;
 mod bounds;
 mod chosen;
 mod commands;
@@ -14,7 +13,6 @@ mod publish;
 mod summary;
 mod text;
 
-use authentication::Authentication;
 use commands::{Commands, Next, Protocol};
 use fields::{Field, Fields, Query, as_digest, as_pattern, decoded, member};
 use publish::{BATCH_MAX, Confirmations};

@@ -99,7 +99,7 @@ impl Commands<'_, Text> {
         let done = match text.map(|text| (text, parse(text))) {
             Ok((text, _)) if text.trim().is_empty() => return,
             Ok((_, Ok(command))) => self.command(&command),
-            _ if !self.authentication.is_done() => self.authenticate(None),
+            _ if self.granted.is_none() => self.authenticate(None),
             Ok((_, Err(reason))) | Err(reason) => Err(Refusal::Command(reason)),
         };
         if let Err(refusal) = done {
@@ -110,7 +110,7 @@ impl Commands<'_, Text> {
     fn command(&mut self, command: &Command<'_>) -> Result<()> {
         match *command {
             Command::Authenticate { token } => self.authenticate(Some(token)),
-            _ if !self.authentication.is_done() => self.authenticate(None),
+            _ if self.granted.is_none() => self.authenticate(None),
             Command::Publish { topic, message, id } => {
                 self.grant()?.check(Right::Write, topic)?;
                 let publisher = Publisher { name: id, sequence: None };

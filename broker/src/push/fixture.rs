@@ -2,7 +2,7 @@
 
 use crate::log::Log;
 use crate::push::lasting::LastingSubscriptions;
-use crate::push::{Beginning, Format, Push, Session, Subscription};
+use crate::push::{Beginning, Format, Push, Session};
 use crate::store::{Cursor, Topics};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
@@ -22,8 +22,8 @@ pub(super) fn subscribe(push: &Push) -> (Arc<Session>, TcpStream) {
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let session = Session::new(Arc::new(listener.accept().unwrap().0), Arc::default());
     let begin = Cursor { next: 0, ..push.topics.end("t") };
-    let subscription = Subscription::new(Beginning::asked("t", begin), Format::Channel, None);
-    session.subscribe([subscription], Format::Channel, None);
+    let places = [Beginning::asked("t", begin)];
+    session.subscribe(&push.listeners, places, Format::Channel, None, None);
     session.with(|it| it.note(FIRST, u64::MAX));
     (session, client)
 }

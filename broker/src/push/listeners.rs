@@ -3,7 +3,7 @@
 //! A listener registers and then reads the topic. A publisher appends and then looks for listeners.
 //! So one of them always sees the other.
 
-use crate::push::{Format, Session};
+use crate::push::Session;
 use crate::refusal::{Refusal, Result};
 use common::limits::{CONNECTION_SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_MAX};
 use common::lock::Mutex;
@@ -72,19 +72,6 @@ impl Listeners {
         let mut topics = self.topics.lock();
         Arc::make_mut(topics.entry(Arc::clone(topic)).or_default()).push(listener);
         self.count.fetch_add(1, Ordering::SeqCst);
-    }
-
-    /// Ends a session's subscription; with a name, only one that goes on with that name. Gives its
-    /// format, if there was one.
-    pub(crate) fn unsubscribe(
-        &self,
-        topic: &str,
-        session: &Arc<Session>,
-        name: Option<&str>,
-    ) -> Option<Format> {
-        let (index, format) = session.unsubscribe(topic, name)?;
-        self.end(topic, session.number, index);
-        Some(format)
     }
 
     /// Removes a session from a topic, where it is for a subscription with this index.

@@ -173,7 +173,8 @@ impl Push {
                     continue;
                 }
                 let place = Beginning::chosen(&topic, Cursor { stream, next: 0 });
-                let own = self.subscribe(session, [place.clone()], *format, name.clone(), None);
+                let places = [place.clone()];
+                let own = session.subscribe(&self.listeners, places, *format, name.clone(), None);
                 added.extend(own.iter().map(|index| (*index, Arc::clone(session))));
                 if let Some(name) = name.clone().filter(|_| !own.is_empty()) {
                     begun.push((name, place, session.number));
@@ -191,27 +192,6 @@ impl Push {
         let _ = self.keep(&keys, true);
         added.retain(|(index, session)| session.notify(*index, u64::MAX));
         added.into_iter().map(|(_, session)| session).collect()
-    }
-
-    /// Adds subscriptions of a session, as [`Session::subscribe`]. Gives the indexes of those that
-    /// are new: they are to be told that there may be messages.
-    fn subscribe(
-        &self,
-        session: &Arc<Session>,
-        places: impl IntoIterator<Item = Beginning>,
-        format: Format,
-        name: Option<Arc<str>>,
-        answers: Option<&mut Vec<u8>>,
-    ) -> Vec<usize> {
-        let subscriptions = places.into_iter().map(|place| {
-            let topic = self.listeners.name(&place.topic);
-            Subscription::new(Beginning { topic, ..place }, format, name.clone())
-        });
-        let listen = |(index, topic)| {
-            self.listeners.add(&topic, Listener::Session(Arc::clone(session), index));
-            index
-        };
-        session.subscribe(subscriptions, format, answers).into_iter().map(listen).collect()
     }
 
     /// The topics that are there and that are chosen, and their lists.

@@ -303,9 +303,9 @@ mod tests {
         let push = push();
         let (session, client) = subscribe(&push);
         for topic in ["u", "v"] {
-            let subscription = subscription(topic, Cursor::default(), Format::Text);
-            let added = session.subscribe([subscription], Format::Text, None);
-            added.iter().for_each(|(index, _)| session.with(|it| it.note(*index, u64::MAX)));
+            let places = [Beginning::asked(topic, Cursor::default())];
+            let added = session.subscribe(&push.listeners, places, Format::Text, None, None);
+            added.iter().for_each(|index| session.with(|it| it.note(*index, u64::MAX)));
             publish_to(&push, topic, "one");
         }
         publish(&push, "one");

@@ -101,8 +101,9 @@ impl Push {
         Ok(cursor)
     }
 
-    /// Where a reader goes on that has read messages of this digest before `from`. Whatever list
-    /// it read them from: one that begins with the same messages is the right one.
+    /// Where a reader begins who asks for `from`. With an offset and the digest of the messages
+    /// that it has read before: whatever list it read them from, one that begins with the same
+    /// messages is the right one. `is_read` says that something is going to be read there.
     ///
     /// # Errors
     ///
@@ -110,10 +111,16 @@ impl Push {
     pub(crate) fn resume(
         &self,
         topic: &str,
-        from: u64,
-        digest: u32,
+        from: Begin,
+        digest: Option<u32>,
         stream: Option<StreamId>,
+        is_read: bool,
     ) -> Result<Cursor> {
+        let (from, digest) = match (from, digest) {
+            (Begin::Offset(from), Some(digest)) => (from, digest),
+            _ if is_read => return self.begin(topic, from, stream),
+            _ => return self.topics.begin(topic, from, stream),
+        };
         if from > self.topics.end(topic).next {
             self.begin(topic, Begin::Offset(from), None)?;
         }

@@ -11,7 +11,10 @@
 //! answer to the command that subscribed.
 
 use crate::activity::{Activity, Role};
-use crate::push::{DeliveryPass, Format, Outgoing, Subscription, Subscriptions, Unsent};
+use crate::push::{
+    Beginning, DeliveryPass, Format, Listener, Listeners, Outgoing, Subscription, Subscriptions,
+    Unsent,
+};
 use crate::store::Cursor;
 use common::limits::ENCODED_SIZE;
 use std::io::{ErrorKind, Write};
@@ -102,20 +105,24 @@ impl Session {
     }
 
     /// Adds subscriptions, where a topic has none yet, and takes answers, which go out before their
-    /// first message; a stream of events begins with them. Gives those that are new with their
-    /// indexes; they are not read before they are told of messages.
+    /// first message; a stream of events begins with them. Gives the indexes of those that are new:
+    /// they are to be told that there may be messages, and are not read before.
     pub(super) fn subscribe(
-        &self,
-        subscriptions: impl IntoIterator<Item = Subscription>,
+        self: &Arc<Session>,
+        listeners: &Listeners,
+        places: impl IntoIterator<Item = Beginning>,
         format: Format,
+        name: Option<Arc<str>>,
         answers: Option<&mut Vec<u8>>,
-    ) -> Vec<(usize, Arc<str>)> {
+    ) -> Vec<usize> {
         let mut state = self.lock();
-        let add = |subscription: Subscription| {
-            let topic = Arc::clone(&subscription.topic);
+        let add = |place: Beginning| {
+            let topic = listeners.name(&place.topic);
+            let place = Beginning { topic: Arc::clone(&topic), ..place };
+            let subscription = Subscription::new(place, format, name.clone());
             Some((state.subscriptions.add(subscription)?, topic))
         };
-        let added: Vec<_> = subscriptions.into_iter().filter_map(add).collect();
+        let added: Vec<_> = places.into_iter().filter_map(add).collect();
         if let Some(answers) = answers {
             state.outbox.append(answers);
             if format.is_event() {
@@ -126,7 +133,12 @@ impl Session {
         if !added.is_empty() {
             self.activity.set_role(Role::Subscriber);
         }
-        added
+        drop(state);
+        let listen = |(index, topic)| {
+            listeners.add(&topic, Listener::Session(Arc::clone(self), index));
+            index
+        };
+        added.into_iter().map(listen).collect()
     }
 
     /// Looks at the subscriptions, or notes something of them. Nothing may be locked meanwhile.
@@ -135,9 +147,13 @@ impl Session {
     }
 
     /// Ends a subscription: what is written from now on holds none of its messages. With a name,
-    /// only the subscription that goes on with that name. Gives its index and format, if there was
-    /// one.
-    pub(super) fn unsubscribe(&self, topic: &str, name: Option<&str>) -> Option<(usize, Format)> {
+    /// only the subscription that goes on with that name. Gives its format, if there was one.
+    pub(super) fn unsubscribe(
+        &self,
+        listeners: &Listeners,
+        topic: &str,
+        name: Option<&str>,
+    ) -> Option<Format> {
         let mut state = self.lock();
         let is_meant = |(_, it): &(_, &Subscription)| name.is_none() || it.name.as_deref() == name;
         let (index, &Subscription { format, .. }) =
@@ -146,7 +162,9 @@ impl Session {
         if state.subscriptions.len() == 0 {
             self.activity.set_role(Role::Session);
         }
-        Some((index, format))
+        drop(state);
+        listeners.end(topic, self.number, index);
+        Some(format)
     }
 
     /// Leaves a note for the client, behind what is being written. Waits for nobody. True when the

@@ -155,8 +155,8 @@ impl Subscriber {
                 places.push(Beginning::chosen(&topic, Cursor { stream, next: 0 }));
             }
         }
-        let own = &self.session;
-        let added = self.push.subscribe(own, places, format, name.clone(), Some(answers));
+        let (own, listeners) = (&self.session, &self.push.listeners);
+        let added = own.subscribe(listeners, places, format, name.clone(), Some(answers));
         // First listen, then look: what is published between the two is found either way.
         own.with(|it| added.iter().for_each(|index| it.note(*index, u64::MAX)));
         drop(followers);
@@ -171,7 +171,7 @@ impl Subscriber {
         let left: Vec<_> = followers.of(&self.session).collect();
         let is_left = |topic: &str| left.iter().any(|interest| interest.chooses(topic));
         for topic in self.session.with(|it| it.topics(|it| !it.is_asked && !is_left(&it.topic))) {
-            self.push.listeners.unsubscribe(&topic, &self.session, None);
+            self.session.unsubscribe(&self.push.listeners, &topic, None);
         }
         if removed > 0 {
             self.push.log.note("unsubscribed", &pattern.to_string(), None);
@@ -232,7 +232,7 @@ impl Subscriber {
     }
 
     fn end(&self, topic: &str) -> bool {
-        let found = self.push.listeners.unsubscribe(topic, &self.session, None).is_some();
+        let found = self.session.unsubscribe(&self.push.listeners, topic, None).is_some();
         if found {
             self.push.log.note("unsubscribed", topic, None);
         }

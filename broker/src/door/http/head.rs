@@ -1,8 +1,7 @@
 //! Checks the head of a request before it is routed: its method, its host and its token.
 
 use super::METHODS;
-use crate::access::{Access, Grant};
-use crate::door::Authentication;
+use crate::access::{Access, Client, Grant};
 use crate::refusal::{Refusal, Result};
 use common::http::parse::Request;
 use common::http::percent;
@@ -36,12 +35,12 @@ pub(super) fn check_address(request: &Request<'_>, access: &Access) -> Result<()
 pub(super) fn check_token(
     request: &Request<'_>,
     access: &Access,
-    authentication: &mut Authentication,
+    client: &mut Client,
 ) -> Result<Grant> {
     let is_open = request.method == "OPTIONS" || OPEN_PATHS.contains(&request.path);
     let header = request.fields.get("Authorization").and_then(bearer).map(Cow::Borrowed);
     let token = header.or_else(|| token_in_query(request));
-    match authentication.admit(access, token.as_deref()) {
+    match access.admit(token.as_deref(), client) {
         Ok(Some(grant)) => Ok(grant),
         _ if is_open => Ok(Grant::EVERYTHING),
         Err(refusal) => Err(refusal),

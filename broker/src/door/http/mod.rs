@@ -20,8 +20,8 @@ use events::EventsQuery;
 use messages::MessagesQuery;
 use route::{Action, METHODS, Route};
 
-use super::{ANSWERS_SIZE, Authentication, BATCH_MAX, linger};
-use crate::access::Grant;
+use super::{ANSWERS_SIZE, BATCH_MAX, linger};
+use crate::access::{Client, Grant};
 use crate::activity::Activity;
 use crate::broker::Broker;
 use crate::refusal::{Refusal, Result};
@@ -46,7 +46,7 @@ pub(crate) fn serve(
     begun: Instant,
 ) {
     let mut door = Door {
-        authentication: Authentication::new(&broker.access, connection.stream()),
+        client: Client::of(connection.stream()),
         connection,
         activity,
         broker,
@@ -82,7 +82,7 @@ struct Door<'a> {
     batch: Batch,
     /// What was not yet sent; the answers of the batch come after it.
     answers: Answers<'a>,
-    authentication: Authentication,
+    client: Client,
     /// What the client may do, by the token of the last request.
     grant: Grant,
 }
@@ -168,7 +168,7 @@ impl<'a> Door<'a> {
         let route = is_here.and_then(|()| {
             let Request { authority, ref fields, .. } = request;
             manner.origin = broker.access.check_origin(fields.get("Origin"), authority)?;
-            let grant = head::check_token(&request, &broker.access, &mut self.authentication)?;
+            let grant = head::check_token(&request, &broker.access, &mut self.client)?;
             promised.clone()?;
             let route = route::of(&request, &grant)?;
             self.grant = grant;
@@ -245,8 +245,8 @@ impl<'a> Door<'a> {
             Err(Stop::Refused(refusal, extent)) => {
                 if refusal.is_guess() {
                     self.send()?;
-                    self.authentication.count_failure();
-                    self.answers.manner.keep_alive &= !self.authentication.has_failed();
+                    self.client.count_failure();
+                    self.answers.manner.keep_alive &= !self.client.has_failed();
                 }
                 self.decline(&refusal, extent);
             }

@@ -75,8 +75,8 @@ impl Commands<'_, Json> {
         let done = match is_present {
             true => self.register_present(&address, arguments).map(Some),
             false => {
-                let client = self.authentication.client.address;
-                self.broker.index.register(address.clone(), client).map(|()| None)
+                let done = self.broker.index.register(address.clone(), self.client.address);
+                done.map(|()| None)
             }
         };
         self.broker.log.note("registered", &address.to_string(), done.as_ref().err());

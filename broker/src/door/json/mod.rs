@@ -242,7 +242,7 @@ impl Commands<'_, Json> {
     fn carry_out(&mut self, command: &str, arguments: &Value<'_>) -> Result<()> {
         let dialect = self.protocol.dialect;
         let (key, commands) = dialect.words();
-        if self.authentication.is_done() && command.eq_ignore_ascii_case("publish") {
+        if self.granted.is_some() && command.eq_ignore_ascii_case("publish") {
             let size_max = self.broker.message_size_max;
             let grant = self.grant()?.clone();
             publish::add(arguments, key, &mut self.batch, size_max, &grant)?;
@@ -252,7 +252,7 @@ impl Commands<'_, Json> {
         }
         self.append();
         let command = command.to_ascii_lowercase();
-        if command == "auth" || !self.authentication.is_done() {
+        if command == "auth" || self.granted.is_none() {
             let token = arguments.text("token").ok().flatten();
             self.authenticate(token.filter(|_| command == "auth"))?;
             dialect.write_authenticated(&mut self.answers);

@@ -60,7 +60,7 @@ impl Commands<'_, Json> {
         let name = arguments.text("subscriber")?;
         name.map_or(Ok(()), |name| self.subscriber.check_lasting(name, self.grant()?))?;
         self.broker.prepare_for(&self.subscriber, topic)?;
-        let digest = DigestField::of(arguments)?;
+        let (tells_digest, digest) = digest(arguments)?;
         // Another broker lets go what this one has let go.
         let tells_first = member(arguments, "first")?.is_some();
         // And has no room for more than the newest part of a topic.
@@ -70,13 +70,7 @@ impl Commands<'_, Json> {
         let cursor = match self.subscriber.cursor(topic) {
             Some(known) if name.is_none() => known,
             known => {
-                let begin = match (from, digest) {
-                    (Begin::Offset(from), DigestField::Checked(digest)) => {
-                        push.resume(topic, from, digest, stream)?
-                    }
-                    _ if room.is_some() => topics.begin(topic, from, stream)?,
-                    _ => push.begin(topic, from, stream)?,
-                };
+                let begin = push.resume(topic, from, digest, stream, room.is_none())?;
                 let within = |room| topics.see(topic, |view, _| view.within(begin, room));
                 let mut places = [Beginning::asked(topic, room.map_or(begin, within))];
                 // A name that is known goes on at its own place.
@@ -95,7 +89,7 @@ impl Commands<'_, Json> {
                     topics.read(topic, cursor.stream, |view| view.text_before(cursor.next));
                 answer.optional("before", before.ok());
             }
-            if tells_first || digest != DigestField::None {
+            if tells_first || tells_digest {
                 write_digest(answer, push.digest(topic, cursor));
             }
             answer
@@ -126,16 +120,9 @@ impl Commands<'_, Json> {
         let push = &self.broker.push;
         let end = push.topics.summary(topic)?.next;
         let from = arguments.begin()?.unwrap_or(Begin::First);
-        let (digest, stream) = (DigestField::of(arguments)?, arguments.stream()?);
+        let ((tells_digest, digest), stream) = (digest(arguments)?, arguments.stream()?);
         let limit = arguments.number("limit")?.unwrap_or(u64::MAX);
-        let begin = match (from, digest) {
-            (Begin::Offset(from), DigestField::Checked(digest)) => {
-                push.resume(topic, from, digest, stream)?
-            }
-            // Nothing is to be read there.
-            _ if limit == 0 => push.topics.begin(topic, from, stream)?,
-            _ => push.begin(topic, from, stream)?,
-        };
+        let begin = push.resume(topic, from, digest, stream, limit > 0)?;
         let last = end.min(begin.next.saturating_add(limit));
         // Another broker takes whole entries, in pieces of a size that it says.
         let size = arguments.number("entries")?;
@@ -165,7 +152,7 @@ impl Commands<'_, Json> {
         self.answers.push(b']');
         let mut answer = Object::resume(&mut self.answers, Charset::Ascii);
         answer.field("next", next).field("stream", stream);
-        if digest != DigestField::None {
+        if tells_digest {
             write_digest(&mut answer, push.digest(topic, begin));
         }
         answer.end_line();
@@ -242,24 +229,14 @@ impl Commands<'_, Json> {
     }
 }
 
-/// The digest of what the client has read before the offset that it asks for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum DigestField {
-    None,
-    /// It wants to know it.
-    Asked,
-    /// It must be this one, or the client has read another list.
-    Checked(u32),
-}
-
-impl DigestField {
-    fn of(arguments: &Value<'_>) -> Result<DigestField> {
-        match member(arguments, "digest")? {
-            None | Some(Value::Bool(false)) => Ok(DigestField::None),
-            Some(Value::Bool(true)) => Ok(DigestField::Asked),
-            Some(value) => as_digest(value.as_str().unwrap_or_default()).map(DigestField::Checked),
-        }
-    }
+/// Whether a client wants to know the digest of what is before the offset that it asks for, and
+/// what it must be if the client has read that.
+fn digest(arguments: &Value<'_>) -> Result<(bool, Option<u32>)> {
+    Ok(match member(arguments, "digest")? {
+        None | Some(Value::Bool(false)) => (false, None),
+        Some(Value::Bool(true)) => (true, None),
+        Some(value) => (true, Some(as_digest(value.as_str().unwrap_or_default())?)),
+    })
 }
 
 /// Writes a digest that is known.

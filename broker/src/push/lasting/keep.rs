@@ -164,7 +164,7 @@ impl Push {
         tell: bool,
     ) {
         let Some(session) = self.listeners.session(topic, session) else { return };
-        let ended = self.listeners.unsubscribe(topic, &session, Some(name));
+        let ended = session.unsubscribe(&self.listeners, topic, Some(name));
         let Some(format) = ended else { return };
         self.log.note("unsubscribed", topic, None);
         let mut note = Vec::new();
