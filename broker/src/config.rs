@@ -74,14 +74,13 @@ fn nats(arguments: &Arguments) -> Result<Option<NatsSettings>, Error> {
     let server = |text: &str| host_and_port("nats", text.trim()).map(|_| text.trim().to_owned());
     let servers = list.split(',').map(server).collect::<Result<_, _>>()?;
     let replicas = arguments.number::<u64>("nats-replicas")?;
-    if let Some(count) = replicas {
-        refuse_if(!(1..=5).contains(&count), "nats-replicas", count, "it is 1 to 5")?;
-    }
+    let is_wrong = replicas.is_some_and(|count| !(1..=5).contains(&count));
+    refuse_if(is_wrong, arguments, "nats-replicas", "it is 1 to 5")?;
     let prefix = arguments.value("nats-prefix").unwrap_or("ps").to_owned();
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     let is_right = (1..=32).contains(&prefix.len()) && prefix.bytes().all(is_plain);
     let reason = "it is 1 to 32 letters, digits, '_' and '-'";
-    refuse_if(!is_right, "nats-prefix", &prefix, reason)?;
+    refuse_if(!is_right, arguments, "nats-prefix", reason)?;
     let (is_synced, limits) = (arguments.has("nats-synced"), limits(arguments)?);
     Ok(Some(NatsSettings { servers, replicas, prefix, is_synced, limits }))
 }
@@ -93,14 +92,15 @@ fn host_and_port(flag: &'static str, text: &str) -> Result<(String, u16), Error>
     }
 }
 
-/// Refuses the value of a flag where it is wrong.
+/// Refuses the value of a flag where it is wrong, as it was given.
 fn refuse_if(
     is_wrong: bool,
+    arguments: &Arguments,
     flag: &'static str,
-    value: impl ToString,
     reason: impl Display,
 ) -> Result<(), Error> {
-    if is_wrong { Err(Error::value(flag, &value.to_string(), reason)) } else { Ok(()) }
+    let value = arguments.value(flag).unwrap_or_default();
+    if is_wrong { Err(Error::value(flag, value, reason)) } else { Ok(()) }
 }
 
 /// What the broker is to do.
@@ -236,10 +236,10 @@ impl Config {
             (None, None) => "127.0.0.1".to_owned(),
         };
         let connections_max = arguments.number("max-connections")?;
-        refuse_if(connections_max == Some(0), "max-connections", 0, AT_LEAST_1)?;
+        refuse_if(connections_max == Some(0), arguments, "max-connections", AT_LEAST_1)?;
         let message_size_max = arguments.size("max-message")?.unwrap_or(MESSAGE_SIZE_MAX);
         let reason = format!("a message may have {} bytes at most", BODY_SIZE_MAX / 2);
-        refuse_if(message_size_max > BODY_SIZE_MAX / 2, "max-message", message_size_max, reason)?;
+        refuse_if(message_size_max > BODY_SIZE_MAX / 2, arguments, "max-message", reason)?;
         let sync = match arguments.value("sync") {
             Some("os") => Sync::Os,
             Some("always") | None => Sync::Always,
@@ -252,7 +252,7 @@ impl Config {
         }
         let segment_size = arguments.size("segment")?.unwrap_or(SEGMENT_SIZE);
         let reason = format!("it must be at least {SEGMENT_SIZE_MIN}");
-        refuse_if(segment_size < SEGMENT_SIZE_MIN, "segment", segment_size, reason)?;
+        refuse_if(segment_size < SEGMENT_SIZE_MIN, arguments, "segment", reason)?;
         let mut origins = Origins::default();
         for origin in arguments.values("allow-origin") {
             let add = origins.add(origin);
@@ -291,7 +291,7 @@ impl Config {
 fn limits(arguments: &Arguments) -> Result<Limits, Error> {
     let above_0 = |flag: &'static str, bound: Option<u64>| {
         let reason = "must be at least 1; leave it out to keep all";
-        refuse_if(bound == Some(0), flag, as_given(arguments, flag), reason).map(|()| bound)
+        refuse_if(bound == Some(0), arguments, flag, reason).map(|()| bound)
     };
     let age = arguments.time("keep-for")?;
     let age = age.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
@@ -314,12 +314,7 @@ fn token() -> Result<Option<Token>, Error> {
 /// The value of a flag as a length of time that is not 0.
 fn above_0(arguments: &Arguments, flag: &'static str) -> Result<Option<Duration>, Error> {
     let time = arguments.time(flag)?;
-    let text = as_given(arguments, flag);
-    refuse_if(time == Some(Duration::ZERO), flag, text, AT_LEAST_1).map(|()| time)
-}
-
-fn as_given<'a>(arguments: &'a Arguments, flag: &str) -> &'a str {
-    arguments.value(flag).unwrap_or_default()
+    refuse_if(time == Some(Duration::ZERO), arguments, flag, AT_LEAST_1).map(|()| time)
 }
 
 impl Timeouts {

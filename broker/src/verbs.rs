@@ -99,9 +99,8 @@ pub struct Call {
 impl Call {
     /// Reads a verb, the flags that go with it, and the environment.
     pub(crate) fn from(arguments: &Arguments) -> Result<Call, Error> {
-        let (word, rest) = match arguments.ordinary() {
-            [word, rest @ ..] => (word.as_str(), rest),
-            [] => return Err(Error::new("there is no verb")),
+        let Some((word, rest)) = arguments.ordinary().split_first() else {
+            return Err(Error::new("there is no verb"));
         };
         let unexpected = |argument: &str| Err(Error::unexpected(argument));
         let wrong = |reason: String| Err(Error::new(reason));

@@ -1,9 +1,9 @@
-//! The bounds of a topic as fields of a JSON object: `keep_messages`, `keep_bytes`, `keep_for`.
+//! Changes of a topic's bounds, as fields of JSON: `keep_messages`, `keep_bytes`, `keep_for`.
 
 use super::member;
 use crate::refusal::{Refusal, Result};
-use crate::store::{Bound, BoundsChange, Limits, age};
-use common::json::{Object, Value};
+use crate::store::{Bound, BoundsChange};
+use common::json::Value;
 use common::units;
 
 /// The fields.
@@ -43,12 +43,6 @@ fn bound(
             _ => Err(Refusal::field(name, wrong)),
         },
     }
-}
-
-/// Writes the bounds that are in force.
-pub(super) fn write(object: &mut Object<'_>, limits: &Limits) {
-    object.field("keep_messages", limits.messages).field("keep_bytes", limits.bytes);
-    object.field("keep_for", limits.age.map(age));
 }
 
 #[cfg(test)]

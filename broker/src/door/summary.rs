@@ -1,10 +1,9 @@
 //! Topics in short: which a client may see, and what there is of each, as fields of a JSON object.
 
-use super::bounds;
 use crate::access::{Grant, Right};
 use crate::broker::Broker;
 use crate::push::pages;
-use crate::store::Summary;
+use crate::store::{Summary, age};
 use common::json::Object;
 use common::pattern::Pattern;
 
@@ -26,6 +25,7 @@ pub(super) fn write(object: &mut Object<'_>, topic: &str, summary: &Summary, dig
     let Summary { stream, first, next, bytes, last, limits } = *summary;
     object.field("topic", topic).field("stream", stream).field("first", first).field("next", next);
     object.field("messages", next - first).field("bytes", bytes).field("last", last);
-    bounds::write(object, &limits);
+    object.field("keep_messages", limits.messages).field("keep_bytes", limits.bytes);
+    object.field("keep_for", limits.age.map(age));
     object.optional("digest", digest.map(|digest| format!("{digest:08x}")));
 }

@@ -76,10 +76,8 @@ impl Listeners {
 
     /// Removes a session from a topic, where it is for a subscription with this index.
     pub(super) fn end(&self, topic: &str, session: u64, index: usize) {
-        self.remove(topic, |listener| match listener {
-            Listener::Session(it, at) => (it.number, *at) == (session, index),
-            Listener::Waiter(_) => false,
-        });
+        let is_it = |it: &Session, at: usize| (it.number, at) == (session, index);
+        self.remove(topic, |it| matches!(it, Listener::Session(it, at) if is_it(it, *at)));
     }
 
     /// Removes a listener from a topic.

@@ -28,16 +28,16 @@ pub(super) struct DeliveryPass<'a> {
     /// Whether there are several sessions, for which pieces are kept.
     pub(super) is_shared: bool,
     /// The last piece of each topic in each format, and where it begins.
-    kept: HashMap<Arc<str>, Vec<(Format, Place, Piece)>>,
+    kept: HashMap<Arc<str>, Vec<(Format, Place, Encoded)>>,
     /// Bytes of these pieces.
     kept_size: usize,
     /// Entries before they are encoded.
     text: Vec<u8>,
 }
 
-/// Messages of one topic as bytes.
+/// Messages of one topic as a subscriber reads them.
 #[derive(Clone)]
-pub(super) struct Piece {
+pub(super) struct Encoded {
     pub(super) bytes: Arc<Vec<u8>>,
     /// How many they are.
     pub(super) count: u64,
@@ -103,13 +103,13 @@ impl<'a> DeliveryPass<'a> {
         &mut self,
         subscription: &mut Subscription,
         others: &OtherCursors,
-    ) -> Result<Option<Piece>, Unread> {
+    ) -> Result<Option<Encoded>, Unread> {
         let topic = &Arc::clone(&subscription.topic);
         let format = subscription.format;
         let encoder = Encoder { format, topic, others };
         let is_untold = subscription.is_untold;
         let mut shared = self.is_shared && others.are_none() && !subscription.lost && !is_untold;
-        let fits = |(of, from, _): &&(Format, Place, Piece)| {
+        let fits = |(of, from, _): &&(Format, Place, Encoded)| {
             *of == format && fits(*from, subscription.place)
         };
         if shared
@@ -182,7 +182,7 @@ impl<'a> DeliveryPass<'a> {
             return Ok(None);
         }
         format.frame(&mut bytes);
-        let piece = Piece {
+        let piece = Encoded {
             bytes: Arc::new(bytes),
             count: end.cursor.next - cursor.next,
             end,
@@ -219,7 +219,7 @@ impl<'a> DeliveryPass<'a> {
     }
 
     /// Keeps a piece for other subscribers.
-    fn keep(&mut self, format: Format, topic: &Arc<str>, from: Place, piece: Piece) {
+    fn keep(&mut self, format: Format, topic: &Arc<str>, from: Place, piece: Encoded) {
         self.kept_size += piece.bytes.len();
         if self.kept_size > KEPT_SIZE_MAX {
             self.kept.clear();

@@ -130,11 +130,9 @@ impl Door<'_> {
                     break;
                 }
                 Ok(_) => continue,
-                Err(Trouble::TimedOut) => {}
+                Err(Trouble::TimedOut)
+                    if !self.broker.tcp_table.has_vanished(self.connection.stream()) => {}
                 Err(_) => break,
-            }
-            if self.broker.tcp_table.has_vanished(self.connection.stream()) {
-                break;
             }
             let mut comment = b":\n\n".to_vec();
             format.frame(&mut comment);

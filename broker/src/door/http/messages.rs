@@ -158,11 +158,9 @@ impl Door<'_> {
             if waiting.wait(deadline.min(time + LOOK_INTERVAL)) || has_ended {
                 continue;
             }
-            match connection.has_ended() {
-                Ok(ended) => has_ended = ended,
-                // The client has gone and reads no answer.
-                Err(_) => return Ok(now),
-            }
+            // A client that has gone reads no answer.
+            let Ok(ended) = connection.has_ended() else { return Ok(now) };
+            has_ended = ended;
             if has_ended {
                 deadline = deadline.min(Instant::now() + INPUT_END_GRACE);
             }

@@ -12,7 +12,7 @@ use std::str;
 impl Door<'_> {
     /// Answers with all topics that the client may read, or those of them that match.
     pub(super) fn list_topics(&mut self, pattern: Option<&Pattern>) -> Result<(), Stop> {
-        let topics = summary::topics(self.broker, pattern, &self.grant.clone());
+        let topics = summary::topics(self.broker, pattern, &self.grant);
         self.list(topics, |list, (topic, summary)| {
             list.object(|object| summary::write(object, &topic, &summary, None));
         })

@@ -242,10 +242,11 @@ impl Commands<'_, Json> {
     fn carry_out(&mut self, command: &str, arguments: &Value<'_>) -> Result<()> {
         let dialect = self.protocol.dialect;
         let (key, commands) = dialect.words();
-        if self.granted.is_some() && command.eq_ignore_ascii_case("publish") {
+        if let Some(grant) = &self.granted
+            && command.eq_ignore_ascii_case("publish")
+        {
             let size_max = self.broker.message_size_max;
-            let grant = self.grant()?.clone();
-            publish::add(arguments, key, &mut self.batch, size_max, &grant)?;
+            publish::add(arguments, key, &mut self.batch, size_max, grant)?;
             self.protocol.dialects.push_back(dialect);
             self.bound_batch();
             return Ok(());

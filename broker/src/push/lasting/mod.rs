@@ -170,11 +170,11 @@ impl LastingSubscriptions {
     pub(super) fn begin_end(&self, keys: &[Key], unseen_since: Option<u64>) -> Vec<Key> {
         let mut table = self.table.lock();
         let mut begin = |key: &&Key| {
-            let Some(it) = table.names.get_mut(&key.name) else { return false };
-            if unseen_since.is_some_and(|time| !it.is_unseen_since(time)) {
-                return false;
-            }
-            it.positions.get_mut(&key.topic).map(|position| position.ending = true).is_some()
+            let is_meant =
+                |it: &&mut Name| unseen_since.is_none_or(|time| it.is_unseen_since(time));
+            let it = table.names.get_mut(&key.name).filter(is_meant);
+            let position = it.and_then(|it| it.positions.get_mut(&key.topic));
+            position.map(|position| position.ending = true).is_some()
         };
         keys.iter().filter(&mut begin).cloned().collect()
     }
