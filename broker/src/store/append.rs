@@ -169,7 +169,8 @@ impl<'a> Open<'a> {
         let mut skip = 0;
         if let Some((publisher, sequence)) = &publish.numbered {
             let known = self.state.sequences.get_mut(publisher);
-            match Sequences::judge(known.as_deref(), *sequence, entries.len() as u64)? {
+            let nothing = Sequences::default();
+            match known.as_deref().unwrap_or(&nothing).judge(*sequence, entries.len() as u64)? {
                 Verdict::Append { skip: there } => skip = there,
                 Verdict::Duplicate { offset } => {
                     if let Some(known) = known {

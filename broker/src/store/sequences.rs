@@ -63,43 +63,30 @@ impl Sequences {
     }
 
     /// Judges `count` messages that begin at `number`. Nothing is changed: see [`Self::append`].
-    pub(crate) fn judge(
-        known: Option<&Sequences>,
-        number: Sequence,
-        count: u64,
-    ) -> Result<Verdict> {
-        let next = known.map(|sequences| sequences.next).unwrap_or_default();
-        let present = next.epoch;
+    pub(crate) fn judge(&self, number: Sequence, count: u64) -> Result<Verdict> {
+        let Sequence { epoch: present, sequence: next } = self.next;
         if number.epoch < present {
             return Err(Refusal::OldEpoch { present });
         }
         if number.epoch > EPOCH_MAX.max(present.saturating_add(EPOCH_STEP_MAX)) {
             return Err(Refusal::HighEpoch { present });
         }
-        let expected = if number.epoch == present { next.sequence } else { 0 };
+        let expected = if number.epoch == present { next } else { 0 };
         if number.sequence > expected {
             return Err(Refusal::Gap { expected });
         }
         let skip = expected - number.sequence;
-        match known {
-            Some(sequences) if skip > 0 && skip >= count => {
-                Ok(Verdict::Duplicate { offset: sequences.offset(number.sequence) })
-            }
-            _ => Ok(Verdict::Append { skip }),
+        if skip > 0 && skip >= count {
+            return Ok(Verdict::Duplicate { offset: self.offset(number.sequence) });
         }
+        Ok(Verdict::Append { skip })
     }
 
     /// Notes `count` messages from `number` on, which are about to stand at `offset`. Gives what
     /// [`Sequences::undo`] needs.
-    pub(crate) fn append(
-        &mut self,
-        number: Sequence,
-        count: u64,
-        offset: u64,
-        time: u64,
-    ) -> Before {
-        let Sequences { next, time: heard, .. } = *self;
-        let mut before = Before { next, runs: None, count: self.runs.len(), time: heard };
+    pub(crate) fn append(&mut self, number: Sequence, count: u64, offset: u64, now: u64) -> Before {
+        let Sequences { next, time, .. } = *self;
+        let mut before = Before { next, runs: None, count: self.runs.len(), time };
         // Another epoch; or the same once more, after its numbers were forgotten.
         if number != next {
             before.runs = Some(std::mem::take(&mut self.runs));
@@ -107,7 +94,7 @@ impl Sequences {
         if count > 0 && self.runs.last().is_none_or(|run| run.end(number.sequence) != offset) {
             self.runs.push(Run { sequence: number.sequence, offset });
         }
-        (self.next, self.time) = (number.later(count), time);
+        (self.next, self.time) = (number.later(count), now);
         before
     }
 
@@ -191,44 +178,47 @@ mod tests {
 
     #[test]
     fn a_new_publisher_begins_at_zero_in_any_epoch() {
-        assert_eq!(Sequences::judge(None, number(7, 0), 1).unwrap(), Verdict::Append { skip: 0 });
-        let refusal = Sequences::judge(None, number(0, 1), 1).unwrap_err();
+        assert_eq!(
+            Sequences::default().judge(number(7, 0), 1).unwrap(),
+            Verdict::Append { skip: 0 }
+        );
+        let refusal = Sequences::default().judge(number(0, 1), 1).unwrap_err();
         assert!(matches!(refusal, Refusal::Gap { expected: 0 }));
     }
 
     #[test]
     fn the_next_number_is_appended_and_a_gap_is_not() {
         let five = five();
-        let judged = Sequences::judge(Some(&five), number(3, 5), 2).unwrap();
+        let judged = five.judge(number(3, 5), 2).unwrap();
         assert_eq!(judged, Verdict::Append { skip: 0 });
-        let refusal = Sequences::judge(Some(&five), number(3, 6), 1).unwrap_err();
+        let refusal = five.judge(number(3, 6), 1).unwrap_err();
         assert!(matches!(refusal, Refusal::Gap { expected: 5 }));
     }
 
     #[test]
     fn an_old_number_is_a_duplicate_and_knows_its_offset() {
         for (sequence, offset) in [(0, 10), (2, 12), (3, 20), (4, 21)] {
-            let judged = Sequences::judge(Some(&five()), number(3, sequence), 1).unwrap();
+            let judged = five().judge(number(3, sequence), 1).unwrap();
             assert_eq!(judged, Verdict::Duplicate { offset: Some(offset) });
         }
     }
 
     #[test]
     fn of_a_batch_that_is_there_in_part_the_rest_is_appended() {
-        let judged = Sequences::judge(Some(&five()), number(3, 3), 4).unwrap();
+        let judged = five().judge(number(3, 3), 4).unwrap();
         assert_eq!(judged, Verdict::Append { skip: 2 });
     }
 
     #[test]
     fn a_newer_epoch_starts_again_and_ends_the_older() {
         let mut sequences = five();
-        let refusal = Sequences::judge(Some(&sequences), number(4, 1), 1).unwrap_err();
+        let refusal = sequences.judge(number(4, 1), 1).unwrap_err();
         assert!(matches!(refusal, Refusal::Gap { expected: 0 }));
-        assert!(Sequences::judge(Some(&sequences), number(4, 0), 1).is_ok());
+        assert!(sequences.judge(number(4, 0), 1).is_ok());
         sequences.append(number(4, 0), 1, 22, 0);
-        let refusal = Sequences::judge(Some(&sequences), number(3, 5), 1).unwrap_err();
+        let refusal = sequences.judge(number(3, 5), 1).unwrap_err();
         assert!(matches!(refusal, Refusal::OldEpoch { present: 4 }));
-        let judged = Sequences::judge(Some(&sequences), number(4, 0), 1).unwrap();
+        let judged = sequences.judge(number(4, 0), 1).unwrap();
         assert_eq!(judged, Verdict::Duplicate { offset: Some(22) });
     }
 
@@ -248,36 +238,31 @@ mod tests {
 
     #[test]
     fn the_highest_epoch_that_is_allowed_closes_a_name_to_nobody() {
-        let judge = |known: Option<&Sequences>, epoch| {
-            Sequences::judge(known, number(epoch, 0), 1).map(|_| ()).map_err(|refusal| {
+        let judge = |known: &Sequences, epoch| {
+            known.judge(number(epoch, 0), 1).map(|_| ()).map_err(|refusal| {
                 assert!(matches!(refusal, Refusal::HighEpoch { .. }), "{refusal}");
             })
         };
         // Unix time in milliseconds and in microseconds.
         for epoch in [0, 1_795_874_065_700, 1_795_874_065_700_000, EPOCH_MAX] {
-            assert_eq!(judge(None, epoch), Ok(()));
-            assert_eq!(judge(Some(&five()), epoch + u64::from(epoch == 0) * 4), Ok(()));
+            assert_eq!(judge(&Sequences::default(), epoch), Ok(()));
+            assert_eq!(judge(&five(), epoch + u64::from(epoch == 0) * 4), Ok(()));
         }
         for epoch in [EPOCH_MAX + 1, 1 << 60, u64::MAX] {
-            assert_eq!(judge(None, epoch), Err(()));
-            assert_eq!(judge(Some(&five()), epoch), Err(()));
+            assert_eq!(judge(&Sequences::default(), epoch), Err(()));
+            assert_eq!(judge(&five(), epoch), Err(()));
         }
         let mut sequences = Sequences::default();
         sequences.append(number(EPOCH_MAX, 0), 1, 0, 0);
-        assert_eq!(judge(Some(&sequences), EPOCH_MAX + 1), Ok(()));
-        assert_eq!(judge(Some(&sequences), EPOCH_MAX + EPOCH_STEP_MAX), Ok(()));
-        assert_eq!(judge(Some(&sequences), EPOCH_MAX + EPOCH_STEP_MAX + 1), Err(()));
+        assert_eq!(judge(&sequences, EPOCH_MAX + 1), Ok(()));
+        assert_eq!(judge(&sequences, EPOCH_MAX + EPOCH_STEP_MAX), Ok(()));
+        assert_eq!(judge(&sequences, EPOCH_MAX + EPOCH_STEP_MAX + 1), Err(()));
     }
 
     #[test]
     fn a_repeated_number_whose_message_is_gone_is_a_duplicate_without_a_place() {
-        let place = |sequences: &Sequences, sequence| match Sequences::judge(
-            Some(sequences),
-            number(3, sequence),
-            1,
-        )
-        .unwrap()
-        {
+        let judge = |sequences: &Sequences, sequence| sequences.judge(number(3, sequence), 1);
+        let place = |sequences: &Sequences, sequence| match judge(sequences, sequence).unwrap() {
             Verdict::Duplicate { offset } => offset,
             Verdict::Append { .. } => panic!("{sequence} is appended twice"),
         };

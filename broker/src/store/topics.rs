@@ -197,19 +197,14 @@ impl Topics {
         self.extent(topic).end
     }
 
-    /// Where a reader begins who asks for `begin` and means `stream`, where it says so. A topic
+    /// Where a reader begins who asks to begin there and means `stream`, where it says so. A topic
     /// that is not there is an empty list of the stream [`StreamId::NONE`].
     ///
     /// # Errors
     ///
     /// [`Refusal::OtherStream`], [`Refusal::PastEnd`], [`Refusal::Trimmed`].
-    pub(crate) fn begin(
-        &self,
-        topic: &str,
-        begin: Begin,
-        stream: Option<StreamId>,
-    ) -> Result<Cursor> {
-        self.see(topic, |view, _| view.begin(begin, stream))
+    pub(crate) fn begin(&self, topic: &str, at: Begin, stream: Option<StreamId>) -> Result<Cursor> {
+        self.see(topic, |view, _| view.begin(at, stream))
     }
 
     /// What there is of a topic; nothing of [`StreamId::NONE`] where there is no such topic.

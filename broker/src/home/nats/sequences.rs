@@ -70,7 +70,7 @@ impl Attempt<'_> {
             return Ok(None);
         }
         let before = last.number.map(|number| Sequences::new(number.later(1), 0));
-        let skip = match Sequences::judge(before.as_ref(), number, count as u64) {
+        let skip = match before.unwrap_or_default().judge(number, count as u64) {
             Ok(Verdict::Append { skip }) => usize::try_from(skip).unwrap_or(count),
             Ok(Verdict::Duplicate { .. }) => count,
             Err(_) if kept.is_some() => {

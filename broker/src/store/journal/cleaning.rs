@@ -19,14 +19,13 @@
 
 use super::index::{Contents, hash};
 use super::{
-    EndKind, Error, Event, Failure, File, List, Record, Scan, Segment, SegmentHeader,
+    EndKind, Error, Event, Failure, List, Numbers, Record, Scan, Segment, SegmentHeader,
     SegmentWriter, Shared,
 };
 use crate::store::{Bounds, Sequence, StreamId};
 use common::clock;
 use std::collections::BTreeMap;
 use std::io;
-use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -37,7 +36,7 @@ const SEQUENCE_TIME: u64 = 24 * 60 * 60 * 1000;
 const PIECE_SIZE: usize = 1 << 20;
 
 /// Cleans the segments with these numbers, which are closed.
-pub(super) fn clean(shared: &Shared, numbers: RangeInclusive<u32>) -> Result<(), Failure> {
+pub(super) fn clean(shared: &Shared, numbers: Numbers) -> Result<(), Failure> {
     let Shared { directory, id, .. } = shared;
     let directory = &**directory;
     let index = shared.index();
@@ -51,9 +50,12 @@ pub(super) fn clean(shared: &Shared, numbers: RangeInclusive<u32>) -> Result<(),
     let name = Segment::name(*header.numbers.start());
     let (mut before, mut damage) = (0, None);
     let written = directory.write_beside(&name, |file| {
-        let mut rewrite = Rewrite::begin(shared, &header, file)?;
-        for (topic, stream, next) in passed.iter().flatten() {
-            rewrite.carried(topic, *stream).skipped = Some(*next);
+        let (lists, positions) = Default::default();
+        let contents = Contents::new(header.numbers.clone());
+        let writer = SegmentWriter::begin(&header, file)?;
+        let mut rewrite = Rewrite { shared, writer, contents, lists, positions };
+        for (topic, end) in passed.iter().flatten() {
+            rewrite.carried(topic, end.stream).skipped = Some(end.next);
         }
         let (mut begun, mut read) = (Instant::now(), 0);
         for segment in &segments {
@@ -125,18 +127,7 @@ struct Carried {
     sequences: BTreeMap<String, (Sequence, u64)>,
 }
 
-impl<'s> Rewrite<'s> {
-    fn begin(
-        shared: &'s Shared,
-        header: &SegmentHeader,
-        file: &'s dyn File,
-    ) -> io::Result<Rewrite<'s>> {
-        let contents = Contents::new(header.numbers.clone());
-        let (lists, positions) = Default::default();
-        let writer = SegmentWriter::begin(header, file)?;
-        Ok(Rewrite { shared, writer, contents, lists, positions })
-    }
-
+impl Rewrite<'_> {
     /// Takes the next record: keeps it, leaves it out, or carries it to the end.
     fn take(&mut self, record: &Record<'_>) -> io::Result<()> {
         let Record { topic, stream, event } = *record;

@@ -233,17 +233,12 @@ impl Frame {
         })
     }
 
-    /// Writes the frame from `offset` on to a file whose checksums begin with `seed`. Gives where
+    /// Writes the frame to a file whose checksums begin with `seed`, from an offset on. Gives where
     /// it ends: where it begins, if it is empty.
-    pub(super) fn write_at(
-        &mut self,
-        file: &dyn File,
-        offset: u64,
-        seed: Crc32,
-    ) -> io::Result<u64> {
-        let bytes = self.seal(offset, seed).unwrap_or_default();
-        file.write_all_at(bytes, offset)?;
-        Ok(offset + bytes.len() as u64)
+    pub(super) fn write_at(&mut self, file: &dyn File, from: u64, seed: Crc32) -> io::Result<u64> {
+        let bytes = self.seal(from, seed).unwrap_or_default();
+        file.write_all_at(bytes, from)?;
+        Ok(from + bytes.len() as u64)
     }
 
     /// The frame's bytes as they stand in the file; `None` where the frame is empty, or too large

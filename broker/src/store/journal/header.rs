@@ -54,12 +54,15 @@ const SEGMENT_MAGIC: &str = "topic segment 0002 ";
 /// Which journal a file belongs to: 64 random bits.
 pub(super) type JournalId = StreamId;
 
+/// The numbers that a segment has in the row.
+pub(super) type Numbers = RangeInclusive<u32>;
+
 /// The header of a segment: whose it is, and its place in the row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SegmentHeader {
     pub(super) journal: JournalId,
     /// More than one number where segments were joined.
-    pub(super) numbers: RangeInclusive<u32>,
+    pub(super) numbers: Numbers,
 }
 
 impl SegmentHeader {

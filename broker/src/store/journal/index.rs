@@ -8,11 +8,11 @@
 //! A record that is noted follows on what was there: an append on the end of its list, everything
 //! else on a list that was created and not deleted. A record that does not is damage.
 
-use super::record::{Event, Record};
-use crate::store::StreamId;
+use super::{Event, Numbers, Record};
+use crate::store::{Cursor, StreamId};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::ops::{RangeBounds, RangeInclusive};
+use std::ops::RangeBounds;
 use std::sync::Arc;
 
 /// How many small neighbours are joined whatever their sizes are.
@@ -71,7 +71,7 @@ struct Held {
 /// What a segment holds.
 #[derive(Debug)]
 pub(super) struct Contents {
-    pub(super) numbers: RangeInclusive<u32>,
+    pub(super) numbers: Numbers,
     /// Bytes of its records.
     pub(super) size: u64,
     /// The lists that its records are about.
@@ -102,7 +102,7 @@ struct Share {
 }
 
 impl Contents {
-    pub(super) fn new(numbers: RangeInclusive<u32>) -> Contents {
+    pub(super) fn new(numbers: Numbers) -> Contents {
         let (size, lists, subscriptions, positions, ends, left) = Default::default();
         Contents { numbers, size, lists, subscriptions, positions, ends, left }
     }
@@ -155,7 +155,7 @@ fn superseded(segments: &mut BTreeMap<u32, Contents>, held: Held) {
 
 impl Index {
     /// Begins a segment: what is noted from now on stands there.
-    pub(super) fn begin(&mut self, numbers: RangeInclusive<u32>) {
+    pub(super) fn begin(&mut self, numbers: Numbers) {
         self.cancellations += 1;
         self.segments.insert(*numbers.start(), Contents::new(numbers));
     }
@@ -285,7 +285,7 @@ impl Index {
     }
 
     /// The first numbers of the segments with these numbers.
-    pub(super) fn numbers(&self, numbers: &RangeInclusive<u32>) -> Vec<u32> {
+    pub(super) fn numbers(&self, numbers: &Numbers) -> Vec<u32> {
         self.segments.range(numbers.clone()).map(|(first, _)| *first).collect()
     }
 
@@ -330,10 +330,7 @@ impl Index {
 
     /// The lists of segments that are there, and where they go on behind them, if that is all that
     /// has to be said again of what the segments hold. So they need not be read.
-    pub(super) fn passed(
-        &self,
-        numbers: &RangeInclusive<u32>,
-    ) -> Option<Vec<(Arc<str>, StreamId, u64)>> {
+    pub(super) fn passed(&self, numbers: &Numbers) -> Option<Vec<(Arc<str>, Cursor)>> {
         let (first, last) = (*numbers.start(), *numbers.end());
         let mut passed = HashMap::new();
         for contents in self.segments.range(numbers.clone()).map(|(_, contents)| contents) {
@@ -358,10 +355,10 @@ impl Index {
             }
         }
         let known = self.topics.iter().filter_map(|(topic, id)| {
-            let (list, next) = (self.lists.get(id)?, *passed.get(id)?);
+            let (stream, next) = (self.lists.get(id)?.stream, *passed.get(id)?);
             // What it was called there is not known where it has another stream id now.
-            let is_same = ListId::new(topic, list.stream) == *id;
-            Some(is_same.then(|| (topic.clone(), list.stream, next)))
+            let is_same = ListId::new(topic, stream) == *id;
+            Some(is_same.then(|| (topic.clone(), Cursor { stream, next })))
         });
         known.collect()
     }
@@ -387,7 +384,7 @@ impl Index {
         copies: bool,
         dead_min: u64,
         joined_max: u64,
-    ) -> Option<RangeInclusive<u32>> {
+    ) -> Option<Numbers> {
         let (last, _) = self.segments.last_key_value()?;
         let closed = || self.segments.range(..*last).map(|(_, contents)| contents);
         let dead = || closed().filter(|contents| self.is_dead(contents, dead_min));

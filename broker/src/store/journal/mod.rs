@@ -63,7 +63,7 @@ pub(crate) use repair::{Damage, repair};
 
 use crate::store::StreamId;
 use check::{Count, verify_in, write_topics};
-use header::{FRAME_HEADER_SIZE, FrameHeader, JournalId, SegmentHeader};
+use header::{FRAME_HEADER_SIZE, FrameHeader, JournalId, Numbers, SegmentHeader};
 use index::{Index, List};
 use manifest::{Content, Manifest};
 use record::{Format, Records};

@@ -37,31 +37,27 @@ impl Reserve {
         Ok(Reserve { file: Some(file), size })
     }
 
-    /// How large it has to be beside a segment of so many bytes. It grows in steps: seldom.
-    pub(super) fn wanted(largest: u64, segment_size: u64) -> u64 {
-        (largest.min(segment_size) / 2).next_power_of_two().max(SIZE_MIN)
-    }
-
-    /// Makes it as large as it has to be, durably.
-    pub(super) fn ensure(&mut self, directory: &dyn Directory, wanted: u64) -> Result<(), Error> {
+    /// Makes it as large as it has to be beside a segment of so many bytes, durably.
+    pub(super) fn ensure(&mut self, directory: &dyn Directory, segment: u64) -> Result<(), Error> {
+        // It grows in steps: seldom.
+        let wanted = (segment / 2).next_power_of_two().max(SIZE_MIN);
         if self.size >= wanted {
             return Ok(());
         }
-        let file = match self.file.take() {
+        let file = match &mut self.file {
             Some(file) => file,
-            None => {
+            none => {
                 let file = directory.create(RESERVE);
                 let file = file.map_err(directory.failed("create", RESERVE))?;
                 directory.sync_names(RESERVE)?;
-                file
+                none.insert(file)
             }
         };
-        let grown = grow(&*file, self.size, wanted);
+        let grown = grow(&**file, self.size, wanted);
         if grown.is_err() {
             // Room that is no use to it is of use to others.
             let _ = file.set_size(self.size);
         }
-        self.file = Some(file);
         grown.map_err(directory.failed("write", RESERVE))?;
         self.size = wanted;
         Ok(())

@@ -86,9 +86,9 @@ impl<'d> Row<'d> {
             let name = Segment::name(number);
             let (segment, mut damage) = match Segment::open(directory, &name, journal) {
                 Err(error @ Error::Damaged { .. }) => {
-                    let file = Segment::open_any(directory, &name)?.file;
+                    let Segment { path, file, .. } = Segment::open_any(directory, &name)?;
                     let header = SegmentHeader { journal, numbers: number..=number };
-                    (Segment::new(directory, &header, file), Some(error))
+                    (Segment::new(path, &header, file), Some(error))
                 }
                 opened => (opened?, None),
             };

@@ -2,10 +2,9 @@
 
 use super::header::{FORMAT_1_HEADER_SIZE, SEGMENT_HEADER_SIZE};
 use super::manifest::first_line;
-use super::{Directory, Error, Failure, File, Format, JOURNAL, JournalId, SegmentHeader};
+use super::{Directory, Error, Failure, File, Format, JOURNAL, JournalId, Numbers, SegmentHeader};
 use common::crc32::Crc32;
 use std::io;
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use std::sync::Arc;
 pub(super) struct Segment {
     pub(super) path: PathBuf,
     /// Its place in the row; more than one number where segments were joined.
-    pub(super) numbers: RangeInclusive<u32>,
+    pub(super) numbers: Numbers,
     pub(super) file: Arc<dyn File>,
     /// What the checksums of its frames begin with.
     pub(super) seed: Crc32,
@@ -77,7 +76,7 @@ impl Segment {
         let problem = match unknown.header()? {
             Some(header) if header.journal != journal => "it belongs to another journal",
             Some(header) if Segment::name(*header.numbers.start()) == name => {
-                return Ok(Segment::new(directory, &header, unknown.file));
+                return Ok(Segment::new(unknown.path, &header, unknown.file));
             }
             Some(_) => "it has the name of another segment",
             None if name == Segment::name(1) && unknown.is_format_1()? => return Ok(unknown),
@@ -97,17 +96,12 @@ impl Segment {
         let write = |file: &dyn File| file.write_all_at(&header.bytes(), 0);
         let (file, ()) = directory.write_beside(&name, write).map_err(Failure::NotDone)?;
         directory.put_in_place(&name).map_err(Failure::Unknown)?;
-        Ok(Segment::new(directory, &header, file.into()))
+        Ok(Segment::new(directory.path(&name), &header, file.into()))
     }
 
     /// The segment with this header.
-    pub(super) fn new(
-        directory: &dyn Directory,
-        header: &SegmentHeader,
-        file: Arc<dyn File>,
-    ) -> Segment {
+    pub(super) fn new(path: PathBuf, header: &SegmentHeader, file: Arc<dyn File>) -> Segment {
         let numbers = header.numbers.clone();
-        let path = directory.path(&Segment::name(*numbers.start()));
         Segment { path, numbers, file, seed: header.seed(), format: Format::Two }
     }
 

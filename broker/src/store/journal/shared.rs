@@ -135,8 +135,7 @@ impl Shared {
     /// Makes the reserve as large as it has to be beside a last segment of so many bytes.
     pub(super) fn ensure_reserve(&self, size: u64) -> Result<(), Error> {
         let largest = self.largest.load(Ordering::Relaxed).max(size);
-        let wanted = Reserve::wanted(largest, self.settings.segment_size);
-        or_abort(&self.reserve).ensure(&*self.directory, wanted)
+        or_abort(&self.reserve).ensure(&*self.directory, largest.min(self.settings.segment_size))
     }
 
     /// Does something that frees room, on a full disk with what the reserve gives.
