@@ -97,10 +97,7 @@ impl Feed {
 
     /// False if a message was refused. It is left out; the later ones keep their order.
     fn consider(&mut self, result: Result<(), client::Error>) -> Result<bool, Error> {
-        let cause = match result {
-            Ok(()) => return Ok(true),
-            Err(cause) => cause,
-        };
+        let Err(cause) = result else { return Ok(true) };
         match (self.source, &cause) {
             (Source::Input, client::Error::Refused { code: 400 | 413, .. }) => {
                 say(format_args!("line {}: {cause}", self.line_of_next().unwrap_or_default()));

@@ -1,12 +1,18 @@
 //! What is wrong with a file, in words for the user.
 
 use common::flags::Error;
-use std::io;
 use std::path::Path;
+use std::{fs, io};
 
-/// It is a folder, a pipe or a device, where a file is needed.
-pub(crate) fn not_a_file(path: &Path) -> Error {
-    Error::of(path, "is not a regular file: move it away")
+/// Refuses a folder, a pipe or a device where a file is needed: a pipe would be waited for, and a
+/// device has no end.
+pub(crate) fn check_file(path: &Path) -> Result<(), Error> {
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() => {
+            Err(Error::of(path, "is not a regular file: move it away"))
+        }
+        _ => Ok(()),
+    }
 }
 
 pub(crate) fn unusable(path: &Path, cause: io::Error) -> Error {

@@ -20,7 +20,6 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Write};
-use std::iter;
 use std::path::{Path, PathBuf};
 
 /// The file, and what is known about its contents.
@@ -86,10 +85,7 @@ impl Received {
     /// Opens the file, or makes an empty one. A last line that is not whole is cut off.
     pub(crate) fn open(path: &Path) -> Result<Received, Error> {
         let fail = |cause| error::unusable(path, cause);
-        // A pipe would be waited for, and a device has no end.
-        if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-            return Err(error::not_a_file(path));
-        }
+        error::check_file(path)?;
         let file =
             OpenOptions::new().read(true).append(true).create(true).open(path).map_err(fail)?;
         // Locks bind nobody on Unix but those who ask for them. Where they would keep readers
@@ -216,9 +212,11 @@ impl Received {
 /// The first of the names `.old`, `.old.2` and so on that no file has, taken by an empty file, so
 /// that nobody else takes it.
 fn free_name(path: &Path) -> Result<PathBuf, Error> {
-    let later = (2_u64..).map(|number| format!(".old.{number}"));
-    for ending in iter::once(".old".to_owned()).chain(later) {
-        let name = with(path, &ending);
+    let mut number = 1_u64;
+    loop {
+        let ending = if number == 1 { ".old" } else { &format!(".old.{number}") };
+        let name = with(path, ending);
+        number += 1;
         if with(&name, ".from").exists() {
             continue;
         }
@@ -228,7 +226,6 @@ fn free_name(path: &Path) -> Result<PathBuf, Error> {
             Err(cause) => return Err(error::unusable(&name, cause)),
         }
     }
-    Err(error::not_a_file(path))
 }
 
 /// The path with something added to its name.

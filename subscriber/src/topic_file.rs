@@ -3,7 +3,7 @@
 use crate::error;
 use common::flags::Error;
 use common::limits::TOPIC_NAME_SIZE_MAX;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -12,10 +12,7 @@ const FILE_SIZE_MAX: u64 = 64 << 10;
 
 /// Reads the topic's name. White space around it and a byte-order mark are not part of it.
 pub(crate) fn read(path: &Path) -> Result<String, Error> {
-    // A pipe would be waited for, and a device has no end.
-    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-        return Err(error::not_a_file(path));
-    }
+    error::check_file(path)?;
     let mut bytes = Vec::new();
     let read = |file: File| file.take(FILE_SIZE_MAX).read_to_end(&mut bytes);
     File::open(path).and_then(read).map_err(|cause| match cause.kind() {

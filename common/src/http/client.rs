@@ -29,6 +29,9 @@ const CUT: &str = "the server closed the connection within an answer";
 /// The request has a byte that would change its meaning, such as a line end in a field.
 const REQUEST: &str = "the request has a byte that HTTP does not allow there";
 
+/// The head of an answer is not what HTTP allows.
+const INVALID: &str = "the server's answer is not valid";
+
 /// The body is in a coding that was not asked for.
 const CODING: &str = "the answer is in a coding that was not asked for";
 
@@ -201,9 +204,7 @@ impl Client {
         loop {
             let connection = self.connection()?;
             let parsed = parse::response(connection.buffered(), to_head);
-            match parsed
-                .map_err(|cause| Trouble::Http("the server's answer is not valid", cause))?
-            {
+            match parsed.map_err(|cause| Trouble::Http(INVALID, cause))? {
                 Progress::Complete { value, size } => {
                     let (status, keep_alive, body) = (value.status, value.keep_alive, value.body);
                     let bytes = connection.take(size).to_vec();
