@@ -94,16 +94,8 @@ pub(crate) struct NatsHome {
     listed: Mutex<Listed>,
     /// For messages that are stored together.
     batches: Permits,
-    follower: Mutex<FollowerState>,
-}
-
-/// The thread that follows, as others see it.
-#[derive(Default)]
-struct FollowerState {
-    /// Its connection, while there is one.
-    writer: Option<Arc<Writer>>,
-    /// What it is to do next.
-    commands: Vec<Command>,
+    /// The connection of the thread that follows, while there is one, and what that is to do next.
+    follower: Mutex<Option<(Arc<Writer>, Vec<Command>)>>,
 }
 
 /// What is done at a cluster for one caller: until a deadline.
@@ -145,8 +137,9 @@ impl NatsHome {
     /// Tells the thread that follows what to do, if it has a connection.
     fn tell(&self, commands: impl IntoIterator<Item = Command>) {
         let mut follower = self.follower.lock();
-        let Some(writer) = follower.writer.clone() else { return };
-        follower.commands.extend(commands);
+        let Some((writer, next)) = &mut *follower else { return };
+        next.extend(commands);
+        let writer = Arc::clone(writer);
         drop(follower);
         writer.wake();
     }
@@ -231,12 +224,13 @@ impl RemoteHome for NatsHome {
 
     fn listen(&self, handle: &mut dyn FnMut(Event<'_>)) -> Refusal {
         let Err(lost) = self.follow_until_lost(handle);
-        *self.follower.lock() = FollowerState::default();
+        *self.follower.lock() = None;
         unanswered(lost)
     }
 
     fn disconnect(&self) {
-        if let Some(writer) = self.follower.lock().writer.clone() {
+        let writer = self.follower.lock().as_ref().map(|(writer, _)| Arc::clone(writer));
+        if let Some(writer) = writer {
             writer.close();
         }
     }

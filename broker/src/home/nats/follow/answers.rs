@@ -177,25 +177,23 @@ impl Follower<'_> {
         {
             return;
         }
-        if before.is_some() && before == found {
-            let is_new = !topic.is_confirmed;
-            return self.want(name, is_new.then_some(Question::Info));
-        }
-        if before.is_none() {
-            if known.is_some() && found != known {
+        match before {
+            Some(_) if before == found => {
+                let is_new = !topic.is_confirmed;
+                return self.want(name, is_new.then_some(Question::Info));
+            }
+            Some(_) => {
+                topic.wanted = found;
+                self.end_subscription(name);
+                if found.is_none() {
+                    self.home.streams.lock().remove(&**name);
+                }
+                self.hand_on(name, found.map_or(News::Deleted, |list| News::Reset(Some(list))));
+            }
+            None if known.is_some() && found != known => {
                 return self.refuse(name, Refusal::OtherStream);
             }
-        } else {
-            topic.wanted = found;
-            self.end_subscription(name);
-            let news = match found {
-                None => {
-                    self.home.streams.lock().remove(&**name);
-                    News::Deleted
-                }
-                Some(list) => News::Reset(Some(list)),
-            };
-            self.hand_on(name, news);
+            None => {}
         }
         let Some(topic) = self.topics.get_mut(name) else { return };
         match found {

@@ -70,7 +70,7 @@ impl NatsHome {
         handle: &mut dyn FnMut(Event<'_>),
     ) -> Result<Infallible, String> {
         let link = self.requests.servers.open().map_err(|unusable| unusable.reason)?;
-        self.follower.lock().writer = Some(Arc::clone(&link.writer));
+        *self.follower.lock() = Some((Arc::clone(&link.writer), Vec::new()));
         let mut follower = Follower {
             home: self,
             handle,
@@ -101,8 +101,8 @@ impl Follower<'_> {
                 deadline = Instant::now();
             }
             (self.handle)(Event::Pause);
-            let commands = std::mem::take(&mut self.home.follower.lock().commands);
-            commands.into_iter().for_each(|command| self.obey(command));
+            let next = self.home.follower.lock().as_mut().map(|(_, next)| std::mem::take(next));
+            next.into_iter().flatten().for_each(|command| self.obey(command));
             if looked.elapsed() >= TICK {
                 looked = Instant::now();
                 self.look_after()?;
