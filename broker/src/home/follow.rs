@@ -192,12 +192,12 @@ impl Mirrors {
     pub(super) fn end(&self, topic: String, among: u64) -> MirrorEnd {
         let topics = &self.push.topics;
         let room = topics.mirror_room(&topic, among);
+        let Cursor { stream, next } = topics.end(&topic);
         // What is not a mirror is of no concern to the home.
-        if topics.is_mirror(&topic) {
-            let Cursor { stream, next } = topics.end(&topic);
-            if let Ok(digest) = topics.digest(&topic, stream, next) {
-                return MirrorEnd { topic, next, stream: Some(stream), digest, room };
-            }
+        if topics.is_mirror(&topic)
+            && let Ok(digest) = topics.digest(&topic, stream, next)
+        {
+            return MirrorEnd { topic, next, stream: Some(stream), digest, room };
         }
         MirrorEnd { topic, next: 0, stream: Some(StreamId::NONE), digest: None, room }
     }

@@ -138,7 +138,7 @@ pub(super) fn answered<T>(
     answer: &Message,
     read: impl Fn(&Value<'_>) -> Option<T>,
 ) -> Result<T, Failure> {
-    if answer.status().is_some() {
+    if answer.status().map(u64::from) == Some(NOBODY) {
         return Err(Failure { code: NOBODY, text: "no server is there for it".to_owned() });
     }
     let answer = json::parse(answer.payload()).ok();

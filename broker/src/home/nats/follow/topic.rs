@@ -14,12 +14,14 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// How long a question may be without an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// What is known of it on the present connection.
 #[derive(Default)]
 pub(super) struct Topic {
     /// The list that the mirror has; nothing where any will do.
     pub(super) wanted: Option<StreamId>,
-    /// The list that is there, and the subscription to it.
+    /// The list that is there.
     pub(super) list: Option<StreamId>,
+    /// The subscription to it.
     pub(super) subscription: u64,
     /// The offset that is handed on next.
     pub(super) next: u64,
@@ -53,7 +55,7 @@ pub(super) struct Asked {
     pub(super) next: u64,
 }
 
-/// In the order in which they are asked.
+/// What is asked of a topic, in the order in which it is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Question {
     List,
@@ -74,8 +76,9 @@ impl Topic {
     /// The message that is handed on next, if it is here.
     pub(super) fn take_next(&mut self) -> Option<(u64, String)> {
         self.ahead.front().filter(|(offset, _)| *offset == self.next)?;
-        self.next += 1;
-        self.ahead.pop_front()
+        let taken = self.ahead.pop_front();
+        self.go_to(self.next + 1);
+        taken
     }
 
     /// Keeps a message until those before it are here.
@@ -93,5 +96,26 @@ impl Topic {
         while self.ahead.front().is_some_and(|(ahead, _)| *ahead < self.next) {
             self.ahead.pop_front();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_taken_in_order_whatever_is_there_twice() {
+        let mut topic = Topic { next: 5, ..Topic::default() };
+        topic.keep_ahead(7, "h".to_owned());
+        topic.keep_ahead(8, "i".to_owned());
+        assert_eq!(topic.take_next(), None);
+        // Those between were let go; then the first that is kept comes once more.
+        topic.go_to(7);
+        topic.ahead.push_front((7, "h".to_owned()));
+        let taken: Vec<u64> = std::iter::from_fn(|| topic.take_next()).map(|it| it.0).collect();
+        assert_eq!(taken, [7, 8]);
+        topic.keep_ahead(11, "l".to_owned());
+        topic.keep_ahead(13, "n".to_owned());
+        assert_eq!(topic.ahead.front().map(|it| it.0), Some(13), "a gap begins anew");
     }
 }
