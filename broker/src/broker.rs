@@ -75,8 +75,8 @@ impl Broker {
         }
     }
 
-    /// Changes a topic. Those who follow one that was deleted are not told yet; see
-    /// [`Push::announce`].
+    /// Changes a topic, whose name was checked. Those who follow one that was deleted are not told
+    /// yet; see [`Push::announce`].
     pub(crate) fn change(&self, topic: &str, change: &TopicChange) -> Result<()> {
         let action = match change {
             TopicChange::Create => "created",
@@ -84,9 +84,6 @@ impl Broker {
             TopicChange::Trim(_) => "trimmed",
             TopicChange::SetBounds(_) => "bounded",
         };
-        if matches!(change, TopicChange::Create) {
-            entry::check_topic(topic)?;
-        }
         let changed = self.homes.change(topic, change);
         self.log.note(action, topic, changed.as_ref().err());
         if matches!(change, TopicChange::Create) && changed.is_ok() {

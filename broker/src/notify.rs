@@ -69,8 +69,8 @@ pub(crate) fn ready(status: &str) {
 }
 
 fn send(words: &str) {
-    let Some(path) = env::var_os("NOTIFY_SOCKET") else { return };
-    let Some(address) = address(&path) else { return };
+    let path = env::var_os("NOTIFY_SOCKET");
+    let Some(address) = path.and_then(|path| address(&path)) else { return };
     if let Ok(socket) = UnixDatagram::unbound() {
         let _ = socket.send_to_addr(words.as_bytes(), &address);
     }

@@ -173,9 +173,8 @@ impl Call {
             Says::Table(columns) => {
                 let mut answer = Vec::new();
                 request(&mut |piece| answer.write_all(piece))?;
-                let answer = json::parse(&answer);
-                let answer =
-                    answer.map_err(|_| self.failed(Trouble::Invalid("it sent no JSON")))?;
+                let invalid = |_| self.failed(Trouble::Invalid("it sent no JSON"));
+                let answer = json::parse(&answer).map_err(invalid)?;
                 let items = answer.as_array().unwrap_or(std::slice::from_ref(&answer)).iter();
                 let cells = |item: &Value<'_>| {
                     columns.iter().map(|(_, key)| cell(key, item.get(key))).collect()

@@ -170,8 +170,7 @@ impl Answers<'_> {
 
     /// The head of an answer. A body of which nobody knows the size comes in chunks, where the
     /// client knows them, and else ends with the connection.
-    pub(super) fn head(&mut self, head: Head<'_>) {
-        let Head { status, body, extent, fields } = head;
+    pub(super) fn head(&mut self, Head { status, body, extent, fields }: Head<'_>) {
         let now = clock::unix_milliseconds();
         if self.date.is_empty() || now / 1000 != self.second {
             self.second = now / 1000;

@@ -213,13 +213,12 @@ impl Commands<'_, Json> {
         }
         if offset >= end.next {
             // It may have been read from another broker, whose mirror is further.
-            let begun = push.begin(topic, Begin::Offset(offset.saturating_add(1)), None);
-            begun.map_err(|refusal| match refusal {
-                Refusal::PastEnd { .. } | Refusal::Home { status: 416, .. } => {
-                    Refusal::PastEnd { from: offset, next: end.next }
+            match push.begin(topic, Begin::Offset(offset.saturating_add(1)), None) {
+                Err(Refusal::PastEnd { .. } | Refusal::Home { status: 416, .. }) => {
+                    return Err(Refusal::PastEnd { from: offset, next: end.next });
                 }
-                refusal => refusal,
-            })?;
+                begun => begun.map(drop)?,
+            }
         }
         let place = Cursor { next: offset + 1, ..end };
         match push.acknowledge(name, topic, place)? {
