@@ -246,7 +246,7 @@ fn a_full_broker_says_how_to_make_room_and_deleting_makes_it() {
             refusal => break refusal,
         }
     };
-    let words = ["1000000", "delete a topic", "--max-memory"];
+    let words = ["1000000", "delete or trim a topic", "--max-memory"];
     assert_names(&detail(&refusal, 507), &words);
     assert!((90..100).contains(&stored), "{stored} messages of 10 kB in 1 MB");
     assert_eq!(system.messages("t").len(), stored, "what was acknowledged stays");
