@@ -43,9 +43,9 @@ impl Names {
         format!("{}.m.{list}.u", self.prefix)
     }
 
-    /// The subject of a publisher's numbered messages; of all publishers' where it is `*`.
-    pub(super) fn numbered(&self, list: StreamId, publisher: &str) -> String {
-        format!("{}.m.{list}.n.{}", self.prefix, escape_or_all(publisher))
+    /// The subject of a publisher's numbered messages, or of all publishers'.
+    pub(super) fn numbered(&self, list: StreamId, publisher: Option<&str>) -> String {
+        format!("{}.m.{list}.n.{}", self.prefix, one_or_all(publisher))
     }
 
     /// Where the servers send the messages of a list once more.
@@ -78,14 +78,14 @@ impl Names {
         format!("{}-places", self.prefix)
     }
 
-    /// The subject of the place of a name in a topic; of all where one of them is `*`.
-    pub(super) fn place(&self, name: &str, topic: &str) -> String {
-        format!("{}.p.{}.{}", self.prefix, escape_or_all(name), escape_or_all(topic))
+    /// The subject of the place of a name, or of all names, in a topic, or in all.
+    pub(super) fn place(&self, name: Option<&str>, topic: Option<&str>) -> String {
+        format!("{}.p.{}.{}", self.prefix, one_or_all(name), one_or_all(topic))
     }
 
-    /// The subject of a name's hold.
-    pub(super) fn hold(&self, name: &str) -> String {
-        format!("{}.p.{}.{HOLD}", self.prefix, escape_or_all(name))
+    /// The subject of a name's hold, or of all names'.
+    pub(super) fn hold(&self, name: Option<&str>) -> String {
+        format!("{}.p.{}.{HOLD}", self.prefix, one_or_all(name))
     }
 
     /// Where the servers send the hold of a name once more.
@@ -108,9 +108,9 @@ pub(super) fn escape(text: &str) -> String {
     percent::encode(text).replace('.', "%2E").replace('~', "%7E")
 }
 
-/// The same; `*` stands for all texts.
-fn escape_or_all(text: &str) -> String {
-    if text == "*" { text.to_owned() } else { escape(text) }
+/// The same, or what stands for all texts.
+fn one_or_all(text: Option<&str>) -> String {
+    text.map_or("*".to_owned(), escape)
 }
 
 /// The text that was escaped.
@@ -128,7 +128,8 @@ mod tests {
         let list: StreamId = "5200324a7302a56f".parse().unwrap();
         assert_eq!(names.claim("a b/ü"), "ps.t.a%20b%2F%C3%BC");
         for text in ["ann", "*", ">", "a.b", "a b", "%41", "ü", "..", "$JS", &"x".repeat(255)] {
-            let subject = format!("ps.m.{list}.n.{}", escape(text));
+            let subject = names.numbered(list, Some(text));
+            assert!(!names.place(Some(text), Some(text)).contains(['*', '>']), "{text}");
             assert_eq!(subject.split('.').count(), 5, "{text}");
             assert_eq!(publisher(&subject).as_deref(), Some(text));
         }

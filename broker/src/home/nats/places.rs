@@ -30,7 +30,7 @@ impl Attempt<'_> {
     /// Where a name stands, as the leader says. With a fence, nothing where the leader does not
     /// know of that.
     fn places(&self, name: &str, fence: Option<u64>) -> Result<Option<Vec<Standing>>> {
-        let (subject, mut from) = (self.names.place(name, "*"), 1);
+        let (subject, mut from) = (self.names.place(Some(name), None), 1);
         let (mut places, mut is_known) = (Vec::new(), fence.is_none());
         loop {
             let Some(record) = self.record(&next(&subject, from))? else {
@@ -49,7 +49,7 @@ impl Attempt<'_> {
 
     /// The fence of a name; 0 where nobody has taken it.
     fn fence(&self, name: &str) -> Result<u64> {
-        let hold = self.record(&about("last_by_subj", &self.names.hold(name)))?;
+        let hold = self.record(&about("last_by_subj", &self.names.hold(Some(name))))?;
         Ok(hold.map_or(0, |hold| hold.at))
     }
 
@@ -63,7 +63,7 @@ impl Attempt<'_> {
     pub(super) fn remove_places(&self, topic: &str, before: u64) -> Result<()> {
         match before {
             0 => Ok(()),
-            _ => self.purge(&self.names.places(), &self.names.place("*", topic), before),
+            _ => self.purge(&self.names.places(), &self.names.place(None, Some(topic)), before),
         }
     }
 }
@@ -84,7 +84,7 @@ fn cursor_of(place: &Stored) -> Option<Cursor> {
 impl SharedPositions for NatsHome {
     fn take(&self, name: &str) -> Result<(u64, Vec<Standing>)> {
         let attempt = self.attempt(deadline());
-        let hold = [(self.names.hold(name), self.id.as_bytes().to_vec())];
+        let hold = [(self.names.hold(Some(name)), self.id.as_bytes().to_vec())];
         loop {
             let Some(fence) = attempt.store_records(Table::Places, &hold, "")? else { continue };
             match attempt.places(name, Some(fence))? {
@@ -100,7 +100,7 @@ impl SharedPositions for NatsHome {
             return Ok(attempt.places(name, None)?.unwrap_or_default());
         }
         let (mut all, lists) = (Vec::new(), attempt.listed()?);
-        let (places, subject) = (self.names.places(), self.names.place("*", "*"));
+        let (places, subject) = (self.names.places(), self.names.place(None, None));
         attempt.collect_all(&places, &subject, 1, |stored| {
             all.extend(standing(&stored).map(|mut standing| {
                 if let Some(list) = lists.get(&*standing.key.topic) {
@@ -117,9 +117,9 @@ impl SharedPositions for NatsHome {
 
     fn keep(&self, name: &str, fence: u64, positions: &[(Arc<str>, Cursor)]) -> Result<bool> {
         let attempt = self.attempt(deadline());
-        let first = expecting(fence, Some(&self.names.hold(name)));
+        let first = expecting(fence, Some(&self.names.hold(Some(name))));
         let record = |(topic, cursor): &(Arc<str>, Cursor)| {
-            (self.names.place(name, topic), cursor.to_string().into_bytes())
+            (self.names.place(Some(name), Some(topic)), cursor.to_string().into_bytes())
         };
         for records in positions.chunks(BATCH_COUNT_MAX) {
             let records: Vec<_> = records.iter().map(record).collect();
@@ -136,7 +136,8 @@ impl SharedPositions for NatsHome {
         let attempt = self.attempt(deadline());
         loop {
             let fence = attempt.fence(name)?;
-            let place = attempt.record(&about("last_by_subj", &self.names.place(name, topic)))?;
+            let place = attempt
+                .record(&about("last_by_subj", &self.names.place(Some(name), Some(topic))))?;
             let Some(known) = place.and_then(|place| cursor_of(&place)) else { return Ok(None) };
             if known.stream == cursor.stream && known.next >= cursor.next {
                 return Ok(Some(known));
@@ -155,11 +156,11 @@ impl SharedPositions for NatsHome {
         let ended: Vec<_> = ended.map(|place| &place.key.topic).collect();
         let is_over = ended.len() == places.len();
         if is_over {
-            let all = self.names.place(name, "*");
+            let all = self.names.place(Some(name), None);
             self.attempt(deadline()).purge(&stream, &all, fence + 1)?;
         } else {
             for topic in &ended {
-                let place = self.names.place(name, topic);
+                let place = self.names.place(Some(name), Some(topic));
                 self.attempt(deadline()).purge(&stream, &place, fence)?;
             }
         }

@@ -199,7 +199,7 @@ impl Attempt<'_> {
     /// The subject of a group's messages.
     fn subject(&self, list: StreamId, group: &Group<'_>) -> String {
         match group.numbered {
-            Some((publisher, _)) => self.names.numbered(list, publisher),
+            Some((publisher, _)) => self.names.numbered(list, Some(publisher)),
             None => self.names.unnumbered(list),
         }
     }

@@ -239,7 +239,7 @@ impl Attempt<'_> {
 
     /// Removes what was let go from the stream, but for the last message of each publisher.
     fn remove(&self, (list, from, first): Removal) -> Result<()> {
-        let (stream, numbered) = (self.names.stream(list), self.names.numbered(list, "*"));
+        let (stream, numbered) = (self.names.stream(list), self.names.numbered(list, None));
         let mut last = HashMap::from([(self.names.unnumbered(list), first + 1)]);
         let is_read = self.collect_all(&stream, &numbered, from + 1, |stored| {
             let is_gone = stored.at <= first;

@@ -104,7 +104,7 @@ impl Attempt<'_> {
         let names = &self.names;
         let mut subjects = vec![names.claim(topic)];
         if takes_messages {
-            subjects.extend([names.unnumbered(list), names.numbered(list, "*")]);
+            subjects.extend([names.unnumbered(list), names.numbered(list, None)]);
         }
         let republish = [names.messages(list), names.republished(list)];
         self.settings(&names.stream(list), &subjects, republish, |object| {

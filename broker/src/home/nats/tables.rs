@@ -54,7 +54,7 @@ impl Attempt<'_> {
                 [names.records(), names.record('*'), names.record('*'), names.record_again(each)]
             }
             Table::Places => {
-                [names.places(), names.place("*", "*"), names.hold("*"), names.hold_again(each)]
+                [names.places(), names.place(None, None), names.hold(None), names.hold_again(each)]
             }
         }
     }

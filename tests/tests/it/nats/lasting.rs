@@ -224,3 +224,28 @@ fn a_place_that_a_server_missed_is_not_skipped_to_nor_forgotten() {
         assert_eq!(number(&answer, "next"), acknowledged + 1, "{answer}");
     }
 }
+
+#[test]
+fn a_name_or_a_topic_that_is_a_star_is_one_and_not_all() {
+    let Some(servers) = NatsServers::start(1) else { return };
+    let [one, other] = [broker_of(&servers), broker_of(&servers)];
+    for topic in ["t", "*"] {
+        one.publish(topic, "m0");
+    }
+    let (mut session, _) = subscribe(&one);
+    read(&mut session, 0, 1);
+    drop(session);
+    wait_for_place(&other, 1);
+    assert_eq!(one.request("DELETE", "/topics/%2A", "").status, 204);
+    assert!(list(&other).contains("\"next\":1,"), "after the topic: {}", list(&other));
+    assert_eq!(one.request("DELETE", "/subscribers/%2A", "").status, 404);
+    assert!(list(&other).contains("\"next\":1,"), "after the name: {}", list(&other));
+    for publisher in ["ann", "*"] {
+        let publish = format!(
+            "{{\"topic\":\"t\",\"message\":\"m\",\"publisher\":\"{publisher}\",\"epoch\":1,\
+             \"sequence\":0}}"
+        );
+        let answer = one.request("POST", "/publish", publish);
+        assert!(answer.text().contains("\"appended\":1"), "{publisher}: {answer:?}");
+    }
+}
