@@ -88,9 +88,7 @@ impl Commits {
     where
         C: Change + Default + 'static,
     {
-        let (answer, garbage) = (Ok(()), Garbage::default());
-        let state = Mutex::new(State { done: false, writer: None, answer, garbage, change });
-        let waiting = Arc::new(Waiting { changed: Condvar::new(), state });
+        let waiting = Waiting::new(change);
         let mut queue = or_abort(&self.queue);
         queue.waiting.push(waiting.clone());
         let writer = queue.writer.take();
@@ -108,6 +106,26 @@ impl Commits {
         drop(state);
         drop(garbage);
         (change, answer)
+    }
+
+    /// Brings changes to disk together. Whoever makes so many needs no answers.
+    pub(crate) fn commit_all<C>(&self, changes: impl Iterator<Item = C>, contents: &Contents)
+    where
+        C: Change + 'static,
+    {
+        let all: Vec<Arc<Waiting<C>>> = changes.map(Waiting::new).collect();
+        let mut queue = or_abort(&self.queue);
+        all.iter().for_each(|waiting| queue.waiting.push(waiting.clone()));
+        let mut writer = if all.is_empty() { None } else { queue.writer.take() };
+        drop(queue);
+        // Whoever leads takes all of them: the others are done with the first.
+        for waiting in all {
+            if let Some(writer) = writer.take().or_else(|| waiting.wait()) {
+                self.lead(writer, contents);
+            }
+            let garbage = std::mem::take(&mut waiting.lock().garbage);
+            drop(garbage);
+        }
     }
 
     /// Commits all changes that wait, the caller's own among them.
@@ -193,6 +211,12 @@ impl JournalWriter {
 }
 
 impl<C> Waiting<C> {
+    fn new(change: C) -> Arc<Waiting<C>> {
+        let (answer, garbage) = (Ok(()), Garbage::default());
+        let state = Mutex::new(State { done: false, writer: None, answer, garbage, change });
+        Arc::new(Waiting { changed: Condvar::new(), state })
+    }
+
     /// Waits for the answer; or for the journal, when it is this thread's turn to lead.
     fn wait(&self) -> Option<Box<JournalWriter>> {
         let waits = |state: &mut State<C>| !state.done && state.writer.is_none();

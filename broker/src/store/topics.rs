@@ -19,6 +19,9 @@ use common::limits::PIECE_SIZE;
 use std::ops::Deref;
 use std::sync::atomic::Ordering;
 
+/// How many topics let go of messages at once: publishes wait for that.
+const TRIMS_MAX: usize = 256;
+
 /// All topics of the broker.
 pub(crate) struct Topics {
     contents: Contents,
@@ -109,23 +112,49 @@ impl Topics {
     /// [`Refusal::UnknownTopic`], [`Refusal::PastEnd`], and with [`Upto::Home`] as
     /// [`Topics::begin_mirror`].
     pub(crate) fn trim(&self, topic: &str, upto: Upto) -> Result<()> {
-        // So that the checksum is made piece by piece, and not while the lists are locked.
+        self.prepare(topic, upto);
+        let done = self.change_list(topic, TopicChange::Trim(upto));
+        self.release(topic);
+        done
+    }
+
+    /// Makes the checksum before a trim piece by piece, and not while the lists are locked.
+    fn prepare(&self, topic: &str, upto: Upto) {
         let (stream, offset) = self.see(topic, |view, limits| {
             (view.end().stream, upto.offset(view, &view.limits(limits)))
         });
         let _ = self.digest(topic, stream, offset);
-        let done = self.change_list(topic, TopicChange::Trim(upto));
+    }
+
+    /// Frees what was let go.
+    fn release(&self, topic: &str) {
         let release = |state: &mut TopicState, list: &mut Vec<String>| {
             state.has_dead().then(|| state.release(list))
         };
         while self.tidy(topic, release).flatten().is_some() {}
-        done
     }
 
     /// Lets go of what is beyond a topic's bounds.
     pub(super) fn keep_bounds(&self, topic: &str) {
         // Where the disk is full, publishers are told, and this is tried again with the next.
         let _ = self.trim(topic, Upto::Bounds);
+    }
+
+    /// The same of many topics. They go to disk together: one sync for each would take longer than
+    /// messages take to grow old.
+    pub(super) fn keep_all_bounds(&self, topics: &[String]) {
+        let change = TopicChange::Trim(Upto::Bounds);
+        let change =
+            |topic: &String| ListChange { topic: topic.clone(), change, ..ListChange::default() };
+        for topics in topics.chunks(TRIMS_MAX) {
+            let Some(commits) = &self.commits else {
+                topics.iter().for_each(|topic| self.keep_bounds(topic));
+                continue;
+            };
+            topics.iter().for_each(|topic| self.prepare(topic, Upto::Bounds));
+            commits.commit_all(topics.iter().map(change), &self.contents);
+            topics.iter().for_each(|topic| self.release(topic));
+        }
     }
 
     /// Carries out a change. Gives it back, and whether it was refused.

@@ -24,7 +24,7 @@ impl Topics {
         let (mut returned, mut passes, mut before) = (0, 0, 0);
         loop {
             thread::sleep(AGE_TIME);
-            self.keep_all_bounds(clock::unix_milliseconds());
+            self.let_old_go(clock::unix_milliseconds());
             let memory = self.account().1;
             // While much comes and goes, what comes takes the place of what went.
             let is_calm = memory.returned - before < RETURNED_MIN.max(memory.used / 16);
@@ -57,13 +57,13 @@ impl Topics {
         }
     }
 
-    fn keep_all_bounds(&self, now: u64) {
+    fn let_old_go(&self, now: u64) {
         let beyond: Vec<String> = self.know(|known| {
             let is_beyond =
                 |state: &TopicState| state.is_beyond(&state.limits(&known.limits), Some(now));
             let beyond = known.topics.iter().filter(|(_, state)| is_beyond(state));
             beyond.map(|(topic, _)| topic.clone()).collect()
         });
-        beyond.iter().for_each(|topic| self.keep_bounds(topic));
+        self.keep_all_bounds(&beyond);
     }
 }

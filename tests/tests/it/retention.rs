@@ -130,6 +130,28 @@ fn messages_go_when_they_are_old() {
     assert_eq!(system.get("/messages?topic=t").text(), "new\n");
 }
 
+/// One sync for each of them would take longer than they live.
+#[test]
+fn messages_of_thousands_of_topics_go_when_they_are_old() {
+    const TOPICS: usize = 4000;
+    let system = System::start_with(&["--data", "data", "--keep-for", "1s"]);
+    let mut session = BufReader::new(TcpStream::connect(system.address()).unwrap());
+    let publish = |topic: usize| {
+        format!(r#"{{"command":"publish","topic":"{topic}","messages":["old","new"]}}"#)
+    };
+    let text: String = (0..TOPICS).map(publish).collect();
+    session.get_ref().write_all(text.as_bytes()).unwrap();
+    for _ in 0..TOPICS {
+        let mut answer = String::new();
+        session.read_line(&mut answer).unwrap();
+        assert!(answer.contains("success"), "{answer}");
+    }
+    let first = |topic: usize| shown(&system, &topic.to_string(), "first");
+    wait_until(Duration::from_secs(5), "all old messages to go", || {
+        (0..TOPICS).step_by(499).all(|topic| first(topic) == "1")
+    });
+}
+
 #[test]
 fn the_last_messages_and_those_since_a_time_are_found() {
     let system = System::start();
