@@ -1,4 +1,4 @@
-//! What the user hears of messages that were not published.
+//! What the user hears of messages that were not published, and of input that cannot be read.
 
 use common::client::{self, Trouble};
 use common::flags::Error;

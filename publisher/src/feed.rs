@@ -28,7 +28,7 @@ pub(crate) struct Feed {
     refused: u64,
     /// The line that was sent or left out last; 0 in a dialogue.
     line: u64,
-    /// The lines that were left out since nothing was on its way.
+    /// The lines that were left out since the last time when nothing was on its way.
     skipped: Vec<u64>,
     /// Lines that were not published; the user was told of each.
     left_out: u64,

@@ -9,7 +9,8 @@
 //! - `lines`: every line of a file or of standard input; `file`: one that is published in several
 //!   runs; `line_reader`: lines in large pieces; `progress`: how far it is
 //! - `repeat`: the same messages again and again
-//! - `error`: what the user hears of messages that were not published
+//! - `error`: what the user hears of messages that were not published, and of input that cannot be
+//!   read
 
 #![forbid(unsafe_code)]
 

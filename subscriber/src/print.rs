@@ -221,15 +221,13 @@ fn place(list: &mut List, position: &str, wait: Duration) -> Result<Option<Curso
 
 /// Tells the user about an event that is not a message.
 fn tell(event: &Event) {
-    let topic = event.topic();
-    match event {
-        Event::Trimmed { next, .. } => PROGRAM.say(format_args!(
-            "the topic {topic:?} no longer has the messages before offset {next}: it goes on there"
-        )),
-        _ => PROGRAM.say(format_args!(
-            "the topic {topic:?} was deleted and created again: here it is from its start"
-        )),
-    }
+    let what = match event {
+        Event::Trimmed { next, .. } => {
+            &format!("no longer has the messages before offset {next}: it goes on there")
+        }
+        _ => "was deleted and created again: here it is from its start",
+    };
+    PROGRAM.say(format_args!("the topic {:?} {what}", event.topic()));
 }
 
 /// The name of an existing topic that is similar to a missing one.
