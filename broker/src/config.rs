@@ -245,14 +245,14 @@ impl Config {
             Some("always") | None => Sync::Always,
             Some(other) => return Err(Error::value("sync", other, "it is always or os")),
         };
+        let segment_size = arguments.size("segment")?.unwrap_or(SEGMENT_SIZE);
+        let reason = format!("it must be at least {SEGMENT_SIZE_MIN}");
+        refuse_if(segment_size < SEGMENT_SIZE_MIN, arguments, "segment", reason)?;
         let data = arguments.value("data").map(PathBuf::from);
         let of_data = ["sync", "segment"].into_iter().find(|flag| arguments.has(flag));
         if let (None, Some(flag)) = (&data, of_data) {
             return Err(Error::new(format!("--{flag} needs --data")));
         }
-        let segment_size = arguments.size("segment")?.unwrap_or(SEGMENT_SIZE);
-        let reason = format!("it must be at least {SEGMENT_SIZE_MIN}");
-        refuse_if(segment_size < SEGMENT_SIZE_MIN, arguments, "segment", reason)?;
         let mut origins = Origins::default();
         for origin in arguments.values("allow-origin") {
             let add = origins.add(origin);
