@@ -1,8 +1,9 @@
 //! What a topic keeps, and how readers are told that messages are gone.
 
 use common::crc32::crc32;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::thread;
 use std::time::Duration;
 use tests::System;
 use tests::raw::Answer;
@@ -150,6 +151,25 @@ fn messages_of_thousands_of_topics_go_when_they_are_old() {
     wait_until(Duration::from_secs(5), "all old messages to go", || {
         (0..TOPICS).step_by(499).all(|topic| first(topic) == "1")
     });
+}
+
+/// A proxy may speak HTTP/1.0, where nothing but the end of the connection ends such an answer.
+#[test]
+fn an_answer_without_a_length_that_is_cut_off_ends_within_a_line() {
+    let system = System::start();
+    let line = "x".repeat(10_000);
+    (0..20).for_each(|_| system.publish_batch("t", (0..100).map(|_| &line)));
+    let mut stream = TcpStream::connect(system.address()).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let head = "GET /messages?topic=t&format=json HTTP/1.0\r\nHost: localhost\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    // So that the broker waits for room in the socket while the rest is let go.
+    thread::sleep(Duration::from_millis(500));
+    assert_eq!(system.request("DELETE", "/topics/t/messages?before=2000", "").status, 200);
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    assert!(answer.len() > 100_000 && answer.len() < 20_000_000, "{} bytes", answer.len());
+    assert_ne!(answer.last(), Some(&b'\n'));
 }
 
 #[test]

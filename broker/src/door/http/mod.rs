@@ -350,10 +350,15 @@ impl<'a> Door<'a> {
             return Ok(());
         }
         let mut has_more = true;
+        // Without chunks, an answer that is cut off must not end as a whole one does: the last byte
+        // waits for what follows.
+        let is_held = !self.answers.manner.chunked;
         while has_more {
+            let last = piece.pop_if(|_| is_held);
             self.answers.part(&piece);
             self.send()?;
             piece.clear();
+            piece.extend(last);
             has_more = write(&mut piece)?;
         }
         self.answers.part(&piece);
