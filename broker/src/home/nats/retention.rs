@@ -197,7 +197,7 @@ impl Attempt<'_> {
                 continue;
             }
             // Whatever fails is tried again soon.
-            if let Ok(first) = self.first_within(&topic, list, &kept.limits, topics)
+            if let Ok(first) = self.first_within(&topic, list, topics)
                 && first > kept.first
             {
                 let _ = self.let_go(list, first);
@@ -210,18 +210,13 @@ impl Attempt<'_> {
     }
 
     /// The offset from which on a list is within its bounds.
-    fn first_within(
-        &self,
-        topic: &str,
-        list: StreamId,
-        limits: &Limits,
-        topics: &Topics,
-    ) -> Result<u64> {
+    fn first_within(&self, topic: &str, list: StreamId, topics: &Topics) -> Result<u64> {
         let Extent { mut first, end } = topics.extent(topic);
         let begin = topics.see(topic, |view, _| view.start());
         if end.stream != list || begin <= first {
             return Ok(if end.stream == list { first } else { 0 });
         }
+        let limits = self.kept(list).limits;
         // The mirror is a part of the list: how old and how large the rest is has to be asked.
         if let Some(age) = limits.age {
             let time = clock::unix_milliseconds().saturating_sub(age);
