@@ -15,7 +15,7 @@ use crate::server::connection_limit::{self, ConnectionLimit};
 use crate::server::input_budget::InputBudget;
 use crate::server::tcp_table::TcpTable;
 use crate::store::journal::{self, Journal, Progress, Settings, Sync};
-use crate::store::{Memory, Replayed, StreamId, Topics, memory};
+use crate::store::{Memory, Restoring, StreamId, Topics, Upkeep, memory};
 use common::flags::{self, Error};
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -57,12 +57,14 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
     };
     let message_size_max = nats.as_ref().map_or(usize::MAX, NatsHome::message_size_max);
     let memory = Memory::new(config.memory_max);
+    let (upkeep, restoring) = Upkeep::begin(memory).map_err(no_thread)?;
     let (topics, lasting, mut kept, waiting) = match &config.data {
         None => {
+            drop(restoring);
             let kept = "in memory: a restart forgets all messages".to_owned();
             (Topics::new(memory), LastingSubscriptions::default(), kept, Vec::new())
         }
-        Some(directory) => restore(directory, config.journal, memory, &listener)?,
+        Some(directory) => restore(directory, config.journal, restoring, &listener)?,
     };
     let loopback_only = address.ip().is_loopback();
     let reach = match (loopback_only, &tokens) {
@@ -100,8 +102,8 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
         tcp_table: TcpTable::default(),
         metrics: Metrics::new(),
     });
-    let aging = Arc::clone(&push);
-    spawn(move || aging.topics.keep_ages())?;
+    let kept_up = Arc::clone(&push);
+    upkeep.keep(move |anchor| kept_up.topics.keep_ages(anchor));
     spawn(move || push.keep_acknowledged(config.forget_after))?;
     flags::print(format_args!(
         "Broker running on http://{address} {reach}, {kept}\n\
@@ -168,10 +170,9 @@ fn spawn(run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
 fn restore(
     directory: &Path,
     settings: Settings,
-    memory: Memory,
+    mut restoring: Restoring,
     listener: &TcpListener,
 ) -> Result<(Topics, LastingSubscriptions, String, Vec<TcpStream>), Error> {
-    let mut replayed = Replayed::new(memory);
     // Whether it is in use is found out before the first record is read.
     let is_in_use = |error: &journal::Error| matches!(error, journal::Error::InUse(_));
     let progress = Progress::default();
@@ -181,8 +182,8 @@ fn restore(
             Journal::open(directory, settings, &progress, |record| {
                 // What is left is read for nothing: a start that fails is no start that is killed.
                 if needed.is_none() {
-                    replayed.apply(record);
-                    let used = replayed.admission.memory.used;
+                    restoring.add(&record);
+                    let used = restoring.used();
                     needed = (used > free).then(|| progress.in_all(used));
                 }
             })
@@ -198,6 +199,9 @@ fn restore(
         )));
     }
     let (journal, notices) = opened?;
+    let mut replayed = restoring
+        .finish()
+        .map_err(|cause| Error::new("the topics cannot be restored").because(cause))?;
     notices.into_iter().for_each(notify::warn);
     let is_synced = settings.sync == Sync::Always;
     let kept = format!(

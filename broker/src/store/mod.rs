@@ -7,7 +7,7 @@
 //! - `topic_state`: the state of a topic beside its list; `point`: places in it, and what is known
 //!   there; `view`: list and state together, as readers see them; `extract`: what they copy of it
 //! - `sequences`: the numbers of a topic's publishers; `retention`: what it keeps; `memory`: what
-//!   all of it costs; `mover`: how memory comes back
+//!   all of it costs; `mover`: how memory comes back; `heaps`: where it is
 //! - `admission`: accepts or refuses publishes
 //! - `change`: everything that can happen: accepted, applied or undone; `append`: publishes
 //! - `contents`: the lists and their state, behind locks
@@ -24,6 +24,7 @@ mod commit;
 mod contents;
 pub(crate) mod entry;
 mod extract;
+mod heaps;
 pub(crate) mod journal;
 pub(crate) mod memory;
 mod mirrors;
@@ -51,6 +52,7 @@ pub(crate) use retention::{Bound, BoundsChange, Limits, age};
 pub(crate) use sequences::{Sequences, Verdict};
 pub(crate) use stream::{Begin, Cursor, Extent, Place, StreamId};
 pub(crate) use topics::Topics;
+pub(crate) use upkeep::{Restoring, Upkeep};
 pub(crate) use view::Summary;
 
 use append::Append;

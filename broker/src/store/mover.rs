@@ -1,18 +1,23 @@
 //! Moves entries together, so that the memory of those that were let go comes back.
 //!
 //! What was let go stood below what is left, and glibc gives back only what lies above all that is
-//! in use in a heap. So what is left is allocated once more, low in a heap. glibc offers places in
-//! no order: one that is too high is held until all is done, and another one is asked for. Other C
-//! libraries have other heaps; then entries move in vain, and stay what they are.
+//! in use in a heap. So what is left in sparse heaps is allocated once more: in the heap of the
+//! thread that moves, low if it fits there, else also in others that are full enough. glibc offers
+//! places in no order: a bad one is held until all is done, and another one is asked for. Where
+//! there are no such heaps, nothing moves.
 
-/// A heap of glibc begins at a multiple of this.
-const HEAP_SIZE: usize = 64 << 20;
+use super::heaps::Heaps;
+use std::ptr;
 
 /// glibc maps what is so large, in bytes, on its own: it pins nothing, and need not move.
-const MAPPED_SIZE: usize = 1 << 20;
+pub(super) const MAPPED_SIZE: usize = 1 << 20;
 
 /// About how much is moved at once, in bytes: for so long nobody can read or publish.
 const PIECE_SIZE: usize = 128 << 10;
+
+/// What it counts for, in bytes, to look at an entry, and to try a place.
+const LOOK_SIZE: usize = 16;
+const TRY_SIZE: usize = 128;
 
 /// How many pieces are moved before the memory is freed that they stood in: 16 MiB.
 const PIECES_MAX: usize = 64;
@@ -20,18 +25,20 @@ const PIECES_MAX: usize = 64;
 /// How many places are tried for one entry.
 const TRIES_MAX: usize = 64;
 
-/// How far above what is in use a place in a heap may be, in bytes.
-const HIGH_MIN: u64 = 2 << 20;
+/// How far above what is in use a place in the own heap may be, in bytes.
+const HIGH_MIN: usize = 2 << 20;
 
-/// A turn in which entries move.
+/// A turn in which entries are counted, and then move.
 pub(crate) struct Mover {
-    /// Where in a heap places begin that are too high.
-    high: usize,
+    /// While entries are counted, all heaps; after that the sparse ones, which are to be emptied.
+    heaps: Heaps,
+    /// Where the heap begins of the thread that moves.
+    own: usize,
+    /// The address in the own heap from which on places are too high, once entries move.
+    high: Option<usize>,
     /// Bytes that may be held: there is not more that is free.
     room: usize,
-    /// The heap that entries move to.
-    heap: Option<usize>,
-    /// Places that are too high.
+    /// Places that are no better.
     held: Vec<String>,
     /// Where entries stood. None is to move to where one of these was.
     before: Vec<String>,
@@ -41,12 +48,20 @@ pub(crate) struct Mover {
 }
 
 impl Mover {
-    /// A turn while so many bytes are in use, and so many more are free.
-    pub(crate) fn new(used: u64, free: u64) -> Mover {
+    /// A turn of the thread that has allocated `anchor`, before anything else of the kind.
+    pub(crate) fn new(anchor: &u8) -> Option<Mover> {
+        let heaps = Heaps::read();
+        let own = heaps.begin(ptr::from_ref(anchor).addr())?;
+        let (high, room, held, before, pieces, size) = Default::default();
+        Some(Mover { heaps, own, high, room, held, before, pieces, size })
+    }
+
+    /// Has entries move from now on, while so many bytes are in use, and so many more are free.
+    pub(crate) fn begin(&mut self, used: u64, free: u64) {
         let as_size = |size| usize::try_from(size).unwrap_or(usize::MAX);
-        let (high, room) = (as_size(used + used / 8 + HIGH_MIN), as_size(free));
-        let (heap, held, before, pieces, size) = Default::default();
-        Mover { high, room, heap, held, before, pieces, size }
+        self.heaps.retain_sparse();
+        self.high = Some(self.own + as_size(used + used / 8) + HIGH_MIN);
+        self.room = as_size(free);
     }
 
     /// Begins the next piece, while no lock is held.
@@ -58,50 +73,58 @@ impl Mover {
         }
     }
 
-    /// Moves an entry. Says whether there is time for another one in this piece.
-    pub(crate) fn move_entry(&mut self, entry: &mut String) -> bool {
-        if entry.len() >= MAPPED_SIZE {
-            return true;
-        }
-        if let Some(moved) = self.place(entry.as_ptr().addr(), || entry.clone()) {
+    /// Counts or moves an entry. Says whether there is time for another one in this piece.
+    pub(crate) fn visit_entry(&mut self, entry: &mut String) -> bool {
+        if self.is_to_move(entry.as_ptr().addr(), entry.capacity())
+            && let Some(moved) = self.place(|| entry.clone())
+        {
             self.before.push(std::mem::replace(entry, moved));
         }
         self.size < PIECE_SIZE
     }
 
-    /// Moves the memory of a list.
-    pub(crate) fn move_list<T>(&mut self, list: &mut Vec<T>) {
+    /// Counts or moves the memory of a list.
+    pub(crate) fn visit_list<T>(&mut self, list: &mut Vec<T>) {
         let size = list.capacity() * size_of::<T>();
-        if size >= MAPPED_SIZE {
-            return;
-        }
         // What was free a moment ago is most likely given once more.
-        if self.place(list.as_ptr().addr(), || String::with_capacity(size)).is_some() {
+        if self.is_to_move(list.as_ptr().addr(), size)
+            && self.place(|| String::with_capacity(size)).is_some()
+        {
             let moved = Vec::with_capacity(list.capacity());
             let items = std::mem::replace(list, moved);
             list.extend(items);
         }
     }
 
-    /// Allocates until the place is better than this one: low in a heap, or at least lower in the
-    /// same. Nothing where that is not found soon.
-    fn place(&mut self, before: usize, allocate: impl Fn() -> String) -> Option<String> {
+    /// Counts what has so many bytes at an address, or says whether it is to move.
+    fn is_to_move(&mut self, address: usize, size: usize) -> bool {
+        self.size += LOOK_SIZE;
+        if size == 0 || size >= MAPPED_SIZE {
+            return false;
+        }
+        if self.high.is_none() {
+            self.heaps.count(address, size + size_of::<usize>());
+        }
+        self.high.is_some_and(|high| self.is_bad(address, high))
+    }
+
+    /// Whether an address is in a heap that is to be emptied, or too high in the own one.
+    fn is_bad(&self, address: usize, high: usize) -> bool {
+        match self.heaps.begin(address) {
+            Some(heap) if heap == self.own => address >= high,
+            heap => heap.is_some(),
+        }
+    }
+
+    /// Allocates until the place is good. Nothing where that is not found soon.
+    fn place(&mut self, allocate: impl Fn() -> String) -> Option<String> {
         for _ in 0..TRIES_MAX {
             let place = allocate();
-            let (address, size) = (place.as_ptr().addr(), place.capacity());
-            self.size += size.max(PIECE_SIZE / 1024);
-            let is_lower = address < before && address / HEAP_SIZE == before / HEAP_SIZE;
-            let heap = *self.heap.get_or_insert(address / HEAP_SIZE);
-            if heap != address / HEAP_SIZE && self.high < HEAP_SIZE {
-                // Nothing is free in the first one any more. A heap is given back only when no
-                // later one is in use.
-                self.room = 0;
-                return None;
-            }
-            if is_lower || address % HEAP_SIZE < self.high {
+            self.size += place.capacity().max(TRY_SIZE);
+            if !self.is_bad(place.as_ptr().addr(), self.high?) {
                 return Some(place);
             }
-            self.room = self.room.checked_sub(size)?;
+            self.room = self.room.checked_sub(place.capacity())?;
             self.held.push(place);
         }
         None

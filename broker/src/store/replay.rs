@@ -1,6 +1,8 @@
 //! Builds the topics from the records of a journal.
 
 use crate::store::journal::{Event, Record};
+use crate::store::memory::Room;
+use crate::store::mover::MAPPED_SIZE;
 use crate::store::{Admission, Cursor, Lists, Memory, Point, StreamId, TopicState, entry};
 use common::crc32::Crc32;
 use std::collections::HashMap;
@@ -22,6 +24,7 @@ pub(crate) struct Replayed {
     publisher: Option<String>,
     /// Memory for the entries of a record.
     entries: Vec<String>,
+    room: Room,
 }
 
 impl Replayed {
@@ -35,6 +38,7 @@ impl Replayed {
             time: 0,
             publisher: None,
             entries: Vec::new(),
+            room: Room::default(),
         }
     }
 
@@ -85,8 +89,10 @@ impl Replayed {
                     self.stamp = entry::stamp(time, name);
                 }
                 let messages = lines.split_terminator('\n');
-                let entries = messages.map(|message| entry::compose(message, &self.stamp));
-                self.entries.extend(entries);
+                for message in messages {
+                    self.room.take(message.len() + self.stamp.len());
+                    self.entries.push(entry::compose(message, &self.stamp));
+                }
                 let numbered = publisher.and_then(|by| Some((by.name, by.sequence?)));
                 let more = Point::more(&self.entries, lines.len() as u64);
                 state.count(&more, numbered, time, memory);
@@ -102,6 +108,32 @@ impl Replayed {
             }
             // Of what is not there, nothing is to be known.
             (_, None) | (Event::Close, _) => {}
+        }
+    }
+
+    /// The same in the heap of this thread, but for the messages.
+    pub(super) fn copied(self) -> Replayed {
+        let Replayed { admission, lists, positions, .. } = self;
+        let (topics, names) = (admission.topics.clone(), admission.names.clone());
+        let copy = |(topic, mut list): (String, Vec<String>)| {
+            if list.capacity() * size_of::<String>() < MAPPED_SIZE {
+                let mut copied = Vec::with_capacity(list.capacity());
+                copied.append(&mut list);
+                list = copied;
+            }
+            (topic.clone(), list)
+        };
+        let shared = |name: &Arc<str>| -> Arc<str> { Arc::from(&**name) };
+        let positions = positions.iter().map(|(subscriber, positions)| {
+            let of_topics = positions.iter().map(|(topic, position)| (shared(topic), *position));
+            (shared(subscriber), of_topics.collect())
+        });
+        let memory = admission.memory;
+        Replayed {
+            admission: Admission { topics, names, ..admission },
+            lists: lists.into_iter().map(copy).collect(),
+            positions: positions.collect(),
+            ..Replayed::new(memory)
         }
     }
 

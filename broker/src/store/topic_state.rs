@@ -23,7 +23,7 @@ const SEQUENCES_EVERY: u64 = 1024;
 const RELEASED_MAX: usize = 4096;
 
 /// What is known of one topic.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct TopicState {
     /// Which list this is.
     pub(crate) stream: StreamId,
@@ -330,9 +330,9 @@ impl TopicState {
         gone
     }
 
-    /// Moves some entries of `list`, the topic's list, from an offset on. Gives where it is to go
-    /// on, if that is not the end.
-    pub(crate) fn move_entries(
+    /// Shows a mover some entries of `list`, the topic's list, from an offset on. Gives where it is
+    /// to go on, if that is not the end.
+    pub(crate) fn visit_entries(
         &mut self,
         list: &mut Vec<String>,
         from: u64,
@@ -340,11 +340,11 @@ impl TopicState {
     ) -> Option<u64> {
         let from = from.max(self.start.offset);
         if from == self.start.offset {
-            mover.move_list(list);
-            mover.move_list(&mut self.marks);
+            mover.visit_list(list);
+            mover.visit_list(&mut self.marks);
         }
         let mut entries = (from..).zip(list.get_mut(self.index(from)..)?);
-        entries.find_map(|(offset, entry)| (!mover.move_entry(entry)).then_some(offset + 1))
+        entries.find_map(|(offset, entry)| (!mover.visit_entry(entry)).then_some(offset + 1))
     }
 
     /// Forgets where messages stood that were let go, and the numbers of publishers of which

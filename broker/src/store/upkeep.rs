@@ -1,9 +1,22 @@
 //! The upkeep of topics: messages that are too old are let go, and memory comes back.
+//!
+//! One thread restores the topics at a start, and looks after them from then on. What it allocates
+//! stands in a heap that it has to itself for the most part: the messages that were restored, and
+//! those that were moved. So nothing that lives longer stands above them.
 
-use crate::store::{Mover, TopicState, Topics, memory};
+use crate::store::journal::{Frame, Record};
+use crate::store::{Memory, Mover, Replayed, TopicState, Topics, memory};
 use common::clock;
-use std::thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::time::{Duration, Instant};
+use std::{io, mem, thread};
+
+/// Bytes of records that are handed on at once, and how often that is done before the first are
+/// applied.
+const HANDED_SIZE: usize = 32 << 10;
+const HANDED_MAX: usize = 8;
 
 /// How often messages are let go that have grown too old.
 const AGE_TIME: Duration = Duration::from_millis(500);
@@ -17,10 +30,86 @@ const MORE_MAX: u64 = 8 << 20;
 /// How often entries are moved after that: while they move, more is let go.
 const PASSES_MAX: u32 = 4;
 
+/// The thread, before it has topics to look after.
+pub(crate) struct Upkeep(Sender<Keep>);
+
+/// What the thread does for as long as the process lives. It is given what it has allocated first.
+type Keep = Box<dyn FnOnce(&u8) + Send>;
+
+/// What the thread does before that.
+pub(crate) struct Restoring {
+    /// Records that are not handed on yet.
+    frame: Frame,
+    records: SyncSender<Frame>,
+    restored: Receiver<Replayed>,
+    /// Bytes of memory that what was restored so far takes.
+    used: Arc<AtomicU64>,
+}
+
+impl Upkeep {
+    /// Starts the thread, which then restores.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no thread.
+    pub(crate) fn begin(memory: Memory) -> io::Result<(Upkeep, Restoring)> {
+        let (records, frames) = mpsc::sync_channel::<Frame>(HANDED_MAX);
+        let (done, restored) = mpsc::channel();
+        let (upkeep, keep) = mpsc::channel::<Keep>();
+        let used = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&used);
+        thread::Builder::new().spawn(move || {
+            let anchor = Box::new(0);
+            let mut replayed = Replayed::new(memory);
+            for frame in frames {
+                frame.whole_records().for_each(|record| replayed.apply(record));
+                counted.store(replayed.admission.memory.used, Ordering::Relaxed);
+            }
+            let _ = done.send(replayed);
+            if let Ok(keep) = keep.recv() {
+                keep(&anchor);
+            }
+        })?;
+        Ok((Upkeep(upkeep), Restoring { frame: Frame::default(), records, restored, used }))
+    }
+
+    /// Has the thread do this from now on, which is given what the thread has allocated first.
+    pub(crate) fn keep(self, keep: impl FnOnce(&u8) + Send + 'static) {
+        let _ = self.0.send(Box::new(keep));
+    }
+}
+
+impl Restoring {
+    /// Bytes of memory that what was restored so far takes.
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Has a record applied, if not at once.
+    pub(crate) fn add(&mut self, record: &Record<'_>) {
+        self.frame.add(record);
+        if self.frame.size() >= HANDED_SIZE {
+            let _ = self.records.send(mem::take(&mut self.frame));
+        }
+    }
+
+    /// What all of the records have made.
+    ///
+    /// # Errors
+    ///
+    /// The thread has ended by a defect.
+    pub(crate) fn finish(self) -> io::Result<Replayed> {
+        let Restoring { frame, records, restored, .. } = self;
+        let _ = records.send(frame);
+        drop(records);
+        restored.recv().map(Replayed::copied).map_err(io::Error::other)
+    }
+}
+
 impl Topics {
     /// Lets go of messages that have grown too old, and sees to it that memory comes back, for as
     /// long as the process lives.
-    pub(crate) fn keep_ages(&self) -> ! {
+    pub(crate) fn keep_ages(&self, anchor: &u8) -> ! {
         let (mut returned, mut passes, mut before) = (0, 0, 0);
         loop {
             thread::sleep(AGE_TIME);
@@ -36,20 +125,24 @@ impl Topics {
             let resident = memory::resident().filter(|resident| *resident > wanted);
             if let Some(resident) = resident.filter(|_| passes > 0 && is_calm) {
                 passes -= 1;
-                self.move_entries(Mover::new(memory.used, resident - memory.used));
+                if let Some(mut mover) = Mover::new(anchor) {
+                    self.visit_entries(&mut mover);
+                    mover.begin(memory.used, resident - memory.used);
+                    self.visit_entries(&mut mover);
+                }
             }
         }
     }
 
-    /// Moves all entries together.
-    fn move_entries(&self, mut mover: Mover) {
+    /// Shows all entries to a mover, in pieces.
+    fn visit_entries(&self, mover: &mut Mover) {
         for (topic, _) in self.names(false).into_iter().chain(self.names(true)) {
             let mut from = Some(0);
             while let Some(place) = from {
                 let begun = Instant::now();
                 mover.begin_piece();
                 let moved = |state: &mut TopicState, list: &mut Vec<String>| {
-                    state.move_entries(list, place, &mut mover)
+                    state.visit_entries(list, place, mover)
                 };
                 from = self.tidy(&topic, moved).flatten();
                 thread::sleep(begun.elapsed());

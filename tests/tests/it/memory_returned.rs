@@ -75,3 +75,25 @@ fn memory_of_messages_that_were_let_go_goes_back_to_the_system() {
     let is_returned = holds_within(Duration::from_secs(40), || resident() <= allowed());
     assert!(is_returned, "{} bytes are resident for {}", resident(), account());
 }
+
+/// What a start has read stands below what a broker needs for as long as it runs.
+#[test]
+fn memory_of_messages_from_before_a_restart_goes_back_to_the_system() {
+    let mut system = System::reserve_with(&["--data", "data", "--sync", "os"]);
+    system.start_broker();
+    let mut connections: Vec<Raw> = (0..16).map(|_| Raw::connect(&system.address())).collect();
+    fill(&system, &mut connections, 200);
+    system.kill_broker();
+    system.start_broker();
+    let id = system.broker().id();
+    let resident = || Resources::of(id).memory as f64;
+    assert!(resident() > 40_000_000.0, "nothing was read");
+    for index in 0..16 {
+        let keep = system.request("PUT", &format!("/topics/t{index}"), r#"{"keep_messages":100}"#);
+        assert_eq!(keep.status, 200);
+    }
+    let address = system.address();
+    let allowed = || 20_000_000.0 + 1.3 * metric(&address, "broker_store_size_bytes");
+    let is_returned = holds_within(Duration::from_secs(40), || resident() <= allowed());
+    assert!(is_returned, "{} bytes are resident for {}", resident(), allowed());
+}

@@ -216,6 +216,12 @@ impl Frame {
         self.bytes.get(FRAME_HEADER_SIZE..).unwrap_or_default()
     }
 
+    /// The records, each with all that it says.
+    pub(crate) fn whole_records(&self) -> impl Iterator<Item = Record<'_>> {
+        let text = str::from_utf8(self.payload()).unwrap_or_default();
+        Records::new(text, Format::Two).map(|(record, _)| record)
+    }
+
     /// The records as the index takes them, and the bytes of each: appends to one list that follow
     /// on one another are one, and only say where it stands, and whether it has numbers. So no
     /// message is read again.
