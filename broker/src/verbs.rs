@@ -165,7 +165,11 @@ impl Call {
         match self.says {
             Says::Word(done) => {
                 let is_old = request(&mut |_| Ok(()))? != 201 && self.word == "create";
-                flags::print(if is_old { "was there already" } else { done });
+                flags::print(match is_old {
+                    false => done,
+                    true if self.body.is_empty() => "was there already",
+                    true => "was there already; its bounds are those given now",
+                });
             }
             Says::Table(_) if self.json => {
                 request(&mut |piece| io::stdout().write_all(piece))?;

@@ -33,6 +33,8 @@ fn a_topic_is_created_listed_and_deleted() {
     assert_eq!(said(address, &["topics"]), "");
     assert_eq!(said(address, &["create", "a b/ö"]), "created\n");
     assert_eq!(said(address, &["create", "a b/ö"]), "was there already\n");
+    let bounded = said(address, &["create", "a b/ö", "--keep-messages", "none"]);
+    assert_eq!(bounded, "was there already; its bounds are those given now\n");
     system.publish("t", "four");
     let lines = said(address, &["topics"]);
     let fields: Vec<Vec<&str>> = lines.lines().map(|line| line.split('\t').collect()).collect();
