@@ -31,7 +31,7 @@ pub(super) const PAGE: &str = concat!(
 /// page took it for markup. A test compares the digests with the file.
 const POLICY: &str = "default-src 'none'; \
     script-src 'sha256-WUiKEfFuVVY4OnR7xyHfh78qH7WGUrz9/H6hZXJ6OLY='; \
-    style-src 'sha256-bUmYT5ui1QEnw/c0vku1SmxI/IsqVqOEjvkt/5HcMJA='; \
+    style-src 'sha256-Mh8Wdxjs1yAPHYFmM9CiGHjoxB6bGARx0uUSOkJP7Sc='; \
     img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
