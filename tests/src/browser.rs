@@ -61,15 +61,23 @@ impl Browser {
         let [one, other] = &TURNS;
         let is_even = COUNT.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
         let turn = if is_even { one } else { other }.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut command = tools::chromedriver()?;
+        tools::chromedriver()?;
         let folder = Folder::temporary("browser");
-        // Whatever the two leave behind is gone with the folder.
-        command.arg("--port=0").env("HOME", folder.path()).env("TMPDIR", folder.path());
-        let driver = Process::start("chromedriver", command, &folder);
-        let port = wait_for(DEADLINE, "the port of chromedriver", || {
-            let output = driver.output();
-            let (_, rest) = output.split_once("successfully on port ")?;
-            rest.split_once('.').map(|(port, _)| port.to_owned())
+        // It takes a port that is free over IPv6, and ends where that is taken over IPv4.
+        let (driver, port) = wait_for(DEADLINE, "a chromedriver with a port", || {
+            let mut command = tools::chromedriver()?;
+            // Whatever the two leave behind is gone with the folder.
+            command.arg("--port=0").env("HOME", folder.path()).env("TMPDIR", folder.path());
+            let mut driver = Process::start("chromedriver", command, &folder);
+            let port = wait_for(DEADLINE, "the port of chromedriver, or its end", || {
+                let is_running = driver.is_running();
+                let output = driver.output();
+                let port = output.split_once("successfully on port ");
+                let port = port.and_then(|(_, rest)| rest.split_once('.'));
+                let port = port.map(|(port, _)| port.to_owned());
+                (port.is_some() || !is_running).then_some(port)
+            })?;
+            Some((driver, port))
         });
         let client = Client::new(&format!("127.0.0.1:{port}"), None);
         let mut browser = Browser { client, session: String::new(), _driver: driver, _turn: turn };
