@@ -135,7 +135,8 @@ fn messages_go_when_they_are_old() {
 #[test]
 fn messages_of_thousands_of_topics_go_when_they_are_old() {
     const TOPICS: usize = 4000;
-    let system = System::start_with(&["--data", "data", "--keep-for", "1s"]);
+    let mut system = System::reserve_with(&["--data", "data", "--keep-for", "1s"]).alone();
+    system.start_broker();
     let mut session = BufReader::new(TcpStream::connect(system.address()).unwrap());
     let publish = |topic: usize| {
         format!(r#"{{"command":"publish","topic":"{topic}","messages":["old","new"]}}"#)
