@@ -84,7 +84,7 @@ fn rfc_3339(text: &str) -> Option<u64> {
     u64::try_from(seconds * 1000 + fraction).ok()
 }
 
-/// Whether a text looks as this one does: each `0` stands for any digit, the space for what may be
+/// Whether a text has this form: each `0` stands for any digit, the space for what may be
 /// between date and time, the plus for either sign.
 fn has_form(text: &str, form: &str) -> bool {
     let fits = |(byte, form): (u8, u8)| match form {

@@ -44,7 +44,7 @@ pub struct Print {
     pub patterns: Vec<String>,
     /// The first message of each.
     pub start: Start,
-    /// How many messages; `u64::MAX` for all that ever come.
+    /// How many messages are still to be printed; `u64::MAX` for all that ever come.
     pub left: u64,
     /// The file to print to; `None` for standard output.
     pub output: Option<PathBuf>,

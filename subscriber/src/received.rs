@@ -124,7 +124,7 @@ impl Received {
         self.beginning.offset + self.contents.lines
     }
 
-    /// The list that the file began with, if known.
+    /// The list that the file was begun with, if known.
     pub(crate) fn stream(&self) -> Option<StreamId> {
         self.beginning.stream
     }

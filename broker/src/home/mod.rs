@@ -30,7 +30,7 @@
 //!   list
 //! - `followers`: the connections of those who mirror what lives here
 //! - `index`: tells who is the home of what; `peers`: asks it; `locations`: what it answered
-//! - `permits`: how many may ask at once
+//! - `permits`: bounds how many ask at once
 //! - `nats`: a cluster in the role of a home
 
 mod broker;

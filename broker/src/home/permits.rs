@@ -1,43 +1,43 @@
-//! How many may do something at once.
+//! A bound on how many threads do something at once.
 
 use common::lock::Mutex;
 use std::sync::{Condvar, PoisonError};
 use std::time::Instant;
 
-/// So many permits; whoever finds none waits.
+/// A fixed number of permits. Whoever finds none left waits.
 pub(super) struct Permits {
     count: usize,
-    /// How many are out. Held to take or to give back.
-    out: Mutex<usize>,
+    /// How many are taken. Locked to take one or to give one back.
+    taken: Mutex<usize>,
     returned: Condvar,
 }
 
-/// The right to do it; it ends when it is dropped.
+/// One of them. It is given back when it is dropped.
 pub(super) struct Permit<'a>(&'a Permits);
 
 impl Permits {
-    /// So many, and none is out.
+    /// So many, none of which is taken.
     pub(super) fn new(count: usize) -> Permits {
-        Permits { count, out: Mutex::default(), returned: Condvar::new() }
+        Permits { count, taken: Mutex::default(), returned: Condvar::new() }
     }
 
-    /// Waits for a permit; nothing where there is none until the deadline.
+    /// Waits for a permit; `None` if there is none until the deadline.
     pub(super) fn take(&self, deadline: Instant) -> Option<Permit<'_>> {
         let time = deadline.saturating_duration_since(Instant::now());
-        let is_none_left = |out: &mut usize| *out >= self.count;
-        let waited = self.returned.wait_timeout_while(self.out.lock(), time, is_none_left);
-        let (mut out, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        let is_none_left = |taken: &mut usize| *taken >= self.count;
+        let waited = self.returned.wait_timeout_while(self.taken.lock(), time, is_none_left);
+        let (mut taken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
         if timeout.timed_out() {
             return None;
         }
-        *out += 1;
+        *taken += 1;
         Some(Permit(self))
     }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        *self.0.out.lock() -= 1;
+        *self.0.taken.lock() -= 1;
         self.0.returned.notify_one();
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct Subscription {
     pub(super) topic: Arc<str>,
     /// The name of its lasting subscription.
     pub(super) name: Option<String>,
-    /// Where it begins; a cursor where it continues, as soon as the broker has said one.
+    /// Where it begins; once the broker has said it, the cursor where it continues.
     pub(super) place: Start,
     /// The digest of the topic at the cursor, if known. It proves that the topic's list begins
     /// with the messages that were read, also if it has another id.

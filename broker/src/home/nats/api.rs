@@ -77,7 +77,7 @@ pub(super) fn next(subject: &str, at: u64) -> Vec<u8> {
     object(|object| object.field("seq", at).field("next_by_subj", subject))
 }
 
-/// A question about several messages, of so many bytes: from where on is written by `begin`.
+/// A question about several messages, of at most so many bytes. `begin` writes which is the first.
 pub(super) fn several(
     size_max: u64,
     begin: impl for<'o, 'b> FnOnce(&'o mut Object<'b>) -> &'o mut Object<'b>,
@@ -134,7 +134,7 @@ impl NatsHome {
 }
 
 impl Attempt<'_> {
-    /// When to wait no longer for what may take so long.
+    /// The deadline of a step that may take at most so long.
     pub(super) fn within(&self, time: Duration) -> Instant {
         self.deadline.min(Instant::now() + time)
     }
@@ -192,7 +192,7 @@ impl Attempt<'_> {
         self.ask_for(&["STREAM.PURGE", stream], &body, |_| Some(())).map(drop)
     }
 
-    /// Messages that a server of a stream has, perhaps not the newest. Says whether it answered.
+    /// Messages that a server of a stream has, perhaps not the newest. Says whether there is one.
     pub(super) fn collect(
         &self,
         stream: &str,

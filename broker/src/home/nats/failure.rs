@@ -57,7 +57,7 @@ impl Failure {
         matches!(self.reason(), Reason::NoStream | Reason::NoMessage)
     }
 
-    /// Whether nobody has said what was asked.
+    /// Whether nobody has answered.
     pub(super) fn is_unclear(&self) -> bool {
         matches!(self.reason(), Reason::Unanswered | Reason::Nobody)
     }

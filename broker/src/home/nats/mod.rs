@@ -98,7 +98,7 @@ pub(crate) struct NatsHome {
     follower: Mutex<Option<(Arc<Writer>, Vec<Command>)>>,
 }
 
-/// What is done at a cluster for one caller: until a deadline.
+/// What one caller does at a cluster, until a deadline.
 #[derive(Clone, Copy)]
 struct Attempt<'a> {
     home: &'a NatsHome,

@@ -21,7 +21,7 @@ pub(super) struct Stored {
 }
 
 impl Stored {
-    /// A message that was sent as it is.
+    /// The message that came as a message of its own, with what is known of it in its headers.
     pub(super) fn sent(message: &Message) -> Option<Stored> {
         let subject = message.header("Nats-Subject").unwrap_or_else(|| message.subject());
         Some(Stored {
@@ -33,7 +33,7 @@ impl Stored {
         })
     }
 
-    /// The message in an answer.
+    /// The message within the JSON of an answer.
     pub(super) fn of(answer: &Value<'_>) -> Option<Stored> {
         let message = answer.get("message")?;
         let text = |key| message.get_str(key).unwrap_or_default();
