@@ -7,6 +7,10 @@
 use crate::{error, say};
 use common::client::{self, Publisher};
 use common::flags::Error;
+use common::limits::BODY_SIZE_MAX;
+
+/// What is no longer than this fits into a command: in JSON a byte takes at most six.
+const LARGE: usize = BODY_SIZE_MAX / 8;
 
 /// Where messages come from.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +48,10 @@ impl Feed {
 
     /// Sends the message that is this line, counted from 1; 0 in a dialogue.
     pub(crate) fn send(&mut self, line: u64, topic: &str, message: &str) -> Result<(), Error> {
+        if message.len() > LARGE {
+            // It may be refused before those that are on their way.
+            self.flush()?;
+        }
         (self.line, self.sent) = (line, self.sent + 1);
         let sent = self.publisher.send(topic, message);
         self.consider(sent).map(drop)

@@ -212,6 +212,8 @@ fn of_a_pipe_what_cannot_be_a_message_is_named_and_left_out() {
     let mut publisher = system.run_with_input("publisher", &["--topic", "t", "--file", "-"]);
     let long = "x".repeat(101);
     let endless = "y".repeat(17 << 20);
+    // As JSON it is longer than a command.
+    let quotes = "\"".repeat(5 << 20);
     let input = [
         b"one\n\xff\ntwo\na\0b\na\rb\n",
         long.as_bytes(),
@@ -219,18 +221,20 @@ fn of_a_pipe_what_cannot_be_a_message_is_named_and_left_out() {
         endless.as_bytes(),
         b"\nfour\n",
         long.as_bytes(),
+        b"\nfive\n",
+        quotes.as_bytes(),
         b"\n",
     ];
     publisher.write_bytes(&input.concat());
     publisher.end_input();
     assert_eq!(publisher.wait().code(), Some(1));
-    assert_eq!(system.messages("t"), ["one", "two", "three", "four"]);
+    assert_eq!(system.messages("t"), ["one", "two", "three", "four", "five"]);
     let errors = publisher.errors();
-    for line in [2, 4, 5, 6, 8, 10] {
+    for line in [2, 4, 5, 6, 8, 10, 12] {
         assert_eq!(errors.matches(&format!("line {line}")).count(), 1, "{line}: {errors}");
     }
-    assert!(errors.ends_with("publisher: 6 lines were not published\n"), "{errors}");
-    assert_eq!(errors.lines().count(), 7, "{errors}");
+    assert!(errors.ends_with("publisher: 7 lines were not published\n"), "{errors}");
+    assert_eq!(errors.lines().count(), 8, "{errors}");
 }
 
 #[test]
@@ -238,11 +242,14 @@ fn a_line_that_cannot_be_a_message_is_named_and_those_before_it_are_published() 
     let system = System::start_with(&["--max-message", "100"]);
     let folder = Folder::temporary("file");
     let long = "x".repeat(101);
+    // As JSON it is longer than a command.
+    let quotes = "\"".repeat(5 << 20);
     for (line, word) in [
         (&b"\xff"[..], "UTF-8"),
         (b"a\0b", "NUL"),
         (b"a\rb", "carriage return"),
         (long.as_bytes(), "100"),
+        (quotes.as_bytes(), "command"),
     ] {
         for arguments in [&[][..], &["ann"]] {
             folder.write("file.txt", [b"one\ntwo\n", line, b"\nfour\n"].concat());
