@@ -12,6 +12,9 @@ use common::limits::BODY_SIZE_MAX;
 /// What is no longer than this fits into a command: in JSON a byte takes at most six.
 const LARGE: usize = BODY_SIZE_MAX / 8;
 
+/// How many lines are remembered that were left out.
+const SKIPPED_MAX: usize = 1000;
+
 /// Where messages come from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Source {
@@ -96,6 +99,9 @@ impl Feed {
                 self.line = line;
                 self.skipped.push(line);
                 say(format_args!("line {line} {reason}: it is left out"));
+                if self.skipped.len() >= SKIPPED_MAX {
+                    self.flush()?;
+                }
             }
             Source::Dialogue => say(reason),
         }
@@ -156,5 +162,13 @@ mod tests {
             feed.refused += 1;
         }
         assert_eq!(feed.line_of_next(), None);
+    }
+
+    #[test]
+    fn of_input_that_is_no_text_few_lines_are_remembered() {
+        let mut feed = Feed::new(Publisher::new(Broker::at("nowhere:1")), Source::Input);
+        feed.skipped = (1..SKIPPED_MAX as u64).collect();
+        feed.leave_out(SKIPPED_MAX as u64, "is not UTF-8").unwrap();
+        assert!(feed.skipped.is_empty());
     }
 }
