@@ -106,8 +106,8 @@ pub(super) fn repair_in(
         }
         Err(error) => return Err(error),
     };
-    // Where the last one is missing, the one before it takes what is to be said about that. A file
-    // that is missing is found before what is wrong in those that are there.
+    // Whole segments before the damage stay as they are. A missing file is named even where an
+    // earlier one is damaged, too. One is always written again: new stream ids stand in it.
     let mut first = 0;
     while let Some(segment) = row.segments.get(first).filter(|segment| segment.path < path)
         && first + 1 < row.segments.len()
@@ -147,7 +147,7 @@ pub(super) fn repair_in(
         return Ok(Repaired::Planned);
     }
     let size = directory.replace(&name, |file| rewrite(Some(file)))?;
-    Manifest { reached: (last, size), unsynced: None, ..manifest }.write(directory)?;
+    Manifest { reached: (last, size), ..manifest }.write(directory)?;
     Ok(Repaired::Damage(damage))
 }
 
@@ -182,7 +182,7 @@ struct Salvage<'f> {
     /// Topics that may have lost something: they were there at a gap, and nothing later proves
     /// that their messages follow on one another.
     suspects: BTreeSet<String>,
-    /// Topics that did, and by how much the offsets of what follows moved.
+    /// Topics that have lost something, and how much lower the offsets of what follows are now.
     changed: BTreeMap<String, u64>,
     /// Where what is read is written: not what stands before the damage.
     writer: Option<SegmentWriter<'f>>,
@@ -202,7 +202,7 @@ impl Salvage<'_> {
             }
             next = *segment.numbers.end() + 1;
             let is_last = place + 1 == segments.len();
-            // It was on disk before any frame: without it, what is missing was there.
+            // It is on disk before any frame: where it is gone, frames may be gone with it.
             let has_header =
                 segment.format == Format::One || matches!(segment.header(), Ok(Some(_)));
             let (size, is_closed) = self.read(segment, is_last && has_header)?;
@@ -254,15 +254,18 @@ impl Salvage<'_> {
                 // Its deletion is lost.
                 self.put(&Record::new(topic, known, Event::Delete))?;
             }
-            if appends && known != Some(stream) {
+            if known != Some(stream) && appends {
                 // Its creation is lost.
                 self.put(&Record::new(topic, stream, Event::Create))?;
                 self.changed.insert(topic.to_owned(), 0);
-            } else if let Some(moved) = self.changed.get_mut(topic).filter(|_| !appends) {
-                *moved = 0;
+            } else if known != Some(stream) {
+                // All of this list is known, whatever was lost of another one.
+                self.changed.remove(topic);
+                self.suspects.remove(topic);
             }
         }
-        let next = self.index.list(topic).map_or(0, |list| list.next);
+        let list = self.index.list(topic).filter(|list| list.stream == stream);
+        let Some(&List { next, .. }) = list else { return self.put(&record) };
         let moved = self.changed.get(topic).copied().unwrap_or(0);
         match &mut record.event {
             Event::Append { first, .. } if *first == next => drop(self.suspects.remove(topic)),

@@ -5,6 +5,7 @@ use super::super::repair::{Repaired, repair_in};
 use super::super::{Event, Notice, Record, Settings, Sync};
 use super::disk::{Call, Fault, SimulatedDisk};
 use super::{Base, FIRST, open, open_with, publish, says, single, stream, with_news};
+use crate::store::StreamId;
 use crate::store::journal::Frame;
 
 const SMALL: Settings = Settings { sync: Sync::Always, segment_size: 400 };
@@ -155,6 +156,8 @@ fn a_repair_lets_go_of_nothing_and_skips_nothing_behind_a_message_that_is_lost()
     frame.add(&Record::new("news", stream(1), position("ann", 6)));
     (6..9).for_each(|first| publish(&mut frame, "news", 1, first, "kept"));
     frame.add(&Record::new("news", stream(1), position("bob", 7)));
+    // It waits for a list that takes the place of another.
+    frame.add(&Record::new("other", StreamId::NONE, position("carl", 8)));
     for first in [3, 7] {
         let event = Event::Trim { first, digest: Some(7), gone: false };
         frame.add(&Record::new("news", stream(1), event));
@@ -170,6 +173,7 @@ fn a_repair_lets_go_of_nothing_and_skips_nothing_behind_a_message_that_is_lost()
     let has = |words: &str| seen.iter().any(|line| line.contains(words));
     assert!(has(r#"subscriber: "ann", next: 4,"#), "{seen:?}");
     assert!(has(r#"subscriber: "bob", next: 5,"#), "{seen:?}");
+    assert!(has(r#"subscriber: "carl", next: 8,"#), "{seen:?}");
     assert!(has("Trim { first: 1,") && has("Trim { first: 5,"), "{seen:?}");
 }
 
@@ -225,6 +229,47 @@ fn a_last_segment_whose_header_is_gone_may_have_held_anything() {
     disk.put(&last, &vec![0; bytes.len()]);
     let Repaired::Damage(damage) = repair(&disk) else { panic!("a hole") };
     assert_eq!(damage.topics.len(), 1, "{damage:?}");
+}
+
+#[test]
+fn a_topic_that_is_created_behind_the_damage_keeps_its_stream() {
+    let disk = SimulatedDisk::default();
+    let mut journal = with_news(&disk);
+    let start = usize::try_from(journal.size()).unwrap();
+    journal.append(&mut single(0, "lost")).unwrap();
+    let end = usize::try_from(journal.size()).unwrap();
+    journal.append(&mut single(1, "kept until the topic is deleted")).unwrap();
+    let mut frame = Frame::default();
+    frame.add(&Record::new("news", stream(1), Event::Delete));
+    frame.add(&Record::new("news", stream(2), Event::Create));
+    journal.append(&mut frame).unwrap();
+    drop(journal);
+    let mut bytes = disk.read(FIRST).unwrap();
+    bytes[start..end].fill(b'x');
+    disk.put(FIRST, &bytes);
+    let Repaired::Damage(damage) = repair(&disk) else { panic!("not damaged") };
+    assert_eq!((damage.gaps, damage.topics.len()), (1, 0), "{damage:?}");
+    let seen = open(&disk).unwrap().seen;
+    assert!(!seen.iter().any(|line| line.contains("NewStream")), "{seen:?}");
+}
+
+/// What the damage leaves may end before what was acknowledged.
+#[test]
+fn a_repair_after_a_power_cut_leaves_it_known_that_appends_were_not_synced() {
+    let settings = Settings { sync: Sync::Os, ..SMALL };
+    let disk = SimulatedDisk::default();
+    let mut journal = open_with(&disk, settings).unwrap().journal;
+    journal.append(&mut super::news()).unwrap();
+    (0..8).for_each(|first| journal.append(&mut single(first, "a message")).unwrap());
+    drop(journal);
+    assert!(disk.names().len() > 2, "{:?}", disk.names());
+    let disk = disk.after_power_cuts().swap_remove(0);
+    let mut bytes = disk.read(FIRST).unwrap();
+    bytes[150] ^= 1;
+    disk.put(FIRST, &bytes);
+    assert!(matches!(repair(&disk), Repaired::Damage(_)));
+    let notices = open_with(&disk, settings).unwrap().notices;
+    assert!(notices.iter().any(|it| matches!(it, Notice::Unsynced(1))), "{notices:?}");
 }
 
 #[test]
