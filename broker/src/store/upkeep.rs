@@ -13,8 +13,7 @@ use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::time::{Duration, Instant};
 use std::{io, mem, thread};
 
-/// Bytes of records that are handed on at once, and how often that is done before the first are
-/// applied.
+/// Bytes of records that are handed on at once, and how many times as much may wait to be applied.
 const HANDED_SIZE: usize = 32 << 10;
 const HANDED_MAX: usize = 8;
 
@@ -88,7 +87,8 @@ impl Restoring {
     /// Has a record applied, if not at once.
     pub(crate) fn add(&mut self, record: &Record<'_>) {
         self.frame.add(record);
-        if self.frame.size() >= HANDED_SIZE {
+        // One that is as large as several takes the places of several.
+        for _ in 0..(self.frame.size() / HANDED_SIZE).min(HANDED_MAX) {
             let _ = self.records.send(mem::take(&mut self.frame));
         }
     }
@@ -158,5 +158,24 @@ impl Topics {
             beyond.map(|(topic, _)| topic.clone()).collect()
         });
         self.keep_all_bounds(&beyond);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StreamId;
+    use crate::store::journal::Event;
+
+    #[test]
+    fn a_large_record_waits_to_be_applied_alone() {
+        let (records, _frames) = mpsc::sync_channel(HANDED_MAX);
+        let (_done, restored) = mpsc::channel();
+        let (frame, used) = Default::default();
+        let mut restoring = Restoring { frame, records, restored, used };
+        let lines = &*"text\n".repeat(HANDED_SIZE * HANDED_MAX);
+        let event = Event::Append { first: 0, count: 1, time: 1, publisher: None, lines };
+        restoring.add(&Record::new("t", StreamId::NONE, event));
+        assert!(restoring.records.try_send(Frame::default()).is_err(), "there is room for more");
     }
 }
