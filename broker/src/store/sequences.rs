@@ -18,7 +18,7 @@ const EPOCH_MAX: u64 = (1 << 53) - 1;
 const EPOCH_STEP_MAX: u64 = 1 << 20;
 
 /// What one publisher has published to one topic, in its present epoch.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Sequences {
     /// The number that is appended next.
     next: Sequence,
@@ -45,6 +45,15 @@ pub(crate) struct Before {
     /// How many runs there were.
     count: usize,
     time: u64,
+}
+
+/// A copy takes as much memory, since that is on the account.
+impl Clone for Sequences {
+    fn clone(&self) -> Sequences {
+        let mut runs = Vec::with_capacity(self.runs.capacity());
+        runs.extend_from_slice(&self.runs);
+        Sequences { runs, ..*self }
+    }
 }
 
 /// What is to be done with a numbered publish.
@@ -174,6 +183,13 @@ mod tests {
         sequences.append(number(3, 0), 3, 10, 0);
         sequences.append(number(3, 3), 2, 20, 0);
         sequences
+    }
+
+    #[test]
+    fn a_copy_takes_the_memory_that_is_on_the_account() {
+        let sequences = five();
+        assert!(sequences.runs.capacity() > sequences.runs.len());
+        assert_eq!(sequences.clone().size(), sequences.size());
     }
 
     #[test]
