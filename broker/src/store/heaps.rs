@@ -28,7 +28,7 @@ impl Heaps {
     }
 
     /// The heaps among mappings, one a line: `7f3c04000000-7f3c04521000 rw-p 00000000 00:00 0`.
-    fn of(maps: &str) -> Heaps {
+    pub(super) fn of(maps: &str) -> Heaps {
         let mut heaps = Heaps::default();
         for line in maps.lines() {
             let mut words = line.split_ascii_whitespace();

@@ -52,8 +52,13 @@ impl Mover {
     pub(crate) fn new(anchor: &u8) -> Option<Mover> {
         let heaps = Heaps::read();
         let own = heaps.begin(ptr::from_ref(anchor).addr())?;
+        Some(Mover::among(heaps, own))
+    }
+
+    /// A turn among these heaps.
+    fn among(heaps: Heaps, own: usize) -> Mover {
         let (high, room, held, before, pieces, size) = Default::default();
-        Some(Mover { heaps, own, high, room, held, before, pieces, size })
+        Mover { heaps, own, high, room, held, before, pieces, size }
     }
 
     /// Has entries move from now on, while so many bytes are in use, and so many more are free.
@@ -128,5 +133,35 @@ impl Mover {
             self.held.push(place);
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Memory;
+    use crate::store::topic_state::tests::list_of;
+
+    #[test]
+    fn entries_that_move_are_the_same_as_before() {
+        let names: Vec<String> = (0..50_000).map(|number| number.to_string()).collect();
+        let (mut state, mut list) = list_of(names.iter().map(|name| (name.as_str(), 1)));
+        state.replay_trim(&mut list, 700, None, 0, &mut Memory::new(u64::MAX));
+        let expected = list.clone();
+        let before: Vec<usize> = list.iter().map(|entry| entry.as_ptr().addr()).collect();
+        // All that lies between them is taken for a sparse heap, and it is another thread's.
+        let (low, high) = (before.iter().min().unwrap(), before.iter().max().unwrap() + 1);
+        let heaps = Heaps::of(&format!("{low:x}-{high:x} rw-p 00000000 00:00 0 [heap]"));
+        let mut mover = Mover::among(heaps, 0);
+        for _ in 0..2 {
+            let mut from = Some(0);
+            while let Some(place) = from {
+                mover.begin_piece();
+                from = state.visit_entries(&mut list, place, &mut mover);
+            }
+            mover.begin(0, 100_000_000);
+        }
+        assert_eq!(list, expected);
+        assert!(list.iter().map(|entry| entry.as_ptr().addr()).ne(before));
     }
 }

@@ -325,6 +325,50 @@ mod tests {
         assert_eq!(payload(&copy), text);
     }
 
+    /// A start hands records on in this way: what is not read again is lost.
+    #[test]
+    fn a_frame_gives_all_records_as_they_were_added() {
+        let long = "ü ".repeat(85);
+        for (name, number) in [("", 0), ("-", 1), (&*long, u64::MAX)] {
+            let first = number - number.min(3);
+            let append = |first, count, publisher, lines| Event::Append {
+                first,
+                count,
+                time: number,
+                publisher,
+                lines,
+            };
+            let by = |sequence| Some(Publisher { name, sequence });
+            let next = Sequence { epoch: number, sequence: number };
+            let bounds =
+                Bounds { messages: Bound::At(number), bytes: Bound::None, age: Bound::Default };
+            let new = stream();
+            let events = [
+                Event::Create,
+                Event::Mirror,
+                append(first, 0, None, ""),
+                append(first, 1, by(Some(next)), "\n"),
+                append(first + 1, 2, by(None), "+\t\n.\n"),
+                Event::NewStream { new, own: false },
+                Event::NewStream { new, own: true },
+                Event::Trim { first: number, digest: Some(u32::MAX), gone: false },
+                Event::Trim { first: number, digest: None, gone: true },
+                Event::Bounds(bounds),
+                Event::Sequence { publisher: name, next, time: number },
+                Event::Position { subscriber: name, next: number, seen: number },
+                Event::Delete,
+            ];
+            let end = Record::new(name, StreamId::NONE, Event::End { subscriber: name });
+            let mut records = vec![end, Record::CLOSE];
+            for stream in [StreamId::NONE, stream(), format!("{:x}", u64::MAX).parse().unwrap()] {
+                records.extend(events.map(|event| Record::new(name, stream, event)));
+            }
+            let mut frame = Frame::default();
+            records.iter().for_each(|record| frame.add(record));
+            assert_eq!(frame.whole_records().collect::<Vec<_>>(), records);
+        }
+    }
+
     #[test]
     fn appends_with_the_same_stamp_share_a_record_and_numbered_ones_do_not() {
         let mut frame = Frame::default();
