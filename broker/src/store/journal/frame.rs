@@ -82,9 +82,9 @@ impl Frame {
     pub(crate) fn add(&mut self, record: &Record<'_>) {
         use Event::{Append, Bounds, Close, Delete, End, Trim};
         let Record { topic, stream, event } = *record;
-        if let Append { first, time, publisher, lines, .. } = event {
-            let messages = lines.split_terminator('\n');
-            return self.append(topic, stream, first, time, publisher, messages);
+        if let Append { first, count, time, publisher, lines } = event {
+            self.begin_append(topic, stream, first..first + count, time, publisher, lines.len());
+            return self.bytes.extend_from_slice(lines.as_bytes());
         }
         self.takes_room |= !matches!(event, Delete | Trim { .. } | Bounds(_) | End { .. } | Close);
         let start = self.begin();
@@ -105,7 +105,31 @@ impl Frame {
         publisher: Option<Publisher<'_>>,
         messages: impl Iterator<Item = &'m str> + Clone,
     ) {
-        let size = messages.clone().map(|message| message.len() + 1).sum::<usize>();
+        let (mut size, mut next) = (0, first);
+        for message in messages.clone() {
+            size += message.len() + 1;
+            next += 1;
+        }
+        self.begin_append(topic, stream, first..next, time, publisher, size);
+        for message in messages {
+            debug_assert!(!message.contains(['\n', '\r', '\0']), "a message is one line of text");
+            self.bytes.extend_from_slice(message.as_bytes());
+            self.bytes.push(b'\n');
+        }
+    }
+
+    /// Writes what stands before the messages of an append at these offsets, which have so many
+    /// bytes with their line breaks.
+    fn begin_append(
+        &mut self,
+        topic: &str,
+        stream: StreamId,
+        offsets: Range<u64>,
+        time: u64,
+        publisher: Option<Publisher<'_>>,
+        size: usize,
+    ) {
+        let Range { start: first, end: next } = offsets;
         self.takes_room = true;
         let list = self.list_before(topic, stream, first);
         let open = self.open.take().filter(|open| {
@@ -123,18 +147,11 @@ impl Frame {
                 self.write_head(first, size, time, publisher)
             }
         };
-        self.bytes.reserve(size);
-        let mut count = 0;
-        for message in messages {
-            debug_assert!(!message.contains(['\n', '\r', '\0']), "a message is one line of text");
-            self.bytes.extend_from_slice(message.as_bytes());
-            self.bytes.push(b'\n');
-            count += 1;
-        }
         if let Some(Part { appends: Some(appends), .. }) = self.parts.last_mut() {
-            appends.next += count;
+            appends.next = next;
             appends.sequence = publisher.and_then(|by| by.sequence).or(appends.sequence);
         }
+        self.bytes.reserve(size);
     }
 
     /// Where the fields of a list stand, if the last record is an append to it that ends at this
