@@ -35,7 +35,7 @@ pub(crate) struct Received {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Beginning {
     pub(crate) offset: u64,
-    /// The list; `None` if the file begins at offset 0.
+    /// The list; `None` if the file begins at offset 0, or the topic is gone.
     pub(crate) stream: Option<StreamId>,
     /// The digest of the messages before it; `None` if the broker did not say it.
     pub(crate) digest: Option<u32>,

@@ -167,6 +167,16 @@ fn a_file_that_begins_later_goes_on_with_the_digest_of_what_stood_before() {
     assert!(received.is_blank());
 }
 
+/// It was deleted just when the file was to begin there: the broker is asked, and says so.
+#[test]
+fn a_file_may_begin_in_a_topic_that_is_gone() {
+    let folder = Folder::new();
+    let mut received = Received::open(&folder.file()).unwrap();
+    received.begin_at(&Beginning { offset: 2, ..Beginning::default() }).unwrap();
+    let known = (received.next(), received.stream(), received.digest());
+    assert_eq!(known, (2, Some(StreamId::NONE), None));
+}
+
 #[test]
 fn a_beginning_that_cannot_be_understood_is_named() {
     for text in ["", "x", "1", "1 aa", "1 aa zz", "1 aa - -"] {
