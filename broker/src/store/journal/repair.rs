@@ -248,6 +248,17 @@ impl Salvage<'_> {
     fn take(&mut self, mut record: Record<'_>) -> io::Result<()> {
         let Record { topic, stream, event } = record;
         let appends = matches!(event, Event::Append { .. });
+        if let Event::Append { first, .. } = event
+            && let Some(&List { stream: known, next, .. }) = self.index.list(topic)
+            && known != stream
+            && next > 0
+            && first == next + self.changed.get(topic).copied().unwrap_or(0)
+        {
+            // It goes on where the list ends: not its deletion is lost, but that it was renamed.
+            let event = Event::NewStream { new: stream, own: false };
+            self.put(&Record::new(topic, known, event))?;
+            self.changed.entry(topic.to_owned()).or_default();
+        }
         if appends || matches!(event, Event::Create | Event::Mirror) {
             let known = self.index.list(topic).map(|list| list.stream);
             if let Some(known) = known.filter(|known| *known != stream) {

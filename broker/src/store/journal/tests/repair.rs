@@ -253,6 +253,30 @@ fn a_topic_that_is_created_behind_the_damage_keeps_its_stream() {
     assert!(!seen.iter().any(|line| line.contains("NewStream")), "{seen:?}");
 }
 
+#[test]
+fn a_topic_whose_other_stream_id_is_lost_keeps_its_messages() {
+    let disk = SimulatedDisk::default();
+    let mut journal = with_news(&disk);
+    (0..3).for_each(|first| journal.append(&mut single(first, "kept")).unwrap());
+    let start = usize::try_from(journal.size()).unwrap();
+    let mut frame = Frame::default();
+    let event = Event::NewStream { new: stream(2), own: false };
+    frame.add(&Record::new("news", stream(1), event));
+    journal.append(&mut frame).unwrap();
+    let end = usize::try_from(journal.size()).unwrap();
+    frame.clear();
+    publish(&mut frame, "news", 2, 3, "kept");
+    journal.append(&mut frame).unwrap();
+    drop(journal);
+    let mut bytes = disk.read(FIRST).unwrap();
+    bytes[start..end].fill(b'x');
+    disk.put(FIRST, &bytes);
+    let Repaired::Damage(damage) = repair(&disk) else { panic!("not damaged") };
+    assert_eq!(Vec::from_iter(damage.topics), [("news".to_owned(), 4)]);
+    let seen = open(&disk).unwrap().seen;
+    assert!(seen.last().unwrap().contains("NewStream"), "{seen:?}");
+}
+
 /// What the damage leaves may end before what was acknowledged.
 #[test]
 fn a_repair_after_a_power_cut_leaves_it_known_that_appends_were_not_synced() {
