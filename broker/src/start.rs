@@ -102,8 +102,8 @@ pub(crate) fn serve(config: Config) -> Result<(), Error> {
         tcp_table: TcpTable::default(),
         metrics: Metrics::new(),
     });
-    let kept_up = Arc::clone(&push);
-    upkeep.keep(move |anchor| kept_up.topics.keep_ages(anchor));
+    let looked_after = Arc::clone(&push);
+    upkeep.keep(move |anchor| looked_after.topics.look_after(anchor));
     spawn(move || push.keep_acknowledged(config.forget_after))?;
     flags::print(format_args!(
         "Broker running on http://{address} {reach}, {kept}\n\

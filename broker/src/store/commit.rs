@@ -108,7 +108,7 @@ impl Commits {
         (change, answer)
     }
 
-    /// Brings changes to disk together. Whoever makes so many needs no answers.
+    /// Brings changes to disk together. Their answers are not given.
     pub(crate) fn commit_all<C>(&self, changes: impl Iterator<Item = C>, contents: &Contents)
     where
         C: Change + 'static,
@@ -118,7 +118,7 @@ impl Commits {
         all.iter().for_each(|waiting| queue.waiting.push(waiting.clone()));
         let mut writer = if all.is_empty() { None } else { queue.writer.take() };
         drop(queue);
-        // Whoever leads takes all of them: the others are done with the first.
+        // They came at once, so whoever leads takes all of them: when the first is done, all are.
         for waiting in all {
             if let Some(writer) = writer.take().or_else(|| waiting.wait()) {
                 self.lead(writer, contents);

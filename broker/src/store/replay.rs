@@ -111,7 +111,7 @@ impl Replayed {
         }
     }
 
-    /// The same in the heap of this thread, but for the messages.
+    /// The same, copied to the heap of the calling thread; the messages stay where they are.
     pub(super) fn copied(self) -> Replayed {
         let Replayed { admission, lists, positions, .. } = self;
         let (topics, names) = (admission.topics.clone(), admission.names.clone());

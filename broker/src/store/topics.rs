@@ -112,21 +112,21 @@ impl Topics {
     /// [`Refusal::UnknownTopic`], [`Refusal::PastEnd`], and with [`Upto::Home`] as
     /// [`Topics::begin_mirror`].
     pub(crate) fn trim(&self, topic: &str, upto: Upto) -> Result<()> {
-        self.prepare(topic, upto);
+        self.prepare_trim(topic, upto);
         let done = self.change_list(topic, TopicChange::Trim(upto));
         self.release(topic);
         done
     }
 
     /// Makes the checksum before a trim piece by piece, and not while the lists are locked.
-    fn prepare(&self, topic: &str, upto: Upto) {
+    fn prepare_trim(&self, topic: &str, upto: Upto) {
         let (stream, offset) = self.see(topic, |view, limits| {
             (view.end().stream, upto.offset(view, &view.limits(limits)))
         });
         let _ = self.digest(topic, stream, offset);
     }
 
-    /// Frees what was let go.
+    /// Frees what was let go, piece by piece.
     fn release(&self, topic: &str) {
         let release = |state: &mut TopicState, list: &mut Vec<String>| {
             state.has_dead().then(|| state.release(list))
@@ -151,7 +151,7 @@ impl Topics {
                 topics.iter().for_each(|topic| self.keep_bounds(topic));
                 continue;
             };
-            topics.iter().for_each(|topic| self.prepare(topic, Upto::Bounds));
+            topics.iter().for_each(|topic| self.prepare_trim(topic, Upto::Bounds));
             commits.commit_all(topics.iter().map(change), &self.contents);
             topics.iter().for_each(|topic| self.release(topic));
         }

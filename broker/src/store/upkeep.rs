@@ -20,10 +20,10 @@ const HANDED_MAX: usize = 8;
 /// How often messages are let go that have grown too old.
 const AGE_TIME: Duration = Duration::from_millis(500);
 
-/// How much memory is given back, in bytes, before it is worth a look whether it came back.
+/// Bytes of messages that are let go before it is worth a look whether their memory came back.
 const RETURNED_MIN: u64 = 1 << 20;
 
-/// How much more than a fifth the process may have than what is on its account, in bytes.
+/// Bytes that the process may have beside what is on its account and a fifth of that.
 const MORE_MAX: u64 = 8 << 20;
 
 /// How often entries are moved after that: while they move, more is let go.
@@ -32,10 +32,11 @@ const PASSES_MAX: u32 = 4;
 /// The thread, before it has topics to look after.
 pub(crate) struct Upkeep(Sender<Keep>);
 
-/// What the thread does for as long as the process lives. It is given what it has allocated first.
+/// What the thread does in the end, for as long as the process lives. It is given the first thing
+/// that the thread allocated.
 type Keep = Box<dyn FnOnce(&u8) + Send>;
 
-/// What the thread does before that.
+/// Records on their way to the thread, which makes topics of them.
 pub(crate) struct Restoring {
     /// Records that are not handed on yet.
     frame: Frame,
@@ -72,7 +73,7 @@ impl Upkeep {
         Ok((Upkeep(upkeep), Restoring { frame: Frame::default(), records, restored, used }))
     }
 
-    /// Has the thread do this from now on, which is given what the thread has allocated first.
+    /// Has the thread do this from now on. It is given the first thing that the thread allocated.
     pub(crate) fn keep(self, keep: impl FnOnce(&u8) + Send + 'static) {
         let _ = self.0.send(Box::new(keep));
     }
@@ -109,7 +110,7 @@ impl Restoring {
 impl Topics {
     /// Lets go of messages that have grown too old, and sees to it that memory comes back, for as
     /// long as the process lives.
-    pub(crate) fn keep_ages(&self, anchor: &u8) -> ! {
+    pub(crate) fn look_after(&self, anchor: &u8) -> ! {
         let (mut returned, mut passes, mut before) = (0, 0, 0);
         loop {
             thread::sleep(AGE_TIME);

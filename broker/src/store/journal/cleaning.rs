@@ -113,7 +113,7 @@ struct Rewrite<'s> {
 #[derive(Default)]
 struct Carried {
     stream: StreamId,
-    /// The list, where it is there.
+    /// The list as it was when its first record was read; `None` where it was gone.
     list: Option<List>,
     /// Whether it is gone, and later segments hold records of it: it goes on where they begin.
     is_held_later: bool,

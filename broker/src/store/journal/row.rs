@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 pub(super) struct Row<'d> {
     directory: &'d dyn Directory,
     pub(super) manifest: Manifest,
-    /// Whether it was not written yet: the journal is of format 1.
+    /// Whether the manifest is still to be written: the journal is of format 1.
     is_format_1: bool,
     /// In order.
     pub(super) segments: Vec<Segment>,
@@ -99,7 +99,7 @@ impl<'d> Row<'d> {
                 let problem = "its place in the row is another segment's";
                 damage = damage.or(Some(segment.damaged(0, problem)));
             } else if number < next && matches!(segment.header(), Ok(None)) {
-                // A repair has read what there was in it.
+                // A repair has read what there was in it; the next start removes it.
                 damage = None;
             }
             row.damage = row.damage.or(damage);

@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-/// How long it is not looked for something to clean, unless a segment is closed.
+/// How often to look for something to clean; sooner where a segment is closed.
 const LOOK_TIME: Duration = Duration::from_millis(100);
 
 /// How long nothing is appended before what was not synced is.
