@@ -158,7 +158,13 @@ impl Tokens {
             return;
         }
         if state.holders.len() == state.holders.capacity() {
-            state.holders.retain(|(_, stream)| stream.strong_count() > 0);
+            let holders = &mut state.holders;
+            holders.retain(|(_, stream)| stream.strong_count() > 0);
+            // One that waits again and again stands there once.
+            let place = |it: &(Arc<Rights>, Weak<TcpStream>)| (Arc::as_ptr(&it.0), it.1.as_ptr());
+            holders.sort_unstable_by_key(place);
+            holders.dedup_by_key(|it| place(it));
+            holders.reserve(holders.len() + 1);
         }
         state.holders.push((Arc::clone(rights), Arc::downgrade(stream)));
     }
@@ -328,6 +334,24 @@ mod tests {
         for right in Right::ALL {
             assert!(all.allows(right, "any") && all.check_all(right).is_ok());
             assert!(Grant::EVERYTHING.allows(right, "any"));
+        }
+    }
+
+    #[test]
+    fn a_connection_that_waits_again_and_again_takes_no_more_memory() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let streams =
+            [(); 3].map(|()| Arc::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap()));
+        let tokens = Tokens::one(Token::new("x").unwrap());
+        let grant = tokens.find("x", &mut Client::of(&streams[0])).unwrap().unwrap();
+        for _ in 0..1000 {
+            streams.iter().for_each(|stream| tokens.end_with(&grant, stream));
+        }
+        let state = tokens.state.lock();
+        assert!(state.holders.len() < 100, "{}", state.holders.len());
+        for stream in &streams {
+            let is_it = |holder: &Weak<TcpStream>| holder.as_ptr() == Arc::as_ptr(stream);
+            assert!(state.holders.iter().any(|(_, holder)| is_it(holder)));
         }
     }
 
