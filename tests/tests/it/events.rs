@@ -172,6 +172,28 @@ fn an_id_that_is_ahead_of_the_list_is_told_so_and_gets_the_list() {
     }
 }
 
+/// A name has a place in the list that is there: an id of another neither moves it nor ends it.
+#[test]
+fn a_named_stream_goes_on_in_the_list_that_is_there() {
+    let system = System::start();
+    system.publish_batch("t", ["a", "b"].iter());
+    let query = "topic=t&subscriber=ann&from=0";
+    let mut events = Events::open(&system, query);
+    assert_eq!([events.next(), events.next()].map(|it| it.message()), ["a", "b"]);
+    let mut events = events.reopen(&system, query);
+    let stream = system.get("/messages?topic=t").field("stream-id").unwrap().to_owned();
+    events.last_id = format!("9@{stream}");
+    let mut events = events.reopen(&system, query);
+    assert_eq!(events.next().kind, "reset");
+    system.publish("t", "c");
+    assert_eq!(events.next().message(), "c", "although it is before the id");
+    assert_eq!(system.request("DELETE", "/topics/t", "").status, 204);
+    system.publish("t", "new");
+    let mut events = events.reopen(&system, query);
+    assert_eq!(events.next().kind, "reset");
+    assert_eq!(events.next().message(), "new");
+}
+
 /// Clients that cannot set a header send the id in the query.
 #[test]
 fn the_id_may_come_in_the_query_and_the_header_wins() {

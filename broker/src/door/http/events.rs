@@ -8,12 +8,13 @@ use crate::broker::Broker;
 use crate::door::{Fields, Query, as_pattern, chosen};
 use crate::push::{Beginning, Format, Interest, Subscriber};
 use crate::refusal::{Refusal, Result};
-use crate::store::{Begin, Cursor, StreamId, entry};
+use crate::store::{Begin, Cursor, Extent, StreamId, entry};
 use common::http::parse::Request;
 use common::limits::{EVENT_TOPICS_MAX, INPUT_END_GRACE, PATTERNS_MAX};
 use common::pattern::Pattern;
 use common::trouble::Trouble;
 use std::collections::HashSet;
+use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -101,20 +102,13 @@ impl Door<'_> {
         self.broker.access.end_with(&self.grant, &stream);
         let activity = Arc::clone(&self.activity);
         let subscriber = Subscriber::new(stream, activity, &self.broker.push);
-        if let Some(name) = &query.name {
-            // Before the head: a browser comes back for ever to a stream that began and ended.
-            if let Err(refusal) = subscriber.lasting(name, &mut places) {
-                self.decline(&refusal, None);
-                subscriber.finish(&mut self.answers.bytes);
-                return Err(Stop::End);
-            }
-            let lasting = &self.broker.push.lasting;
-            for Beginning { topic, cursor, .. } in &mut places {
-                // What its last stream was sent is acknowledged by the id that it comes back with.
-                let last = query.last.iter().find(|last| last.stream == cursor.stream);
-                let known = last.and_then(|last| lasting.acknowledge(name, topic, *last));
-                *cursor = known.unwrap_or(*cursor);
-            }
+        // Before the head: a browser comes back for ever to a stream that began and ended.
+        if let Some(name) = &query.name
+            && let Err(refusal) = take_up(self.broker, query, &subscriber, name, &mut places)
+        {
+            self.decline(&refusal, None);
+            subscriber.finish(&mut self.answers.bytes);
+            return Err(Stop::End);
         }
         self.answers.head(head);
         let (name, answers) = (query.name.as_deref(), &mut self.answers.bytes);
@@ -204,4 +198,34 @@ fn resume(broker: &Broker, query: &EventsQuery, topic: &str) -> Option<Cursor> {
     let is_ahead = cursor.next > end.next
         && matches!(asked(), Err(Refusal::PastEnd { .. } | Refusal::Home { status: 416, .. }));
     Some(if is_ahead { Cursor { stream: StreamId::random(), ..cursor } } else { cursor })
+}
+
+/// Has a name go on with topics, behind what its last stream acknowledged by the id that it comes
+/// back with.
+fn take_up(
+    broker: &Broker,
+    query: &EventsQuery,
+    subscriber: &Subscriber,
+    name: &str,
+    places: &mut [Beginning],
+) -> Result<()> {
+    let push = &broker.push;
+    // What was read of another list is no place of a name; the stream says `reset` all the same.
+    let lost = |place: &mut Beginning| {
+        let Extent { first, end } = push.topics.extent(&place.topic);
+        let (begin, list) = (Cursor { next: first, ..end }, place.cursor.stream);
+        let is_lost = list != StreamId::NONE && list != end.stream;
+        is_lost.then(|| (mem::replace(&mut place.cursor, begin), begin))
+    };
+    let lost: Vec<_> = places.iter_mut().map(lost).collect();
+    subscriber.lasting(name, places)?;
+    for (Beginning { topic, cursor, .. }, lost) in places.iter_mut().zip(lost) {
+        let last = query.last.iter().find(|last| last.stream == cursor.stream);
+        let known = || push.lasting.acknowledge(name, topic, *last?);
+        // A name that stands further on has read of this list, and lost another topic's.
+        let is_told = |(lost, begin): &(Cursor, Cursor)| lost.next > 0 || cursor == begin;
+        let lost = lost.filter(is_told).map(|(lost, _)| lost);
+        *cursor = lost.or_else(known).unwrap_or(*cursor);
+    }
+    Ok(())
 }
