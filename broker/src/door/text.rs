@@ -128,7 +128,10 @@ impl Commands<'_, Text> {
             }
             Command::Unsubscribe { topic, id } => {
                 self.append();
-                self.subscriber.end_lasting(id, topic, self.grant()?).map(drop)
+                match self.subscriber.end_lasting(id, self.grant()?, |it| it == topic)? {
+                    true => Ok(()),
+                    false => self.grant()?.check(Right::Read, topic),
+                }
             }
         }
     }

@@ -3,7 +3,7 @@
 use crate::access::{Grant, Right};
 use crate::activity::Activity;
 use crate::push::{
-    DeliveryPass, Format, HELD_SIZE_MAX, Interest, Key, Progress, Push, Session, chooses,
+    DeliveryPass, Format, HELD_SIZE_MAX, Interest, Progress, Push, Session, chooses,
 };
 use crate::refusal::Result;
 use crate::store::{Cursor, entry};
@@ -204,20 +204,26 @@ impl Subscriber {
         }
     }
 
-    /// Ends a name's lasting subscription, whichever connection has it. Returns whether there was
-    /// one.
+    /// Ends those lasting subscriptions of a name whose topics are meant, whichever connection has
+    /// it. Returns whether there were any.
     ///
     /// # Errors
     ///
     /// [`Refusal::Forbidden`] where the name is not this connection's, and only administrators may
-    /// end it; [`Refusal::NotStored`]. It goes on then.
-    pub(crate) fn end_lasting(&self, name: &str, topic: &str, grant: &Grant) -> Result<bool> {
+    /// end it; [`Refusal::NotStored`]. They go on then.
+    pub(crate) fn end_lasting(
+        &self,
+        name: &str,
+        grant: &Grant,
+        is_meant: impl Fn(&str) -> bool,
+    ) -> Result<bool> {
         let own = Some(self.session.number);
-        let is_of_another = self.push.lasting.holder(name) != own
-            && self.push.lasting_of(name)?.iter().any(|key| &*key.topic == topic);
-        grant.check(if is_of_another { Right::Admin } else { Right::Read }, topic)?;
-        let key = Key { name: name.into(), topic: topic.into() };
-        Ok(self.push.end_lasting(&[key], None, own)? > 0)
+        let right = if self.push.lasting.holder(name) == own { Right::Read } else { Right::Admin };
+        // What a name does not have is not ended: where names are shared, that would take this one.
+        let mut keys = self.push.lasting_of(name)?;
+        keys.retain(|key| is_meant(&key.topic));
+        keys.iter().try_for_each(|key| grant.check(right, &key.topic))?;
+        Ok(self.push.end_lasting(&keys, None, own)? > 0)
     }
 
     /// Ends a subscription that the client asked for. Where a pattern of its chooses the topic too,

@@ -46,15 +46,10 @@ impl Commands<'_, Json> {
         arguments: &Value<'_>,
     ) -> Result<()> {
         let is_left = self.subscriber.leave(pattern);
-        let mut has_ended = false;
-        if let Some(name) = arguments.text("subscriber")? {
-            let grant = self.grant()?;
-            for key in self.broker.push.lasting_of(name)? {
-                if pattern.matches(&key.topic) && grant.allows(Right::Read, &key.topic) {
-                    has_ended |= self.subscriber.end_lasting(name, &key.topic, grant)?;
-                }
-            }
-        }
+        let (name, grant) = (arguments.text("subscriber")?, self.grant()?);
+        let is_meant = |it: &str| pattern.matches(it) && grant.allows(Right::Read, it);
+        let end = |name| self.subscriber.end_lasting(name, grant, is_meant);
+        let has_ended = name.map_or(Ok(false), end)?;
         if !is_left && !has_ended {
             return Err(Refusal::NotFollowed(pattern.to_string()));
         }

@@ -104,11 +104,13 @@ impl Commands<'_, Json> {
             return self.unsubscribe_by_pattern(&pattern, arguments);
         }
         let topic = arguments.topic("topic")?;
-        let lasting = match arguments.text("subscriber")? {
-            Some(name) => self.subscriber.end_lasting(name, topic, self.grant()?)?,
-            None => self.grant()?.check(Right::Read, topic).map(|()| false)?,
-        };
-        if !self.subscriber.unsubscribe(topic) && !lasting {
+        let (name, grant) = (arguments.text("subscriber")?, self.grant()?);
+        let end = |name| self.subscriber.end_lasting(name, grant, |it| it == topic);
+        let has_ended = name.map_or(Ok(false), end)?;
+        if !has_ended {
+            grant.check(Right::Read, topic)?;
+        }
+        if !self.subscriber.unsubscribe(topic) && !has_ended {
             return Err(Refusal::NotSubscribed(topic.to_owned()));
         }
         self.succeed(&format!("Unsubscribed from topic '{topic}'"), |answer| answer)

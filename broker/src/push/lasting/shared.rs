@@ -383,7 +383,8 @@ fn passing(reason: &str) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::push::fixture::push_of;
+    use crate::push::Subscriber;
+    use crate::push::fixture::{connected, push_of};
     use crate::store::journal::tests::full_at;
     use crate::store::{Memory, Replayed, Topics};
     use std::sync::Mutex;
@@ -470,6 +471,18 @@ mod tests {
         begins.join().unwrap().unwrap();
         assert_eq!(elsewhere.0.lock().unwrap().1, None);
         assert!(push.lasting.of("ann").is_empty());
+    }
+
+    /// Whoever has the name would lose it, and a name that cannot be one is not sent to others.
+    #[test]
+    fn a_name_is_not_taken_to_end_what_it_does_not_have() {
+        let (push, elsewhere) = sharing();
+        let subscriber = Subscriber::new(connected().0, Arc::default(), &push);
+        for name in ["ann", &"x".repeat(256)] {
+            let ended = subscriber.end_lasting(name, &Grant::EVERYTHING, |topic| topic == "b");
+            assert!(!ended.unwrap());
+        }
+        assert_eq!(elsewhere.0.lock().unwrap().0, 0);
     }
 
     #[test]
