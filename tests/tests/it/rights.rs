@@ -214,6 +214,12 @@ fn a_name_with_topics_that_a_token_may_not_read_is_not_taken_over() {
     assert_eq!(status(&system, Some("all"), "POST /publish", publish), 200);
     let line = boss.line();
     assert!(line.contains("still here"), "{line}");
+    // Nor can it acknowledge what that one has not read.
+    let publish = r#"{"topic":"a/x","message":"unread"}"#;
+    assert_eq!(status(&system, Some("all"), "POST /publish", publish), 200);
+    let acknowledge = r#"{"command":"ack","topic":"a/x","subscriber":"boss","offset":0}"#;
+    let said = sent(&format!("{auth}{acknowledge}"));
+    assert!(said.contains("\"code\":403"), "{said}");
 }
 
 /// A reader could end what others are to be sent, by its topic or by a pattern.

@@ -222,6 +222,7 @@ impl Commands<'_, Json> {
                 begun => begun.map(drop)?,
             }
         }
+        self.subscriber.check_lasting(name, self.grant()?)?;
         let place = Cursor { next: offset + 1, ..end };
         match push.acknowledge(name, topic, place)? {
             Some(_) => self.succeed("Acknowledged", |answer| answer),
