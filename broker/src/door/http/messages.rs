@@ -82,19 +82,22 @@ impl Door<'_> {
             self.send()?;
         }
         let (topic, push) = (&query.topic, &self.broker.push);
-        let (begin, end, first, size) = match self.range(query) {
-            Ok(range) => range,
-            // What it was about to begin with was let go since.
-            Err(Refusal::Trimmed { .. }) if query.from.is_none() => {
-                return self.messages(query);
+        let (begin, extent, size) = loop {
+            match self.range(query) {
+                Ok(range) => break range,
+                // What it was about to begin with was let go since.
+                Err(Refusal::Trimmed { .. }) if query.from.is_none() => {}
+                Err(refusal) => {
+                    return Err(Stop::Refused(refusal, Some(push.topics.extent(topic))));
+                }
             }
-            Err(refusal) => return Err(Stop::Refused(refusal, Some(push.topics.extent(topic)))),
         };
+        let end = extent.end.next;
         let (body, format) = match query.is_json {
             true => ((LINES, None), Some(Format::Line)),
             false => ((TEXT, size), None),
         };
-        let extent = Some(Extent { first, end: Cursor { next: end, ..begin } });
+        let extent = Some(extent);
         let head = Head { status: 200, body: Some(body), extent, ..Head::default() };
         let mut range = Range::new(push, topic, begin, end, format);
         self.body(head, |out| {
@@ -110,9 +113,9 @@ impl Door<'_> {
         Ok(())
     }
 
-    /// Where the answer begins, and the offset before which it ends; the first offset of the topic;
-    /// and the size of the answer, where not only the topic's home knows it.
-    fn range(&mut self, query: &MessagesQuery) -> Result<(Cursor, u64, u64, Option<u64>)> {
+    /// Where the answer begins; where the topic begins, and the answer ends; and the size of the
+    /// answer, where not only the topic's home knows it.
+    fn range(&mut self, query: &MessagesQuery) -> Result<(Cursor, Extent, Option<u64>)> {
         self.broker.homes.prepare(&query.topic)?;
         let push = &self.broker.push;
         let mut end = push.topics.end(&query.topic);
@@ -137,7 +140,8 @@ impl Door<'_> {
             // Where the topic was deleted meanwhile, the head would be wrong.
             size => Some(size?),
         };
-        Ok((Cursor { stream: end.stream, next: from }, last, first, size))
+        let extent = Extent { first, end: Cursor { next: last, ..end } };
+        Ok((Cursor { next: from, ..end }, extent, size))
     }
 
     /// Waits until a topic goes on behind `end`, the deadline passes, or the client has left. Gives
