@@ -1,4 +1,4 @@
-//! Who may use the broker: rules about names and secrets. Nothing here knows sockets.
+//! Who may use the broker: rules about names and secrets. Nothing here reads or writes sockets.
 //!
 //! - Host: a broker that is bound to loopback answers only to loopback names. A web page can make
 //!   its own name point at this machine (DNS rebinding), but its requests still carry that name in

@@ -93,8 +93,8 @@ impl Log {
     }
 
     /// Notes that the home of a topic is or was at a peer.
-    pub(crate) fn note_at(&self, action: &str, topic: &str, peer: &str, it: Option<&Refusal>) {
-        self.line(action, topic, &quoted(" at=", peer), it);
+    pub(crate) fn note_at(&self, action: &str, topic: &str, peer: &str, why: Option<&Refusal>) {
+        self.line(action, topic, &quoted(" at=", peer), why);
     }
 
     /// Notes what became of the publishes of a batch, in one line for those of a topic that follow

@@ -124,7 +124,8 @@ refusals! {
         507, "memory for messages is full ({bytes_max} bytes): delete or trim a topic, or start \
               the broker with a larger --max-memory";
     /// The journal could not be written; nothing of the publish is in it.
-    NotStored { reason: String } => 507, "not stored: {reason}; delete or trim a topic, or make room on the disk";
+    NotStored { reason: String } =>
+        507, "not stored: {reason}; delete or trim a topic, or make room on the disk";
     /// The home of a topic refuses, in its own words.
     Home { status: u16, text: String } => *status, "{text}";
     /// Another broker that is needed is out of reach.

@@ -5,6 +5,8 @@
 //! connections it opens. Other addresses do not notice. Nor do connections that have shown a right
 //! token before: whoever shares an address with a guesser, as behind a proxy, waits for a new
 //! connection only.
+//!
+//! A connection has a few attempts besides, and waits longer after each.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream};
@@ -24,7 +26,7 @@ const ADDRESSES_MAX: usize = 4096;
 /// attacker needs many connections.
 const ATTEMPTS_MAX: u32 = 8;
 
-/// How much longer each further wrong token is waited for: three seconds and a half for all.
+/// How much longer the answer to each further wrong token takes: 3.6 s for all of them.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Who shows a token.
@@ -44,7 +46,7 @@ impl Client {
         Client { address, is_known: false, failures: 0 }
     }
 
-    /// Counts a failure, and lets the client wait for what became of it.
+    /// Counts a failure. The client waits for its answer, and longer after each.
     pub(crate) fn count_failure(&mut self) {
         self.failures = ATTEMPTS_MAX.min(self.failures + 1);
         thread::sleep(PAUSE * self.failures);
