@@ -72,7 +72,9 @@ impl Grant {
 
     fn demand(&self, right: Right, cover: impl FnOnce(&[Pattern]) -> bool) -> Result<()> {
         let allow = |it: &Rights| it.rights.contains(&right) && cover(&it.patterns);
-        let forbidden = Refusal::Forbidden { right: right.name() };
-        self.0.as_deref().is_none_or(allow).then_some(()).ok_or(forbidden)
+        match self.0.as_deref().is_none_or(allow) {
+            true => Ok(()),
+            false => Err(Refusal::Forbidden { right: right.name() }),
+        }
     }
 }

@@ -350,11 +350,11 @@ impl<'a> Door<'a> {
             return Ok(());
         }
         let mut has_more = true;
-        // Without chunks, an answer that is cut off must not end as a whole one does: the last byte
-        // waits for what follows.
-        let is_held = !self.answers.manner.chunked;
+        // Without chunks, an answer that is cut off must not look whole: the last byte of a piece,
+        // which may end a line, is sent with the next piece.
+        let holds_last = !self.answers.manner.chunked;
         while has_more {
-            let last = piece.pop_if(|_| is_held);
+            let last = piece.pop_if(|_| holds_last);
             self.answers.part(&piece);
             self.send()?;
             piece.clear();

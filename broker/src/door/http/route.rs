@@ -134,7 +134,7 @@ fn check_type(request: &Request<'_>) -> Result<()> {
     }
     let kind = request.fields.get("Content-Type").unwrap_or_default();
     let is_form = kind.get(..10).is_some_and(|kind| kind.eq_ignore_ascii_case("multipart/"));
-    (!is_form).then_some(()).ok_or(Refusal::Form)
+    if is_form { Err(Refusal::Form) } else { Ok(()) }
 }
 
 /// What a request to `/topics/T` asks for.

@@ -244,8 +244,10 @@ impl LastingSubscriptions {
     }
 }
 
-/// Whether there may be so many lasting subscriptions.
+/// Checks whether there may be so many lasting subscriptions.
 fn check_room(who: &'static str, count: usize, subscribers_max: usize) -> Result<()> {
-    let full = Refusal::TooManySubscribers { who, subscribers_max };
-    (count <= subscribers_max).then_some(()).ok_or(full)
+    match count <= subscribers_max {
+        true => Ok(()),
+        false => Err(Refusal::TooManySubscribers { who, subscribers_max }),
+    }
 }
