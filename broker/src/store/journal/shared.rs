@@ -198,14 +198,16 @@ impl Shared {
         })
     }
 
-    /// Before so many bytes are appended, waits a moment where cleaning cannot keep up with that:
-    /// the longer, the further it is behind, so that it keeps up on any disk.
+    /// Before so many bytes are appended, waits a moment where the directory is as large as it
+    /// may be: the longer, the larger it is, so that cleaning keeps up on any disk. To wait
+    /// earlier made one publish in a hundred take 30 ms while something was cleaned, not 5 to 20,
+    /// and the directory was as large.
     pub(super) fn wait_for_cleaning(&self, size: usize) {
         let behind = || self.behind.load(Ordering::Relaxed);
-        if behind() > 0 {
+        if behind() > 1 {
             let time = Duration::from_millis(1 + size as u64 / WAIT_RATE);
-            let time = (time * WAIT_GROWTH.pow(behind().clamp(1, 5) - 1)).min(WAIT_TIME);
-            drop(self.cleaned.wait_timeout_while(self.index(), time, |_| behind() > 0));
+            let time = (time * WAIT_GROWTH.pow(behind().clamp(2, 6) - 2)).min(WAIT_TIME);
+            drop(self.cleaned.wait_timeout_while(self.index(), time, |_| behind() > 1));
         }
     }
 
@@ -215,8 +217,8 @@ impl Shared {
         size.saturating_sub(2 * alive)
     }
 
-    /// The same in segments. At one, the directory soon is larger than it should be, by two: there
-    /// is one more for the reserve, and for what is being written beside an old segment.
+    /// The same in segments. It may be two; at one, what is alive is copied out of segments that
+    /// are mostly dead. Earlier it would be copied more often, and most of it is soon dead.
     fn segments_behind(&self, index: &Index) -> u32 {
         u32::try_from(self.excess(index) / self.settings.segment_size).unwrap_or(u32::MAX)
     }
@@ -237,7 +239,7 @@ impl Shared {
         let index = self.index();
         // On a full disk every byte helps.
         let dead_min = if self.is_full() { 1 } else { segment_size / 16 };
-        let copies = is_calm || self.is_full() || self.excess(&index) > segment_size / 2;
+        let copies = is_calm || self.is_full() || self.excess(&index) > segment_size;
         let candidate = index.candidate(copies, dead_min, segment_size / 2);
         let is_last_dead = index.is_last_dead(copies, dead_min);
         let behind = self.segments_behind(&index);
