@@ -50,15 +50,15 @@ impl Chain {
         Chain { system, folder, publisher, subscriber, expected }
     }
 
-    /// Publishes the next file, if the last one is there.
+    /// Publishes a longer file, if the last one is there.
     fn go_on(&mut self, number: usize, lines: usize) -> bool {
         if self.publisher.is_running() {
             return false;
         }
         self.publisher.succeed();
-        let file = file(number, lines);
-        self.folder.write(FILE, &file);
-        self.expected.extend(file);
+        // It begins with what was published under this id.
+        self.expected.extend(file(number, lines));
+        self.folder.write(FILE, &self.expected);
         self.publisher = publisher(&self.system, &self.folder);
         true
     }
