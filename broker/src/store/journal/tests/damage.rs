@@ -9,7 +9,7 @@ use super::super::segment::Segment;
 use super::super::storage::Directory;
 use super::super::{Event, Frame, Notice, Record};
 use super::disk::SimulatedDisk;
-use super::{Base, FIRST, open, refused_at, says, seen_in, single, stream, with_news};
+use super::{Base, FIRST, end_of, open, refused_at, says, seen_in, single, stream, with_news};
 use common::crc32::crc32;
 use std::path::Path;
 use std::thread;
@@ -131,10 +131,10 @@ fn d05_a_lost_sector_is_refused_or_in_the_last_frame_torn() {
 fn d06_frames_that_were_swapped_removed_or_doubled_are_refused() {
     let disk = SimulatedDisk::default();
     let mut journal = with_news(&disk);
-    let mut ends = vec![usize::try_from(journal.size()).unwrap()];
+    let mut ends = vec![end_of(&journal)];
     for (first, message) in (0..).zip(["one", "two", "six", "ten"]) {
         journal.append(&mut single(first, message)).unwrap();
-        ends.push(usize::try_from(journal.size()).unwrap());
+        ends.push(end_of(&journal));
     }
     let bytes = disk.read(FIRST).unwrap();
     let manifest = disk.read("journal").unwrap();

@@ -38,6 +38,11 @@ pub(crate) fn full_at(numbers: &[usize]) -> Journal {
     journal
 }
 
+/// Where the last frame of a journal ends, which has one segment.
+fn end_of(journal: &Journal) -> usize {
+    usize::try_from(journal.size()).unwrap()
+}
+
 /// A journal that was opened, and all that it told.
 struct Opened {
     journal: Journal,
@@ -171,10 +176,10 @@ impl Base {
         let mut journal = open(&disk).unwrap().journal;
         let manifest = disk.read("journal").unwrap();
         let mut base = Base { bytes: Vec::new(), manifest, ends: Vec::new(), seen: Vec::new() };
-        base.ends.push(usize::try_from(journal.size()).unwrap());
+        base.ends.push(end_of(&journal));
         for mut frame in frames() {
             journal.append(&mut frame).unwrap();
-            base.ends.push(usize::try_from(journal.size()).unwrap());
+            base.ends.push(end_of(&journal));
             base.seen.push(seen_in(&frame));
         }
         base.bytes = disk.read(FIRST).unwrap();

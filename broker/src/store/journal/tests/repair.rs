@@ -1,17 +1,29 @@
 //! Repair: good records are kept, bad ones set aside, and readers are told.
 
 use super::super::manifest;
-use super::super::repair::{Repaired, repair_in};
+use super::super::repair::{Damage, Repaired, repair_in};
 use super::super::{Event, Notice, Record, Settings, Sync};
 use super::disk::{Call, Fault, SimulatedDisk};
-use super::{Base, FIRST, open, open_with, publish, says, single, stream, with_news};
+use super::{Base, FIRST, end_of, open, open_with, publish, says, single, stream, with_news};
 use crate::store::StreamId;
 use crate::store::journal::Frame;
+use std::ops::Range;
 
 const SMALL: Settings = Settings { sync: Sync::Always, segment_size: 400 };
 
 fn repair(disk: &SimulatedDisk) -> Repaired {
     repair_in(disk, false, |_| {}).unwrap()
+}
+
+/// Repairs a journal of one segment of which so many bytes are damaged.
+fn repair_without(disk: &SimulatedDisk, lost: Range<usize>) -> Damage {
+    let mut bytes = disk.read(FIRST).unwrap();
+    bytes[lost].fill(b'x');
+    disk.put(FIRST, &bytes);
+    match repair(disk) {
+        Repaired::Damage(damage) => damage,
+        other => panic!("not damaged: {other:?}"),
+    }
 }
 
 /// The topics that go on under another stream id.
@@ -71,7 +83,7 @@ fn a_topic_whose_messages_follow_on_one_another_keeps_its_stream() {
     frame.add(&Record::new("other", stream(2), Event::Create));
     frame.add(&Record::new("silent", stream(3), Event::Create));
     journal.append(&mut frame).unwrap();
-    let start = usize::try_from(journal.size()).unwrap();
+    let start = end_of(&journal);
     journal.append(&mut single(0, "lost")).unwrap();
     journal.append(&mut single(1, "kept")).unwrap();
     frame.clear();
@@ -148,9 +160,9 @@ fn a_repair_lets_go_of_nothing_and_skips_nothing_behind_a_message_that_is_lost()
     let disk = SimulatedDisk::default();
     let mut journal = with_news(&disk);
     (0..4).for_each(|first| journal.append(&mut single(first, "kept")).unwrap());
-    let start = usize::try_from(journal.size()).unwrap();
+    let start = end_of(&journal);
     (4..6).for_each(|first| journal.append(&mut single(first, "lost")).unwrap());
-    let end = usize::try_from(journal.size()).unwrap();
+    let end = end_of(&journal);
     let mut frame = Frame::default();
     let position = |subscriber, next| Event::Position { subscriber, next, seen: 1 };
     frame.add(&Record::new("news", stream(1), position("ann", 6)));
@@ -164,10 +176,7 @@ fn a_repair_lets_go_of_nothing_and_skips_nothing_behind_a_message_that_is_lost()
     }
     journal.append(&mut frame).unwrap();
     drop(journal);
-    let mut bytes = disk.read(FIRST).unwrap();
-    bytes[start..end].fill(b'x');
-    disk.put(FIRST, &bytes);
-    let Repaired::Damage(damage) = repair(&disk) else { panic!("not damaged") };
+    let damage = repair_without(&disk, start..end);
     assert_eq!(Vec::from_iter(damage.topics), [("news".to_owned(), 2)]);
     let seen = open(&disk).unwrap().seen;
     let has = |words: &str| seen.iter().any(|line| line.contains(words));
@@ -235,19 +244,16 @@ fn a_last_segment_whose_header_is_gone_may_have_held_anything() {
 fn a_topic_that_is_created_behind_the_damage_keeps_its_stream() {
     let disk = SimulatedDisk::default();
     let mut journal = with_news(&disk);
-    let start = usize::try_from(journal.size()).unwrap();
+    let start = end_of(&journal);
     journal.append(&mut single(0, "lost")).unwrap();
-    let end = usize::try_from(journal.size()).unwrap();
+    let end = end_of(&journal);
     journal.append(&mut single(1, "kept until the topic is deleted")).unwrap();
     let mut frame = Frame::default();
     frame.add(&Record::new("news", stream(1), Event::Delete));
     frame.add(&Record::new("news", stream(2), Event::Create));
     journal.append(&mut frame).unwrap();
     drop(journal);
-    let mut bytes = disk.read(FIRST).unwrap();
-    bytes[start..end].fill(b'x');
-    disk.put(FIRST, &bytes);
-    let Repaired::Damage(damage) = repair(&disk) else { panic!("not damaged") };
+    let damage = repair_without(&disk, start..end);
     assert_eq!((damage.gaps, damage.topics.len()), (1, 0), "{damage:?}");
     let seen = open(&disk).unwrap().seen;
     assert!(!seen.iter().any(|line| line.contains("NewStream")), "{seen:?}");
@@ -258,20 +264,17 @@ fn a_topic_whose_other_stream_id_is_lost_keeps_its_messages() {
     let disk = SimulatedDisk::default();
     let mut journal = with_news(&disk);
     (0..3).for_each(|first| journal.append(&mut single(first, "kept")).unwrap());
-    let start = usize::try_from(journal.size()).unwrap();
+    let start = end_of(&journal);
     let mut frame = Frame::default();
     let event = Event::NewStream { new: stream(2), own: false };
     frame.add(&Record::new("news", stream(1), event));
     journal.append(&mut frame).unwrap();
-    let end = usize::try_from(journal.size()).unwrap();
+    let end = end_of(&journal);
     frame.clear();
     publish(&mut frame, "news", 2, 3, "kept");
     journal.append(&mut frame).unwrap();
     drop(journal);
-    let mut bytes = disk.read(FIRST).unwrap();
-    bytes[start..end].fill(b'x');
-    disk.put(FIRST, &bytes);
-    let Repaired::Damage(damage) = repair(&disk) else { panic!("not damaged") };
+    let damage = repair_without(&disk, start..end);
     assert_eq!(Vec::from_iter(damage.topics), [("news".to_owned(), 4)]);
     let seen = open(&disk).unwrap().seen;
     assert!(seen.last().unwrap().contains("NewStream"), "{seen:?}");
