@@ -29,6 +29,9 @@ const CALM_TIME: Duration = Duration::from_secs(1);
 /// Of ten parts of the time, cleaning rests in so many, unless it cannot keep up.
 const REST: u32 = 9;
 
+/// By how many segments the directory may be too large before appends wait.
+const BEHIND_MAX: u32 = 1;
+
 /// The longest that one append waits for cleaning that cannot keep up.
 const WAIT_TIME: Duration = Duration::from_millis(200);
 
@@ -203,11 +206,11 @@ impl Shared {
     /// earlier made one publish in a hundred take 30 ms while something was cleaned, not 5 to 20,
     /// and the directory was as large.
     pub(super) fn wait_for_cleaning(&self, size: usize) {
-        let behind = || self.behind.load(Ordering::Relaxed);
-        if behind() > 1 {
+        let more = || self.behind.load(Ordering::Relaxed).saturating_sub(BEHIND_MAX);
+        if more() > 0 {
             let time = Duration::from_millis(1 + size as u64 / WAIT_RATE);
-            let time = (time * WAIT_GROWTH.pow(behind().clamp(2, 6) - 2)).min(WAIT_TIME);
-            drop(self.cleaned.wait_timeout_while(self.index(), time, |_| behind() > 1));
+            let time = (time * WAIT_GROWTH.pow(more().clamp(1, 5) - 1)).min(WAIT_TIME);
+            drop(self.cleaned.wait_timeout_while(self.index(), time, |_| more() > 0));
         }
     }
 
