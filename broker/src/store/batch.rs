@@ -4,8 +4,7 @@
 //! only moves finished entries.
 
 use crate::refusal::Result;
-use crate::store::entry;
-use crate::store::memory::Room;
+use crate::store::{Room, entry};
 use common::clock;
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 
 use crate::control_group;
 use crate::refusal::{Refusal, Result};
-use std::{fs, hint};
+use std::{fs, hint, mem};
 
 /// Bytes that a list keeps for each entry beside the text: the `String` itself, and its share of
 /// the room to grow (see [`reserve`]).
@@ -38,6 +38,16 @@ impl Room {
         }
         self.0 = self.0.saturating_sub(size);
     }
+}
+
+/// glibc maps what is so large, in bytes, on its own: it pins nothing, and need not move.
+pub(super) const MAPPED_SIZE: usize = 1 << 20;
+
+/// Puts a list in other memory of the same size: in the heap of this thread.
+pub(super) fn reallocate<T>(list: &mut Vec<T>) {
+    let moved = Vec::with_capacity(list.capacity());
+    let items = mem::replace(list, moved);
+    list.extend(items);
 }
 
 /// The account of a broker's memory for messages.

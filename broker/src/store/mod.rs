@@ -59,6 +59,8 @@ use append::Append;
 use change::ListChange;
 use commit::{Commits, Meter};
 use contents::Contents;
+use heaps::Heaps;
+use memory::{MAPPED_SIZE, Room, reallocate};
 use mover::Mover;
 use point::{MARK_EVERY, Mark, Point, text_size};
 use retention::Bounds;

@@ -6,11 +6,8 @@
 //! places in no order: a bad one is held until all is done, and another one is asked for. Where
 //! there are no such heaps, nothing moves.
 
-use super::heaps::Heaps;
-use std::ptr;
-
-/// glibc maps what is so large, in bytes, on its own: it pins nothing, and need not move.
-pub(super) const MAPPED_SIZE: usize = 1 << 20;
+use crate::store::{Heaps, MAPPED_SIZE, reallocate};
+use std::{mem, ptr};
 
 /// About how much is moved at once, in bytes: for so long nobody can read or publish.
 const PIECE_SIZE: usize = 128 << 10;
@@ -83,7 +80,7 @@ impl Mover {
         if self.is_to_move(entry.as_ptr().addr(), entry.capacity())
             && let Some(moved) = self.place(|| entry.clone())
         {
-            self.before.push(std::mem::replace(entry, moved));
+            self.before.push(mem::replace(entry, moved));
         }
         self.size < PIECE_SIZE
     }
@@ -95,9 +92,7 @@ impl Mover {
         if self.is_to_move(list.as_ptr().addr(), size)
             && self.place(|| String::with_capacity(size)).is_some()
         {
-            let moved = Vec::with_capacity(list.capacity());
-            let items = std::mem::replace(list, moved);
-            list.extend(items);
+            reallocate(list);
         }
     }
 

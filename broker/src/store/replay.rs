@@ -1,9 +1,10 @@
 //! Builds the topics from the records of a journal.
 
 use crate::store::journal::{Event, Record};
-use crate::store::memory::Room;
-use crate::store::mover::MAPPED_SIZE;
-use crate::store::{Admission, Cursor, Lists, Memory, Point, StreamId, TopicState, entry};
+use crate::store::{
+    Admission, Cursor, Lists, MAPPED_SIZE, Memory, Point, Room, StreamId, TopicState, entry,
+    reallocate,
+};
 use common::crc32::Crc32;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -117,9 +118,7 @@ impl Replayed {
         let (topics, names) = (admission.topics.clone(), admission.names.clone());
         let copy = |(topic, mut list): (String, Vec<String>)| {
             if list.capacity() * size_of::<String>() < MAPPED_SIZE {
-                let mut copied = Vec::with_capacity(list.capacity());
-                copied.append(&mut list);
-                list = copied;
+                reallocate(&mut list);
             }
             (topic.clone(), list)
         };
