@@ -139,7 +139,7 @@ fn publisher(system: &System, folder: &Folder) -> Process {
 /// On a machine that is so fast that few kills find a file under way, there are more files.
 #[test]
 fn files_arrive_byte_for_byte_though_all_three_are_killed_again_and_again() {
-    const LINES: usize = 200_000;
+    const LINES: usize = 20_000;
     const KILLS: u32 = 40;
     let mut system = System::reserve_with(&["--data", "data"]);
     system.start_broker();
