@@ -199,9 +199,8 @@ fn restore(
         )));
     }
     let (journal, notices) = opened?;
-    let mut replayed = restoring
-        .finish()
-        .map_err(|cause| Error::new("the topics cannot be restored").because(cause))?;
+    let unrestored = |cause| Error::new("the topics cannot be restored").because(cause);
+    let mut replayed = restoring.finish().map_err(unrestored)?;
     notices.into_iter().for_each(notify::warn);
     let is_synced = settings.sync == Sync::Always;
     let kept = format!(

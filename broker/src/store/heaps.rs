@@ -55,9 +55,7 @@ impl Heaps {
 
     /// Counts something that is in use at an address.
     pub(super) fn count(&mut self, address: usize, size: usize) {
-        if let Some((begin, heap)) = self.0.range_mut(..=address).next_back()
-            && address < begin + heap.size
-        {
+        if let Some(heap) = self.begin(address).and_then(|begin| self.0.get_mut(&begin)) {
             heap.used += size;
         }
     }

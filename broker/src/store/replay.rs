@@ -89,8 +89,7 @@ impl Replayed {
                     (self.time, self.publisher) = (time, name.map(str::to_owned));
                     self.stamp = entry::stamp(time, name);
                 }
-                let messages = lines.split_terminator('\n');
-                for message in messages {
+                for message in lines.split_terminator('\n') {
                     self.room.take(message.len() + self.stamp.len());
                     self.entries.push(entry::compose(message, &self.stamp));
                 }
@@ -127,12 +126,11 @@ impl Replayed {
             let of_topics = positions.iter().map(|(topic, position)| (shared(topic), *position));
             (shared(subscriber), of_topics.collect())
         });
-        let memory = admission.memory;
         Replayed {
             admission: Admission { topics, names, ..admission },
             lists: lists.into_iter().map(copy).collect(),
             positions: positions.collect(),
-            ..Replayed::new(memory)
+            ..Replayed::new(Memory::new(0))
         }
     }
 
