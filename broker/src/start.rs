@@ -182,8 +182,7 @@ fn restore(
             Journal::open(directory, settings, &progress, |record| {
                 // What is left is read for nothing: a start that fails is no start that is killed.
                 if needed.is_none() {
-                    restoring.add(&record);
-                    let used = restoring.used();
+                    let used = restoring.add(&record);
                     needed = (used > free).then(|| progress.in_all(used));
                 }
             })

@@ -29,28 +29,24 @@ impl Heaps {
 
     /// The heaps among mappings, one a line: `7f3c04000000-7f3c04521000 rw-p 00000000 00:00 0`.
     pub(super) fn of(maps: &str) -> Heaps {
-        let mut heaps = Heaps::default();
+        let mut heaps = BTreeMap::new();
+        let heap = |begin, end| (begin, Heap { size: end - begin, used: 0 });
         for line in maps.lines() {
             let mut words = line.split_ascii_whitespace();
             let range = words.next().and_then(|range| range.split_once('-'));
             let address = |digits| usize::from_str_radix(digits, 16).unwrap_or_default();
             let (begin, end) = range.map_or((0, 0), |(begin, end)| (address(begin), address(end)));
             match (words.next(), words.nth(3)) {
-                (Some("rw-p"), Some("[heap]")) => heaps.add(begin, end),
+                (Some("rw-p"), Some("[heap]")) => heaps.extend([heap(begin, end)]),
                 // What lies beside one another is one mapping.
                 (Some("rw-p"), None) if begin.is_multiple_of(HEAP_SIZE) => {
-                    for begin in (begin..end).step_by(HEAP_SIZE) {
-                        heaps.add(begin, end.min(begin + HEAP_SIZE));
-                    }
+                    let begins = (begin..end).step_by(HEAP_SIZE);
+                    heaps.extend(begins.map(|begin| heap(begin, end.min(begin + HEAP_SIZE))));
                 }
                 _ => {}
             }
         }
-        heaps
-    }
-
-    fn add(&mut self, begin: usize, end: usize) {
-        self.0.insert(begin, Heap { size: end - begin, used: 0 });
+        Heaps(heaps)
     }
 
     /// Counts something that is in use at an address.

@@ -54,8 +54,7 @@ impl Mover {
 
     /// A turn among these heaps.
     fn among(heaps: Heaps, own: usize) -> Mover {
-        let (high, room, held, before, pieces, size) = Default::default();
-        Mover { heaps, own, high, room, held, before, pieces, size }
+        Mover { heaps, own, high: None, room: 0, held: vec![], before: vec![], pieces: 0, size: 0 }
     }
 
     /// Has entries move from now on, while so many bytes are in use, and so many more are free.

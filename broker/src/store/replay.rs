@@ -113,8 +113,7 @@ impl Replayed {
 
     /// The same, copied to the heap of the calling thread; the messages stay where they are.
     pub(super) fn copied(self) -> Replayed {
-        let Replayed { admission, lists, positions, .. } = self;
-        let (topics, names) = (admission.topics.clone(), admission.names.clone());
+        let (topics, names) = (self.admission.topics.clone(), self.admission.names.clone());
         let copy = |(topic, mut list): (String, Vec<String>)| {
             if list.capacity() * size_of::<String>() < MAPPED_SIZE {
                 reallocate(&mut list);
@@ -122,13 +121,13 @@ impl Replayed {
             (topic.clone(), list)
         };
         let shared = |name: &Arc<str>| -> Arc<str> { Arc::from(&**name) };
-        let positions = positions.iter().map(|(subscriber, positions)| {
+        let positions = self.positions.iter().map(|(subscriber, positions)| {
             let of_topics = positions.iter().map(|(topic, position)| (shared(topic), *position));
             (shared(subscriber), of_topics.collect())
         });
         Replayed {
-            admission: Admission { topics, names, ..admission },
-            lists: lists.into_iter().map(copy).collect(),
+            admission: Admission { topics, names, ..self.admission },
+            lists: self.lists.into_iter().map(copy).collect(),
             positions: positions.collect(),
             ..Replayed::new(Memory::new(0))
         }

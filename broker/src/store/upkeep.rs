@@ -80,18 +80,15 @@ impl Upkeep {
 }
 
 impl Restoring {
-    /// Bytes of memory that what was restored so far takes.
-    pub(crate) fn used(&self) -> u64 {
-        self.used.load(Ordering::Relaxed)
-    }
-
-    /// Has a record applied, if not at once.
-    pub(crate) fn add(&mut self, record: &Record<'_>) {
+    /// Has a record applied, if not at once. Gives the bytes of memory that what was restored so
+    /// far takes.
+    pub(crate) fn add(&mut self, record: &Record<'_>) -> u64 {
         self.frame.add(record);
         // One that is as large as several takes the places of several.
         for _ in 0..(self.frame.size() / HANDED_SIZE).min(HANDED_MAX) {
             let _ = self.records.send(mem::take(&mut self.frame));
         }
+        self.used.load(Ordering::Relaxed)
     }
 
     /// What all of the records have made.
@@ -100,10 +97,9 @@ impl Restoring {
     ///
     /// The thread has ended by a defect.
     pub(crate) fn finish(self) -> io::Result<Replayed> {
-        let Restoring { frame, records, restored, .. } = self;
-        let _ = records.send(frame);
-        drop(records);
-        restored.recv().map(Replayed::copied).map_err(io::Error::other)
+        let _ = self.records.send(self.frame);
+        drop(self.records);
+        self.restored.recv().map(Replayed::copied).map_err(io::Error::other)
     }
 }
 
