@@ -3,10 +3,11 @@
 use common::crc32::crc32;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 use tests::System;
-use tests::raw::{Answer, metric};
+use tests::raw::{Answer, Raw, metric};
 use tests::wait::wait_until;
 
 /// How long anything may take here.
@@ -129,6 +130,34 @@ fn messages_go_when_they_are_old() {
     wait_until(DEADLINE, "the newest message stays alone", || shown(&system, "t", "first") == "5");
     std::thread::sleep(Duration::from_millis(1500));
     assert_eq!(system.get("/messages?topic=t").text(), "new\n");
+}
+
+/// Where it begins and where it ends are looked at while both move on.
+#[test]
+fn a_read_is_answered_while_the_oldest_messages_go() {
+    let mut system = System::reserve_with(&["--keep-messages", "2"]).alone();
+    system.start_broker();
+    system.publish("t", "first");
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut publisher = Raw::connect(&system.address());
+                // Not for ever, where the reader fails.
+                for _ in (0..2000).take_while(|_| !is_over.load(Ordering::Relaxed)) {
+                    (0..20).for_each(|_| publisher.request("POST", "/topics/t", "text\n"));
+                    (0..20).for_each(|_| assert_eq!(publisher.answer().status, 200));
+                }
+            });
+        }
+        let mut reader = Raw::connect(&system.address());
+        for _ in 0..5000 {
+            reader.request("GET", "/messages?topic=t", "");
+            let answer = reader.answer();
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
 }
 
 /// They share syncs: one for each topic would take longer than its messages live.

@@ -3,7 +3,7 @@
 //! The end of the answer is fixed before the first byte is sent, so the answer has a length. The
 //! list is copied and sent piece by piece; publishers are not held up.
 
-use super::{Door, End, Head, LINES, Stop, TEXT};
+use super::{Door, Head, LINES, Stop, TEXT};
 use crate::door::{Fields, Query, as_digest};
 use crate::push::{Format, Range};
 use crate::refusal::{Refusal, Result};
@@ -81,31 +81,31 @@ impl Door<'_> {
             // What was answered before must not wait with this one.
             self.send()?;
         }
-        let (topic, push) = (&query.topic, &self.broker.push);
-        let (begin, extent, size) = loop {
-            match self.range(query) {
-                Ok(range) => break range,
+        loop {
+            match self.read(query) {
                 // What it was about to begin with was let go since.
-                Err(Refusal::Trimmed { .. }) if query.from.is_none() => {}
-                Err(refusal) => {
-                    return Err(Stop::Refused(refusal, Some(push.topics.extent(topic))));
+                Err(Stop::Refused(Refusal::Trimmed { .. }, _)) if query.from.is_none() => {}
+                Err(Stop::Refused(refusal, _)) => {
+                    let extent = self.broker.push.topics.extent(&query.topic);
+                    return Err(Stop::Refused(refusal, Some(extent)));
                 }
+                done => return done,
             }
-        };
+        }
+    }
+
+    /// Answers with what there is now, or has answered nothing.
+    fn read(&mut self, query: &MessagesQuery) -> Result<(), Stop> {
+        let (topic, push) = (&query.topic, &self.broker.push);
+        let (begin, extent, size) = self.range(query)?;
         let end = extent.end.next;
         let (body, format) = match query.is_json {
             true => ((LINES, None), Some(Format::Line)),
             false => ((TEXT, size), None),
         };
-        let extent = Some(extent);
-        let head = Head { status: 200, body: Some(body), extent, ..Head::default() };
+        let head = Head { status: 200, body: Some(body), extent: Some(extent), ..Head::default() };
         let mut range = Range::new(push, topic, begin, end, format);
-        self.body(head, |out| {
-            // What is deleted or let go under way cannot be told after a head: the connection ends
-            // short.
-            range.read(out).map_err(|_| End)?;
-            Ok(!range.is_read())
-        })?;
+        self.body(head, |out| range.read(out).map(|()| !range.is_read()))?;
         if !self.answers.manner.head_only {
             push.delivered.add(end - begin.next);
             self.broker.log.read(topic, begin.next, end - begin.next);
@@ -118,9 +118,13 @@ impl Door<'_> {
     fn range(&mut self, query: &MessagesQuery) -> Result<(Cursor, Extent, Option<u64>)> {
         self.broker.homes.prepare(&query.topic)?;
         let push = &self.broker.push;
+        let begin = push.begin(&query.topic, query.from.unwrap_or(Begin::First), query.stream)?;
+        let from = begin.next;
+        // Looked at after that: before it, all up to a later beginning may have been let go.
         let mut end = push.topics.end(&query.topic);
-        let from = query.from.unwrap_or(Begin::First);
-        let from = push.begin(&query.topic, from, query.stream)?.next;
+        if ![StreamId::NONE, end.stream].contains(&begin.stream) {
+            return Err(Refusal::OtherStream);
+        }
         if let Some(digest) = query.digest
             && push.digest(&query.topic, Cursor { next: from, ..end })? != Some(digest)
         {

@@ -326,17 +326,24 @@ impl<'a> Door<'a> {
     }
 
     /// Answers with a body that `write` appends to piece by piece, for as long as it says that
-    /// there is more. A short one says its size.
+    /// there is more. A short one says its size. Where the first piece is refused, nothing is
+    /// answered yet. Later that cannot be told after a head: the connection ends short.
     fn body(
         &mut self,
         head: Head<'_>,
-        mut write: impl FnMut(&mut Vec<u8>) -> Result<bool, End>,
-    ) -> Result<(), End> {
+        mut write: impl FnMut(&mut Vec<u8>) -> Result<bool>,
+    ) -> Result<(), Stop> {
         let head_only = self.answers.manner.head_only;
         if let Some((_, Some(_))) = head.body {
+            let before = self.answers.bytes.len();
             self.answers.head(head);
-            while !head_only && write(&mut self.answers.bytes)? {
+            let mut written = if head_only { Ok(false) } else { write(&mut self.answers.bytes) };
+            if written.is_err() {
+                self.answers.bytes.truncate(before);
+            }
+            while written? {
                 self.send()?;
+                written = Ok(write(&mut self.answers.bytes).map_err(|_| End)?);
             }
             return Ok(());
         }
@@ -359,7 +366,7 @@ impl<'a> Door<'a> {
             self.send()?;
             piece.clear();
             piece.extend(last);
-            has_more = write(&mut piece)?;
+            has_more = write(&mut piece).map_err(|_| End)?;
         }
         self.answers.part(&piece);
         self.answers.part(&[]);
@@ -389,7 +396,6 @@ impl<'a> Door<'a> {
             }
             Ok(true)
         })
-        .map_err(Stop::from)
     }
 
     /// Answers with a refusal of anything but a publish that was tried, which is counted where it
