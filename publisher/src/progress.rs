@@ -28,13 +28,8 @@ pub(crate) struct Progress {
 impl Progress {
     /// Progress through `size` bytes, if known. It begins now.
     pub(crate) fn new(size: Option<u64>) -> Progress {
-        Progress {
-            is_shown: io::stderr().is_terminal(),
-            start: Instant::now(),
-            shown: None,
-            size,
-            skipped: 0,
-        }
+        let (is_shown, start) = (io::stderr().is_terminal(), Instant::now());
+        Progress { is_shown, start, shown: None, size, skipped: 0 }
     }
 
     /// Tells something if standard error is a terminal.

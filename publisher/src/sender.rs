@@ -37,15 +37,10 @@ pub(crate) struct Sender {
 impl Sender {
     /// A sender under a name of its own.
     pub(crate) fn new(broker: Broker) -> Sender {
-        Sender {
-            client: broker.http(),
-            outage: Outage::new(broker),
-            name: format!("publisher-{:016x}", random()),
-            epoch: 0,
-            sequences: HashMap::new(),
-            is_bare: false,
-            published: 0,
-        }
+        let (client, outage) = (broker.http(), Outage::new(broker));
+        let name = format!("publisher-{:016x}", random());
+        let (epoch, sequences, is_bare, published) = Default::default();
+        Sender { client, outage, name, epoch, sequences, is_bare, published }
     }
 
     /// Publishes one message and returns when the broker has it.

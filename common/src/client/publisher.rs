@@ -94,14 +94,8 @@ impl Publisher {
     }
 
     fn begin(broker: Broker, name: String, epoch: u64) -> Publisher {
-        Publisher {
-            link: Link::new(broker),
-            name,
-            is_resuming: false,
-            queue: Queue::new(epoch),
-            acknowledged: 0,
-            output: Vec::new(),
-        }
+        let (link, queue) = (Link::new(broker), Queue::new(epoch));
+        Publisher { link, name, is_resuming: false, queue, acknowledged: 0, output: Vec::new() }
     }
 
     /// The name that its messages are numbered under.

@@ -66,14 +66,9 @@ impl Start {
 
 impl Subscription {
     pub(super) fn new(topic: &str, start: Start) -> Subscription {
-        Subscription {
-            topic: topic.into(),
-            name: start.name().map(str::to_owned),
-            has_begun: matches!(start, Start::Cursor(_)),
-            place: start,
-            digest: None,
-            is_chosen: false,
-        }
+        let (topic, name) = (topic.into(), start.name().map(str::to_owned));
+        let (has_begun, place) = (matches!(start, Start::Cursor(_)), start);
+        Subscription { topic, name, has_begun, place, digest: None, is_chosen: false }
     }
 
     /// Where it continues; `None` until the broker has said where it begins.

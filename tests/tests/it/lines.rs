@@ -207,6 +207,32 @@ fn a_file_that_has_grown_is_gone_on_with_and_any_other_is_refused() {
 }
 
 #[test]
+fn a_file_is_gone_on_with_though_the_topic_has_removed_its_first_lines() {
+    let system = System::start_with(&["--keep-messages", "2"]);
+    let folder = Folder::temporary("file");
+    let run = |text: &str, id| {
+        folder.write("file.txt", text);
+        let mut publisher = publisher(&system, &folder, &[id]);
+        (publisher.wait().code(), publisher.errors())
+    };
+    for text in ["one\ntwo\nthree\n", "one\ntwo\nthree\n", "one\ntwo\nthree\n4\n"] {
+        assert_eq!(run(text, "ann"), (Some(0), String::new()), "{text:?}");
+    }
+    assert_eq!(system.messages("t"), ["three", "4"]);
+    assert_eq!(system.request("DELETE", "/topics/t/messages?before=4", "").status, 200);
+    assert_eq!(run("one\ntwo\nthree\n4\n5\n", "ann").0, Some(0));
+    assert_eq!(system.messages("t"), ["5"]);
+    // The topic's digest counts the lines of all: what is gone of several is not known.
+    assert_eq!(run("a\nb\nc\n", "bob").0, Some(0));
+    for (text, id) in [("one\n2\nthree\n4\n5\n6\n", "ann"), ("a\nb\nc\nd\n", "bob")] {
+        let (code, errors) = run(text, id);
+        assert_eq!(code, Some(1));
+        assert!(errors.contains("publish those after them under another id"), "{errors}");
+    }
+    assert_eq!(system.messages("t"), ["b", "c"]);
+}
+
+#[test]
 fn of_a_pipe_what_cannot_be_a_message_is_named_and_left_out() {
     let system = System::start_with(&["--max-message", "100"]);
     let mut publisher = system.run_with_input("publisher", &["--topic", "t", "--file", "-"]);
