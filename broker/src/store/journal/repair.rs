@@ -148,6 +148,10 @@ pub(super) fn repair_in(
     }
     let size = directory.replace(&name, |file| rewrite(Some(file)))?;
     Manifest { reached: (last, size), ..manifest }.write(directory)?;
+    for joined in broken.iter().skip(1) {
+        // The next start would take one of another journal for damage.
+        let _ = directory.remove(&Segment::name(*joined.numbers.start()));
+    }
     Ok(Repaired::Damage(damage))
 }
 
@@ -167,8 +171,7 @@ fn without_manifest(directory: &dyn Directory, error: Error) -> Result<Row<'_>, 
     }
     let names = directory.list()?;
     for number in Segment::numbers(&names) {
-        let header = Segment::open_any(directory, &Segment::name(number))?.header()?;
-        if let Some(header) = header {
+        if let Some(header) = Segment::open_any(directory, &Segment::name(number))?.header()? {
             return Row::open(directory, Manifest::new(header.journal), &names);
         }
     }

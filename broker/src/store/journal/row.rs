@@ -98,7 +98,10 @@ impl<'d> Row<'d> {
             } else if number < next && last >= next {
                 let problem = "its place in the row is another segment's";
                 damage = damage.or(Some(segment.damaged(0, problem)));
-            } else if number < next && matches!(segment.header(), Ok(None)) {
+            } else if number < next
+                && let Ok(header) = segment.header()
+                && header.is_none_or(|header| header.journal == journal)
+            {
                 // A repair has read what there was in it; the next start removes it.
                 damage = None;
             }

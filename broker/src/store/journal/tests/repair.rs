@@ -223,6 +223,26 @@ fn a_repair_mends_what_stands_before_a_segment_that_is_missing() {
     }
 }
 
+/// Whoever restores files may give one the name of another, or take one of another journal.
+#[test]
+fn a_repair_leaves_no_segment_in_the_place_of_another() {
+    let (whole, other) = (row(), row());
+    let name = |number: u32| format!("journal-{number:08}");
+    let last = whole.names().into_iter().max().unwrap();
+    for (from, of, to) in [(2, &whole, 3), (3, &whole, 2), (2, &other, 3), (2, &other, 99)] {
+        let disk = whole.after_kill();
+        let bytes = of.read(&name(from)).unwrap();
+        disk.put(&name(to), &bytes);
+        if to == 2 {
+            disk.put(&last, &bytes);
+        }
+        let Repaired::Damage(damage) = repair(&disk) else { panic!("{from} as {to}") };
+        assert!(!damage.kept.is_empty(), "{damage:?}");
+        assert_eq!(repair(&disk), Repaired::Nothing, "{from} as {to}");
+        open_with(&disk, SMALL).unwrap();
+    }
+}
+
 #[test]
 fn a_last_segment_whose_header_is_gone_may_have_held_anything() {
     let whole = row();
