@@ -345,9 +345,10 @@ impl Journal {
         self.write(&mut frame, Sync::Always)?;
         self.shared.add_closed(self.size);
         self.size = next.header_size();
-        self.shared.index().begin(next.numbers.clone());
-        self.shared.set_last(next.clone());
         self.segment = next;
+        self.shared.set_last(self.segment.clone());
+        // Only now: what is cleaned is opened anew, and nobody may have it open.
+        self.shared.index().begin(self.segment.numbers.clone());
         Ok(())
     }
 }

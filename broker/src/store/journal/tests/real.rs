@@ -2,13 +2,16 @@
 
 use super::super::repair::Repaired;
 use super::super::storage::{Directory, Disk};
-use super::super::{Error, Journal, Notice, Progress, repair, verify};
-use super::{FIRST, ONE, news, says, see, seen_in, single};
+use super::super::{
+    Error, Event, Frame, Journal, Notice, Progress, Record, Settings, repair, verify,
+};
+use super::{FIRST, ONE, news, publish, says, see, seen_in, single, stream};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::{env, fs, process};
+use std::{env, fs, process, thread};
 
 /// A directory of its own for a test, removed at its end.
 struct Temporary(PathBuf);
@@ -49,6 +52,31 @@ fn a_directory_is_created_and_its_journal_comes_back() {
     let (_, notices, seen) = open(&directory).unwrap();
     assert!(notices.is_empty());
     assert_eq!(seen, seen_in(&frame));
+}
+
+#[test]
+fn what_is_cleaned_while_others_append_is_open_to_nobody_else() {
+    let temporary = Temporary::new();
+    let settings = Settings { segment_size: 200, ..ONE };
+    let disk = Arc::new(Disk::lock(&temporary.0, true).unwrap());
+    let progress = Progress::default();
+    let (mut journal, _) = Journal::open_in(disk, settings, &progress, |_| {}).unwrap();
+    journal.append(&mut news()).unwrap();
+    let shared = Arc::downgrade(&journal.shared);
+    let cleaner = thread::spawn(move || {
+        while let Some(shared) = shared.upgrade() {
+            shared.clean_next(true).unwrap();
+        }
+    });
+    for first in 0..300 {
+        let mut frame = Frame::default();
+        publish(&mut frame, "news", 1, first, &"long ".repeat(40));
+        let event = Event::Trim { first: first + 1, digest: None, gone: false };
+        frame.add(&Record::new("news", stream(1), event));
+        journal.append(&mut frame).unwrap();
+    }
+    drop(journal);
+    cleaner.join().unwrap();
 }
 
 #[test]
