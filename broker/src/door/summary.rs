@@ -3,7 +3,7 @@
 use crate::access::{Grant, Right};
 use crate::broker::Broker;
 use crate::push::pages;
-use crate::store::{Summary, age};
+use crate::store::{Limits, Summary, age};
 use common::json::Object;
 use common::pattern::Pattern;
 
@@ -25,7 +25,11 @@ pub(super) fn write(object: &mut Object<'_>, topic: &str, summary: &Summary, dig
     let Summary { stream, first, next, bytes, last, limits } = *summary;
     object.field("topic", topic).field("stream", stream).field("first", first).field("next", next);
     object.field("messages", next - first).field("bytes", bytes).field("last", last);
-    object.field("keep_messages", limits.messages).field("keep_bytes", limits.bytes);
-    object.field("keep_for", limits.age.map(age));
-    object.optional("digest", digest.map(|digest| format!("{digest:08x}")));
+    write_limits(object, limits).optional("digest", digest.map(|digest| format!("{digest:08x}")));
+}
+
+/// Writes what a topic keeps.
+pub(super) fn write_limits<'o, 'b>(object: &'o mut Object<'b>, of: Limits) -> &'o mut Object<'b> {
+    object.field("keep_messages", of.messages).field("keep_bytes", of.bytes);
+    object.field("keep_for", of.age.map(age))
 }

@@ -153,6 +153,11 @@ impl Topics {
         answer
     }
 
+    /// Notes what the home of a mirror says that its topic keeps, and sees to itself.
+    pub(crate) fn home_tells(&self, topic: &str, limits: Limits) {
+        self.tidy(topic, |state, _| state.home_limits = limits);
+    }
+
     /// Notes what the home of a mirror says that its topic keeps: the mirror keeps no more.
     pub(crate) fn home_keeps(&self, topic: &str, limits: Limits) {
         self.know(|known| {

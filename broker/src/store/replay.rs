@@ -31,16 +31,9 @@ pub(crate) struct Replayed {
 impl Replayed {
     /// No records yet. What the journal holds is read even where it passes the limit of `memory`.
     pub(crate) fn new(memory: Memory) -> Replayed {
-        Replayed {
-            admission: Admission::new(memory),
-            lists: Lists::new(),
-            positions: Positions::new(),
-            stamp: entry::stamp(0, None),
-            time: 0,
-            publisher: None,
-            entries: Vec::new(),
-            room: Room::default(),
-        }
+        let (admission, stamp) = (Admission::new(memory), entry::stamp(0, None));
+        let (lists, positions, time, publisher, entries, room) = Default::default();
+        Replayed { admission, lists, positions, stamp, time, publisher, entries, room }
     }
 
     /// Does what the record says.

@@ -41,6 +41,8 @@ pub(crate) struct TopicState {
     /// `start`. The journal has it where the mirror begins there.
     pub(super) home_first: u64,
     pub(super) home_text: u64,
+    /// What a mirror's home says that it keeps, and sees to itself.
+    pub(super) home_limits: Limits,
     /// Where it begins once all that was accepted is applied.
     pub(super) accepted_start: Point,
     /// The first entry of the list itself.
@@ -75,6 +77,12 @@ impl TopicState {
     /// What it keeps on a broker with these bounds. A mirror has those that its home names.
     pub(crate) fn limits(&self, defaults: &Limits) -> Limits {
         if self.mirror { self.bounds.or(&Limits::default()) } else { self.bounds.or(defaults) }
+    }
+
+    /// What the topic is said to keep on a broker with these bounds.
+    pub(crate) fn told_limits(&self, defaults: &Limits) -> Limits {
+        let is_home_s = self.mirror && self.bounds == Bounds::default();
+        if is_home_s { self.home_limits } else { self.limits(defaults) }
     }
 
     /// The first offset that readers find, here or, of a mirror, at its home.

@@ -64,7 +64,7 @@ impl<'a> TopicView<'a> {
             next: end.offset,
             bytes: end.text - start.text + self.state.text_at_home(),
             last: last.map(|entry| Entry::of(entry).milliseconds()),
-            limits: self.limits(defaults),
+            limits: self.state.told_limits(defaults),
         }
     }
 

@@ -80,15 +80,10 @@ pub struct Subscriber {
 impl Subscriber {
     /// A subscriber of nothing yet. It connects when it subscribes.
     pub fn new(broker: Broker) -> Subscriber {
-        Subscriber {
-            link: Link::new(broker.clone()),
-            subscriptions: Subscriptions::default(),
-            waiting: VecDeque::new(),
-            acknowledging: Link::new(broker),
-            silence_max: SILENCE_MAX,
-            heard: Instant::now(),
-            is_over: false,
-        }
+        let (link, acknowledging) = (Link::new(broker.clone()), Link::new(broker));
+        let (silence_max, heard) = (SILENCE_MAX, Instant::now());
+        let (subscriptions, waiting, is_over) = Default::default();
+        Subscriber { link, subscriptions, waiting, acknowledging, silence_max, heard, is_over }
     }
 
     /// Subscribes to a topic, which need not exist yet. Returns when the broker has confirmed it:

@@ -90,13 +90,8 @@ pub fn frame(content: &mut Vec<u8>) {
 impl Decoder {
     /// A decoder for a body of at most `limit` bytes of content.
     pub fn new(limit: u64) -> Decoder {
-        Decoder {
-            state: State::Size { size: 0, digits: 0 },
-            limit,
-            content_left: limit,
-            extensions_size: 0,
-            trailers_size: 0,
-        }
+        let state = State::Size { size: 0, digits: 0 };
+        Decoder { state, limit, content_left: limit, extensions_size: 0, trailers_size: 0 }
     }
 
     /// Decodes the next piece of the body and appends its content to `output`.

@@ -79,15 +79,10 @@ impl Client {
     /// The way to `HOST:PORT`. It connects when it is asked for something, to each address of the
     /// host in turn, and shows the token if there is one.
     pub fn new(address: &str, token: Option<&str>) -> Client {
-        Client {
-            address: address.to_owned(),
-            token: token.map(str::to_owned),
-            connection: None,
-            keep_alive: false,
-            unread: Body::None,
-            decoder: Decoder::new(u64::MAX),
-            piece: Vec::new(),
-        }
+        let (address, token) = (address.to_owned(), token.map(str::to_owned));
+        let (unread, decoder) = (Body::None, Decoder::new(u64::MAX));
+        let (connection, keep_alive, piece) = Default::default();
+        Client { address, token, connection, keep_alive, unread, decoder, piece }
     }
 
     /// Whether the next request goes over the connection of the last one.

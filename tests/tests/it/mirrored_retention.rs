@@ -75,8 +75,27 @@ fn what_a_leaf_is_asked_to_let_go_or_keep_happens_at_the_hub() {
     }
     assert_eq!(hub.messages("bounded"), ["b", "c"]);
     wait_until(DEADLINE, "the mirror", || leaf.messages("bounded") == ["b", "c"]);
-    assert_eq!(leaf.request("PUT", "/topics/t", "{\"keep_for\":\"7d\"}").status, 200);
+    let answer = leaf.request("PUT", "/topics/t", "{\"keep_for\":\"7d\"}");
+    assert!(answer.status == 200 && answer.text().contains("\"keep_for\":\"7d\""), "{answer:?}");
     assert!(listed(&hub, "t", "\"keep_for\":\"7d\""), "{}", hub.get("/topics/t").text());
+}
+
+#[test]
+fn a_leaf_tells_what_its_hub_keeps_and_leaves_it_to_that() {
+    let hub = System::start_with(&["--keep-for", "7d"]);
+    let leaf = System::start_with(&["--upstream", &hub.address(), "--keep-messages", "1"]);
+    let below = System::start_with(&["--upstream", &leaf.address()]);
+    let answer = below.request("PUT", "/topics/t", "{\"keep_bytes\":100}");
+    below.publish_batch("t", ["a", "b", "c"].into_iter());
+    let bounds = "\"keep_messages\":null,\"keep_bytes\":100,\"keep_for\":\"7d\"";
+    assert!(answer.text().contains(bounds), "{answer:?}");
+    assert!(listed(&leaf, "t", bounds), "{}", leaf.get("/topics/t").text());
+    let _ = hub.request("PUT", "/topics/t", "{\"keep_bytes\":200}");
+    for broker in [&leaf, &below] {
+        let changed = bounds.replace("100", "200");
+        wait_until(DEADLINE, "the bounds of the hub", || listed(broker, "t", &changed));
+        assert_eq!(broker.messages("t"), ["a", "b", "c"]);
+    }
 }
 
 #[test]

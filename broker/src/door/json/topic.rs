@@ -2,10 +2,10 @@
 
 use super::{Dialect, Json};
 use crate::access::Right;
-use crate::door::{ANSWERS_SIZE, Commands, Fields, as_digest, bounds, member};
+use crate::door::{ANSWERS_SIZE, Commands, Fields, as_digest, bounds, member, summary};
 use crate::push::{Beginning, Format, Range};
 use crate::refusal::{Refusal, Result};
-use crate::store::{Begin, BoundsChange, Cursor, Extent, TopicChange};
+use crate::store::{Begin, BoundsChange, Cursor, Extent, Summary, TopicChange};
 use common::json::{self, Array, Charset, Object, Value};
 use common::limits::PULL_SIZE;
 
@@ -38,7 +38,9 @@ impl Commands<'_, Json> {
     pub(super) fn set_bounds(&mut self, arguments: &Value<'_>) -> Result<()> {
         let topic = arguments.topic("topic")?;
         self.broker.change(topic, &TopicChange::SetBounds(bounds::change(arguments)?))?;
-        self.succeed(&format!("Topic '{topic}' changed"), |answer| answer)
+        let Summary { limits, .. } = self.broker.push.topics.summary(topic)?;
+        let text = format!("Topic '{topic}' changed");
+        self.succeed(&text, |answer| summary::write_limits(answer, limits))
     }
 
     pub(super) fn delete(&mut self, arguments: &Value<'_>) -> Result<()> {
@@ -84,7 +86,8 @@ impl Commands<'_, Json> {
             answer.field("next", cursor.next).field("stream", cursor.stream);
             answer.field("end", topics.end(topic).next).field("topic", topic);
             if tells_first {
-                answer.field("first", topics.extent(topic).first);
+                let Summary { first, limits, .. } = topics.see(topic, |it, own| it.summary(own));
+                summary::write_limits(answer.field("first", first), limits);
                 let before =
                     topics.read(topic, cursor.stream, |view| view.text_before(cursor.next));
                 answer.optional("before", before.ok());

@@ -3,8 +3,9 @@
 use crate::home::remote;
 use crate::push::Piece;
 use crate::refusal::{Refusal, Result};
-use crate::store::{Entry, Receipt, StreamId};
+use crate::store::{Entry, Limits, Receipt, StreamId};
 use common::json::Value;
+use common::units;
 
 /// Why another broker does not do what it was asked, where an answer says that: what a client of
 /// this broker is told.
@@ -60,6 +61,13 @@ pub(super) fn piece(answer: &Value<'_>) -> Result<Piece> {
         status: 502,
         text: format!("the topic's home sends what are no messages: {refusal}"),
     })
+}
+
+/// What a topic keeps.
+pub(super) fn limits(answer: &Value<'_>) -> Limits {
+    let age = answer.get_str("keep_for").and_then(|age| units::milliseconds(age).ok());
+    let (messages, bytes) = (answer.get_u64("keep_messages"), answer.get_u64("keep_bytes"));
+    Limits { messages, bytes, age }
 }
 
 /// The digest that stands under a key.

@@ -49,6 +49,7 @@ impl BrokerHome {
                     if let Some(news) = news(object) {
                         handle(Event::Topic(topic, news));
                     }
+                    self.hear_limits(topic, object);
                 }
                 // The answer to the question about the path.
                 None => is_ring |= matches!(answer::refusal(object), Some(Refusal::Ring)),

@@ -45,13 +45,9 @@ impl IndexClient {
     /// The index at `HOST:PORT`, for the peer that is reached at `own`.
     pub(crate) fn new(address: String, own: Address, token: Option<String>) -> IndexClient {
         let shows_token = Arc::new(true.into());
-        IndexClient {
-            pool: ConnectionPool::new(Target { address, token, shows_token }),
-            own,
-            key: Mutex::default(),
-            asks_for_token: Arc::default(),
-            peers: AtomicU64::new(0),
-        }
+        let pool = ConnectionPool::new(Target { address, token, shows_token });
+        let (key, asks_for_token, peers) = Default::default();
+        IndexClient { pool, own, key, asks_for_token, peers }
     }
 
     /// Asks for the home of a topic.

@@ -59,6 +59,13 @@ impl BrokerHome {
         }
     }
 
+    /// Notes what an answer says that a topic keeps.
+    fn hear_limits(&self, topic: &str, answer: &Value<'_>) {
+        if answer.get("keep_for").is_some() {
+            self.push.topics.home_tells(topic, answer::limits(answer));
+        }
+    }
+
     fn follower(&self) -> Option<Arc<Subscriber>> {
         self.follower.lock().clone()
     }
@@ -85,9 +92,10 @@ impl RemoteHome for BrokerHome {
     }
 
     fn change(&self, topic: &str, change: &TopicChange, deadline: Instant) -> Result<Cursor> {
-        let asked = self.pool.command(&command::change(topic, change), deadline, |answer| Cursor {
-            stream: answer::stream(answer).unwrap_or(StreamId::NONE),
-            next: answer.get_u64("first").unwrap_or(0),
+        let asked = self.pool.command(&command::change(topic, change), deadline, |answer| {
+            self.hear_limits(topic, answer);
+            let stream = answer::stream(answer).unwrap_or(StreamId::NONE);
+            Cursor { stream, next: answer.get_u64("first").unwrap_or(0) }
         });
         match (change, asked) {
             (TopicChange::Create, Err(it)) if it.status() == 409 => Err(Refusal::TopicExists),
