@@ -56,16 +56,9 @@ pub struct Connection {
 impl Connection {
     /// A connection over a new socket, which has no timeouts yet.
     pub fn new(stream: Arc<TcpStream>) -> Connection {
-        Connection {
-            stream,
-            buffer: Vec::new(),
-            start: 0,
-            end: 0,
-            read_size: BUFFER_SIZE_MIN,
-            last_size: 0,
-            read_timeout: None,
-            write_timeout: None,
-        }
+        let read_size = BUFFER_SIZE_MIN;
+        let (buffer, start, end, last_size, read_timeout, write_timeout) = Default::default();
+        Connection { stream, buffer, start, end, read_size, last_size, read_timeout, write_timeout }
     }
 
     /// The socket, for others that write to it or shut it down.

@@ -11,7 +11,9 @@ use super::locations::Locations;
 use super::remote::RemoteHome;
 use crate::push::{Piece, Push, Wanted};
 use crate::refusal::{Refusal, Result};
-use crate::store::{Batch, Cursor, Publish, Receipt, Receipts, StreamId, TopicChange};
+use crate::store::{
+    Batch, BoundsChange, Cursor, Publish, Receipt, Receipts, StreamId, TopicChange,
+};
 use common::limits::TOPICS_MAX;
 use std::io;
 use std::path::PathBuf;
@@ -63,7 +65,13 @@ impl Mirrors {
         let (mut forwarded, mut readiness) = (Vec::new(), Vec::new());
         let mut entries = batch.entries.as_slice();
         for run in batch.runs() {
-            let ready = run.first().map_or(Ok(()), |it| self.ready(&it.topic, deadline));
+            let topic = run.first().map_or("", |it| &*it.topic);
+            let ready = self.ready(topic, deadline);
+            let is_new = || self.push.topics.end(topic).stream == StreamId::NONE;
+            if ready.is_ok() && is_new() && self.own_bounds(StreamId::NONE).is_some() {
+                // Where that fails, the publish is refused as well, or somebody else was first.
+                let _ = self.change(topic, TopicChange::Create, deadline);
+            }
             for publish in run {
                 let (these, rest) = entries.split_at_checked(publish.count).unwrap_or_default();
                 entries = rest;
@@ -96,6 +104,13 @@ impl Mirrors {
         answers
     }
 
+    /// What a topic keeps that is created through this broker, where the home has to be told.
+    fn own_bounds(&self, stream: StreamId) -> Option<BoundsChange> {
+        let own = self.push.topics.see("", |_, own| own.as_change());
+        let is_for_home = own != BoundsChange::default() && self.locations.is_none();
+        (is_for_home && self.home.limits(stream).is_none()).then_some(own)
+    }
+
     /// Changes a topic at the home, and the mirror as far as nobody else would.
     pub(super) fn change(&self, topic: &str, change: TopicChange, deadline: Instant) -> Result<()> {
         match change {
@@ -112,7 +127,12 @@ impl Mirrors {
         match change {
             // An empty list has no message that would tell the mirror of it. Where the mirror has
             // it already, that is as well.
-            TopicChange::Create => drop(topics.begin_mirror(topic, stream)),
+            TopicChange::Create => {
+                let _ = topics.begin_mirror(topic, stream);
+                if let Some(bounds) = self.own_bounds(stream) {
+                    self.change(topic, TopicChange::SetBounds(bounds), deadline)?;
+                }
+            }
             TopicChange::Trim(_) => self.let_go(topic, next),
             TopicChange::Delete => self.wait_for_end(topic, before, deadline),
             TopicChange::SetBounds(_) => {

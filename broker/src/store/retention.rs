@@ -49,6 +49,11 @@ impl<T> Each<T> {
 }
 
 impl Limits {
+    /// A change to these, and of no other bound.
+    pub(crate) fn as_change(self) -> BoundsChange {
+        self.zip(Each::<()>::default(), |limit, ()| limit.map(Bound::At))
+    }
+
     /// The same as bounds of a topic.
     pub(crate) fn as_bounds(self) -> Bounds {
         self.zip(Each::<()>::default(), |limit, ()| limit.map_or(Bound::None, Bound::At))

@@ -83,7 +83,7 @@ fn what_a_leaf_is_asked_to_let_go_or_keep_happens_at_the_hub() {
 #[test]
 fn a_leaf_tells_what_its_hub_keeps_and_leaves_it_to_that() {
     let hub = System::start_with(&["--keep-for", "7d"]);
-    let leaf = System::start_with(&["--upstream", &hub.address(), "--keep-messages", "1"]);
+    let leaf = System::start_with(&["--upstream", &hub.address()]);
     let below = System::start_with(&["--upstream", &leaf.address()]);
     let answer = below.request("PUT", "/topics/t", "{\"keep_bytes\":100}");
     below.publish_batch("t", ["a", "b", "c"].into_iter());
@@ -95,6 +95,23 @@ fn a_leaf_tells_what_its_hub_keeps_and_leaves_it_to_that() {
         let changed = bounds.replace("100", "200");
         wait_until(DEADLINE, "the bounds of the hub", || listed(broker, "t", &changed));
         assert_eq!(broker.messages("t"), ["a", "b", "c"]);
+    }
+}
+
+#[test]
+fn a_topic_that_is_created_through_a_leaf_has_the_bounds_of_that() {
+    let hub = System::start_with(&["--keep-for", "7d"]);
+    let leaf = System::start_with(&["--upstream", &hub.address(), "--keep-messages", "2"]);
+    hub.publish_batch("old", ["a", "b", "c"].into_iter());
+    for topic in ["new", "old"] {
+        leaf.publish_batch(topic, ["d", "e", "f"].into_iter());
+    }
+    assert_eq!((hub.messages("old").len(), hub.messages("new").len()), (6, 2));
+    for (topic, given, keeps) in [("t", "", "2"), ("u", "{\"keep_messages\":null}", "null")] {
+        let answer = leaf.request("PUT", &format!("/topics/{topic}"), given);
+        let bounds = format!("\"keep_messages\":{keeps},\"keep_bytes\":null,\"keep_for\":\"7d\"");
+        assert!(answer.status == 201 && answer.text().contains(&bounds), "{answer:?}");
+        assert!(listed(&hub, topic, &bounds), "{}", hub.get("/topics").text());
     }
 }
 

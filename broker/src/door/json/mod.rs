@@ -26,16 +26,11 @@ use std::time::{Duration, Instant};
 
 /// Serves a connection whose first byte, white space aside, is `{`.
 pub(crate) fn serve(mut connection: Connection, activity: Arc<Activity>, broker: &Arc<Broker>) {
-    let protocol = Json {
-        objects: Objects::new(BODY_SIZE_MAX),
-        size: DocumentSize::default(),
-        is_broker: false,
-        follows: false,
-        presences: HashMap::new(),
-        dialect: Dialect::Topic,
-        dialects: VecDeque::new(),
-        confirmations: Confirmations::new(topic::begin_confirmation),
-    };
+    let (objects, dialect) = (Objects::new(BODY_SIZE_MAX), Dialect::Topic);
+    let confirmations = Confirmations::new(topic::begin_confirmation);
+    let (size, is_broker, follows, presences, dialects) = Default::default();
+    let protocol =
+        Json { objects, size, is_broker, follows, presences, dialect, dialects, confirmations };
     let mut commands = Commands::new(&connection, activity, broker, protocol);
     commands.run(&mut connection);
     // The peers that were registered for as long as this connection lasts are away.
