@@ -174,7 +174,7 @@ impl<'a> Open<'a> {
                 Verdict::Append { skip: there } => skip = there,
                 Verdict::Duplicate { offset } => {
                     if let Some(known) = known {
-                        known.repeated(self.time);
+                        known.time = self.time;
                     }
                     receipt.offset = offset.filter(|offset| self.state.holds(*offset));
                     return Ok((receipt, None));

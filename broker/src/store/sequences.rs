@@ -26,7 +26,7 @@ pub(crate) struct Sequences {
     /// message stands between two of this publisher's.
     runs: Vec<Run>,
     /// When it was heard of last, in Unix milliseconds.
-    time: u64,
+    pub(crate) time: u64,
 }
 
 /// Messages with consecutive sequences at consecutive offsets.
@@ -118,16 +118,6 @@ impl Sequences {
     /// Whether nothing is known.
     pub(crate) fn is_empty(&self) -> bool {
         self.next.sequence == 0
-    }
-
-    /// Notes that the publisher repeats what is known.
-    pub(crate) fn repeated(&mut self, time: u64) {
-        self.time = time;
-    }
-
-    /// When it was heard of last, in Unix milliseconds.
-    pub(crate) fn time(&self) -> u64 {
-        self.time
     }
 
     /// The offset after the last message whose place is known; 0 where there is none.

@@ -370,7 +370,7 @@ impl TopicState {
             let size = sequences.size();
             sequences.forget_before(start);
             freed += size - sequences.size();
-            let is_kept = sequences.end() > start || now < sequences.time() + SEQUENCES_TIME;
+            let is_kept = sequences.end() > start || now < sequences.time + SEQUENCES_TIME;
             if !is_kept {
                 freed += sequences.size() + memory::publisher_size(publisher);
             }
