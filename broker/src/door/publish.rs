@@ -6,7 +6,6 @@ use crate::refusal::{Refusal, Result};
 use crate::store::{Batch, Publisher, Receipt, Sequence};
 use common::bytes;
 use common::json::{Charset, Object, Value};
-use std::sync::Arc;
 
 /// Publishes that are appended under one lock.
 pub(super) const BATCH_MAX: usize = 1024;
@@ -83,8 +82,9 @@ fn number(name: &'static str, value: Option<&Value<'_>>) -> Result<Option<u64>> 
 pub(super) struct Confirmations {
     /// Writes what stands before the offset, of a publish to this topic.
     begin: fn(&mut Vec<u8>, &str),
-    /// What the last one said.
-    last: Option<(Arc<str>, Receipt)>,
+    /// What the last one said, and of which topic.
+    last: Option<Receipt>,
+    topic: String,
     before_offset: Vec<u8>,
     after_offset: Vec<u8>,
 }
@@ -92,21 +92,21 @@ pub(super) struct Confirmations {
 impl Confirmations {
     /// Those that begin so.
     pub(super) fn new(begin: fn(&mut Vec<u8>, &str)) -> Confirmations {
-        let (last, before_offset, after_offset) = Default::default();
-        Confirmations { begin, last, before_offset, after_offset }
+        let (last, topic, before_offset, after_offset) = Default::default();
+        Confirmations { begin, last, topic, before_offset, after_offset }
     }
 
     /// Writes one.
-    pub(super) fn write(&mut self, out: &mut Vec<u8>, topic: &Arc<str>, receipt: &Receipt) {
+    pub(super) fn write(&mut self, out: &mut Vec<u8>, topic: &str, receipt: &Receipt) {
         let Some(offset) = receipt.offset else {
             (self.begin)(out, topic);
             return write_rest(out, receipt);
         };
-        let like_last = self.last.as_ref().is_some_and(|(last_topic, last)| {
-            last_topic == topic && Receipt { offset: last.offset, ..*receipt } == *last
-        });
-        if !like_last {
-            self.last = Some((Arc::clone(topic), *receipt));
+        let last = self.last.filter(|_| self.topic == topic);
+        if last.is_none_or(|last| Receipt { offset: last.offset, ..*receipt } != last) {
+            self.last = Some(*receipt);
+            // In the memory of the one before: what lives long is not to stand between entries.
+            topic.clone_into(&mut self.topic);
             self.before_offset.clear();
             (self.begin)(&mut self.before_offset, topic);
             Object::resume(&mut self.before_offset, Charset::Ascii).raw("offset", b"");
