@@ -15,14 +15,17 @@ use crate::refusal::{Refusal, Result};
 use crate::store::journal::{Failure, Frame, Journal};
 use crate::store::{Change, Contents, Garbage};
 use common::lock::or_abort;
-use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use std::{mem, process, thread};
 
 /// The most that goes into one frame, beyond the first change, in bytes.
 const GROUP_SIZE_MAX: usize = 32 << 20;
+
+/// How often a thread that does not commit asks for the journal, and how long it waits before.
+const TRIES_MAX: u32 = 1000;
+const TRY_TIME: Duration = Duration::from_millis(1);
 
 /// Changes on their way to disk.
 pub(crate) struct Commits {
@@ -83,55 +86,57 @@ impl Commits {
         Commits { queue: Mutex::new(Queue { writer, waiting: Vec::new() }), meter }
     }
 
-    /// Brings a change to disk and makes it visible. Gives it back, and whether that was refused.
-    pub(crate) fn commit<C>(&self, change: C, contents: &Contents) -> (C, Result<()>)
+    /// Brings changes to disk together, and makes them visible.
+    ///
+    /// # Errors
+    ///
+    /// The refusal of the first that was refused.
+    pub(crate) fn commit<C>(&self, changes: &mut [C], contents: &Contents) -> Result<()>
     where
         C: Change + Default + 'static,
     {
-        let waiting = Waiting::new(change);
-        let mut queue = or_abort(&self.queue);
-        queue.waiting.push(waiting.clone());
-        let writer = queue.writer.take();
-        drop(queue);
-        // Nobody steps aside for those who may come and could join the group: beside programs that
-        // compute, a thread that yields waits for all of their time slices, and publishes take
-        // four times as long.
-        if let Some(writer) = writer.or_else(|| waiting.wait()) {
-            self.lead(writer, contents);
-        }
-        let mut state = waiting.lock();
-        let answer = std::mem::replace(&mut state.answer, Ok(()));
-        let (change, garbage) =
-            (std::mem::take(&mut state.change), std::mem::take(&mut state.garbage));
-        drop(state);
-        drop(garbage);
-        (change, answer)
-    }
-
-    /// Brings changes to disk together. Their answers are not given.
-    pub(crate) fn commit_all<C>(&self, changes: impl Iterator<Item = C>, contents: &Contents)
-    where
-        C: Change + 'static,
-    {
-        let all: Vec<Arc<Waiting<C>>> = changes.map(Waiting::new).collect();
+        let all: Vec<_> = changes.iter_mut().map(|it| Waiting::new(mem::take(it))).collect();
         let mut queue = or_abort(&self.queue);
         all.iter().for_each(|waiting| queue.waiting.push(waiting.clone()));
         let mut writer = if all.is_empty() { None } else { queue.writer.take() };
         drop(queue);
-        // They came at once, so whoever leads takes all of them: when the first is done, all are.
-        for waiting in all {
+        let mut answer = Ok(());
+        // Nobody steps aside for those who may come and could join the group: beside programs that
+        // compute, a thread that yields waits for all of their time slices, and publishes take
+        // four times as long.
+        for (change, waiting) in changes.iter_mut().zip(all) {
+            // They came at once, so whoever leads takes all of them: when one is done, all are.
             if let Some(writer) = writer.take().or_else(|| waiting.wait()) {
                 self.lead(writer, contents);
             }
-            let garbage = std::mem::take(&mut waiting.lock().garbage);
+            let mut state = waiting.lock();
+            *change = mem::take(&mut state.change);
+            answer = answer.and(state.answer.clone());
+            let garbage = mem::take(&mut state.garbage);
+            drop(state);
             drop(garbage);
+        }
+        answer
+    }
+
+    /// Puts what belongs to the journal in the heap of this thread, as soon as nobody leads.
+    pub(crate) fn reallocate(&self, contents: &Contents) {
+        let writer = (0..TRIES_MAX).find_map(|_| {
+            thread::sleep(TRY_TIME);
+            or_abort(&self.queue).writer.take()
+        });
+        if let Some(mut writer) = writer {
+            let _guard = AbortOnPanic;
+            writer.frame = Frame::default();
+            writer.journal.reallocate();
+            self.lead(writer, contents);
         }
     }
 
     /// Commits all changes that wait, the caller's own among them.
     fn lead(&self, mut writer: Box<JournalWriter>, contents: &Contents) {
         let _guard = AbortOnPanic;
-        let waiting = std::mem::take(&mut or_abort(&self.queue).waiting);
+        let waiting = mem::take(&mut or_abort(&self.queue).waiting);
         let mut rest = waiting.as_slice();
         while !rest.is_empty() {
             let (group, later) = rest.split_at(group_size(rest));

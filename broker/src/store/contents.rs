@@ -40,6 +40,14 @@ impl Locked<'_> {
         }
     }
 
+    /// Puts names, tables and what is known of topics in other memory: in the heap of this thread.
+    pub(super) fn reallocate(&mut self) {
+        let Admission { topics, names, .. } = &mut *self.admission;
+        (*topics, *names) = (topics.clone(), names.clone());
+        let lists = std::mem::take(self.lists).into_iter();
+        *self.lists = lists.map(|(topic, list)| (topic.clone(), list)).collect();
+    }
+
     /// Takes what was let go out of a topic's list, for the caller to free.
     pub(crate) fn apply_trim(&mut self, topic: &str, now: u64) -> Vec<String> {
         let Admission { topics, memory, trimmed, .. } = &mut *self.admission;

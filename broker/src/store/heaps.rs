@@ -51,9 +51,8 @@ impl Heaps {
 
     /// Counts something that is in use at an address.
     pub(super) fn count(&mut self, address: usize, size: usize) {
-        if let Some(heap) = self.begin(address).and_then(|begin| self.0.get_mut(&begin)) {
-            heap.used += size;
-        }
+        let heap = self.begin(address).and_then(|begin| self.0.get_mut(&begin));
+        heap.into_iter().for_each(|heap| heap.used += size);
     }
 
     /// Where the heap begins that an address is in.

@@ -40,8 +40,8 @@ impl Room {
     }
 }
 
-/// glibc maps what is so large, in bytes, on its own: it pins nothing, and need not move.
-pub(super) const MAPPED_SIZE: usize = 1 << 20;
+/// From so many entries on a list has 1 MiB, which glibc maps on its own for the most part.
+pub(super) const MAPPED_COUNT: usize = (1 << 20) / size_of::<String>();
 
 /// Puts a list in other memory of the same size: in the heap of this thread.
 pub(super) fn reallocate<T>(list: &mut Vec<T>) {

@@ -6,7 +6,7 @@
 //! places in no order: a bad one is held until all is done, and another one is asked for. Where
 //! there are no such heaps, nothing moves.
 
-use crate::store::{Heaps, MAPPED_SIZE, reallocate};
+use crate::store::{Heaps, reallocate};
 use std::{mem, ptr};
 
 /// About how much is moved at once, in bytes: for so long nobody can read or publish.
@@ -98,21 +98,13 @@ impl Mover {
     /// Counts what has so many bytes at an address, or says whether it is to move.
     fn is_to_move(&mut self, address: usize, size: usize) -> bool {
         self.size += LOOK_SIZE;
-        if size == 0 || size >= MAPPED_SIZE {
-            return false;
-        }
-        if self.high.is_none() {
-            self.heaps.count(address, size + size_of::<usize>());
-        }
+        self.heaps.count(address, size + size_of::<usize>());
         self.high.is_some_and(|high| self.is_bad(address, high))
     }
 
     /// Whether an address is in a heap that is to be emptied, or too high in the own one.
     fn is_bad(&self, address: usize, high: usize) -> bool {
-        match self.heaps.begin(address) {
-            Some(heap) if heap == self.own => address >= high,
-            heap => heap.is_some(),
-        }
+        self.heaps.begin(address).is_some_and(|heap| heap != self.own || address >= high)
     }
 
     /// Allocates until the place is good. Nothing where that is not found soon.

@@ -2,16 +2,15 @@
 
 use crate::store::journal::{Event, Record};
 use crate::store::{
-    Admission, Cursor, Lists, MAPPED_SIZE, Memory, Point, Room, StreamId, TopicState, entry,
-    reallocate,
+    Admission, Cursor, Lists, Locked, MAPPED_COUNT, Memory, Point, Room, StreamId, TopicState,
+    entry, reallocate,
 };
 use common::crc32::Crc32;
 use std::collections::HashMap;
-use std::sync::Arc;
 
 /// The first offset that is not acknowledged, and when the subscriber was last seen, by subscriber
 /// and topic.
-pub(crate) type Positions = HashMap<Arc<str>, HashMap<Arc<str>, (Cursor, u64)>>;
+pub(crate) type Positions = HashMap<String, HashMap<String, (Cursor, u64)>>;
 
 /// What the records so far have made.
 pub(crate) struct Replayed {
@@ -104,26 +103,12 @@ impl Replayed {
         }
     }
 
-    /// The same, copied to the heap of the calling thread; the messages stay where they are.
-    pub(super) fn copied(self) -> Replayed {
-        let (topics, names) = (self.admission.topics.clone(), self.admission.names.clone());
-        let copy = |(topic, mut list): (String, Vec<String>)| {
-            if list.capacity() * size_of::<String>() < MAPPED_SIZE {
-                reallocate(&mut list);
-            }
-            (topic.clone(), list)
-        };
-        let shared = |name: &Arc<str>| -> Arc<str> { Arc::from(&**name) };
-        let positions = self.positions.iter().map(|(subscriber, positions)| {
-            let of_topics = positions.iter().map(|(topic, position)| (shared(topic), *position));
-            (shared(subscriber), of_topics.collect())
-        });
-        Replayed {
-            admission: Admission { topics, names, ..self.admission },
-            lists: self.lists.into_iter().map(copy).collect(),
-            positions: positions.collect(),
-            ..Replayed::new(Memory::new(0))
-        }
+    /// The same in the heap of the calling thread; the messages stay where they are.
+    pub(super) fn reallocated(mut self) -> Replayed {
+        let Replayed { admission, lists, .. } = &mut self;
+        Locked { admission, lists }.reallocate();
+        lists.values_mut().filter(|list| list.capacity() < MAPPED_COUNT).for_each(reallocate);
+        self
     }
 
     /// How many messages there are.

@@ -17,6 +17,7 @@ use crate::store::{
 };
 use common::limits::PIECE_SIZE;
 use std::ops::Deref;
+use std::slice;
 use std::sync::atomic::Ordering;
 
 /// How many topics let go of messages at once: publishes wait for that.
@@ -26,7 +27,7 @@ const TRIMS_MAX: usize = 256;
 pub(crate) struct Topics {
     contents: Contents,
     /// What goes to disk before it becomes visible, if anything does.
-    commits: Option<Commits>,
+    pub(super) commits: Option<Commits>,
 }
 
 /// What there is to see of them.
@@ -147,28 +148,28 @@ impl Topics {
         let change =
             |topic: &String| ListChange { topic: topic.clone(), change, ..ListChange::default() };
         for topics in topics.chunks(TRIMS_MAX) {
-            let Some(commits) = &self.commits else {
-                topics.iter().for_each(|topic| self.keep_bounds(topic));
-                continue;
-            };
             topics.iter().for_each(|topic| self.prepare_trim(topic, Upto::Bounds));
-            commits.commit_all(topics.iter().map(change), &self.contents);
+            let _ = self.change_all(&mut topics.iter().map(change).collect::<Vec<_>>());
             topics.iter().for_each(|topic| self.release(topic));
         }
     }
 
     /// Carries out a change. Gives it back, and whether it was refused.
     pub(crate) fn change<C: Change + Default + 'static>(&self, mut change: C) -> (C, Result<()>) {
-        match &self.commits {
-            Some(commits) => commits.commit(change, &self.contents),
-            None => {
-                let answer = self.with(|locked| {
-                    change.accept(locked, None)?;
-                    Ok(change.apply(locked))
-                });
-                (change, answer.map(drop))
-            }
+        let answer = self.change_all(slice::from_mut(&mut change));
+        (change, answer)
+    }
+
+    /// Carries out changes together. Gives the refusal of the first that was refused; without a
+    /// journal, the others are left then.
+    fn change_all<C: Change + Default + 'static>(&self, changes: &mut [C]) -> Result<()> {
+        if let Some(commits) = &self.commits {
+            return commits.commit(changes, &self.contents);
         }
+        for change in changes {
+            self.with(|locked| change.accept(locked, None).map(|()| change.apply(locked)))?;
+        }
+        Ok(())
     }
 
     fn change_list(&self, topic: &str, change: TopicChange) -> Result<()> {

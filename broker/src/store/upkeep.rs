@@ -2,10 +2,12 @@
 //!
 //! One thread restores the topics at a start, and looks after them from then on. What it allocates
 //! stands in a heap that it has to itself for the most part: the messages that were restored, and
-//! those that were moved. So nothing that lives longer stands above them.
+//! those that were moved. What lives longer and came to stand among messages, in the heaps of
+//! those who publish, is allocated once more as well: names, tables, and what is known of the
+//! journal.
 
 use crate::store::journal::{Frame, Record};
-use crate::store::{Memory, Mover, Replayed, TopicState, Topics, memory};
+use crate::store::{Admission, Memory, Mover, Replayed, TopicState, Topics, memory};
 use common::clock;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,6 +30,10 @@ const MORE_MAX: u64 = 8 << 20;
 
 /// How often entries are moved after that: while they move, more is let go.
 const PASSES_MAX: u32 = 4;
+
+/// How much of the account beside entries may be put in other memory at once, in bytes: for some
+/// milliseconds nobody can read or publish.
+const REALLOCATED_MAX: u64 = 8 << 20;
 
 /// The thread, before it has topics to look after.
 pub(crate) struct Upkeep(Sender<Keep>);
@@ -99,7 +105,7 @@ impl Restoring {
     pub(crate) fn finish(self) -> io::Result<Replayed> {
         let _ = self.records.send(self.frame);
         drop(self.records);
-        self.restored.recv().map(Replayed::copied).map_err(io::Error::other)
+        self.restored.recv().map(Replayed::reallocated).map_err(io::Error::other)
     }
 }
 
@@ -127,6 +133,7 @@ impl Topics {
                     mover.begin(memory.used, resident - memory.used);
                     self.visit_entries(&mut mover);
                 }
+                self.reallocate();
             }
         }
     }
@@ -147,11 +154,23 @@ impl Topics {
         }
     }
 
+    /// Puts names, tables and what is known of the journal in other memory, if it is not much: one
+    /// small piece holds all the memory that is free below it in its heap.
+    fn reallocate(&self) {
+        let size = self.know(|Admission { topics, memory, .. }| {
+            let entries = topics.values().map(|it| it.memory_before(&it.accepted_end));
+            memory.used.saturating_sub(entries.sum())
+        });
+        if size <= REALLOCATED_MAX {
+            self.with(|locked| locked.reallocate());
+            self.commits.iter().for_each(|commits| commits.reallocate(self));
+        }
+    }
+
     fn let_old_go(&self, now: u64) {
-        let beyond: Vec<String> = self.know(|known| {
-            let is_beyond =
-                |state: &TopicState| state.is_beyond(&state.limits(&known.limits), Some(now));
-            let beyond = known.topics.iter().filter(|(_, state)| is_beyond(state));
+        let beyond: Vec<String> = self.know(|Admission { topics, limits, .. }| {
+            let is_beyond = |state: &TopicState| state.is_beyond(&state.limits(limits), Some(now));
+            let beyond = topics.iter().filter(|(_, state)| is_beyond(state));
             beyond.map(|(topic, _)| topic.clone()).collect()
         });
         self.keep_all_bounds(&beyond);

@@ -76,6 +76,35 @@ fn memory_of_messages_that_were_let_go_goes_back_to_the_system() {
     assert!(is_returned, "{} bytes are resident for {}", resident(), account());
 }
 
+/// Names, numbers of publishers, positions in the journal and its segments come to stand among
+/// messages that are let go, and stay.
+#[test]
+fn memory_below_what_lives_longer_goes_back_to_the_system() {
+    let mut system =
+        System::reserve_with(&["--data", "data", "--sync", "os", "--segment", "1000000"]);
+    system.start_broker();
+    let mut connection = Raw::connect(&system.address());
+    let mut publish = |target: &str, body: &str| {
+        connection.request("POST", target, body);
+        assert_eq!(connection.answer().status, 200);
+    };
+    let body = format!("{}\n", "x".repeat(100)).repeat(1000);
+    for number in 0..100 {
+        (0..5).for_each(|_| publish("/topics/large", &body));
+        publish(&format!("/topics/small{number}"), "text");
+        let by = format!("\"publisher\":\"p{number}\",\"epoch\":0,\"sequence\":0");
+        publish("/publish", &format!("{{\"topic\":\"t\",\"message\":\"text\",{by}}}"));
+    }
+    let id = system.broker().id();
+    let resident = || Resources::of(id).memory as f64;
+    assert!(resident() > 60_000_000.0, "little was stored");
+    assert_eq!(system.request("DELETE", "/topics/large", "").status, 204);
+    let address = system.address();
+    let allowed = || 20_000_000.0 + 1.3 * metric(&address, "broker_store_size_bytes");
+    let is_returned = holds_within(Duration::from_secs(40), || resident() <= allowed());
+    assert!(is_returned, "{} bytes are resident for {}", resident(), allowed());
+}
+
 /// What a start has read stands below what a broker needs for as long as it runs.
 #[test]
 fn memory_of_messages_from_before_a_restart_goes_back_to_the_system() {

@@ -91,9 +91,10 @@ impl LastingSubscriptions {
                 let suspended = cursor.stream == StreamId::NONE && cursor.next > 0;
                 Position { cursor, counted: true, kept: true, suspended, ..Position::default() }
             };
-            let positions = positions.into_iter().map(|(topic, it)| (topic, kept(it.0))).collect();
+            let positions =
+                positions.into_iter().map(|(topic, it)| (topic.into(), kept(it.0))).collect();
             let known = Name { seen, seen_kept: seen, positions, ..Name::default() };
-            table.names.insert(name, known);
+            table.names.insert(name.into(), known);
         }
         LastingSubscriptions { table: Mutex::new(table), ..LastingSubscriptions::default() }
     }

@@ -13,7 +13,6 @@ use crate::store::{Cursor, StreamId};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::RangeBounds;
-use std::sync::Arc;
 
 /// How many small neighbours are joined whatever their sizes are.
 const NEIGHBOURS_MAX: usize = 8;
@@ -32,16 +31,16 @@ impl ListId {
 }
 
 /// What counts in a row of segments.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Index {
     /// The list of each topic.
-    topics: HashMap<Arc<str>, ListId>,
+    topics: HashMap<Box<str>, ListId>,
     /// The lists that are there.
     lists: HashMap<ListId, List>,
     /// What lists were called first that have another stream id now: they are known by that.
     renamed: HashMap<ListId, ListId>,
     /// Where the last position of each lasting subscription stands, by topic and subscriber.
-    positions: HashMap<Arc<str>, HashMap<Box<str>, Held>>,
+    positions: HashMap<Box<str>, HashMap<Box<str>, Held>>,
     /// What the segments hold, by their first number.
     segments: BTreeMap<u32, Contents>,
     /// How many records cancelled others. While it changes there may be more to clean.
@@ -69,7 +68,7 @@ struct Held {
 }
 
 /// What a segment holds.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Contents {
     pub(super) numbers: Numbers,
     /// Bytes of its records.
@@ -88,7 +87,7 @@ pub(super) struct Contents {
 }
 
 /// What a segment holds of one list.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Share {
     /// The offsets of its messages, and the bytes of the records that hold them. It ends where
     /// the next segment goes on.
@@ -330,7 +329,7 @@ impl Index {
 
     /// The lists of segments that are there, and where they go on behind them, if that is all that
     /// has to be said again of what the segments hold. So they need not be read.
-    pub(super) fn passed(&self, numbers: &Numbers) -> Option<Vec<(Arc<str>, Cursor)>> {
+    pub(super) fn passed(&self, numbers: &Numbers) -> Option<Vec<(Box<str>, Cursor)>> {
         let (first, last) = (*numbers.start(), *numbers.end());
         let mut passed = HashMap::new();
         for contents in self.segments.range(numbers.clone()).map(|(_, contents)| contents) {

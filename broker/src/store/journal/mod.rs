@@ -229,6 +229,14 @@ impl Journal {
         Ok(lists)
     }
 
+    /// Puts what is known in other memory: in the heap of this thread.
+    pub(crate) fn reallocate(&mut self) {
+        if let Ok(file) = self.segment.file.again() {
+            self.segment = Segment { file, ..self.segment.clone() };
+        }
+        self.shared.reallocate(self.segment.clone());
+    }
+
     /// Bytes of the journal.
     pub(crate) fn size(&self) -> u64 {
         self.shared.closed_size.load(Ordering::Relaxed) + self.size

@@ -112,6 +112,13 @@ impl Shared {
         self.cleaner.get().inspect(|thread| thread.unpark());
     }
 
+    /// Puts what is known in other memory: in the heap of this thread. The last segment is there.
+    pub(super) fn reallocate(&self, last: Segment) {
+        *or_abort(&self.last) = last;
+        let mut index = self.index();
+        *index = index.clone();
+    }
+
     /// Notes that a segment of so many bytes was closed.
     pub(super) fn add_closed(&self, size: u64) {
         self.closed_size.fetch_add(size, Ordering::Relaxed);

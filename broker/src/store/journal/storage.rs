@@ -8,6 +8,7 @@ use std::fs::{self, DirBuilder, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Messages are for their readers, and not for everybody who has an account on the machine.
 const DIRECTORY_MODE: u32 = 0o700;
@@ -130,6 +131,9 @@ pub(super) trait File: Send + Sync {
 
     /// Makes what was written durable, and the size with it.
     fn sync(&self) -> io::Result<()>;
+
+    /// The same open file, in the heap of the calling thread.
+    fn again(&self) -> io::Result<Arc<dyn File>>;
 }
 
 /// A directory of the real file system, locked for as long as this value lives.
@@ -305,5 +309,9 @@ impl File for fs::File {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
+    }
+
+    fn again(&self) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(self.try_clone()?))
     }
 }

@@ -372,6 +372,10 @@ impl SimulatedFile {
 }
 
 impl File for SimulatedFile {
+    fn again(&self) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(SimulatedFile { disk: self.disk.clone(), inode: self.inode }))
+    }
+
     fn size(&self) -> io::Result<u64> {
         let mut state = self.disk.state();
         state.call(Call::Size)?;
