@@ -97,8 +97,9 @@ impl Keeper {
         // The digest proves that the file is the beginning of the list. On a connection that has
         // given part of the list already, the stream alone says that it is still the same.
         let is_proved = self.stream.is_some() && self.list.client.is_connected();
-        let stream = self.stream.or(self.received.stream());
         let digest = self.received.digest().filter(|_| !is_proved);
+        // A list that was repaired or promoted has another id, and the messages of the file.
+        let stream = self.stream.or(self.received.stream()).filter(|_| digest.is_none());
         let position = position(self.received.next(), stream, digest);
         let asked = Instant::now();
         match self.list.ask(&position, WAIT)? {

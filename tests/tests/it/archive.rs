@@ -4,7 +4,7 @@ use common::crc32::crc32;
 use common::random::random;
 use std::fs;
 use tests::wait::{DEADLINE, wait_until};
-use tests::{Folder, System};
+use tests::{Folder, Stopped, System};
 
 /// The message with this offset.
 fn numbered(offset: u64) -> String {
@@ -85,6 +85,33 @@ fn a_file_that_lacks_what_is_gone_is_set_aside_and_begins_again_where_the_topic_
         assert_eq!(subscriber.process().errors(), "");
     }
     assert!(subscriber.folder().path().join("received.txt.old.2.from").exists());
+}
+
+/// As after a repair, or a promotion: the messages are the same, and the list has another id.
+#[test]
+fn a_file_goes_on_with_a_list_that_begins_with_its_messages() {
+    for (is_running, first) in [(true, 4), (false, 4), (true, 0)] {
+        let mut system = System::reserve_with(&[]).alone();
+        system.start_broker();
+        publish(&system, 0..8);
+        trim(&system, first);
+        let mut subscriber = system.subscribe("t");
+        subscriber.expect(&(first..8).map(numbered).collect::<Vec<_>>());
+        let stopped = is_running.then(|| Stopped::new(subscriber.process()));
+        if !is_running {
+            subscriber.kill();
+        }
+        system.restart_broker();
+        publish(&system, 0..9);
+        trim(&system, 6);
+        drop(stopped);
+        if !is_running {
+            system.restart(&mut subscriber);
+        }
+        subscriber.expect(&(first..9).map(numbered).collect::<Vec<_>>());
+        assert!(!subscriber.folder().path().join("received.txt.old").exists());
+        assert_eq!(subscriber.process().errors(), "");
+    }
 }
 
 /// Subscriber and broker are killed at random while the topic lets go: the file is an exact piece
