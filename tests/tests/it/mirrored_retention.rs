@@ -2,6 +2,7 @@
 
 use crate::brokers::{ask, succeed, wait_for_success};
 use crate::peers::{command, peer_of, publish};
+use std::process::Command;
 use tests::System;
 use tests::wait::{DEADLINE, wait_until};
 
@@ -96,6 +97,27 @@ fn a_leaf_tells_what_its_hub_keeps_and_leaves_it_to_that() {
         wait_until(DEADLINE, "the bounds of the hub", || listed(broker, "t", &changed));
         assert_eq!(broker.messages("t"), ["a", "b", "c"]);
     }
+}
+
+/// The limit of a file's size stands for a full disk: where the signal is ignored, a write fails.
+#[test]
+fn a_leaf_on_a_full_disk_has_its_hub_let_go() {
+    let hub = System::start();
+    let full = ["sh", "-c", "trap '' XFSZ; ulimit -S -f 100; exec \"$0\" \"$@\""];
+    let mut leaf =
+        System::reserve_with(&["--upstream", &hub.address(), "--data", "data"]).under(&full);
+    leaf.start_broker();
+    leaf.publish("t", "first");
+    hub.publish_batch("t", (0..200).map(|_| "x".repeat(1000)));
+    wait_until(DEADLINE, "a full disk", || leaf.get("/readyz").status == 503);
+    let answer = leaf.request("DELETE", "/topics/t/messages?before=190", "");
+    assert_eq!((answer.status, hub.messages("t").len()), (200, 11), "{answer:?}");
+    let answer = leaf.request("PUT", "/topics/t", "{\"keep_messages\":5}");
+    assert_eq!((answer.status, hub.messages("t").len()), (200, 5), "{answer:?}");
+    let broker = leaf.broker().id().to_string();
+    let larger = ["--fsize=unlimited", "--pid", &broker];
+    assert!(Command::new("prlimit").args(larger).status().unwrap().success());
+    wait_until(DEADLINE, "the mirror", || leaf.messages("t").len() == 5);
 }
 
 #[test]
