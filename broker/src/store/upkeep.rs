@@ -20,7 +20,7 @@ const HANDED_SIZE: usize = 32 << 10;
 const HANDED_MAX: usize = 8;
 
 /// How often messages are let go that have grown too old.
-const AGE_TIME: Duration = Duration::from_millis(500);
+const AGE_TIME: Duration = Duration::from_millis(200);
 
 /// Bytes of messages that are let go before it is worth a look whether their memory came back.
 const RETURNED_MIN: u64 = 1 << 20;

@@ -2,8 +2,8 @@
 //!
 //! One segment of which most is dead, or several small neighbours, become one that says the same
 //! about everything that is alive, in the same place of the row. It is written beside the old one,
-//! synced, and renamed over it. So a crash leaves the old segment or the new one. A segment of
-//! which nothing is left is not read for that.
+//! synced, and renamed over it. So a crash leaves the old segment or the new one. Messages of
+//! lists that have none left there are not read for that.
 //!
 //! # What is kept
 //!
@@ -41,7 +41,6 @@ pub(super) fn clean(shared: &Shared, numbers: Numbers) -> Result<(), Failure> {
     let directory = &**directory;
     let index = shared.index();
     let names: Vec<String> = index.numbers(&numbers).into_iter().map(Segment::name).collect();
-    let passed = index.passed(&numbers);
     drop(index);
     let open = |name: &String| Segment::open(directory, name, *id);
     let segments: Result<Vec<Segment>, Error> = names.iter().map(open).collect();
@@ -54,24 +53,27 @@ pub(super) fn clean(shared: &Shared, numbers: Numbers) -> Result<(), Failure> {
         let contents = Contents::new(header.numbers.clone());
         let writer = SegmentWriter::begin(&header, file)?;
         let mut rewrite = Rewrite { shared, writer, contents, lists, positions };
-        for (topic, end) in passed.iter().flatten() {
-            rewrite.carried(topic, end.stream).skipped = Some(end.next);
-        }
         let (mut begun, mut read) = (Instant::now(), 0);
         for segment in &segments {
             let mut scan = Scan::new(segment)?;
             before += scan.size();
-            if passed.is_some() {
-                continue;
-            }
-            let end = scan.read(|record, size| {
-                read += size;
-                if read >= PIECE_SIZE {
-                    shared.rest(begun);
-                    (begun, read) = (Instant::now(), 0);
+            let mut end = scan.begin();
+            loop {
+                if scan.pass(|record| rewrite.pass(record))? {
+                    continue;
                 }
-                Ok(rewrite.take(&record)?)
-            })?;
+                let mut take = |record: Record<'_>, size| {
+                    read += size;
+                    if read >= PIECE_SIZE {
+                        shared.rest(begun);
+                        (begun, read) = (Instant::now(), 0);
+                    }
+                    Ok(rewrite.take(&record)?)
+                };
+                if !scan.read_next(&mut end, &mut take)? {
+                    break;
+                }
+            }
             let problem = match end.kind {
                 EndKind::Whole => continue,
                 EndKind::Torn => "the segment was closed, and something else stands there",
@@ -117,6 +119,8 @@ struct Carried {
     list: Option<List>,
     /// Whether it is gone, and later segments hold records of it: it goes on where they begin.
     is_held_later: bool,
+    /// Where it goes on behind these segments, if they hold no message that is there.
+    passed: Option<u64>,
     /// Up to where its messages were left out, since that was last written.
     skipped: Option<u64>,
     /// The last trim.
@@ -128,6 +132,24 @@ struct Carried {
 }
 
 impl Rewrite<'_> {
+    /// Whether a record can be left out of which only the first line is known, and that may be
+    /// damaged. So it is one of a list that is known by its id, or of a kind that is not kept here.
+    fn pass(&mut self, record: &Record<'_>) -> bool {
+        let numbers = self.contents.numbers.clone();
+        let is_trim = match record.event {
+            Event::Append { .. } => false,
+            Event::Trim { .. } => true,
+            Event::Position { .. } => return !self.shared.index().has_positions(&numbers),
+            _ => return false,
+        };
+        let carried = self.carried(record.topic, record.stream);
+        if is_trim && carried.list.is_some_and(|list| numbers.contains(&list.trim)) {
+            return false;
+        }
+        carried.skipped = carried.skipped.max(carried.passed);
+        carried.passed.is_some()
+    }
+
     /// Takes the next record: keeps it, leaves it out, or carries it to the end.
     fn take(&mut self, record: &Record<'_>) -> io::Result<()> {
         let Record { topic, stream, event } = *record;
@@ -217,7 +239,8 @@ impl Rewrite<'_> {
             let id = index.id(topic, stream);
             let (list, later) = (index.find(id).copied(), *self.contents.numbers.end() + 1);
             let is_held_later = list.is_none() && index.is_held(later.., id);
-            let carried = Carried { stream, list, is_held_later, ..Carried::default() };
+            let passed = index.passed(id, &self.contents.numbers).filter(|_| !is_held_later);
+            let carried = Carried { stream, list, is_held_later, passed, ..Carried::default() };
             self.lists.insert(topic.to_owned(), carried);
         }
         self.lists.get_mut(topic).expect("it was just put there, if it was not there")
@@ -228,8 +251,8 @@ impl Rewrite<'_> {
     fn finish(mut self) -> io::Result<(Contents, u64)> {
         let now = clock::unix_milliseconds();
         for (topic, carried) in std::mem::take(&mut self.lists) {
-            let Carried { stream, list, is_held_later, mut skipped, trim, bounds, sequences } =
-                carried;
+            let Carried { stream, list, is_held_later, mut skipped, .. } = carried;
+            let Carried { trim, bounds, sequences, .. } = carried;
             if list.is_none() && !is_held_later {
                 continue;
             }

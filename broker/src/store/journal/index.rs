@@ -9,10 +9,13 @@
 //! else on a list that was created and not deleted. A record that does not is damage.
 
 use super::{Event, Numbers, Record};
-use crate::store::{Cursor, StreamId};
+use crate::store::StreamId;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::RangeBounds;
+
+/// Of a segment of which so many times as much is dead as alive, hardly anything is left.
+const LEFT_OUT_MIN: u64 = 15;
 
 /// How many small neighbours are joined whatever their sizes are.
 const NEIGHBOURS_MAX: usize = 8;
@@ -79,8 +82,6 @@ pub(super) struct Contents {
     subscriptions: HashSet<u64>,
     /// Bytes of those that are the last of their subscriptions.
     positions: u64,
-    /// Hashes of the lists and the lasting subscriptions that it ends.
-    ends: HashSet<u64>,
     /// Bytes that count as alive beside lists: what the last cleaning had to leave of records that
     /// are dead, or cancelled soon.
     left: u64,
@@ -102,8 +103,8 @@ struct Share {
 
 impl Contents {
     pub(super) fn new(numbers: Numbers) -> Contents {
-        let (size, lists, subscriptions, positions, ends, left) = Default::default();
-        Contents { numbers, size, lists, subscriptions, positions, ends, left }
+        let (size, lists, subscriptions, positions, left) = Default::default();
+        Contents { numbers, size, lists, subscriptions, positions, left }
     }
 
     /// Notes a record that this segment holds, and the list that it is about.
@@ -111,9 +112,7 @@ impl Contents {
         let size = size as u64;
         self.size += size;
         match record.event {
-            Event::Close => {}
-            Event::End { subscriber } => self.ends.extend([hash(subscriber, record.topic)]),
-            Event::Delete => self.ends.extend([list.0, hash("", record.topic)]),
+            Event::Close | Event::End { .. } | Event::Delete => {}
             Event::Append { first, count, publisher, .. } => {
                 let share = self.lists.entry(list).or_default();
                 if share.messages == 0 {
@@ -327,57 +326,41 @@ impl Index {
         shares.sum::<u64>() + contents.positions + contents.left
     }
 
-    /// The lists of segments that are there, and where they go on behind them, if that is all that
-    /// has to be said again of what the segments hold. So they need not be read.
-    pub(super) fn passed(&self, numbers: &Numbers) -> Option<Vec<(Box<str>, Cursor)>> {
-        let (first, last) = (*numbers.start(), *numbers.end());
-        let mut passed = HashMap::new();
-        for contents in self.segments.range(numbers.clone()).map(|(_, contents)| contents) {
-            let ends_nothing = contents.ends.iter().all(|hash| {
-                !self.is_held(..first, ListId(*hash)) && !self.has_position_before(first, *hash)
-            });
-            let is_passed = |(id, share): (&ListId, &Share)| match self.lists.get(id) {
-                Some(list) => {
-                    passed.insert(*id, share.to);
-                    share.other == 0
-                        && !share.is_numbered
-                        && share.to <= list.first
-                        && !numbers.contains(&list.trim)
-                }
-                None => {
-                    !self.is_held(last + 1.., *id)
-                        && (share.other == 0 || !self.is_held(..first, *id))
-                }
-            };
-            if !(contents.positions == 0 && ends_nothing && contents.lists.iter().all(is_passed)) {
-                return None;
-            }
-        }
-        let known = self.topics.iter().filter_map(|(topic, id)| {
-            let (stream, next) = (self.lists.get(id)?.stream, *passed.get(id)?);
-            // What it was called there is not known where it has another stream id now.
-            let is_same = ListId::new(topic, stream) == *id;
-            Some(is_same.then(|| (topic.clone(), Cursor { stream, next })))
-        });
-        known.collect()
+    /// Where a list goes on behind these segments, if they hold records of it, but no message that
+    /// is there, nor a number that has to be kept.
+    pub(super) fn passed(&self, id: ListId, numbers: &Numbers) -> Option<u64> {
+        let list = self.lists.get(&id);
+        let is_left =
+            |share: &Share| list.is_some_and(|list| share.to > list.first || share.is_numbered);
+        let held = self.segments.range(numbers.clone());
+        let shares = held.filter_map(|(_, contents)| contents.lists.get(&id));
+        shares
+            .map(|share| (!is_left(share)).then_some(share.to))
+            .reduce(|all, next| all.and(next))?
     }
 
-    /// Whether most of a segment is dead, and that is at least so many bytes.
-    fn is_dead(&self, contents: &Contents, dead_min: u64) -> bool {
-        let dead = contents.size.saturating_sub(self.alive(contents));
-        dead >= dead_min && dead * 2 > contents.size
+    /// Whether one of these segments holds the last position of a lasting subscription.
+    pub(super) fn has_positions(&self, numbers: &Numbers) -> bool {
+        self.segments.range(numbers.clone()).any(|(_, contents)| contents.positions > 0)
     }
 
-    /// The same of the last segment; or, unless `copies` is set, whether nothing is left of it.
+    /// Whether most of a segment is dead, and that is at least so many bytes. Unless `copies` is
+    /// set, so much that it costs next to nothing to write what is left.
+    fn is_worth_cleaning(&self, contents: &Contents, copies: bool, dead_min: u64) -> bool {
+        let alive = self.alive(contents);
+        let dead = contents.size.saturating_sub(alive);
+        dead >= dead_min && dead > if copies { alive } else { alive * LEFT_OUT_MIN }
+    }
+
+    /// The same of the last segment.
     pub(super) fn is_last_dead(&self, copies: bool, dead_min: u64) -> bool {
         let last = self.segments.values().next_back();
-        last.filter(|contents| self.is_dead(contents, dead_min))
-            .is_some_and(|contents| copies || self.passed(&contents.numbers).is_some())
+        last.is_some_and(|contents| self.is_worth_cleaning(contents, copies, dead_min))
     }
 
-    /// The segments that are worth cleaning next: one of which nothing is left; where `copies` is
-    /// set, one of which most is dead, at least `dead_min` bytes; or small neighbours which
-    /// together stay below `joined_max`. The last segment is still being written.
+    /// The segments that are worth cleaning next: the one that frees most, of which most is dead
+    /// and at least `dead_min` bytes, and unless `copies` is set hardly anything is left; or small
+    /// neighbours which together stay below `joined_max`. The last segment is still being written.
     pub(super) fn candidate(
         &self,
         copies: bool,
@@ -386,11 +369,9 @@ impl Index {
     ) -> Option<Numbers> {
         let (last, _) = self.segments.last_key_value()?;
         let closed = || self.segments.range(..*last).map(|(_, contents)| contents);
-        let dead = || closed().filter(|contents| self.is_dead(contents, dead_min));
-        let passed = dead().find(|contents| self.passed(&contents.numbers).is_some());
-        let most = || dead().max_by_key(|contents| contents.size - self.alive(contents));
-        if let Some(contents) = passed.or_else(|| most().filter(|_| copies)) {
-            return Some(contents.numbers.clone());
+        let dead = closed().filter(|contents| self.is_worth_cleaning(contents, copies, dead_min));
+        if let Some(most) = dead.max_by_key(|contents| contents.size - self.alive(contents)) {
+            return Some(most.numbers.clone());
         }
         let mut run: Vec<&Contents> = Vec::new();
         for contents in closed() {

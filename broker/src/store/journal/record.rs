@@ -33,8 +33,8 @@
 
 use crate::store::{Bounds, Publisher, Sequence, StreamId};
 use common::bytes;
-use std::fmt;
 use std::str::FromStr;
+use std::{fmt, str};
 
 /// What happened to the list of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,12 +136,34 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
+/// The record of format 2 that these bytes begin with, without its messages, and the bytes that it
+/// takes.
+pub(super) fn outline(bytes: &[u8]) -> Option<(Record<'_>, u64)> {
+    let head = bytes.split_inclusive(|byte| *byte == b'\n').next()?.strip_suffix(b"\n")?;
+    let (record, size) = parse_head(str::from_utf8(head).ok()?, Format::Two)?;
+    Some((record, (head.len() + 1).checked_add(size)? as u64))
+}
+
 /// The record with this first line; what follows the record. In format 1 the stream and the offset
 /// of an append are still to be filled in.
 fn parse<'a>(head: &'a str, body: &'a str, format: Format) -> Option<(Record<'a>, &'a str)> {
+    let (mut record, size) = parse_head(head, format)?;
+    let (text, rest) = body.split_at_checked(size)?;
+    if let Event::Append { count, lines, .. } = &mut record.event {
+        if !(text.is_empty() || text.ends_with('\n')) {
+            return None;
+        }
+        *count = bytes::count(text.as_bytes(), |byte| byte == b'\n') as u64;
+        *lines = text;
+    }
+    Some((record, rest))
+}
+
+/// The record with this first line, without messages; the bytes of those.
+fn parse_head(head: &str, format: Format) -> Option<(Record<'_>, usize)> {
     let mut fields = head.split('\t');
     let it = &mut fields;
-    let mut rest = body;
+    let mut size = 0;
     let kind = it.next()?;
     let is_old = format == Format::One;
     let subscriber = if matches!(kind, "@" | "!") { it.next()? } else { "" };
@@ -151,18 +173,13 @@ fn parse<'a>(head: &'a str, body: &'a str, format: Format) -> Option<(Record<'a>
     let event = match kind {
         "+" => {
             let first = if is_old { 0 } else { field(it)? };
-            let (size, time) = (field(it)?, field(it)?);
+            size = field(it)?;
+            let time = field(it)?;
             let publisher = match it.next() {
                 Some(name) => Some(Publisher { name, sequence: sequence(it)? }),
                 None => None,
             };
-            let lines;
-            (lines, rest) = body.split_at_checked(size)?;
-            if !(lines.is_empty() || lines.ends_with('\n')) {
-                return None;
-            }
-            let count = bytes::count(lines.as_bytes(), |byte| byte == b'\n') as u64;
-            Event::Append { first, count, time, publisher, lines }
+            Event::Append { first, count: 0, time, publisher, lines: "" }
         }
         "*" => Event::Create,
         "=" => Event::Mirror,
@@ -195,7 +212,7 @@ fn parse<'a>(head: &'a str, body: &'a str, format: Format) -> Option<(Record<'a>
         }
         _ => return None,
     };
-    fields.next().is_none().then_some((Record::new(topic, stream, event), rest))
+    fields.next().is_none().then_some((Record::new(topic, stream, event), size))
 }
 
 fn field<'a, T: FromStr>(fields: &mut impl Iterator<Item = &'a str>) -> Option<T> {

@@ -21,6 +21,7 @@
 
 use super::{
     Event, FRAME_HEADER_SIZE, FRAME_SIZE_MAX, File, Format, FrameHeader, Record, Records, Segment,
+    record,
 };
 use crate::store::StreamId;
 use common::crc32::crc32;
@@ -29,6 +30,9 @@ use std::{io, str};
 
 /// How much is read at once, in bytes: little enough to be still in the cache when it is looked at.
 const BLOCK_SIZE: u64 = 512 << 10;
+
+/// The first line of a record is shorter, and so is what is read to see that the rest is not.
+const HEAD_SIZE_MAX: u64 = 4 << 10;
 
 /// What a disk writes whole.
 const SECTOR_SIZE: u64 = 512;
@@ -124,18 +128,61 @@ impl<'s> Scan<'s> {
         &mut self,
         mut each: impl FnMut(Record<'_>, usize) -> Result<(), Stop>,
     ) -> io::Result<End> {
-        let (offset, kind) = (self.offset, EndKind::Whole);
-        let mut end = End { offset, last: 0, frames: 0, is_closed: false, kind };
-        loop {
-            match self.read_frame(&mut end, &mut each) {
-                Ok(()) => end.frames += 1,
-                Err(Stop::Ends(kind)) => return Ok(End { kind, ..end }),
-                Err(Stop::Failed(error)) => return Err(error),
-            }
-        }
+        let mut end = self.begin();
+        while self.read_next(&mut end, &mut each)? {}
+        Ok(end)
     }
 
-    /// Reads the next frame.
+    /// The end of what was read until now: nothing.
+    pub(super) fn begin(&self) -> End {
+        let (offset, kind) = (self.offset, EndKind::Whole);
+        End { offset, last: 0, frames: 0, is_closed: false, kind }
+    }
+
+    /// Reads the next frame, and notes how far that reached. Says whether there was one that is
+    /// whole.
+    pub(super) fn read_next(
+        &mut self,
+        end: &mut End,
+        each: &mut impl FnMut(Record<'_>, usize) -> Result<(), Stop>,
+    ) -> io::Result<bool> {
+        match self.read_frame(end, each) {
+            Ok(()) => {
+                end.frames += 1;
+                return Ok(true);
+            }
+            Err(Stop::Ends(kind)) => end.kind = kind,
+            Err(Stop::Failed(error)) => return Err(error),
+        }
+        Ok(false)
+    }
+
+    /// Steps over the next frame, if it holds nothing but records that `is_passed` does not want.
+    /// Their messages are not read, and it is not seen whether they are damaged. Says whether it
+    /// did.
+    pub(super) fn pass(
+        &mut self,
+        mut is_passed: impl FnMut(&Record<'_>) -> bool,
+    ) -> io::Result<bool> {
+        let (offset, size) = (self.offset, self.window.size);
+        let head = self.window.peek(offset, (size - offset).min(FRAME_HEADER_SIZE as u64))?;
+        let header = FrameHeader::read(head, self.segment.seed);
+        let whole = header.filter(|header| header.offset == offset && header.end() <= size);
+        let Some(end) = whole.map(|header| header.end()) else { return Ok(false) };
+        let mut place = offset + FRAME_HEADER_SIZE as u64;
+        while place < end {
+            let bytes = self.window.peek(place, (end - place).min(HEAD_SIZE_MAX))?;
+            match record::outline(bytes) {
+                Some((record, size)) if is_passed(&record) => place = place.saturating_add(size),
+                _ => return Ok(false),
+            }
+        }
+        if place == end {
+            self.offset = end;
+        }
+        Ok(place == end)
+    }
+
     fn read_frame(
         &mut self,
         end: &mut End,
@@ -231,9 +278,19 @@ impl<'s> Scan<'s> {
 impl Window<'_> {
     /// So many bytes of the file, from an offset on.
     fn get(&mut self, offset: u64, size: u64) -> io::Result<&[u8]> {
+        self.read(offset, size, BLOCK_SIZE)
+    }
+
+    /// The same where what follows may not be wanted.
+    fn peek(&mut self, offset: u64, size: u64) -> io::Result<&[u8]> {
+        self.read(offset, size, HEAD_SIZE_MAX)
+    }
+
+    /// The same, of a piece that is at least so large.
+    fn read(&mut self, offset: u64, size: u64, piece: u64) -> io::Result<&[u8]> {
         let end = self.start + self.bytes.len() as u64;
         if offset < self.start || offset + size > end {
-            let wanted = size.max(BLOCK_SIZE).min(self.size - offset);
+            let wanted = size.max(piece).min(self.size - offset);
             self.start = offset;
             self.bytes.resize(index(wanted), 0);
             self.file.read_all_at(&mut self.bytes, offset)?;

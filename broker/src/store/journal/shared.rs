@@ -8,13 +8,15 @@ use crate::notify;
 use common::lock::or_abort;
 use std::io;
 use std::process;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-/// How often to look for something to clean; sooner where a segment is closed.
+/// How often to look whether anything was cancelled, and, if so, for something to clean. The second
+/// takes longer, the more topics there are: it is not done more than a tenth of the time.
 const LOOK_TIME: Duration = Duration::from_millis(100);
+const BUSY_LOOK_TIME: Duration = Duration::from_millis(20);
 
 /// How long nothing is appended before what was not synced is.
 const IDLE_TIME: Duration = Duration::from_secs(5);
@@ -26,19 +28,16 @@ const FAILURE_TIME: Duration = Duration::from_secs(1);
 /// is cancelled, waiting saves work: soon nothing may be left of them.
 const CALM_TIME: Duration = Duration::from_secs(1);
 
-/// Of ten parts of the time, cleaning rests in so many, unless it cannot keep up.
+/// Of ten parts of the time, cleaning rests in so many; in fewer where the row is large.
 const REST: u32 = 9;
-
-/// By how many segments the directory may be too large before appends wait.
-const BEHIND_MAX: u32 = 1;
 
 /// The longest that one append waits for cleaning that cannot keep up.
 const WAIT_TIME: Duration = Duration::from_millis(200);
 
 /// How much is appended meanwhile, in bytes for each millisecond.
-const WAIT_RATE: u64 = 10_000;
+const WAIT_RATE: u64 = 100_000;
 
-/// How much longer it waits with each segment more that the directory is too large.
+/// How much longer it waits with each quarter of a segment more that the row is too large.
 const WAIT_GROWTH: u32 = 4;
 
 /// Shared by the journal and the thread that cleans it.
@@ -68,8 +67,8 @@ pub(super) struct Shared {
     reserve: Mutex<Reserve>,
     /// Whether the last segment is to be closed, because most of it is dead.
     is_last_dead: AtomicBool,
-    /// By how many segments the directory is larger than it should be, where cleaning helps.
-    behind: AtomicU32,
+    /// By how many bytes the row is larger than it may be, where cleaning helps.
+    behind: AtomicU64,
 }
 
 impl Shared {
@@ -96,7 +95,7 @@ impl Shared {
             largest: AtomicU64::new(0),
             reserve: Mutex::new(reserve),
             is_last_dead: AtomicBool::new(false),
-            behind: AtomicU32::new(0),
+            behind: AtomicU64::new(0),
         }
     }
 
@@ -208,38 +207,39 @@ impl Shared {
         })
     }
 
-    /// Before so many bytes are appended, waits a moment where the directory is as large as it
-    /// may be: the longer, the larger it is, so that cleaning keeps up on any disk. To wait
-    /// earlier made one publish in a hundred take 30 ms while something was cleaned, not 5 to 20,
-    /// and the directory was as large.
+    /// Before so many bytes are appended, waits a moment where the row is as large as it may be:
+    /// the longer, the larger it is, so that cleaning keeps up on any disk.
     pub(super) fn wait_for_cleaning(&self, size: usize) {
-        let more = || self.behind.load(Ordering::Relaxed).saturating_sub(BEHIND_MAX);
-        if more() > 0 {
+        let behind = || self.behind.load(Ordering::Relaxed);
+        let quarters = behind() * 4 / self.settings.segment_size;
+        if behind() > 0 {
             let time = Duration::from_millis(1 + size as u64 / WAIT_RATE);
-            let time = (time * WAIT_GROWTH.pow(more().clamp(1, 5) - 1)).min(WAIT_TIME);
-            drop(self.cleaned.wait_timeout_while(self.index(), time, |_| more() > 0));
+            let time = (time * WAIT_GROWTH.pow(quarters.min(4) as u32)).min(WAIT_TIME);
+            drop(self.cleaned.wait_timeout_while(self.index(), time, |_| behind() > 0));
         }
     }
 
-    /// By how many bytes the journal is larger than twice what is alive.
+    /// By how many bytes the row is larger than twice what is alive. It may be a segment: the
+    /// reserve and what is being written beside the row take up to half of one each, and the
+    /// directory may have two.
     fn excess(&self, index: &Index) -> u64 {
         let (size, alive) = index.sizes();
         size.saturating_sub(2 * alive)
     }
 
-    /// The same in segments. It may be two; at one, what is alive is copied out of segments that
-    /// are mostly dead. Earlier it would be copied more often, and most of it is soon dead.
-    fn segments_behind(&self, index: &Index) -> u32 {
-        u32::try_from(self.excess(index) / self.settings.segment_size).unwrap_or(u32::MAX)
+    /// Notes by how much the row is too large, where cleaning helps.
+    fn set_behind(&self, excess: u64) {
+        let behind = excess.saturating_sub(self.settings.segment_size);
+        self.behind.store(behind, Ordering::Relaxed);
     }
 
-    /// Rests after a piece of cleaning, for as long as it can keep up.
+    /// Rests after a piece of cleaning: the less, the closer the row is to where appends wait.
     pub(super) fn rest(&self, begun: Instant) {
-        let behind = self.segments_behind(&self.index());
-        self.behind.store(behind, Ordering::Relaxed);
-        if behind == 0 {
-            thread::sleep(begun.elapsed() * REST);
-        }
+        let excess = self.excess(&self.index());
+        self.set_behind(excess);
+        let quarter = self.settings.segment_size / 4;
+        let left = self.settings.segment_size.saturating_sub(excess).min(quarter);
+        thread::sleep((begun.elapsed() * REST).mul_f64(left as f64 / quarter as f64));
     }
 
     /// Looks for something to clean, and cleans it. Says whether there was something. Where
@@ -249,13 +249,14 @@ impl Shared {
         let index = self.index();
         // On a full disk every byte helps.
         let dead_min = if self.is_full() { 1 } else { segment_size / 16 };
-        let copies = is_calm || self.is_full() || self.excess(&index) > segment_size;
+        let excess = self.excess(&index);
+        // Earlier it would be copied more often, and most of it is soon dead.
+        let copies = is_calm || self.is_full() || excess > segment_size / 4 * 3;
         let candidate = index.candidate(copies, dead_min, segment_size / 2);
         let is_last_dead = index.is_last_dead(copies, dead_min);
-        let behind = self.segments_behind(&index);
         drop(index);
         self.is_last_dead.store(is_last_dead, Ordering::Relaxed);
-        self.behind.store(if candidate.is_some() { behind } else { 0 }, Ordering::Relaxed);
+        self.set_behind(candidate.as_ref().map_or(0, |_| excess));
         let Some(numbers) = candidate else { return Ok(false) };
         self.with_reserve(|| cleaning::clean(self, numbers.clone()))?;
         Ok(true)
@@ -284,6 +285,7 @@ fn attend(shared: &Weak<Shared>) {
             changed = (changes, Instant::now());
         }
         let is_calm = changed.1.elapsed() >= CALM_TIME;
+        let begun = Instant::now();
         if changes != seen {
             match shared.clean_next(is_calm) {
                 Ok(false) if is_calm => seen = changes,
@@ -297,8 +299,11 @@ fn attend(shared: &Weak<Shared>) {
             }
             shared.cleaned.notify_all();
         }
-        let keeps_up = shared.behind.load(Ordering::Relaxed) == 0;
-        pause = if keeps_up { LOOK_TIME } else { Duration::ZERO };
+        pause = match (changes == seen, shared.behind.load(Ordering::Relaxed)) {
+            (true, _) => LOOK_TIME,
+            (_, 0) => (begun.elapsed() * REST).clamp(BUSY_LOOK_TIME, LOOK_TIME),
+            _ => Duration::ZERO,
+        };
         let count = shared.unsynced.load(Ordering::Relaxed);
         if count != unsynced.0 {
             unsynced = (count, Instant::now());
