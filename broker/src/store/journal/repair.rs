@@ -171,7 +171,9 @@ fn without_manifest(directory: &dyn Directory, error: Error) -> Result<Row<'_>, 
     }
     let names = directory.list()?;
     for number in Segment::numbers(&names) {
-        if let Some(header) = Segment::open_any(directory, &Segment::name(number))?.header()? {
+        // Closed before it is opened again.
+        let header = Segment::open_any(directory, &Segment::name(number))?.header()?;
+        if let Some(header) = header {
             return Row::open(directory, Manifest::new(header.journal), &names);
         }
     }
