@@ -148,7 +148,7 @@ pub(super) fn repair_in(
     }
     let size = directory.replace(&name, |file| rewrite(Some(file)))?;
     Manifest { reached: (last, size), ..manifest }.write(directory)?;
-    for joined in broken.iter().skip(1) {
+    for joined in broken.iter().filter(|joined| *joined.numbers.start() != start) {
         // The next start would take one of another journal for damage.
         let _ = directory.remove(&Segment::name(*joined.numbers.start()));
     }

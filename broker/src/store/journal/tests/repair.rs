@@ -235,6 +235,8 @@ fn a_repair_leaves_no_segment_in_the_place_of_another() {
         disk.put(&name(to), &bytes);
         if to == 2 {
             disk.put(&last, &bytes);
+        } else {
+            disk.lose(&name(2));
         }
         let Repaired::Damage(damage) = repair(&disk) else { panic!("{from} as {to}") };
         assert!(!damage.kept.is_empty(), "{damage:?}");
