@@ -10,7 +10,6 @@ use super::following::{Link, Phase, RETRY_TIME_MAX};
 use super::mirrors::Mirrors;
 use super::remote::{Event, MirrorEnd, News, Start};
 use crate::notify;
-use crate::push::Push;
 use crate::refusal::Refusal;
 use crate::store::{Cursor, Limits, Mirrored, StreamId, Upto, entry, memory};
 use common::crc32::Crc32;
@@ -154,7 +153,12 @@ impl Mirrors {
         match news {
             News::Confirmed { first, begin, end } => self.confirmed(topic, first, begin, end),
             News::Keeps(limits) => self.keep(topic, limits),
-            News::Trimmed(next) => self.let_go(topic, next),
+            News::Trimmed(stream, next) => {
+                // It may be the first that is heard of the list.
+                if stream.is_none_or(|stream| self.begin(topic, stream)) {
+                    self.let_go(topic, next);
+                }
+            }
             News::Deleted => {
                 if self.locations.is_some() {
                     // What comes of it from there from now on is a copy of another home's.
@@ -165,12 +169,9 @@ impl Mirrors {
             News::Reset(stream) => {
                 if self.replace(topic)
                     && let Some(stream) = stream
+                    && self.begin(topic, stream)
                 {
-                    let Push { topics, lasting, .. } = &*self.push;
-                    match topics.begin_mirror(topic, stream) {
-                        Ok(()) => lasting.settle(topic, Cursor { stream, next: u64::MAX }),
-                        Err(refusal) => self.fail(topic, refusal),
-                    }
+                    self.push.lasting.settle(topic, Cursor { stream, next: u64::MAX });
                 }
             }
             News::Refused(refusal) => self.refused(topic, refusal),
@@ -271,10 +272,8 @@ impl Mirrors {
             self.home.leave(topic);
             return self.refused(topic, Refusal::OtherStream);
         }
-        if end.stream != StreamId::NONE
-            && let Err(refusal) = topics.begin_mirror(topic, end.stream)
-        {
-            return self.fail(topic, refusal);
+        if end.stream != StreamId::NONE && !self.begin(topic, end.stream) {
+            return;
         }
         self.push.lasting.settle(topic, end);
         topics.home_begins(topic, first, None);
@@ -292,6 +291,12 @@ impl Mirrors {
         if self.following.set(topic, Phase::Behind(end)).is_some() {
             self.following.reached(topic, topics.end(topic));
         }
+    }
+
+    /// Begins the mirror of a list, if it is not there yet. False where that fails.
+    fn begin(&self, topic: &str, stream: StreamId) -> bool {
+        let begun = self.push.topics.begin_mirror(topic, stream);
+        begun.map_err(|refusal| self.fail(topic, refusal)).is_ok()
     }
 
     /// Keeps no more of a topic than this.

@@ -135,7 +135,7 @@ pub(super) enum News {
     /// It keeps so much, and its mirrors see to that.
     Keeps(Limits),
     /// What comes next stands at this offset: what was missing before was let go.
-    Trimmed(u64),
+    Trimmed(Option<StreamId>, u64),
     /// The entry at an offset. The stream id is given at offset 0 at least.
     Message { offset: u64, stream: Option<StreamId>, entry: String },
     /// Its list was replaced by another.

@@ -99,6 +99,18 @@ fn a_leaf_tells_what_its_hub_keeps_and_leaves_it_to_that() {
     }
 }
 
+#[test]
+fn a_batch_of_which_the_hub_keeps_a_part_begins_a_topic_through_a_leaf() {
+    let hub = System::start_with(&["--keep-messages", "2"]);
+    let leaf = System::start_with(&["--upstream", &hub.address()]);
+    for batch in [["a", "b", "c"], ["d", "e", "f"]] {
+        leaf.publish_batch("t", batch.into_iter());
+        wait_until(DEADLINE, "what is kept", || leaf.messages("t") == batch[1..]);
+    }
+    let gone = leaf.get("/messages?topic=t&from=0");
+    assert_eq!((gone.status, gone.number("Stream-First-Offset")), (410, 4));
+}
+
 /// The limit of a file's size stands for a full disk: where the signal is ignored, a write fails.
 #[test]
 fn a_leaf_on_a_full_disk_has_its_hub_let_go() {

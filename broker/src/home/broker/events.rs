@@ -91,7 +91,7 @@ fn news(object: &Value<'_>) -> Option<News> {
             }
         }
         (Some("deleted"), _) => News::Deleted,
-        (Some("trimmed"), _) => News::Trimmed(object.get_u64("next")?),
+        (Some("trimmed"), _) => News::Trimmed(stream, object.get_u64("next")?),
         (Some("reset"), _) => News::Reset(stream),
         (None, Some("success")) => News::Confirmed {
             first: object.get_u64("first").unwrap_or(0),
