@@ -61,6 +61,8 @@ pub(crate) struct List {
     /// The segments with the last trim and with the last bounds.
     pub(super) trim: u32,
     pub(super) bounds: u32,
+    /// The segment with its first message, or an earlier one.
+    pub(super) begin: u32,
 }
 
 /// The last record of its kind: the segment that it was written to, and its bytes.
@@ -76,8 +78,9 @@ pub(super) struct Contents {
     pub(super) numbers: Numbers,
     /// Bytes of its records.
     pub(super) size: u64,
-    /// The lists that its records are about.
+    /// The lists that its records are about, and the bytes that count of all of them.
     lists: HashMap<ListId, Share>,
+    kept: u64,
     /// Hashes of the lasting subscriptions whose positions it holds.
     subscriptions: HashSet<u64>,
     /// Bytes of those that are the last of their subscriptions.
@@ -90,8 +93,8 @@ pub(super) struct Contents {
 /// What a segment holds of one list.
 #[derive(Debug, Clone, Default)]
 struct Share {
-    /// The offsets of its messages, and the bytes of the records that hold them. It ends where
-    /// the next segment goes on.
+    /// The offsets of its messages that are there, and about how many bytes of records hold them.
+    /// It ends where the next segment goes on.
     from: u64,
     to: u64,
     messages: u64,
@@ -103,8 +106,33 @@ struct Share {
 
 impl Contents {
     pub(super) fn new(numbers: Numbers) -> Contents {
-        let (size, lists, subscriptions, positions, left) = Default::default();
-        Contents { numbers, size, lists, subscriptions, positions, left }
+        let (size, lists, kept, subscriptions, positions, left) = Default::default();
+        Contents { numbers, size, lists, kept, subscriptions, positions, left }
+    }
+
+    /// About how many bytes of its records count.
+    fn alive(&self) -> u64 {
+        self.kept + self.positions + self.left
+    }
+
+    /// Whether most of the segment is dead, and that is at least so many bytes. Unless `copies` is
+    /// set, so much that it costs next to nothing to write what is left.
+    fn is_worth_cleaning(&self, copies: bool, dead_min: u64) -> bool {
+        let alive = self.alive();
+        let dead = self.size.saturating_sub(alive);
+        dead >= dead_min && dead > if copies { alive } else { alive * LEFT_OUT_MIN }
+    }
+
+    /// Notes that a list has let go of what stood before an offset; that it is gone, if `None`.
+    fn let_go(&mut self, list: ListId, first: Option<u64>) {
+        let Some(share) = self.lists.get_mut(&list) else { return };
+        let before = share.messages + share.other;
+        let count = u128::from(share.to.saturating_sub(share.from).max(1));
+        share.from = first.unwrap_or(u64::MAX).min(share.to).max(share.from);
+        let left = u128::from(share.messages) * u128::from(share.to.saturating_sub(share.from));
+        share.messages = u64::try_from(left / count).unwrap_or(share.messages);
+        share.other = if first.is_some() { share.other } else { 0 };
+        self.kept -= before - share.messages - share.other;
     }
 
     /// Notes a record that this segment holds, and the list that it is about.
@@ -120,6 +148,7 @@ impl Contents {
                 }
                 share.to = first + count;
                 share.messages += size;
+                self.kept += size;
                 share.is_numbered |= publisher.is_some_and(|by| by.sequence.is_some());
             }
             Event::Position { subscriber, .. } => {
@@ -132,7 +161,10 @@ impl Contents {
                 let share = self.lists.entry(list).or_default();
                 share.to = share.to.max(first);
             }
-            _ => self.lists.entry(list).or_default().other += size,
+            _ => {
+                self.lists.entry(list).or_default().other += size;
+                self.kept += size;
+            }
         }
     }
 }
@@ -183,9 +215,9 @@ impl Index {
                 if self.topics.contains_key(topic) {
                     return Err("the frame there creates a topic that is there");
                 }
-                let (trim, bounds) = (segment, segment);
+                let (trim, bounds, begin) = (segment, segment, segment);
                 self.topics.insert(topic.into(), id);
-                self.lists.insert(id, List { stream, first: 0, next: 0, trim, bounds });
+                self.lists.insert(id, List { stream, first: 0, next: 0, trim, bounds, begin });
             }
             Event::Append { first, count, .. } => {
                 let list = list?;
@@ -198,6 +230,7 @@ impl Index {
                 let is_there = list.is_ok();
                 self.cancellations += 1;
                 if is_there {
+                    self.let_go(id, None);
                     self.topics.remove(topic);
                     self.lists.remove(&id);
                 }
@@ -216,6 +249,7 @@ impl Index {
                     list.first = first;
                     list.next = list.next.max(first);
                     list.trim = segment;
+                    self.let_go(id, Some(first));
                 }
                 self.cancellations += 1;
             }
@@ -245,6 +279,20 @@ impl Index {
             Event::Close => {}
         }
         Ok(true)
+    }
+
+    /// Notes in the segments that a list has let go of what stood before an offset; that it is
+    /// gone, if `None`.
+    fn let_go(&mut self, id: ListId, first: Option<u64>) {
+        let Some(list) = self.lists.get_mut(&id) else { return };
+        let begin = self.segments.range(..=list.begin).next_back().map_or(0, |(begin, _)| *begin);
+        for (number, contents) in self.segments.range_mut(begin..) {
+            list.begin = *number;
+            contents.let_go(id, first);
+            if first.is_some() && contents.lists.get(&id).is_some_and(|share| share.messages > 0) {
+                break;
+            }
+        }
     }
 
     /// The list that is known by this.
@@ -295,35 +343,25 @@ impl Index {
         contents.positions = here.map(|held| u64::from(held.size)).sum();
         let mut dead = 0;
         for (id, share) in &mut contents.lists {
+            let list = self.lists.get(id);
             // A record is kept whole as long as one of its messages is: its bytes count for those.
-            let first = self.lists.get(id).map_or(u64::MAX, |list| list.first);
+            let first = list.map_or(u64::MAX, |list| list.first);
             share.from = share.from.max(first.min(share.to));
             if share.from == share.to {
-                dead += share.messages;
+                dead += std::mem::take(&mut share.messages);
             }
+            share.other = if list.is_some() { share.other } else { 0 };
         }
-        contents.left = contents.size.saturating_sub(self.alive(&contents) + dead);
+        contents.kept = contents.lists.values().map(|share| share.messages + share.other).sum();
+        contents.left = contents.size.saturating_sub(contents.alive() + dead);
         self.segments.retain(|number, _| !numbers.contains(number));
         self.segments.insert(*numbers.start(), contents);
     }
 
     /// Bytes of all records, and of those that count.
     pub(super) fn sizes(&self) -> (u64, u64) {
-        let sizes = self.segments.values().map(|contents| (contents.size, self.alive(contents)));
+        let sizes = self.segments.values().map(|contents| (contents.size, contents.alive()));
         sizes.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
-    }
-
-    /// About how many bytes of a segment's records count.
-    fn alive(&self, contents: &Contents) -> u64 {
-        let shares = contents.lists.iter().map(|(id, share)| {
-            let Some(list) = self.lists.get(id) else { return 0 };
-            let count = share.to.saturating_sub(share.from);
-            let left = share.to.saturating_sub(list.first);
-            let messages =
-                u128::from(share.messages) * u128::from(left.min(count)) / u128::from(count.max(1));
-            share.other + u64::try_from(messages).unwrap_or(share.messages)
-        });
-        shares.sum::<u64>() + contents.positions + contents.left
     }
 
     /// Where a list goes on behind these segments, if they hold records of it, but no message that
@@ -344,18 +382,10 @@ impl Index {
         self.segments.range(numbers.clone()).any(|(_, contents)| contents.positions > 0)
     }
 
-    /// Whether most of a segment is dead, and that is at least so many bytes. Unless `copies` is
-    /// set, so much that it costs next to nothing to write what is left.
-    fn is_worth_cleaning(&self, contents: &Contents, copies: bool, dead_min: u64) -> bool {
-        let alive = self.alive(contents);
-        let dead = contents.size.saturating_sub(alive);
-        dead >= dead_min && dead > if copies { alive } else { alive * LEFT_OUT_MIN }
-    }
-
     /// The same of the last segment.
     pub(super) fn is_last_dead(&self, copies: bool, dead_min: u64) -> bool {
         let last = self.segments.values().next_back();
-        last.is_some_and(|contents| self.is_worth_cleaning(contents, copies, dead_min))
+        last.is_some_and(|contents| contents.is_worth_cleaning(copies, dead_min))
     }
 
     /// The segments that are worth cleaning next: the one that frees most, of which most is dead
@@ -369,8 +399,8 @@ impl Index {
     ) -> Option<Numbers> {
         let (last, _) = self.segments.last_key_value()?;
         let closed = || self.segments.range(..*last).map(|(_, contents)| contents);
-        let dead = closed().filter(|contents| self.is_worth_cleaning(contents, copies, dead_min));
-        if let Some(most) = dead.max_by_key(|contents| contents.size - self.alive(contents)) {
+        let dead = closed().filter(|contents| contents.is_worth_cleaning(copies, dead_min));
+        if let Some(most) = dead.max_by_key(|contents| contents.size - contents.alive()) {
             return Some(most.numbers.clone());
         }
         let mut run: Vec<&Contents> = Vec::new();
