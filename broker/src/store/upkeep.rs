@@ -22,6 +22,10 @@ const HANDED_MAX: usize = 8;
 /// How often messages are let go that have grown too old.
 const AGE_TIME: Duration = Duration::from_millis(200);
 
+/// For that all topics are looked at, and what is published meanwhile waits: it is done in less
+/// than one part of so many of the time.
+const AGE_REST: u32 = 100;
+
 /// Bytes of messages that are let go before it is worth a look whether their memory came back.
 const RETURNED_MIN: u64 = 1 << 20;
 
@@ -114,9 +118,13 @@ impl Topics {
     /// long as the process lives.
     pub(crate) fn look_after(&self, anchor: &u8) -> ! {
         let (mut returned, mut passes, mut before) = (0, 0, 0);
+        let mut pause = AGE_TIME;
         loop {
-            thread::sleep(AGE_TIME);
-            self.let_old_go(clock::unix_milliseconds());
+            thread::sleep(pause);
+            let begun = Instant::now();
+            let beyond = self.beyond(clock::unix_milliseconds());
+            pause = AGE_TIME.max(begun.elapsed() * AGE_REST);
+            self.keep_all_bounds(&beyond);
             let memory = self.account().1;
             // While much comes and goes, what comes takes the place of what went.
             let is_calm = memory.returned - before < RETURNED_MIN.max(memory.used / 16);
@@ -167,13 +175,13 @@ impl Topics {
         }
     }
 
-    fn let_old_go(&self, now: u64) {
-        let beyond: Vec<String> = self.know(|Admission { topics, limits, .. }| {
+    /// The topics that have messages which are too old.
+    fn beyond(&self, now: u64) -> Vec<String> {
+        self.know(|Admission { topics, limits, .. }| {
             let is_beyond = |state: &TopicState| state.is_beyond(&state.limits(limits), Some(now));
             let beyond = topics.iter().filter(|(_, state)| is_beyond(state));
             beyond.map(|(topic, _)| topic.clone()).collect()
-        });
-        self.keep_all_bounds(&beyond);
+        })
     }
 }
 
