@@ -112,13 +112,10 @@ pub(crate) struct Metrics {
 impl Metrics {
     /// Nothing counted yet.
     pub(crate) fn new() -> Metrics {
-        Metrics {
-            started: clock::unix_milliseconds(),
-            connections: Default::default(),
-            published: Counter::default(),
-            publish_time: Histogram::default(),
-            refusals: [const { Counter(AtomicU64::new(0)) }; STATUSES],
-        }
+        let refusals = [const { Counter(AtomicU64::new(0)) }; STATUSES];
+        let (started, connections) = (clock::unix_milliseconds(), Default::default());
+        let (published, publish_time) = Default::default();
+        Metrics { started, connections, published, publish_time, refusals }
     }
 
     /// Counts publishes that were answered together after `time`: how many, and the messages that

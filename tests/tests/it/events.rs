@@ -305,6 +305,14 @@ fn a_topic_that_is_deleted_under_a_stream_is_told_when_there_is_another() {
     system.publish("t", "new");
     assert_eq!(events.next().kind, "reset");
     assert_eq!(events.next().message(), "new");
+    // However often the reader comes back while there is none.
+    assert_eq!(system.request("DELETE", "/topics/t", "").status, 204);
+    for _ in 0..3 {
+        events = events.reopen(&system, "topic=t");
+    }
+    system.publish("t", "newer");
+    assert_eq!(events.next().kind, "reset");
+    assert_eq!(events.next().message(), "newer");
 }
 
 /// H09.

@@ -161,8 +161,11 @@ impl Door<'_> {
         let asked = |topic: &String| {
             let cursor = match resume(broker, query, topic) {
                 Some(cursor) => cursor,
-                // What was read before is a list that is gone, most likely of this topic.
-                None if is_lost => Cursor { stream: StreamId::random(), next: 0 },
+                // What was read before is a list that is gone, most likely of this topic. An id at
+                // 0 would say that nothing was read. Only a name may have read of this list since.
+                None if is_lost => {
+                    Cursor { stream: StreamId::random(), next: u64::from(name.is_none()) }
+                }
                 // It came into being since.
                 None if !query.last.is_empty() => Cursor { next: 0, ..push.topics.end(topic) },
                 None => push
