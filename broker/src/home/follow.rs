@@ -153,10 +153,10 @@ impl Mirrors {
         match news {
             News::Confirmed { first, begin, end } => self.confirmed(topic, first, begin, end),
             News::Keeps(limits) => self.keep(topic, limits),
-            News::Trimmed(stream, next) => {
+            News::Trimmed(stream, next, digest) => {
                 // It may be the first that is heard of the list.
                 if stream.is_none_or(|stream| self.begin(topic, stream)) {
-                    self.let_go(topic, next);
+                    self.let_go(topic, next, digest);
                 }
             }
             News::Deleted => {
@@ -282,7 +282,7 @@ impl Mirrors {
             // What lies between is not sent: it is more than there is room for, or was let go.
             self.go_on(topic, Cursor { next: begin.offset, ..own }, begin.digest);
         }
-        self.let_go(topic, first);
+        self.let_go(topic, first, None);
         if topics.end(topic).next == begin.offset {
             topics.home_begins(topic, first, begin.text);
         }
@@ -305,13 +305,13 @@ impl Mirrors {
         self.push.announce(topic);
     }
 
-    /// Lets go what the home has let go.
-    pub(super) fn let_go(&self, topic: &str, first: u64) {
+    /// Lets go what the home has let go, which may say the digest there.
+    pub(super) fn let_go(&self, topic: &str, first: u64, digest: Option<u32>) {
         let topics = &self.push.topics;
         // Before the journal is told.
         topics.home_begins(topic, first, None);
         if first > topics.see(topic, |view, _| view.start()) {
-            self.go_on(topic, Cursor { next: first, ..topics.end(topic) }, None);
+            self.go_on(topic, Cursor { next: first, ..topics.end(topic) }, digest);
         }
         self.push.announce(topic);
     }

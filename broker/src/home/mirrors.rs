@@ -135,7 +135,7 @@ impl Mirrors {
                     self.change(topic, TopicChange::SetBounds(bounds), deadline)?;
                 }
             }
-            TopicChange::Trim(_) => self.let_go(topic, next),
+            TopicChange::Trim(_) => self.let_go(topic, next, None),
             TopicChange::Delete => self.wait_for_end(topic, before, deadline),
             TopicChange::SetBounds(_) => {
                 if let Some(limits) = self.home.limits(stream) {
@@ -165,7 +165,7 @@ impl Mirrors {
         let Wanted { topic, stream, .. } = wanted;
         let read = self.told(self.home.read(wanted, deadline));
         match &read {
-            Err(Refusal::Trimmed { first, .. }) => self.let_go(topic, *first),
+            Err(Refusal::Trimmed { first, .. }) => self.let_go(topic, *first, None),
             Ok(piece) => {
                 let is_there = || {
                     let here = self.push.topics.end(topic);

@@ -134,8 +134,9 @@ pub(super) enum News {
     Confirmed { first: u64, begin: Start, end: Cursor },
     /// It keeps so much, and its mirrors see to that.
     Keeps(Limits),
-    /// What comes next stands at this offset: what was missing before was let go.
-    Trimmed(Option<StreamId>, u64),
+    /// What comes next stands at this offset, and this is the digest there, if the home says so:
+    /// what was missing before was let go.
+    Trimmed(Option<StreamId>, u64, Option<u32>),
     /// The entry at an offset. The stream id is given at offset 0 at least.
     Message { offset: u64, stream: Option<StreamId>, entry: String },
     /// Its list was replaced by another.

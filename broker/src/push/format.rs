@@ -146,29 +146,32 @@ impl Encoder<'_> {
         let (event, cursor, name) = match note {
             Note::Subscribed(cursor) => ("subscribed", Some(cursor), None),
             Note::Reset(cursor) => ("reset", Some(cursor), None),
-            Note::Trimmed(cursor) => ("trimmed", Some(cursor), None),
+            Note::Trimmed(cursor, _) => ("trimmed", Some(cursor), None),
             Note::Deleted => ("deleted", None, None),
             Note::Ended(name) => ("unsubscribed", None, Some(name)),
         };
         let rest = |object: &mut Object<'_>| {
             object.field("topic", topic).optional("next", cursor.map(|it| it.next));
             object.optional("stream", cursor.map(|it| it.stream)).optional("subscriber", name);
+            if let Note::Trimmed(_, digest) = note {
+                object.optional("digest", digest.map(|digest| format!("{digest:08x}")));
+            }
             object.end_line();
         };
         // Writing to a vector cannot fail.
         match (format, note) {
             (Format::Topic, _) => rest(Object::ascii(out).field("event", event)),
-            (Format::Text, Note::Trimmed(Cursor { next, .. })) => {
+            (Format::Text, Note::Trimmed(Cursor { next, .. }, _)) => {
                 let _ = writeln!(out, "ERROR messages of {topic} before offset {next} are gone");
             }
             (Format::Text, Note::Ended(name)) => {
                 let _ = writeln!(out, "ERROR {name} is not subscribed to {topic} here any more");
             }
-            (Format::Event { .. }, Note::Subscribed(_) | Note::Reset(_) | Note::Trimmed(_)) => {
+            (Format::Event { .. }, Note::Subscribed(_) | Note::Reset(_) | Note::Trimmed(..)) => {
                 let _ = write!(out, "event: {event}\ndata: ");
                 rest(&mut Object::new(out));
                 match note {
-                    Note::Reset(cursor) | Note::Trimmed(cursor) => write_id(out, cursor, others),
+                    Note::Reset(cursor) | Note::Trimmed(cursor, _) => write_id(out, cursor, others),
                     // A stream without this cursor goes on at the beginning as well.
                     _ => out.push(b'\n'),
                 }
@@ -290,8 +293,8 @@ pub(crate) enum Note<'n> {
     Subscribed(Cursor),
     /// It is another list now, from here on.
     Reset(Cursor),
-    /// What it needed next was let go; it goes on here.
-    Trimmed(Cursor),
+    /// What it needed next was let go; it goes on here. With the digest there, if that is at hand.
+    Trimmed(Cursor, Option<u32>),
     /// It was deleted.
     Deleted,
     /// A lasting subscription to it, of this name, is not this connection's any more.

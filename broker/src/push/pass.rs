@@ -61,17 +61,9 @@ pub(super) enum Unread {
 impl<'a> DeliveryPass<'a> {
     /// A pass that takes at most so long.
     pub(super) fn new(push: &'a Push, time: Option<Duration>) -> DeliveryPass<'a> {
-        DeliveryPass {
-            push,
-            held: None,
-            missing: None,
-            given_up: Vec::new(),
-            deadline: time.map(|time| Instant::now() + time),
-            is_shared: false,
-            kept: HashMap::new(),
-            kept_size: 0,
-            text: Vec::new(),
-        }
+        let deadline = time.map(|time| Instant::now() + time);
+        let (held, missing, given_up, is_shared, kept, kept_size, text) = Default::default();
+        DeliveryPass { push, held, missing, given_up, deadline, is_shared, kept, kept_size, text }
     }
 
     /// Fetches what is missing; may take as long as the topic's home does.
@@ -168,7 +160,12 @@ impl<'a> DeliveryPass<'a> {
             encoder.note(Note::Reset(cursor), &mut bytes);
         } else if cursor.next > before.next {
             shared = false;
-            encoder.note(Note::Trimmed(cursor), &mut bytes);
+            let topics = &self.push.topics;
+            let known =
+                topics.read(topic, cursor.stream, |view| Ok(view.digest_before(cursor.next)));
+            let known = known.ok().flatten();
+            let digest = known.filter(|known| known.0 == cursor.next).map(|known| known.1.value());
+            encoder.note(Note::Trimmed(cursor, digest), &mut bytes);
         }
         subscription.is_untold = false;
         // Characters were copied whole.

@@ -109,6 +109,10 @@ fn a_batch_of_which_the_hub_keeps_a_part_begins_a_topic_through_a_leaf() {
     }
     let gone = leaf.get("/messages?topic=t&from=0");
     assert_eq!((gone.status, gone.number("Stream-First-Offset")), (410, 4));
+    let digest = |broker: &System| {
+        broker.get("/topics/t").text().split_once("\"digest\"").map(|it| it.1.to_owned())
+    };
+    assert_eq!(digest(&leaf).unwrap(), digest(&hub).unwrap());
 }
 
 /// The limit of a file's size stands for a full disk: where the signal is ignored, a write fails.

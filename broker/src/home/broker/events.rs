@@ -80,7 +80,7 @@ impl BrokerHome {
 
 /// What an object says of its topic, if that is of any concern.
 fn news(object: &Value<'_>) -> Option<News> {
-    let stream = answer::stream(object);
+    let (stream, digest) = (answer::stream(object), answer::digest(object));
     Some(match (object.get_str("event"), object.get_str("status")) {
         (Some("message"), _) => {
             let (offset, message) = (object.get_u64("offset")?, object.get_str("message")?);
@@ -91,13 +91,13 @@ fn news(object: &Value<'_>) -> Option<News> {
             }
         }
         (Some("deleted"), _) => News::Deleted,
-        (Some("trimmed"), _) => News::Trimmed(stream, object.get_u64("next")?),
+        (Some("trimmed"), _) => News::Trimmed(stream, object.get_u64("next")?, digest),
         (Some("reset"), _) => News::Reset(stream),
         (None, Some("success")) => News::Confirmed {
             first: object.get_u64("first").unwrap_or(0),
             begin: Start {
                 offset: object.get_u64("next").unwrap_or(0),
-                digest: answer::digest(object),
+                digest,
                 text: object.get_u64("before"),
             },
             end: Cursor { stream: stream.unwrap_or(StreamId::NONE), next: object.get_u64("end")? },

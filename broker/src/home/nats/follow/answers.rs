@@ -151,7 +151,7 @@ impl Follower<'_> {
         topic.go_to(kept.first);
         let told = std::mem::replace(&mut topic.told, kept);
         if kept.first > told.first {
-            self.hand_on(name, News::Trimmed(None, kept.first));
+            self.hand_on(name, News::Trimmed(None, kept.first, None));
         }
         if kept.limits != told.limits {
             self.hand_on(name, News::Keeps(kept.limits));
