@@ -29,7 +29,7 @@ use std::collections::HashMap;
 use std::{io, str};
 
 /// How much is read at once, in bytes: little enough to be still in the cache when it is looked at.
-const BLOCK_SIZE: u64 = 512 << 10;
+const BLOCK_SIZE: u64 = 128 << 10;
 
 /// The first line of a record is shorter, and so is what is read to see that the rest is not.
 const HEAD_SIZE_MAX: u64 = 4 << 10;

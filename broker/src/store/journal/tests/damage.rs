@@ -310,7 +310,7 @@ fn torn_bytes_never_take_the_place_of_others_that_were_kept() {
 
 #[test]
 fn frames_are_found_wherever_they_stand_after_the_damage() {
-    let block = 512 << 10;
+    let block = 128 << 10;
     let segment = Base::new().segment();
     for start in [0, block - 50, block - 49, block - 25, block - 1, block] {
         let header = FrameHeader { offset: start, length: 1, checksum: 0 };
