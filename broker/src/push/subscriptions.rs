@@ -225,8 +225,11 @@ impl Subscriptions {
             if others.are_too_long {
                 break;
             }
+            // Of a list that is gone something was read: 0 would say that nothing was.
+            let Cursor { stream, next } = subscription.place.cursor;
+            let read = u64::from(subscription.lost && subscription.name.is_none());
             // Writing to a string cannot fail.
-            let _ = write!(others.text, ",{}", subscription.place.cursor);
+            let _ = write!(others.text, ",{}", Cursor { stream, next: next.max(read) });
             others.are_too_long = others.text.len() + EVENT_PLACE_SIZE_MAX > EVENT_ID_SIZE_MAX;
         }
         if others.are_too_long {

@@ -313,6 +313,22 @@ fn a_topic_that_is_deleted_under_a_stream_is_told_when_there_is_another() {
     system.publish("t", "newer");
     assert_eq!(events.next().kind, "reset");
     assert_eq!(events.next().message(), "newer");
+    // Also where the last event before that is another topic's.
+    let mut events = events.reopen(&system, "topic=t&topic=other");
+    for is_there in [false, true] {
+        assert_eq!(system.request("DELETE", "/topics/t", "").status, 204);
+        system.publish("other", "message");
+        assert_eq!(events.next().message(), "message");
+        if is_there {
+            system.publish("t", "newest");
+        }
+        events = events.reopen(&system, "topic=t&topic=other");
+        if !is_there {
+            system.publish("t", "newest");
+        }
+        assert_eq!(events.next().kind, "reset");
+        assert_eq!(events.next().message(), "newest");
+    }
 }
 
 /// H09.
