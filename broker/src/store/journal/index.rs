@@ -382,10 +382,10 @@ impl Index {
         self.segments.range(numbers.clone()).any(|(_, contents)| contents.positions > 0)
     }
 
-    /// The same of the last segment.
-    pub(super) fn is_last_dead(&self, copies: bool, dead_min: u64) -> bool {
+    /// Whether most of the last segment is dead, and that is at least so many bytes.
+    pub(super) fn is_last_dead(&self, dead_min: u64) -> bool {
         let last = self.segments.values().next_back();
-        last.is_some_and(|contents| contents.is_worth_cleaning(copies, dead_min))
+        last.is_some_and(|contents| contents.is_worth_cleaning(true, dead_min))
     }
 
     /// The segments that are worth cleaning next: the one that frees most, of which most is dead

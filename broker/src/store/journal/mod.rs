@@ -279,7 +279,7 @@ impl Journal {
         }
         written?;
         self.note(frame)?;
-        if !takes_room && self.shared.is_full() && self.shared.index().is_last_dead(true, 1) {
+        if !takes_room && self.shared.is_full() && self.shared.index().is_last_dead(1) {
             // What it frees is in this segment, which is cleaned once it is closed.
             self.rotate_if_possible()?;
         }

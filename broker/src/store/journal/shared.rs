@@ -13,8 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-/// How often to look whether anything was cancelled, and, if so, for something to clean. The second
-/// takes longer, the more topics there are: it is not done more than a tenth of the time.
+/// How often to look whether anything was cancelled, and, while there is, for something to clean.
 const LOOK_TIME: Duration = Duration::from_millis(100);
 const BUSY_LOOK_TIME: Duration = Duration::from_millis(20);
 
@@ -253,7 +252,7 @@ impl Shared {
         // Earlier it would be copied more often, and most of it is soon dead.
         let copies = is_calm || self.is_full() || excess > segment_size / 4 * 3;
         let candidate = index.candidate(copies, dead_min, segment_size / 2);
-        let is_last_dead = index.is_last_dead(copies, dead_min);
+        let is_last_dead = copies && index.is_last_dead(dead_min);
         drop(index);
         self.is_last_dead.store(is_last_dead, Ordering::Relaxed);
         self.set_behind(candidate.as_ref().map_or(0, |_| excess));
@@ -285,7 +284,6 @@ fn attend(shared: &Weak<Shared>) {
             changed = (changes, Instant::now());
         }
         let is_calm = changed.1.elapsed() >= CALM_TIME;
-        let begun = Instant::now();
         if changes != seen {
             match shared.clean_next(is_calm) {
                 Ok(false) if is_calm => seen = changes,
@@ -301,7 +299,7 @@ fn attend(shared: &Weak<Shared>) {
         }
         pause = match (changes == seen, shared.behind.load(Ordering::Relaxed)) {
             (true, _) => LOOK_TIME,
-            (_, 0) => (begun.elapsed() * REST).clamp(BUSY_LOOK_TIME, LOOK_TIME),
+            (_, 0) => BUSY_LOOK_TIME,
             _ => Duration::ZERO,
         };
         let count = shared.unsynced.load(Ordering::Relaxed);
