@@ -204,6 +204,12 @@ fn a_file_that_has_grown_is_gone_on_with_and_any_other_is_refused() {
     publisher(&system, &folder, &["bob"]).succeed();
     assert_eq!(published().len(), 16);
     assert_eq!(published().last().map(String::as_str), Some("7"));
+    // What the topic begins with may be another's lines.
+    folder.write("file.txt", "three\n4\n");
+    publisher(&system, &folder, &["eve"]).succeed();
+    folder.write("file.txt", "one\ntwo\nthree\n");
+    assert_eq!(publisher(&system, &folder, &["eve"]).wait().code(), Some(1));
+    assert_eq!(published().len(), 18);
 }
 
 #[test]
