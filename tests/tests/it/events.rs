@@ -329,6 +329,14 @@ fn a_topic_that_is_deleted_under_a_stream_is_told_when_there_is_another() {
         assert_eq!(events.next().kind, "reset");
         assert_eq!(events.next().message(), "newest");
     }
+    // Also where another topic never was.
+    let mut events = Events::open(&system, "topic=t&topic=unborn&from=0");
+    assert_eq!(events.next().message(), "newest");
+    assert_eq!(system.request("DELETE", "/topics/t", "").status, 204);
+    events = events.reopen(&system, "topic=t&topic=unborn");
+    system.publish("t", "last");
+    assert_eq!(events.next().kind, "reset");
+    assert_eq!(events.next().message(), "last");
 }
 
 /// H09.

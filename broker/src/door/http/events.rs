@@ -154,21 +154,25 @@ impl Door<'_> {
         let from = query.from.unwrap_or(Begin::Now);
         let mut chosen = chosen::places(broker, &interests, from)?;
         let asked = query.topics.iter().map(|topic| push.topics.end(topic).stream);
-        let present: HashSet<StreamId> =
-            asked.chain(chosen.iter().map(|place| place.cursor.stream)).collect();
-        let is_gone = |cursor: &Cursor| cursor.next > 0 && !present.contains(&cursor.stream);
-        let is_lost = query.last.iter().any(is_gone);
+        let asked: Vec<StreamId> = asked.collect();
+        let chosen_lists = chosen.iter().map(|place| &place.cursor.stream);
+        let present: HashSet<&StreamId> = asked.iter().chain(chosen_lists).collect();
+        let is_lost = query.last.iter().any(|it| it.next > 0 && !present.contains(&it.stream));
+        // Where more topics are missing than the id says, it does not tell which of them were read.
+        let missing = asked.iter().filter(|list| **list == StreamId::NONE).count();
+        let unborn = query.last.iter().filter(|it| it.stream == StreamId::NONE).count();
+        let is_told = |list: StreamId| list != StreamId::NONE || missing <= unborn;
         let asked = |topic: &String| {
             let cursor = match resume(broker, query, topic) {
-                Some(cursor) => cursor,
+                Some(cursor) if is_told(cursor.stream) => cursor,
                 // What was read before is a list that is gone, most likely of this topic. An id at
                 // 0 would say that nothing was read. Only a name may have read of this list since.
-                None if is_lost => {
+                _ if is_lost => {
                     Cursor { stream: StreamId::random(), next: u64::from(name.is_none()) }
                 }
                 // It came into being since.
-                None if !query.last.is_empty() => Cursor { next: 0, ..push.topics.end(topic) },
-                None => push
+                _ if !query.last.is_empty() => Cursor { next: 0, ..push.topics.end(topic) },
+                _ => push
                     .begin(topic, from, None)
                     .map_err(|refusal| Stop::Refused(refusal, Some(push.topics.extent(topic))))?,
             };
