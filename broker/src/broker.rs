@@ -15,7 +15,7 @@ use crate::push::{Push, Subscriber};
 use crate::refusal::Result;
 use crate::server::input_budget::InputBudget;
 use crate::server::tcp_table::TcpTable;
-use crate::store::{Batch, Receipts, TopicChange, entry};
+use crate::store::{Batch, BoundsChange, Receipts, TopicChange, entry};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -82,6 +82,7 @@ impl Broker {
             TopicChange::Create => "created",
             TopicChange::Delete => "deleted",
             TopicChange::Trim(_) => "trimmed",
+            TopicChange::SetBounds(change) if *change == BoundsChange::default() => return Ok(()),
             TopicChange::SetBounds(_) => "bounded",
         };
         let changed = self.homes.change(topic, change);

@@ -85,6 +85,10 @@ fn what_a_leaf_is_asked_to_let_go_or_keep_happens_at_the_hub() {
 fn a_leaf_tells_what_its_hub_keeps_and_leaves_it_to_that() {
     let hub = System::start_with(&["--keep-for", "7d"]);
     let leaf = System::start_with(&["--upstream", &hub.address()]);
+    hub.publish("other", "message");
+    let change = "{\"command\":\"set_bounds\",\"topic\":\"other\",\"keep_messages\":2}";
+    let bounds = "\"keep_messages\":2,\"keep_bytes\":null,\"keep_for\":\"7d\"";
+    assert!(succeed(&leaf, change).contains(bounds));
     let below = System::start_with(&["--upstream", &leaf.address()]);
     let answer = below.request("PUT", "/topics/t", "{\"keep_bytes\":100}");
     below.publish_batch("t", ["a", "b", "c"].into_iter());

@@ -54,7 +54,7 @@ impl Route {
                     [] => BoundsChange::default(),
                     _ => topics::read_bounds(body)?,
                 };
-                Ok(Some(Box::new(move |door| door.create(&topic, &change))))
+                Ok(Some(Box::new(move |door| door.create(&topic, change))))
             }
             Route::Act(action) if body.is_empty() => Ok(Some(action)),
             // A body that is not used is refused: the client must not believe that it was stored.

@@ -3,7 +3,7 @@
 use super::{Door, JSON, Stop};
 use crate::door::{BYTE_ORDER_MARK, Fields, Query, bounds, summary};
 use crate::refusal::{Refusal, Result};
-use crate::store::{Batch, BoundsChange, Summary, TopicChange, Upto};
+use crate::store::{Batch, BoundsChange, TopicChange, Upto};
 use common::json::{self, Object, Value};
 use common::{bytes, pattern::Pattern};
 use std::borrow::Cow;
@@ -18,27 +18,27 @@ impl Door<'_> {
         })
     }
 
-    pub(super) fn show(&mut self, topic: &str) -> Result<(), Stop> {
+    pub(super) fn show(&mut self, status: u16, topic: &str) -> Result<(), Stop> {
         self.broker.homes.prepare(topic)?;
         let topics = &self.broker.push.topics;
         let summary = topics.summary(topic)?;
         let digest = topics.digest(topic, summary.stream, summary.next)?;
-        self.topic(200, topic, &summary, digest)
+        let mut body = Vec::new();
+        let mut object = Object::new(&mut body);
+        summary::write(&mut object, topic, &summary, digest);
+        object.end_line();
+        self.answers.content(status, JSON, &body);
+        Ok(())
     }
 
-    pub(super) fn create(&mut self, topic: &str, change: &BoundsChange) -> Result<(), Stop> {
+    pub(super) fn create(&mut self, topic: &str, change: BoundsChange) -> Result<(), Stop> {
         let status = match self.broker.change(topic, &TopicChange::Create) {
             Ok(()) => 201,
             Err(Refusal::TopicExists) => 200,
             Err(refusal) => return Err(refusal.into()),
         };
-        if *change != BoundsChange::default() {
-            self.broker.change(topic, &TopicChange::SetBounds(*change))?;
-        }
-        self.broker.homes.prepare(topic)?;
-        // A topic without messages has no mirror yet.
-        let summary = self.broker.push.topics.summary(topic).unwrap_or_default();
-        self.topic(status, topic, &summary, None)
+        self.broker.change(topic, &TopicChange::SetBounds(change))?;
+        self.show(status, topic)
     }
 
     pub(super) fn delete(&mut self, topic: &str) -> Result<(), Stop> {
@@ -55,22 +55,7 @@ impl Door<'_> {
 
     pub(super) fn trim(&mut self, topic: &str, upto: Upto) -> Result<(), Stop> {
         self.broker.change(topic, &TopicChange::Trim(upto))?;
-        self.show(topic)
-    }
-
-    fn topic(
-        &mut self,
-        status: u16,
-        topic: &str,
-        summary: &Summary,
-        digest: Option<u32>,
-    ) -> Result<(), Stop> {
-        let mut body = Vec::new();
-        let mut object = Object::new(&mut body);
-        summary::write(&mut object, topic, summary, digest);
-        object.end_line();
-        self.answers.content(status, JSON, &body);
-        Ok(())
+        self.show(200, topic)
     }
 }
 

@@ -5,7 +5,7 @@ use crate::access::Right;
 use crate::door::{ANSWERS_SIZE, Commands, Fields, as_digest, bounds, member, summary};
 use crate::push::{Beginning, Format, Range};
 use crate::refusal::{Refusal, Result};
-use crate::store::{Begin, BoundsChange, Cursor, Extent, Summary, TopicChange};
+use crate::store::{Begin, Cursor, Extent, Summary, TopicChange};
 use common::json::{self, Array, Charset, Object, Value};
 use common::limits::PULL_SIZE;
 
@@ -28,9 +28,7 @@ impl Commands<'_, Json> {
         let topic = arguments.topic("topic")?;
         let change = bounds::change(arguments)?;
         self.broker.change(topic, &TopicChange::Create)?;
-        if change != BoundsChange::default() {
-            self.broker.change(topic, &TopicChange::SetBounds(change))?;
-        }
+        self.broker.change(topic, &TopicChange::SetBounds(change))?;
         let stream = self.broker.push.topics.end(topic).stream;
         self.succeed(&format!("Topic '{topic}' created"), |answer| answer.field("stream", stream))
     }
@@ -38,6 +36,8 @@ impl Commands<'_, Json> {
     pub(super) fn set_bounds(&mut self, arguments: &Value<'_>) -> Result<()> {
         let topic = arguments.topic("topic")?;
         self.broker.change(topic, &TopicChange::SetBounds(bounds::change(arguments)?))?;
+        // Only the home may know of it yet.
+        self.broker.homes.prepare(topic)?;
         let Summary { limits, .. } = self.broker.push.topics.summary(topic)?;
         let text = format!("Topic '{topic}' changed");
         self.succeed(&text, |answer| summary::write_limits(answer, limits))
