@@ -160,12 +160,9 @@ impl<'a> DeliveryPass<'a> {
             encoder.note(Note::Reset(cursor), &mut bytes);
         } else if cursor.next > before.next {
             shared = false;
-            let topics = &self.push.topics;
-            let known =
-                topics.read(topic, cursor.stream, |view| Ok(view.digest_before(cursor.next)));
-            let known = known.ok().flatten();
-            let digest = known.filter(|known| known.0 == cursor.next).map(|known| known.1.value());
-            encoder.note(Note::Trimmed(cursor, digest), &mut bytes);
+            // It is at hand where a list begins.
+            let digest = self.push.topics.digest(topic, cursor.stream, cursor.next);
+            encoder.note(Note::Trimmed(cursor, digest.ok().flatten()), &mut bytes);
         }
         subscription.is_untold = false;
         // Characters were copied whole.

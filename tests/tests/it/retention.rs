@@ -155,17 +155,23 @@ fn a_read_is_answered_while_the_oldest_messages_go() {
             scope.spawn(|| {
                 let mut publisher = Raw::connect(&system.address());
                 // Not for ever, where the reader fails.
-                for _ in (0..2000).take_while(|_| !is_over.load(Ordering::Relaxed)) {
+                for _ in (0..10_000).take_while(|_| !is_over.load(Ordering::Relaxed)) {
                     (0..20).for_each(|_| publisher.request("POST", "/topics/t", "text\n"));
                     (0..20).for_each(|_| assert_eq!(publisher.answer().status, 200));
                 }
             });
         }
         let mut reader = Raw::connect(&system.address());
-        for _ in 0..5000 {
-            reader.request("GET", "/messages?topic=t", "");
+        for from in ["", "&from=-2", "&since=1h"].iter().cycle().take(6000) {
+            reader.request("GET", &format!("/messages?topic=t{from}"), "");
             let answer = reader.answer();
-            assert_eq!(answer.status, 200, "{answer:?}");
+            assert_eq!(answer.status, 200, "{from}: {answer:?}");
+        }
+        let mut session = Raw::connect(&system.address());
+        for from in ["", ",\"from\":-2"].iter().cycle().take(6000) {
+            session.send(format!("{{\"command\":\"pull\",\"topic\":\"t\"{from}}}\n"));
+            let answer = session.line();
+            assert!(answer.contains("\"messages\":[\"text"), "{from}: {answer}");
         }
         is_over.store(true, Ordering::Relaxed);
     });

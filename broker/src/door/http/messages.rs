@@ -81,10 +81,11 @@ impl Door<'_> {
             // What was answered before must not wait with this one.
             self.send()?;
         }
+        let names_first = matches!(query.from, Some(Begin::Offset(_)));
         loop {
             match self.read(query) {
                 // What it was about to begin with was let go since.
-                Err(Stop::Refused(Refusal::Trimmed { .. }, _)) if query.from.is_none() => {}
+                Err(Stop::Refused(Refusal::Trimmed { .. }, _)) if !names_first => {}
                 Err(Stop::Refused(refusal, _)) => {
                     let extent = self.broker.push.topics.extent(&query.topic);
                     return Err(Stop::Refused(refusal, Some(extent)));
@@ -99,10 +100,8 @@ impl Door<'_> {
         let (topic, push) = (&query.topic, &self.broker.push);
         let (begin, extent, size) = self.range(query)?;
         let end = extent.end.next;
-        let (body, format) = match query.is_json {
-            true => ((LINES, None), Some(Format::Line)),
-            false => ((TEXT, size), None),
-        };
+        let body = if query.is_json { (LINES, None) } else { (TEXT, size) };
+        let format = query.is_json.then_some(Format::Line);
         let head = Head { status: 200, body: Some(body), extent: Some(extent), ..Head::default() };
         let mut range = Range::new(push, topic, begin, end, format);
         self.body(head, |out| range.read(out).map(|()| !range.is_read()))?;
@@ -116,17 +115,17 @@ impl Door<'_> {
     /// Where the answer begins; where the topic begins, and the answer ends; and the size of the
     /// answer, where not only the topic's home knows it.
     fn range(&mut self, query: &MessagesQuery) -> Result<(Cursor, Extent, Option<u64>)> {
-        self.broker.homes.prepare(&query.topic)?;
-        let push = &self.broker.push;
-        let begin = push.begin(&query.topic, query.from.unwrap_or(Begin::First), query.stream)?;
+        let (topic, push) = (&query.topic, &self.broker.push);
+        self.broker.homes.prepare(topic)?;
+        let begin = push.begin(topic, query.from.unwrap_or(Begin::First), query.stream)?;
         let from = begin.next;
         // Looked at after that: before it, all up to a later beginning may have been let go.
-        let mut end = push.topics.end(&query.topic);
+        let mut end = push.topics.end(topic);
         if ![StreamId::NONE, end.stream].contains(&begin.stream) {
             return Err(Refusal::OtherStream);
         }
         if let Some(digest) = query.digest
-            && push.digest(&query.topic, Cursor { next: from, ..end })? != Some(digest)
+            && push.digest(topic, Cursor { next: from, ..end })? != Some(digest)
         {
             return Err(Refusal::OtherDigest);
         }
@@ -134,12 +133,11 @@ impl Door<'_> {
             && from == end.next
             && query.limit != Some(0)
         {
-            end = self.wait(&query.topic, end, Instant::now() + wait)?;
+            end = self.wait(topic, end, Instant::now() + wait)?;
         }
         let last = end.next.min(from.saturating_add(query.limit.unwrap_or(u64::MAX)));
-        let first = push.topics.extent(&query.topic).first;
-        let size = push.topics.read(&query.topic, end.stream, |view| view.text_size(from, last));
-        let size = match size {
+        let first = push.topics.extent(topic).first;
+        let size = match push.topics.read(topic, end.stream, |view| view.text_size(from, last)) {
             Err(Refusal::NotHere) => None,
             // Where the topic was deleted meanwhile, the head would be wrong.
             size => Some(size?),

@@ -337,13 +337,12 @@ impl<'a> Door<'a> {
         if let Some((_, Some(_))) = head.body {
             let before = self.answers.bytes.len();
             self.answers.head(head);
-            let mut written = if head_only { Ok(false) } else { write(&mut self.answers.bytes) };
-            if written.is_err() {
-                self.answers.bytes.truncate(before);
-            }
-            while written? {
+            let mut has_more = !head_only
+                && write(&mut self.answers.bytes)
+                    .inspect_err(|_| self.answers.bytes.truncate(before))?;
+            while has_more {
                 self.send()?;
-                written = Ok(write(&mut self.answers.bytes).map_err(|_| End)?);
+                has_more = write(&mut self.answers.bytes).map_err(|_| End)?;
             }
             return Ok(());
         }

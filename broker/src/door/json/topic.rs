@@ -5,7 +5,7 @@ use crate::access::Right;
 use crate::door::{ANSWERS_SIZE, Commands, Fields, as_digest, bounds, member, summary};
 use crate::push::{Beginning, Format, Range};
 use crate::refusal::{Refusal, Result};
-use crate::store::{Begin, Cursor, Extent, Summary, TopicChange};
+use crate::store::{Begin, Cursor, Extent, Place, Summary, TopicChange};
 use common::json::{self, Array, Charset, Object, Value};
 use common::limits::PULL_SIZE;
 
@@ -121,13 +121,26 @@ impl Commands<'_, Json> {
 
     pub(super) fn pull(&mut self, arguments: &Value<'_>) -> Result<()> {
         let topic = arguments.topic("topic")?;
+        let from = arguments.begin()?.unwrap_or(Begin::First);
+        loop {
+            match self.pull_from(from, topic, arguments) {
+                // What it was about to begin with was let go since.
+                Err(Refusal::Trimmed { .. }) if !matches!(from, Begin::Offset(_)) => {}
+                pulled => return pulled,
+            }
+        }
+    }
+
+    /// Answers with what there is now, or has answered nothing.
+    fn pull_from(&mut self, from: Begin, topic: &str, arguments: &Value<'_>) -> Result<()> {
         self.broker.homes.prepare(topic)?;
         let push = &self.broker.push;
-        let end = push.topics.summary(topic)?.next;
-        let from = arguments.begin()?.unwrap_or(Begin::First);
+        push.topics.summary(topic)?;
         let ((tells_digest, digest), stream) = (digest(arguments)?, arguments.stream()?);
         let limit = arguments.number("limit")?.unwrap_or(u64::MAX);
         let begin = push.resume(topic, from, digest, stream, limit > 0)?;
+        // Looked at after that: before it, all up to a later beginning may have been let go.
+        let end = push.topics.end(topic).next;
         let last = end.min(begin.next.saturating_add(limit));
         // Another broker takes whole entries, in pieces of a size that it says.
         let size = arguments.number("entries")?;
@@ -136,12 +149,17 @@ impl Commands<'_, Json> {
             None => ("messages", Format::Element),
         };
         let last = last.min(push.after_text(topic, begin, size.unwrap_or(PULL_SIZE as u64))?);
+        let before = self.answers.len();
         success_begin(&mut self.answers, &format!("Pulled from topic '{topic}'"))
             .optional("from", size.map(|_| begin.next))
             .raw(key, b"[");
         let mut range = Range::new(push, topic, begin, last, Some(format));
         while !range.is_read() {
-            if range.read(&mut self.answers).is_err() {
+            if let Err(refusal) = range.read(&mut self.answers) {
+                if range.place() == Place::before(begin) {
+                    self.answers.truncate(before);
+                    return Err(refusal);
+                }
                 // What was to come was let go, or the topic deleted: `next` says how far this is.
                 // Only a message that was begun cannot be made whole.
                 if range.place().inside > 0 {
