@@ -150,7 +150,8 @@ pub(super) fn repair_in(
     Manifest { reached: (last, size), ..manifest }.write(directory)?;
     for joined in broken.iter().filter(|joined| *joined.numbers.start() != start) {
         // The next start would take one of another journal for damage.
-        let _ = directory.remove(&Segment::name(*joined.numbers.start()));
+        let name = Segment::name(*joined.numbers.start());
+        directory.remove(&name).map_err(directory.failed("remove", &name))?;
     }
     Ok(Repaired::Damage(damage))
 }
