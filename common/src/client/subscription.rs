@@ -126,22 +126,22 @@ impl Subscription {
         self.digest = (cursor.next == 0).then(Crc32::default);
     }
 
-    /// Unread messages before this offset were removed.
-    pub(super) fn trimmed(&mut self, next: u64) -> Event {
+    /// Unread messages before this offset were removed; the digest there, if it is known.
+    pub(super) fn trimmed(&mut self, next: u64, digest: Option<Crc32>) -> Event {
         match &mut self.place {
             Start::Cursor(cursor) => cursor.next = next,
             start => *start = Start::Offset(next),
         }
-        self.digest = None;
+        self.digest = digest;
         Event::Trimmed { topic: Arc::clone(&self.topic), next }
     }
 
     /// The broker continues at this place: where the name stands, or where it was told to.
-    pub(super) fn confirmed(&mut self, place: Cursor, digest: Option<u32>) -> Option<Event> {
+    pub(super) fn confirmed(&mut self, place: Cursor, digest: Option<Crc32>) -> Option<Event> {
         self.has_begun = true;
         let is_proved = self.digest.is_some() && digest.is_some();
         if !is_proved && self.name.is_none() {
-            self.digest = digest.map(Crc32::after);
+            self.digest = digest;
         }
         let continues = match self.cursor() {
             // Its list begins with the messages that were read. It has a new id since a repair.

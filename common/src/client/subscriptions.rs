@@ -10,6 +10,7 @@
 //! Sockets, and waiting (`subscriber.rs`).
 
 use super::{Event, INVALID, Message, Pushed, Refusal, Start, Subscription, invalid, read_answer};
+use crate::crc32::Crc32;
 use crate::json::{self, Object, Value};
 use crate::pattern::Pattern;
 use crate::retry::Failure;
@@ -232,7 +233,7 @@ impl Subscriptions {
             // Messages were removed before they were sent.
             Some("trimmed") => {
                 let next = value.get_u64("next").ok_or(INVALID)?;
-                Ok(Some(subscription.trimmed(next)))
+                Ok(Some(subscription.trimmed(next, digest(&value))))
             }
             // A lasting subscription ended with its topic. Others get a reset if the topic is
             // created again.
@@ -300,14 +301,10 @@ impl Subscriptions {
                 followed.for_each(|it| it.has_begun = true);
                 Ok(None)
             }
-            (Asked::Follow(pattern), Err(refusal)) => {
-                Err(Failure::Final((pattern.into(), refusal)))
-            }
+            (Asked::Follow(text), Err(refusal)) => Err(Failure::Final((text.into(), refusal))),
             (Asked::Subscribe(topic), Ok(value)) => {
                 let place = place(&value).ok_or(INVALID)?;
-                let digest = value.get_str("digest");
-                let digest = digest.and_then(|digest| u32::from_str_radix(digest, 16).ok());
-                Ok(self.topics.get_mut(&topic).and_then(|it| it.confirmed(place, digest)))
+                Ok(self.topics.get_mut(&topic).and_then(|it| it.confirmed(place, digest(&value))))
             }
             (Asked::Subscribe(topic), Err(refusal)) => self.refused(topic, refusal),
         }
@@ -319,7 +316,7 @@ impl Subscriptions {
         if let Refusal { code: 410, first: Some(first), .. } = refusal
             && subscription.has_begun
         {
-            let trimmed = subscription.trimmed(first);
+            let trimmed = subscription.trimmed(first, None);
             self.ask_for(topic);
             return Ok(Some(trimmed));
         }
@@ -349,6 +346,11 @@ impl Commands {
 fn place(value: &Value<'_>) -> Option<Cursor> {
     let stream = value.get_str("stream")?.parse().ok()?;
     Some(Cursor { stream, next: value.get_u64("next")? })
+}
+
+/// The digest of what is before that place, if the broker says it.
+fn digest(value: &Value<'_>) -> Option<Crc32> {
+    u32::from_str_radix(value.get_str("digest")?, 16).ok().map(Crc32::after)
 }
 
 /// The name; one copy for as long as it stays the same.

@@ -203,6 +203,11 @@ fn what_was_let_go_is_told_and_left_out() {
     assert_eq!(take(&mut it, gone), "trimmed to 20");
     assert_eq!(commands(&mut it), r#""subscribe","from":20,"stream":"00000000000000aa";"#);
 
+    // Where the digest is said, the list is known by it from there on.
+    let trimmed = r#"{"event":"trimmed","topic":"t","next":30,"digest":"9ab3c1d2"}"#;
+    assert_eq!(take(&mut it, trimmed), "trimmed to 30");
+    assert_eq!(it.topic("t").unwrap().digest.map(Crc32::value), Some(0x9ab3_c1d2));
+
     // Whoever asks for what is gone in the first place is told so.
     assert_eq!(take(&mut subscriptions(Start::Offset(3)), gone), "refused");
 }
