@@ -46,7 +46,7 @@ pub(super) struct Index {
     positions: HashMap<Box<str>, HashMap<Box<str>, Held>>,
     /// What the segments hold, by their first number.
     segments: BTreeMap<u32, Contents>,
-    /// How many records cancelled others. While it changes there may be more to clean.
+    /// How many records may have cancelled others. While it changes there may be more to clean.
     pub(super) cancellations: u64,
 }
 
@@ -61,7 +61,7 @@ pub(crate) struct List {
     /// The segments with the last trim and with the last bounds.
     pub(super) trim: u32,
     pub(super) bounds: u32,
-    /// The segment with its first message, or an earlier one.
+    /// The segment with its first message, or an earlier one: where letting go begins.
     pub(super) begin: u32,
 }
 
@@ -98,8 +98,8 @@ struct Share {
     from: u64,
     to: u64,
     messages: u64,
-    /// Whether publishers gave them numbers.
-    is_numbered: bool,
+    /// Whether its records have to be read: publishers gave numbers, or it may begin anew there.
+    is_read: bool,
     /// Bytes of records that count as long as the list does.
     other: u64,
 }
@@ -144,12 +144,12 @@ impl Contents {
             Event::Append { first, count, publisher, .. } => {
                 let share = self.lists.entry(list).or_default();
                 if share.messages == 0 {
-                    share.from = first;
+                    (share.from, share.to) = (first, 0);
                 }
-                share.to = first + count;
+                share.to = share.to.max(first + count);
                 share.messages += size;
                 self.kept += size;
-                share.is_numbered |= publisher.is_some_and(|by| by.sequence.is_some());
+                share.is_read |= publisher.is_some_and(|by| by.sequence.is_some());
             }
             Event::Position { subscriber, .. } => {
                 self.lists.entry(list).or_default();
@@ -162,7 +162,9 @@ impl Contents {
                 share.to = share.to.max(first);
             }
             _ => {
-                self.lists.entry(list).or_default().other += size;
+                let share = self.lists.entry(list).or_default();
+                share.is_read |= share.to > 0;
+                share.other += size;
                 self.kept += size;
             }
         }
@@ -208,6 +210,7 @@ impl Index {
         let mut last = self.segments.last_entry().ok_or("no segment was begun")?;
         let segment = *last.key();
         last.get_mut().add(record, id, size);
+        self.cancellations += u64::from(!matches!(event, Event::Create | Event::Append { .. }));
         let list = self.lists.get_mut(&id).filter(|list| list.stream == stream);
         let list = list.ok_or("the frame there is about a topic that is not there");
         match event {
@@ -228,7 +231,6 @@ impl Index {
             }
             Event::Delete => {
                 let is_there = list.is_ok();
-                self.cancellations += 1;
                 if is_there {
                     self.let_go(id, None);
                     self.topics.remove(topic);
@@ -251,12 +253,10 @@ impl Index {
                     list.trim = segment;
                     self.let_go(id, Some(first));
                 }
-                self.cancellations += 1;
             }
             Event::Bounds(_) => list?.bounds = segment,
             Event::Sequence { .. } => drop(list?),
             Event::Position { subscriber, .. } => {
-                self.cancellations += 1;
                 // One of a list that is gone came late: it says nothing any more.
                 if list.is_err() && stream != StreamId::NONE {
                     return Ok(false);
@@ -285,7 +285,8 @@ impl Index {
     /// gone, if `None`.
     fn let_go(&mut self, id: ListId, first: Option<u64>) {
         let Some(list) = self.lists.get_mut(&id) else { return };
-        let begin = self.segments.range(..=list.begin).next_back().map_or(0, |(begin, _)| *begin);
+        let begin = first.and_then(|_| self.segments.range(..=list.begin).next_back());
+        let begin = begin.map_or(0, |(begin, _)| *begin);
         for (number, contents) in self.segments.range_mut(begin..) {
             list.begin = *number;
             contents.let_go(id, first);
@@ -368,13 +369,14 @@ impl Index {
     /// is there, nor a number that has to be kept.
     pub(super) fn passed(&self, id: ListId, numbers: &Numbers) -> Option<u64> {
         let list = self.lists.get(&id);
-        let is_left =
-            |share: &Share| list.is_some_and(|list| share.to > list.first || share.is_numbered);
         let held = self.segments.range(numbers.clone());
         let shares = held.filter_map(|(_, contents)| contents.lists.get(&id));
-        shares
-            .map(|share| (!is_left(share)).then_some(share.to))
-            .reduce(|all, next| all.and(next))?
+        let passed = shares.map(|share| match list {
+            Some(list) if share.to > list.first || share.is_read => None,
+            _ => Some(share.to),
+        });
+        // Where there are neither messages nor a trim, it goes on where it did before.
+        passed.reduce(|all, next| all.zip(next).map(|(all, to)| if to == 0 { all } else { to }))?
     }
 
     /// Whether one of these segments holds the last position of a lasting subscription.
@@ -384,8 +386,7 @@ impl Index {
 
     /// Whether most of the last segment is dead, and that is at least so many bytes.
     pub(super) fn is_last_dead(&self, dead_min: u64) -> bool {
-        let last = self.segments.values().next_back();
-        last.is_some_and(|contents| contents.is_worth_cleaning(true, dead_min))
+        self.segments.values().next_back().is_some_and(|it| it.is_worth_cleaning(true, dead_min))
     }
 
     /// The segments that are worth cleaning next: the one that frees most, of which most is dead

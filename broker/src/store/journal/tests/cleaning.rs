@@ -505,3 +505,65 @@ fn messages_that_nobody_wants_go_unread_and_where_some_are_left_that_waits_for_c
     drop(journal);
     assert_eq!(start(&disk).0, expected);
 }
+
+/// A journal whose closed segments hold these records of one list, each in a frame of its own.
+fn journal_of(segments: &[&[Event<'_>]]) -> (SimulatedDisk, State, Journal) {
+    let disk = SimulatedDisk::default();
+    let (mut state, mut journal) = start(&disk);
+    for events in segments {
+        for event in *events {
+            let mut frame = Frame::default();
+            frame.add(&Record::new("t", stream(1), *event));
+            journal.append(&mut frame).unwrap();
+            super::records(&frame).for_each(|record| state.apply(&record));
+        }
+        journal.rotate().unwrap();
+    }
+    (disk, state, journal)
+}
+
+fn append(first: u64, lines: &str) -> Event<'_> {
+    Event::Append { first, count: lines.lines().count() as u64, time: 5, publisher: None, lines }
+}
+
+fn trim(first: u64) -> Event<'static> {
+    Event::Trim { first, digest: Some(3), gone: false }
+}
+
+#[test]
+fn a_list_whose_messages_go_unread_goes_on_where_it_did() {
+    let bounds = Event::Bounds(Bounds::default());
+    let begin = [Event::Mirror, append(0, "a\nb\nc\n")];
+    let anew = [Event::Mirror, append(0, "a\nb\nc\n"), Event::Delete, Event::Mirror, trim(1)];
+    let old = [Event::Mirror, append(0, "a\nb\n"), append(2, "c\nd\n")];
+    let none = [Event::Delete, Event::Mirror, bounds];
+    let cases: [(&[&[Event<'_>]], _); 3] = [
+        (&[&begin, &[bounds], &[append(3, "d\n")], &[trim(4)]], 1..=2),
+        (&[&anew, &[append(1, "b\n")], &[trim(9)]], 1..=1),
+        (&[&old, &none, &[append(0, "a\n")], &[trim(9)]], 1..=2),
+    ];
+    for (segments, numbers) in cases {
+        let (disk, expected, journal) = journal_of(segments);
+        super::super::cleaning::clean(&journal.shared, numbers).unwrap();
+        drop(journal);
+        assert_eq!(start(&disk).0, expected, "{segments:?}");
+    }
+}
+
+#[test]
+fn messages_of_a_list_that_began_anew_are_not_cleaned_again_and_again() {
+    let long = "long ".repeat(30) + "\n";
+    let old = [Event::Mirror, trim(6), append(6, &long), Event::Delete];
+    let new = [Event::Mirror, trim(5), append(5, "new\n")];
+    let (disk, expected, journal) = journal_of(&[&[&old[..], &new].concat()]);
+    clean_all(&journal);
+    drop(journal);
+    assert_eq!(start(&disk).0, expected);
+}
+
+#[test]
+fn nothing_counts_of_a_list_that_is_gone() {
+    let lists = [Event::Mirror, Event::Bounds(Bounds::default()), append(0, "a\n")];
+    let (_, _, journal) = journal_of(&[&lists, &[append(1, "b\n"), trim(1)], &[Event::Delete]]);
+    assert_eq!(journal.shared.index().sizes().1, 0);
+}
