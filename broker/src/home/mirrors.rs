@@ -66,12 +66,8 @@ impl Mirrors {
         let mut entries = batch.entries.as_slice();
         for run in batch.runs() {
             let topic = run.first().map_or("", |it| &*it.topic);
-            let ready = self.ready(topic, deadline);
             let is_new = || self.push.topics.end(topic).stream == StreamId::NONE;
-            if ready.is_ok() && is_new() && self.own_bounds(StreamId::NONE).is_some() {
-                // Where that fails, the publish is refused as well, or somebody else was first.
-                let _ = self.change(topic, TopicChange::Create, deadline);
-            }
+            let ready = self.ready(topic, deadline).map(|()| is_new());
             for publish in run {
                 let (these, rest) = entries.split_at_checked(publish.count).unwrap_or_default();
                 entries = rest;
@@ -83,7 +79,7 @@ impl Mirrors {
         }
         let mut receipts = self.home.append(&forwarded, deadline).into_iter();
         let answers = batch.publishes.iter().zip(readiness).map(|(publish, ready)| {
-            ready?;
+            let is_new = ready?;
             let mut receipt = self.told(receipts.next().unwrap_or_else(|| Err(self.behind())))?;
             let (topics, topic) = (&self.push.topics, &publish.topic);
             let end = end_after(publish, &receipt);
@@ -91,6 +87,10 @@ impl Mirrors {
                 let here = topics.end(topic);
                 end.is_none_or(|end| here.stream == end.stream && here.next >= end.next)
             };
+            if is_new && receipt.offset == Some(0) {
+                // At once: whoever repeats the publish has not begun the topic.
+                self.set_own_bounds(topic, receipt.stream, deadline)?;
+            }
             self.wait_for(topic, is_there, deadline)?;
             if receipt.duplicate {
                 // The home may not have let go yet of what is beyond the bounds.
@@ -104,11 +104,12 @@ impl Mirrors {
         answers
     }
 
-    /// What a topic keeps that is created through this broker, where the home has to be told.
-    fn own_bounds(&self, stream: StreamId) -> Option<BoundsChange> {
+    /// Tells the home what a list keeps that began through this broker, where it has to be told.
+    fn set_own_bounds(&self, topic: &str, stream: StreamId, deadline: Instant) -> Result<()> {
         let own = self.push.topics.see("", |_, own| own.as_change());
         let is_for_home = own != BoundsChange::default() && self.locations.is_none();
-        (is_for_home && self.home.limits(stream).is_none()).then_some(own)
+        let is_told = is_for_home && self.home.limits(stream).is_none();
+        if is_told { self.change(topic, TopicChange::SetBounds(own), deadline) } else { Ok(()) }
     }
 
     /// Changes a topic at the home, and the mirror as far as nobody else would.
@@ -131,9 +132,7 @@ impl Mirrors {
             // it already, that is as well.
             TopicChange::Create => {
                 let _ = topics.begin_mirror(topic, stream);
-                if let Some(bounds) = self.own_bounds(stream) {
-                    self.change(topic, TopicChange::SetBounds(bounds), deadline)?;
-                }
+                self.set_own_bounds(topic, stream, deadline)?;
             }
             TopicChange::Trim(_) => self.let_go(topic, next, None),
             TopicChange::Delete => self.wait_for_end(topic, before, deadline),

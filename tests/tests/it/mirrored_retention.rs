@@ -149,6 +149,10 @@ fn a_topic_that_is_created_through_a_leaf_has_the_bounds_of_that() {
         leaf.publish_batch(topic, ["d", "e", "f"].into_iter());
     }
     assert_eq!((hub.messages("old").len(), hub.messages("new").len()), (6, 2));
+    let gap =
+        "{\"topic\":\"gap\",\"message\":\"a\",\"publisher\":\"p\",\"epoch\":0,\"sequence\":1}";
+    assert_eq!(leaf.request("POST", "/publish", gap).status, 409);
+    assert_eq!(hub.get("/topics/gap").status, 404, "nothing was published");
     for (topic, given, keeps) in [("t", "", "2"), ("u", "{\"keep_messages\":null}", "null")] {
         let answer = leaf.request("PUT", &format!("/topics/{topic}"), given);
         let bounds = format!("\"keep_messages\":{keeps},\"keep_bytes\":null,\"keep_for\":\"7d\"");
