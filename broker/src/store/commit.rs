@@ -23,6 +23,9 @@ use std::{mem, process, thread};
 /// The most that goes into one frame, beyond the first change, in bytes.
 const GROUP_SIZE_MAX: usize = 32 << 20;
 
+/// How often a thread that does not commit asks for the journal, each time after a millisecond.
+const TRIES_MAX: u32 = 1000;
+
 /// Changes on their way to disk.
 pub(crate) struct Commits {
     queue: Mutex<Queue>,
@@ -117,8 +120,7 @@ impl Commits {
 
     /// Puts what belongs to the journal in the heap of this thread, as soon as nobody leads.
     pub(crate) fn reallocate(&self, contents: &Contents) {
-        // It is asked for a second, and left then.
-        let writer = (0..1000).find_map(|_| {
+        let writer = (0..TRIES_MAX).find_map(|_| {
             thread::sleep(Duration::from_millis(1));
             or_abort(&self.queue).writer.take()
         });

@@ -17,7 +17,7 @@ pub(super) struct Heaps {
     /// Where each heap ends, and its arena, by its first address.
     heaps: BTreeMap<usize, (usize, usize)>,
     /// Bytes of all heaps of each arena, and how many of them are in use.
-    pub(super) arenas: HashMap<usize, (usize, usize)>,
+    arenas: HashMap<usize, (usize, usize)>,
 }
 
 impl Heaps {

@@ -115,8 +115,6 @@ impl Topics {
     /// Lets go of messages that have grown too old, and sees to it that memory comes back, for as
     /// long as the process lives.
     pub(crate) fn look_after(&self, anchor: &u8) -> ! {
-        // So many arenas glibc has at most.
-        let arenas_max = 8 * thread::available_parallelism().map_or(1, usize::from);
         let (mut returned, mut passes, mut before) = (0, 0, 0);
         let mut pause = AGE_TIME;
         loop {
@@ -132,16 +130,15 @@ impl Topics {
             if memory.returned - returned > memory.used.max(RETURNED_MIN) {
                 (returned, passes) = (memory.returned, PASSES_MAX);
             }
-            let resident = memory::resident().filter(|it| *it > memory.used / 5 * 6 + MORE_MAX);
+            let wanted = memory.used + memory.used / 5 + MORE_MAX;
+            let resident = memory::resident().filter(|resident| *resident > wanted);
             if let Some(resident) = resident.filter(|_| passes > 0 && is_calm) {
-                let heaps = Heaps::read();
-                // First and once: what is moved after that fills the heap from there on. Not where
-                // threads share arenas, and this one's may hold messages of others.
-                if passes == PASSES_MAX && heaps.arenas.len() < arenas_max {
+                if passes == PASSES_MAX {
+                    // First and once: what is moved after that fills the heap from there on.
                     self.reallocate();
                 }
                 passes -= 1;
-                if let Some(mut mover) = Mover::new(heaps, anchor) {
+                if let Some(mut mover) = Mover::new(Heaps::read(), anchor) {
                     self.visit_entries(&mut mover);
                     mover.begin(memory.used, resident - memory.used);
                     self.visit_entries(&mut mover);
