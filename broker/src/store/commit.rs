@@ -23,8 +23,9 @@ use std::{mem, process, thread};
 /// The most that goes into one frame, beyond the first change, in bytes.
 const GROUP_SIZE_MAX: usize = 32 << 20;
 
-/// How often a thread that does not commit asks for the journal, each time after a millisecond.
+/// How often a thread that does not commit asks for the journal, and how long it waits before.
 const TRIES_MAX: u32 = 1000;
+const TRY_TIME: Duration = Duration::from_millis(1);
 
 /// Changes on their way to disk.
 pub(crate) struct Commits {
@@ -121,10 +122,11 @@ impl Commits {
     /// Puts what belongs to the journal in the heap of this thread, as soon as nobody leads.
     pub(crate) fn reallocate(&self, contents: &Contents) {
         let writer = (0..TRIES_MAX).find_map(|_| {
-            thread::sleep(Duration::from_millis(1));
+            thread::sleep(TRY_TIME);
             or_abort(&self.queue).writer.take()
         });
         if let Some(mut writer) = writer {
+            let _guard = AbortOnPanic;
             writer.frame = Frame::default();
             writer.journal.reallocate();
             self.lead(writer, contents);

@@ -44,7 +44,8 @@ impl Locked<'_> {
     pub(super) fn reallocate(&mut self) {
         let Admission { topics, names, .. } = &mut *self.admission;
         (*topics, *names) = (topics.clone(), names.clone());
-        *self.lists = self.lists.drain().map(|(topic, list)| (topic.clone(), list)).collect();
+        let lists = std::mem::take(self.lists).into_iter();
+        *self.lists = lists.map(|(topic, list)| (topic.clone(), list)).collect();
     }
 
     /// Takes what was let go out of a topic's list, for the caller to free.

@@ -1,7 +1,7 @@
 //! Moves entries together, so that the memory of those that were let go comes back.
 //!
 //! What was let go stood below what is left, and glibc gives back only what lies above all that is
-//! in use in an arena. So what is left in sparse arenas is allocated once more: in that of the
+//! in use in a heap. So what is left in sparse heaps is allocated once more: in the heap of the
 //! thread that moves, low if it fits there, else also in others that are full enough. glibc offers
 //! places in no order: a bad one is held until all is done, and another one is asked for. Where
 //! there are no such heaps, nothing moves.
@@ -12,8 +12,9 @@ use std::{mem, ptr};
 /// About how much is moved at once, in bytes: for so long nobody can read or publish.
 const PIECE_SIZE: usize = 128 << 10;
 
-/// What it counts for, in bytes, to look at an entry, or to try a place beside its size.
-const LOOK_SIZE: usize = 32;
+/// What it counts for, in bytes, to look at an entry, and to try a place.
+const LOOK_SIZE: usize = 16;
+const TRY_SIZE: usize = 128;
 
 /// How many pieces are moved before the memory is freed that they stood in: 16 MiB.
 const PIECES_MAX: usize = 64;
@@ -28,9 +29,9 @@ const HIGH_MIN: usize = 2 << 20;
 pub(crate) struct Mover {
     /// While entries are counted, all heaps; after that the sparse ones, which are to be emptied.
     heaps: Heaps,
-    /// Where the first heap begins of the thread that moves.
+    /// Where the heap begins of the thread that moves.
     own: usize,
-    /// How far from there places are too high, once entries move.
+    /// The address in the own heap from which on places are too high, once entries move.
     high: Option<usize>,
     /// Bytes that may be held: there is not more that is free.
     room: usize,
@@ -44,19 +45,23 @@ pub(crate) struct Mover {
 }
 
 impl Mover {
-    /// A turn among these heaps, of the thread that has allocated `anchor` before anything else of
-    /// the kind.
-    pub(super) fn new(heaps: Heaps, anchor: &u8) -> Option<Mover> {
-        let (own, _) = heaps.find(ptr::from_ref(anchor).addr())?;
-        let (high, room, held, before, pieces, size) = Default::default();
-        Some(Mover { heaps, own, high, room, held, before, pieces, size })
+    /// A turn of the thread that has allocated `anchor`, before anything else of the kind.
+    pub(crate) fn new(anchor: &u8) -> Option<Mover> {
+        let heaps = Heaps::read();
+        let own = heaps.begin(ptr::from_ref(anchor).addr())?;
+        Some(Mover::among(heaps, own))
+    }
+
+    /// A turn among these heaps.
+    fn among(heaps: Heaps, own: usize) -> Mover {
+        Mover { heaps, own, high: None, room: 0, held: vec![], before: vec![], pieces: 0, size: 0 }
     }
 
     /// Has entries move from now on, while so many bytes are in use, and so many more are free.
     pub(crate) fn begin(&mut self, used: u64, free: u64) {
         let as_size = |size| usize::try_from(size).unwrap_or(usize::MAX);
-        self.heaps.retain_sparse(self.own);
-        self.high = Some(as_size(used + used / 8) + HIGH_MIN);
+        self.heaps.retain_sparse();
+        self.high = Some(self.own + as_size(used + used / 8) + HIGH_MIN);
         self.room = as_size(free);
     }
 
@@ -97,16 +102,16 @@ impl Mover {
         self.high.is_some_and(|high| self.is_bad(address, high))
     }
 
-    /// Whether an address is in a heap that is to be emptied, or too high in the own ones.
+    /// Whether an address is in a heap that is to be emptied, or too high in the own one.
     fn is_bad(&self, address: usize, high: usize) -> bool {
-        self.heaps.find(address).is_some_and(|(arena, at)| arena != self.own || at >= high)
+        self.heaps.begin(address).is_some_and(|heap| heap != self.own || address >= high)
     }
 
     /// Allocates until the place is good. Nothing where that is not found soon.
     fn place(&mut self, allocate: impl Fn() -> String) -> Option<String> {
         for _ in 0..TRIES_MAX {
             let place = allocate();
-            self.size += place.capacity() + LOOK_SIZE;
+            self.size += place.capacity().max(TRY_SIZE);
             if !self.is_bad(place.as_ptr().addr(), self.high?) {
                 return Some(place);
             }
@@ -131,12 +136,9 @@ mod tests {
         let expected = list.clone();
         let before: Vec<usize> = list.iter().map(|entry| entry.as_ptr().addr()).collect();
         // All that lies between them is taken for a sparse heap, and it is another thread's.
-        let (low, high) = (before[700..].iter().min().unwrap(), before.iter().max().unwrap() + 1);
-        static ANCHOR: u8 = 0;
-        let own = ptr::from_ref(&ANCHOR).addr();
-        let mapping = |begin, end| format!("{begin:x}-{end:x} rw-p 00000000 00:00 0 [heap]\n");
-        let maps = mapping(*low, high) + &mapping(own, own + 1);
-        let mut mover = Mover::new(Heaps::of(&maps, |_| None), &ANCHOR).unwrap();
+        let (low, high) = (before.iter().min().unwrap(), before.iter().max().unwrap() + 1);
+        let heaps = Heaps::of(&format!("{low:x}-{high:x} rw-p 00000000 00:00 0 [heap]"));
+        let mut mover = Mover::among(heaps, 0);
         for _ in 0..2 {
             let mut from = Some(0);
             while let Some(place) = from {

@@ -112,8 +112,9 @@ impl Replayed {
     }
 
     /// How many messages there are.
-    pub(crate) fn messages(&self) -> u64 {
-        self.admission.topics.values().map(TopicState::messages).sum()
+    pub(crate) fn messages(&self) -> usize {
+        let messages = self.admission.topics.values().map(TopicState::messages);
+        messages.map(|messages| usize::try_from(messages).unwrap_or(usize::MAX)).sum()
     }
 }
 

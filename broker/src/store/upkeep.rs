@@ -7,7 +7,7 @@
 //! journal.
 
 use crate::store::journal::{Frame, Record};
-use crate::store::{Admission, Heaps, Memory, Mover, Replayed, TopicState, Topics, memory};
+use crate::store::{Admission, Memory, Mover, Replayed, TopicState, Topics, memory};
 use common::clock;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -76,7 +76,9 @@ impl Upkeep {
                 counted.store(replayed.admission.memory.used, Ordering::Relaxed);
             }
             let _ = done.send(replayed);
-            let _ = keep.recv().map(|keep| keep(&anchor));
+            if let Ok(keep) = keep.recv() {
+                keep(&anchor);
+            }
         })?;
         Ok((Upkeep(upkeep), Restoring { frame: Frame::default(), records, restored, used }))
     }
@@ -133,16 +135,13 @@ impl Topics {
             let wanted = memory.used + memory.used / 5 + MORE_MAX;
             let resident = memory::resident().filter(|resident| *resident > wanted);
             if let Some(resident) = resident.filter(|_| passes > 0 && is_calm) {
-                if passes == PASSES_MAX {
-                    // First and once: what is moved after that fills the heap from there on.
-                    self.reallocate();
-                }
                 passes -= 1;
-                if let Some(mut mover) = Mover::new(Heaps::read(), anchor) {
+                if let Some(mut mover) = Mover::new(anchor) {
                     self.visit_entries(&mut mover);
                     mover.begin(memory.used, resident - memory.used);
                     self.visit_entries(&mut mover);
                 }
+                self.reallocate();
             }
         }
     }
