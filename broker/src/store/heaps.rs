@@ -12,11 +12,11 @@ const HEAP_SIZE: usize = 64 << 20;
 
 /// The heaps by their first address.
 #[derive(Debug, Default)]
-pub(super) struct Heaps(BTreeMap<usize, Heap>);
+pub(super) struct Heaps(pub(super) BTreeMap<usize, Heap>);
 
 /// Bytes of a heap.
 #[derive(Debug, Clone, Copy, Default)]
-struct Heap {
+pub(super) struct Heap {
     size: usize,
     used: usize,
 }

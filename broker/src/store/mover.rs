@@ -57,6 +57,11 @@ impl Mover {
         Mover { heaps, own, high: None, room: 0, held: vec![], before: vec![], pieces: 0, size: 0 }
     }
 
+    /// How many heaps there are.
+    pub(crate) fn heaps(&self) -> usize {
+        self.heaps.0.len()
+    }
+
     /// Has entries move from now on, while so many bytes are in use, and so many more are free.
     pub(crate) fn begin(&mut self, used: u64, free: u64) {
         let as_size = |size| usize::try_from(size).unwrap_or(usize::MAX);

@@ -117,6 +117,9 @@ impl Topics {
     /// Lets go of messages that have grown too old, and sees to it that memory comes back, for as
     /// long as the process lives.
     pub(crate) fn look_after(&self, anchor: &u8) -> ! {
+        // From so many on, glibc has threads share them: then the copies of names and tables would
+        // stand above messages of others.
+        let heaps_max = 8 * thread::available_parallelism().map_or(1, usize::from);
         let (mut returned, mut passes, mut before) = (0, 0, 0);
         let mut pause = AGE_TIME;
         loop {
@@ -137,11 +140,14 @@ impl Topics {
             if let Some(resident) = resident.filter(|_| passes > 0 && is_calm) {
                 passes -= 1;
                 if let Some(mut mover) = Mover::new(anchor) {
+                    let heaps = mover.heaps();
                     self.visit_entries(&mut mover);
                     mover.begin(memory.used, resident - memory.used);
                     self.visit_entries(&mut mover);
+                    if heaps < heaps_max {
+                        self.reallocate();
+                    }
                 }
-                self.reallocate();
             }
         }
     }
