@@ -19,8 +19,9 @@ use std::{io, mem, thread};
 const HANDED_SIZE: usize = 32 << 10;
 const HANDED_MAX: usize = 8;
 
-/// How often messages are let go that have grown too old.
+/// How often messages are let go that have grown too old, and how seldom at most.
 const AGE_TIME: Duration = Duration::from_millis(200);
+const AGE_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// For that all topics are looked at, and what is published meanwhile waits: it is done in less
 /// than one part of so many of the time.
@@ -33,7 +34,7 @@ const RETURNED_MIN: u64 = 1 << 20;
 const MORE_MAX: u64 = 8 << 20;
 
 /// How often entries are moved after that: while they move, more is let go.
-const PASSES_MAX: u32 = 4;
+const PASSES_MAX: u32 = 10;
 
 /// How much of the account beside entries may be put in other memory at once, in bytes: for some
 /// milliseconds nobody can read or publish.
@@ -126,7 +127,7 @@ impl Topics {
             thread::sleep(pause);
             let begun = Instant::now();
             let beyond = self.beyond(clock::unix_milliseconds());
-            pause = AGE_TIME.max(begun.elapsed() * AGE_REST);
+            pause = (begun.elapsed() * AGE_REST).clamp(AGE_TIME, AGE_TIME_MAX);
             self.keep_all_bounds(&beyond);
             let memory = self.account().1;
             // While much comes and goes, what comes takes the place of what went.
