@@ -236,9 +236,9 @@ impl Shared {
     pub(super) fn rest(&self, begun: Instant) {
         let excess = self.excess(&self.index());
         self.set_behind(excess);
-        let quarter = self.settings.segment_size / 4;
-        let left = self.settings.segment_size.saturating_sub(excess).min(quarter);
-        thread::sleep((begun.elapsed() * REST).mul_f64(left as f64 / quarter as f64));
+        let half = self.settings.segment_size / 2;
+        let left = self.settings.segment_size.saturating_sub(excess).min(half);
+        thread::sleep((begun.elapsed() * REST).mul_f64(left as f64 / half as f64));
     }
 
     /// Looks for something to clean, and cleans it. Says whether there was something. Where
@@ -250,7 +250,7 @@ impl Shared {
         let dead_min = if self.is_full() { 1 } else { segment_size / 16 };
         let excess = self.excess(&index);
         // Earlier it would be copied more often, and most of it is soon dead.
-        let copies = is_calm || self.is_full() || excess > segment_size / 4 * 3;
+        let copies = is_calm || self.is_full() || excess > segment_size / 8 * 5;
         let candidate = index.candidate(copies, dead_min, segment_size / 2);
         let is_last_dead = copies && index.is_last_dead(dead_min);
         drop(index);

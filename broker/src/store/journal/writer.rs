@@ -4,8 +4,9 @@ use super::{File, Frame, Record, SegmentHeader};
 use common::crc32::Crc32;
 use std::io;
 
-/// About how large its frames are, in bytes.
-const FRAME_SIZE: usize = 1 << 20;
+/// About how large its frames are, in bytes. Each is synced: a sync of more holds up those of
+/// publishers, one publish in a hundred for twice as long with 1 MiB as without cleaning.
+const FRAME_SIZE: usize = 256 << 10;
 
 /// A new segment in the making. Whoever made its file syncs it.
 pub(super) struct SegmentWriter<'f> {
