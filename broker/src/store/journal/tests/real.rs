@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 use std::{env, fs, process, thread};
 
 /// A directory of its own for a test, removed at its end.
@@ -40,6 +41,17 @@ fn open(directory: &Path) -> Result<(Journal, Vec<Notice>, Vec<String>), Error> 
     Ok((journal, notices, seen))
 }
 
+/// Ends a journal, and waits until its directory is free: the thread that cleans may just have
+/// looked, and so may a child that another test has begun to start.
+fn close(journal: Journal, directory: &Path) {
+    drop(journal);
+    let begun = Instant::now();
+    while matches!(verify(directory), Err(Error::InUse(_))) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it stays in use");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
 #[test]
 fn a_directory_is_created_and_its_journal_comes_back() {
     let temporary = Temporary::new();
@@ -48,7 +60,7 @@ fn a_directory_is_created_and_its_journal_comes_back() {
     assert!(matches!(notices.as_slice(), [Notice::Created { .. }]));
     let mut frame = news();
     journal.append(&mut frame).unwrap();
-    drop(journal);
+    close(journal, &directory);
     let (_, notices, seen) = open(&directory).unwrap();
     assert!(notices.is_empty());
     assert_eq!(seen, seen_in(&frame));
@@ -75,7 +87,7 @@ fn what_is_cleaned_while_others_append_is_open_to_nobody_else() {
         frame.add(&Record::new("news", stream(1), event));
         journal.append(&mut frame).unwrap();
     }
-    drop(journal);
+    close(journal, &temporary.0);
     cleaner.join().unwrap();
 }
 
@@ -112,7 +124,7 @@ fn l01_a_directory_belongs_to_one_broker_and_to_the_next_when_that_ends() {
         assert!(matches!(error, Error::InUse(_)));
         assert!(error.to_string().contains(&temporary.0.display().to_string()));
     }
-    drop(journal);
+    close(journal, &temporary.0);
     assert!(open(&temporary.0).is_ok());
     assert!(temporary.0.join("LOCK").exists());
 }
@@ -157,7 +169,7 @@ fn repair_saves_the_damaged_file_beside_the_journal() {
     journal.append(&mut news()).unwrap();
     let end = journal.size();
     journal.append(&mut single(0, "one")).unwrap();
-    drop(journal);
+    close(journal, &temporary.0);
     let path = temporary.0.join(FIRST);
     let mut bytes = fs::read(&path).unwrap();
     let last = bytes.len() - 2;
@@ -182,10 +194,10 @@ fn nobody_else_may_read_what_is_there_also_where_others_made_it() {
     let temporary = Temporary::new();
     let directory = temporary.0.join("data");
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    drop(open(&directory).unwrap());
+    close(open(&directory).unwrap().0, &directory);
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(directory.join(FIRST), fs::Permissions::from_mode(0o644)).unwrap();
-    drop(open(&directory).unwrap());
+    close(open(&directory).unwrap().0, &directory);
     assert_eq!(mode(&directory), 0o700);
     for entry in fs::read_dir(&directory).unwrap() {
         let path = entry.unwrap().path();
