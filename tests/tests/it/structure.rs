@@ -14,7 +14,7 @@ const PRODUCT_LINES: [(&str, usize); 7] = [
     ("topics, doors, clients and brokers that work together", 12_612),
     ("ordinary tools, and neighbours that mean no good", 1_300),
     ("what could still be lost or moved, and lasting subscriptions that are looked after", 1_000),
-    ("retention, and a journal of segments that cleans itself", 3_100),
+    ("retention, and a journal of segments that cleans itself", 3_105),
     ("patterns, rights, and topics by name", 2_000),
     ("the first two minutes, the page, the package", 850),
     ("mirrors as windows, and topics that NATS keeps", 4_006),

@@ -152,6 +152,6 @@ fn of_topic(method: &str, encoded: &str, query: &str, grant: &Grant) -> Result<R
         ("PUT", _) => Route::Create(topic),
         (_, Some(upto)) => act(move |door| door.trim(&topic, upto)),
         ("DELETE", None) => act(move |door| door.delete(&topic)),
-        _ => act(move |door| door.show(200, &topic)),
+        _ => act(move |door| door.show(&topic)),
     })
 }

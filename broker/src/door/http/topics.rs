@@ -3,7 +3,7 @@
 use super::{Door, JSON, Stop};
 use crate::door::{BYTE_ORDER_MARK, Fields, Query, bounds, summary};
 use crate::refusal::{Refusal, Result};
-use crate::store::{Batch, BoundsChange, TopicChange, Upto};
+use crate::store::{Batch, BoundsChange, Summary, TopicChange, Upto};
 use common::json::{self, Object, Value};
 use common::{bytes, pattern::Pattern};
 use std::borrow::Cow;
@@ -18,16 +18,10 @@ impl Door<'_> {
         })
     }
 
-    pub(super) fn show(&mut self, status: u16, topic: &str) -> Result<(), Stop> {
+    pub(super) fn show(&mut self, topic: &str) -> Result<(), Stop> {
         self.broker.homes.prepare(topic)?;
-        let topics = &self.broker.push.topics;
-        let summary = topics.summary(topic)?;
-        let digest = topics.digest(topic, summary.stream, summary.next)?;
-        let mut body = Vec::new();
-        let mut object = Object::new(&mut body);
-        summary::write(&mut object, topic, &summary, digest);
-        object.end_line();
-        self.answers.content(status, JSON, &body);
+        let summary = self.broker.push.topics.summary(topic)?;
+        self.topic(200, topic, &summary);
         Ok(())
     }
 
@@ -38,7 +32,11 @@ impl Door<'_> {
             Err(refusal) => return Err(refusal.into()),
         };
         self.broker.change(topic, &TopicChange::SetBounds(change))?;
-        self.show(status, topic)
+        self.broker.homes.prepare(topic)?;
+        // A topic without messages has no mirror yet.
+        let summary = self.broker.push.topics.summary(topic).unwrap_or_default();
+        self.topic(status, topic, &summary);
+        Ok(())
     }
 
     pub(super) fn delete(&mut self, topic: &str) -> Result<(), Stop> {
@@ -55,7 +53,16 @@ impl Door<'_> {
 
     pub(super) fn trim(&mut self, topic: &str, upto: Upto) -> Result<(), Stop> {
         self.broker.change(topic, &TopicChange::Trim(upto))?;
-        self.show(200, topic)
+        self.show(topic)
+    }
+
+    fn topic(&mut self, status: u16, topic: &str, summary: &Summary) {
+        let digest = self.broker.push.topics.digest(topic, summary.stream, summary.next);
+        let mut body = Vec::new();
+        let mut object = Object::new(&mut body);
+        summary::write(&mut object, topic, summary, digest.unwrap_or_default());
+        object.end_line();
+        self.answers.content(status, JSON, &body);
     }
 }
 
