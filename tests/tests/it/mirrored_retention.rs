@@ -142,7 +142,9 @@ fn a_leaf_on_a_full_disk_has_its_hub_let_go() {
 
 #[test]
 fn a_topic_that_is_created_through_a_leaf_has_the_bounds_of_that() {
-    let hub = System::start_with(&["--keep-for", "7d"]);
+    // Before a cluster it would know of a topic only once that has messages.
+    let mut hub = System::reserve_with(&["--keep-for", "7d"]).alone();
+    hub.start_broker();
     let leaf = System::start_with(&["--upstream", &hub.address(), "--keep-messages", "2"]);
     hub.publish_batch("old", ["a", "b", "c"].into_iter());
     for topic in ["new", "old"] {
