@@ -40,9 +40,6 @@ impl Room {
     }
 }
 
-/// From so many entries on a list has 1 MiB, which glibc maps on its own for the most part.
-pub(super) const MAPPED_COUNT: usize = (1 << 20) / size_of::<String>();
-
 /// Puts a list in other memory of the same size: in the heap of this thread.
 pub(super) fn reallocate<T>(list: &mut Vec<T>) {
     let moved = Vec::with_capacity(list.capacity());

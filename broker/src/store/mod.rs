@@ -60,7 +60,7 @@ use change::ListChange;
 use commit::{Commits, Meter};
 use contents::Contents;
 use heaps::Heaps;
-use memory::{MAPPED_COUNT, Room, reallocate};
+use memory::{Room, reallocate};
 use mover::Mover;
 use point::{MARK_EVERY, Mark, Point, text_size};
 use retention::Bounds;

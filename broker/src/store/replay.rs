@@ -2,11 +2,13 @@
 
 use crate::store::journal::{Event, Record};
 use crate::store::{
-    Admission, Cursor, Lists, Locked, MAPPED_COUNT, Memory, Point, Room, StreamId, TopicState,
-    entry, reallocate,
+    Admission, Cursor, Lists, Locked, Memory, Point, Room, StreamId, TopicState, entry, reallocate,
 };
 use common::crc32::Crc32;
 use std::collections::HashMap;
+
+/// From so many entries on a list has 1 MiB, which glibc maps on its own for the most part.
+const MAPPED_COUNT: usize = (1 << 20) / size_of::<String>();
 
 /// The first offset that is not acknowledged, and when the subscriber was last seen, by subscriber
 /// and topic.

@@ -124,8 +124,9 @@ impl Contents {
     }
 
     /// Notes that a list has let go of what stood before an offset; that it is gone, if `None`.
-    fn let_go(&mut self, list: ListId, first: Option<u64>) {
-        let Some(share) = self.lists.get_mut(&list) else { return };
+    /// Says whether messages of it are left.
+    fn let_go(&mut self, list: ListId, first: Option<u64>) -> bool {
+        let Some(share) = self.lists.get_mut(&list) else { return false };
         let before = share.messages + share.other;
         let count = u128::from(share.to.saturating_sub(share.from).max(1));
         share.from = first.unwrap_or(u64::MAX).min(share.to).max(share.from);
@@ -133,6 +134,7 @@ impl Contents {
         share.messages = u64::try_from(left / count).unwrap_or(share.messages);
         share.other = if first.is_some() { share.other } else { 0 };
         self.kept -= before - share.messages - share.other;
+        share.messages > 0
     }
 
     /// Notes a record that this segment holds, and the list that it is about.
@@ -289,8 +291,7 @@ impl Index {
         let begin = begin.map_or(0, |(begin, _)| *begin);
         for (number, contents) in self.segments.range_mut(begin..) {
             list.begin = *number;
-            contents.let_go(id, first);
-            if first.is_some() && contents.lists.get(&id).is_some_and(|share| share.messages > 0) {
+            if contents.let_go(id, first) {
                 break;
             }
         }
